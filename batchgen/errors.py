@@ -1,0 +1,116 @@
+"""Every error that batchgen raises. A class exists because somebody reacts differently to it.
+
+BatchgenError
+├── InvalidRequest            the caller can mend it; the command line exits with 2
+│   ├── NotFound              no such batch, or not yours
+│   └── Conflict              the same client_key with another body
+├── NotSignedIn               log in again; exits with 2
+├── BackendUnavailable        the project cannot be reached; exits with 3
+├── ProviderError
+│   ├── ProviderRejected      permanent: the item fails
+│   ├── ProviderBusy          wait as told, then again; no attempt is used up
+│   └── ProviderUnavailable   back off, then again
+├── StorageError              back off, then again, without generating again
+└── QueueError
+    ├── QueueUnavailable      the worker pauses; running items are fine
+    └── LeaseLost             drop the result: another worker owns the item
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class BatchgenError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+class InvalidRequest(BatchgenError):
+    """The request breaks a rule; nothing was written.
+
+    `code` is stable and meant for programs; `index` is the prompt's place in the batch (from 0), where one is meant.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        index: int | None = None,
+        field: str | None = None,
+        limit: Any = None,
+        remedy: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.index = index
+        self.field = field
+        self.limit = limit
+        self.remedy = remedy
+
+    def as_dict(self) -> Mapping[str, Any]:
+        """The error as JSON for machines; the same keys as the database's own error detail."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "index": self.index,
+            "field": self.field,
+            "limit": self.limit,
+            "remedy": self.remedy,
+        }
+
+
+class NotFound(InvalidRequest):
+    """No such row, or not one that the caller may see."""
+
+
+class Conflict(InvalidRequest):
+    """The same `client_key` was used before for another request."""
+
+
+class NotSignedIn(BatchgenError):
+    """No session, or one that ended."""
+
+
+class BackendUnavailable(BatchgenError):
+    """The project's API did not answer, or answered with a fault of its own."""
+
+
+class ProviderError(BatchgenError):
+    """A provider could not make the picture. `code` ends up beside the message on the item."""
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ProviderRejected(ProviderError):
+    """Permanent: the same request would be refused again (bad input, blocked by policy)."""
+
+
+class ProviderBusy(ProviderError):
+    """The provider asks to wait (HTTP 429). Nothing was made; the wait uses up no attempt."""
+
+    def __init__(self, message: str, *, code: str = "provider_busy", retry_after_seconds: float) -> None:
+        super().__init__(message, code=code)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class ProviderUnavailable(ProviderError):
+    """A fault that may pass: timeout, connection, HTTP 5xx."""
+
+
+class StorageError(BatchgenError):
+    """Storage did not take or give a file. The picture itself is fine."""
+
+
+class QueueError(BatchgenError):
+    """The queue could not do what was asked."""
+
+
+class QueueUnavailable(QueueError):
+    """The database or its API cannot be reached at present."""
+
+
+class LeaseLost(QueueError):
+    """The lease ended or was taken over: drop the result, write nothing."""

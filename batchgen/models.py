@@ -1,0 +1,194 @@
+"""The types that batchgen speaks in: batches, generations, claims, and requests for them."""
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class GenerationStatus(StrEnum):
+    """The four states of an item; the app draws an icon for each and knows no fifth."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+    @property
+    def is_final(self) -> bool:
+        return self in (GenerationStatus.COMPLETED, GenerationStatus.FAILED)
+
+
+class BatchStatus(StrEnum):
+    """The states of a batch: pending until its first item starts, final when its last one ended."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    PARTIAL = "partial"
+    FAILED = "failed"
+
+    @property
+    def is_final(self) -> bool:
+        return self in (BatchStatus.COMPLETED, BatchStatus.PARTIAL, BatchStatus.FAILED)
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Prompt(_Frozen):
+    """One picture of a batch. The database checks all limits; nothing is checked twice here."""
+
+    text: str
+    negative_prompt: str | None = None
+    seed: int | None = None
+    """A 64-bit integer; 0 is a seed. Without one the database chooses and stores one."""
+    tags: tuple[str, ...] = ()
+
+
+class SharedSettings(_Frozen):
+    """What all pictures of a batch have in common; None means the model's default."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+    model_id: str | None = None
+    """`models.id` or `models.replicate_id`; None or '' is the default model."""
+    model_version: str | None = None
+    width: int | None = None
+    height: int | None = None
+    steps: int | None = None
+    guidance_scale: float | None = None
+
+
+class BatchRequest(_Frozen):
+    """A batch to be created: 2 to 10 prompts, by default."""
+
+    prompts: tuple[Prompt, ...]
+    shared_settings: SharedSettings = SharedSettings()
+    batch_name: str | None = None
+    client_key: str | None = None
+    """Makes a resend safe: the same key with the same body gives the same batch."""
+
+
+class Generation(_Frozen):
+    """One item of a batch, as its owner sees it."""
+
+    id: UUID
+    batch_id: UUID | None = None
+    index: int = Field(validation_alias="batch_index")
+    prompt: str
+    status: GenerationStatus
+    seed: int | None = None
+    error_message: str | None = None
+    retry_count: int = 0
+    width: int | None = None
+    height: int | None = None
+    completed_at: datetime | None = None
+
+
+class Batch(_Frozen):
+    """A batch without its items."""
+
+    id: UUID
+    user_id: UUID | None = None
+    name: str | None = None
+    status: BatchStatus
+    total_count: int
+    completed_count: int = 0
+    failed_count: int = 0
+    created_at: datetime
+    completed_at: datetime | None = None
+
+
+class Image(_Frozen):
+    """A finished picture. The file lies in the bucket at `storage_path`."""
+
+    id: UUID
+    generation_id: UUID | None = None
+    filename: str
+    storage_path: str
+    prompt: str
+    public_url: str | None = None
+    width: int | None = None
+    height: int | None = None
+    format: str | None = None
+    file_size: int | None = None
+    """Bytes."""
+
+
+class BatchSnapshot(_Frozen):
+    """A batch with its items and pictures, read at one time."""
+
+    batch: Batch
+    generations: tuple[Generation, ...]
+    images: tuple[Image, ...] = ()
+
+
+class Claim(_Frozen):
+    """A leased item, with all that a provider needs. Only its lease allows to write about it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+    generation_id: UUID
+    lease_id: UUID
+    lease_expires_at: datetime
+    attempt: int
+    """From 1; retries and crashes count, handing back does not."""
+    retry_count: int
+    user_id: UUID
+    batch_id: UUID
+    batch_index: int
+    prompt: str
+    negative_prompt: str | None = None
+    seed: int
+    model: str | None = None
+    model_version: str | None = None
+    width: int
+    height: int
+    steps: int | None = None
+    guidance_scale: float | None = None
+    provider: str | None = None
+    provider_job_id: str | None = None
+    """A job that an earlier attempt left running or paid for: resume it, do not buy again."""
+
+
+class Renewal(_Frozen):
+    """A lease that is still held."""
+
+    lease_id: UUID
+    lease_expires_at: datetime
+    cancel_requested: bool
+
+
+class StoredImage(_Frozen):
+    """A picture in Storage, for `complete_generation`: the keys are columns of `images`."""
+
+    storage_path: str
+    filename: str
+    format: str
+    width: int
+    height: int
+    file_size: int
+    public_url: str | None = None
+
+
+class Fault(_Frozen):
+    """Why an attempt failed, for `fail_generation`.
+
+    With `retry_after_seconds` the item waits as told and no attempt is used up; without, `retryable` decides.
+    """
+
+    code: str
+    message: str
+    retryable: bool = False
+    retry_after_seconds: float | None = None
+
+
+class FailureVerdict(_Frozen):
+    """What became of a failed attempt."""
+
+    status: GenerationStatus
+    retry_count: int
+    retry_in_seconds: float | None = None

@@ -1,0 +1,136 @@
+"""Every knob, with unit, bounds and default. Values come from the environment and a `.env` file.
+
+What must be the same for all workers and clients is not here but in the database: the row `batchgen.settings`.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self, TypeVar
+
+from pydantic import AliasChoices, Field, HttpUrl, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from batchgen.errors import InvalidRequest
+
+Seconds = Annotated[float, Field(ge=0.05, le=86_400)]
+
+
+class Settings(BaseSettings):
+    """Where the project is and who is asking. For clients and workers alike."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="BATCHGEN_",
+        env_file=".env",
+        extra="ignore",
+        populate_by_name=True,
+        hide_input_in_errors=True,
+    )
+
+    supabase_url: HttpUrl = Field(
+        validation_alias=AliasChoices("SUPABASE_URL", "supabase_url"), description="The project's address."
+    )
+    supabase_publishable_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY", "supabase_publishable_key"),
+        description="The key for users (`sb_publishable_…`, or the older anon key).",
+    )
+    supabase_secret_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY", "supabase_secret_key"),
+        description="The key for workers and operators (`sb_secret_…`, or the older service_role key).",
+    )
+    request_timeout_seconds: Seconds = Field(default=20, description="Longest wait for one answer of the API.")
+    bucket: str = Field(default="generated-images", min_length=1, description="The Storage bucket of the pictures.")
+
+    @property
+    def url(self) -> str:
+        return str(self.supabase_url).rstrip("/")
+
+
+class WorkerSettings(Settings):
+    """What one worker needs."""
+
+    worker_name: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        description="Name in leases and logs. Default: host, pid and a random part.",
+    )
+    max_parallel: int = Field(
+        default=20,
+        ge=1,
+        le=1000,
+        description="Most items that this worker runs at once; the database's own limits hold beside it.",
+    )
+    poll_seconds: Seconds = Field(default=5, description="Longest pause between two looks at the queue.")
+    lease_seconds: int = Field(
+        default=60,
+        ge=2,
+        le=3600,
+        description="How long an item stays this worker's without a renewal. Renewed at a third of it.",
+    )
+    item_timeout_seconds: Seconds = Field(
+        default=600,
+        description="Longest time for one attempt at one picture; then it counts as failed and is tried again.",
+    )
+    grace_seconds: float = Field(
+        default=30,
+        ge=0,
+        le=3600,
+        description="How long running items may finish after SIGTERM, before they are handed back.",
+    )
+    provider: Literal["offline"] = Field(default="offline", description="Which image provider runs the items.")
+    offline_seconds: float = Field(
+        default=1, ge=0, le=3600, description="How long the offline provider takes for a picture."
+    )
+    offline_commands: bool = Field(
+        default=False,
+        description="Whether the offline provider obeys #fail, #fail:2, #blocked and #slow:5 in prompts.",
+    )
+    offline_format: Literal["png", "webp"] = Field(default="png", description="The offline provider's file format.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least important log level shown."
+    )
+    log_format: Literal["auto", "text", "json"] = Field(
+        default="auto", description="auto: readable on a terminal, one JSON object a line otherwise."
+    )
+
+    @property
+    def renew_seconds(self) -> float:
+        """A third of the lease: two renewals may be lost before the lease is."""
+        return self.lease_seconds / 3
+
+    @model_validator(mode="after")
+    def _needs_the_secret_key(self) -> Self:
+        if self.supabase_secret_key is None:
+            raise ValueError("SUPABASE_SECRET_KEY is missing: a worker needs the project's secret key (sb_secret_…)")
+        return self
+
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+
+
+def load(kind: type[SettingsT], env_file: Path | None = None) -> SettingsT:
+    """Read settings; `env_file` replaces `.env`.
+
+    Raises `InvalidRequest` that names every wrong variable and its rule, and never shows a value.
+    """
+    try:
+        return kind(_env_file=env_file) if env_file else kind()  # pyright: ignore[reportCallIssue]
+    except ValidationError as error:
+        problems = [
+            f"{_variable(kind, e['loc'])}: {e['msg']}" for e in error.errors(include_input=False, include_url=False)
+        ]
+        raise InvalidRequest(
+            "The settings are not right. " + "; ".join(problems),
+            code="invalid_settings",
+            field=_variable(kind, error.errors()[0]["loc"]),
+            remedy="Set the variables in the environment or in .env; .env.example lists them all.",
+        ) from None
+
+
+def _variable(kind: type[Settings], loc: tuple[int | str, ...]) -> str:
+    """The environment variable behind a field."""
+    if not loc:
+        return "settings"
+    name = str(loc[0])
+    return name if name.isupper() else f"{kind.model_config.get('env_prefix', '')}{name}".upper()
