@@ -1,0 +1,99 @@
+"""A provider without a service: it draws each picture here, from the request alone."""
+
+import asyncio
+import hashlib
+import re
+import time
+from collections.abc import Awaitable, Callable
+
+from batchgen.errors import ProviderRejected, ProviderUnavailable
+from batchgen.providers.base import GeneratedImage, ImageRequest
+from batchgen.providers.offline.commands import Commands, read_commands
+from batchgen.providers.offline.metadata import ImageFormat, describe, encode
+from batchgen.providers.offline.paint import draw
+
+MIN_SIDE = 16
+MAX_SIDE = 4096
+_JOB_ID = re.compile(r"offline-(\d{1,15})-[0-9a-f]+")
+
+
+class OfflineProvider:
+    """Draws pictures for development and tests, with no model behind them; the pictures say so themselves.
+
+    A job's id tells when it started and the request tells the rest, so any process can resume any job, and a
+    resumed job takes only what is left of its time. `commands` lets words in a prompt steer it: `#blocked` is
+    refused at submit; `#fail` and `#fail:2` fail in `wait` at the end of the job's time; `#slow:5` sets that time.
+    """
+
+    name = "offline"
+
+    def __init__(
+        self,
+        *,
+        seconds: float = 1.0,
+        commands: bool = False,
+        image_format: ImageFormat = "png",
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._seconds = seconds
+        self._commands = commands
+        self._format: ImageFormat = image_format
+        self._clock = clock
+        self._sleep = sleep
+
+    async def submit(self, request: ImageRequest) -> str:
+        """Name the job; refuse what would be refused each time."""
+        if self._read(request).blocked:
+            raise ProviderRejected("The prompt was blocked by #blocked.", code="blocked_by_policy")
+        if not all(MIN_SIDE <= side <= MAX_SIDE for side in (request.width, request.height)):
+            raise ProviderRejected(
+                f"The offline provider draws sides of {MIN_SIDE} to {MAX_SIDE} pixels, not "
+                f"{request.width}x{request.height}.",
+                code="invalid_size",
+            )
+        started_ms = round(self._clock() * 1000)
+        mark = hashlib.sha256(f"{request.generation_id}/{request.retry_count}".encode()).hexdigest()[:12]
+        return f"offline-{started_ms}-{mark}"
+
+    async def wait(self, job_id: str, request: ImageRequest) -> GeneratedImage:
+        """Let the rest of the job's time pass, then draw, on a thread of its own."""
+        commands = self._read(request)
+        total = self._seconds if commands.seconds is None else commands.seconds
+        await self._sleep(self._left(job_id, total))
+        _fail_as_told(commands, request.retry_count)
+        content = await asyncio.to_thread(render, request, commands.prompt, self._format)
+        return GeneratedImage(content, self._format, request.width, request.height, request.seed)
+
+    async def cancel(self, job_id: str) -> None:
+        """Nothing runs between the calls, so there is nothing to stop."""
+
+    async def aclose(self) -> None:
+        """There are no connections."""
+
+    def _read(self, request: ImageRequest) -> Commands:
+        return read_commands(request.prompt) if self._commands else Commands(request.prompt)
+
+    def _left(self, job_id: str, total: float) -> float:
+        # Never more than the whole time: the clock that wrote the id may be ahead of ours.
+        match = _JOB_ID.fullmatch(job_id)
+        if match is None:
+            return total
+        return min(total, max(0.0, int(match[1]) / 1000 + total - self._clock()))
+
+
+def _fail_as_told(commands: Commands, retry_count: int) -> None:
+    if commands.fails is None:
+        return
+    if commands.fails < 0:
+        raise ProviderRejected("The generation failed as #fail told it to.", code="offline_failed")
+    if retry_count < commands.fails:
+        raise ProviderUnavailable(
+            f"Failure {retry_count + 1} of {commands.fails}, as #fail:{commands.fails} told it to.",
+            code="offline_unavailable",
+        )
+
+
+def render(request: ImageRequest, prompt: str, image_format: ImageFormat) -> bytes:
+    """Draw and encode; plain CPU work without a loop. `prompt` is the request's without command words."""
+    return encode(draw(request, prompt), image_format, describe(request))
