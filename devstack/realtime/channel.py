@@ -1,0 +1,201 @@
+"""One joined topic of one socket: its subscription, its token and what it sends.
+
+Follows supabase/realtime v2.129.8 lib/realtime_web/channels/realtime_channel.ex.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import psycopg
+
+from devstack.realtime.filters import BindingError, binding_id
+from devstack.realtime.frames import ClientFrame, Ref, Version, compact, write
+from devstack.realtime.hub import Hub
+from devstack.realtime.joining import TOPIC_PREFIX, JoinRequest
+from devstack.realtime.tokens import Identity, TokenError, still_valid
+
+log = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 0.5
+NO_PERMISSION = "You do not have permissions to read from this Channel topic: {name}"
+
+
+class Outlet(Protocol):
+    """The socket, as a channel needs it."""
+
+    @property
+    def version(self) -> Version: ...
+
+    def send(self, text: str) -> None: ...
+
+    def forget(self, channel: Channel) -> None: ...
+
+
+class Channel:
+    def __init__(
+        self, outlet: Outlet, hub: Hub, topic: str, join_ref: Ref, request: JoinRequest, identity: Identity
+    ) -> None:
+        self.topic = topic
+        self.name = topic.removeprefix(TOPIC_PREFIX)
+        self._outlet = outlet
+        self._hub = hub
+        self._join_ref = join_ref
+        self._request = request
+        self._identity = identity
+        self._open = True
+        self._subscribing: asyncio.Task[None] | None = None
+        self._expiring: asyncio.Task[None] | None = None
+
+    def start(self, ref: Ref) -> None:
+        """Answers the join; the subscription follows by itself and ends in a `system` message."""
+        bindings = [{"id": binding_id(binding), **binding} for binding in self._request.bindings]
+        self.reply(ref, "ok", {"postgres_changes": bindings})
+        self._hub.enter(self.topic, self._request.private, self)
+        self._watch_expiry()
+
+    def begin(self) -> None:
+        """What follows the reply, and follows the old channel's `phx_close` where this one replaces it."""
+        if self._request.presence:
+            self.push("presence_state", "{}")
+        self.subscribe_again()
+
+    def handle(self, frame: ClientFrame) -> None:
+        match frame.event:
+            case "phx_leave":
+                self.reply(frame.ref, "ok", {})
+                self.close()
+            case "access_token":
+                self._take_token(frame.payload.get("access_token"))
+            case "broadcast":
+                self._broadcast(frame)
+            case "presence":
+                self.reply(frame.ref, "ok", {})
+            case _:
+                log.debug("nothing is known of the event %s", frame.event)
+
+    def subscribe_again(self) -> None:
+        if not self._open or not (self._request.bindings or self._request.private):
+            return
+        if self._subscribing is not None:
+            self._subscribing.cancel()
+        self._subscribing = asyncio.create_task(self._subscribe())
+
+    def end(self) -> None:
+        """Takes the channel out of everything without a word to the client."""
+        self._open = False
+        self._hub.leave(self.topic, self._request.private, self)
+        current = asyncio.current_task()
+        for task in (self._subscribing, self._expiring):
+            if task is not None and task is not current:
+                task.cancel()
+
+    def close(self) -> None:
+        if self._open:
+            self.end()
+            self._outlet.forget(self)
+            self._send("phx_close", "{}", self._join_ref)
+
+    # what it sends
+
+    def reply(self, ref: Ref, status: str, response: Mapping[str, Any]) -> None:
+        self._send("phx_reply", compact({"status": status, "response": response}), ref)
+
+    def push(self, event: str, payload: str) -> None:
+        self._send(event, payload, None)
+
+    def push_change(self, change_type: str, ids: tuple[int, ...], data: str) -> None:
+        """The event; it lacks the join's ref even in version 2.
+
+        As supabase/realtime v2.129.8 lib/extensions/postgres_cdc_rls/message_dispatcher.ex.
+        """
+        if not self._open:
+            return
+        event, payload = "postgres_changes", f'{{"ids":{compact(ids)},"data":{data}}}'
+        if self._request.legacy:
+            event, payload = change_type, data
+        self._outlet.send(write(self._outlet.version, topic=self.topic, event=event, payload=payload))
+
+    def _system(self, extension: str, status: str, message: str) -> None:
+        payload = {"message": message, "status": status, "extension": extension, "channel": self.name}
+        self.push("system", compact(payload))
+
+    def _send(self, event: str, payload: str, ref: Ref) -> None:
+        self._outlet.send(
+            write(
+                self._outlet.version,
+                topic=self.topic,
+                event=event,
+                payload=payload,
+                ref=ref,
+                join_ref=self._join_ref,
+            )
+        )
+
+    def _broadcast(self, frame: ClientFrame) -> None:
+        """Public topics only: policies for sending to private ones are not offered."""
+        if not self._request.private:
+            leaving_out = None if self._request.self_broadcast else self
+            self._hub.broadcast(self.topic, False, compact(frame.payload), leaving_out)
+        if self._request.ack_broadcast:
+            self.reply(frame.ref, "ok", {})
+
+    # its subscription
+
+    async def _subscribe(self) -> None:
+        while True:
+            try:
+                if self._request.private and not await self._hub.may_read(self.name, self._identity):
+                    self._shut_down(NO_PERMISSION.format(name=self.name))
+                    return
+                found = await self._hub.subscriptions_for(self, self._request.bindings, self._identity)
+            except BindingError as fault:
+                self._hub.registry.remove(self)
+                self._system("postgres_changes", "error", str(fault))
+                return
+            except (psycopg.Error, OSError) as error:
+                log.debug("channel %s cannot subscribe yet: %s", self.name, error)
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            self._hub.registry.put(self, found)
+            if found:
+                self._system("postgres_changes", "ok", "Subscribed to PostgreSQL")
+            return
+
+    # its token
+
+    def _take_token(self, token: Any) -> None:
+        if not isinstance(token, str) or token.startswith("sb_") or token == self._identity.token:
+            return
+        try:
+            identity = self._hub.tokens.check(token)
+        except TokenError as refused:
+            self._shut_down(refused.refresh_message)
+            return
+        self._identity = identity
+        self._watch_expiry()
+        self.subscribe_again()
+
+    def _watch_expiry(self) -> None:
+        if self._expiring is not None:
+            self._expiring.cancel()
+        self._expiring = asyncio.create_task(self._expire(self._identity))
+
+    async def _expire(self, identity: Identity) -> None:
+        """The clock is looked at again after each sleep: the machine may have slept meanwhile."""
+        while True:
+            await asyncio.sleep(min(300.0, max(0.005, identity.expires_at - time.time())))
+            try:
+                still_valid(identity)
+            except TokenError as refused:
+                self._shut_down(refused.refresh_message)
+                return
+
+    def _shut_down(self, message: str) -> None:
+        if self._open:
+            self._system("system", "error", message)
+            self.close()

@@ -1,0 +1,92 @@
+"""The two text serialisers of the protocol: version 1 is an object, version 2 an array with the join's ref.
+
+Rules from supabase/realtime v2.129.8 lib/realtime_web/socket/v2_serializer.ex and Phoenix 1.8
+lib/phoenix/socket/serializers/v1_json_serializer.ex. Version 2's binary frames carry broadcasts only and are
+not offered.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, cast
+
+Version: TypeAlias = Literal["1.0.0", "2.0.0"]
+Ref: TypeAlias = str | int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClientFrame:
+    join_ref: Ref
+    ref: Ref
+    topic: str
+    event: str
+    payload: Mapping[str, Any]
+
+
+class FrameError(Exception):
+    """The frame is to be ignored: the server answers nothing and keeps the connection."""
+
+
+def version_of(vsn: str | None) -> Version | None:
+    """The serialiser for the `vsn` parameter: 1.0.0 where it is absent, None where there is none."""
+    if vsn is None or vsn.startswith("1.0."):
+        return "1.0.0"
+    return "2.0.0" if vsn.startswith("2.0.") else None
+
+
+def read(version: Version, text: str) -> ClientFrame:
+    try:
+        data = json.loads(text, parse_constant=_no_constant)
+        if "\\ud" in text.lower():
+            compact(data).encode()  # half a surrogate pair could never be sent back
+    except (ValueError, RecursionError) as error:
+        raise FrameError("not JSON") from error
+    return _read_v1(data) if version == "1.0.0" else _read_v2(data)
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _read_v1(data: Any) -> ClientFrame:
+    if not isinstance(data, dict):
+        raise FrameError("not an object")
+    fields = cast(dict[str, Any], data)
+    if not {"topic", "event", "payload", "ref"} <= fields.keys():
+        raise FrameError("topic, event, payload and ref are required")
+    return _frame(fields.get("join_ref"), fields["ref"], fields["topic"], fields["event"], fields["payload"])
+
+
+def _read_v2(data: Any) -> ClientFrame:
+    if not isinstance(data, list):
+        raise FrameError("not an array")
+    items = cast(list[Any], data)
+    if len(items) != 5:
+        raise FrameError("not five items")
+    return _frame(*items)
+
+
+def _frame(join_ref: Any, ref: Any, topic: Any, event: Any, payload: Any) -> ClientFrame:
+    if not isinstance(topic, str) or not isinstance(event, str):
+        raise FrameError("topic and event must be strings")
+    fields: Mapping[str, Any] = cast(Mapping[str, Any], payload) if isinstance(payload, dict) else {}
+    return ClientFrame(_ref(join_ref), _ref(ref), topic, event, fields)
+
+
+def _ref(value: Any) -> Ref:
+    if value is None or isinstance(value, str | int):
+        return value
+    raise FrameError("a ref must be a string")
+
+
+def compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def write(version: Version, *, topic: str, event: str, payload: str, ref: Ref = None, join_ref: Ref = None) -> str:
+    """A frame for the client; `payload` is JSON text, pasted in as it is."""
+    if version == "1.0.0":
+        return f'{{"ref":{compact(ref)},"payload":{payload},"event":{compact(event)},"topic":{compact(topic)}}}'
+    return f"[{compact(join_ref)},{compact(ref)},{compact(topic)},{compact(event)},{payload}]"

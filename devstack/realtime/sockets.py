@@ -1,0 +1,249 @@
+"""One websocket: reads the client's frames, routes them to channels, and writes what they send.
+
+Follows Phoenix 1.8 lib/phoenix/socket.ex and supabase/realtime v2.129.8 lib/realtime_web/endpoint.ex.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from dataclasses import dataclass
+
+import psycopg
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from devstack.realtime.channel import NO_PERMISSION, Channel
+from devstack.realtime.frames import ClientFrame, FrameError, Version, compact, read, write
+from devstack.realtime.hub import Hub
+from devstack.realtime.joining import TOPIC_PREFIX, JoinError, JoinRequest, read_join
+from devstack.realtime.tokens import Identity, TokenError, still_valid
+
+log = logging.getLogger(__name__)
+
+_CLOSE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class SocketLimits:
+    """`queued_*` bound what waits for a client that reads too slowly; the rest are the real server's."""
+
+    idle_seconds: float = 60.0
+    frame_bytes: int = 5_000_000
+    channels: int = 100
+    queued_frames: int = 50_000
+    queued_characters: int = 64 * 1024 * 1024
+    join_error_pause_seconds: float = 0.1
+
+
+class _Outbox:
+    """Frames waiting for the wire."""
+
+    def __init__(self, limits: SocketLimits) -> None:
+        self._limits = limits
+        self._frames: deque[str] = deque()
+        self._characters = 0
+        self._filled = asyncio.Event()
+
+    def put(self, text: str) -> bool:
+        """False where the client has fallen too far behind."""
+        self._frames.append(text)
+        self._characters += len(text)
+        self._filled.set()
+        return len(self._frames) <= self._limits.queued_frames and self._characters <= self._limits.queued_characters
+
+    async def take(self) -> str:
+        while not self._frames:
+            self._filled.clear()
+            await self._filled.wait()
+        text = self._frames.popleft()
+        self._characters -= len(text)
+        return text
+
+
+class Socket:
+    def __init__(
+        self,
+        hub: Hub,
+        identity: Identity,
+        version: Version,
+        limits: SocketLimits,
+    ) -> None:
+        self._hub = hub
+        self._identity = identity
+        self._version: Version = version
+        self._limits = limits
+        # aiohttp refuses a frame that reaches its limit, the real server one that passes it
+        self._ws = web.WebSocketResponse(max_msg_size=limits.frame_bytes + 1, compress=False, timeout=1.0)
+        self._outbox = _Outbox(limits)
+        self._channels: dict[str, Channel] = {}
+        self._transport: asyncio.Transport | None = None
+        self._ended = asyncio.Event()
+        self._closing_code: int | None = None
+        self._cut_off = False
+
+    @property
+    def version(self) -> Version:
+        return self._version
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """Returns when the connection is closed, by either side."""
+        try:
+            await self._ws.prepare(request)
+            self._transport = request.transport
+            await self._converse()
+        finally:
+            self._ended.set()
+        return self._ws
+
+    async def _converse(self) -> None:
+        writing = asyncio.create_task(self._write())
+        try:
+            if self._closing_code is not None:
+                await self.close(self._closing_code)
+            await self._read()
+        finally:
+            writing.cancel()
+            for channel in self._channels.values():
+                channel.end()
+            self._channels.clear()
+            await asyncio.wait([writing])
+
+    async def close(self, code: int) -> None:
+        self._closing_code = code
+        if not self._ws.prepared:
+            return  # closed as soon as the handshake is done
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._ws.close(code=code)
+        except TimeoutError:
+            self.abort()
+
+    async def close_and_wait(self, code: int) -> None:
+        """Returns when nothing of the socket runs any more."""
+        await self.close(code)
+        await self._ended.wait()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def send(self, text: str) -> None:
+        """Queues a frame; a client too slow for what it asked for is cut off, so that none waits for it."""
+        if not self._cut_off and not self._outbox.put(text):
+            log.warning("a client reads too slowly and is cut off")
+            self._cut_off = True
+            self.abort()
+
+    def forget(self, channel: Channel) -> None:
+        if self._channels.get(channel.topic) is channel:
+            del self._channels[channel.topic]
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                await self._ws.send_str(await self._outbox.take())
+        except ConnectionError:
+            log.debug("the client is gone")
+
+    async def _read(self) -> None:
+        while True:
+            try:
+                message = await self._ws.receive(timeout=self._limits.idle_seconds)
+            except TimeoutError:
+                await self.close(WSCloseCode.OK)
+                return
+            match message.type:
+                case WSMsgType.TEXT:
+                    await self._take(message.data)
+                case WSMsgType.BINARY:
+                    log.debug("a binary frame is ignored: broadcasts of protocol version 2 are not offered")
+                case _:
+                    return
+
+    async def _take(self, text: str) -> None:
+        try:
+            frame = read(self._version, text)
+        except FrameError as error:
+            log.debug("a frame is ignored: %s", error)
+            return
+        if frame.topic == "phoenix" and frame.event == "heartbeat":
+            self._reply(frame, "ok")
+        elif frame.event == "phx_join":
+            await self._join(frame)
+        elif channel := self._channels.get(frame.topic):
+            channel.handle(frame)
+        elif frame.event == "phx_leave":
+            self._reply(frame, "ok")
+        else:
+            self._reply(frame, "error", "unmatched topic")
+
+    def _reply(self, frame: ClientFrame, status: str, reason: str | None = None) -> None:
+        """An answer from the socket itself; only one to a join carries the join's ref in version 2."""
+        response = {} if reason is None else {"reason": reason}
+        join_ref = frame.join_ref if frame.event == "phx_join" and reason != "unmatched topic" else None
+        payload = compact({"status": status, "response": response})
+        self.send(
+            write(
+                self._version,
+                topic=frame.topic,
+                event="phx_reply",
+                payload=payload,
+                ref=frame.ref,
+                join_ref=join_ref,
+            )
+        )
+
+    # joining
+
+    async def _join(self, frame: ClientFrame) -> None:
+        if not frame.topic.startswith(TOPIC_PREFIX):
+            self._reply(frame, "error", "unmatched topic")
+            return
+        try:
+            channel = await self._admitted(frame)
+        except JoinError as refused:
+            await asyncio.sleep(self._limits.join_error_pause_seconds)
+            self._reply(frame, "error", str(refused))
+            return
+        self._replace(channel, frame)
+
+    def _replace(self, channel: Channel, frame: ClientFrame) -> None:
+        """A second join of a topic ends the first channel, after the new one's reply."""
+        before = self._channels.get(frame.topic)
+        self._channels[frame.topic] = channel
+        channel.start(frame.ref)
+        if before is not None:
+            before.close()
+        channel.begin()
+
+    async def _admitted(self, frame: ClientFrame) -> Channel:
+        name = frame.topic.removeprefix(TOPIC_PREFIX)
+        if not name:
+            raise JoinError("TopicNameRequired: You must provide a topic name")
+        request = read_join(name, frame.payload)
+        if len(self._channels.keys() - {frame.topic}) >= self._limits.channels:
+            raise JoinError("ChannelRateLimitReached: Too many channels")
+        identity = self._identity_for(request)
+        await self._check_private(name, request, identity)
+        return Channel(self, self._hub, frame.topic, frame.join_ref, request, identity)
+
+    def _identity_for(self, request: JoinRequest) -> Identity:
+        try:
+            if request.token is None or request.token == self._identity.token:
+                return still_valid(self._identity)
+            return self._hub.tokens.check(request.token)
+        except TokenError as refused:
+            raise JoinError(refused.join_reason) from refused
+
+    async def _check_private(self, name: str, request: JoinRequest, identity: Identity) -> None:
+        if not request.private:
+            return
+        try:
+            allowed = await self._hub.may_read(name, identity)
+        except (psycopg.Error, OSError) as error:
+            raise JoinError(
+                "UnableToConnectToProject: Realtime was unable to connect to the project database"
+            ) from error
+        if not allowed:
+            raise JoinError("Unauthorized: " + NO_PERMISSION.format(name=name))

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+import pytest_asyncio
+from realtime_harness import ROLES, SCHEMA, BareClient, Stack
+
+from devstack.postgres import PostgresServer
+
+_numbers = itertools.count(1)
+
+
+@pytest_asyncio.fixture(scope="session")
+async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PostgresServer]:
+    server = PostgresServer(tmp_path_factory.mktemp("realtime-postgres"), durable=False)
+    await server.start()
+    try:
+        async with await psycopg.AsyncConnection.connect(server.dsn(), autocommit=True) as connection:
+            await connection.execute(ROLES)
+            # a new slot waits for the log to be written out
+            await connection.execute("alter system set wal_writer_delay = '5ms'")
+            await connection.execute("select pg_reload_conf()")
+            await connection.execute("create database template_realtime")
+        async with await psycopg.AsyncConnection.connect(server.dsn("template_realtime")) as connection:
+            await connection.execute(SCHEMA)
+        yield server
+    finally:
+        await server.stop()
+
+
+@pytest_asyncio.fixture
+async def dsn(postgres: PostgresServer) -> AsyncIterator[str]:
+    """A database of the test's own."""
+    async for dsn in _database(postgres):
+        yield dsn
+
+
+async def _database(postgres: PostgresServer) -> AsyncIterator[str]:
+    name = f"realtime_{next(_numbers)}"
+    async with await psycopg.AsyncConnection.connect(postgres.dsn(), autocommit=True) as connection:
+        await connection.execute(f"create database {name} template template_realtime".encode())
+    yield postgres.dsn(name)
+
+
+@pytest_asyncio.fixture
+async def stack(dsn: str) -> AsyncIterator[Stack]:
+    stack = Stack(dsn)
+    try:
+        await stack.start()
+        yield stack
+    finally:
+        await stack.stop()
+
+
+@pytest_asyncio.fixture(scope="module")
+async def common(postgres: PostgresServer) -> AsyncIterator[Stack]:
+    """A stack for the tests of one module that leave nothing behind."""
+    async for dsn in _database(postgres):
+        stack = Stack(dsn)
+        try:
+            await stack.start()
+            yield stack
+        finally:
+            await stack.stop()
+
+
+@pytest.fixture(params=["1.0.0", "2.0.0"])
+def version(request: pytest.FixtureRequest) -> str:
+    """Both versions of the protocol."""
+    return str(request.param)
+
+
+@pytest_asyncio.fixture
+async def client(stack: Stack) -> BareClient:
+    return await stack.connect()

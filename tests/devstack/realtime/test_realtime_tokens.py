@@ -1,0 +1,101 @@
+"""Tokens while a channel is open: exchanged, refused, run out."""
+
+from __future__ import annotations
+
+import time
+
+import jwt
+import pytest
+from realtime_harness import ALICE, BOB, PUBLISHABLE_KEY, BareClient, Stack, binding, user_token
+
+
+async def renew(client: BareClient, token: object, join_ref: str | None) -> None:
+    await client.send("realtime:room", "access_token", {"access_token": token}, join_ref)
+
+
+async def test_rows_are_judged_by_the_new_token(stack: Stack, version: str) -> None:
+    client = await stack.connect(version)
+    join = await client.join("room", [binding("notes")], token=user_token(ALICE))
+
+    await renew(client, user_token(BOB), join.ref)
+    system = await client.expect("system")
+    await stack.sql("insert into notes values (1, %s, 'a'), (2, %s, 'b')", [ALICE, BOB])
+    (change,) = await client.changes(1)
+
+    assert system.payload["message"] == "Subscribed to PostgreSQL"
+    assert change.data["record"]["id"] == 2
+
+
+async def test_the_same_token_null_a_number_and_a_key_change_nothing(client: BareClient) -> None:
+    token = user_token()
+    join = await client.join("room", [binding("notes")], token=token)
+    for ignored in (token, None, 5, PUBLISHABLE_KEY):
+        await renew(client, ignored, join.ref)
+    ref = await client.send("phoenix", "heartbeat", {})
+    await client.expect("phx_reply", ref=ref)
+    await client.join("other", [binding("notes")])
+    assert not client.waiting("system")
+    assert not client.waiting("phx_close")
+
+
+@pytest.mark.parametrize(
+    ("token", "message"),
+    [
+        ("nonsense", "The token provided is not a valid JWT"),
+        (jwt.encode({"role": "anon", "exp": 9999999999}, "x" * 32), ":signature_error"),
+        (user_token(role=None), "Fields `role` and `exp` are required in JWT"),
+    ],
+)
+async def test_a_bad_token_closes_the_channel_and_not_the_socket(
+    stack: Stack, version: str, token: str, message: str
+) -> None:
+    client = await stack.connect(version)
+    join = await client.join("room", [binding("notes")])
+
+    await renew(client, token, join.ref)
+    system = await client.expect("system")
+    closed = await client.expect("phx_close")
+
+    assert system.payload == {"extension": "system", "status": "error", "message": message, "channel": "room"}
+    assert closed.ref == join.ref
+    assert (await client.join("room", [binding("notes")])).payload["status"] == "ok"
+
+
+async def test_an_expired_token_is_refused_with_its_age(client: BareClient) -> None:
+    join = await client.join("room", [binding("notes")])
+    await renew(client, user_token(seconds=-10), join.ref)
+    message = (await client.expect("system")).payload["message"]
+    assert message in ("Token has expired 10 seconds ago", "Token has expired 11 seconds ago")
+
+
+async def test_the_channel_closes_at_the_second_its_token_expires(client: BareClient) -> None:
+    expires_at = int(time.time()) + 2
+    await client.join("room", [binding("todos")], token=user_token(exp=expires_at))
+    system = await client.expect("system")
+    await client.expect("phx_close")
+    assert system.payload["message"] == "Token has expired 0 seconds ago"
+    assert expires_at <= time.time() < expires_at + 0.5
+
+
+async def test_a_token_renewed_in_time_keeps_the_channel_open(stack: Stack, client: BareClient) -> None:
+    expires_at = int(time.time()) + 2
+    join = await client.join("room", [binding("todos")], token=user_token(exp=expires_at))
+    await renew(client, user_token(), join.ref)
+    await client.expect("system")
+    await client.join("clock", [binding("todos")], token=user_token(exp=expires_at))
+    await client.expect("phx_close", "realtime:clock")
+    await stack.sql("insert into todos (id) values (1)")
+    (change,) = await client.changes(1)
+    assert change.topic == "realtime:room"
+    assert not client.waiting("phx_close")
+
+
+async def test_a_new_token_whose_role_does_not_exist_ends_the_changes(stack: Stack, client: BareClient) -> None:
+    join = await client.join("room", [binding("todos")])
+    await renew(client, user_token(role="nosuchrole"), join.ref)
+    system = await client.expect("system")
+    await client.join("other", [binding("todos")])
+    await stack.sql("insert into todos (id) values (1)")
+    (change,) = await client.changes(1)
+    assert system.payload["status"] == "error"
+    assert (change.topic, client.waiting()) == ("realtime:other", [])
