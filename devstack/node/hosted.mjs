@@ -1,0 +1,119 @@
+// Where Lite's answers over HTTP differ from hosted Supabase's, as its clients notice.
+import { createHmac, timingSafeEqual } from "node:crypto";
+
+const STORAGE = "/storage/v1/object";
+const EVERYTHING = 1_000_000;
+
+export async function answer(app, request, jwtSecret) {
+  const { pathname } = new URL(request.url);
+  if (!/^\/(rest|auth|storage)\/v1(\/|$)/.test(pathname)) return new Response(null, { status: 404 });
+  if (pathname.startsWith("/rest/v1")) return refuseBadToken(request, jwtSecret) ?? app.fetch(request);
+  if (isMultipart(request)) return app.fetch(await withoutForm(request));
+  if (request.method !== "POST") return app.fetch(request);
+  if (pathname.startsWith(`${STORAGE}/upload/sign/`)) return change(await app.fetch(request), signedUpload);
+  if (new RegExp(`^${STORAGE}/sign/[^/]+/?$`).test(pathname)) return signMany(app, request);
+  if (pathname.startsWith(`${STORAGE}/sign/`)) return change(await app.fetch(request), signed);
+  if (pathname.startsWith(`${STORAGE}/list/`)) return listOneLevel(app, request);
+  return app.fetch(request);
+}
+
+// Lite takes a request with a token that is expired or not ours for one without; PostgREST refuses it.
+function refuseBadToken(request, secret) {
+  const token = /^Bearer\s+(.+)$/i.exec(request.headers.get("authorization") ?? "")?.[1];
+  if (!token || token.startsWith("sb_") || request.method === "OPTIONS") return null;
+  const [header, payload, signature] = token.split(".");
+  const right = createHmac("sha256", secret).update(`${header}.${payload}`).digest();
+  const given = Buffer.from(signature ?? "", "base64url");
+  if (given.length !== right.length || !timingSafeEqual(given, right))
+    return refusal("PGRST301", "No suitable key or wrong key type");
+  const { exp } = JSON.parse(Buffer.from(payload, "base64url"));
+  return exp && exp < Date.now() / 1000 ? refusal("PGRST303", "JWT expired") : null;
+}
+
+function refusal(code, message) {
+  const headers = { "WWW-Authenticate": `Bearer error="invalid_token", error_description="${message}"` };
+  return Response.json({ code, details: null, hint: null, message }, { status: 401, headers });
+}
+
+function isMultipart(request) {
+  return /^(POST|PUT)$/.test(request.method) && request.headers.get("content-type")?.startsWith("multipart/form-data");
+}
+
+// Clients wrap a file in a form, supabase-js in a field without a name. Lite reads forms from POST alone, and the field
+// "file" alone; a bare body it takes anywhere.
+async function withoutForm(request) {
+  const form = await request.formData();
+  const file = [...form.values()].find((value) => typeof value !== "string");
+  if (!file) return new Request(request.url, { method: request.method, headers: request.headers, body: "" });
+  const headers = new Headers(request.headers);
+  headers.set("content-type", file.type || "application/octet-stream");
+  headers.set("content-length", String(file.size));
+  if (form.get("cacheControl")) headers.set("cache-control", `max-age=${form.get("cacheControl")}`);
+  if (form.get("metadata")) headers.set("x-metadata", Buffer.from(form.get("metadata")).toString("base64"));
+  return new Request(request.url, { method: request.method, headers, body: file.stream(), duplex: "half" });
+}
+
+function signed({ signedUrl, ...rest }) {
+  return { ...rest, signedURL: withoutPrefix(signedUrl) };
+}
+
+function signedUpload({ signedUrl, signedURL, url, ...rest }) {
+  return { ...rest, url: withoutPrefix(url ?? signedUrl ?? signedURL) };
+}
+
+function withoutPrefix(url) {
+  return url ? url.replace(/^\/storage\/v1/, "") : null;
+}
+
+// Lite's own route for several paths is hidden behind the one for a single path.
+async function signMany(app, request) {
+  const { expiresIn, paths = [] } = await request.json();
+  const sign = async (path) => {
+    const url = `${request.url.replace(/\/$/, "")}/${path.split("/").map(encodeURIComponent).join("/")}`;
+    const response = await app.fetch(again(request, url, { expiresIn }));
+    const said = await response.json();
+    if (response.ok) return { path, error: null, ...signed(said) };
+    return { path, error: "Either the object does not exist or you do not have access to it", signedURL: null };
+  };
+  return Response.json(await Promise.all(paths.map(sign)), { headers: { "Access-Control-Allow-Origin": "*" } });
+}
+
+// Lite lists all objects below a prefix by their whole names; hosted one level of it, by names within it.
+async function listOneLevel(app, request) {
+  const wanted = await request.json();
+  const { prefix = "", limit = 100, offset = 0, search = "", sortBy } = wanted;
+  const folder = prefix && !prefix.endsWith("/") ? `${prefix}/` : prefix;
+  const response = await app.fetch(again(request, request.url, { prefix: folder, limit: EVERYTHING, sortBy }));
+  return change(response, (objects) => {
+    const level = oneLevel(objects, folder).filter(({ name }) => name.toLowerCase().includes(search.toLowerCase()));
+    return level.slice(offset, offset + limit);
+  });
+}
+
+function oneLevel(objects, folder) {
+  const entries = new Map();
+  for (const object of objects.filter(({ name }) => name.startsWith(folder))) {
+    const [name, ...deeper] = object.name.slice(folder.length).split("/");
+    if (deeper.length === 0) entries.set(`${name}/file`, listed(object, name));
+    else entries.set(name, { name, id: null, updated_at: null, created_at: null, last_accessed_at: null, metadata: null });
+  }
+  return [...entries.values()];
+}
+
+function listed({ id, updated_at, created_at, last_accessed_at, metadata }, name) {
+  return { name, id, updated_at, created_at, last_accessed_at, metadata };
+}
+
+function again(request, url, body) {
+  const headers = new Headers(request.headers);
+  headers.delete("content-length");
+  headers.set("content-type", "application/json");
+  return new Request(url, { method: "POST", headers, body: JSON.stringify(body) });
+}
+
+async function change(response, by) {
+  if (!response.ok) return response;
+  const headers = new Headers(response.headers);
+  headers.delete("content-length");
+  return new Response(JSON.stringify(by(await response.json())), { status: response.status, headers });
+}

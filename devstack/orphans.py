@@ -1,0 +1,54 @@
+"""Finds and ends the Postgres that a killed run left on a cluster, and nothing else."""
+
+import asyncio
+import contextlib
+import signal
+from pathlib import Path
+
+import psutil
+
+from devstack.errors import PostgresFailed
+
+STEPS = ((signal.SIGINT, 15.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
+
+
+def pid_file_lines(cluster: Path) -> list[str]:
+    """What the server on this cluster says about itself: its pid first, its state in the eighth line."""
+    try:
+        return (cluster / "postmaster.pid").read_text().splitlines()
+    except OSError:
+        return []
+
+
+async def end_orphans(cluster: Path) -> None:
+    """Return when nothing works on this cluster; only then is what a dead server says about itself removed."""
+    orphans = await asyncio.to_thread(_postgres_of, cluster)
+    for number, seconds in STEPS:
+        if not orphans:
+            break
+        for process in _addressees(orphans, cluster, number):
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(number)
+        _, orphans = await asyncio.to_thread(psutil.wait_procs, orphans, seconds)
+    if orphans:
+        raise PostgresFailed(
+            f"An old Postgres (pid {orphans[0].pid}) still runs on {cluster} and cannot be stopped: end it by hand."
+        )
+    (cluster / "postmaster.pid").unlink(missing_ok=True)  # its pid may be a zombie's by now, or somebody else's
+
+
+def _addressees(orphans: list[psutil.Process], cluster: Path, number: signal.Signals) -> list[psutil.Process]:
+    """The postmaster stops its own children; they are signalled themselves where it is gone, or at the very end."""
+    leader = next(iter(pid_file_lines(cluster)), "")
+    postmaster = [process for process in orphans if str(process.pid) == leader]
+    return orphans if number == signal.SIGKILL or not postmaster else postmaster
+
+
+def _postgres_of(cluster: Path) -> list[psutil.Process]:
+    """Every Postgres process works in the folder of its cluster: that tells ours from any other."""
+    found: list[psutil.Process] = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.name().startswith("postgres") and Path(process.cwd()) == cluster:
+                found.append(process)
+    return found

@@ -1,0 +1,234 @@
+"""Starts the parts in order, keeps them running, stops them in reverse."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from platformdirs import user_cache_path
+
+from devstack import database, migrations
+from devstack.errors import DevstackError
+from devstack.gateway import Gateway, listen
+from devstack.keys import Keys, load_or_create_keys
+from devstack.lite import LiteConfig, LiteServer
+from devstack.lock import DataDirLock
+from devstack.node import install_packages
+from devstack.postgres import PostgresServer
+from devstack.realtime import RealtimeServer
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Report = Callable[[str, str], None]
+
+RESTART_PAUSES_SECONDS = (0.0, 0.5, 2.0, 5.0)
+
+
+@dataclass(frozen=True)
+class StackConfig:
+    """`port` 0 is any free one, no `migrations_dir` the project's own; `durable=False` is faster, for tests only."""
+
+    data_dir: Path
+    port: int = 54321
+    migrations_dir: Path | None = None
+    durable: bool = True
+    cache_dir: Path | None = None
+
+
+@dataclass(frozen=True)
+class StackInfo:
+    url: str
+    publishable_key: str
+    secret_key: str
+    jwt_secret: str
+    database_url: str
+    data_dir: Path
+
+
+class Stack:
+    """Supabase on one machine; `report(part, detail)` is told about every part that is up."""
+
+    def __init__(self, config: StackConfig, report: Report | None = None) -> None:
+        self.config = config
+        self.data_dir = config.data_dir.resolve()
+        self.postgres = PostgresServer(
+            self.data_dir / "postgres", durable=config.durable, log_file=self._log_file("postgres")
+        )
+        self._report = report or _report_nothing
+        self._parts = AsyncExitStack()
+        self._listener: socket.socket | None = None
+        self._lite: LiteServer | None = None
+        self._lite_changes = asyncio.Lock()
+
+    async def __aenter__(self) -> StackInfo:
+        return await self.start()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    def claim(self) -> socket.socket:
+        """Take the data folder and the port, or say who has them; `start` does it where it was not done before."""
+        self.data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)  # not 0700: Postgres may run as somebody else
+        with ExitStack() as taken:
+            lock = DataDirLock(self.data_dir)
+            lock.acquire()
+            taken.callback(lock.release)
+            for private in ("logs", "storage"):
+                (self.data_dir / private).mkdir(mode=0o700, exist_ok=True)
+            self._listener = taken.enter_context(listen(self.config.port))
+            self._parts.push(taken.pop_all())
+        return self._listener
+
+    async def start(self) -> StackInfo:
+        """Return when everything answers; what a failed start had begun is stopped again."""
+        try:
+            return await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        self._listener = None
+        await self._parts.aclose()
+
+    async def restart_lite(self) -> None:
+        """Make REST see what a migration has changed; requests in between are answered by 503."""
+        async with self._lite_changes:
+            lite = self._running_lite()
+            await lite.stop()
+            await lite.start()
+
+    async def apply_migrations(self) -> list[migrations.Migration]:
+        folder = self.config.migrations_dir or migrations.default_migrations_dir()
+        return await migrations.apply_migrations(self.postgres.dsn(), folder)
+
+    async def _start(self) -> StackInfo:
+        listener = self._listener or self.claim()
+        keys = load_or_create_keys(self.data_dir / "keys.json")
+        scripts = await self._timed("Node packages", self._install_packages())
+        await self._timed("Postgres", self._start_postgres())
+        info = self._info(keys, listener)
+        self._lite = LiteServer(scripts, self._lite_config(info), self._log_file("lite"))
+        await self._timed("Database", self._prepare_database(self._lite))
+        await self._timed("REST, Auth, Storage", self._start_lite(self._lite))
+        realtime = await self._timed("Realtime", self._start_realtime(info))
+        await self._timed("Gateway", self._start_gateway(listener, realtime))
+        return info
+
+    async def _timed(self, part: str, starting: Awaitable[tuple[T, str]]) -> T:
+        began = time.monotonic()
+        result, detail = await starting
+        self._report(part, f"{detail} ({time.monotonic() - began:.1f} s)")
+        return result
+
+    async def _install_packages(self) -> tuple[Path, str]:
+        def installing() -> None:
+            self._report("Node packages", "installing, the first time only")
+
+        cache_dir = self.config.cache_dir or user_cache_path("batchgen")
+        return await install_packages(cache_dir, installing), "installed"
+
+    async def _start_postgres(self) -> tuple[None, str]:
+        self._parts.push_async_callback(self.postgres.stop)
+        await self.postgres.start()
+        return None, f"on 127.0.0.1:{self.postgres.port}"
+
+    async def _prepare_database(self, lite: LiteServer) -> tuple[None, str]:
+        dsn = self.postgres.dsn()
+        await database.prepare_roles(dsn)
+        if not await database.has_auth_and_storage(dsn):
+            await lite.provision()
+            if not await database.has_auth_and_storage(dsn):
+                raise DevstackError("Supabase Lite did not make the schemas auth and storage: see logs/lite.log.")
+        await database.resemble_hosted(dsn)
+        applied = await self.apply_migrations()
+        return None, f"{len(applied)} new migrations" if applied else "up to date"
+
+    async def _start_lite(self, lite: LiteServer) -> tuple[None, str]:
+        self._parts.push_async_callback(lite.stop)
+        await lite.start()
+        watching = asyncio.create_task(self._keep_running(lite), name="devstack: keep Lite running")
+        self._parts.push_async_callback(_cancel, watching)
+        return None, "Supabase Lite"
+
+    async def _start_realtime(self, info: StackInfo) -> tuple[RealtimeServer, str]:
+        realtime = RealtimeServer(
+            database_url=info.database_url,
+            jwt_secret=info.jwt_secret,
+            api_keys={info.publishable_key: "anon", info.secret_key: "service_role"},
+        )
+        self._parts.push_async_callback(realtime.stop)
+        await realtime.start()
+        return realtime, "postgres_changes"
+
+    async def _start_gateway(self, listener: socket.socket, realtime: RealtimeServer) -> tuple[None, str]:
+        gateway = Gateway(listener, lambda: self._lite.base_url if self._lite else None, realtime)
+        self._parts.push_async_callback(gateway.stop)
+        await gateway.start()
+        return None, f"on 127.0.0.1:{_port(listener)}"
+
+    async def _keep_running(self, lite: LiteServer) -> None:
+        failures = 0
+        while True:
+            await lite.wait()
+            async with self._lite_changes:
+                if lite.base_url:  # restarted on purpose
+                    continue
+                await asyncio.sleep(RESTART_PAUSES_SECONDS[min(failures, len(RESTART_PAUSES_SECONDS) - 1)])
+                log.warning("Supabase Lite ended unexpectedly and is started again: see %s", self._log_file("lite"))
+                try:
+                    await lite.start()
+                    failures = 0
+                except DevstackError as error:
+                    failures += 1
+                    log.error("%s", error)  # noqa: TRY400 - the message is the whole story
+
+    def _running_lite(self) -> LiteServer:
+        if self._lite is None:
+            raise DevstackError("The dev stack is not running: start it first.")
+        return self._lite
+
+    def _lite_config(self, info: StackInfo) -> LiteConfig:
+        return LiteConfig(
+            database_url=info.database_url,
+            url=info.url,
+            storage_dir=self.data_dir / "storage",
+            jwt_secret=info.jwt_secret,
+            publishable_key=info.publishable_key,
+            secret_key=info.secret_key,
+        )
+
+    def _info(self, keys: Keys, listener: socket.socket) -> StackInfo:
+        return StackInfo(
+            url=f"http://127.0.0.1:{_port(listener)}",
+            publishable_key=keys.publishable_key,
+            secret_key=keys.secret_key,
+            jwt_secret=keys.jwt_secret,
+            database_url=self.postgres.dsn(),
+            data_dir=self.data_dir,
+        )
+
+    def _log_file(self, part: str) -> Path:
+        return self.data_dir / "logs" / f"{part}.log"
+
+
+def _report_nothing(_part: str, _detail: str) -> None:
+    pass
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def _port(listener: socket.socket) -> int:
+    port: int = listener.getsockname()[1]
+    return port

@@ -1,0 +1,44 @@
+"""The dev stack under test: one for the session, with tables of its own instead of the project's migrations."""
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+
+from devstack import PostgresServer, Stack, StackConfig
+from supabase import AsyncClient
+from tests.devstack.stack_clients import Running, User, client_of, new_user
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+@pytest.fixture(scope="session")
+async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Running]:
+    data_dir = tmp_path_factory.mktemp("devstack")
+    stack = Stack(StackConfig(data_dir, port=0, migrations_dir=MIGRATIONS, durable=False))
+    async with stack as info:
+        yield Running(stack, info)
+
+
+@pytest.fixture(scope="session")
+async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[PostgresServer]:
+    async with PostgresServer(tmp_path_factory.mktemp("postgres"), durable=False) as server:
+        yield server
+
+
+@pytest.fixture
+async def service(running: Running) -> AsyncGenerator[AsyncClient]:
+    async with client_of(running.info, running.info.secret_key) as client:
+        yield client
+
+
+@pytest.fixture
+async def user(running: Running) -> AsyncGenerator[User]:
+    async with new_user(running.info) as user:
+        yield user
+
+
+@pytest.fixture
+async def other_user(running: Running) -> AsyncGenerator[User]:
+    async with new_user(running.info) as user:
+        yield user

@@ -1,0 +1,72 @@
+"""The npm packages: what is broken is noticed, what several start at once is whole."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from devstack import node
+from devstack.errors import NodeInstallFailed
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Scripts whose packages need no registry: none at all."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    (folder / "package.json").write_text(json.dumps({"name": "empty", "version": "0.0.0"}))
+    lock = {"name": "empty", "version": "0.0.0", "lockfileVersion": 3, "packages": {"": {"name": "empty"}}}
+    (folder / "package-lock.json").write_text(json.dumps(lock))
+    for name in node.SCRIPTS:
+        (folder / name).write_text("")
+    monkeypatch.setattr(node, "SOURCE", folder)
+    return folder
+
+
+async def test_packages_are_installed_once(source: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+
+    first = await node.install_packages(tmp_path / "cache", lambda: told.append("installing"))
+    second = await node.install_packages(tmp_path / "cache", lambda: told.append("installing"))
+
+    assert first == second
+    assert (first / "lite.mjs").exists()
+    assert told == ["installing"]
+
+
+async def test_a_partial_installation_is_done_again(source: Path, tmp_path: Path) -> None:
+    scripts = await node.install_packages(tmp_path / "cache", lambda: None)
+    (scripts.parent / node.COMPLETE).unlink()
+
+    again = await node.install_packages(tmp_path / "cache", lambda: None)
+
+    assert (again.parent / node.COMPLETE).exists()
+
+
+async def test_what_a_killed_installation_left_is_removed(source: Path, tmp_path: Path) -> None:
+    scripts = await node.install_packages(tmp_path / "cache", lambda: None)
+    left = tmp_path / "cache" / f".{scripts.parent.name}.left"
+    left.mkdir()
+    os.utime(left, (0, time.time() - 2 * node.ABANDONED_SECONDS))
+    (scripts.parent / node.COMPLETE).unlink()
+
+    await node.install_packages(tmp_path / "cache", lambda: None)
+
+    assert not left.exists()
+
+
+async def test_a_failed_installation_is_one_clear_line(source: Path, tmp_path: Path) -> None:
+    (source / "package-lock.json").write_text("not json")
+
+    with pytest.raises(NodeInstallFailed, match="npm could not install Supabase Lite"):
+        await node.install_packages(tmp_path / "cache", lambda: None)
+
+    assert [entry.name for entry in (tmp_path / "cache").iterdir() if entry.name.startswith(".node")] == []
+
+
+def test_the_lock_file_names_no_registry() -> None:
+    lock = json.loads((node.SOURCE / "package-lock.json").read_text())
+
+    assert [name for name, package in lock["packages"].items() if "resolved" in package] == []
