@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 
 class GenerationStatus(StrEnum):
@@ -77,7 +77,7 @@ class Generation(_Frozen):
 
     id: UUID
     batch_id: UUID | None = None
-    index: int = Field(validation_alias="batch_index")
+    index: int = Field(validation_alias=AliasChoices("batch_index", "index"))
     prompt: str
     status: GenerationStatus
     seed: int | None = None
@@ -85,6 +85,8 @@ class Generation(_Frozen):
     retry_count: int = 0
     width: int | None = None
     height: int | None = None
+    generation_time_seconds: int | None = None
+    """How long the successful attempt took, rounded up."""
     completed_at: datetime | None = None
 
 
@@ -124,6 +126,16 @@ class BatchSnapshot(_Frozen):
     batch: Batch
     generations: tuple[Generation, ...]
     images: tuple[Image, ...] = ()
+
+
+class CreatedBatch(_Frozen):
+    """A batch as it was just submitted."""
+
+    id: UUID
+    name: str | None = None
+    status: BatchStatus
+    total_count: int
+    generations: tuple[Generation, ...]
 
 
 class Claim(_Frozen):

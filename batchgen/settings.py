@@ -23,6 +23,7 @@ class Settings(BaseSettings):
         extra="ignore",
         populate_by_name=True,
         hide_input_in_errors=True,
+        env_ignore_empty=True,
     )
 
     supabase_url: HttpUrl = Field(
@@ -40,6 +41,12 @@ class Settings(BaseSettings):
     )
     request_timeout_seconds: Seconds = Field(default=20, description="Longest wait for one answer of the API.")
     bucket: str = Field(default="generated-images", min_length=1, description="The Storage bucket of the pictures.")
+    watch_poll_seconds: Seconds = Field(
+        default=10, description="Longest pause between two looks at a watched batch, with or without Realtime."
+    )
+    watch_silence_seconds: Seconds = Field(
+        default=30, description="A watch without any Realtime event for so long, while items run, subscribes again."
+    )
 
     @property
     def url(self) -> str:
@@ -78,6 +85,18 @@ class WorkerSettings(Settings):
         le=3600,
         description="How long running items may finish after SIGTERM, before they are handed back.",
     )
+    storage_patience_seconds: Seconds = Field(
+        default=120,
+        description="How long a finished picture is offered to Storage before the attempt counts as failed; "
+        "the next one makes, and pays for, another picture.",
+    )
+    backoff_seconds: Seconds = Field(
+        default=0.5, description="First pause after a fault of the backend or Storage; doubles with each further one."
+    )
+    backoff_max_seconds: Seconds = Field(default=30, description="Longest pause between two tries after such faults.")
+    provider_pause_max_seconds: Seconds = Field(
+        default=300, description="Longest pause in claiming that a provider may ask for (HTTP 429, Retry-After)."
+    )
     provider: Literal["offline"] = Field(default="offline", description="Which image provider runs the items.")
     offline_seconds: float = Field(
         default=1, ge=0, le=3600, description="How long the offline provider takes for a picture."
@@ -103,6 +122,12 @@ class WorkerSettings(Settings):
     def _needs_the_secret_key(self) -> Self:
         if self.supabase_secret_key is None:
             raise ValueError("SUPABASE_SECRET_KEY is missing: a worker needs the project's secret key (sb_secret_…)")
+        return self
+
+    @model_validator(mode="after")
+    def _backs_off_upwards(self) -> Self:
+        if self.backoff_max_seconds < self.backoff_seconds:
+            raise ValueError("BATCHGEN_BACKOFF_MAX_SECONDS is below BATCHGEN_BACKOFF_SECONDS: raise it")
         return self
 
 

@@ -1,0 +1,46 @@
+"""Pure decisions: what a failure means for the item, and how long to wait. No I/O; randomness is handed in."""
+
+from batchgen.errors import (
+    InvalidRequest,
+    ProviderBusy,
+    ProviderRejected,
+    ProviderUnavailable,
+    StorageError,
+)
+from batchgen.models import Fault
+
+CANCELLED = Fault(code="cancelled", message="The generation was cancelled.")
+
+
+def fault_of(error: Exception) -> Fault:
+    """What the database is told about a failed attempt. Texts of unknown exceptions stay out of it."""
+    match error:
+        case ProviderBusy():
+            return Fault(
+                code=error.code,
+                message=str(error),
+                retryable=True,
+                retry_after_seconds=max(0.0, error.retry_after_seconds),
+            )
+        case ProviderRejected():
+            return Fault(code=error.code, message=str(error))
+        case ProviderUnavailable():
+            return Fault(code=error.code, message=str(error), retryable=True)
+        case StorageError():
+            return Fault(code="storage_unavailable", message="The picture could not be stored.", retryable=True)
+        case TimeoutError():
+            return Fault(code="timeout", message="The picture was not ready in time.", retryable=True)
+        case InvalidRequest():
+            return Fault(code=error.code, message=f"The result was refused: {error.message}")
+        case _:
+            message = f"The worker met an unexpected fault ({type(error).__name__})."
+            return Fault(code="internal_error", message=message, retryable=True)
+
+
+def backoff_seconds(tries: int, *, first: float, longest: float, jitter: float) -> float:
+    """The pause after `tries` failures in a row: doubling, never above `longest`.
+
+    `jitter` (0 to 1, random) takes up to half of it away, so that many workers do not come back as one.
+    """
+    whole = min(longest, first * 2.0 ** min(tries - 1, 60))
+    return whole * (1 - jitter / 2)

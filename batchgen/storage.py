@@ -1,0 +1,65 @@
+"""Puts pictures into Storage and gets them back."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from uuid import UUID
+
+import httpx
+from storage3.exceptions import StorageApiError
+from storage3.utils import StorageException
+from supabase import AsyncClient
+
+from batchgen.errors import InvalidRequest, StorageError
+from batchgen.models import StoredImage
+from batchgen.providers.base import GeneratedImage
+
+CONTENT_TYPES = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg", "svg": "image/svg+xml"}
+REFUSED_FOR_GOOD = frozenset({"413", "415"})
+"""Too large, or a type that the bucket does not take: the same file would be refused again."""
+
+
+class ImageStorage:
+    """The bucket of finished pictures. Nothing is tried again in here.
+
+    Raises `StorageError` where trying again may help, `InvalidRequest` where the file itself is refused.
+    """
+
+    def __init__(self, client: AsyncClient, *, bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+
+    async def put(self, image: GeneratedImage, *, user_id: UUID, generation_id: UUID) -> StoredImage:
+        """Store a picture at the one path of its generation; storing twice replaces it and is harmless."""
+        filename = f"{generation_id}.{image.format}"
+        path = f"{user_id}/{filename}"
+        content_type = CONTENT_TYPES.get(image.format, f"image/{image.format}")
+        bucket = self._client.storage.from_(self._bucket)
+        with _translated(path):
+            await bucket.upload(path, image.content, {"content-type": content_type, "upsert": "true"})
+            public_url = await bucket.get_public_url(path)
+        return StoredImage(
+            storage_path=path,
+            filename=filename,
+            format=image.format,
+            width=image.width,
+            height=image.height,
+            file_size=len(image.content),
+            public_url=public_url,
+        )
+
+    async def get(self, path: str) -> bytes:
+        """The whole file at `path`."""
+        with _translated(path):
+            return await self._client.storage.from_(self._bucket).download(path)
+
+
+@contextmanager
+def _translated(path: str) -> Generator[None]:
+    try:
+        yield
+    except StorageApiError as error:
+        if str(error.status) in REFUSED_FOR_GOOD:
+            raise InvalidRequest(f"{path}: Storage refuses the file ({error.code}).", code="image_refused") from error
+        raise StorageError(f"{path}: Storage answered {error.status} ({error.code}).") from error
+    except (StorageException, httpx.HTTPError, ValueError) as error:
+        raise StorageError(f"{path}: no good answer from Storage ({type(error).__name__}).") from error

@@ -1,0 +1,206 @@
+"""`batchgen worker`: settings to objects to a run. The only wiring, and all that reads the environment."""
+
+import argparse
+import asyncio
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from batchgen.connection import connect, disconnect
+from batchgen.errors import BackendUnavailable, InvalidRequest, NotSignedIn, QueueUnavailable
+from batchgen.postgrest import PostgrestQueue
+from batchgen.providers import make_provider
+from batchgen.settings import WorkerSettings, load
+from batchgen.storage import ImageStorage
+from scheduler.chance import RANDOM
+from scheduler.leases import Leases
+from scheduler.logs import configure_logs
+from scheduler.runner import Patience, Runner
+from scheduler.ticks import Tick, Ticks
+from scheduler.wakeup import Wakeup
+from scheduler.worker import Pace, TicksDied, Worker
+
+DONE, WORK_FAILED, WRONG_SETTINGS, NO_BACKEND = 0, 1, 2, 3
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("scheduler.main")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    once: bool = False
+    max_seconds: float | None = None
+    env_file: Path | None = None
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the worker and return its exit code: 0 done, 1 work failed, 2 wrong settings, 3 no backend."""
+    options = _parse(sys.argv[1:] if argv is None else argv)
+    try:
+        settings = load(WorkerSettings, options.env_file)
+    except InvalidRequest as error:
+        return _refuse(error.message)
+    configure_logs(settings)
+    name = settings.worker_name or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+    structlog.contextvars.bind_contextvars(worker=name)
+    try:
+        return asyncio.run(run(settings, options, name))
+    except NotSignedIn as error:
+        return _refuse(f"SUPABASE_SECRET_KEY is not accepted as a worker's key. {error}")
+    except (QueueUnavailable, BackendUnavailable) as error:
+        log.error("backend not reachable", reason=str(error))  # noqa: TRY400 - the message is the whole story
+        return NO_BACKEND
+    except TicksDied as error:
+        log.critical("worker stopped", reason=str(error))
+        return WORK_FAILED
+
+
+async def run(settings: WorkerSettings, options: Options, name: str) -> int:
+    """Wire the parts, run until a signal (or once), and take everything down in reverse."""
+    async with _running_worker(settings, name, listens=not options.once) as worker:
+        if options.once:
+            await worker.run_once(options.max_seconds)
+        else:
+            await worker.run()
+        log.info(
+            "worker stopped",
+            completed=worker.tally.completed,
+            failed=worker.tally.failed,
+            retried=worker.tally.retried,
+            left=worker.tally.left,
+        )
+        return WORK_FAILED if options.once and worker.tally.failed else DONE
+
+
+@asynccontextmanager
+async def _running_worker(settings: WorkerSettings, name: str, *, listens: bool) -> AsyncGenerator[Worker]:
+    """A worker with its connections, ticks and signals; it has only to be run."""
+    assert settings.supabase_secret_key is not None  # noqa: S101 - WorkerSettings sees to it
+    key = settings.supabase_secret_key.get_secret_value()
+    client = await connect(settings, key=key)
+    provider = make_provider(settings)
+    queue = PostgrestQueue(client, worker=name, lease_seconds=settings.lease_seconds)
+    leases = Leases(queue, lease_seconds=settings.lease_seconds)
+    patience = _patience(settings)
+    runner = Runner(
+        queue=queue, provider=provider, storage=ImageStorage(client, bucket=settings.bucket), patience=patience
+    )
+    worker = Worker(
+        queue=queue,
+        runner=runner,
+        leases=leases,
+        pace=_pace(settings),
+        patience=patience,
+        dead_tick=lambda: ticks.dead(),
+    )
+    ticks = Ticks(_ticks(settings, worker, leases))
+    wakeup = Wakeup(
+        url=settings.url,
+        key=key,
+        wake=worker.wake,
+        pause=lambda tries: patience.pause(tries, RANDOM),
+    )
+    log.info("worker starts", url=settings.url, provider=provider.name, max_parallel=settings.max_parallel)
+    ticks.start()
+    listening = asyncio.create_task(wakeup.run()) if listens else None
+    try:
+        with _signals(worker):
+            yield worker
+    finally:
+        if listening:
+            listening.cancel()
+            await asyncio.wait([listening])
+        ticks.stop()
+        await provider.aclose()
+        await disconnect(client)
+
+
+def _ticks(settings: WorkerSettings, worker: Worker, leases: Leases) -> list[Tick]:
+    async def poll() -> None:
+        worker.wake()
+
+    patience = settings.request_timeout_seconds + 10
+    return [
+        Tick("poll", poll, settings.poll_seconds, settings.poll_seconds / 10, patience),
+        Tick("renew leases", leases.renew, settings.renew_seconds, 0, patience),
+        Tick(
+            "return expired leases", worker.return_expired, settings.lease_seconds, settings.lease_seconds / 4, patience
+        ),
+    ]
+
+
+def _patience(settings: WorkerSettings) -> Patience:
+    return Patience(
+        item_timeout_seconds=settings.item_timeout_seconds,
+        storage_patience_seconds=settings.storage_patience_seconds,
+        backoff_seconds=settings.backoff_seconds,
+        backoff_max_seconds=settings.backoff_max_seconds,
+    )
+
+
+def _pace(settings: WorkerSettings) -> Pace:
+    return Pace(
+        slots=settings.max_parallel,
+        grace_seconds=settings.grace_seconds,
+        last_words_seconds=settings.request_timeout_seconds,
+        provider_pause_max_seconds=settings.provider_pause_max_seconds,
+    )
+
+
+@contextmanager
+def _signals(worker: Worker) -> Generator[None]:
+    """The first SIGTERM or SIGINT drains, the second one hands back at once."""
+    loop = asyncio.get_running_loop()
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, worker.stop)
+    try:
+        yield
+    finally:
+        for number in STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+def _parse(argv: Sequence[str]) -> Options:
+    parser = argparse.ArgumentParser(prog="batchgen worker", description="Run waiting generations, until SIGTERM.")
+    parser.add_argument(
+        "--once", action="store_true", help="end when nothing is due; exit 1 if an item failed for good"
+    )
+    parser.add_argument(
+        "--max-seconds", type=_seconds, metavar="N", help="with --once: stop as on SIGTERM after so long"
+    )
+    parser.add_argument("--env-file", type=_file, metavar="FILE", help="read settings from FILE instead of .env")
+    given = parser.parse_args(argv)
+    if given.max_seconds is not None and not given.once:
+        parser.error("--max-seconds needs --once")
+    return Options(once=given.once, max_seconds=given.max_seconds, env_file=given.env_file)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds <= 86_400:
+        raise argparse.ArgumentTypeError("must be above 0 and at most 86400")
+    return seconds
+
+
+def _file(text: str) -> Path:
+    path = Path(text)
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"{text} is no file")
+    return path
+
+
+def _refuse(problem: str) -> int:
+    print("batchgen worker:", " ".join(problem.split()), file=sys.stderr)  # noqa: T201
+    return WRONG_SETTINGS
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,286 @@
+"""The worker: fill slots, wait, drain."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from batchgen.errors import BatchgenError, QueueError, QueueUnavailable
+from batchgen.queue import Queue
+from scheduler.chance import RANDOM
+from scheduler.leases import Lease, Leases, Stop
+from scheduler.logs import item_fields
+from scheduler.runner import Failed, Outcome, Patience, Released, RetryLater, Runner, Succeeded
+
+log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+
+HURRIED_LAST_WORDS_SECONDS = 1.0
+
+
+class TicksDied(BatchgenError):
+    """Leases are not renewed any more: better no worker than one that loses what it makes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How many items at once, and the worker's times."""
+
+    slots: int = 20
+    grace_seconds: float = 30
+    refill_pause_seconds: float = 0.02
+    """Items that end within this time are replaced by one claim."""
+    longest_wait_seconds: float = 30
+    """The worker looks up after this time even where no tick beats, to notice just that."""
+    last_words_seconds: float = 20
+    """How long stopped items may finish what they are just telling the database."""
+    provider_pause_max_seconds: float = 300
+    failed_claims: int = 3
+    """`run_once` gives up after so many in a row."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of this run's items."""
+
+    completed: int = 0
+    failed: int = 0
+    retried: int = 0
+    left: int = 0
+
+    def count(self, outcome: Outcome) -> None:
+        match outcome:
+            case Succeeded():
+                self.completed += 1
+            case Failed():
+                self.failed += 1
+            case RetryLater():
+                self.retried += 1
+            case Released():
+                self.left += 1
+
+
+@dataclass(slots=True)
+class Outage:
+    """Whether the queue answers; says so once per change."""
+
+    failures: int = field(default=0, init=False)
+
+    def begin(self, error: Exception) -> None:
+        if self.failures == 0:
+            log.warning("queue lost, running items go on", reason=str(error))
+        self.failures += 1
+
+    def end(self) -> None:
+        if self.failures:
+            log.info("queue recovered", failed_claims=self.failures)
+        self.failures = 0
+
+
+class Worker:
+    """Keeps its slots filled until it is told to stop, and hands back what it could not finish."""
+
+    def __init__(
+        self,
+        *,
+        queue: Queue,
+        runner: Runner,
+        leases: Leases,
+        pace: Pace,
+        patience: Patience,
+        dead_tick: Callable[[], str | None] = lambda: None,
+        random: Callable[[], float] = RANDOM,
+    ) -> None:
+        self.tally = Tally()
+        self._queue = queue
+        self._runner = runner
+        self._leases = leases
+        self._pace = pace
+        self._patience = patience
+        self._dead_tick = dead_tick
+        self._random = random
+        self._items: set[asyncio.Task[None]] = set()
+        self._outage = Outage()
+        self._is_queue_empty = False
+        self._not_before = 0.0
+        self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
+
+    @property
+    def running(self) -> int:
+        return len(self._items)
+
+    async def run(self) -> None:
+        """Work until `stop`, then drain. Raises what makes going on useless, after it has drained."""
+        try:
+            while not self._stopping.is_set():
+                await self.fill_slots()
+                self.check_ticks()
+                await self.wait_for_work()
+        finally:
+            await self.drain()
+
+    async def run_once(self, max_seconds: float | None = None) -> None:
+        """Work until nothing is due and nothing runs, or `max_seconds` are over; then drain.
+
+        Raises `QueueUnavailable` when the queue does not answer and nothing runs any more.
+        """
+        ending = None if max_seconds is None else asyncio.get_running_loop().call_later(max_seconds, self.stop)
+        try:
+            while not self._stopping.is_set():
+                await self.fill_slots()
+                self.check_ticks()
+                if self.is_done():
+                    break
+                await self.wait_for_work()
+        finally:
+            if ending:
+                ending.cancel()
+            await self.drain()
+
+    def stop(self) -> None:
+        """Claim nothing more and drain; called again, drain at once."""
+        if self._stopping.is_set():
+            self._hurry.set()
+        self._stopping.set()
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Look at the queue soon."""
+        self._wake.set()
+
+    async def fill_slots(self) -> int:
+        """Claim as many items as there are free slots, in one call, and start each one. Returns how many."""
+        free = self._pace.slots - self.running
+        asked_at = self._now()
+        if free <= 0 or asked_at < self._not_before:
+            return 0
+        try:
+            claims = await self._queue.claim(free)
+        except QueueUnavailable as error:
+            self._outage.begin(error)
+            self.hold_claims(self._patience.pause(self._outage.failures, self._random))
+            return 0
+        self._outage.end()
+        self._is_queue_empty = not claims
+        for claim in claims:
+            self._start(self._leases.hold(claim, asked_at=asked_at))
+        return len(claims)
+
+    async def wait_for_work(self) -> None:
+        """Until a slot is free, a batch arrives, the poll tick beats or the worker is stopped."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._pace.longest_wait_seconds):
+                await self._wake.wait()
+        if not self._stopping.is_set():
+            await asyncio.sleep(self._pace.refill_pause_seconds)
+        self._wake.clear()
+
+    async def return_expired(self) -> None:
+        """Take back what other workers lost."""
+        try:
+            returned = await self._queue.return_expired()
+        except QueueUnavailable:
+            return
+        if returned:
+            log.info("expired leases returned", count=returned)
+            self.wake()
+
+    def hold_claims(self, seconds: float) -> None:
+        """Claim nothing for so long, and look at the queue then."""
+        until = self._now() + seconds
+        if until > self._not_before:
+            self._not_before = until
+            asyncio.get_running_loop().call_at(until, self.wake)
+
+    def is_done(self) -> bool:
+        """Whether nothing is due and nothing runs. Raises `QueueUnavailable` where that cannot be found out."""
+        if self._outage.failures >= self._pace.failed_claims and not self.running:
+            raise QueueUnavailable("The project's API does not answer: check SUPABASE_URL and the network.")
+        is_idle = self._is_queue_empty and not self.running and not self._outage.failures
+        return is_idle and not self._wake.is_set()  # what ended during the claim may have made room for more
+
+    def check_ticks(self) -> None:
+        """Raises `TicksDied` where something that must recur does not."""
+        if name := self._dead_tick():
+            raise TicksDied(f"The tick '{name}' is dead: the worker stops and should be started again.")
+
+    async def drain(self) -> None:
+        """Give running items the grace time, then stop them and hand their leases back."""
+        self._stopping.set()
+        if self._items:
+            log.info("draining", running=self.running, grace_seconds=self._pace.grace_seconds)
+            await self._wait_for_items(self._pace.grace_seconds)
+        await self.hand_back()
+
+    async def hand_back(self) -> None:
+        """Stop what runs and release its leases in one call."""
+        for lease in self._leases.held:
+            lease.stop(Stop.SHUTDOWN)
+        await self._wait_for_items(self._pace.last_words_seconds)
+        if self._items and self._hurry.is_set():
+            await asyncio.wait(self._items, timeout=HURRIED_LAST_WORDS_SECONDS)
+        for item in self._items:
+            item.cancel()
+        await asyncio.gather(*self._items, return_exceptions=True)
+        held = self._leases.held
+        if held:
+            await self._release(list(held))
+
+    def _start(self, lease: Lease) -> None:
+        item = asyncio.create_task(self._run_item(lease), name=f"generation {lease.claim.generation_id}")
+        self._items.add(item)
+        item.add_done_callback(self._forget)
+
+    async def _run_item(self, lease: Lease) -> None:
+        structlog.contextvars.bind_contextvars(**item_fields(lease.claim))
+        try:
+            outcome = await self._runner.run(lease)
+        except Exception:
+            # The lease runs out, and the item counts as crashed: it may be the item that does this to its workers.
+            log.exception("generation stopped by a fault of the worker itself")
+            self._leases.settle(lease)
+            return
+        self.tally.count(outcome)
+        if outcome != Released(Stop.SHUTDOWN):
+            self._leases.settle(lease)
+        if isinstance(outcome, RetryLater) and (wait := outcome.fault.retry_after_seconds) is not None:
+            log.info("the provider asks to wait", seconds=wait)
+            self.hold_claims(min(wait, self._pace.provider_pause_max_seconds))
+
+    def _forget(self, item: asyncio.Task[None]) -> None:
+        self._items.discard(item)
+        self._wake.set()
+
+    async def _wait_for_items(self, seconds: float) -> None:
+        """Until all items ended, but no longer than `seconds`, and not at all in a hurry."""
+        if not self._items:
+            return
+        hurry = asyncio.create_task(self._hurry.wait())
+        everything = asyncio.gather(*self._items, return_exceptions=True)
+        try:
+            await asyncio.wait([hurry, everything], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hurry.cancel()
+
+    async def _release(self, leases: list[Lease]) -> None:
+        for tries in range(1, 4):
+            try:
+                released = await self._queue.release([lease.claim.lease_id for lease in leases])
+            except QueueError as error:
+                log.warning("leases not handed back yet", leases=len(leases), reason=str(error))
+                await asyncio.sleep(self._patience.pause(tries, self._random) / 2)
+            else:
+                break
+        else:
+            log.error("leases not handed back: they end by themselves", leases=len(leases))
+            released = []
+        for lease in leases:
+            if lease.claim.lease_id in released:
+                log.info("generation handed back", **item_fields(lease.claim))
+            self._leases.settle(lease)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()

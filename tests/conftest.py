@@ -1,0 +1,117 @@
+"""Fixtures for all tests. The dev stack starts once, and only where a test asks for it."""
+
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from psycopg import sql
+from psycopg.rows import dict_row
+from supabase import AsyncClient
+
+from batchgen.connection import connect, disconnect
+from batchgen.settings import Settings
+from devstack import Stack, StackConfig, StackInfo
+from tests.support import Database, User
+
+
+@pytest.fixture(scope="session")
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[StackInfo]:
+    """Postgres, REST, Auth, Storage and Realtime on loopback, all migrations applied; no worker."""
+    folder = tmp_path_factory.mktemp("stack")
+    for parent in (folder, folder.parent):
+        parent.chmod(0o711)  # Postgres may run as somebody else
+    async with Stack(StackConfig(data_dir=folder, port=0, durable=False)) as info:
+        yield info
+
+
+@pytest.fixture
+async def database(stack: StackInfo) -> AsyncGenerator[Database]:
+    """A connection as the superuser, with autocommit and rows as dicts."""
+    connection = await Database.connect(stack.database_url, autocommit=True, row_factory=dict_row)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+def settings(stack: StackInfo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
+    """Settings of the stack, whatever the environment says."""
+    monkeypatch.chdir(tmp_path)  # away from a developer's .env
+    return Settings.model_validate(
+        {
+            "supabase_url": stack.url,
+            "supabase_publishable_key": stack.publishable_key,
+            "supabase_secret_key": stack.secret_key,
+        }
+    )
+
+
+@pytest.fixture
+async def service(stack: StackInfo, settings: Settings) -> AsyncGenerator[AsyncClient]:
+    """A client with the secret key."""
+    client = await connect(settings, key=stack.secret_key)
+    try:
+        yield client
+    finally:
+        await disconnect(client)
+
+
+@pytest.fixture
+async def new_user(stack: StackInfo, settings: Settings) -> AsyncGenerator[Callable[[], Awaitable[User]]]:
+    """Signs up a random user: `user = await new_user()`."""
+    clients: list[AsyncClient] = []
+
+    async def sign_up() -> User:
+        client = await connect(settings, key=stack.publishable_key)
+        clients.append(client)
+        email, password = f"{uuid.uuid4().hex}@example.test", uuid.uuid4().hex
+        answer = await client.auth.sign_up({"email": email, "password": password})
+        assert answer.user
+        assert answer.session
+        return User(client, answer.user.id, email, password, answer.session.access_token)
+
+    yield sign_up
+    for client in clients:
+        await disconnect(client)
+
+
+@pytest.fixture
+async def user(new_user: Callable[[], Awaitable[User]]) -> User:
+    return await new_user()
+
+
+@pytest.fixture
+async def empty_queue(database: Database) -> AsyncGenerator[None]:
+    """The shared stack's queue is empty before the test, and the test leaves it so."""
+    assert await _queued(database) == 0, "a test before this one left items in the queue"
+    yield
+    left = await _queued(database)
+    await database.execute(
+        "delete from public.image_generations where id in (select generation_id from batchgen.queue)"
+    )
+    assert left == 0, f"the test left {left} items in the queue"
+
+
+@pytest.fixture
+async def limits(database: Database) -> AsyncGenerator[Callable[..., Awaitable[None]]]:
+    """Changes columns of `batchgen.settings` for one test: `await limits(max_retries=1)`."""
+    row = await (await database.execute("select * from batchgen.settings")).fetchone()
+    assert row
+    before = {name: value for name, value in row.items() if name not in ("id", "updated_at")}
+
+    async def change(**columns: Any) -> None:
+        for name, value in columns.items():
+            statement = sql.SQL("update batchgen.settings set {} = %s").format(sql.Identifier(name))
+            await database.execute(statement, [value])
+
+    yield change
+    await change(**before)
+
+
+async def _queued(database: Database) -> int:
+    row = await (await database.execute("select count(*) as queued from batchgen.queue")).fetchone()
+    assert row
+    return int(row["queued"])

@@ -1,0 +1,238 @@
+"""What every queue does: the fake one of the worker's tests and the real one alike."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from batchgen.errors import LeaseLost, NotSignedIn
+from batchgen.models import Claim, Fault, GenerationStatus, StoredImage
+from batchgen.postgrest import PostgrestQueue, rpc
+from batchgen.queue import Queue
+from tests.fake_queue import FakeQueue, Shelf
+from tests.support import Database, User
+
+BUSY = Fault(code="provider_busy", message="Wait.", retryable=True, retry_after_seconds=0)
+BROKEN = Fault(code="provider_unavailable", message="Broken.", retryable=True)
+BLOCKED = Fault(code="blocked_by_policy", message="Blocked.")
+
+
+@dataclass
+class Bench:
+    """A queue under test, the same one as another worker sees it, and hands that reach behind it."""
+
+    queue: Queue
+    other: Queue
+    add: Callable[[int], Awaitable[list[UUID]]]
+    expire: Callable[[Claim], Awaitable[Any]]
+    status: Callable[[UUID], Awaitable[GenerationStatus]]
+
+
+@pytest.fixture(params=["fake", "postgrest"])
+def bench(request: pytest.FixtureRequest) -> Bench:
+    return request.getfixturevalue(f"{request.param}_bench")
+
+
+@pytest.fixture
+async def fake_bench() -> Bench:
+    shelf = Shelf()
+    queue = FakeQueue(shelf)
+
+    async def add(count: int) -> list[UUID]:
+        return [item.id for item in shelf.add(*["a harbour"] * count)]
+
+    async def expire(claim: Claim) -> None:
+        queue.expire(claim)
+
+    async def status(generation_id: UUID) -> GenerationStatus:
+        return shelf.items[generation_id].status
+
+    return Bench(queue, FakeQueue(shelf), add, expire, status)
+
+
+@pytest.fixture
+async def postgrest_bench(
+    database: Database,
+    service: Any,
+    new_user: Callable[[], Awaitable[User]],
+    limits: Callable[..., Awaitable[None]],
+) -> AsyncGenerator[Bench]:
+    await limits(retry_delays_seconds=[0.0])
+    assert (await _value(database, "select count(*) from batchgen.queue")) == 0
+
+    async def add(count: int) -> list[UUID]:
+        user = await new_user()
+        request = {"prompts": [{"text": "a harbour"}] * count}
+        batch = (await rpc(user.client, "create_batch", {"p_request": request}))["batch"]
+        return [UUID(generation["id"]) for generation in batch["generations"]]
+
+    async def expire(claim: Claim) -> None:
+        await database.execute(
+            "update batchgen.queue set lease_expires_at = clock_timestamp() where lease_id = %s", [claim.lease_id]
+        )
+
+    async def status(generation_id: UUID) -> GenerationStatus:
+        return GenerationStatus(
+            await _value(database, "select status from public.image_generations where id = %s", generation_id)
+        )
+
+    yield Bench(
+        PostgrestQueue(service, worker="one", lease_seconds=60),
+        PostgrestQueue(service, worker="two", lease_seconds=60),
+        add,
+        expire,
+        status,
+    )
+    await database.execute(
+        "delete from public.image_generations where id in (select generation_id from batchgen.queue)"
+    )
+
+
+async def _value(database: Database, query: str, *arguments: Any) -> Any:
+    row = await (await database.execute(query.encode(), arguments)).fetchone()
+    assert row
+    return next(iter(row.values()))
+
+
+def picture(claim: Claim) -> StoredImage:
+    name = f"{claim.generation_id}.png"
+    return StoredImage(
+        storage_path=f"{claim.user_id}/{name}", filename=name, format="png", width=8, height=8, file_size=9
+    )
+
+
+async def test_two_workers_never_get_the_same_item(bench: Bench) -> None:
+    ids = await bench.add(3)
+
+    mine = await bench.queue.claim(2)
+    theirs = await bench.other.claim(5)
+
+    assert len(mine) == 2
+    assert sorted(claim.generation_id for claim in [*mine, *theirs]) == sorted(ids)
+    assert {claim.attempt for claim in mine} == {1}
+
+
+async def test_an_empty_queue_gives_no_claims(bench: Bench) -> None:
+    assert list(await bench.queue.claim(5)) == []
+
+
+async def test_a_completed_item_is_completed_once(bench: Bench) -> None:
+    await bench.add(2)
+    claim = (await bench.queue.claim(1))[0]
+
+    await bench.queue.complete(claim, picture(claim))
+
+    assert await bench.status(claim.generation_id) is GenerationStatus.COMPLETED
+    with pytest.raises(LeaseLost):
+        await bench.queue.complete(claim, picture(claim))
+
+
+async def test_only_held_leases_come_back_from_a_renewal(bench: Bench) -> None:
+    await bench.add(3)
+    kept, expired, done = await bench.queue.claim(3)
+    await bench.expire(expired)
+    await bench.queue.complete(done, picture(done))
+
+    renewals = await bench.queue.renew([kept.lease_id, expired.lease_id, done.lease_id, uuid4()])
+
+    assert [renewal.lease_id for renewal in renewals] == [kept.lease_id]
+    assert not renewals[0].cancel_requested
+    assert renewals[0].lease_expires_at > kept.lease_expires_at
+
+
+async def test_every_write_with_a_lost_lease_is_refused(bench: Bench) -> None:
+    await bench.add(2)
+    claim = (await bench.queue.claim(1))[0]
+    await bench.expire(claim)
+
+    for write in (
+        lambda: bench.queue.attach_provider_job(claim, "provider", "job"),
+        lambda: bench.queue.complete(claim, picture(claim)),
+        lambda: bench.queue.fail(claim, BROKEN),
+    ):
+        with pytest.raises(LeaseLost):
+            await write()
+    assert list(await bench.queue.release([claim.lease_id])) == []
+
+
+async def test_an_expired_item_goes_to_another_worker_as_a_new_attempt(bench: Bench) -> None:
+    await bench.add(2)
+    claim = (await bench.queue.claim(1))[0]
+    await bench.queue.attach_provider_job(claim, "provider", "job-1")
+    await bench.expire(claim)
+
+    returned = await bench.other.return_expired()
+    again = next(one for one in await bench.other.claim(2) if one.generation_id == claim.generation_id)
+
+    assert returned == 1
+    assert again.attempt == 2
+    assert again.lease_id != claim.lease_id
+    assert (again.provider, again.provider_job_id) == ("provider", "job-1")
+
+
+async def test_a_released_item_is_due_at_once_and_keeps_its_job_and_its_attempt(bench: Bench) -> None:
+    await bench.add(2)
+    claims = await bench.queue.claim(2)
+    await bench.queue.attach_provider_job(claims[0], "provider", "job-1")
+
+    released = await bench.queue.release([claim.lease_id for claim in claims])
+    again = {claim.generation_id: claim for claim in await bench.other.claim(2)}
+
+    assert sorted(released) == sorted(claim.lease_id for claim in claims)
+    assert {claim.attempt for claim in again.values()} == {1}
+    assert again[claims[0].generation_id].provider_job_id == "job-1"
+
+
+async def test_releasing_nothing_is_no_error(bench: Bench) -> None:
+    assert list(await bench.queue.release([])) == []
+
+
+async def test_a_retryable_failure_comes_back_without_its_job_until_the_retries_are_used_up(bench: Bench) -> None:
+    await bench.add(2)
+    seen: list[tuple[int, str | None]] = []
+    verdict = None
+    generation_id = None
+
+    while verdict is None or verdict.status is not GenerationStatus.FAILED:
+        claim = next(
+            one for one in await bench.queue.claim(3) if generation_id is None or one.generation_id == generation_id
+        )
+        generation_id = claim.generation_id
+        seen.append((claim.attempt, claim.provider_job_id))
+        await bench.queue.attach_provider_job(claim, "provider", "job")
+        verdict = await bench.queue.fail(claim, BROKEN)
+
+    assert seen == [(1, None), (2, None), (3, None), (4, None)]
+    assert verdict.retry_count == 3
+
+
+async def test_a_rejected_item_fails_at_once(bench: Bench) -> None:
+    await bench.add(2)
+    claim = (await bench.queue.claim(1))[0]
+
+    verdict = await bench.queue.fail(claim, BLOCKED)
+
+    assert verdict.status is GenerationStatus.FAILED
+    assert verdict.retry_in_seconds is None
+    assert await bench.status(claim.generation_id) is GenerationStatus.FAILED
+
+
+async def test_waiting_as_told_uses_up_no_attempt(bench: Bench) -> None:
+    await bench.add(2)
+    claim = (await bench.queue.claim(2))[0]
+
+    verdict = await bench.queue.fail(claim, BUSY)
+    again = (await bench.queue.claim(2))[0]
+
+    assert verdict.retry_count == 0
+    assert again.generation_id == claim.generation_id
+    assert again.attempt == 1
+
+
+async def test_a_key_that_is_no_workers_key_is_told_apart(user: User) -> None:
+    queue = PostgrestQueue(user.client, worker="one", lease_seconds=60)
+
+    with pytest.raises(NotSignedIn):
+        await queue.claim(1)

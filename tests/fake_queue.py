@@ -1,0 +1,181 @@
+"""A queue in memory. It passes the same contract suite as the real one (tests/contract/test_queue.py)."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+from batchgen.errors import LeaseLost, QueueUnavailable
+from batchgen.models import Claim, FailureVerdict, Fault, GenerationStatus, Renewal, StoredImage
+
+
+@dataclass
+class Item:
+    prompt: str
+    id: UUID = field(default_factory=uuid4)
+    batch_id: UUID = field(default_factory=uuid4)
+    user_id: UUID = field(default_factory=uuid4)
+    status: GenerationStatus = GenerationStatus.PENDING
+    due_at: float = 0
+    lease_id: UUID | None = None
+    lease_ends_at: float = 0
+    retry_count: int = 0
+    crash_count: int = 0
+    provider: str | None = None
+    provider_job_id: str | None = None
+    cancel_requested: bool = False
+    image: StoredImage | None = None
+    fault: Fault | None = None
+
+
+class Shelf:
+    """The items, shared by the queues of several workers."""
+
+    def __init__(self) -> None:
+        self.items: dict[UUID, Item] = {}
+        self.max_retries = 3
+        self.retry_delay_seconds = 0.0
+
+    def add(self, *prompts: str) -> list[Item]:
+        new = [Item(prompt) for prompt in prompts]
+        self.items |= {item.id: item for item in new}
+        return new
+
+
+class FakeQueue:
+    """`calls` says what was asked, `is_down` makes every call fail, `forgets` lets calls work but lose their answer."""
+
+    def __init__(self, shelf: Shelf | None = None, *, lease_seconds: float = 60) -> None:
+        self.shelf = shelf or Shelf()
+        self.lease_seconds = lease_seconds
+        self.calls: list[str] = []
+        self.claimed_limits: list[int] = []
+        self.renewed: list[list[UUID]] = []
+        self.released: list[list[UUID]] = []
+        self.is_down = False
+        self.down_calls: set[str] = set()
+        self.forgets: list[str] = []
+
+    async def claim(self, limit: int) -> Sequence[Claim]:
+        await self._called("claim")
+        self.claimed_limits.append(limit)
+        self._take_back_expired()
+        due = [i for i in self.shelf.items.values() if i.status is GenerationStatus.PENDING and i.due_at <= _now()]
+        for item in due[:limit]:
+            item.status, item.lease_id, item.lease_ends_at = (
+                GenerationStatus.PROCESSING,
+                uuid4(),
+                _now() + self.lease_seconds,
+            )
+        self._forget("claim")
+        return [_claim(item) for item in due[:limit]]
+
+    async def renew(self, lease_ids: Sequence[UUID]) -> Sequence[Renewal]:
+        await self._called("renew")
+        self.renewed.append(list(lease_ids))
+        held = [item for item in self.shelf.items.values() if item.lease_id in lease_ids and self._holds(item)]
+        for item in held:
+            item.lease_ends_at = _now() + self.lease_seconds
+        return [
+            Renewal(lease_id=i.lease_id, lease_expires_at=_wall(i.lease_ends_at), cancel_requested=i.cancel_requested)
+            for i in held
+            if i.lease_id
+        ]
+
+    async def attach_provider_job(self, claim: Claim, provider: str, job_id: str) -> None:
+        await self._called("attach")
+        item = self._held(claim)
+        item.provider, item.provider_job_id = provider, job_id
+        self._forget("attach")
+
+    async def complete(self, claim: Claim, image: StoredImage) -> None:
+        await self._called("complete")
+        item = self._held(claim)
+        item.status, item.image, item.lease_id = GenerationStatus.COMPLETED, image, None
+        self._forget("complete")
+
+    async def fail(self, claim: Claim, fault: Fault) -> FailureVerdict:
+        await self._called("fail")
+        item = self._held(claim)
+        item.fault, item.lease_id, item.status = fault, None, GenerationStatus.PENDING
+        wait = fault.retry_after_seconds if fault.retryable else None
+        if fault.retryable and wait is None and item.retry_count < self.shelf.max_retries:
+            item.retry_count += 1
+            wait = self.shelf.retry_delay_seconds
+        if wait is None:
+            item.status = GenerationStatus.FAILED
+        else:
+            item.due_at, item.provider, item.provider_job_id = _now() + wait, None, None
+        self._forget("fail")
+        return FailureVerdict(status=item.status, retry_count=item.retry_count, retry_in_seconds=wait)
+
+    async def release(self, lease_ids: Sequence[UUID]) -> Sequence[UUID]:
+        await self._called("release")
+        self.released.append(list(lease_ids))
+        held = [item for item in self.shelf.items.values() if item.lease_id in lease_ids and self._holds(item)]
+        released = [item.lease_id for item in held if item.lease_id]
+        for item in held:
+            item.status, item.lease_id = GenerationStatus.PENDING, None
+        return released
+
+    async def return_expired(self) -> int:
+        await self._called("return_expired")
+        return self._take_back_expired()
+
+    def expire(self, claim: Claim) -> None:
+        self.shelf.items[claim.generation_id].lease_ends_at = 0
+
+    def _take_back_expired(self) -> int:
+        expired = [i for i in self.shelf.items.values() if i.lease_id and not self._holds(i)]
+        for item in expired:
+            item.status, item.lease_id, item.crash_count = GenerationStatus.PENDING, None, item.crash_count + 1
+        return len(expired)
+
+    def _held(self, claim: Claim) -> Item:
+        item = self.shelf.items[claim.generation_id]
+        if item.lease_id != claim.lease_id or not self._holds(item):
+            raise LeaseLost(f"generation {claim.generation_id} is not leased as {claim.lease_id} any more")
+        return item
+
+    def _holds(self, item: Item) -> bool:
+        return item.lease_id is not None and item.lease_ends_at > _now()
+
+    async def _called(self, name: str) -> None:
+        self.calls.append(name)
+        await asyncio.sleep(0)
+        if self.is_down or name in self.down_calls:
+            raise QueueUnavailable("the fake queue is down")
+
+    def _forget(self, name: str) -> None:
+        if name in self.forgets:
+            self.forgets.remove(name)
+            raise QueueUnavailable("the fake queue lost its answer")
+
+
+def _claim(item: Item) -> Claim:
+    assert item.lease_id
+    return Claim(
+        generation_id=item.id,
+        lease_id=item.lease_id,
+        lease_expires_at=_wall(item.lease_ends_at),
+        attempt=item.retry_count + item.crash_count + 1,
+        retry_count=item.retry_count,
+        user_id=item.user_id,
+        batch_id=item.batch_id,
+        batch_index=0,
+        prompt=item.prompt,
+        seed=1,
+        width=64,
+        height=64,
+        provider=item.provider,
+        provider_job_id=item.provider_job_id,
+    )
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _wall(loop_time: float) -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=loop_time - _now())

@@ -1,0 +1,66 @@
+"""What a failure means, and how long to wait."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchgen.errors import (
+    InvalidRequest,
+    ProviderBusy,
+    ProviderRejected,
+    ProviderUnavailable,
+    QueueUnavailable,
+    StorageError,
+)
+from batchgen.policy import backoff_seconds, fault_of
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "retryable"),
+    [
+        (ProviderUnavailable("Down.", code="http_503"), "http_503", True),
+        (ProviderRejected("No.", code="blocked_by_policy"), "blocked_by_policy", False),
+        (StorageError("Storage answered 503."), "storage_unavailable", True),
+        (TimeoutError(), "timeout", True),
+        (InvalidRequest("Bad path.", code="invalid_argument"), "invalid_argument", False),
+        (QueueUnavailable("Down."), "internal_error", True),
+        (ValueError("Bearer abc"), "internal_error", True),
+    ],
+)
+def test_each_failure_has_its_code_and_its_class(error: Exception, code: str, retryable: bool) -> None:
+    fault = fault_of(error)
+
+    assert (fault.code, fault.retryable) == (code, retryable)
+    assert fault.retry_after_seconds is None
+
+
+def test_a_busy_provider_says_how_long_to_wait() -> None:
+    fault = fault_of(ProviderBusy("Slow down.", retry_after_seconds=8))
+
+    assert (fault.retryable, fault.retry_after_seconds) == (True, 8)
+
+
+def test_a_wait_is_never_negative() -> None:
+    fault = fault_of(ProviderBusy("Slow down.", retry_after_seconds=-3))
+
+    assert fault.retry_after_seconds == 0
+
+
+def test_the_text_of_an_unknown_exception_stays_inside() -> None:
+    fault = fault_of(KeyError("sb_secret_abc"))
+
+    assert "sb_secret" not in fault.message
+    assert "KeyError" in fault.message
+
+
+def test_the_pause_doubles_up_to_its_limit() -> None:
+    pauses = [backoff_seconds(tries, first=0.5, longest=3, jitter=0) for tries in range(1, 6)]
+
+    assert pauses == [0.5, 1, 2, 3, 3]
+
+
+@given(tries=st.integers(1, 10_000), jitter=st.floats(0, 1))
+def test_a_pause_is_never_longer_than_allowed_nor_nothing(tries: int, jitter: float) -> None:
+    pause = backoff_seconds(tries, first=0.5, longest=30, jitter=jitter)
+
+    assert 0.25 <= pause <= 30

@@ -1,0 +1,209 @@
+"""Foreign errors become batchgen's own: by SQLSTATE and HTTP status, never by a text."""
+
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any, cast
+
+import httpx
+import pytest
+from supabase import AsyncClient
+
+from batchgen import postgrest
+from batchgen.connection import connect, disconnect
+from batchgen.errors import (
+    BackendUnavailable,
+    Conflict,
+    InvalidRequest,
+    LeaseLost,
+    NotFound,
+    NotSignedIn,
+    QueueUnavailable,
+    StorageError,
+)
+from batchgen.postgrest import COLLISION_TRIES, PostgrestQueue, rpc
+from batchgen.providers.base import GeneratedImage
+from batchgen.settings import Settings
+from batchgen.storage import ImageStorage
+from tests.worker.stage import theatre
+
+Answer = Callable[[httpx.Request], httpx.Response]
+Connected = Callable[[Answer], Awaitable[AsyncClient]]
+
+
+@pytest.fixture
+async def answering(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Connected]:
+    """A client whose every request is answered by a function."""
+    monkeypatch.setattr(postgrest, "COLLISION_PAUSE_SECONDS", 0.0001)
+    clients: list[AsyncClient] = []
+
+    async def client_for(answer: Answer) -> AsyncClient:
+        settings = Settings.model_validate({"supabase_url": "http://project.test"})
+        client = await connect(settings, key="sb_secret_test")
+        http = cast("httpx.AsyncClient", vars(client.options)["httpx_client"])
+        await http._transport.aclose()  # pyright: ignore[reportPrivateUsage]
+        http._transport = httpx.MockTransport(answer)  # pyright: ignore[reportPrivateUsage]
+        clients.append(client)
+        return client
+
+    yield client_for
+    for client in clients:
+        await disconnect(client)
+
+
+def error(status: int, code: str | None, details: Any = None) -> Answer:
+    body = {"code": code, "message": "It did not work.", "details": details, "hint": "Try this."}
+    return lambda _request: httpx.Response(status, json=body)
+
+
+def page(status: int) -> Answer:
+    return lambda _request: httpx.Response(status, text="<html>A proxy speaks</html>")
+
+
+LOST = json.dumps({"code": "lease_lost"})
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (error(409, "PT409", LOST), LeaseLost),
+        (error(409, "PT409", json.dumps({"code": "client_key_reused"})), Conflict),
+        (error(404, "PT404", json.dumps({"code": "no_such_batch"})), NotFound),
+        (error(422, "PT422", "no JSON"), InvalidRequest),
+        (error(401, "PT401"), NotSignedIn),
+        (error(401, "PGRST301"), NotSignedIn),
+        (error(403, "42501"), NotSignedIn),
+        (error(401, None), NotSignedIn),
+        (error(404, "PGRST202"), BackendUnavailable),
+        (error(500, "57014"), BackendUnavailable),
+        (error(503, "PGRST001"), BackendUnavailable),
+        (error(429, None), BackendUnavailable),
+        (error(400, "22P02"), InvalidRequest),
+        (page(502), BackendUnavailable),
+    ],
+)
+async def test_each_answer_has_its_error(answering: Connected, answer: Answer, expected: type[Exception]) -> None:
+    client = await answering(answer)
+
+    with pytest.raises(expected) as raised:
+        await rpc(client, "create_batch", {})
+
+    assert type(raised.value) is expected
+    assert raised.value.__cause__ is not None
+
+
+async def test_a_page_of_a_proxy_is_no_answer(answering: Connected) -> None:
+    client = await answering(page(200))
+
+    with pytest.raises(BackendUnavailable):
+        await rpc(client, "complete_generation", {})
+
+
+async def test_a_refused_request_keeps_its_code_place_and_remedy(answering: Connected) -> None:
+    details = {"code": "prompt_too_long", "message": "Too long.", "index": 3, "field": "text", "limit": 4000}
+    client = await answering(error(422, "PT422", json.dumps({**details, "remedy": "Shorten it."})))
+
+    with pytest.raises(InvalidRequest) as raised:
+        await rpc(client, "create_batch", {})
+
+    assert raised.value.as_dict() == {**details, "remedy": "Shorten it."}
+
+
+@pytest.mark.parametrize("fault", [httpx.ConnectError("refused"), httpx.ReadTimeout("slow")])
+async def test_no_answer_is_an_unavailable_backend(answering: Connected, fault: Exception) -> None:
+    def fail(request: httpx.Request) -> httpx.Response:
+        raise fault
+
+    client = await answering(fail)
+
+    with pytest.raises(BackendUnavailable):
+        await rpc(client, "create_batch", {})
+    with pytest.raises(QueueUnavailable):
+        await PostgrestQueue(client, worker="one", lease_seconds=60).claim(1)
+
+
+async def test_transactions_that_collided_are_done_again(answering: Connected) -> None:
+    codes = ["40P01", "40001"]
+
+    def collide(request: httpx.Request) -> httpx.Response:
+        return error(500, codes.pop())(request) if codes else httpx.Response(200, json=7)
+
+    client = await answering(collide)
+
+    assert await rpc(client, "return_expired_leases", {}) == 7
+
+
+async def test_collisions_are_not_tried_for_ever(answering: Connected) -> None:
+    calls: list[str] = []
+
+    def collide(request: httpx.Request) -> httpx.Response:
+        calls.append(request.url.path)
+        return error(500, "40P01")(request)
+
+    client = await answering(collide)
+
+    with pytest.raises(BackendUnavailable):
+        await rpc(client, "return_expired_leases", {})
+    assert len(calls) == COLLISION_TRIES
+
+
+async def test_other_failures_are_not_tried_again_by_themselves(answering: Connected) -> None:
+    calls: list[str] = []
+
+    def fail(request: httpx.Request) -> httpx.Response:
+        calls.append(request.url.path)
+        return httpx.Response(503)
+
+    client = await answering(fail)
+
+    with pytest.raises(BackendUnavailable):
+        await rpc(client, "claim_generations", {})
+    assert len(calls) == 1
+
+
+async def test_an_answer_of_another_shape_is_an_unavailable_queue(answering: Connected) -> None:
+    client = await answering(lambda _: httpx.Response(200, json=[{"lease": 1}]))
+
+    with pytest.raises(QueueUnavailable, match="older"):
+        await PostgrestQueue(client, worker="one", lease_seconds=60).claim(1)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (503, "busy", StorageError),
+        (400, {"statusCode": "403", "error": "Unauthorized", "message": "no"}, StorageError),
+        (400, {"statusCode": "413", "error": "Payload too large", "message": "no"}, InvalidRequest),
+        (400, {"statusCode": "415", "error": "invalid_mime_type", "message": "no"}, InvalidRequest),
+        (200, "no JSON", StorageError),
+    ],
+)
+async def test_storage_faults_say_whether_trying_again_helps(
+    answering: Connected, status: int, body: Any, expected: type[Exception]
+) -> None:
+    answer = httpx.Response(status, text=body) if isinstance(body, str) else httpx.Response(status, json=body)
+    storage = ImageStorage(await answering(lambda _: answer), bucket="pictures")
+    (item,) = theatre().queue.shelf.add("a")
+
+    with pytest.raises(expected):
+        await storage.put(GeneratedImage(b"x", "png", 8, 8, 1), user_id=item.user_id, generation_id=item.id)
+
+
+async def test_a_picture_goes_to_the_path_of_its_generation_and_replaces_what_is_there(answering: Connected) -> None:
+    seen: list[httpx.Request] = []
+
+    def take(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, json={"Key": "pictures/x", "Id": "1"})
+
+    storage = ImageStorage(await answering(take), bucket="pictures")
+    (item,) = theatre().queue.shelf.add("a")
+
+    stored = await storage.put(GeneratedImage(b"<svg/>", "svg", 8, 8, 1), user_id=item.user_id, generation_id=item.id)
+
+    assert stored.storage_path == f"{item.user_id}/{item.id}.svg"
+    assert stored.file_size == 6
+    assert stored.public_url
+    assert stored.public_url.endswith(stored.storage_path)
+    assert seen[0].url.path.endswith(stored.storage_path)
+    assert seen[0].headers["x-upsert"] == "true"
+    assert b"image/svg+xml" in seen[0].content

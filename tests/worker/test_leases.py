@@ -1,0 +1,113 @@
+"""Leases: renewed together, stopped one by one."""
+
+import asyncio
+
+import pytest
+
+from scheduler.leases import Stop, Stopped
+from tests.fake_queue import FakeQueue
+from tests.support import eventually
+from tests.worker.stage import theatre, working
+
+
+async def test_all_leases_are_renewed_in_one_call() -> None:
+    stage = theatre()
+    stage.queue.shelf.add("a", "b", "c")
+    leases = [await stage.hold_one() for _ in range(3)]
+
+    await stage.leases.renew()
+
+    assert [sorted(call) for call in stage.queue.renewed] == [sorted(lease.claim.lease_id for lease in leases)]
+
+
+async def test_nothing_is_asked_where_nothing_is_held() -> None:
+    stage = theatre()
+
+    await stage.leases.renew()
+
+    assert stage.queue.calls == []
+
+
+async def test_an_item_whose_lease_does_not_come_back_is_stopped_alone() -> None:
+    stage = theatre()
+    stage.queue.shelf.add("a", "b")
+    stage.provider.gate.clear()
+    async with working(stage.worker):
+        await eventually(lambda: len(stage.provider.waiting) == 2)
+        lost, kept = stage.leases.held
+        stage.queue.expire(lost.claim)
+
+        await stage.leases.renew()
+        await eventually(lambda: stage.worker.tally.left == 1)
+
+        assert lost.stopped is Stop.LOST
+        assert kept.stopped is None
+        assert stage.provider.cancelled == []
+        stage.provider.gate.set()
+
+
+async def test_items_go_on_while_renewals_fail_and_stop_when_the_lease_would_have_ended() -> None:
+    stage = theatre(queue=FakeQueue(lease_seconds=0.3))
+    stage.queue.shelf.add("a")
+    lease = await stage.hold_one()
+    stage.queue.is_down = True
+
+    await stage.leases.renew()
+    still_running = lease.stopped is None
+    with pytest.raises(Stopped) as stopped:
+        await lease.until_stopped(asyncio.sleep(5))
+
+    assert still_running
+    assert stopped.value.reason is Stop.LOST
+
+
+async def test_a_renewal_that_fails_is_tried_again_at_once() -> None:
+    stage = theatre(queue=FakeQueue(lease_seconds=1))
+    stage.queue.shelf.add("a")
+    lease = await stage.hold_one()
+    stage.queue.is_down = True
+    renewing = asyncio.create_task(stage.leases.renew())
+    await eventually(lambda: stage.queue.calls.count("renew") >= 2)
+
+    stage.queue.is_down = False
+    await renewing
+
+    assert stage.queue.renewed == [[lease.claim.lease_id]]
+
+
+async def test_a_renewed_lease_outlives_its_first_end() -> None:
+    stage = theatre(queue=FakeQueue(lease_seconds=0.3))
+    stage.queue.shelf.add("a")
+    lease = await stage.hold_one()
+
+    for _ in range(4):
+        await asyncio.sleep(0.1)
+        await stage.leases.renew()
+
+    assert lease.stopped is None
+    stage.leases.settle(lease)
+
+
+async def test_the_first_reason_to_stop_counts() -> None:
+    stage = theatre()
+    stage.queue.shelf.add("a")
+    lease = await stage.hold_one()
+
+    lease.stop(Stop.CANCELLED)
+    lease.stop(Stop.SHUTDOWN)
+
+    assert lease.stopped is Stop.CANCELLED
+
+
+async def test_cancelling_the_worker_itself_is_no_stop() -> None:
+    stage = theatre()
+    stage.queue.shelf.add("a")
+    lease = await stage.hold_one()
+    task = asyncio.create_task(lease.until_stopped(asyncio.sleep(5)))
+    await asyncio.sleep(0)
+
+    lease.stop(Stop.SHUTDOWN)
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task

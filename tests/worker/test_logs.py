@@ -1,0 +1,103 @@
+"""Log lines: their keys, their form, and what must never be in them."""
+
+import io
+import json
+import logging
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pytest
+import structlog
+
+from batchgen.settings import WorkerSettings
+from scheduler.logs import configure_logs, redact
+from tests.worker.stage import theatre
+
+SECRET = "sb_secret_0123456789abcdef"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def configured() -> Generator[Callable[..., None]]:
+    """`configure_logs`, undone at the end of the test."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+
+    def configure(stream: io.StringIO, **settings: Any) -> None:
+        values = {"supabase_url": "http://127.0.0.1:1", "supabase_secret_key": SECRET, **settings}
+        configure_logs(WorkerSettings.model_validate(values), stream=stream)
+
+    yield configure
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name in ("scheduler", "batchgen", "realtime"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+
+
+async def test_every_line_about_an_item_says_which_one(configured: Callable[..., None]) -> None:
+    stream = io.StringIO()
+    configured(stream)
+    structlog.contextvars.bind_contextvars(worker="host:1:abc")
+    stage = theatre()
+    (item,) = stage.queue.shelf.add("a")
+
+    await stage.worker.run_once()
+
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    about_items = [line for line in lines if line["event"].startswith("generation")]
+    assert [line["event"] for line in about_items] == ["generation started", "generation completed"]
+    for line in about_items:
+        assert line["worker"] == "host:1:abc"
+        assert (line["batch_id"], line["generation_id"]) == (str(item.batch_id), str(item.id))
+        assert line["lease_id"]
+        assert line["attempt"] == 1
+        assert {"level", "timestamp", "logger"} <= line.keys()
+
+
+async def test_a_terminal_gets_readable_text(configured: Callable[..., None]) -> None:
+    stream = Terminal()
+    configured(stream)
+
+    structlog.stdlib.get_logger("scheduler.test").info("worker starts", slots=3)
+
+    assert "worker starts" in stream.getvalue()
+    assert not stream.getvalue().startswith("{")
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+async def test_secrets_are_blacked_out_even_in_exceptions(configured: Callable[..., None], log_format: str) -> None:
+    stream = io.StringIO()
+    configured(stream, log_format=log_format)
+
+    error = RuntimeError(f"GET http://x/?apikey={SECRET} Authorization: Bearer eyJh.eyJi.c2ln")
+    structlog.stdlib.get_logger("scheduler.test").error("tick failed", key=SECRET, exc_info=error)
+
+    assert "RuntimeError" in stream.getvalue()
+    for secret in (SECRET, "eyJh", "0123456789abcdef"):
+        assert secret not in stream.getvalue()
+
+
+async def test_libraries_are_heard_from_warnings_on(configured: Callable[..., None]) -> None:
+    stream = io.StringIO()
+    configured(stream, log_level="debug")
+
+    logging.getLogger("httpx").info("HTTP Request: POST")
+    logging.getLogger("apscheduler.scheduler").warning("Execution of job skipped, key %s", SECRET)
+
+    (line,) = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert line["logger"] == "apscheduler.scheduler"
+    assert SECRET not in line["event"]
+
+
+def test_a_redacted_json_line_stays_json() -> None:
+    line = json.dumps({"header": "Bearer abc.def", "other": 1})
+
+    redacted = redact(line)
+
+    assert json.loads(redacted) == {"header": "[secret]", "other": 1}

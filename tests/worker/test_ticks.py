@@ -1,0 +1,44 @@
+"""Recurring work."""
+
+import asyncio
+
+from scheduler.ticks import Tick, Ticks
+from tests.support import eventually
+
+
+async def test_a_failing_tick_goes_on() -> None:
+    beats: list[int] = []
+
+    async def fail() -> None:
+        beats.append(1)
+        raise RuntimeError("broken")
+
+    ticks = Ticks([Tick("broken", fail, 0.05)])
+    ticks.start()
+    await eventually(lambda: len(beats) >= 3, timeout=3)
+    dead = ticks.dead()
+    ticks.stop()
+
+    assert dead is None
+
+
+async def test_a_tick_that_hangs_is_dead() -> None:
+    hanging = asyncio.Event()
+
+    async def hang() -> None:
+        hanging.set()
+        await asyncio.sleep(60)
+
+    ticks = Ticks([Tick("renew leases", hang, 0.05, patience_seconds=0)])
+    ticks.start()
+    await hanging.wait()
+    await eventually(lambda: ticks.dead() == "renew leases", timeout=3)
+    ticks.stop()
+
+
+async def test_a_stopped_scheduler_is_dead() -> None:
+    ticks = Ticks([])
+    ticks.start()
+    ticks.stop()
+
+    assert ticks.dead() == "scheduler"
