@@ -1,0 +1,255 @@
+"""The command line: parse, call, print. Exit codes: 0 done, 1 work failed, 2 invalid, 3 backend unreachable."""
+
+import asyncio
+import importlib.metadata
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+
+from batchgen import commands
+from batchgen.cli_input import password_from, request_from
+from batchgen.commands import Wanted
+from batchgen.errors import BatchgenError, InvalidRequest
+from batchgen.output import BROKEN, INTERRUPTED, INVALID, Output
+from batchgen.settings import Settings, load
+from batchgen.texts import printable
+
+Command = Callable[[Output, Settings], Coroutine[Any, Any, int]]
+PASS_ON: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+Json = Annotated[bool, typer.Option("--json", help="Speak JSON: results on stdout, errors on stderr.")]
+User = Annotated[
+    str | None,
+    typer.Option(envvar="BATCHGEN_USER", help="For operators: act for this user (id or e-mail), with the secret key."),
+]
+BatchId = Annotated[str, typer.Argument(metavar="ID", help="The batch's id.")]
+SaveTo = Annotated[Path | None, typer.Option(metavar="DIR", help="Wait, then download the pictures to this folder.")]
+Sheet = Annotated[bool, typer.Option("--contact-sheet", help="Wait, then put all pictures on one PNG.")]
+
+app = typer.Typer(
+    help="Batches of image prompts on Supabase.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@dataclass
+class State:
+    """What the options before the command say."""
+
+    output: Output
+    env_file: Path | None = None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    # Wrong usage is known before the options are, and its message must be JSON, too.
+    state = State(Output(as_json="--json" in arguments))
+    # Without any handler Python itself prints its complaints over the bars; a watch goes on without Realtime.
+    logging.getLogger("realtime").addHandler(logging.NullHandler())
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    try:
+        code: object = typer.main.get_command(app).main(arguments, "batchgen", standalone_mode=False, obj=state)
+    except BatchgenError as error:
+        return state.output.error(error)
+    except typer.TyperException as error:
+        return _wrong_usage(state.output, error)
+    except typer.Abort:
+        return INTERRUPTED
+    except Exception:  # noqa: BLE001 - a bug must not look like exit code 1, a batch that failed
+        traceback.print_exc()
+        return BROKEN
+    return code if isinstance(code, int) else 0
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"batchgen {importlib.metadata.version('batchgen')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    env_file: Annotated[
+        Path | None,
+        typer.Option(envvar="BATCHGEN_ENV_FILE", metavar="FILE", help="Settings from this file, in place of .env."),
+    ] = None,
+    as_json: Json = False,
+    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_version)] = False,  # noqa: ARG001
+) -> None:
+    """Batches of image prompts on Supabase."""
+    context.obj.env_file = env_file
+    context.obj.output.as_json |= as_json
+
+
+@app.command()
+def submit(
+    context: typer.Context,
+    prompts: Annotated[list[str] | None, typer.Argument(help="The prompts, one argument each.")] = None,
+    file: Annotated[str | None, typer.Option(metavar="FILE", help="One prompt per line; - is stdin.")] = None,
+    json_file: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A list of prompts, or a whole request, as JSON; - is stdin.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="models.id or models.replicate_id; else the default one.")] = None,
+    model_version: str | None = None,
+    width: Annotated[int | None, typer.Option(help="Pixels.")] = None,
+    height: Annotated[int | None, typer.Option(help="Pixels.")] = None,
+    steps: int | None = None,
+    guidance_scale: float | None = None,
+    negative_prompt: Annotated[str | None, typer.Option(help="For prompts without one of their own.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The first picture's; each further one gets the next.")] = None,
+    name: Annotated[str | None, typer.Option(help="The batch's name.")] = None,
+    client_key: Annotated[str | None, typer.Option(help="The same key and request give the same batch again.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="For all pictures; can be repeated.")] = None,
+    user: User = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit 1 unless all are completed.")] = False,
+    save_to: SaveTo = None,
+    contact_sheet: Sheet = False,
+    as_json: Json = False,
+) -> int:
+    """Submit a batch of prompts: as arguments, as a file with one per line, or as JSON."""
+    shared = {"model_id": model, "model_version": model_version, "width": width, "height": height}
+    request = request_from(
+        prompts or (),
+        file,
+        json_file,
+        shared={**shared, "steps": steps, "guidance_scale": guidance_scale},
+        name=name,
+        client_key=client_key,
+        negative_prompt=negative_prompt,
+        seed=seed,
+        tags=tag or (),
+    )
+    wanted = Wanted(save_to, contact_sheet) if wait or save_to or contact_sheet else None
+    return _run(context, as_json, lambda out, settings: commands.submit(out, settings, user, request, wanted))
+
+
+@app.command()
+def watch(
+    context: typer.Context,
+    batch_id: BatchId,
+    user: User = None,
+    save_to: SaveTo = None,
+    contact_sheet: Sheet = False,
+    as_json: Json = False,
+) -> int:
+    """Follow a batch live up to its end; exit 1 unless all pictures are completed."""
+    wanted = Wanted(save_to, contact_sheet, every_snapshot=True)
+    return _run(context, as_json, lambda out, settings: commands.watch(out, settings, user, _uuid(batch_id), wanted))
+
+
+@app.command("list")
+def show_list(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, newest first.")] = 20,
+    user: User = None,
+    as_json: Json = False,
+) -> int:
+    """List the newest batches."""
+    return _run(context, as_json, lambda out, settings: commands.show_list(out, settings, user, limit))
+
+
+@app.command()
+def show(context: typer.Context, batch_id: BatchId, user: User = None, as_json: Json = False) -> int:
+    """Show one batch, item by item."""
+    return _run(context, as_json, lambda out, settings: commands.show(out, settings, user, _uuid(batch_id)))
+
+
+@app.command()
+def login(
+    context: typer.Context,
+    email: Annotated[str | None, typer.Option(help="Asked for where it is missing.")] = None,
+    password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
+    sign_up: Annotated[bool, typer.Option("--sign-up", help="Make a new account.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Sign in with e-mail and password; the session is kept for further commands."""
+    address, password = password_from(email, password_stdin=password_stdin, twice=sign_up)
+    return _run(
+        context, as_json, lambda out, settings: commands.login(out, settings, address, password, sign_up=sign_up)
+    )
+
+
+@app.command()
+def logout(context: typer.Context, as_json: Json = False) -> int:
+    """Sign out, here and on the server."""
+    return _run(context, as_json, commands.logout)
+
+
+@app.command(context_settings=PASS_ON, add_help_option=False)
+def worker(context: typer.Context) -> int:
+    """Run a worker (--help shows its options)."""
+    from scheduler.__main__ import main as run_worker
+
+    return run_worker(_passed_on(context))
+
+
+@app.command(context_settings=PASS_ON, add_help_option=False)
+def dev(context: typer.Context) -> int:
+    """Run Supabase and a worker on this machine, for development (--help shows its options)."""
+    try:
+        from devstack.__main__ import main as run_stack
+    except ModuleNotFoundError as error:
+        raise InvalidRequest(
+            f"The dev stack is not installed ({error.name} is missing).",
+            code="devstack_missing",
+            remedy="Install batchgen[devstack].",
+        ) from error
+    return run_stack(context.args)
+
+
+def _run(context: typer.Context, as_json: bool, command: Command) -> int:
+    state: State = context.obj
+    state.output.as_json |= as_json
+    settings = load(Settings, _existing(state.env_file))
+    try:
+        return asyncio.run(command(state.output, settings))
+    except KeyboardInterrupt:
+        go_on = f" The batch goes on; follow it with: {state.output.go_on_with}" if state.output.go_on_with else ""
+        state.output.note(f"Interrupted.{go_on}")
+        return INTERRUPTED
+
+
+def _existing(env_file: Path | None) -> Path | None:
+    if env_file and not env_file.is_file():
+        raise InvalidRequest(f"There is no file {env_file}.", code="no_env_file", field="env_file")
+    return env_file
+
+
+def _passed_on(context: typer.Context) -> list[str]:
+    """A worker reads its settings itself: tell it the file that was named to us."""
+    env_file = _existing(context.obj.env_file)
+    named = any(argument.partition("=")[0] == "--env-file" for argument in context.args)
+    return ["--env-file", str(env_file), *context.args] if env_file and not named else context.args
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise InvalidRequest(
+            f"{printable(text, 60)} is no batch id.",
+            code="invalid_id",
+            field="id",
+            remedy="Give the whole id; batchgen list shows it.",
+        ) from None
+
+
+def _wrong_usage(out: Output, error: typer.TyperException) -> int:
+    message = error.format_message()
+    out.error(
+        InvalidRequest(message, code="wrong_usage", remedy="batchgen --help and batchgen COMMAND --help tell more.")
+    )
+    return INVALID

@@ -1,0 +1,177 @@
+"""The library's front door: all that the command line does, as calls."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+from pydantic import ValidationError
+from supabase import AsyncClient
+
+from batchgen import signin
+from batchgen.access import Access
+from batchgen.connection import connect, disconnect
+from batchgen.contact_sheet import contact_sheet
+from batchgen.create import create_batch
+from batchgen.download import OnSaved, SavedImage, read_images, save_images
+from batchgen.errors import InvalidRequest
+from batchgen.models import Batch, BatchRequest, BatchSnapshot, CreatedBatch
+from batchgen.reading import read_batches, read_snapshot
+from batchgen.session import Session, SessionStore
+from batchgen.settings import Settings
+from batchgen.storage import ImageStorage
+from batchgen.users import find_user
+from batchgen.watch import Trouble, WatchTiming, watch
+
+
+class BatchgenClient:
+    """A project as one user, or one operator, sees it.
+
+    Made by `sign_in`, `sign_up`, `with_session` or `operator`, and closed by `async with`:
+
+        async with await BatchgenClient.sign_in(url, publishable_key, email, password) as client:
+            batch = await client.submit(BatchRequest(prompts=(Prompt(text="a fox"), Prompt(text="a bird"))))
+            async for snapshot in client.watch(batch.id):
+                print(snapshot.batch.status)
+
+    Every call may raise `NotSignedIn` (the session ended for good) and `BackendUnavailable`.
+    """
+
+    def __init__(self, access: Access, settings: Settings) -> None:
+        self._access = access
+        self._settings = settings
+        self._storage = ImageStorage(access.supabase, bucket=settings.bucket)
+
+    @classmethod
+    async def sign_in(cls, url: str, publishable_key: str, email: str, password: str) -> Self:
+        """A client for a user, by e-mail and password."""
+        settings = settings_for(url)
+        return await cls._as_user(settings, publishable_key, lambda s: signin.sign_in(s, email, password))
+
+    @classmethod
+    async def sign_up(cls, url: str, publishable_key: str, email: str, password: str) -> Self:
+        """A client for a new user. Raises `NotSignedIn` where the project wants the address confirmed first."""
+        settings = settings_for(url)
+        return await cls._as_user(settings, publishable_key, lambda s: signin.sign_up(s, email, password))
+
+    @classmethod
+    async def with_session(
+        cls,
+        url: str,
+        publishable_key: str,
+        session: Session,
+        *,
+        store: SessionStore | None = None,
+        settings: Settings | None = None,
+    ) -> Self:
+        """A client for a user who is signed in. Renewed tokens go to `store`, which other processes may share."""
+        supabase = await connect(settings or settings_for(url), key=publishable_key)
+        access = Access(supabase, session=session, store=store)
+        return await cls._ready(access, settings or settings_for(url), access.begin)
+
+    @classmethod
+    async def operator(
+        cls, url: str, secret_key: str, *, user: UUID | str | None = None, settings: Settings | None = None
+    ) -> Self:
+        """A client with the secret key: sees all batches, or acts for one user, named by id or e-mail."""
+        supabase = await connect(settings or settings_for(url), key=secret_key)
+        access = Access(supabase)
+
+        async def name_the_user() -> None:
+            access.user_id = await find_user(supabase, user) if isinstance(user, str) else user
+
+        return await cls._ready(access, settings or settings_for(url), name_the_user)
+
+    @property
+    def session(self) -> Session | None:
+        """The user's session as it is now; None for an operator."""
+        return self._access.session
+
+    async def submit(self, request: BatchRequest) -> CreatedBatch:
+        """Create a batch; it is pending when this returns. Safe to repeat with the same `client_key`.
+
+        Raises `InvalidRequest` with code, prompt index and remedy, or `Conflict` for a `client_key` used before.
+        """
+        return await create_batch(self._access, request)
+
+    async def batches(self, limit: int = 20) -> tuple[Batch, ...]:
+        """The newest batches, newest first."""
+        return await read_batches(self._access, limit)
+
+    async def snapshot(self, batch_id: UUID) -> BatchSnapshot:
+        """A batch with its items and pictures. Raises `NotFound`."""
+        return await read_snapshot(self._access, batch_id)
+
+    def watch(
+        self, batch_id: UUID, *, timing: WatchTiming | None = None, on_trouble: Trouble | None = None
+    ) -> AsyncGenerator[BatchSnapshot]:
+        """Yield the batch now and after every change, up to its final state. Raises `NotFound`.
+
+        Close it with `contextlib.aclosing` where it is left early.
+        """
+        if timing is None:
+            poll, silence = self._settings.watch_poll_seconds, self._settings.watch_silence_seconds
+            timing = WatchTiming(poll_seconds=poll, silence_seconds=silence)
+        return watch(self._access, batch_id, timing, on_trouble)
+
+    async def save_images(
+        self, snapshot: BatchSnapshot, directory: Path, on_saved: OnSaved | None = None
+    ) -> tuple[SavedImage, ...]:
+        """Download the batch's pictures as `<index>-<words of the prompt>.<format>`; see `batchgen.download`.
+
+        Raises `StorageError` where a file cannot be had; those that can be are written first.
+        """
+        await self._access.freshen()
+        return await save_images(self._storage, snapshot, directory, on_saved)
+
+    async def contact_sheet(self, snapshot: BatchSnapshot) -> bytes:
+        """One PNG with all pictures of the batch; a failed item is a grey tile that says why."""
+        await self._access.freshen()
+        pictures = await read_images(self._storage, snapshot)
+        return await asyncio.to_thread(contact_sheet, snapshot, pictures)
+
+    async def sign_out(self) -> None:
+        """End this session on the server; other sessions of the user stay."""
+        await signin.sign_out(self._access.supabase)
+
+    async def close(self) -> None:
+        await disconnect(self._access.supabase)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @classmethod
+    async def _as_user(cls, settings: Settings, key: str, sign: Callable[[AsyncClient], Awaitable[Session]]) -> Self:
+        access = Access(await connect(settings, key=key))
+
+        async def begin() -> None:
+            access.session = await sign(access.supabase)
+
+        return await cls._ready(access, settings, begin)
+
+    @classmethod
+    async def _ready(cls, access: Access, settings: Settings, begin: Callable[[], Awaitable[None]]) -> Self:
+        """The client, once `begin` is done; nothing stays open where it fails."""
+        try:
+            await begin()
+        except BaseException:
+            await disconnect(access.supabase)
+            raise
+        return cls(access, settings)
+
+
+def settings_for(url: str) -> Settings:
+    """Defaults for a project, without a look at the environment."""
+    try:
+        return Settings.model_validate({"supabase_url": url})
+    except ValidationError:
+        raise InvalidRequest(
+            "The project's address is no http(s) URL.", code="invalid_url", field="url", remedy="Give SUPABASE_URL."
+        ) from None

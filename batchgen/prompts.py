@@ -1,0 +1,110 @@
+"""Requests from arguments, text and JSON."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn, cast
+
+from pydantic import BaseModel, ValidationError
+
+from batchgen.errors import InvalidRequest
+from batchgen.models import BatchRequest, Prompt, SharedSettings
+
+JSON_SHAPE = 'Write ["a fox", …], [{"text": "a fox", "seed": 1}, …] or {"prompts": […], "shared_settings": {…}}.'
+
+
+def from_lines(text: str) -> BatchRequest:
+    """One prompt per line; empty lines are left out."""
+    return BatchRequest(prompts=tuple(Prompt(text=line.strip()) for line in text.splitlines() if line.strip()))
+
+
+def from_texts(texts: Sequence[str]) -> BatchRequest:
+    return BatchRequest(prompts=tuple(Prompt(text=text) for text in texts))
+
+
+def from_json(text: str) -> BatchRequest:
+    """A list of prompts (texts or objects), or a whole request as `create_batch` takes it.
+
+    Raises `InvalidRequest` for anything else, unknown keys too: a misspelt one would be ignored in silence.
+    """
+    try:
+        content: Any = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(f"The input is no JSON: {error}.", code="invalid_json", remedy=JSON_SHAPE) from None
+    return _request(cast("dict[str, Any]", content) if isinstance(content, dict) else {"prompts": content})
+
+
+def with_options(
+    request: BatchRequest,
+    *,
+    shared: Mapping[str, Any],
+    name: str | None,
+    client_key: str | None,
+    negative_prompt: str | None,
+    seed: int | None,
+    tags: Sequence[str],
+) -> BatchRequest:
+    """The request with what options say: they win over its shared settings, and fill what its prompts leave open.
+
+    `seed` is the first prompt's; each further one gets the next.
+    """
+
+    def filled(index: int, prompt: Prompt) -> Prompt:
+        own_seed = prompt.seed if prompt.seed is not None or seed is None else seed + index
+        return prompt.model_copy(
+            update={
+                "negative_prompt": prompt.negative_prompt or negative_prompt,
+                "seed": own_seed,
+                "tags": (*prompt.tags, *tags),
+            }
+        )
+
+    return BatchRequest(
+        prompts=tuple(filled(index, prompt) for index, prompt in enumerate(request.prompts)),
+        shared_settings=request.shared_settings.model_copy(
+            update={key: value for key, value in shared.items() if value is not None}
+        ),
+        batch_name=name or request.batch_name,
+        client_key=client_key or request.client_key,
+    )
+
+
+def _request(content: dict[str, Any]) -> BatchRequest:
+    prompts = content.get("prompts")
+    if not isinstance(prompts, list):
+        raise InvalidRequest("The input has no list of prompts.", code="wrong_type", field="prompts", remedy=JSON_SHAPE)
+    items = [{"text": item} if isinstance(item, str) else item for item in cast("list[Any]", prompts)]
+    _refuse_unknown(content, BatchRequest, "")
+    _refuse_unknown(content.get("shared_settings"), SharedSettings, "shared_settings.")
+    for index, item in enumerate(items):
+        _refuse_unknown(item, Prompt, f"prompts[{index}].", index)
+    present = {key: value for key, value in content.items() if value is not None}
+    try:
+        return BatchRequest.model_validate({**present, "prompts": items})
+    except ValidationError as error:
+        raise _as_invalid_request(error) from None
+
+
+def _refuse_unknown(value: Any, kind: type[BaseModel], path: str, index: int | None = None) -> None:
+    if not isinstance(value, dict):
+        return
+    for key in cast("dict[str, Any]", value):
+        if key not in kind.model_fields:
+            raise InvalidRequest(
+                f"{path}{key} is not known.",
+                code="unknown_field",
+                field=f"{path}{key}",
+                index=index,
+                remedy=f"Known here: {', '.join(kind.model_fields)}.",
+            )
+
+
+def _as_invalid_request(error: ValidationError) -> InvalidRequest:
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = first["loc"]
+    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where).lstrip(".")
+    index = where[1] if len(where) > 1 and where[0] == "prompts" and isinstance(where[1], int) else None
+    return InvalidRequest(f"{field}: {first['msg']}.", code="wrong_type", field=field, index=index, remedy=JSON_SHAPE)
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")

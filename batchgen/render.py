@@ -1,0 +1,138 @@
+"""What people read: tables and lines. Foreign text is made printable here, and never read as rich markup."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+from rich.table import Table
+from rich.text import Text
+
+from batchgen.models import Batch, BatchSnapshot, BatchStatus, Generation, GenerationStatus, Image
+from batchgen.texts import printable
+
+PIPE_WIDTH = 160
+"""Columns of a table that goes to a file or a pipe."""
+STYLES = {
+    "pending": "bright_black",
+    "processing": "cyan",
+    "completed": "green",
+    "partial": "yellow",
+    "failed": "red",
+}
+ICONS = {"pending": "○", "processing": "◐", "completed": "✔", "failed": "✘"}
+
+
+def batch_table(batches: Sequence[Batch]) -> Table:
+    table = _table("Batch", "Name", "Status", "Done", "Failed", "Created", "Took")
+    for batch in batches:
+        table.add_row(
+            str(batch.id),
+            Text(printable(batch.name or "", 40)),
+            status_text(batch.status),
+            f"{batch.completed_count}/{batch.total_count}",
+            str(batch.failed_count or ""),
+            time_text(batch.created_at),
+            took_text(batch),
+        )
+    return table
+
+
+def item_table(snapshot: BatchSnapshot) -> Table:
+    table = _table("#", "Status", "Prompt", "Seed", "Retries", "Time", "Size", "Error")
+    table.columns[2].ratio = 3
+    table.columns[7].ratio = 2
+    table.expand = True
+    images = images_by_item(snapshot)
+    for item in snapshot.generations:
+        table.add_row(
+            str(item.index),
+            status_text(item.status),
+            Text(printable(item.prompt)),
+            "" if item.seed is None else str(item.seed),
+            str(item.retry_count or ""),
+            "" if item.generation_time_seconds is None else f"{item.generation_time_seconds} s",
+            size_text(images.get(item.id)),
+            Text(printable(item.error_message or ""), style="red"),
+        )
+    return table
+
+
+def heading(batch: Batch) -> Text:
+    """One line that says all of a batch but its items."""
+    failed = f", {batch.failed_count} failed" if batch.failed_count else ""
+    name = f" “{printable(batch.name, 60)}”" if batch.name else ""
+    took = f" in {took}" if (took := took_text(batch)) else ""
+    counts = f": {batch.completed_count} of {batch.total_count} done{failed}{took}"
+    return Text.assemble(f"Batch {batch.id}{name} ", status_text(batch.status), counts)
+
+
+def times(batch: Batch) -> Text:
+    ended = f", ended {time_text(batch.completed_at)}" if batch.completed_at else ""
+    return Text(f"Submitted {time_text(batch.created_at)}{ended}")
+
+
+def picture_lines(snapshot: BatchSnapshot, paths: Mapping[UUID, str] | None = None) -> Iterable[Text]:
+    """For each item where its picture is: the saved file, or the address; or why there is none."""
+    images = images_by_item(snapshot)
+    for item in snapshot.generations:
+        place = (paths or {}).get(item.id) or (images[item.id].public_url if item.id in images else None)
+        if place:
+            yield Text(f"{item.index}  {printable(place)}")
+        elif item.status is GenerationStatus.FAILED:
+            yield Text(f"{item.index}  failed: {printable(item.error_message or 'no reason was given')}", style="red")
+
+
+def change_lines(last: BatchSnapshot | None, snapshot: BatchSnapshot) -> Iterable[str]:
+    """What is new since `last`, a line each, for where nothing can be redrawn."""
+    known = {item.id: (item.status, item.retry_count) for item in last.generations} if last else {}
+    for item in snapshot.generations:
+        if known.get(item.id) != (item.status, item.retry_count):
+            yield _item_line(item)
+    batch = snapshot.batch
+    if last is None or last.batch.status is not batch.status:
+        yield heading(batch).plain
+
+
+def images_by_item(snapshot: BatchSnapshot) -> Mapping[UUID, Image]:
+    return {image.generation_id: image for image in snapshot.images if image.generation_id}
+
+
+def status_text(status: BatchStatus | GenerationStatus) -> Text:
+    return Text(str(status), style=STYLES[status])
+
+
+def time_text(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def took_text(batch: Batch) -> str:
+    return duration_text((batch.completed_at - batch.created_at).total_seconds()) if batch.completed_at else ""
+
+
+def duration_text(seconds: float) -> str:
+    if seconds < 60:
+        return f"{max(seconds, 0):.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}:{rest:02d} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d} h"
+
+
+def size_text(image: Image | None) -> str:
+    if image is None:
+        return ""
+    pixels = f"{image.width}x{image.height}" if image.width and image.height else ""
+    kilobytes = f"{image.file_size / 1000:,.0f} kB" if image.file_size is not None else ""
+    return " ".join(part for part in (pixels, kilobytes) if part)
+
+
+def _item_line(item: Generation) -> str:
+    retried = f" (retry {item.retry_count})" if item.retry_count else ""
+    reason = f": {printable(item.error_message)}" if item.error_message else ""
+    return f"item {item.index} {item.status}{retried}  {printable(item.prompt, 80)}{reason}"
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for name in columns:
+        numeric = name in {"#", "Seed", "Retries", "Done", "Failed", "Took", "Time", "Size"}
+        table.add_column(name, justify="right" if numeric else "left", no_wrap=name not in {"Prompt", "Error", "Name"})
+    return table

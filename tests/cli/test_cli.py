@@ -1,0 +1,242 @@
+"""The command line as a process: exit codes, what goes to stdout and what to stderr, with a real worker."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import uuid
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from devstack import StackInfo
+from tests.support import User, WorkerProcess
+
+COMMAND = (sys.executable, "-m", "batchgen")
+TIMEOUT_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        """Stdout as JSON; more than one document is an error."""
+        return json.loads(self.stdout)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        return json.loads(self.stderr)["error"]
+
+
+class Shell:
+    """Runs `batchgen` in a folder of its own, with settings of its own."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self.folder = folder
+        self.environment = environment
+
+    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
+        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        return await asyncio.create_subprocess_exec(
+            *(*COMMAND, *arguments),
+            cwd=self.folder,
+            env={**kept, "XDG_CONFIG_HOME": str(self.folder / "config"), **self.environment},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+
+    async def run(self, *arguments: str, stdin: str = "") -> Ended:
+        process = await self.start(*arguments)
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                out, err = await process.communicate(stdin.encode())
+        finally:
+            if process.returncode is None:
+                process.kill()
+        return Ended(process.returncode or 0, out.decode(), err.decode())
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def worker(stack: StackInfo) -> AsyncGenerator[None]:
+    process = await WorkerProcess.start(
+        {
+            "SUPABASE_URL": stack.url,
+            "SUPABASE_SECRET_KEY": stack.secret_key,
+            "BATCHGEN_OFFLINE_COMMANDS": "1",
+            "BATCHGEN_OFFLINE_SECONDS": "0.1",
+            "BATCHGEN_POLL_SECONDS": "0.2",
+            "BATCHGEN_LOG_FORMAT": "json",
+        }
+    )
+    yield
+    await process.end()
+
+
+@pytest.fixture
+def shell(stack: StackInfo, tmp_path: Path) -> Shell:
+    """A machine on which nobody is signed in."""
+    return Shell(tmp_path, {"SUPABASE_URL": stack.url, "SUPABASE_PUBLISHABLE_KEY": stack.publishable_key})
+
+
+@pytest.fixture
+def operator(stack: StackInfo, tmp_path: Path) -> Shell:
+    return Shell(tmp_path, {"SUPABASE_URL": stack.url, "SUPABASE_SECRET_KEY": stack.secret_key})
+
+
+@pytest.fixture
+async def signed_in(shell: Shell, user: User) -> Shell:
+    ended = await shell.run("login", "--email", user.email, "--password-stdin", stdin=user.password)
+    assert ended.code == 0, ended.stderr
+    return shell
+
+
+async def test_submit_waits_saves_the_pictures_and_draws_the_sheet(signed_in: Shell) -> None:
+    ended = await signed_in.run("submit", "a red fox", "../a blue bird", "--save-to", "out", "--contact-sheet")
+
+    assert ended.code == 0, ended.stderr
+    assert "completed: 2 of 2 done" in ended.stdout
+    assert "0  out/0-a-red-fox.png" in ended.stdout
+    assert "1  out/1-a-blue-bird.png" in ended.stdout
+    sheet = next((signed_in.folder / "out").glob("contact-sheet-*.png"))
+    for path in (signed_in.folder / "out" / "0-a-red-fox.png", sheet):
+        with Image.open(path) as picture:
+            assert picture.format == "PNG"
+
+
+async def test_progress_without_a_terminal_is_a_plain_line_per_change_on_stderr(signed_in: Shell) -> None:
+    ended = await signed_in.run("submit", "a fox", "evil \x1b[31m[bold]", "--wait")
+
+    lines = ended.stderr.splitlines()
+    assert any(line.startswith("item 0 pending  a fox") for line in lines)
+    assert any(line.startswith("item 1 completed  evil \\x1b[31m[bold]") for line in lines)
+    assert "\x1b" not in ended.stdout + ended.stderr
+    assert "item 0" not in ended.stdout
+
+
+async def test_a_partial_batch_is_exit_1_and_one_json_object(signed_in: Shell) -> None:
+    ended = await signed_in.run("submit", "a fox", "a bird #fail", "--save-to", "out", "--json", "--name", "x")
+
+    assert ended.code == 1
+    assert ended.stderr == ""
+    assert ended.json["batch"]["status"] == "partial"
+    assert [item["status"] for item in ended.json["generations"]] == ["completed", "failed"]
+    assert [file["path"] for file in ended.json["files"]] == ["out/0-a-fox.png"]
+    assert (signed_in.folder / "out" / "0-a-fox.png").is_file()
+
+
+async def test_prompts_come_from_a_file_stdin_or_json_with_options_on_top(signed_in: Shell) -> None:
+    (signed_in.folder / "prompts.txt").write_text("a fox\n\na bird\n", encoding="utf-8")
+    request = json.dumps({"prompts": ["one", {"text": "two", "seed": 0}], "batch_name": "from json"})
+
+    lines, piped = await asyncio.gather(
+        signed_in.run("--json", "submit", "--file", "prompts.txt", "--seed", "7", "--width", "64"),
+        signed_in.run("submit", "--json-file", "-", "--json", stdin=request),
+    )
+
+    assert [(item["prompt"], item["seed"]) for item in lines.json["generations"]] == [("a fox", 7), ("a bird", 8)]
+    assert [item["prompt"] for item in piped.json["generations"]] == ["one", "two"]
+    assert piped.json["generations"][1]["seed"] == 0
+    assert piped.json["batch"]["name"] == "from json"
+
+
+async def test_list_show_and_watch_tell_of_the_same_batch(signed_in: Shell) -> None:
+    created = (await signed_in.run("submit", "a fox", "a bird", "--json", "--client-key", "k")).json
+    batch_id = created["batch"]["id"]
+
+    watched = await signed_in.run("watch", batch_id, "--json")
+    listed, shown, again = await asyncio.gather(
+        signed_in.run("list", "--json"),
+        signed_in.run("show", batch_id),
+        signed_in.run("submit", "a fox", "a bird", "--json", "--client-key", "k"),
+    )
+
+    snapshots = [json.loads(line) for line in watched.stdout.splitlines()]
+    assert watched.code == 0
+    assert snapshots[-1]["batch"]["status"] == "completed"
+    assert [batch["id"] for batch in listed.json] == [batch_id]
+    assert shown.code == 0
+    assert f"Batch {batch_id} completed: 2 of 2 done" in shown.stdout
+    assert "a fox" in shown.stdout
+    assert "/storage/v1/object/public/generated-images/" in shown.stdout
+    assert again.json["batch"]["id"] == batch_id
+
+
+async def test_a_refused_request_is_exit_2_with_remedy_for_people_and_json_for_machines(signed_in: Shell) -> None:
+    for_people, for_machines = await asyncio.gather(
+        signed_in.run("submit", "alone"), signed_in.run("submit", "a fox", " ", "--json")
+    )
+
+    assert (for_people.code, for_people.stdout) == (2, "")
+    assert for_people.stderr == "Error: A batch has at least 2 prompts; this one has 1.\nSend 2 to 10 prompts.\n"
+    assert (for_machines.code, for_machines.stdout) == (2, "")
+    assert set(for_machines.error) == {"code", "message", "index", "field", "limit", "remedy"}
+    assert (for_machines.error["code"], for_machines.error["index"]) == ("blank_prompt", 1)
+
+
+async def test_somebody_elses_batch_is_not_found(signed_in: Shell) -> None:
+    ended = await signed_in.run("show", str(uuid.uuid4()), "--json")
+
+    assert ended.code == 2
+    assert ended.error["code"] == "batch_not_found"
+
+
+async def test_an_operator_submits_for_a_user_and_sees_all_batches(operator: Shell, user: User) -> None:
+    submitted = await operator.run("submit", "a fox", "a bird", "--user", user.id, "--json", "--wait")
+    shown, nobody = await asyncio.gather(
+        operator.run("show", submitted.json["batch"]["id"], "--json"),
+        operator.run("submit", "a fox", "a bird", "--json"),
+    )
+
+    assert submitted.code == 0
+    assert shown.json["batch"]["user_id"] == user.id
+    assert (nobody.code, nobody.error["code"]) == (2, "user_missing")
+
+
+async def test_sign_up_login_and_logout_keep_and_forget_the_session(shell: Shell) -> None:
+    email = f"{uuid.uuid4().hex}@example.test"
+    sessions = shell.folder / "config" / "batchgen" / "sessions.json"
+
+    signed_up = await shell.run(
+        "login", "--sign-up", "--email", email, "--password-stdin", "--json", stdin="pass-word\n"
+    )
+    kept = sessions.read_text()
+    signed_out = await shell.run("logout")
+    listed = await shell.run("list")
+
+    assert signed_up.json["email"] == email
+    assert "access_token" in kept
+    assert signed_out.code == 0
+    assert json.loads(sessions.read_text()) == {}
+    assert listed.code == 2
+
+
+async def test_a_wrong_password_is_exit_2_and_not_repeated(shell: Shell, user: User) -> None:
+    ended = await shell.run("login", "--email", user.email, "--password-stdin", stdin="wr0ng-password")
+
+    assert ended.code == 2
+    assert "wr0ng-password" not in ended.stdout + ended.stderr
+
+
+async def test_an_interrupt_says_how_to_go_on(signed_in: Shell) -> None:
+    process = await signed_in.start("submit", "a fox #slow:8", "a bird #slow:8", "--wait")
+    assert process.stderr
+    seen = [await process.stderr.readline()]
+    while b"item 0" not in seen[-1]:
+        seen.append(await process.stderr.readline())
+
+    process.send_signal(signal.SIGINT)
+    _, rest = await process.communicate()
+
+    assert process.returncode == 130
+    assert b"batchgen watch " in rest.splitlines()[-1]
+    assert b"Traceback" not in rest

@@ -1,0 +1,292 @@
+"""A watch ends with the right state, whatever happens to Realtime, tokens and connections."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from moving import Hand, expired, two_prompts
+
+from batchgen import BackendUnavailable, BatchgenClient, BatchSnapshot, BatchStatus, CreatedBatch, NotFound, WatchTiming
+from batchgen.access import Access
+from batchgen.live import LiveChanges
+from tests.support import Database, User, eventually
+
+REALTIME_ALONE = WatchTiming(poll_seconds=60, settle_seconds=0)
+POLL_ALONE = WatchTiming(poll_seconds=0.1, retry_seconds=0.01)
+PATIENCE_SECONDS = 20
+
+
+class Watching:
+    """A watch in the background."""
+
+    def __init__(self) -> None:
+        self.seen: list[BatchSnapshot] = []
+        self.trouble: list[BackendUnavailable | None] = []
+        self.task: asyncio.Task[None] | None = None
+
+    async def run(self, client: BatchgenClient, batch_id: UUID, timing: WatchTiming) -> None:
+        async with aclosing(client.watch(batch_id, timing=timing, on_trouble=self.trouble.append)) as changes:
+            async for snapshot in changes:
+                self.seen.append(snapshot)
+
+    async def sees(self, status: BatchStatus) -> None:
+        await eventually(lambda: self.seen and self.seen[-1].batch.status is status, PATIENCE_SECONDS, what=status)
+
+    async def ends(self) -> BatchSnapshot:
+        assert self.task
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await self.task
+        return self.seen[-1]
+
+
+@asynccontextmanager
+async def watching(client: BatchgenClient, batch: CreatedBatch, timing: WatchTiming) -> AsyncGenerator[Watching]:
+    watching = Watching()
+    watching.task = asyncio.create_task(watching.run(client, batch.id, timing))
+    try:
+        await watching.sees(BatchStatus.PENDING)
+        yield watching
+    finally:
+        watching.task.cancel()
+        await asyncio.wait([watching.task])
+
+
+class Recorded(LiveChanges):
+    """Tells the test which subscriptions there are."""
+
+    made: "list[Recorded]" = []  # noqa: RUF012 - filled anew by each test
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.made.append(self)
+
+    @property
+    def delivering(self) -> bool:
+        return self._delivering and self._joined is not None
+
+    @property
+    def told_token(self) -> str:
+        return self._sent_token
+
+    async def lose_connection(self) -> None:
+        assert self._joined
+        socket: Any = self._joined[0]._ws_connection  # pyright: ignore[reportPrivateUsage]
+        await socket.close(code=1011)
+
+
+class Deaf(LiveChanges):
+    """A Realtime that says that it is there, and never sends anything."""
+
+    def _on_change(self, _payload: Any) -> None:
+        pass
+
+
+class Unreachable(LiveChanges):
+    """No Realtime at all."""
+
+    def __init__(self, **arguments: Any) -> None:
+        arguments["url"] = "ws://127.0.0.1:1/realtime/v1"
+        super().__init__(**arguments)
+
+
+@pytest.fixture
+def live(monkeypatch: pytest.MonkeyPatch) -> list[Recorded]:
+    Recorded.made = []
+    monkeypatch.setattr("batchgen.watch.LiveChanges", Recorded)
+    return Recorded.made
+
+
+async def finish(hand: Hand, batch: CreatedBatch, user: User, *, failed: int = 0) -> None:
+    leases = await hand.start_all(batch)
+    for place, (item_id, lease) in enumerate(leases.items()):
+        if place < failed:
+            await hand.fail(item_id, lease, "the prompt is blocked")
+        else:
+            await hand.complete(item_id, lease, user.id)
+
+
+async def test_realtime_alone_brings_every_state_to_the_end(
+    client: BatchgenClient, user: User, hand: Hand, live: list[Recorded]
+) -> None:
+    batch = await client.submit(two_prompts())
+
+    async with watching(client, batch, REALTIME_ALONE) as watch:
+        await eventually(lambda: live and live[0].delivering)
+        leases = await hand.start_all(batch)
+        await watch.sees(BatchStatus.PROCESSING)
+        first, second = leases
+        await hand.complete(first, leases[first], user.id)
+        await hand.fail(second, leases[second])
+        end = await watch.ends()
+
+    assert end.batch.status is BatchStatus.PARTIAL
+    assert (end.batch.completed_count, end.batch.failed_count) == (1, 1)
+    assert [image.generation_id for image in end.images] == [first]
+
+
+@pytest.mark.parametrize("realtime", [Deaf, Unreachable])
+async def test_without_events_the_slow_poll_brings_the_end(
+    client: BatchgenClient, user: User, hand: Hand, monkeypatch: pytest.MonkeyPatch, realtime: type[LiveChanges]
+) -> None:
+    monkeypatch.setattr("batchgen.watch.LiveChanges", realtime)
+    batch = await client.submit(two_prompts())
+
+    async with watching(client, batch, POLL_ALONE) as watch:
+        await finish(hand, batch, user)
+        end = await watch.ends()
+
+    assert end.batch.status is BatchStatus.COMPLETED
+    assert len(end.images) == 2
+
+
+# realtime-py reads what websockets has deprecated
+@pytest.mark.filterwarnings("ignore:ConnectionClosed:DeprecationWarning")
+async def test_after_a_lost_connection_a_new_subscription_brings_what_was_missed(
+    client: BatchgenClient, user: User, hand: Hand, live: list[Recorded]
+) -> None:
+    batch = await client.submit(two_prompts())
+
+    async with watching(client, batch, REALTIME_ALONE) as watch:
+        await eventually(lambda: live and live[0].delivering)
+        await live[0].lose_connection()
+        await finish(hand, batch, user, failed=2)
+        end = await watch.ends()
+
+    assert end.batch.status is BatchStatus.FAILED
+
+
+async def test_a_realtime_that_falls_silent_while_items_run_is_subscribed_again(
+    client: BatchgenClient, user: User, hand: Hand, live: list[Recorded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again: list[float] = []
+
+    def remember(self: Recorded) -> None:
+        again.append(self.silent_seconds)
+
+    monkeypatch.setattr(Recorded, "subscribe_again", remember)
+    batch = await client.submit(two_prompts())
+    timing = WatchTiming(poll_seconds=0.05, silence_seconds=0.2)
+
+    async with watching(client, batch, timing) as watch:
+        await eventually(lambda: live and live[0].delivering)
+        assert not again
+        leases = await hand.start_all(batch)
+        await eventually(lambda: again)
+        for item_id, lease in leases.items():
+            await hand.complete(item_id, lease, user.id)
+        await watch.ends()
+
+    assert min(again) >= 0.2
+
+
+async def test_a_token_that_ends_is_renewed_and_passed_on_to_realtime(
+    client: BatchgenClient, user: User, hand: Hand, live: list[Recorded]
+) -> None:
+    batch = await client.submit(two_prompts())
+    access = access_of(client)
+
+    async with watching(client, batch, WatchTiming(poll_seconds=0.2)) as watch:
+        await eventually(lambda: live and live[0].delivering)
+        assert access.session
+        access.session = expired(access.session)
+        await eventually(lambda: access.token != "ended" and live[0].told_token == access.token)
+        await finish(hand, batch, user)
+        end = await watch.ends()
+
+    assert end.batch.status is BatchStatus.COMPLETED
+
+
+async def test_a_session_that_the_server_refuses_is_renewed_too(client: BatchgenClient) -> None:
+    batch = await client.submit(two_prompts())
+    supabase = access_of(client).supabase
+    supabase.postgrest.headers["Authorization"] = "Bearer e30.e30.x"
+
+    snapshot = await client.snapshot(batch.id)
+
+    assert snapshot.batch.id == batch.id
+
+
+async def test_an_outage_is_waited_out_and_told(
+    client: BatchgenClient, user: User, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = await client.submit(two_prompts())
+    monkeypatch.setattr("batchgen.watch.LiveChanges", Deaf)
+    real_url = access_of(client).supabase.postgrest.base_url
+
+    async with watching(client, batch, POLL_ALONE) as watch:
+        access_of(client).supabase.postgrest.base_url = real_url.with_port(1)
+        await eventually(lambda: any(watch.trouble))
+        access_of(client).supabase.postgrest.base_url = real_url
+        await finish(hand, batch, user)
+        end = await watch.ends()
+
+    assert end.batch.status is BatchStatus.COMPLETED
+    assert watch.trouble[-1] is None
+
+
+async def test_an_outage_without_end_ends_the_watch(client: BatchgenClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = await client.submit(two_prompts())
+    monkeypatch.setattr("batchgen.watch.LiveChanges", Deaf)
+
+    async with watching(client, batch, WatchTiming(poll_seconds=0.05, outage_seconds=0.1, retry_seconds=0.01)) as watch:
+        postgrest = access_of(client).supabase.postgrest
+        postgrest.base_url = postgrest.base_url.with_port(1)
+        with pytest.raises(BackendUnavailable):
+            await watch.ends()
+
+
+async def test_a_stranger_finds_nothing_to_watch(
+    client: BatchgenClient,
+    client_of: Callable[[User], Awaitable[BatchgenClient]],
+    new_user: Callable[[], Awaitable[User]],
+) -> None:
+    batch = await client.submit(two_prompts())
+    stranger = await client_of(await new_user())
+
+    with pytest.raises(NotFound):
+        await Watching().run(stranger, batch.id, POLL_ALONE)
+
+
+async def test_a_batch_that_never_was_is_not_found(client: BatchgenClient) -> None:
+    with pytest.raises(NotFound) as refused:
+        await Watching().run(client, uuid4(), POLL_ALONE)
+
+    assert refused.value.code == "batch_not_found"
+
+
+async def test_a_batch_that_is_deleted_under_way_ends_the_watch(client: BatchgenClient, database: Database) -> None:
+    batch = await client.submit(two_prompts())
+
+    async with watching(client, batch, POLL_ALONE) as watch:
+        await database.execute("delete from public.batch_generations where id = %s", [batch.id])
+        with pytest.raises(NotFound):
+            await watch.ends()
+
+
+async def test_a_watch_that_is_left_early_leaves_no_task(client: BatchgenClient, live: list[Recorded]) -> None:
+    batch = await client.submit(two_prompts())
+    before = asyncio.all_tasks()
+
+    async with watching(client, batch, POLL_ALONE):
+        await eventually(lambda: live and live[0].delivering)
+
+    await eventually(lambda: asyncio.all_tasks() <= before)
+
+
+async def test_a_batch_that_has_ended_is_shown_once_and_without_realtime(
+    client: BatchgenClient, user: User, hand: Hand, live: list[Recorded]
+) -> None:
+    batch = await client.submit(two_prompts())
+    await finish(hand, batch, user)
+
+    snapshots = [snapshot async for snapshot in client.watch(batch.id)]
+
+    assert [snapshot.batch.status for snapshot in snapshots] == [BatchStatus.COMPLETED]
+    assert not live[0].delivering
+
+
+def access_of(client: BatchgenClient) -> Access:
+    return client._access  # pyright: ignore[reportPrivateUsage]

@@ -1,0 +1,107 @@
+"""The command line where no backend is asked: wrong usage, help, version."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from batchgen.cli import main
+
+
+@pytest.fixture(autouse=True)
+def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("BATCHGEN_ENV_FILE", "BATCHGEN_USER", "SUPABASE_SECRET_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SUPABASE_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["show", "\x1b[31mabc"], "invalid_id"),
+        (["submit"], "prompts_missing"),
+        (["submit", "a", "--file", "x"], "prompts_missing"),
+        (["submit", "--file", "missing.txt"], "unreadable"),
+        (["submit", "--json-file", "broken.json"], "invalid_json"),
+        (["submit", "--file", "latin1.txt"], "invalid_encoding"),
+        (["submit", "a", "b", "--width", "wide"], "wrong_usage"),
+        (["list", "--limit", "0"], "wrong_usage"),
+        (["lists"], "wrong_usage"),
+        (["--env-file", "missing.env", "list"], "no_env_file"),
+        (["login", "--password-stdin"], "email_missing"),
+        (["login"], "password_missing"),
+        (["list"], "not_signed_in"),
+        (["list", "--user", "somebody"], "key_missing"),
+    ],
+)
+def test_wrong_usage_is_exit_2_with_a_code_on_stderr(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str], code: str
+) -> None:
+    (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "latin1.txt").write_bytes(b"gr\xfcn")
+
+    exit_code = main([*arguments, "--json"])
+
+    out, err = capsys.readouterr()
+    assert (exit_code, out) == (2, "")
+    assert json.loads(err)["error"]["code"] == code
+
+
+def test_people_read_the_error_and_what_to_do_without_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "\x1b[31m[bold]x"]) == 2
+
+    error = capsys.readouterr().err.splitlines()
+    assert error == ["Error: \\x1b[31m[bold]x is no batch id.", "Give the whole id; batchgen list shows it."]
+
+
+def test_wrong_settings_are_named_and_their_values_are_not_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUPABASE_URL", "secret-value")
+
+    assert main(["list"]) == 2
+
+    error = capsys.readouterr().err
+    assert "SUPABASE_URL" in error
+    assert "secret-value" not in error
+
+
+def test_a_backend_that_cannot_be_reached_is_exit_3(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUPABASE_SECRET_KEY", "sb_secret_not-to-be-seen")
+
+    assert main(["list", "--json"]) == 3
+
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert json.loads(err)["error"]["code"] == "backend_unavailable"
+    assert "not-to-be-seen" not in err
+
+
+def test_a_bug_is_no_failed_batch(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("batchgen.cli.load", broken)
+
+    assert main(["list"]) == 70
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("command", "option"), [("worker", "--once"), ("dev", "--data-dir"), ("submit", "--save-to")])
+def test_every_command_shows_its_own_options(capsys: pytest.CaptureFixture[str], command: str, option: str) -> None:
+    try:
+        code = main([command, "--help"])
+    except SystemExit as ended:  # argparse ends by itself
+        code = ended.code
+
+    assert code in (0, None)
+    assert option in capsys.readouterr().out
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("batchgen 0.")

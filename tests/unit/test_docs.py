@@ -1,0 +1,85 @@
+"""What the documents promise is what the code has."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer
+from pydantic import AliasChoices
+from pydantic.fields import FieldInfo
+
+from batchgen.cli import app
+from batchgen.settings import Settings, WorkerSettings
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = {**Settings.model_fields, **WorkerSettings.model_fields}
+
+
+def variable(name: str, field: FieldInfo) -> str:
+    if isinstance(field.validation_alias, AliasChoices):
+        return str(field.validation_alias.choices[0])
+    return f"BATCHGEN_{name}".upper()
+
+
+def shown(default: object) -> str:
+    return (
+        str(default).lower()
+        if isinstance(default, bool)
+        else f"{default:g}"
+        if isinstance(default, float)
+        else str(default)
+    )
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_setting_is_documented_with_its_default(name: str) -> None:
+    field = SETTINGS[name]
+    [row] = [
+        line
+        for line in (ROOT / "docs/settings.md").read_text().splitlines()
+        if line.startswith(f"| `{variable(name, field)}` |")
+    ]
+    default, _, meaning = [cell.strip() for cell in row.strip("|").split("|")][1:]
+    assert field.description
+    assert field.description in meaning
+    if not field.is_required() and field.default is not None:
+        assert default.strip("`") == shown(field.default)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_setting_stands_in_the_example_file(name: str) -> None:
+    field = SETTINGS[name]
+    default = "" if field.is_required() or field.default is None else shown(field.default)
+
+    example = (ROOT / ".env.example").read_text()
+
+    assert re.search(rf"^(# )?{variable(name, field)}={re.escape(default)}$", example, re.MULTILINE)
+
+
+def test_the_readme_shows_every_command() -> None:
+    commands = set(typer.main.get_group(app).commands)  # pyright: ignore[reportUnknownMemberType]
+
+    documents = "".join((ROOT / file).read_text() for file in ("README.md", "docs/operations.md", "docs/commands.md"))
+
+    assert {command for command in commands if f"batchgen {command}" not in documents} == set()
+
+
+def test_every_dependency_earns_its_line() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [
+        *project["dependencies"],
+        *project["optional-dependencies"]["devstack"],
+        *project["optional-dependencies"]["dev"],
+    ]
+    names = {re.split(r"[\[<>=]", line)[0] for line in wanted} - {"batchgen", "squawk-cli"}
+
+    text = (ROOT / "docs/dependencies.md").read_text()
+
+    assert {name for name in names if name not in text} == set()
+
+
+def test_every_link_between_the_documents_leads_somewhere() -> None:
+    for document in (ROOT / "README.md", *(ROOT / "docs").glob("**/*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name} links to {target}"

@@ -1,0 +1,105 @@
+"""Requests from lines, JSON and options."""
+
+from typing import Any
+
+import pytest
+
+from batchgen.errors import InvalidRequest
+from batchgen.models import BatchRequest
+from batchgen.prompts import from_json, from_lines, from_texts, with_options
+
+NO_OPTIONS: dict[str, Any] = {
+    "shared": {},
+    "name": None,
+    "client_key": None,
+    "negative_prompt": None,
+    "seed": None,
+    "tags": (),
+}
+
+
+def filled_with(request: BatchRequest, **options: Any) -> BatchRequest:
+    return with_options(request, **{**NO_OPTIONS, **options})
+
+
+def texts(request: BatchRequest) -> list[str]:
+    return [prompt.text for prompt in request.prompts]
+
+
+def test_each_line_that_is_not_empty_is_a_prompt() -> None:
+    assert texts(from_lines("a fox\r\n\n  \n a bird \n#fail is no comment")) == [
+        "a fox",
+        "a bird",
+        "#fail is no comment",
+    ]
+
+
+def test_json_may_be_a_list_of_texts_and_objects() -> None:
+    request = from_json('["a fox", {"text": "a bird", "seed": 0, "tags": ["x"]}]')
+
+    assert texts(request) == ["a fox", "a bird"]
+    assert request.prompts[1].seed == 0
+    assert request.prompts[1].tags == ("x",)
+
+
+def test_json_may_be_the_request_that_the_app_sends() -> None:
+    request = from_json(
+        '{"prompts": [{"text": "a"}], "shared_settings": {"width": 64}, "batch_name": "n", "client_key": null}'
+    )
+
+    assert request.shared_settings.width == 64
+    assert request.batch_name == "n"
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "field"),
+    [
+        ("{", "invalid_json", None),
+        ("[NaN]", "invalid_json", None),
+        ("7", "wrong_type", "prompts"),
+        ("{}", "wrong_type", "prompts"),
+        ("[7]", "wrong_type", "prompts[0]"),
+        ('[{"text": "a"}, {"seed": 1}]', "wrong_type", "prompts[1].text"),
+        ('[{"text": "a", "sed": 1}]', "unknown_field", "prompts[0].sed"),
+        ('{"prompts": ["a"], "shared_settings": {"widht": 1}}', "unknown_field", "shared_settings.widht"),
+        ('{"prompts": ["a"], "name": "x"}', "unknown_field", "name"),
+    ],
+)
+def test_json_that_is_no_request_is_refused_with_code_and_field(text: str, code: str, field: str | None) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        from_json(text)
+
+    assert (refused.value.code, refused.value.field) == (code, field)
+    assert refused.value.remedy
+
+
+def test_a_refused_prompt_is_named_by_its_index() -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        from_json('["a", {"text": "b", "seed": "many"}]')
+
+    assert refused.value.index == 1
+
+
+def test_a_seed_option_counts_up_and_spares_prompts_that_have_one() -> None:
+    request = from_json('["a", {"text": "b", "seed": 0}, "c"]')
+
+    filled = filled_with(request, seed=7)
+
+    assert [prompt.seed for prompt in filled.prompts] == [7, 0, 9]
+
+
+def test_options_win_over_shared_settings_and_fill_what_prompts_leave_open() -> None:
+    request = from_json(
+        '{"prompts": [{"text": "a", "negative_prompt": "own"}, "b"], "shared_settings": {"width": 1, "height": 2}}'
+    )
+
+    filled = filled_with(request, shared={"width": 64, "height": None}, negative_prompt="blurry", tags=["t"], name="n")
+
+    assert (filled.shared_settings.width, filled.shared_settings.height) == (64, 2)
+    assert [prompt.negative_prompt for prompt in filled.prompts] == ["own", "blurry"]
+    assert [prompt.tags for prompt in filled.prompts] == [("t",), ("t",)]
+    assert filled.batch_name == "n"
+
+
+def test_arguments_stay_as_they_are() -> None:
+    assert texts(from_texts([" a "])) == [" a "]

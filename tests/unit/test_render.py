@@ -1,0 +1,95 @@
+"""What people read about batches."""
+
+import io
+
+import pytest
+from rich.console import Console
+from snapshots import a_failed_item, a_snapshot, an_item
+
+from batchgen import render
+from batchgen.bars import LiveBars, PlainLines, progress_on
+from batchgen.errors import BackendUnavailable
+from batchgen.models import BatchStatus, GenerationStatus
+
+EVIL = "a [bold red]fox[/] \x1b]0;title\x07 :smile:"
+SHOWN = "a [bold red]fox[/] \\x1b]0;title\\x07 :smile:"
+
+
+def printed(what: object, width: int = 200) -> str:
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    console.print(what)
+    return console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
+
+
+def test_prompts_names_and_errors_in_tables_are_neither_obeyed_nor_markup() -> None:
+    snapshot = a_snapshot(an_item(0, prompt=EVIL), a_failed_item(1, EVIL), name=EVIL)
+
+    text = printed(render.item_table(snapshot)) + printed(render.batch_table([snapshot.batch]))
+
+    assert text.count(SHOWN) + text.count(render.printable(EVIL, 40)) >= 3
+    assert "\x1b" not in text
+
+
+def test_the_heading_counts_and_tells_the_time_taken() -> None:
+    snapshot = a_snapshot(an_item(0), a_failed_item(1, "x"), status=BatchStatus.PARTIAL)
+
+    heading = render.heading(snapshot.batch).plain
+
+    assert heading.endswith("partial: 1 of 2 done, 1 failed in 4.5 s")
+
+
+def test_each_item_has_a_line_with_its_picture_or_its_reason() -> None:
+    first = an_item(0)
+    snapshot = a_snapshot(first, an_item(1), a_failed_item(2, "blocked\n\x1b"))
+
+    lines = [line.plain for line in render.picture_lines(snapshot, {first.id: "pictures/0-a.png"})]
+
+    assert lines == ["0  pictures/0-a.png", "1  http://project.test/1.png", "2  failed: blocked \\x1b"]
+
+
+def test_only_what_changed_becomes_a_line() -> None:
+    waiting = an_item(1, status=GenerationStatus.PENDING)
+    before = a_snapshot(an_item(0), waiting, status=BatchStatus.PROCESSING)
+    after = a_snapshot(an_item(0), a_failed_item(1, "no"), status=BatchStatus.PARTIAL)
+
+    lines = list(render.change_lines(before, after))
+
+    assert lines[0] == "item 1 failed  prompt 1: no"
+    assert lines[1].startswith(f"Batch {after.batch.id} partial")
+    assert len(lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(-1, "0.0 s"), (4.56, "4.6 s"), (75, "1:15 min"), (3600, "1:00 h"), (7265, "2:01 h")]
+)
+def test_durations_are_short(seconds: float, text: str) -> None:
+    assert render.duration_text(seconds) == text
+
+
+def test_no_terminal_gets_plain_lines_and_a_terminal_bars() -> None:
+    assert isinstance(progress_on(Console(file=io.StringIO())), PlainLines)
+    assert isinstance(progress_on(Console(file=io.StringIO(), force_terminal=True)), LiveBars)
+
+
+def test_an_outage_is_one_line_at_its_start_and_one_at_its_end() -> None:
+    file = io.StringIO()
+    lines = PlainLines(Console(file=file, width=200))
+
+    for error in (None, BackendUnavailable("away"), BackendUnavailable("away"), None, None):
+        lines.trouble(error)
+
+    assert file.getvalue().splitlines() == ["connection lost, trying again: away", "connection is back"]
+
+
+def test_live_bars_show_every_item_with_icon_and_prompt() -> None:
+    file = io.StringIO()
+    console = Console(file=file, width=100, force_terminal=True, color_system=None)
+
+    with LiveBars(console) as bars:
+        bars.show(a_snapshot(an_item(0, status=GenerationStatus.PROCESSING), status=BatchStatus.PROCESSING))
+        bars.show(a_snapshot(an_item(0), a_failed_item(1, "no\x9b"), status=BatchStatus.PARTIAL))
+
+    screen = file.getvalue()
+    assert "✔  0" in screen
+    assert "✘  1" in screen
+    assert "prompt 1  no\\x9b" in screen
