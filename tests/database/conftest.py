@@ -1,0 +1,105 @@
+"""A Postgres for the folder, a template with all migrations, and a fresh database from it for every test."""
+
+import itertools
+from collections.abc import AsyncIterator, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+import pytest_asyncio
+from database_harness import Database, NewDatabase, connect
+
+from devstack.database import prepare_roles
+from devstack.migrations import apply_migrations, default_migrations_dir
+from devstack.postgres import PostgresServer
+
+_numbers = itertools.count(1)
+
+
+@pytest_asyncio.fixture(scope="session")
+async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PostgresServer]:
+    async with PostgresServer(tmp_path_factory.mktemp("database-postgres"), durable=False) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="session")
+async def template(postgres: PostgresServer) -> str:
+    """The name of a database with roles and all migrations, to be copied."""
+    name = "template_batchgen"
+    _create(postgres, name, "template1")
+    await prepare_roles(postgres.dsn(name))
+    await apply_migrations(postgres.dsn(name), default_migrations_dir())
+    return name
+
+
+@pytest.fixture(scope="session")
+def spares(postgres: PostgresServer, template: str) -> Iterator["Spares"]:
+    with ThreadPoolExecutor(1) as maker:
+        yield Spares(postgres, template, maker)
+
+
+@pytest.fixture
+def db(spares: "Spares") -> Iterator[Database]:
+    """A database of the test's own, with everything applied."""
+    with spares.take() as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def shared_db(spares: "Spares") -> Iterator[Database]:
+    """One for a whole module, for tests that only read or that clean up themselves."""
+    with spares.take() as database:
+        yield database
+
+
+@pytest_asyncio.fixture
+async def bare(postgres: PostgresServer) -> AsyncIterator[NewDatabase]:
+    """Makes databases with Supabase's roles and the given SQL files, but without our migrations."""
+    made: list[Database] = []
+
+    async def make(*sql_files: str, before: str = "") -> Database:
+        name = f"bare_{next(_numbers)}"
+        _create(postgres, name, "template1")
+        await prepare_roles(postgres.dsn(name))
+        database = Database(postgres.dsn(name), connect(postgres.dsn(name)))
+        made.append(database)
+        if before:
+            database.run(before)
+        for file in sql_files:
+            database.run((Path(__file__).parent / file).read_text())
+        return database
+
+    yield make
+    for database in made:
+        database.admin.close()
+
+
+class Spares:
+    """Copies of the template, one made ahead in the background while a test uses the one before."""
+
+    def __init__(self, postgres: PostgresServer, template: str, maker: ThreadPoolExecutor) -> None:
+        self._postgres, self._template, self._maker = postgres, template, maker
+        self._next = self._order()
+
+    @contextmanager
+    def take(self) -> Generator[Database]:
+        name = self._next.result()
+        self._next = self._order()
+        with connect(self._postgres.dsn(name)) as connection:
+            yield Database(self._postgres.dsn(name), connection)
+        self._maker.submit(_run, self._postgres, f"drop database {name} with (force)")
+
+    def _order(self) -> "Future[str]":
+        return self._maker.submit(_create, self._postgres, f"test_{next(_numbers)}", self._template)
+
+
+def _create(postgres: PostgresServer, name: str, template: str) -> str:
+    _run(postgres, f"create database {name} template {template}")
+    return name
+
+
+def _run(postgres: PostgresServer, sql: str) -> None:
+    with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
+        admin.execute(sql.encode())

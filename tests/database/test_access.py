@@ -1,0 +1,187 @@
+"""Who may do what: a table for every public function, and what a stranger sees, which is nothing."""
+
+from uuid import UUID
+
+import pytest
+from database_harness import Database, Row, query, refused
+
+ROLES = ("anon", "authenticated", "service_role")
+USERS = {"create_batch(jsonb)"}
+WORKERS = {
+    "attach_provider_job(uuid,uuid,text,text)",
+    "claim_generations(text,integer,integer)",
+    "complete_generation(uuid,uuid,jsonb)",
+    "create_batch_as(uuid,jsonb)",
+    "fail_generation(uuid,uuid,jsonb)",
+    "release_generations(text,uuid[])",
+    "renew_leases(text,uuid[],integer)",
+    "return_expired_leases()",
+}
+TABLES = ("batch_generations", "image_generations", "images", "models", "tags", "image_tags")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_role_executes_its_own_functions_and_no_others(shared_db: Database, role: str) -> None:
+    allowed = shared_db.run(
+        "select p.oid::regprocedure::text as name from pg_proc p"
+        " where p.pronamespace in ('public'::regnamespace, 'batchgen'::regnamespace)"
+        " and has_function_privilege(%s, p.oid, 'execute')",
+        role,
+    )
+
+    expected = {"anon": set[str](), "authenticated": USERS, "service_role": WORKERS}[role]
+    assert {row["name"] for row in allowed} == expected
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_nobody_may_use_the_private_schema_or_anything_in_it(shared_db: Database, role: str) -> None:
+    assert shared_db.value("select has_schema_privilege(%s, 'batchgen', 'usage')", role) is False
+    granted = shared_db.run(
+        "select c.relname from pg_class c where c.relnamespace = 'batchgen'::regnamespace and c.relkind in ('r', 'v')"
+        " and has_table_privilege(%s, c.oid, 'select, insert, update, delete, truncate, references, trigger')",
+        role,
+    )
+    assert granted == []
+
+
+def test_behind_the_thin_functions_a_user_reaches_one_each(shared_db: Database) -> None:
+    rows = shared_db.run(
+        "select p.oid::regprocedure::text as name, r.role from pg_proc p, unnest(%s::text[]) r (role)"
+        " where p.pronamespace = 'batchgen_api'::regnamespace and has_function_privilege(r.role, p.oid, 'execute')",
+        list(ROLES),
+    )
+
+    assert [(row["name"], row["role"]) for row in rows] == [("batchgen_api.create_batch(jsonb)", "authenticated")]
+
+
+def test_every_table_has_row_level_security_and_a_policy(shared_db: Database) -> None:
+    rows = shared_db.run(
+        "select c.oid::regclass::text as name, c.relrowsecurity,"
+        " exists (select from pg_policy p where p.polrelid = c.oid) as has_policy from pg_class c"
+        " where c.relkind = 'r' and c.relnamespace in ('public'::regnamespace, 'batchgen'::regnamespace)"
+    )
+
+    assert {"batchgen.queue", "batch_generations"} <= {row["name"] for row in rows}
+    assert [row for row in rows if not (row["relrowsecurity"] and row["has_policy"])] == []
+
+
+def test_every_function_has_an_empty_search_path(shared_db: Database) -> None:
+    rows = shared_db.run(
+        "select oid::regprocedure::text as name, proconfig from pg_proc"
+        " where pronamespace::regnamespace::text in ('public', 'batchgen', 'batchgen_api')"
+    )
+
+    assert len(rows) > 20
+    assert [row["name"] for row in rows if 'search_path=""' not in (row["proconfig"] or [])] == []
+
+
+def test_the_view_reads_as_its_caller(shared_db: Database) -> None:
+    options = shared_db.value("select reloptions from pg_class where oid = 'public.batch_progress'::regclass")
+
+    assert options == ["security_invoker=on"]
+
+
+@pytest.mark.parametrize("role", ["anon", "authenticated"])
+def test_no_user_may_write_or_truncate_a_table_directly(shared_db: Database, role: str) -> None:
+    for table in (*TABLES, "batch_progress"):
+        for verb in ("insert", "update", "delete", "truncate", "references", "trigger"):
+            sql = "select has_table_privilege(%s, %s, %s)"
+            assert shared_db.value(sql, role, f"public.{table}", verb) is False, (table, verb)
+
+
+def test_nobody_but_the_owner_may_truncate(shared_db: Database) -> None:
+    for table in TABLES:
+        assert shared_db.value("select has_table_privilege('service_role', %s, 'truncate')", f"public.{table}") is False
+
+
+@pytest.fixture
+def owner(db: Database) -> UUID:
+    """A user with a finished, tagged picture and a waiting item."""
+    user = db.new_user()
+    db.create(user, {"prompts": [{"text": "secret", "tags": ["mine"]}, {"text": "secret too"}]})
+    db.complete(db.claim_one())
+    return user
+
+
+SEEN = ("batch_generations", "batch_progress", "image_generations", "images", "image_tags")
+
+
+def test_owners_see_their_rows(db: Database, owner: UUID) -> None:
+    seen = {table: len(db.as_user(owner, f"table public.{table}")) for table in SEEN}
+
+    assert seen == {
+        "batch_generations": 1,
+        "batch_progress": 1,
+        "image_generations": 2,
+        "images": 1,
+        "image_tags": 1,
+    }
+
+
+@pytest.mark.parametrize("table", SEEN)
+def test_a_stranger_sees_nothing(db: Database, owner: UUID, table: str) -> None:
+    assert db.as_user(db.new_user(), f"table public.{table}") == []
+    assert db.as_user(None, f"table public.{table}") == []
+
+
+@pytest.mark.parametrize("table", SEEN)
+def test_anon_is_refused(db: Database, owner: UUID, table: str) -> None:
+    with refused("42501"), db.acting("anon") as connection:
+        connection.execute(f"table public.{table}".encode())
+
+
+def test_a_strangers_client_key_does_not_reveal_a_batch(db: Database) -> None:
+    request: Row = {"prompts": [{"text": "a"}, {"text": "b"}], "client_key": "shared"}
+    mine = db.create(db.new_user(), request)
+
+    theirs = db.create(db.new_user(), request)
+
+    assert {item["id"] for item in mine["generations"]}.isdisjoint(item["id"] for item in theirs["generations"])
+
+
+@pytest.mark.parametrize("role", ["anon", "authenticated"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        "public.claim_generations('w', 1, 60)",
+        "public.renew_leases('w', '{}', 60)",
+        "public.attach_provider_job(gen_random_uuid(), gen_random_uuid(), 'p', 'j')",
+        "public.complete_generation(gen_random_uuid(), gen_random_uuid(), '{}')",
+        "public.fail_generation(gen_random_uuid(), gen_random_uuid(), '{}')",
+        "public.release_generations('w', '{}')",
+        "public.return_expired_leases()",
+        "public.create_batch_as(gen_random_uuid(), '{}')",
+        "batchgen.create_batch_for(gen_random_uuid(), '{}')",
+        "batchgen.refresh_batches('{}')",
+    ],
+)
+def test_a_user_calls_no_function_of_the_workers(shared_db: Database, role: str, call: str) -> None:
+    with refused("42501"), shared_db.acting(role, shared_db.new_user()) as connection:
+        query(connection, f"do $$ begin perform {call}; end $$")
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("table", ["queue", "settings", "touched", "failures", "requests", "generation_tags"])
+def test_nobody_reads_a_private_table(shared_db: Database, role: str, table: str) -> None:
+    with refused("42501"), shared_db.acting(role) as connection:
+        connection.execute(f"table batchgen.{table}".encode())
+
+
+def test_anon_creates_no_batch(shared_db: Database) -> None:
+    with refused("42501"), shared_db.acting("anon") as connection:
+        connection.execute("""select public.create_batch('{"prompts": []}')""")
+
+
+def test_a_service_role_reads_what_it_watches(db: Database, owner: UUID) -> None:
+    assert len(db.as_service("select * from public.batch_generations")) == 1
+    assert len(db.as_service("select * from public.batch_progress")) == 1
+
+
+def test_a_search_path_of_the_caller_changes_nothing(db: Database) -> None:
+    """A table of the same name in front of ours is not read."""
+    user = db.new_user()
+    db.run("create schema evil; grant usage on schema evil to authenticated; create table evil.models (id uuid)")
+    with db.acting("authenticated", user) as connection:
+        connection.execute("set local search_path = evil, pg_temp, public")
+        cursor = connection.execute("""select public.create_batch('{"prompts": [{"text": "a"}, {"text": "b"}]}')""")
+        assert cursor.fetchone() is not None

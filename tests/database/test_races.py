@@ -1,0 +1,331 @@
+"""Many connections at once: claimers, finishers, enqueuers, and an admin who edits and deletes what runs."""
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import psycopg
+import pytest
+from database_harness import Database, Row, connect
+
+SECONDS = 3.0
+PER_USER = 3
+IN_ALL = 12
+
+# Recorded inside the claim's own transaction, at its end: what ran then by all that it could know.
+RECORD_PEAKS = """
+create table public.peaks (in_all bigint, of_one_user bigint);
+create function public.record_peak() returns trigger language plpgsql security definer set search_path = '' as $$
+begin
+  insert into public.peaks
+  select coalesce(sum(n), 0), coalesce(max(n), 0)
+  from (select count(*) as n from batchgen.queue where state = 'running' group by user_id) running;
+  return null;
+end $$;
+create trigger record_peak after update on batchgen.queue for each statement execute function public.record_peak();
+"""
+
+
+@dataclass
+class Storm:
+    dsn: str
+    users: list[UUID]
+    end: float = 0.0
+    errors: list[BaseException] = field(default_factory=list[BaseException])
+    held: dict[UUID, UUID] = field(default_factory=dict[UUID, UUID])
+    taken_twice: list[UUID] = field(default_factory=list[UUID])
+    counts: Counter[str] = field(default_factory=Counter[str])
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(self, *parts: Callable[["Storm", Database, random.Random], None]) -> None:
+        self.end = time.monotonic() + SECONDS
+        threads = [threading.Thread(target=self._part, args=(n, part)) for n, part in enumerate(parts)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert self.errors == []
+
+    def _part(self, number: int, part: Callable[["Storm", Database, random.Random], None]) -> None:
+        try:
+            with connect(self.dsn) as connection:
+                database, chance = Database(self.dsn, connection), random.Random(number)
+                while time.monotonic() < self.end:
+                    part(self, database, chance)
+        except BaseException as error:  # noqa: BLE001 - handed to the test
+            self.errors.append(error)
+
+    def take(self, claim: Row) -> None:
+        with self.lock:
+            if claim["generation_id"] in self.held:
+                self.taken_twice.append(claim["generation_id"])
+            self.held[claim["generation_id"]] = claim["lease_id"]
+            self.counts["claimed"] += 1
+
+    def give(self, claim: Row) -> None:
+        with self.lock:
+            if self.held.get(claim["generation_id"]) == claim["lease_id"]:
+                del self.held[claim["generation_id"]]
+
+    @contextmanager
+    def perhaps_lost(self) -> Generator[None]:
+        """An admin may have ended the item: that is a lost lease, and nothing else."""
+        try:
+            yield
+        except psycopg.Error as error:
+            if error.sqlstate != "PT409":
+                raise
+            self.counts["lost"] += 1
+
+
+def work(storm: Storm, db: Database, chance: random.Random) -> None:
+    name = f"worker-{threading.get_ident()}"
+    claims = db.claim(chance.randint(1, 4), name)
+    for claim in claims:
+        storm.take(claim)
+    if claims:
+        with storm.perhaps_lost():
+            db.renew(*claims, worker=name)
+    for claim in claims:
+        with storm.perhaps_lost():
+            if chance.random() < 0.3:
+                db.attach(claim, f"job-{claim['attempt']}")
+        storm.give(claim)
+        with storm.perhaps_lost():
+            end = chance.random()
+            if end < 0.7:
+                db.complete(claim)
+            elif end < 0.8:
+                db.fail(claim, retryable=False)
+            elif end < 0.9:
+                db.fail(claim, retryable=True, retry_after_seconds=0)
+            else:
+                db.release(claim, worker=name)
+
+
+def enqueue(storm: Storm, db: Database, chance: random.Random) -> None:
+    db.submit(chance.choice(storm.users), prompts=chance.randint(2, 10))
+    storm.counts["batches"] += 1
+    time.sleep(0.02)
+
+
+def meddle(storm: Storm, db: Database, chance: random.Random) -> None:
+    """What an admin does in the dashboard while everything runs."""
+    match chance.randrange(5):
+        case 0:
+            db.run(
+                "delete from public.batch_generations where id ="
+                " (select batch_id from public.image_generations where status = 'processing' limit 1)"
+            )
+        case 1:
+            db.run(
+                "update public.image_generations set status = 'failed' where id ="
+                " (select id from public.image_generations where status = 'processing' limit 1)"
+            )
+        case 2:
+            db.run(
+                "update public.image_generations set status = 'pending' where batch_id ="
+                " (select batch_id from public.image_generations where status = 'failed' limit 1) and status = 'failed'"
+            )
+        case 3:
+            db.run(
+                "update public.image_generations set priority = %s where batch_id ="
+                " (select batch_id from public.image_generations where status = 'processing' limit 1)",
+                chance.randint(0, 2),
+            )
+        case _:
+            db.run(
+                "delete from public.image_generations where id ="
+                " (select id from public.image_generations where status = 'processing' limit 1)"
+            )
+    storm.counts["edits"] += 1
+    time.sleep(0.005)
+
+
+def drain(db: Database) -> None:
+    for _ in range(2000):
+        db.make_due()
+        claims = db.claim(100)
+        if not claims and db.value("select count(*) from batchgen.queue") == 0:
+            return
+        for claim in claims:
+            db.complete(claim)
+    raise AssertionError("the queue does not drain")
+
+
+def wrong_totals(db: Database) -> list[Row]:
+    return db.run(
+        "select b.*, i.* from public.batch_generations b cross join lateral ("
+        " select count(*) filter (where status = 'completed') as completed,"
+        " count(*) filter (where status = 'failed') as failed, count(*) as items"
+        " from public.image_generations g where g.batch_id = b.id) i"
+        " where (b.completed_count, b.failed_count) is distinct from (i.completed::integer, i.failed::integer)"
+        " or b.status <> case when i.completed = 0 then 'failed' when i.failed = 0 then 'completed' else 'partial' end"
+        " or b.completed_at is null or i.completed + i.failed < i.items"
+    )
+
+
+def prepare(db: Database, users: int) -> Storm:
+    db.run(RECORD_PEAKS)
+    db.run(
+        "update batchgen.settings"
+        " set max_parallel_per_user = %s, max_parallel_global = %s, retry_delays_seconds = '{0}'",
+        PER_USER,
+        IN_ALL,
+    )
+    storm = Storm(db.dsn, [db.new_user() for _ in range(users)])
+    for user in storm.users:
+        db.submit(user, prompts=10)
+    return storm
+
+
+def test_eight_claimers_never_exceed_a_limit_and_never_take_an_item_twice(db: Database) -> None:
+    storm = prepare(db, users=5)
+
+    storm.run(*[work] * 8, enqueue, enqueue)
+
+    peaks = db.one("select max(in_all) as in_all, max(of_one_user) as of_one_user from public.peaks")
+    assert peaks == {"in_all": IN_ALL, "of_one_user": PER_USER}
+    assert storm.taken_twice == []
+    assert storm.counts["claimed"] > 100
+    assert storm.counts["lost"] == 0
+    drain(db)
+    assert wrong_totals(db) == []
+    assert db.value("select count(*) from public.image_generations where status not in ('completed', 'failed')") == 0
+    assert db.value("select count(*) from public.images") == db.value(
+        "select count(*) from public.image_generations where status = 'completed'"
+    )
+
+
+def test_an_admin_who_edits_and_deletes_what_runs_causes_no_deadlock_and_no_wrong_total(db: Database) -> None:
+    storm = prepare(db, users=4)
+
+    storm.run(*[work] * 6, enqueue, meddle)
+
+    peaks = db.one("select max(in_all) as in_all, max(of_one_user) as of_one_user from public.peaks")
+    assert peaks["in_all"] <= IN_ALL
+    assert peaks["of_one_user"] <= PER_USER
+    assert storm.counts["edits"] > 20
+    drain(db)
+    assert wrong_totals(db) == []
+    assert db.value("select count(*) from public.image_generations where status in ('pending', 'processing')") == 0
+
+
+def test_two_items_that_end_at_once_are_both_counted(db: Database) -> None:
+    batch = db.submit(prompts=3)
+    first, second, third = db.claim()
+    with connect(db.dsn) as other_connection:
+        other = Database(db.dsn, other_connection)
+        with other_connection.transaction():
+            other.complete(first)
+            waiting = threading.Thread(target=_complete, args=(db.dsn, second))
+            waiting.start()
+            _until_waiting(db)
+        waiting.join()
+
+    assert db.totals(batch["id"]) == ("processing", 2, 0)
+    db.complete(third)
+    assert db.totals(batch["id"]) == ("completed", 3, 0)
+
+
+def test_a_completion_waits_for_a_batch_that_is_being_deleted_without_a_deadlock(db: Database) -> None:
+    batch = db.submit()
+    claim, _ = db.claim()
+    lost: list[str | None] = []
+    with connect(db.dsn) as other, other.transaction():
+        other.execute("select 1 from public.batch_generations where id = %s for update", [batch["id"]])
+        completing = threading.Thread(target=_complete, args=(db.dsn, claim, lost))
+        completing.start()
+        _until_waiting(db)
+        # With the completion waiting for the batch, the deletion must still get all of its items.
+        other.execute("delete from public.batch_generations where id = %s", [batch["id"]])
+    completing.join()
+
+    assert lost == ["PT409"]
+    assert db.item(claim["generation_id"])["status"] == "failed"
+
+
+def test_an_edit_by_hand_of_a_running_item_does_not_deadlock_with_its_completion(db: Database) -> None:
+    batch = db.submit()
+    claim, _ = db.claim()
+    lost: list[str | None] = []
+    with connect(db.dsn) as other, other.transaction():
+        other.execute("select 1 from public.image_generations where id = %s for update", [claim["generation_id"]])
+        completing = threading.Thread(target=_complete, args=(db.dsn, claim, lost))
+        completing.start()
+        time.sleep(0.1)
+        other.execute("update public.image_generations set status = 'failed' where id = %s", [claim["generation_id"]])
+    completing.join()
+
+    assert lost == ["PT409"]
+    assert db.totals(batch["id"]) == ("processing", 0, 1)
+
+
+@pytest.mark.parametrize("table", ["image_generations", "batch_generations"])
+def test_a_claim_does_not_wait_for_rows_that_an_admin_holds(db: Database, table: str) -> None:
+    held, free = db.submit(), db.submit()
+    rows = {
+        "image_generations": "select 1 from public.image_generations where batch_id = %s for update",
+        "batch_generations": "select 1 from public.batch_generations where id = %s for update",
+    }
+    db.run("set lock_timeout = '1s'")
+    with connect(db.dsn) as other, other.transaction():
+        other.execute(rows[table].encode(), [held["id"]])
+        claims = db.claim()
+
+    assert {str(claim["batch_id"]) for claim in claims} == {free["id"]}
+    assert {str(claim["batch_id"]) for claim in db.claim()} == {held["id"]}
+
+
+def test_a_renewal_does_not_wait_and_does_not_call_a_held_row_lost(db: Database) -> None:
+    db.submit()
+    claims = db.claim()
+    db.run("set lock_timeout = '1s'")
+    with connect(db.dsn) as other, other.transaction():
+        other.execute("select 1 from batchgen.queue where lease_id = %s for update", [claims[0]["lease_id"]])
+        renewals = {row["lease_id"]: row for row in db.renew(*claims, lease_seconds=600)}
+
+    assert renewals[claims[0]["lease_id"]]["lease_expires_at"] == claims[0]["lease_expires_at"]
+    assert renewals[claims[1]["lease_id"]]["lease_expires_at"] > claims[1]["lease_expires_at"]
+
+
+def test_a_rank_that_could_not_be_written_is_written_by_a_later_claim(db: Database) -> None:
+    db.submit(prompts=3)
+    with connect(db.dsn) as other, other.transaction():
+        other.execute("select 1 from batchgen.queue for update")
+        assert db.claim() == []
+
+    assert len(db.claim()) == 3
+
+
+def test_a_claim_outside_read_committed_is_refused(db: Database) -> None:
+    with db.admin.transaction():
+        db.run("set transaction isolation level repeatable read")
+        with pytest.raises(psycopg.Error) as caught, db.admin.transaction():
+            db.run("select * from public.claim_generations('w', 1, 60)")
+
+    assert caught.value.sqlstate == "PT422"
+
+
+def _complete(dsn: str, claim: Row, lost: list[str | None] | None = None) -> None:
+    with connect(dsn) as connection:
+        try:
+            Database(dsn, connection).complete(claim)
+        except psycopg.Error as error:
+            if lost is None:
+                raise
+            lost.append(error.sqlstate)
+
+
+def _until_waiting(db: Database) -> None:
+    """Until a connection to this database waits for another one's lock."""
+    deadline = time.monotonic() + 5
+    sql = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    while not db.value(sql):
+        assert time.monotonic() < deadline, "nobody waits"
+        time.sleep(0.01)
