@@ -190,6 +190,11 @@ class Stack:
                     failures += 1
                     log.error("%s", error)  # noqa: TRY400 - the message is the whole story
 
+    @property
+    def lite_pid(self) -> int | None:
+        """The process that serves REST, Auth and Storage; another one after a restart."""
+        return self._lite.pid if self._lite else None
+
     def _running_lite(self) -> LiteServer:
         if self._lite is None:
             raise DevstackError("The dev stack is not running: start it first.")

