@@ -1,0 +1,49 @@
+# Two commands: `make demo` shows the main job, `make test` passes the tests. Both set up what they need.
+# All else: `make check` (what CI checks beside the tests), `make clean`.
+
+SHELL := /bin/sh
+# The first Python on the PATH that is new enough.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+BIN := .venv/bin
+# pip's own progress on a terminal, one line per step elsewhere.
+PIP_INSTALL = $(BIN)/python -m pip install $$([ -t 1 ] || echo --quiet) --disable-pip-version-check --no-input -c constraints.txt
+
+.PHONY: demo test check format clean
+
+## The whole main job on this machine: `make demo`, or `make demo ONCE=1` to stop at the end. PORT=N chooses a port.
+demo: .venv/.installed-devstack
+	@$(BIN)/python -m devstack.demo $(if $(ONCE),--once) $(if $(PORT),--port $(PORT))
+
+## All tests. ARGS="-k claim" runs some of them.
+test: .venv/.installed-dev
+	@$(BIN)/python -m pytest $(ARGS)
+
+## Format, lint, types, import rules, SQL.
+check: .venv/.installed-dev
+	@echo "• format" && $(BIN)/ruff format --check .
+	@echo "• lint" && $(BIN)/ruff check .
+	@echo "• import rules" && $(BIN)/lint-imports
+	@echo "• SQL" && $(BIN)/squawk --config .squawk.toml supabase/migrations/*.sql
+	@echo "• types" && $(BIN)/pyright
+
+format: .venv/.installed-dev
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv .batchgen demo-output tests/js/node_modules tools/node_modules
+
+.venv/bin/python:
+	@[ -n "$(PYTHON)" ] || { echo "batchgen needs Python 3.11 or newer; none was found on the PATH. Install one, or say make PYTHON=/path/to/python3." >&2; exit 1; }
+	@echo "• a virtual environment in .venv ($$($(PYTHON) --version))"
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "$(PYTHON) -m venv failed. On Debian and Ubuntu: apt-get install python3-venv." >&2; exit 1; }
+
+.venv/.installed-devstack: .venv/bin/python pyproject.toml constraints.txt
+	@echo "• Python packages (half a minute)"
+	@$(PIP_INSTALL) -e '.[devstack]'
+	@touch $@
+
+.venv/.installed-dev: .venv/bin/python pyproject.toml constraints.txt
+	@echo "• Python packages for development (half a minute)"
+	@$(PIP_INSTALL) -e '.[dev]'
+	@touch $@ .venv/.installed-devstack
