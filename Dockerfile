@@ -1,0 +1,13 @@
+# A worker. `docker build -t batchgen . && docker run --env-file .env batchgen`
+FROM python:3.13-slim AS build
+COPY . /src
+RUN pip install --no-cache-dir --prefix=/install -c /src/constraints.txt /src
+
+FROM python:3.13-slim
+COPY --from=build /install /usr/local
+RUN useradd --system --no-create-home batchgen
+USER batchgen
+# SIGTERM drains: running items may finish within BATCHGEN_GRACE_SECONDS (30), then they are handed back. Give the
+# container longer than that: docker stop -t 45, terminationGracePeriodSeconds: 45.
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["batchgen", "worker"]
