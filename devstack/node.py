@@ -74,7 +74,7 @@ async def _npm_ci(folder: Path, npm_cache: Path) -> None:
         process = await child.spawn(
             [str(node_binary()), str(npm), "ci", *options, "--cache", str(npm_cache)],
             death_signal=signal.SIGKILL,
-            env=os.environ,  # npm's own settings, a proxy or a registry, may be there
+            env=npm_environment(),
             cwd=folder,
             stdout=output,
             stderr=output,
@@ -85,6 +85,11 @@ async def _npm_ci(folder: Path, npm_cache: Path) -> None:
             await child.end(process, STOP)
     if code != 0:
         raise NodeInstallFailed(f"npm could not install Supabase Lite, is its registry reachable? It said: {_why(log)}")
+
+
+def npm_environment() -> dict[str, str]:
+    """This process's, for npm's own settings (a proxy, a registry); with the certificates that the machine trusts."""
+    return {**os.environ, "NODE_USE_SYSTEM_CA": "1"}
 
 
 def _remove_abandoned(target: Path) -> None:

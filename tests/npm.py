@@ -5,7 +5,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from devstack.node import node_binary
+from devstack.node import node_binary, npm_environment
 
 OPTIONS = ("--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error")
 SECONDS = 300
@@ -23,7 +23,7 @@ def npm_install(folder: Path) -> Path:
         fcntl.flock(turn, fcntl.LOCK_EX)
         if not done.exists() or done.stat().st_mtime < lock.stat().st_mtime:
             npm = node_binary().parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-            env = {**os.environ, "PATH": f"{node_binary().parent}:{os.environ.get('PATH', os.defpath)}"}
+            env = {**npm_environment(), "PATH": f"{node_binary().parent}:{os.environ.get('PATH', os.defpath)}"}
             command = [str(node_binary()), str(npm), "install", *OPTIONS]
             ran = subprocess.run(
                 command, cwd=folder, env=env, capture_output=True, text=True, timeout=SECONDS, check=False
