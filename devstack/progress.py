@@ -1,6 +1,7 @@
 """What the terminal shows: one line per part, colours where there is a terminal."""
 
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -36,7 +37,7 @@ class Progress:
         ):
             self._print(f"  {name:<16} {escape(value)}")
         self._print("Next, in another terminal:")
-        self._print(f'  batchgen --env-file {escape(file)} submit "a red fox" "a blue bird" --wait')
+        self._print(f'  {escape(_own_command())} --env-file {escape(file)} submit "a red fox" "a blue bird" --wait')
         self._print(f"  set -a; . {escape(file)}; set +a    # the same settings for any other program")
 
     def say(self, text: str) -> None:
@@ -45,6 +46,11 @@ class Progress:
     def _print(self, markup: str) -> None:
         self._console.print(markup)
         self._console.file.flush()
+
+
+def _own_command() -> str:
+    """`batchgen` where the shell finds it, else the path of the one beside this Python."""
+    return "batchgen" if shutil.which("batchgen") else shlex.quote(_shortest(Path(sys.executable).parent / "batchgen"))
 
 
 def _shortest(path: Path) -> str:
