@@ -1,5 +1,6 @@
 """Fixtures for all tests. The dev stack starts once, and only where a test asks for it."""
 
+import signal
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
@@ -14,6 +15,9 @@ from batchgen.connection import connect, disconnect
 from batchgen.settings import Settings
 from devstack import Stack, StackConfig, StackInfo
 from tests.support import Database, User
+
+# A shell that starts the tests in the background makes them ignore SIGINT, and programs under test would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
