@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -21,6 +22,7 @@ from tests.npm import npm_install
 from tests.support import Database, User, WorkerProcess, eventually
 
 JS = Path(__file__).parents[1] / "js"
+LEASE_LOST = ("lease ended before it could be renewed", "lease lost, its item is stopped")
 StartWorker = Callable[..., Awaitable[WorkerProcess]]
 
 
@@ -44,6 +46,14 @@ async def finished(database: Database, batch_ids: list[str], timeout: float = 60
 
 async def items(database: Database, batch_id: str) -> list[dict[str, Any]]:
     query = "select * from public.image_generations where batch_id = %s order by batch_index"
+    return await (await database.execute(query, [batch_id])).fetchall()
+
+
+async def pictures(database: Database, batch_id: str) -> list[dict[str, Any]]:
+    query = (
+        "select i.* from public.images i join public.image_generations g on g.id = i.generation_id"
+        " where g.batch_id = %s order by i.id"
+    )
     return await (await database.execute(query, [batch_id])).fetchall()
 
 
@@ -160,16 +170,32 @@ async def test_a_worker_killed_in_the_middle_of_ten_items_loses_none_and_stores_
     [row] = await finished(database, [batch["id"]])
 
     assert (row["status"], row["completed_count"]) == ("completed", 10)
-    images = await (
-        await database.execute(
-            "select i.* from public.images i join public.image_generations g on g.id = i.generation_id"
-            " where g.batch_id = %s",
-            [batch["id"]],
-        )
-    ).fetchall()
+    images = await pictures(database, batch["id"])
     assert len({image["generation_id"] for image in images}) == len(images) == 10
     stored = await user.client.storage.from_("generated-images").list(user.id)
     assert len(stored) == 10
+
+
+async def test_a_worker_that_was_paused_past_its_leases_drops_its_results_and_goes_on(
+    start_worker: StartWorker, user: User, database: Database
+) -> None:
+    paused = await start_worker(BATCHGEN_LEASE_SECONDS="2", BATCHGEN_OFFLINE_SECONDS="1")
+    batch = await submit(user, "a frog", "a swan", "a hare")
+    await paused.logs("generation started", 3)
+    paused.send(signal.SIGSTOP)
+
+    await start_worker(BATCHGEN_LEASE_SECONDS="2", BATCHGEN_POLL_SECONDS="0.3")
+    await finished(database, [batch["id"]])
+    before = await pictures(database, batch["id"])
+    paused.send(signal.SIGCONT)
+    await eventually(lambda: [line for line in paused.events if line["event"] in LEASE_LOST], what="a lost lease")
+
+    [row] = await finished(database, [batch["id"]])
+    assert (row["status"], row["completed_count"]) == ("completed", 3)
+    assert await pictures(database, batch["id"]) == before
+    assert paused.named("generation completed") == []
+    paused.send(signal.SIGTERM)
+    assert await paused.exit_code() == 0
 
 
 async def test_thirty_batches_of_ten_users_on_two_workers_never_exceed_the_limits(
