@@ -83,3 +83,11 @@ def test_every_link_between_the_documents_leads_somewhere() -> None:
     for document in (ROOT / "README.md", *(ROOT / "docs").glob("**/*.md")):
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_every_test_that_the_failure_modes_name_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/failure-modes.md").read_text()))
+
+    written = "".join(file.read_text() for file in (ROOT / "tests").glob("*/**/test_*.py"))
+
+    assert {test for test in named if f"def {test}(" not in written} == set()
