@@ -22,6 +22,8 @@ from batchgen.models import (
     Image,
     Prompt,
     SharedSettings,
+    Wait,
+    WaitReason,
 )
 from batchgen.session import Session, SessionStore
 from batchgen.watch import WatchTiming
@@ -48,5 +50,7 @@ __all__ = [
     "SessionStore",
     "SharedSettings",
     "StorageError",
+    "Wait",
+    "WaitReason",
     "WatchTiming",
 ]

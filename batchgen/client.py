@@ -17,8 +17,8 @@ from batchgen.contact_sheet import contact_sheet
 from batchgen.create import create_batch
 from batchgen.download import OnSaved, SavedImage, read_images, save_images
 from batchgen.errors import InvalidRequest
-from batchgen.models import Batch, BatchRequest, BatchSnapshot, CreatedBatch
-from batchgen.reading import read_batches, read_snapshot
+from batchgen.models import Batch, BatchRequest, BatchSnapshot, CreatedBatch, Wait
+from batchgen.reading import read_batches, read_snapshot, read_waits
 from batchgen.session import Session, SessionStore
 from batchgen.settings import Settings
 from batchgen.storage import ImageStorage
@@ -103,6 +103,13 @@ class BatchgenClient:
     async def snapshot(self, batch_id: UUID) -> BatchSnapshot:
         """A batch with its items and pictures. Raises `NotFound`."""
         return await read_snapshot(self._access, batch_id)
+
+    async def waits(self, batch_id: UUID) -> tuple[Wait, ...]:
+        """Why each pending item of a batch does not run yet: a limit, its provider, a retry, or others before it.
+
+        A moment's truth: items may have started since the snapshot. Raises `NotFound`.
+        """
+        return await read_waits(self._access, batch_id)
 
     def watch(
         self, batch_id: UUID, *, timing: WatchTiming | None = None, on_trouble: Trouble | None = None

@@ -1,6 +1,6 @@
 """What each command does, once its arguments are read: ask the library, hand the answer to the output."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from batchgen.client import BatchgenClient
 from batchgen.download import SavedImage
 from batchgen.errors import BatchgenError
 from batchgen.identity import client_for, publishable_key
-from batchgen.models import BatchRequest, BatchSnapshot, BatchStatus, CreatedBatch
+from batchgen.models import BatchRequest, BatchSnapshot, BatchStatus, CreatedBatch, GenerationStatus, Wait
 from batchgen.output import DONE, WORK_FAILED, Output
 from batchgen.session import SessionStore, write_atomically
 from batchgen.settings import Settings
@@ -69,11 +69,15 @@ async def show(out: Output, settings: Settings, user: str | None, batch_id: UUID
     with out.working("Reading …"):
         async with await client_for(settings, user) as client:
             snapshot = await client.snapshot(batch_id)
+            pending = {item.id for item in snapshot.generations if item.status is GenerationStatus.PENDING}
+            waits = await client.waits(batch_id) if pending else ()
+    # An item that was set back between the two looks is told of next time.
+    waits = tuple(wait for wait in waits if wait.generation_id in pending)
     if out.as_json:
-        out.json(snapshot)
+        out.json(_with_waits(snapshot, waits))
         return DONE
     out.lines([render.heading(snapshot.batch), render.times(snapshot.batch), ""])
-    out.out.print(render.item_table(snapshot))
+    out.out.print(render.item_table(snapshot, waits))
     if snapshot.images:
         out.lines(["", *render.picture_lines(snapshot.model_copy(update={"generations": _finished(snapshot)}))])
     return DONE
@@ -154,6 +158,15 @@ async def _save(out: Output, client: BatchgenClient, snapshot: BatchSnapshot, wa
         path = (wanted.save_to or Path()) / f"contact-sheet-{str(snapshot.batch.id)[:8]}.png"
         write_atomically(path, content, mode=0o644)
         answer["contact_sheet"] = str(path)
+    return answer
+
+
+def _with_waits(snapshot: BatchSnapshot, waits: Sequence[Wait]) -> dict[str, Any]:
+    """The snapshot as JSON, with `waits_for` in each item: an object where it is pending, null elsewhere."""
+    known = {str(wait.generation_id): wait.model_dump(mode="json", exclude={"generation_id"}) for wait in waits}
+    answer = snapshot.model_dump(mode="json")
+    for item in answer["generations"]:
+        item["waits_for"] = known.get(item["id"])
     return answer
 
 

@@ -97,7 +97,14 @@ class ProviderBusy(ProviderError):
 
 
 class ProviderUnavailable(ProviderError):
-    """A fault that may pass: timeout, connection, HTTP 5xx."""
+    """A fault that may pass: timeout, connection, HTTP 5xx.
+
+    `is_provider_fault` says that it speaks of the provider, not of this request alone: such faults open the breaker.
+    """
+
+    def __init__(self, message: str, *, code: str, is_provider_fault: bool = True) -> None:
+        super().__init__(message, code=code)
+        self.is_provider_fault = is_provider_fault
 
 
 class StorageError(BatchgenError):

@@ -138,6 +138,33 @@ class CreatedBatch(_Frozen):
     generations: tuple[Generation, ...]
 
 
+class WaitReason(StrEnum):
+    """Why a pending item does not run: the first of these that holds."""
+
+    RETRY = "retry"
+    PROVIDER = "provider"
+    BREAKER = "breaker"
+    OWN_CAP = "own_cap"
+    TOTAL_CAP = "total_cap"
+    QUEUE = "queue"
+
+
+class Wait(_Frozen):
+    """What a pending item waits for."""
+
+    generation_id: UUID
+    reason: WaitReason
+    detail: str | None = None
+    """The provider or the model, where one of them is the reason."""
+    until: datetime | None = None
+    """When a retry is due or a provider or model is asked again; None for a model that is just being tried."""
+    running: int | None = None
+    cap: int | None = None
+    """How many items run, and how many may: the user's own, or all."""
+    position: int | None = None
+    """Place in the order of claims, from 1; 1000 is that or more."""
+
+
 class Claim(_Frozen):
     """A leased item, with all that a provider needs. Only its lease allows to write about it."""
 
@@ -189,13 +216,18 @@ class StoredImage(_Frozen):
 class Fault(_Frozen):
     """Why an attempt failed, for `fail_generation`.
 
-    With `retry_after_seconds` the item waits as told and no attempt is used up; without, `retryable` decides.
+    With `retry_after_seconds` the item waits as told, like all others of that provider, and no attempt is used up;
+    without, `retryable` decides.
     """
 
     code: str
     message: str
     retryable: bool = False
     retry_after_seconds: float | None = None
+    provider: str | None = None
+    """Who asks to wait."""
+    provider_fault: bool | None = None
+    """True counts for the model's breaker; False says that the provider answered as it should; None says nothing."""
 
 
 class FailureVerdict(_Frozen):

@@ -12,8 +12,11 @@ from batchgen.models import Fault
 CANCELLED = Fault(code="cancelled", message="The generation was cancelled.")
 
 
-def fault_of(error: Exception) -> Fault:
-    """What the database is told about a failed attempt. Texts of unknown exceptions stay out of it."""
+def fault_of(error: Exception, *, provider: str | None = None) -> Fault:
+    """What the database is told about an attempt that failed at `provider`.
+
+    Texts of unknown exceptions stay out of it.
+    """
     match error:
         case ProviderBusy():
             return Fault(
@@ -21,15 +24,23 @@ def fault_of(error: Exception) -> Fault:
                 message=str(error),
                 retryable=True,
                 retry_after_seconds=max(0.0, error.retry_after_seconds),
+                provider=provider,
             )
         case ProviderRejected():
-            return Fault(code=error.code, message=str(error))
+            return Fault(code=error.code, message=str(error), provider=provider, provider_fault=False)
         case ProviderUnavailable():
-            return Fault(code=error.code, message=str(error), retryable=True)
+            return Fault(
+                code=error.code,
+                message=str(error),
+                retryable=True,
+                provider=provider,
+                provider_fault=error.is_provider_fault,
+            )
         case StorageError():
             return Fault(code="storage_unavailable", message="The picture could not be stored.", retryable=True)
         case TimeoutError():
-            return Fault(code="timeout", message="The picture was not ready in time.", retryable=True)
+            message = "The picture was not ready in time."
+            return Fault(code="timeout", message=message, retryable=True, provider=provider, provider_fault=True)
         case InvalidRequest():
             return Fault(code=error.code, message=f"The result was refused: {error.message}")
         case _:

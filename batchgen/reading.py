@@ -6,8 +6,8 @@ from uuid import UUID
 
 from batchgen.access import Access
 from batchgen.errors import NotFound
-from batchgen.models import Batch, BatchSnapshot, Generation, Image
-from batchgen.postgrest import translated
+from batchgen.models import Batch, BatchSnapshot, Generation, Image, Wait
+from batchgen.postgrest import rpc, translated
 
 BATCH = "id,user_id,name,status,total_count,completed_count,failed_count,created_at,completed_at"
 GENERATION = (
@@ -38,6 +38,15 @@ async def read_snapshot(access: Access, batch_id: UUID) -> BatchSnapshot:
             remedy="Look up the ids with batchgen list.",
         )
     return _snapshot(rows[0])
+
+
+async def read_waits(access: Access, batch_id: UUID) -> tuple[Wait, ...]:
+    """What each pending item of a batch waits for, in the batch's order.
+
+    Raises `NotFound` where there is no batch, or none that the caller may see.
+    """
+    rows = await access.call(lambda: rpc(access.supabase, "batch_waits", {"p_batch_id": str(batch_id)}))
+    return tuple(Wait.model_validate(row) for row in rows or ())
 
 
 async def _select(

@@ -7,7 +7,16 @@ from uuid import UUID
 from rich.table import Table
 from rich.text import Text
 
-from batchgen.models import Batch, BatchSnapshot, BatchStatus, Generation, GenerationStatus, Image
+from batchgen.models import (
+    Batch,
+    BatchSnapshot,
+    BatchStatus,
+    Generation,
+    GenerationStatus,
+    Image,
+    Wait,
+    WaitReason,
+)
 from batchgen.texts import printable
 
 PIPE_WIDTH = 160
@@ -37,13 +46,17 @@ def batch_table(batches: Sequence[Batch]) -> Table:
     return table
 
 
-def item_table(snapshot: BatchSnapshot) -> Table:
-    table = _table("#", "Status", "Prompt", "Seed", "Retries", "Time", "Size", "Error")
+def item_table(snapshot: BatchSnapshot, waits: Sequence[Wait] = ()) -> Table:
+    """The batch's items; with `waits`, also what the pending ones wait for."""
+    now = datetime.now(UTC)
+    reasons = {wait.generation_id: wait_text(wait, now) for wait in waits}
+    table = _table("#", "Status", "Prompt", "Seed", "Retries", "Time", "Size", "Error", *(["Waits for"] * bool(waits)))
     table.columns[2].ratio = 3
     table.columns[7].ratio = 2
     table.expand = True
     images = images_by_item(snapshot)
     for item in snapshot.generations:
+        waiting = [Text(reasons.get(item.id, ""))] if waits else []
         table.add_row(
             str(item.index),
             status_text(item.status),
@@ -53,8 +66,28 @@ def item_table(snapshot: BatchSnapshot) -> Table:
             "" if item.generation_time_seconds is None else f"{item.generation_time_seconds} s",
             size_text(images.get(item.id)),
             Text(printable(item.error_message or ""), style="red"),
+            *waiting,
         )
     return table
+
+
+def wait_text(wait: Wait, now: datetime) -> str:
+    """What an item waits for, in a few words; times of another day than `now` are told with their date."""
+    until = "" if wait.until is None else moment_text(wait.until, now)
+    name = printable(wait.detail or "this model", 40)
+    match wait.reason:
+        case WaitReason.RETRY:
+            return f"retry due {until}"
+        case WaitReason.PROVIDER:
+            return f"provider until {until}" + (f" ({name})" if wait.detail else "")
+        case WaitReason.BREAKER:
+            return f"breaker open for {name}" + (f" until {until}" if until else ", one item is being tried")
+        case WaitReason.OWN_CAP:
+            return f"own cap {wait.running}/{wait.cap}"
+        case WaitReason.TOTAL_CAP:
+            return f"total cap {wait.running}/{wait.cap}"
+        case WaitReason.QUEUE:
+            return f"position {wait.position} in the queue" if wait.position else "its turn"
 
 
 def heading(batch: Batch) -> Text:
@@ -103,6 +136,12 @@ def status_text(status: BatchStatus | GenerationStatus) -> Text:
 
 def time_text(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def moment_text(moment: datetime, now: datetime) -> str:
+    """The time of day; with its date where that is not today."""
+    is_today = moment.astimezone(UTC).date() == now.astimezone(UTC).date()
+    return f"{moment.astimezone(UTC):%H:%M:%S} UTC" if is_today else time_text(moment)
 
 
 def took_text(batch: Batch) -> str:

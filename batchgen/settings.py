@@ -94,16 +94,13 @@ class WorkerSettings(Settings):
         default=0.5, description="First pause after a fault of the backend or Storage; doubles with each further one."
     )
     backoff_max_seconds: Seconds = Field(default=30, description="Longest pause between two tries after such faults.")
-    provider_pause_max_seconds: Seconds = Field(
-        default=300, description="Longest pause in claiming that a provider may ask for (HTTP 429, Retry-After)."
-    )
     provider: Literal["offline"] = Field(default="offline", description="Which image provider runs the items.")
     offline_seconds: float = Field(
         default=1, ge=0, le=3600, description="How long the offline provider takes for a picture."
     )
     offline_commands: bool = Field(
         default=False,
-        description="Whether the offline provider obeys #fail, #fail:2, #blocked and #slow:5 in prompts.",
+        description="Whether the offline provider obeys #fail, #fail:2, #blocked, #busy:8 and #slow:5 in prompts.",
     )
     offline_format: Literal["png", "webp"] = Field(default="png", description="The offline provider's file format.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(

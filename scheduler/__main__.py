@@ -7,7 +7,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ import structlog
 from batchgen.connection import connect, disconnect
 from batchgen.errors import BackendUnavailable, InvalidRequest, NotSignedIn, QueueUnavailable
 from batchgen.postgrest import PostgrestQueue
-from batchgen.providers import make_provider
+from batchgen.providers import Provider, make_provider
 from batchgen.settings import WorkerSettings, load
 from batchgen.storage import ImageStorage
 from scheduler.chance import RANDOM
@@ -31,6 +31,8 @@ from scheduler.worker import Pace, TicksDied, Worker
 DONE, WORK_FAILED, WRONG_SETTINGS, NO_BACKEND = 0, 1, 2, 3
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
+ProviderMaker = Callable[[WorkerSettings], Provider]
+
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("scheduler.main")
 
 
@@ -41,8 +43,11 @@ class Options:
     env_file: Path | None = None
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the worker and return its exit code: 0 done, 1 work failed, 2 wrong settings, 3 no backend."""
+def main(argv: list[str] | None = None, provider_for: ProviderMaker = make_provider) -> int:
+    """Run the worker and return its exit code: 0 done, 1 work failed, 2 wrong settings, 3 no backend.
+
+    `provider_for` makes the provider from the settings.
+    """
     options = _parse(sys.argv[1:] if argv is None else argv)
     try:
         settings = load(WorkerSettings, options.env_file)
@@ -52,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     name = settings.worker_name or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     structlog.contextvars.bind_contextvars(worker=name)
     try:
-        return asyncio.run(run(settings, options, name))
+        return asyncio.run(run(settings, options, name, provider_for))
     except NotSignedIn as error:
         return _refuse(f"SUPABASE_SECRET_KEY is not accepted as a worker's key. {error}")
     except (QueueUnavailable, BackendUnavailable) as error:
@@ -63,9 +68,11 @@ def main(argv: list[str] | None = None) -> int:
         return WORK_FAILED
 
 
-async def run(settings: WorkerSettings, options: Options, name: str) -> int:
+async def run(
+    settings: WorkerSettings, options: Options, name: str, provider_for: ProviderMaker = make_provider
+) -> int:
     """Wire the parts, run until a signal (or once), and take everything down in reverse."""
-    async with _running_worker(settings, name, listens=not options.once) as worker:
+    async with _running_worker(settings, name, provider_for, listens=not options.once) as worker:
         if options.once:
             await worker.run_once(options.max_seconds)
         else:
@@ -81,12 +88,14 @@ async def run(settings: WorkerSettings, options: Options, name: str) -> int:
 
 
 @asynccontextmanager
-async def _running_worker(settings: WorkerSettings, name: str, *, listens: bool) -> AsyncGenerator[Worker]:
+async def _running_worker(
+    settings: WorkerSettings, name: str, provider_for: ProviderMaker, *, listens: bool
+) -> AsyncGenerator[Worker]:
     """A worker with its connections, ticks and signals; it has only to be run."""
     assert settings.supabase_secret_key is not None  # noqa: S101 - WorkerSettings sees to it
     key = settings.supabase_secret_key.get_secret_value()
     client = await connect(settings, key=key)
-    provider = make_provider(settings)
+    provider = provider_for(settings)
     queue = PostgrestQueue(client, worker=name, lease_seconds=settings.lease_seconds)
     leases = Leases(queue, lease_seconds=settings.lease_seconds)
     patience = _patience(settings)
@@ -151,7 +160,6 @@ def _pace(settings: WorkerSettings) -> Pace:
         slots=settings.max_parallel,
         grace_seconds=settings.grace_seconds,
         last_words_seconds=settings.request_timeout_seconds,
-        provider_pause_max_seconds=settings.provider_pause_max_seconds,
     )
 
 

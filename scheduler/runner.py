@@ -29,6 +29,8 @@ class Succeeded:
 @dataclass(frozen=True, slots=True)
 class RetryLater:
     fault: Fault
+    in_seconds: float | None = None
+    """When the item is due again, once the database has said so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ class Runner:
                 case Succeeded(image):
                     await self._insist(lease, lambda: self._queue.complete(lease.claim, image))
                     log.info("generation completed", file_size=image.file_size)
-                case RetryLater(fault) | Failed(fault):
+                case RetryLater(fault=fault) | Failed(fault):
                     outcome = await self._report_fault(lease, fault)
                 case Released(reason):
                     log.info("generation left", reason=reason.value)
@@ -166,7 +168,7 @@ class Runner:
         return Failed(CANCELLED)
 
     async def _give_up(self, lease: Lease, error: Exception) -> Outcome:
-        fault = fault_of(error)
+        fault = fault_of(error, provider=self._provider.name)
         if fault.code in ("internal_error", "timeout"):
             log.warning("attempt failed", code=fault.code, exc_info=error)
         if isinstance(error, TimeoutError) and lease.job_id is not None and not lease.is_paid:
@@ -179,7 +181,7 @@ class Runner:
             log.warning("generation failed", code=fault.code, reason=fault.message)
             return Failed(fault)
         log.info("generation will be tried again", code=fault.code, in_seconds=verdict.retry_in_seconds)
-        return RetryLater(fault)
+        return RetryLater(fault, verdict.retry_in_seconds)
 
     async def _report_refusal(self, lease: Lease, error: InvalidRequest) -> Outcome:
         """The database does not take the result, and would not take it again."""

@@ -17,6 +17,9 @@ from scheduler.runner import Failed, Outcome, Patience, Released, RetryLater, Ru
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 HURRIED_LAST_WORDS_SECONDS = 1.0
+LONGEST_WAKE_SECONDS = 86_400.0
+WAKE_MARGIN_SECONDS = 0.05
+"""A pause is over by the database's clock a moment after the call that told of it returned."""
 
 
 class TicksDied(BatchgenError):
@@ -35,7 +38,6 @@ class Pace:
     """The worker looks up after this time even where no tick beats, to notice just that."""
     last_words_seconds: float = 20
     """How long stopped items may finish what they are just telling the database."""
-    provider_pause_max_seconds: float = 300
     failed_claims: int = 3
     """`run_once` gives up after so many in a row."""
 
@@ -246,9 +248,9 @@ class Worker:
         self.tally.count(outcome)
         if outcome != Released(Stop.SHUTDOWN):
             self._leases.settle(lease)
-        if isinstance(outcome, RetryLater) and (wait := outcome.fault.retry_after_seconds) is not None:
-            log.info("the provider asks to wait", seconds=wait)
-            self.hold_claims(min(wait, self._pace.provider_pause_max_seconds))
+        if isinstance(outcome, RetryLater) and (wait := outcome.in_seconds) is not None:
+            # The poll would find it, too, but later.
+            asyncio.get_running_loop().call_later(min(wait, LONGEST_WAKE_SECONDS) + WAKE_MARGIN_SECONDS, self.wake)
 
     def _forget(self, item: asyncio.Task[None]) -> None:
         self._items.discard(item)

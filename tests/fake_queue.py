@@ -36,6 +36,8 @@ class Shelf:
         self.items: dict[UUID, Item] = {}
         self.max_retries = 3
         self.retry_delay_seconds = 0.0
+        self.not_before = 0.0
+        """No item is asked for before this time: the provider said so."""
 
     def add(self, *prompts: str) -> list[Item]:
         new = [Item(prompt) for prompt in prompts]
@@ -61,7 +63,8 @@ class FakeQueue:
         await self._called("claim")
         self.claimed_limits.append(limit)
         self._take_back_expired()
-        due = [i for i in self.shelf.items.values() if i.status is GenerationStatus.PENDING and i.due_at <= _now()]
+        pending = [i for i in self.shelf.items.values() if i.status is GenerationStatus.PENDING]
+        due = [i for i in pending if max(i.due_at, self.shelf.not_before) <= _now()]
         for item in due[:limit]:
             item.status, item.lease_id, item.lease_ends_at = (
                 GenerationStatus.PROCESSING,
@@ -103,6 +106,8 @@ class FakeQueue:
         if fault.retryable and wait is None and item.retry_count < self.shelf.max_retries:
             item.retry_count += 1
             wait = self.shelf.retry_delay_seconds
+        if fault.retryable and fault.retry_after_seconds:
+            self.shelf.not_before = max(self.shelf.not_before, _now() + fault.retry_after_seconds)
         if wait is None:
             item.status = GenerationStatus.FAILED
         else:

@@ -25,6 +25,8 @@ create table batchgen.settings (
   max_batch_size integer not null default 10 constraint max_batch_size_in_range check (max_batch_size between 1 and 100),
   max_prompt_characters integer not null default 4000 constraint max_prompt_characters_in_range check (max_prompt_characters between 1 and 100000),
   max_guidance_scale double precision not null default 30 constraint max_guidance_scale_in_range check (max_guidance_scale between 0 and 1000),
+  breaker_failures integer not null default 5 constraint breaker_failures_in_range check (breaker_failures between 1 and 1000),
+  breaker_open_seconds double precision not null default 60 constraint breaker_open_seconds_in_range check (breaker_open_seconds between 0 and 86400),
   updated_at timestamptz not null default now()
 );
 comment on table batchgen.settings is 'Limits that hold for all workers and clients: one row, edit it in place. A change takes effect at the next claim.';
@@ -37,9 +39,12 @@ comment on column batchgen.settings.min_batch_size is 'Fewest prompts of a batch
 comment on column batchgen.settings.max_batch_size is 'Most prompts of a batch.';
 comment on column batchgen.settings.max_prompt_characters is 'Longest prompt, in characters; the same holds for negative prompts.';
 comment on column batchgen.settings.max_guidance_scale is 'Highest guidance scale that a request may ask for.';
+comment on column batchgen.settings.breaker_failures is
+  'After provider faults of so many different items of a model, with no success between them, its breaker opens.';
+comment on column batchgen.settings.breaker_open_seconds is 'How long an open breaker lets nothing of its model start; then one item is tried.';
 insert into batchgen.settings default values;
 
-create type batchgen.queue_state as enum ('delayed', 'waiting', 'running');
+create type batchgen.queue_state as enum ('delayed', 'parked', 'waiting', 'running');
 
 create table batchgen.queue (
   generation_id uuid primary key references public.image_generations (id) on delete cascade,
@@ -47,6 +52,7 @@ create table batchgen.queue (
   priority integer not null,
   created_at timestamptz not null,
   batch_index integer not null,
+  model_id uuid not null default '00000000-0000-0000-0000-000000000000',
   state batchgen.queue_state not null default 'waiting',
   due_at timestamptz not null default now(),
   ready_rank integer,
@@ -69,7 +75,9 @@ create table batchgen.queue (
 ) with (fillfactor = 80, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0.02);
 comment on table batchgen.queue is 'One row per generation that waits or runs; gone when the generation is final.';
 comment on column batchgen.queue.user_id is 'Whose parallel limit the item counts against.';
-comment on column batchgen.queue.state is 'delayed: due later; waiting: due now; running: leased to a worker.';
+comment on column batchgen.queue.model_id is 'Whose provider and breaker hold for the item; zeros where it names no model.';
+comment on column batchgen.queue.state is
+  'delayed: due later; parked: due, but its provider or model is not to be asked now; waiting: due now; running: leased to a worker.';
 comment on column batchgen.queue.ready_rank is
   'Set on the rows that a claim may take: the row would be its user''s n-th running item. Null on all others.';
 comment on column batchgen.queue.lease_id is 'Minted by the claim; every write of a worker names it.';
@@ -88,6 +96,7 @@ create index queue_ready_of_a_user on batchgen.queue (user_id) where ready_rank 
 create index queue_running on batchgen.queue (user_id) where state = 'running';
 create index queue_lease_expiry on batchgen.queue (lease_expires_at) where state = 'running';
 create index queue_due on batchgen.queue (due_at) where state = 'delayed';
+create index queue_parked on batchgen.queue (model_id, priority desc, created_at, batch_index, generation_id) where state = 'parked';
 create unique index queue_lease on batchgen.queue (lease_id) where lease_id is not null;
 
 create table batchgen.touched (
@@ -237,9 +246,9 @@ begin
     return null;
   end if;
   with queued as (
-    insert into batchgen.queue (generation_id, user_id, priority, created_at, batch_index)
+    insert into batchgen.queue (generation_id, user_id, priority, created_at, batch_index, model_id)
     select n.id, coalesce(n.user_id, '00000000-0000-0000-0000-000000000000'), coalesce(n.priority, 0),
-      coalesce(n.created_at, now()), coalesce(n.batch_index, 0)
+      coalesce(n.created_at, now()), coalesce(n.batch_index, 0), coalesce(n.model_id, '00000000-0000-0000-0000-000000000000')
     from new_rows n where n.batch_id is not null and n.status = 'pending'
     returning user_id
   )
@@ -271,7 +280,8 @@ begin
     )),
     -- another place in the queue
     array_agg(n.id) filter (where f.was_queued and f.is_queued
-      and (o.user_id, o.priority, o.created_at, o.batch_index) is distinct from (n.user_id, n.priority, n.created_at, n.batch_index)),
+      and (o.user_id, o.priority, o.created_at, o.batch_index, o.model_id)
+        is distinct from (n.user_id, n.priority, n.created_at, n.batch_index, n.model_id)),
     -- batches that begin
     array_agg(n.batch_id) filter (where o.status = 'pending' and n.status = 'processing'),
     -- batches whose counts change
@@ -305,9 +315,9 @@ begin
     -- A row that waits already was put there by a worker's function and keeps its due time. One that still runs was
     -- set back by hand: its lease ends here, and its worker finds out at its next call.
     with queued as (
-      insert into batchgen.queue as q (generation_id, user_id, priority, created_at, batch_index)
+      insert into batchgen.queue as q (generation_id, user_id, priority, created_at, batch_index, model_id)
       select n.id, coalesce(n.user_id, '00000000-0000-0000-0000-000000000000'), coalesce(n.priority, 0),
-        coalesce(n.created_at, now()), coalesce(n.batch_index, 0)
+        coalesce(n.created_at, now()), coalesce(n.batch_index, 0), coalesce(n.model_id, '00000000-0000-0000-0000-000000000000')
       from new_rows n where n.id = any (v_entered)
       on conflict (generation_id) do update
         set state = 'waiting', due_at = now(), lease_id = null, lease_expires_at = null, worker = null, started_at = null
@@ -324,7 +334,10 @@ begin
     moved as (
       update batchgen.queue q
       set user_id = coalesce(n.user_id, '00000000-0000-0000-0000-000000000000'), priority = coalesce(n.priority, 0),
-        created_at = coalesce(n.created_at, q.created_at), batch_index = coalesce(n.batch_index, 0)
+        created_at = coalesce(n.created_at, q.created_at), batch_index = coalesce(n.batch_index, 0),
+        model_id = coalesce(n.model_id, '00000000-0000-0000-0000-000000000000'),
+        -- The next claim looks at a parked item anew: its new model may be one that runs.
+        state = case when q.state = 'parked' then 'waiting' else q.state end
       from new_rows n join before b on b.generation_id = n.id
       where q.generation_id = n.id
       returning q.user_id, b.user_id as user_before
@@ -378,9 +391,9 @@ referencing old table as old_rows for each statement execute function batchgen.a
 
 -- Items that waited before this migration wait on: without this line nobody would ever take them.
 with queued as (
-  insert into batchgen.queue (generation_id, user_id, priority, created_at, batch_index)
+  insert into batchgen.queue (generation_id, user_id, priority, created_at, batch_index, model_id)
   select g.id, coalesce(g.user_id, '00000000-0000-0000-0000-000000000000'), coalesce(g.priority, 0),
-    coalesce(g.created_at, now()), coalesce(g.batch_index, 0)
+    coalesce(g.created_at, now()), coalesce(g.batch_index, 0), coalesce(g.model_id, '00000000-0000-0000-0000-000000000000')
   from public.image_generations g where g.batch_id is not null and g.status = 'pending'
   returning user_id
 )

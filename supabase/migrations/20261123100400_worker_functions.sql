@@ -174,12 +174,14 @@ begin
     return;
   end if;
 
+  -- Each list is joined with the table alone, by its key: two lists would be compared row by row.
   with free as (
-    select q.generation_id from batchgen.queue q where q.generation_id = any (v_ids) for no key update skip locked
+    select q.generation_id, c.rank
+    from unnest(v_ids, v_ranks) as c (generation_id, rank) join batchgen.queue q using (generation_id)
+    for no key update of q skip locked
   )
-  update batchgen.queue q set ready_rank = c.rank
-  from unnest(v_ids, v_ranks) as c (generation_id, rank) join free using (generation_id)
-  where q.generation_id = c.generation_id and q.state = 'waiting';
+  update batchgen.queue q set ready_rank = free.rank from free
+  where q.generation_id = free.generation_id and q.state = 'waiting';
   get diagnostics v_written = row_count;
   if v_written < cardinality(v_ids) then
     -- Somebody else holds some of these rows just now: look at their users again next time.
@@ -193,6 +195,7 @@ revoke execute on function batchgen.repair_ready_ranks() from public, anon, auth
 -- Leases up to p_limit waiting items: pending -> processing. Highest priority first; then a user's n-th running item
 -- waits for every other user's n-th; then first in, first out. Never more than settings.max_parallel_per_user of one
 -- user or settings.max_parallel_global in all: running items are counted here, under the lock, and nowhere kept.
+-- Items whose provider or model is not to be asked now are parked, and come back when it is (provider_pacing.sql).
 -- Caller: service_role. Locks: one claim at a time (advisory); rows that others hold are left out.
 -- Plans are generic, and without sequential scans: a session keeps its plans, and may have made them while the queue was
 -- empty. Without JIT, which such plans' guessed costs would start: compiling takes longer than a hundred claims.
@@ -210,6 +213,10 @@ declare
   v_ids uuid[];
   v_batches uuid[];
   v_busy uuid[];
+  v_is_paced boolean;
+  v_closed uuid[] := '{}';
+  v_tried uuid[] := '{}';
+  v_probes uuid[] := '{}';
 begin
   perform batchgen.check_worker_arguments(p_worker, p_lease_seconds);
   if p_limit is null or p_limit not between 0 and 10000 then
@@ -233,7 +240,18 @@ begin
   )
   insert into batchgen.touched (user_id) select distinct p.user_id from promoted p;
 
+  select exists (select from batchgen.providers p where p.not_before > clock_timestamp())
+    or exists (select from batchgen.breakers b where b.opened_until is not null)
+    or exists (select from batchgen.queue q where q.state = 'parked')
+  into v_is_paced;
+  if v_is_paced then
+    select c.closed_ids, c.tried_ids into v_closed, v_tried from batchgen.closed_and_tried_models() c;
+    perform batchgen.unpark(v_closed, v_tried);
+  end if;
   perform batchgen.repair_ready_ranks();
+  if v_closed <> '{}' then
+    perform batchgen.park(v_closed);
+  end if;
 
   select s.* into v_settings from batchgen.settings s;
   select least(p_limit, v_settings.max_parallel_global - count(*))::integer into v_room
@@ -241,23 +259,28 @@ begin
   if v_room <= 0 then
     return;
   end if;
+  if v_tried <> '{}' then
+    v_probes := batchgen.pick_probes(v_tried, v_room, v_settings.max_parallel_per_user);
+  end if;
 
   -- The rank already says that the user has room; counting once more makes the limit independent of any mark.
   select array_agg(picked.generation_id) into v_ids
   from (
     select p.generation_id,
       row_number() over (partition by p.user_id order by p.priority desc, p.created_at, p.batch_index, p.generation_id)
-        + (select count(*) from batchgen.queue r where r.state = 'running' and r.user_id = p.user_id) as nth
+        + (select count(*) from batchgen.queue r where r.state = 'running' and r.user_id = p.user_id)
+        + (select count(*) from batchgen.queue r where r.generation_id = any (v_probes) and r.user_id = p.user_id) as nth
     from (
       select q.generation_id, q.user_id, q.priority, q.created_at, q.batch_index
       from batchgen.queue q
       where q.state = 'waiting' and q.ready_rank <= v_settings.max_parallel_per_user
+        and q.model_id <> all (v_closed) and q.model_id <> all (v_tried)
       order by q.priority desc, q.ready_rank, q.created_at, q.batch_index, q.generation_id
-      limit v_room for no key update skip locked
+      limit v_room - cardinality(v_probes) for no key update skip locked
     ) p
   ) picked
   where picked.nth <= v_settings.max_parallel_per_user;
-  v_ids := array(select g.id from public.image_generations g where g.id = any (v_ids) for no key update skip locked);
+  v_ids := array(select g.id from public.image_generations g where g.id = any (v_ids || v_probes) for no key update skip locked);
   -- A start opens a pending batch. One that somebody else holds just now is left for the next claim.
   v_batches := array(select g.batch_id from public.image_generations g where g.id = any (v_ids));
   with opened as (
@@ -278,6 +301,11 @@ begin
   set state = 'running', ready_rank = null, lease_id = gen_random_uuid(), worker = p_worker, started_at = clock_timestamp(),
     lease_expires_at = clock_timestamp() + make_interval(secs => p_lease_seconds), cancel_requested = false
   where q.generation_id = any (v_ids);
+  if v_probes <> '{}' then
+    update batchgen.breakers b set probe_lease_id = q.lease_id
+    from batchgen.queue q
+    where q.generation_id = any (v_probes) and q.generation_id = any (v_ids) and b.model_id = q.model_id;
+  end if;
 
   update public.image_generations g
   set status = 'processing', error_message = null, completed_at = null,
@@ -420,6 +448,7 @@ begin
   set status = 'completed', error_message = null, completed_at = clock_timestamp(),
     generation_time_seconds = ceil(extract(epoch from clock_timestamp() - v_item.started_at))::integer
   where g.id = p_generation_id;
+  perform batchgen.close_breaker(v_item.model_id);
   return jsonb_build_object('image_id', v_image_id);
 end
 $$;
@@ -428,15 +457,20 @@ grant execute on function public.complete_generation(uuid, uuid, jsonb) to servi
 comment on function public.complete_generation(uuid, uuid, jsonb) is 'For workers: ends a leased item as completed and records its picture.';
 
 -- fail_generation(p_generation_id, p_lease_id, p_error)
--- p_error: {code, message, retryable, retry_after_seconds}. Three ends:
+-- p_error: {code, message, retryable, retry_after_seconds, provider, provider_fault}. Three ends:
 --   retryable, with retry_after_seconds -> pending, due after that time; the provider asked to wait: that is no attempt
 --   retryable, and retries left         -> pending, retry_count + 1, due after the next of settings.retry_delays_seconds
 --   otherwise                           -> failed, with the message
+-- A provider that asked to wait (retryable, retry_after_seconds) is asked by no worker before that time; provider names
+-- it, by default the one of the item's job or model. provider_fault says what the model's breaker learns: true, one more
+-- fault; false, the provider answered as it should; left out, nothing.
 -- Returns {status, retry_count, retry_in_seconds}.
 create function public.fail_generation(p_generation_id uuid, p_lease_id uuid, p_error jsonb) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
   v_settings batchgen.settings;
+  v_item batchgen.queue;
+  v_status text := 'pending';
   v_retry_count integer;
   v_code text := coalesce(nullif(p_error ->> 'code', ''), 'failed');
   v_message text := coalesce(nullif(p_error ->> 'message', ''), 'The picture could not be made.');
@@ -452,22 +486,32 @@ begin
     perform batchgen.refuse_argument('p_error.retry_after_seconds', 'is not a number', 'Give seconds as a number, or leave it out.');
   end if;
 
-  perform batchgen.hold_lease(p_generation_id, p_lease_id);
+  v_item := batchgen.hold_lease(p_generation_id, p_lease_id);
   select s.* into v_settings from batchgen.settings s;
   select coalesce(g.retry_count, 0) into v_retry_count from public.image_generations g where g.id = p_generation_id;
 
   if v_retryable and v_wait is not null then
     -- A job that is attached already stays so: it is paid for, and only the question about it came too early.
     perform batchgen.take_back(array[p_generation_id], v_wait, false, false);
+    perform batchgen.pause_provider(
+      coalesce(nullif(p_error ->> 'provider', ''), v_item.provider, batchgen.provider_of(v_item.model_id)), v_wait, v_code
+    );
   elsif v_retryable and v_retry_count < v_settings.max_retries then
     v_retry_count := v_retry_count + 1;
     v_wait := v_settings.retry_delays_seconds[least(v_retry_count, cardinality(v_settings.retry_delays_seconds))];
     perform batchgen.take_back(array[p_generation_id], v_wait, false, true);
   else
     perform batchgen.end_as_failed(array[p_generation_id], v_code, v_message);
-    return jsonb_build_object('status', 'failed', 'retry_count', v_retry_count, 'retry_in_seconds', null);
+    v_status := 'failed';
+    v_wait := null;
   end if;
-  return jsonb_build_object('status', 'pending', 'retry_count', v_retry_count, 'retry_in_seconds', v_wait);
+  -- At the end, since whoever holds a breaker waits for nothing else.
+  if p_error -> 'provider_fault' = 'true'::jsonb then
+    perform batchgen.count_provider_fault(v_item);
+  elsif p_error -> 'provider_fault' = 'false'::jsonb then
+    perform batchgen.close_breaker(v_item.model_id);
+  end if;
+  return jsonb_build_object('status', v_status, 'retry_count', v_retry_count, 'retry_in_seconds', v_wait);
 end
 $$;
 revoke execute on function public.fail_generation(uuid, uuid, jsonb) from public, anon, authenticated, service_role;

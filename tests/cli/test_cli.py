@@ -3,10 +3,11 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from PIL import Image
 
 from devstack import StackInfo
-from tests.support import User, WorkerProcess
+from tests.support import Database, User, WorkerProcess
 
 COMMAND = (sys.executable, "-m", "batchgen")
 TIMEOUT_SECONDS = 30
@@ -30,6 +31,7 @@ class Ended:
     @property
     def json(self) -> Any:
         """Stdout as JSON; more than one document is an error."""
+        assert self.stdout, self.stderr
         return json.loads(self.stdout)
 
     @property
@@ -117,7 +119,7 @@ async def test_progress_without_a_terminal_is_a_plain_line_per_change_on_stderr(
     ended = await signed_in.run("submit", "a fox", "evil \x1b[31m[bold]", "--wait")
 
     lines = ended.stderr.splitlines()
-    assert any(line.startswith("item 0 pending  a fox") for line in lines)
+    assert any(re.match(r"item 0 \w+  a fox", line) for line in lines)
     assert any(line.startswith("item 1 completed  evil \\x1b[31m[bold]") for line in lines)
     assert "\x1b" not in ended.stdout + ended.stderr
     assert "item 0" not in ended.stdout
@@ -169,6 +171,56 @@ async def test_list_show_and_watch_tell_of_the_same_batch(signed_in: Shell) -> N
     assert "a fox" in shown.stdout
     assert "/storage/v1/object/public/generated-images/" in shown.stdout
     assert again.json["batch"]["id"] == batch_id
+
+
+@pytest.fixture
+async def paused(database: Database) -> AsyncGenerator[Callable[[], Awaitable[object]]]:
+    """The provider is not to be asked for an hour, or until the fixture's value is called."""
+    await database.execute(
+        "insert into batchgen.providers (name, not_before) values ('offline', now() + interval '1 h')"
+        " on conflict (name) do update set not_before = excluded.not_before"
+    )
+
+    async def end() -> object:
+        return await database.execute("delete from batchgen.providers")
+
+    yield end
+    await end()
+
+
+async def test_show_says_why_an_item_waits(signed_in: Shell, paused: Callable[[], Awaitable[object]]) -> None:
+    batch_id = (await signed_in.run("submit", "a fox", "a bird", "--json")).json["batch"]["id"]
+
+    for_people, for_machines = await asyncio.gather(
+        signed_in.run("show", batch_id), signed_in.run("show", batch_id, "--json")
+    )
+    await paused()
+    await signed_in.run("watch", batch_id)
+    ended = await signed_in.run("show", batch_id, "--json")
+
+    assert for_people.stdout.count("provider until ") == 2
+    waits = [item["waits_for"] for item in for_machines.json["generations"]]
+    assert [(wait["reason"], wait["detail"]) for wait in waits] == [("provider", "offline")] * 2
+    assert ended.json["batch"]["status"] == "completed"
+    assert [item["waits_for"] for item in ended.json["generations"]] == [None, None]
+
+
+async def test_an_operator_sees_why_an_item_waits(
+    operator: Shell, user: User, paused: Callable[[], Awaitable[object]]
+) -> None:
+    submitted = await operator.run("submit", "a fox", "a bird", "--user", user.id, "--json")
+
+    shown = await operator.run("show", submitted.json["batch"]["id"], "--json")
+    await paused()
+    await operator.run("watch", submitted.json["batch"]["id"])
+
+    assert [item["waits_for"]["reason"] for item in shown.json["generations"]] == ["provider", "provider"]
+
+
+async def test_a_provider_that_asks_to_wait_costs_no_retry(signed_in: Shell) -> None:
+    ended = await signed_in.run("submit", "a fox #busy:1", "a bird #busy:1", "--wait", "--json")
+
+    assert [(item["status"], item["retry_count"]) for item in ended.json["generations"]] == [("completed", 0)] * 2
 
 
 async def test_a_refused_request_is_exit_2_with_remedy_for_people_and_json_for_machines(signed_in: Shell) -> None:

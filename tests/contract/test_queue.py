@@ -12,7 +12,7 @@ from batchgen.models import Claim, Fault, GenerationStatus, StoredImage
 from batchgen.postgrest import PostgrestQueue, rpc
 from batchgen.queue import Queue
 from tests.fake_queue import FakeQueue, Shelf
-from tests.support import Database, User
+from tests.support import Database, User, eventually
 
 BUSY = Fault(code="provider_busy", message="Wait.", retryable=True, retry_after_seconds=0)
 BROKEN = Fault(code="provider_unavailable", message="Broken.", retryable=True)
@@ -229,6 +229,20 @@ async def test_waiting_as_told_uses_up_no_attempt(bench: Bench) -> None:
     assert verdict.retry_count == 0
     assert again.generation_id == claim.generation_id
     assert again.attempt == 1
+
+
+async def test_a_provider_that_asks_to_wait_is_left_alone_by_all_workers_until_then(bench: Bench) -> None:
+    await bench.add(3)
+    claim, other = await bench.queue.claim(2)
+
+    await bench.queue.fail(claim, BUSY.model_copy(update={"retry_after_seconds": 0.7, "provider": "offline"}))
+
+    assert list(await bench.queue.claim(3)) == []
+    assert list(await bench.other.claim(3)) == []
+    await bench.queue.complete(other, picture(other))
+    again = await eventually(lambda: bench.other.claim(3))
+    assert {one.attempt for one in again} == {1}
+    assert len(again) + len(await bench.queue.claim(3)) == 2
 
 
 async def test_a_key_that_is_no_workers_key_is_told_apart(user: User) -> None:

@@ -143,7 +143,11 @@ class Database:
         self.run(sql, claim["generation_id"])
 
     def make_due(self) -> None:
-        """The waits of all delayed items are over."""
+        """The waits of all delayed items are over, and providers and breakers wait no longer."""
+        self.run("delete from batchgen.providers")
+        self.run(
+            "update batchgen.breakers set opened_until = now() - interval '1 second' where opened_until is not null"
+        )
         self.run("update batchgen.queue set due_at = now() - interval '1 second' where state = 'delayed'")
 
     # looks

@@ -6,9 +6,10 @@ import pytest
 from database_harness import Database, Row, query, refused
 
 ROLES = ("anon", "authenticated", "service_role")
-USERS = {"create_batch(jsonb)"}
+USERS = {"batch_waits(uuid)", "create_batch(jsonb)"}
 WORKERS = {
     "attach_provider_job(uuid,uuid,text,text)",
+    "batch_waits(uuid)",
     "claim_generations(text,integer,integer)",
     "complete_generation(uuid,uuid,jsonb)",
     "create_batch_as(uuid,jsonb)",
@@ -51,7 +52,11 @@ def test_behind_the_thin_functions_a_user_reaches_one_each(shared_db: Database) 
         list(ROLES),
     )
 
-    assert [(row["name"], row["role"]) for row in rows] == [("batchgen_api.create_batch(jsonb)", "authenticated")]
+    assert {(row["name"], row["role"]) for row in rows} == {
+        ("batchgen_api.batch_waits(uuid)", "authenticated"),
+        ("batchgen_api.create_batch(jsonb)", "authenticated"),
+        ("batchgen_api.waits_of_any_batch(uuid)", "service_role"),
+    }
 
 
 def test_every_table_has_row_level_security_and_a_policy(shared_db: Database) -> None:
@@ -161,7 +166,20 @@ def test_a_user_calls_no_function_of_the_workers(shared_db: Database, role: str,
 
 
 @pytest.mark.parametrize("role", ROLES)
-@pytest.mark.parametrize("table", ["queue", "settings", "touched", "failures", "requests", "generation_tags"])
+@pytest.mark.parametrize(
+    "table",
+    [
+        "queue",
+        "settings",
+        "touched",
+        "failures",
+        "requests",
+        "generation_tags",
+        "model_providers",
+        "providers",
+        "breakers",
+    ],
+)
 def test_nobody_reads_a_private_table(shared_db: Database, role: str, table: str) -> None:
     with refused("42501"), shared_db.acting(role) as connection:
         connection.execute(f"table batchgen.{table}".encode())

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from PIL import Image
 
-from batchgen.errors import ProviderRejected, ProviderUnavailable
+from batchgen.errors import ProviderBusy, ProviderRejected, ProviderUnavailable
 from batchgen.providers.base import ImageRequest, Provider
 from batchgen.providers.offline import OfflineProvider, read_metadata
 
@@ -140,6 +140,21 @@ async def test_fail_twice_fails_twice_and_then_works() -> None:
     image = await provider.wait(await provider.submit(last), last)
 
     assert image.content.startswith(b"\x89PNG")
+
+
+async def test_busy_asks_to_wait_until_the_job_is_old_enough_and_then_draws() -> None:
+    clock = Clock()
+    provider = a_provider(clock, commands=True)
+    request = replace(SMALL, prompt=f"{SMALL.prompt} #busy:8")
+    job_id = await provider.submit(request)
+    clock.now += 3
+
+    with pytest.raises(ProviderBusy) as busy:
+        await provider.wait(job_id, request)
+
+    assert busy.value.retry_after_seconds == pytest.approx(5)
+    clock.now += 5
+    assert read_metadata((await provider.wait(job_id, request)).content)["prompt"] == request.prompt
 
 
 @pytest.mark.parametrize(("word", "seconds"), [("#slow:5", 5), ("#slow:0.25", 0.25), ("#SLOW:2", 2)])

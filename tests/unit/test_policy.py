@@ -40,6 +40,28 @@ def test_a_busy_provider_says_how_long_to_wait() -> None:
     assert (fault.retryable, fault.retry_after_seconds) == (True, 8)
 
 
+@pytest.mark.parametrize(
+    ("error", "provider_fault"),
+    [
+        (ProviderUnavailable("Down.", code="http_503"), True),
+        (TimeoutError(), True),
+        (ProviderRejected("No.", code="blocked_by_policy"), False),
+        (ProviderBusy("Slow down.", retry_after_seconds=8), None),
+        (StorageError("Storage answered 503."), None),
+        (InvalidRequest("Bad path.", code="invalid_argument"), None),
+        (ValueError("ours"), None),
+    ],
+)
+def test_only_faults_of_the_provider_count_for_a_breaker_and_only_its_answers_against(
+    error: Exception, provider_fault: bool | None
+) -> None:
+    assert fault_of(error).provider_fault is provider_fault
+
+
+def test_the_provider_that_asks_to_wait_is_named() -> None:
+    assert fault_of(ProviderBusy("Slow down.", retry_after_seconds=8), provider="fal").provider == "fal"
+
+
 def test_a_wait_is_never_negative() -> None:
     fault = fault_of(ProviderBusy("Slow down.", retry_after_seconds=-3))
 

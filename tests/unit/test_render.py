@@ -1,16 +1,20 @@
 """What people read about batches."""
 
 import io
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
 
 import pytest
 from rich.console import Console
-from snapshots import a_failed_item, a_snapshot, an_item
+from snapshots import BEGAN, a_failed_item, a_snapshot, an_item
 
 from batchgen import render
 from batchgen.bars import LiveBars, PlainLines, progress_on
 from batchgen.errors import BackendUnavailable
-from batchgen.models import BatchStatus, GenerationStatus
+from batchgen.models import BatchStatus, GenerationStatus, Wait, WaitReason
 
+LATER = BEGAN + timedelta(minutes=3, seconds=10)
 EVIL = "a [bold red]fox[/] \x1b]0;title\x07 :smile:"
 SHOWN = "a [bold red]fox[/] \\x1b]0;title\\x07 :smile:"
 
@@ -57,6 +61,42 @@ def test_only_what_changed_becomes_a_line() -> None:
     assert lines[0] == "item 1 failed  prompt 1: no"
     assert lines[1].startswith(f"Batch {after.batch.id} partial")
     assert len(lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("wait", "text"),
+    [
+        ({"reason": "own_cap", "running": 3, "cap": 3}, "own cap 3/3"),
+        ({"reason": "total_cap", "running": 20, "cap": 20}, "total cap 20/20"),
+        ({"reason": "queue", "position": 7}, "position 7 in the queue"),
+        ({"reason": "queue"}, "its turn"),
+        ({"reason": "retry", "until": LATER}, "retry due 12:03:10 UTC"),
+        ({"reason": "provider", "until": LATER, "detail": "fal"}, "provider until 12:03:10 UTC (fal)"),
+        (
+            {"reason": "provider", "until": LATER + timedelta(days=1), "detail": "fal"},
+            "provider until 2026-11-24 12:03:10 UTC (fal)",
+        ),
+        (
+            {"reason": "breaker", "until": LATER, "detail": "Flux Schnell"},
+            "breaker open for Flux Schnell until 12:03:10 UTC",
+        ),
+        ({"reason": "breaker", "detail": "Flux\x1b"}, "breaker open for Flux\\x1b, one item is being tried"),
+        ({"reason": "breaker"}, "breaker open for this model, one item is being tried"),
+    ],
+)
+def test_a_wait_is_told_in_a_few_words(wait: dict[str, Any], text: str) -> None:
+    assert render.wait_text(Wait.model_validate({"generation_id": UUID(int=1), **wait}), BEGAN) == text
+
+
+def test_what_pending_items_wait_for_has_a_column_only_where_something_waits() -> None:
+    snapshot = a_snapshot(an_item(0), an_item(1, status=GenerationStatus.PENDING), status=BatchStatus.PROCESSING)
+    wait = Wait(generation_id=snapshot.generations[1].id, reason=WaitReason.QUEUE, position=2)
+
+    with_waits, without = printed(render.item_table(snapshot, [wait])), printed(render.item_table(snapshot))
+
+    assert "Waits for" in with_waits
+    assert "position 2 in the queue" in with_waits
+    assert "Waits for" not in without
 
 
 @pytest.mark.parametrize(

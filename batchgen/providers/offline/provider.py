@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 
-from batchgen.errors import ProviderRejected, ProviderUnavailable
+from batchgen.errors import ProviderBusy, ProviderRejected, ProviderUnavailable
 from batchgen.providers.base import GeneratedImage, ImageRequest
 from batchgen.providers.offline.commands import Commands, read_commands
 from batchgen.providers.offline.metadata import ImageFormat, describe, encode
@@ -23,6 +23,7 @@ class OfflineProvider:
     A job's id tells when it started and the request tells the rest, so any process can resume any job, and a
     resumed job takes only what is left of its time. `commands` lets words in a prompt steer it: `#blocked` is
     refused at submit; `#fail` and `#fail:2` fail in `wait` at the end of the job's time; `#slow:5` sets that time.
+    `#busy:8` answers every question about a job younger than 8 seconds with `ProviderBusy` and the rest of them.
     """
 
     name = "offline"
@@ -59,6 +60,8 @@ class OfflineProvider:
     async def wait(self, job_id: str, request: ImageRequest) -> GeneratedImage:
         """Let the rest of the job's time pass, then draw, on a thread of its own."""
         commands = self._read(request)
+        if (busy := self._left(job_id, commands.busy_seconds)) > 0:
+            raise ProviderBusy("The provider asks to wait, as #busy told it to.", retry_after_seconds=busy)
         total = self._seconds if commands.seconds is None else commands.seconds
         await self._sleep(self._left(job_id, total))
         _fail_as_told(commands, request.retry_count)
@@ -91,6 +94,7 @@ def _fail_as_told(commands: Commands, retry_count: int) -> None:
         raise ProviderUnavailable(
             f"Failure {retry_count + 1} of {commands.fails}, as #fail:{commands.fails} told it to.",
             code="offline_unavailable",
+            is_provider_fault=False,
         )
 
 
