@@ -9,7 +9,7 @@ BIN := .venv/bin
 # pip's own progress on a terminal, one line per step elsewhere.
 PIP_INSTALL = $(BIN)/python -m pip install $$([ -t 1 ] || echo --quiet) --disable-pip-version-check --no-input -c constraints.txt
 
-.PHONY: demo test check format clean
+.PHONY: demo test chaos check format clean
 
 ## The whole main job on this machine: `make demo`, or `make demo ONCE=1` to stop at the end. PORT=N chooses a port.
 demo: .venv/.installed-devstack
@@ -18,6 +18,11 @@ demo: .venv/.installed-devstack
 ## All tests. ARGS="-k claim" runs some of them.
 test: .venv/.installed-dev
 	@$(BIN)/python -m pytest $(ARGS)
+
+## Ten minutes of faults on everything; exits with 1 where a promise was broken. SEED=7, SECONDS=60 and BATCHES=20 choose.
+chaos: .venv/.installed-dev
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) \
+		$(if $(BATCHES),--batches $(BATCHES)) $(ARGS)
 
 ## Format, lint, types, import rules, SQL.
 check: .venv/.installed-dev

@@ -43,7 +43,8 @@ NOT_DURABLE: Mapping[str, str] = {"fsync": "off", "synchronous_commit": "off", "
 
 
 class PostgresServer:
-    """Postgres on 127.0.0.1, its cluster, password and log below `data_dir`; port 0 is one that is free.
+    """Postgres on 127.0.0.1, its cluster, password and log below `data_dir`; port 0 is one that is free,
+    and the same one again after a restart.
 
     `durable=False` trades safety against a power cut for speed, for tests.
     """
@@ -97,7 +98,7 @@ class PostgresServer:
         if not (self._cluster / "PG_VERSION").exists():
             await self._initialise()
         for attempts_left in reversed(range(3)):
-            if self._any_port:
+            if self.port == 0:
                 self.port = _free_port()
             try:
                 await self._launch()
@@ -105,6 +106,7 @@ class PostgresServer:
             except PortInUse:  # somebody else was faster
                 if not self._any_port or not attempts_left:
                     raise
+                self.port = 0
 
     async def stop(self) -> None:
         """End every connection and stop; nothing is lost."""

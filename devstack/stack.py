@@ -61,6 +61,7 @@ class Stack:
         self.postgres = PostgresServer(
             self.data_dir / "postgres", durable=config.durable, log_file=self._log_file("postgres")
         )
+        self.realtime: RealtimeServer | None = None
         self._report = report or _report_nothing
         self._parts = AsyncExitStack()
         self._listener: socket.socket | None = None
@@ -166,6 +167,7 @@ class Stack:
         )
         self._parts.push_async_callback(realtime.stop)
         await realtime.start()
+        self.realtime = realtime
         return realtime, "postgres_changes"
 
     async def _start_gateway(self, listener: socket.socket, realtime: RealtimeServer) -> tuple[None, str]:

@@ -1,0 +1,229 @@
+"""A run: a dev stack of its own, users, workers, a bad provider, and faults; then quiet, then the verdict."""
+
+import asyncio
+import contextlib
+import logging
+import shutil
+import socket
+import tempfile
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import SystemRandom
+
+import psycopg
+import structlog
+
+from batchgen.settings import Settings
+from devstack import Stack, StackConfig, StackInfo
+from scheduler.wakeup import Wakeup
+from tests.chaos.caps import watch_caps
+from tests.chaos.chaos_provider import Keys
+from tests.chaos.conductor import Conductor, Say, plan
+from tests.chaos.crowd import Crowd, PlannedBatch, plan_batches
+from tests.chaos.fleet import Fleet
+from tests.chaos.paid_provider import PaidProvider
+from tests.chaos.verdict import Verdict, Witnesses, judge
+
+LEASE_SECONDS = 4
+PROGRESS_SECONDS = 10.0
+REALTIME_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """`seconds` of faults; then all of it has `quiet_seconds` to come to its end."""
+
+    seed: int
+    seconds: float = 600
+    batches: int = 200
+    workers: int = 3
+    users: int = 25
+    keys: Keys = "chain"
+    quiet_seconds: float = 180
+
+
+@dataclass
+class Run:
+    options: Options
+    folder: Path
+    say: Say
+    stack: Stack
+    info: StackInfo
+    provider: PaidProvider
+    fleet: Fleet
+    crowd: Crowd
+
+    async def perform(self) -> Verdict:
+        options = self.options
+        await watch_caps(self.info.database_url)
+        await self.crowd.sign_up(options.users)
+        self.fleet.start()
+        conductor = Conductor(self.stack, self.fleet, self.provider, self.say)
+        progress = asyncio.create_task(self._progress())
+        try:
+            async with asyncio.TaskGroup() as group:
+                batches = plan_batches(options.seed, options.batches, options.users, options.seconds)
+                group.create_task(self.crowd.submit_all(batches))
+                group.create_task(conductor.run(plan(options.seed, options.seconds, LEASE_SECONDS)))
+            self.say("the faults are over")
+            self.provider.is_calm = True
+            realtime_is_back = await self._realtime_is_back()
+            is_quiet = await self._until_quiet()
+        finally:
+            progress.cancel()
+        await self.fleet.stop()
+        verdict = await judge(
+            Witnesses(self.info.database_url, self.crowd.submitted, self.provider.entries(), self.fleet.logs())
+        )
+        if not is_quiet:
+            verdict.violations.append(f"not all items were final {options.quiet_seconds:.0f} s after the last fault")
+        if not realtime_is_back:
+            verdict.violations.append(f"Realtime told nothing of a new batch within {REALTIME_SECONDS:.0f} s")
+        verdict.violations += self.crowd.problems + self.fleet.odd_ends
+        verdict.figures = {
+            "faults injected": dict(sorted(conductor.injected.items())),
+            "faults of the provider": dict(sorted(self.provider.faults.items())),
+            "requests": {"of users, sent again": self.crowd.resent},
+            "workers": {"starts": self.fleet.starts, "stopped with dead ticks": self.fleet.gave_up},
+            **verdict.figures,
+        }
+        return verdict
+
+    async def _progress(self) -> None:
+        while True:
+            await asyncio.sleep(PROGRESS_SECONDS)
+            try:
+                states = await self._states()
+            except psycopg.Error:
+                states = "(Postgres does not answer)"
+            self.say(f"          {len(self.crowd.submitted)} batches submitted; {states}")
+
+    async def _states(self) -> str:
+        async with await self._connect() as database:
+            rows = await (
+                await database.execute(
+                    "select status, count(*) from public.image_generations where batch_id is not null group by 1"
+                )
+            ).fetchall()
+        return ", ".join(f"{count} {status}" for status, count in sorted(rows)) or "no items"
+
+    async def _until_quiet(self) -> bool:
+        """Until everything has ended, or the patience has."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self.options.quiet_seconds
+        while clock() < deadline:
+            try:
+                async with await self._connect() as database:
+                    row = await (
+                        await database.execute(
+                            "select exists (select from batchgen.queue) or exists (select from public.batch_generations"
+                            " where status in ('pending', 'processing'))"
+                        )
+                    ).fetchone()
+                if row is not None and not row[0]:
+                    return True
+            except psycopg.Error as error:
+                self.say(f"Postgres does not answer: {error}")
+            await asyncio.sleep(0.5)
+        return False
+
+    async def _realtime_is_back(self) -> bool:
+        """A new subscription gets an event of a batch that is submitted after it."""
+        told = asyncio.Event()
+        probe = Wakeup(url=self.info.url, key=self.info.secret_key, wake=told.set, pause=lambda _tries: 0.5)
+        listening = asyncio.create_task(probe.run())
+        try:
+            async with asyncio.timeout(REALTIME_SECONDS):
+                await probe.is_listening.wait()
+                told.clear()  # it is set at each subscription, too
+                request = {
+                    "prompts": [{"text": f"the last one, {n}"} for n in range(2)],
+                    "shared_settings": {"width": 64, "height": 64},
+                    "client_key": "chaos-last",
+                }
+                await self.crowd.submit(PlannedBatch(0, 0, request))
+                await told.wait()
+        except TimeoutError:
+            return False
+        finally:
+            listening.cancel()
+            await asyncio.wait([listening])
+        return True
+
+    async def _connect(self) -> psycopg.AsyncConnection[tuple[object, ...]]:
+        return await psycopg.AsyncConnection.connect(self.info.database_url, autocommit=True, connect_timeout=5)
+
+
+async def run(options: Options, say: Say) -> Verdict:
+    """One whole run. The folder with all logs is kept where a promise was broken."""
+    folder = _new_folder()
+    is_clean = False
+    # What the dev stack says about faults that are ours goes to a file.
+    logging.basicConfig(filename=folder / "chaos.log", format="%(asctime)s %(name)s %(message)s", force=True)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    try:
+        async with _prepared(options, folder, say) as prepared:
+            verdict = await prepared.perform()
+        is_clean = not verdict.violations
+        return verdict
+    finally:
+        if is_clean:
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            say(f"logs and data: {folder}")
+
+
+def _new_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="batchgen-chaos-"))
+    folder.chmod(0o711)  # Postgres may run as somebody else
+    return folder
+
+
+@asynccontextmanager
+async def _prepared(options: Options, folder: Path, say: Say) -> AsyncGenerator[Run]:
+    logs = folder / "workers"
+    logs.mkdir()
+    async with AsyncExitStack() as parts:
+        # Durable: what is promised after a crash of Postgres has to be on disk.
+        stack = Stack(
+            StackConfig(data_dir=folder / "stack", port=0, durable=True), lambda part, how: say(f"{part}: {how}")
+        )
+        stack.postgres.port = _port_to_come_back_to()
+        info = await parts.enter_async_context(stack)
+        provider = PaidProvider(options.seed, folder / "provider.jsonl")
+        parts.push_async_callback(provider.stop)
+        await provider.start()
+        settings = Settings.model_validate({"supabase_url": info.url, "supabase_secret_key": info.secret_key})
+        crowd = Crowd(settings, info.publishable_key)
+        parts.push_async_callback(crowd.leave)
+        fleet = Fleet(options.workers, _worker_environment(options, info, provider), logs)
+        parts.push_async_callback(fleet.stop)
+        yield Run(options, folder, say, stack, info, provider, fleet, crowd)
+
+
+def _port_to_come_back_to() -> int:
+    """Below those that the system hands out: nobody takes it while Postgres is down."""
+    for port in SystemRandom().sample(range(20_000, 32_000), 50):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    return 0
+
+
+def _worker_environment(options: Options, info: StackInfo, provider: PaidProvider) -> dict[str, str]:
+    return {
+        "SUPABASE_URL": info.url,
+        "SUPABASE_SECRET_KEY": info.secret_key,
+        "CHAOS_PROVIDER_URL": provider.url,
+        "CHAOS_KEYS": options.keys,
+        "BATCHGEN_LEASE_SECONDS": str(LEASE_SECONDS),
+        "BATCHGEN_POLL_SECONDS": "1",
+        "BATCHGEN_ITEM_TIMEOUT_SECONDS": "8",
+        "BATCHGEN_GRACE_SECONDS": "10",
+        "BATCHGEN_REQUEST_TIMEOUT_SECONDS": "5",
+        "BATCHGEN_BACKOFF_SECONDS": "0.1",
+        "BATCHGEN_BACKOFF_MAX_SECONDS": "1",
+        "BATCHGEN_PROVIDER_PAUSE_MAX_SECONDS": "1",
+        "BATCHGEN_LOG_FORMAT": "json",
+    }

@@ -1,0 +1,127 @@
+"""The worker's side of the paid provider: what an adapter has to do so that nothing is bought twice.
+
+Three ways to say which sale a POST is about, because they promise different things:
+
+- `chain` (the default) keeps the promise. The n-th key of a generation is `{id}:{n}`. Each submit begins at 0 and goes
+  on to the next key only where the job under this one is known to have ended without a charge. It needs no memory: a
+  crash before the job's id was stored, an answer or a cancellation that got lost, and a worker that was paused for a
+  minute all find the same job again. It needs a provider that honours keys and says what has become of the job.
+- `attempt`: the key is `{id}:{retry_count}`, the one thing that a request tells about its attempt. A crash keeps it. A
+  failed attempt gets a new key, and so a new job, though the old one may still end and be charged.
+- `none`: no key, as with providers that know none. Whatever happens between sale and stored id buys again.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from io import BytesIO
+from itertools import count
+from typing import Any, Literal, cast
+
+import httpx
+from PIL import Image
+
+from batchgen.errors import ProviderBusy, ProviderRejected, ProviderUnavailable
+from batchgen.providers.base import GeneratedImage, ImageRequest
+
+Keys = Literal["chain", "attempt", "none"]
+
+ANSWER_SECONDS = 3.0
+LOOK_SECONDS = 0.3
+CANCEL_TRIES = 4
+UNPAID_ENDS = frozenset({"failed", "cancelled"})
+
+
+class ChaosProvider:
+    """Jobs at `url`. A POST is never repeated here; questions, downloads and cancellations are."""
+
+    name = "paid"
+
+    def __init__(self, url: str, keys: Keys = "chain") -> None:
+        self._keys: Keys = keys
+        self._http = httpx.AsyncClient(
+            base_url=url, timeout=ANSWER_SECONDS, transport=httpx.AsyncHTTPTransport(retries=0)
+        )
+
+    async def submit(self, request: ImageRequest) -> str:
+        if self._keys == "chain":
+            for number in count():
+                job = await self._buy(request, f"{request.generation_id}:{number}")
+                if job["status"] not in UNPAID_ENDS:
+                    return str(job["id"])
+        key = f"{request.generation_id}:{request.retry_count}" if self._keys == "attempt" else None
+        return str((await self._buy(request, key))["id"])
+
+    async def wait(self, job_id: str, request: ImageRequest) -> GeneratedImage:
+        """A question that gets no good answer says nothing about the job, so it is asked again."""
+        while True:
+            try:
+                status = (await self._ask("GET", f"/jobs/{job_id}"))["status"]
+                if status == "succeeded":
+                    return _whole_picture(await self._send("GET", f"/jobs/{job_id}/picture"), request)
+            except ProviderUnavailable:
+                status = "unknown"
+            if status in UNPAID_ENDS:
+                raise ProviderUnavailable(f"The provider's job has {status}.", code=f"job_{status}")
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def cancel(self, job_id: str) -> None:
+        for tries in range(1, CANCEL_TRIES + 1):
+            try:
+                await self._ask("DELETE", f"/jobs/{job_id}")
+                return
+            except (ProviderUnavailable, ProviderBusy):
+                if tries == CANCEL_TRIES:
+                    raise
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def _buy(self, request: ImageRequest, key: str | None) -> Mapping[str, Any]:
+        return await self._ask(
+            "POST",
+            "/jobs",
+            headers={"Idempotency-Key": key} if key else {},
+            json={
+                "reference": str(request.generation_id),
+                "prompt": request.prompt,
+                "width": request.width,
+                "height": request.height,
+            },
+        )
+
+    async def _ask(self, method: str, path: str, **more: Any) -> Mapping[str, Any]:
+        answer = await self._send(method, path, **more)
+        try:
+            body = answer.json()
+        except ValueError:
+            body = None
+        if not isinstance(body, dict) or "status" not in body:
+            raise ProviderUnavailable("The provider's answer makes no sense.", code="provider_garbage")
+        return cast("Mapping[str, Any]", body)
+
+    async def _send(self, method: str, path: str, **more: Any) -> httpx.Response:
+        try:
+            answer = await self._http.request(method, path, **more)
+        except httpx.HTTPError as error:
+            what = f"The provider did not answer ({type(error).__name__})."
+            raise ProviderUnavailable(what, code="provider_unreachable") from error
+        if answer.status_code == 429:
+            wait = float(answer.headers.get("Retry-After", "1"))
+            raise ProviderBusy("The provider asks to wait.", retry_after_seconds=wait)
+        if answer.status_code == 400:
+            raise ProviderRejected("The provider refuses this prompt.", code="blocked")
+        if not answer.is_success:
+            raise ProviderUnavailable(f"The provider answered {answer.status_code}.", code="provider_unavailable")
+        return answer
+
+
+def _whole_picture(answer: httpx.Response, request: ImageRequest) -> GeneratedImage:
+    """Success needs a picture that can be read to its end. One that cannot is fetched again, not bought again."""
+    try:
+        with Image.open(BytesIO(answer.content)) as image:
+            image.load()
+            width, height = image.size
+    except (OSError, SyntaxError) as error:
+        raise ProviderUnavailable("The picture is damaged.", code="picture_damaged") from error
+    return GeneratedImage(content=answer.content, format="png", width=width, height=height, seed=request.seed)

@@ -1,0 +1,124 @@
+"""The workers: processes that are killed and paused, and started again whatever ended them."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from devstack import child
+from scheduler.__main__ import WORK_FAILED
+
+ROOT = Path(__file__).parents[2]
+PAUSE_BEFORE_RESTART_SECONDS = 0.3
+STOP = ((signal.SIGTERM, 30.0),)
+
+
+@dataclass
+class Berth:
+    """One worker's place: a new process after each end."""
+
+    number: int
+    process: asyncio.subprocess.Process | None = None
+    is_paused: bool = False
+    is_doomed: bool = False
+    """Its end is our doing."""
+    starts: int = 0
+
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.returncode is None
+
+
+@dataclass
+class Fleet:
+    """`odd_ends`: workers that ended though nobody asked them to."""
+
+    size: int
+    environment: Mapping[str, str]
+    folder: Path
+    odd_ends: list[str] = field(default_factory=list[str])
+    gave_up: int = 0
+    _berths: list[Berth] = field(default_factory=list[Berth])
+    _keepers: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
+
+    @property
+    def starts(self) -> int:
+        return sum(berth.starts for berth in self._berths)
+
+    def logs(self) -> Sequence[Path]:
+        return sorted(self.folder.glob("worker-*.log"))
+
+    def start(self) -> None:
+        self._berths = [Berth(number) for number in range(self.size)]
+        self._keepers = [asyncio.create_task(self._keep(berth)) for berth in self._berths]
+
+    async def stop(self) -> None:
+        """Let all of them drain, and give back no process; one that does not end in order is an odd end."""
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        await asyncio.gather(*(self._stop(berth) for berth in self._berths))
+
+    def kill(self, which: int) -> bool:
+        """kill -9 of some worker, paused or not; False where none runs just now."""
+        running = [berth for berth in self._berths if berth.is_running]
+        if not running:
+            return False
+        berth = running[which % len(running)]
+        assert berth.process is not None
+        berth.is_doomed = True
+        berth.process.kill()
+        return True
+
+    async def pause(self, which: int, seconds: float) -> bool:
+        """SIGSTOP to some worker, and SIGCONT after `seconds`; False where all are paused already."""
+        awake = [berth for berth in self._berths if berth.is_running and not berth.is_paused]
+        if not awake:
+            return False
+        berth = awake[which % len(awake)]
+        process = berth.process
+        assert process is not None
+        berth.is_paused = True
+        try:
+            process.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(seconds)
+        finally:
+            berth.is_paused = False
+            if process.returncode is None:
+                process.send_signal(signal.SIGCONT)
+        return True
+
+    async def _keep(self, berth: Berth) -> None:
+        while True:
+            berth.is_doomed = False
+            berth.starts += 1
+            berth.process = await self._spawn(berth)
+            code = await berth.process.wait()
+            if code == WORK_FAILED:  # its ticks died, so it stopped; any other way to 1 leaves a traceback in its log
+                self.gave_up += 1
+            elif not berth.is_doomed:
+                self.odd_ends.append(f"worker {berth.number}, start {berth.starts}: exit code {code}")
+            await asyncio.sleep(PAUSE_BEFORE_RESTART_SECONDS)
+
+    async def _stop(self, berth: Berth) -> None:
+        if berth.process is None or berth.process.returncode is not None:
+            return
+        await child.end(berth.process, STOP)
+        if code := await berth.process.wait():
+            self.odd_ends.append(f"worker {berth.number} after SIGTERM: exit code {code}")
+
+    async def _spawn(self, berth: Berth) -> asyncio.subprocess.Process:
+        name = f"worker-{berth.number}-{berth.starts}"
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        with (self.folder / f"{name}.log").open("ab") as log:
+            return await child.spawn(
+                [sys.executable, "-m", "tests.chaos.chaos_worker"],
+                death_signal=signal.SIGKILL,
+                env={**kept, **self.environment, "BATCHGEN_WORKER_NAME": name, "PYTHONPATH": str(ROOT)},
+                cwd=self.folder,  # away from a developer's .env
+                stdout=log,
+                stderr=log,
+            )
