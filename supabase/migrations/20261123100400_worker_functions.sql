@@ -198,14 +198,15 @@ revoke execute on function batchgen.repair_ready_ranks() from public, anon, auth
 -- Items whose provider or model is not to be asked now are parked, and come back when it is (provider_pacing.sql).
 -- Caller: service_role. Locks: one claim at a time (advisory); rows that others hold are left out.
 -- Plans are generic, and without sequential scans: a session keeps its plans, and may have made them while the queue was
--- empty. Without JIT, which such plans' guessed costs would start: compiling takes longer than a hundred claims.
+-- empty. Without JIT, which such plans' guessed costs would start: compiling takes longer than a hundred claims. Without
+-- sorts, so that the ready rows are read in order from their index and not all of them: the planner expects one row.
 create function public.claim_generations(p_worker text, p_limit integer, p_lease_seconds integer)
 returns table (
   generation_id uuid, lease_id uuid, lease_expires_at timestamptz, attempt integer, retry_count integer, user_id uuid,
   batch_id uuid, batch_index integer, prompt text, negative_prompt text, seed bigint, model text, model_version text,
   width integer, height integer, steps integer, guidance_scale double precision, provider text, provider_job_id text
 )
-language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set enable_sort = 'off' set jit = 'off' as $$
 #variable_conflict use_column
 declare
   v_settings batchgen.settings;
@@ -403,9 +404,9 @@ comment on function public.attach_provider_job(uuid, uuid, text, text) is 'For w
 
 -- complete_generation(p_generation_id, p_lease_id, p_result)
 -- processing -> completed: the item, its images row, its tags and its batch's totals, all or nothing. p_result's keys
--- are columns of images; storage_path is required and must lie in the owner's folder.
+-- are columns of images; storage_path is required and must lie in the owner's folder. Plans as in the claim.
 create function public.complete_generation(p_generation_id uuid, p_lease_id uuid, p_result jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
 declare
   v_item batchgen.queue;
   v_generation public.image_generations;
@@ -466,7 +467,7 @@ comment on function public.complete_generation(uuid, uuid, jsonb) is 'For worker
 -- fault; false, the provider answered as it should; left out, nothing.
 -- Returns {status, retry_count, retry_in_seconds}.
 create function public.fail_generation(p_generation_id uuid, p_lease_id uuid, p_error jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
 declare
   v_settings batchgen.settings;
   v_item batchgen.queue;
