@@ -1,5 +1,5 @@
 # Two commands: `make demo` shows the main job, `make test` passes the tests. Both set up what they need.
-# All else: `make check` (what CI checks beside the tests), `make clean`.
+# All else: `make check` (what CI checks beside the tests), `make chaos`, `make bench`, `make clean`.
 
 SHELL := /bin/sh
 # The first Python on the PATH that is new enough.
@@ -9,7 +9,7 @@ BIN := .venv/bin
 # pip's own progress on a terminal, one line per step elsewhere.
 PIP_INSTALL = $(BIN)/python -m pip install $$([ -t 1 ] || echo --quiet) --disable-pip-version-check --no-input -c constraints.txt
 
-.PHONY: demo test chaos check format clean
+.PHONY: demo test chaos bench check format clean
 
 ## The whole main job on this machine: `make demo`, or `make demo ONCE=1` to stop at the end. PORT=N chooses a port.
 demo: .venv/.installed-devstack
@@ -23,6 +23,10 @@ test: .venv/.installed-dev
 chaos: .venv/.installed-dev
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) \
 		$(if $(BATCHES),--batches $(BATCHES)) $(ARGS)
+
+## Speed beside other queues. ARGS=--quick for a short look, ARGS="--only drain,claim" for some subjects.
+bench: .venv/.installed-dev
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 ## Format, lint, types, import rules, SQL.
 check: .venv/.installed-dev

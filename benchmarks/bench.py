@@ -1,0 +1,59 @@
+"""What every subject is handed: sizes, the results, and a way to show how far it is."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks.noise import Load, wait_until_quiet
+from benchmarks.results import Goal, Results
+
+
+@dataclass
+class Bench:
+    folder: Path
+    """For databases and logs; removed at the end."""
+    runs: int
+    is_quick: bool
+    quiet_seconds: float
+    """How long to wait for a quiet machine before each measurement."""
+    console: Console
+    results: Results = field(default_factory=Results)
+    failed: list[str] = field(default_factory=list[str])
+    """Subjects that could not be measured."""
+
+    def size(self, whole: int, quick: int) -> int:
+        return quick if self.is_quick else whole
+
+    @contextmanager
+    def step(self, text: str) -> Generator[None]:
+        """Says what goes on: a spinner in a terminal, a plain line elsewhere."""
+        if not self.console.is_terminal:
+            self.console.print(f"  {text}")
+            yield
+            return
+        with self.console.status(text):
+            yield
+
+    @contextmanager
+    def measured(self) -> Generator[Load]:
+        """Waits for a quiet machine, then watches what others do to it."""
+        wait_until_quiet(self.quiet_seconds)
+        with Load() as load:
+            yield load
+
+    def say(self, text: str) -> None:
+        self.console.print(f"  {text}", markup=False)
+
+    def note(self, text: str) -> None:
+        """Something that whoever reads the figures must know."""
+        self.results.notes.append(text)
+        self.say(text)
+
+    def goal(
+        self, text: str, value: float | None, limit: float | None = None, *, at_most: bool = True, unit: str = ""
+    ) -> None:
+        if value is not None:
+            self.results.goals.append(Goal(text, value, limit, at_most, unit))

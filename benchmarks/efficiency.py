@@ -1,0 +1,41 @@
+"""Parallel efficiency: 200 items of 2 s by 100 users, one worker of 20 slots, default limits.
+
+Busy slot time over slots times makespan. A slot is busy from the start of an item to the end of its report; the second
+figure counts the provider's own seconds alone, so that whatever else an item costs is loss.
+"""
+
+from benchmarks.bench import Bench
+from benchmarks.live import Live, MeteredWorker, Moment
+
+SLOTS = 20
+SECONDS = 2
+
+
+async def measure(bench: Bench, live: Live) -> None:
+    user_count, seconds = bench.size(100, 30), SECONDS
+    items = user_count * 2
+    users = await live.new_users(user_count)
+    for run in range(bench.runs):
+        with bench.step(
+            f"efficiency: {items} items of {seconds} s by {user_count} users, run {run + 1} of {bench.runs}"
+        ):
+            for user in users:
+                await live.put_in(user, 2)
+            with bench.measured() as load:
+                async with live.worker(seconds=seconds) as worker:
+                    await worker.until_done(items)
+            await live.empty()
+            for name, share in _shares(worker, items * seconds).items():
+                bench.results.add("efficiency", name, "", share, load.foreign_cores)
+    bench.goal("parallel efficiency", bench.results.median("efficiency", "busy slots"), 0.95, at_most=False)
+
+
+def _shares(worker: MeteredWorker, provider_seconds: float) -> dict[str, float]:
+    taken, done = _by_item(worker.all("taken")), _by_item(worker.all("done"))
+    makespan = max(done.values()) - min(taken.values())
+    busy = sum(done[item] - taken[item] for item in done)
+    return {"busy slots": busy / (SLOTS * makespan), "provider's time": provider_seconds / (SLOTS * makespan)}
+
+
+def _by_item(moments: list[Moment]) -> dict[str, float]:
+    return {moment.generation: moment.at for moment in moments}

@@ -1,0 +1,111 @@
+"""Our queue at SQL level, as the peers' scripts are: `python -m benchmarks.ours setup|enqueue|work DSN N`.
+
+One process with a few connections that claim, do nothing, and complete through the worker's own functions. Limits are
+raised out of the way; everything else is on: fairness, fencing, totals, triggers, the publication.
+"""
+
+import asyncio
+import json
+import sys
+from uuid import UUID
+
+from benchmarks.cluster import Connection, connect, scalar
+from benchmarks.peers.protocol import Meter, main, ready_and_wait, say
+
+USERS = 1000
+BATCH = 10
+CONNECTIONS = 3
+ROWS_A_CLAIM = 500
+LEASE_SECONDS = 600
+NO_LIMIT = 100_000
+
+Claimed = tuple[UUID, UUID, UUID]
+"""Generation, lease, user."""
+
+
+async def setup(dsn: str) -> None:
+    async with await connect(dsn) as connection:
+        await connection.execute(
+            "update batchgen.settings set max_parallel_per_user = %s, max_parallel_global = %s", [NO_LIMIT, NO_LIMIT]
+        )
+        await connection.execute(
+            "insert into auth.users (id) select gen_random_uuid() from generate_series(1, %s)", [USERS]
+        )
+
+
+async def enqueue(dsn: str, jobs: int) -> None:
+    """Through `create_batch`, as the app does it, in pipelines of 100 batches."""
+    prompts = json.dumps({"prompts": [{"text": f"no-op {n}"} for n in range(BATCH)]})
+    loop = asyncio.get_running_loop()
+    async with await connect(dsn) as connection:
+        users = [row[0] for row in await (await connection.execute("select id from auth.users")).fetchall()]
+        batches = [users[n % len(users)] for n in range(jobs // BATCH)]
+        began = loop.time()
+        for first in range(0, len(batches), 100):
+            async with connection.pipeline():
+                for user in batches[first : first + 100]:
+                    await connection.execute("select public.create_batch_as(%s, %s::jsonb)", [user, prompts])
+        say(f"R {jobs / (loop.time() - began):.1f}")
+
+
+async def work(dsn: str, _jobs: int) -> None:
+    meter = Meter()
+    connections = [await connect(dsn) for _ in range(CONNECTIONS)]
+    in_bulk = await has_bulk_completion(connections[0])
+    await ready_and_wait()
+    meter.hit(0)  # the clock runs from before the first claim
+    await asyncio.gather(meter.report(), *[drain(one, meter, in_bulk=in_bulk) for one in connections])
+
+
+async def drain(connection: Connection, meter: Meter, *, in_bulk: bool) -> None:
+    while True:
+        items = await claim(connection, ROWS_A_CLAIM)
+        meter.hit(len(items))
+        if not items:
+            await asyncio.sleep(0.02)
+        elif in_bulk:
+            await complete_in_bulk(connection, items)
+        else:
+            await complete_one_by_one(connection, items)
+
+
+async def has_bulk_completion(connection: Connection) -> bool:
+    return bool(
+        await scalar(connection, "select to_regprocedure('public.complete_generations(text, jsonb)') is not null")
+    )
+
+
+async def claim(connection: Connection, rows: int) -> list[Claimed]:
+    claimed = await connection.execute(
+        "select generation_id, lease_id, user_id from public.claim_generations('bench', %s, %s) order by batch_id",
+        [rows, LEASE_SECONDS],
+    )
+    return [(row[0], row[1], row[2]) for row in await claimed.fetchall()]
+
+
+async def complete_in_bulk(connection: Connection, items: list[Claimed]) -> None:
+    results = [
+        {"generation_id": str(generation), "lease_id": str(lease), "result": result_of(generation, user)}
+        for generation, lease, user in items
+    ]
+    await connection.execute("select public.complete_generations('bench', %s::jsonb)", [json.dumps(results)])
+
+
+async def complete_one_by_one(connection: Connection, items: list[Claimed]) -> None:
+    """One call an item, one transaction for all; in the order of the batches, so that two such never deadlock."""
+    async with connection.pipeline():
+        for generation, lease, user in items:
+            await connection.execute(
+                "select public.complete_generation(%s, %s, %s::jsonb)",
+                [generation, lease, json.dumps(result_of(generation, user))],
+            )
+
+
+def result_of(generation: UUID, user: UUID) -> dict[str, str | int]:
+    path = f"{user}/{generation}.png"
+    return {"storage_path": path, "format": "png", "width": 1024, "height": 1024, "file_size": 100_000}
+
+
+if __name__ == "__main__":
+    main(setup, enqueue, work)
+    sys.exit(0)

@@ -1,0 +1,30 @@
+"""A worker's throughput through REST and Storage with a provider that takes no time, and the requests of an item."""
+
+from benchmarks.bench import Bench
+from benchmarks.live import Live
+
+USERS = 100
+BATCH = 10
+
+
+async def measure(bench: Bench, live: Live) -> None:
+    batches = bench.size(100, 10)
+    users = await live.new_users(USERS)
+    for run in range(bench.runs):
+        with bench.step(f"rest: {batches * BATCH:,} items by one worker, run {run + 1} of {bench.runs}"):
+            await _one_run(bench, live, users, batches)
+
+
+async def _one_run(bench: Bench, live: Live, users: list[str], batches: int) -> None:
+    items = batches * BATCH
+    for number in range(batches):
+        await live.put_in(users[number % len(users)], BATCH)
+    with bench.measured() as load:
+        async with live.worker() as worker:
+            await worker.until_done(items)
+    first, last = worker.all("taken")[0], worker.all("done")[-1]
+    await live.empty()
+    bench.results.add("rest", "items of one worker", "items/s", items / (last.at - first.at), load.foreign_cores)
+    # One claim has been sent when the first item is taken.
+    requests = (last.requests - first.requests + 1) / items
+    bench.results.add("rest", "requests per item", "requests", requests, load.foreign_cores)
