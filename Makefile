@@ -15,9 +15,9 @@ PIP_INSTALL = $(BIN)/python -m pip install $$([ -t 1 ] || echo --quiet) --disabl
 demo: .venv/.installed-devstack
 	@$(BIN)/python -m devstack.demo $(if $(ONCE),--once) $(if $(PORT),--port $(PORT))
 
-## All tests. ARGS="-k claim" runs some of them.
+## All tests, a file at a time on each core. ARGS="-k claim" runs some of them.
 test: .venv/.installed-dev
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 ## Ten minutes of faults on everything; exits with 1 where a promise was broken. SEED=7, SECONDS=60 and BATCHES=20 choose.
 chaos: .venv/.installed-dev
