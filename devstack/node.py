@@ -88,8 +88,11 @@ async def _npm_ci(folder: Path, npm_cache: Path) -> None:
 
 
 def npm_environment() -> dict[str, str]:
-    """This process's, for npm's own settings (a proxy, a registry); with the certificates that the machine trusts."""
-    return {**os.environ, "NODE_USE_SYSTEM_CA": "1"}
+    """This process's, for npm's own settings (a proxy, a registry).
+
+    With the certificates that the machine trusts, and without the compile cache that npm leaves in /tmp.
+    """
+    return {**os.environ, "NODE_USE_SYSTEM_CA": "1", "NODE_DISABLE_COMPILE_CACHE": "1"}
 
 
 def _remove_abandoned(target: Path) -> None:
