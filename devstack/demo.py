@@ -17,6 +17,8 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from devstack.progress import shortest
+
 PROMPTS = (
     "a red fox in a snowy forest at dawn",
     "a cyberpunk city at night, neon rain",
@@ -82,7 +84,7 @@ def _running_stack(port: int, data_dir: Path, env_file: Path) -> Generator[subpr
     data_dir.mkdir(parents=True, exist_ok=True)
     env_file.unlink(missing_ok=True)
     log = data_dir / "worker.log"
-    _say(f"$ batchgen dev --port {port}    (its worker logs to {_shortest(log)})")
+    _say(f"$ batchgen dev --port {port}    (its worker logs to {shortest(log)})")
     stack = _start(port, data_dir, env_file, log)
     try:
         _wait_until_ready(stack, env_file)
@@ -143,11 +145,6 @@ def _free_port(wanted: int) -> int:
 
 def _interrupt(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
-
-
-def _shortest(path: Path) -> str:
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def _say(text: str) -> None:

@@ -26,7 +26,7 @@ class Progress:
         self._print(f"  {mark} {escape(f'{name:<20}')} {escape(detail)}")
 
     def ready(self, info: StackInfo, env_file: Path, seconds: float) -> None:
-        file = shlex.quote(_shortest(env_file))
+        file = shlex.quote(shortest(env_file))
         self._print(f"[bold green]Ready[/] after {seconds:.1f} s. Ctrl-C stops it.")
         for name, value in (
             ("URL", info.url),
@@ -50,9 +50,10 @@ class Progress:
 
 def _own_command() -> str:
     """`batchgen` where the shell finds it, else the path of the one beside this Python."""
-    return "batchgen" if shutil.which("batchgen") else shlex.quote(_shortest(Path(sys.executable).parent / "batchgen"))
+    return "batchgen" if shutil.which("batchgen") else shlex.quote(shortest(Path(sys.executable).parent / "batchgen"))
 
 
-def _shortest(path: Path) -> str:
+def shortest(path: Path) -> str:
+    """Relative to where the user is, if it lies below."""
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
