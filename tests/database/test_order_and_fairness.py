@@ -92,6 +92,24 @@ def test_a_delayed_item_does_not_hold_up_its_users_others(db: Database) -> None:
     assert [claim["batch_index"] for claim in db.claim()] == [3]
 
 
+def test_one_claim_takes_as_many_as_a_high_limit_allows_in_turns(db: Database) -> None:
+    """Far more than are ranked at a time; who runs something already waits for the others to come level."""
+    db.run("update batchgen.settings set max_parallel_per_user = 40, max_parallel_global = 100")
+    ahead, behind = db.new_user(), db.new_user()
+    for _ in range(6):
+        db.submit(ahead, prompts=10)
+    db.claim(10)
+    for _ in range(6):
+        db.submit(behind, prompts=10)
+
+    claims = db.claim(37)
+
+    # 10 of the other user, then by turns, the earlier one first.
+    assert [owners(claims).count(user) for user in (ahead, behind)] == [14, 23]
+    assert len(db.claim(100)) == 33
+    assert owners(db.run("select user_id from batchgen.queue where state = 'running'")).count(ahead) == 40
+
+
 class History:
     """One random history, told to the database and to the model alike."""
 
@@ -109,14 +127,14 @@ class History:
 
     def enqueue(self) -> None:
         user = self.chance.randrange(len(self.users))
-        batch = self.db.submit(self.users[user], prompts=self.chance.randint(2, 6))
+        batch = self.db.submit(self.users[user], prompts=self.chance.randint(2, 10))
         self.batches += 1
         for row in batch["generations"]:
             item = Item(UUID(row["id"]), user, self.batches, row["index"])
             self.model.items[item.id] = item
 
     def claim(self) -> None:
-        limit = self.chance.choice([0, 1, 1, 2, 3, 5, 100])
+        limit = self.chance.choice([0, 1, 1, 2, 3, 4, 5, 7, 9, 100])
         expected = self.model.claim(limit)
         claims = self.db.claim(limit)
         assert {claim["generation_id"] for claim in claims} == expected
@@ -154,7 +172,7 @@ class History:
             self.db.run("update public.image_generations set priority = %s where id = %s", item.priority, item.id)
 
     def limit(self) -> None:
-        self.model.per_user, self.model.in_all = self.chance.randint(1, 4), self.chance.randint(1, 8)
+        self.model.per_user, self.model.in_all = self.chance.randint(1, 9), self.chance.randint(1, 20)
         sql = "update batchgen.settings set max_parallel_per_user = %s, max_parallel_global = %s"
         self.db.run(sql, self.model.per_user, self.model.in_all)
 

@@ -1,0 +1,109 @@
+"""Results are written down together, and each item hears what became of its own."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from batchgen.errors import InvalidRequest, LeaseLost, QueueUnavailable
+from batchgen.models import Claim, Completed, GenerationStatus, StoredImage
+from scheduler.completions import Completions
+from tests.fake_queue import FakeQueue
+from tests.support import eventually
+
+
+class SlowQueue(FakeQueue):
+    """Keeps every call that writes results until the gate opens, and refuses pictures named `bad`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.together: list[int] = []
+
+    async def complete_and_claim(self, results: Sequence[tuple[Claim, StoredImage]], limit: int) -> Completed:
+        self.together.append(len(results))
+        await self.gate.wait()
+        if any(image.filename == "bad" for _, image in results):
+            raise InvalidRequest("p_result does not fit", code="invalid_argument")
+        return await super().complete_and_claim(results, limit)
+
+
+def picture(filename: str = "a.png") -> StoredImage:
+    return StoredImage(storage_path="u/a.png", filename=filename, format="png", width=1, height=1, file_size=1)
+
+
+async def begin(queue: SlowQueue, *filenames: str) -> list[asyncio.Task[None]]:
+    """Claim an item for each and let its result be on its way; the first one's is being written."""
+    queue.shelf.add(*filenames)
+    completions = Completions(queue)
+    claims = await queue.claim(len(filenames))
+    tasks = [
+        asyncio.create_task(completions.complete(claim, picture(name)))
+        for claim, name in zip(claims, filenames, strict=True)
+    ]
+    await eventually(lambda: queue.together)
+    return tasks
+
+
+async def test_results_that_come_while_one_is_written_go_together() -> None:
+    queue = SlowQueue()
+    tasks = await begin(queue, "a", "b", "c", "d")
+
+    queue.gate.set()
+    await asyncio.gather(*tasks)
+
+    assert sum(queue.together) == 4
+    assert len(queue.together) <= 2
+    assert {item.status for item in queue.shelf.items.values()} == {GenerationStatus.COMPLETED}
+
+
+async def test_a_lost_lease_is_told_to_its_own_item_alone() -> None:
+    queue = SlowQueue()
+    tasks = await begin(queue, "a", "b", "c")
+    lost = list(queue.shelf.items.values())[1]
+    lost.lease_ends_at = 0
+
+    queue.gate.set()
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert [type(end) for end in ends] == [type(None), LeaseLost, type(None)]
+
+
+async def test_a_refused_result_keeps_no_other_from_being_written() -> None:
+    queue = SlowQueue()
+
+    async def refuse_bad(claim: Claim, image: StoredImage) -> None:
+        if image.filename == "bad":
+            raise InvalidRequest("p_result does not fit", code="invalid_argument")
+        await FakeQueue.complete(queue, claim, image)
+
+    queue.complete = refuse_bad
+    tasks = await begin(queue, "a", "bad", "c")
+
+    queue.gate.set()
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert [type(end) for end in ends] == [type(None), InvalidRequest, type(None)]
+
+
+async def test_an_outage_is_told_to_every_item_of_the_call() -> None:
+    queue = SlowQueue()
+    tasks = await begin(queue, "a", "b")
+    queue.is_down = True
+
+    queue.gate.set()
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert [type(end) for end in ends] == [QueueUnavailable, QueueUnavailable]
+
+
+async def test_whoever_gives_up_waiting_holds_up_nobody() -> None:
+    queue = SlowQueue()
+    tasks = await begin(queue, "a", "b")
+
+    tasks[0].cancel()
+    queue.gate.set()
+
+    await tasks[1]
+    with pytest.raises(asyncio.CancelledError):
+        await tasks[0]
