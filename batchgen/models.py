@@ -213,6 +213,14 @@ class StoredImage(_Frozen):
     public_url: str | None = None
 
 
+class Completed(_Frozen):
+    """What became of results that were written down together, and the new work that came with the answer."""
+
+    lease_ids: frozenset[UUID]
+    """Whose items are completed now; the other results came too late."""
+    claims: tuple[Claim, ...] = ()
+
+
 class Fault(_Frozen):
     """Why an attempt failed, for `fail_generation`.
 

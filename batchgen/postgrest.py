@@ -25,7 +25,7 @@ from batchgen.errors import (
     NotSignedIn,
     QueueUnavailable,
 )
-from batchgen.models import Claim, FailureVerdict, Fault, Renewal, StoredImage
+from batchgen.models import Claim, Completed, FailureVerdict, Fault, Renewal, StoredImage
 
 COLLISIONS = frozenset({"40001", "40P01", "55P03"})
 """SQLSTATEs of transactions that Postgres undid because another one was in their way: doing them again is right."""
@@ -177,7 +177,17 @@ class PostgrestQueue:
         await self._call("attach_provider_job", **_fence(claim), p_provider=provider, p_provider_job_id=job_id)
 
     async def complete(self, claim: Claim, image: StoredImage) -> None:
-        await self._call("complete_generation", **_fence(claim), p_result=image.model_dump(mode="json"))
+        await self._call("complete_generation", **_fence(claim), p_result=_columns(image))
+
+    async def complete_and_claim(self, results: Sequence[tuple[Claim, StoredImage]], limit: int) -> Completed:
+        answer = await self._call(
+            "complete_and_claim",
+            p_results=[{**_names(claim), "result": _columns(image)} for claim, image in results],
+            p_worker=self._worker,
+            p_limit=limit,
+            p_lease_seconds=self._lease_seconds,
+        )
+        return _models(Completed, [answer])[0]
 
     async def fail(self, claim: Claim, fault: Fault) -> FailureVerdict:
         row = await self._call("fail_generation", **_fence(claim), p_error=fault.model_dump(mode="json"))
@@ -202,8 +212,16 @@ class PostgrestQueue:
             raise QueueUnavailable(str(error)) from error
 
 
+def _names(claim: Claim) -> dict[str, str]:
+    return {"generation_id": str(claim.generation_id), "lease_id": str(claim.lease_id)}
+
+
 def _fence(claim: Claim) -> dict[str, str]:
-    return {"p_generation_id": str(claim.generation_id), "p_lease_id": str(claim.lease_id)}
+    return {f"p_{name}": value for name, value in _names(claim).items()}
+
+
+def _columns(image: StoredImage) -> dict[str, Any]:
+    return image.model_dump(mode="json")
 
 
 def _texts(ids: Sequence[UUID]) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
 
-from batchgen.models import Claim, FailureVerdict, Fault, Renewal, StoredImage
+from batchgen.models import Claim, Completed, FailureVerdict, Fault, Renewal, StoredImage
 
 
 class Queue(Protocol):
@@ -28,6 +28,14 @@ class Queue(Protocol):
 
     async def complete(self, claim: Claim, image: StoredImage) -> None:
         """End the item as completed, with its picture."""
+        ...
+
+    async def complete_and_claim(self, results: Sequence[tuple[Claim, StoredImage]], limit: int) -> Completed:
+        """Both in one transaction: end items as completed, then lease up to `limit` others.
+
+        A lost lease is no error here: its item is missing from the answer. Raises `InvalidRequest`, with nothing
+        written or claimed, where any of the results is refused.
+        """
         ...
 
     async def fail(self, claim: Claim, fault: Fault) -> FailureVerdict:

@@ -9,7 +9,7 @@ import json
 import sys
 from uuid import UUID
 
-from benchmarks.cluster import Connection, connect, scalar
+from benchmarks.cluster import Connection, connect
 from benchmarks.peers.protocol import Meter, main, ready_and_wait, say
 
 USERS = 1000
@@ -51,28 +51,19 @@ async def enqueue(dsn: str, jobs: int) -> None:
 async def work(dsn: str, _jobs: int) -> None:
     meter = Meter()
     connections = [await connect(dsn) for _ in range(CONNECTIONS)]
-    in_bulk = await has_bulk_completion(connections[0])
     await ready_and_wait()
     meter.hit(0)  # the clock runs from before the first claim
-    await asyncio.gather(meter.report(), *[drain(one, meter, in_bulk=in_bulk) for one in connections])
+    await asyncio.gather(meter.report(), *[drain(one, meter) for one in connections])
 
 
-async def drain(connection: Connection, meter: Meter, *, in_bulk: bool) -> None:
+async def drain(connection: Connection, meter: Meter) -> None:
     while True:
         items = await claim(connection, ROWS_A_CLAIM)
         meter.hit(len(items))
-        if not items:
-            await asyncio.sleep(0.02)
-        elif in_bulk:
-            await complete_in_bulk(connection, items)
+        if items:
+            await complete(connection, items)
         else:
-            await complete_one_by_one(connection, items)
-
-
-async def has_bulk_completion(connection: Connection) -> bool:
-    return bool(
-        await scalar(connection, "select to_regprocedure('public.complete_generations(text, jsonb)') is not null")
-    )
+            await asyncio.sleep(0.02)
 
 
 async def claim(connection: Connection, rows: int) -> list[Claimed]:
@@ -83,22 +74,12 @@ async def claim(connection: Connection, rows: int) -> list[Claimed]:
     return [(row[0], row[1], row[2]) for row in await claimed.fetchall()]
 
 
-async def complete_in_bulk(connection: Connection, items: list[Claimed]) -> None:
+async def complete(connection: Connection, items: list[Claimed]) -> None:
     results = [
         {"generation_id": str(generation), "lease_id": str(lease), "result": result_of(generation, user)}
         for generation, lease, user in items
     ]
-    await connection.execute("select public.complete_generations('bench', %s::jsonb)", [json.dumps(results)])
-
-
-async def complete_one_by_one(connection: Connection, items: list[Claimed]) -> None:
-    """One call an item, one transaction for all; in the order of the batches, so that two such never deadlock."""
-    async with connection.pipeline():
-        for generation, lease, user in items:
-            await connection.execute(
-                "select public.complete_generation(%s, %s, %s::jsonb)",
-                [generation, lease, json.dumps(result_of(generation, user))],
-            )
+    await connection.execute("select from public.complete_generations(%s::jsonb)", [json.dumps(results)])
 
 
 def result_of(generation: UUID, user: UUID) -> dict[str, str | int]:

@@ -21,6 +21,7 @@ from batchgen.providers import Provider, make_provider
 from batchgen.settings import WorkerSettings, load
 from batchgen.storage import ImageStorage
 from scheduler.chance import RANDOM
+from scheduler.completions import Completions
 from scheduler.leases import Leases
 from scheduler.logs import configure_logs
 from scheduler.runner import Patience, Runner
@@ -99,11 +100,17 @@ async def _running_worker(
     queue = PostgrestQueue(client, worker=name, lease_seconds=settings.lease_seconds)
     leases = Leases(queue, lease_seconds=settings.lease_seconds)
     patience = _patience(settings)
+    completions = Completions(queue)
     runner = Runner(
-        queue=queue, provider=provider, storage=ImageStorage(client, bucket=settings.bucket), patience=patience
+        queue=queue,
+        completions=completions,
+        provider=provider,
+        storage=ImageStorage(client, bucket=settings.bucket),
+        patience=patience,
     )
     worker = Worker(
         queue=queue,
+        completions=completions,
         runner=runner,
         leases=leases,
         pace=_pace(settings),

@@ -15,6 +15,7 @@ from batchgen.providers.base import GeneratedImage, ImageRequest, Provider
 from batchgen.queue import Queue
 from batchgen.storage import ImageStorage
 from scheduler.chance import RANDOM
+from scheduler.completions import Completions
 from scheduler.leases import Lease, Stop, Stopped
 
 T = TypeVar("T")
@@ -68,12 +69,14 @@ class Runner:
         self,
         *,
         queue: Queue,
+        completions: Completions,
         provider: Provider,
         storage: ImageStorage,
         patience: Patience,
         random: Callable[[], float] = RANDOM,
     ) -> None:
         self._queue = queue
+        self._completions = completions
         self._provider = provider
         self._storage = storage
         self._patience = patience
@@ -102,7 +105,7 @@ class Runner:
         try:
             match outcome:
                 case Succeeded(image):
-                    await self._insist(lease, lambda: self._queue.complete(lease.claim, image))
+                    await self._insist(lease, lambda: self._completions.complete(lease.claim, image))
                     log.info("generation completed", file_size=image.file_size)
                 case RetryLater(fault=fault) | Failed(fault):
                     outcome = await self._report_fault(lease, fault)

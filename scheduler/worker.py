@@ -2,14 +2,16 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 
 from batchgen.errors import BatchgenError, QueueError, QueueUnavailable
+from batchgen.models import Claim
 from batchgen.queue import Queue
 from scheduler.chance import RANDOM
+from scheduler.completions import Completions, Reservation
 from scheduler.leases import Lease, Leases, Stop
 from scheduler.logs import item_fields
 from scheduler.runner import Failed, Outcome, Patience, Released, RetryLater, Runner, Succeeded
@@ -87,6 +89,7 @@ class Worker:
         self,
         *,
         queue: Queue,
+        completions: Completions,
         runner: Runner,
         leases: Leases,
         pace: Pace,
@@ -95,6 +98,8 @@ class Worker:
         random: Callable[[], float] = RANDOM,
     ) -> None:
         self.tally = Tally()
+        self.claimed = 0
+        """Items that the queue ever gave to this worker."""
         self._queue = queue
         self._runner = runner
         self._leases = leases
@@ -103,12 +108,19 @@ class Worker:
         self._dead_tick = dead_tick
         self._random = random
         self._items: set[asyncio.Task[None]] = set()
+        self._reserved = 0
+        """Slots that requests under way may fill."""
+        self._news = 1
+        """Counts what may have brought work: polls, wake-ups, items that made room."""
+        self._seen = 0
+        """The news at which the queue had no more for this worker."""
         self._outage = Outage()
         self._is_queue_empty = False
         self._not_before = 0.0
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
+        completions.refill = self
 
     @property
     def running(self) -> int:
@@ -151,25 +163,49 @@ class Worker:
 
     def wake(self) -> None:
         """Look at the queue soon."""
+        self._news += 1
         self._wake.set()
 
     async def fill_slots(self) -> int:
-        """Claim as many items as there are free slots, in one call, and start each one. Returns how many."""
-        free = self._pace.slots - self.running
-        asked_at = self._now()
-        if free <= 0 or asked_at < self._not_before:
+        """Claim as many items as there are free slots, in one call, and start each one. Returns how many.
+
+        Asks for nothing where nothing has happened since the queue had no more for this worker.
+        """
+        if self._seen == self._news or not (reservation := self.reserve()).slots:
             return 0
         try:
-            claims = await self._queue.claim(free)
+            claims = await self._queue.claim(reservation.slots)
         except QueueUnavailable as error:
             self._outage.begin(error)
             self.hold_claims(self._patience.pause(self._outage.failures, self._random))
+            self.take(None, reservation)
             return 0
         self._outage.end()
-        self._is_queue_empty = not claims
-        for claim in claims:
-            self._start(self._leases.hold(claim, asked_at=asked_at))
+        self.take(claims, reservation)
         return len(claims)
+
+    def reserve(self, ending: int = 0) -> Reservation:
+        """Speak for the free slots, and for those of items that are about to end, until `take`."""
+        slots = max(0, self._pace.slots - self.running - self._reserved + ending)
+        if self._stopping.is_set() or self._now() < self._not_before:
+            slots = 0
+        self._reserved += slots
+        return Reservation(slots, asked_at=self._now(), news=self._news)
+
+    def take(self, claims: Sequence[Claim] | None, reservation: Reservation) -> None:
+        """Start what the queue gave for a reservation; None: it did not answer."""
+        self._reserved -= reservation.slots
+        if claims is None or not reservation.slots:
+            self._news += 1
+            return
+        self._is_queue_empty = not claims
+        if len(claims) < reservation.slots:
+            self._seen = max(self._seen, reservation.news)
+        self.claimed += len(claims)
+        for claim in claims:
+            lease = self._leases.hold(claim, asked_at=reservation.asked_at)
+            if not self._stopping.is_set():  # what comes after that is handed back with the rest
+                self._start(lease)
 
     async def wait_for_work(self) -> None:
         """Until a slot is free, a batch arrives, the poll tick beats or the worker is stopped."""
@@ -202,7 +238,7 @@ class Worker:
         if self._outage.failures >= self._pace.failed_claims and not self.running:
             raise QueueUnavailable("The project's API does not answer: check SUPABASE_URL and the network.")
         is_idle = self._is_queue_empty and not self.running and not self._outage.failures
-        return is_idle and not self._wake.is_set()  # what ended during the claim may have made room for more
+        return is_idle and self._seen == self._news  # what ended during the claim may have made room for more
 
     def check_ticks(self) -> None:
         """Raises `TicksDied` where something that must recur does not."""
@@ -244,8 +280,11 @@ class Worker:
             # The lease runs out, and the item counts as crashed: it may be the item that does this to its workers.
             log.exception("generation stopped by a fault of the worker itself")
             self._leases.settle(lease)
+            self._news += 1
             return
         self.tally.count(outcome)
+        if not isinstance(outcome, Succeeded):  # a success has asked for the next item itself
+            self._news += 1
         if outcome != Released(Stop.SHUTDOWN):
             self._leases.settle(lease)
         if isinstance(outcome, RetryLater) and (wait := outcome.in_seconds) is not None:

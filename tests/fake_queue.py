@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from batchgen.errors import LeaseLost, QueueUnavailable
-from batchgen.models import Claim, FailureVerdict, Fault, GenerationStatus, Renewal, StoredImage
+from batchgen.models import Claim, Completed, FailureVerdict, Fault, GenerationStatus, Renewal, StoredImage
 
 
 @dataclass
@@ -52,9 +53,12 @@ class FakeQueue:
         self.shelf = shelf or Shelf()
         self.lease_seconds = lease_seconds
         self.calls: list[str] = []
+        self.requests: list[str] = []
+        """As `calls`, with a call that does two things as one."""
         self.claimed_limits: list[int] = []
         self.renewed: list[list[UUID]] = []
         self.released: list[list[UUID]] = []
+        self._is_inside = False
         self.is_down = False
         self.down_calls: set[str] = set()
         self.forgets: list[str] = []
@@ -97,6 +101,19 @@ class FakeQueue:
         item = self._held(claim)
         item.status, item.image, item.lease_id = GenerationStatus.COMPLETED, image, None
         self._forget("complete")
+
+    async def complete_and_claim(self, results: Sequence[tuple[Claim, StoredImage]], limit: int) -> Completed:
+        self.requests.append("complete_and_claim")
+        self._is_inside = True
+        try:
+            written: set[UUID] = set()
+            for claim, image in results:
+                with suppress(LeaseLost):
+                    await self.complete(claim, image)
+                    written.add(claim.lease_id)
+            return Completed(lease_ids=frozenset(written), claims=tuple(await self.claim(limit)) if limit else ())
+        finally:
+            self._is_inside = False
 
     async def fail(self, claim: Claim, fault: Fault) -> FailureVerdict:
         await self._called("fail")
@@ -148,6 +165,8 @@ class FakeQueue:
 
     async def _called(self, name: str) -> None:
         self.calls.append(name)
+        if not self._is_inside:
+            self.requests.append(name)
         await asyncio.sleep(0)
         if self.is_down or name in self.down_calls:
             raise QueueUnavailable("the fake queue is down")

@@ -129,6 +129,22 @@ async def test_a_completed_item_is_completed_once(bench: Bench) -> None:
         await bench.queue.complete(claim, picture(claim))
 
 
+async def test_results_are_completed_together_and_bring_the_next_items(bench: Bench) -> None:
+    await bench.add(4)
+    done, expired, also_done = await bench.queue.claim(3)
+    await bench.expire(expired)
+
+    answer = await bench.queue.complete_and_claim(
+        [(claim, picture(claim)) for claim in (done, expired, also_done)], limit=1
+    )
+
+    assert answer.lease_ids == {done.lease_id, also_done.lease_id}
+    assert await bench.status(done.generation_id) is GenerationStatus.COMPLETED
+    [next_one] = answer.claims
+    assert await bench.status(next_one.generation_id) is GenerationStatus.PROCESSING
+    await bench.queue.complete(next_one, picture(next_one))
+
+
 async def test_only_held_leases_come_back_from_a_renewal(bench: Bench) -> None:
     await bench.add(3)
     kept, expired, done = await bench.queue.claim(3)

@@ -119,8 +119,20 @@ class Database:
         sql = "select public.attach_provider_job(%s, %s, %s, %s)"
         self.as_service(sql, claim["generation_id"], claim["lease_id"], provider, job)
 
+    def complete_all(self, claims: list[Row], **result: object) -> list[Row]:
+        """In one call; the rows of those that were completed."""
+        results = [
+            {
+                "generation_id": str(claim["generation_id"]),
+                "lease_id": str(claim["lease_id"]),
+                "result": a_result(claim) | result,
+            }
+            for claim in claims
+        ]
+        return self.as_service("select * from public.complete_generations(%s::jsonb)", json.dumps(results))
+
     def complete(self, claim: Row, **result: object) -> Row:
-        whole = {"storage_path": f"{claim['user_id']}/{claim['generation_id']}.png", "format": "png"} | result
+        whole = a_result(claim) | result
         sql = "select public.complete_generation(%s, %s, %s::jsonb) as answer"
         return self.as_service(sql, claim["generation_id"], claim["lease_id"], json.dumps(whole))[0]["answer"]
 
@@ -177,6 +189,10 @@ class Database:
             "select extract(epoch from due_at - clock_timestamp())::float8 from batchgen.queue where generation_id = %s"
         )
         return self.value(sql, generation_id)
+
+
+def a_result(claim: Row) -> Row:
+    return {"storage_path": f"{claim['user_id']}/{claim['generation_id']}.png", "format": "png"}
 
 
 NewDatabase = Callable[..., Awaitable[Database]]

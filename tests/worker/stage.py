@@ -12,6 +12,7 @@ from batchgen.errors import StorageError
 from batchgen.models import StoredImage
 from batchgen.providers.base import GeneratedImage, ImageRequest
 from batchgen.storage import ImageStorage
+from scheduler.completions import Completions
 from scheduler.leases import Lease, Leases
 from scheduler.runner import Patience, Runner
 from scheduler.worker import Pace, Worker
@@ -103,9 +104,17 @@ def theatre(*, queue: FakeQueue | None = None, patience: dict[str, Any] | None =
     pauses: dict[str, Any] = {"backoff_seconds": 0.005, "backoff_max_seconds": 0.02, **(patience or {})}
     short = Patience(**pauses)
     leases = Leases(queue, lease_seconds=queue.lease_seconds)
-    runner = Runner(queue=queue, provider=provider, storage=cast("ImageStorage", storage), patience=short)
+    completions = Completions(queue)
+    runner = Runner(
+        queue=queue,
+        completions=completions,
+        provider=provider,
+        storage=cast("ImageStorage", storage),
+        patience=short,
+    )
     worker = Worker(
         queue=queue,
+        completions=completions,
         runner=runner,
         leases=leases,
         pace=Pace(**{"slots": 3, "grace_seconds": 5, "last_words_seconds": 1, **pace}),

@@ -1,13 +1,13 @@
 """The worker's loop: filling slots, outages, draining."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from structlog.testing import capture_logs
 
 from batchgen.errors import ProviderBusy, ProviderRejected, QueueUnavailable
-from batchgen.models import Claim, GenerationStatus
+from batchgen.models import Claim, Completed, GenerationStatus, StoredImage
 from scheduler.worker import TicksDied
 from tests.fake_queue import FakeQueue, Item
 from tests.support import eventually
@@ -27,6 +27,17 @@ class OneAtATime(FakeQueue):
 
     def _running(self) -> Item | None:
         return next((i for i in self.shelf.items.values() if i.status is GenerationStatus.PROCESSING), None)
+
+
+class StopsMeanwhile(FakeQueue):
+    """The worker is told to stop while a call that also claims is on its way."""
+
+    stop: Callable[[], None]
+
+    async def complete_and_claim(self, results: Sequence[tuple[Claim, StoredImage]], limit: int) -> Completed:
+        done = await super().complete_and_claim(results, limit)
+        self.stop()
+        return done
 
 
 def completed(queue: FakeQueue) -> int:
@@ -56,20 +67,48 @@ async def test_a_free_slot_is_filled_at_once_without_a_poll() -> None:
         await eventually(lambda: completed(stage.queue) == 3, timeout=2)
 
 
-async def test_items_that_end_together_are_replaced_by_one_claim() -> None:
+async def test_completed_items_are_replaced_by_the_call_that_writes_them_down() -> None:
+    stage = theatre(slots=3)
+    stage.queue.shelf.add("a", "b", "c", "d", "e", "f", "g")
+
+    async with working(stage.worker):
+        await eventually(lambda: completed(stage.queue) == 7)
+        await eventually(lambda: stage.worker.running == 0)
+
+    assert stage.queue.requests.count("claim") == 1
+    assert stage.queue.requests.count("complete_and_claim") <= 7
+
+
+async def test_items_that_fail_together_are_replaced_by_one_claim() -> None:
     stage = theatre(slots=3, refill_pause_seconds=0.1)
     stage.queue.shelf.add("a", "b", "c", "d", "e", "f")
+    stage.provider.script = {name: ProviderRejected("No.", code="no") for name in ("a", "b", "c")}
     stage.provider.delays = {"b": 0.01, "c": 0.02}
     stage.provider.gate.clear()
 
     async with working(stage.worker):
         await eventually(lambda: len(stage.provider.waiting) == 3)
         stage.provider.gate.set()
-        await eventually(lambda: completed(stage.queue) == 6)
+        await eventually(lambda: completed(stage.queue) == 3)
         await eventually(lambda: stage.worker.running == 0)
 
         assert stage.queue.claimed_limits[:2] == [3, 3]
-        assert len(stage.queue.claimed_limits) <= 3
+
+
+async def test_what_a_completion_brings_after_the_stop_is_handed_back_unstarted() -> None:
+    queue = StopsMeanwhile()
+    stage = theatre(queue=queue, slots=1)
+    queue.stop = stage.worker.stop
+    queue.shelf.add("a", "b")
+
+    async with working(stage.worker) as loop:
+        await loop
+
+    assert stage.provider.submitted == ["a"]
+    assert [item.status for item in queue.shelf.items.values()] == [
+        GenerationStatus.COMPLETED,
+        GenerationStatus.PENDING,
+    ]
 
 
 async def test_one_failed_item_does_not_stop_the_others() -> None:
