@@ -122,6 +122,7 @@ async def _running_worker(
         url=settings.url,
         key=key,
         wake=worker.wake,
+        claimed=lambda: worker.claimed,
         pause=lambda tries: patience.pause(tries, RANDOM),
     )
     log.info("worker starts", url=settings.url, provider=provider.name, max_parallel=settings.max_parallel)

@@ -11,12 +11,16 @@ from scheduler.chance import RANDOM
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
-JITTER_SECONDS = 0.05
-"""Many workers hear of a batch at once; they ask for it one after the other."""
+SPREAD_SECONDS = 0.05
+LONGEST_SPREAD_SECONDS = 0.8
+"""Many workers hear of a batch at once: one whose wake-ups come to nothing waits longer, and lets others go first."""
 
 
 class Wakeup:
-    """Calls `wake` soon after batches are inserted. `pause` tells how long to wait after the n-th failure in a row."""
+    """Calls `wake` soon after batches are inserted, once for those of one moment.
+
+    `claimed` says how many items the worker has ever got, `pause` how long to wait after the n-th failure in a row.
+    """
 
     def __init__(
         self,
@@ -24,16 +28,21 @@ class Wakeup:
         url: str,
         key: str,
         wake: Callable[[], None],
+        claimed: Callable[[], int],
         pause: Callable[[int], float],
         random: Callable[[], float] = RANDOM,
     ) -> None:
         self._url = url
         self._key = key
         self._wake = wake
+        self._claimed = claimed
         self._pause = pause
         self._random = random
         self.is_listening = asyncio.Event()
         self._failures = 0
+        self._claimed_before = -1
+        self._coming: asyncio.TimerHandle | None = None
+        self.spread_seconds = SPREAD_SECONDS
 
     async def run(self) -> None:
         """Listen until cancelled, with a new connection whenever one ends."""
@@ -64,10 +73,27 @@ class Wakeup:
             await ended.wait()
         finally:
             self.is_listening.clear()
+            if self._coming:
+                self._coming.cancel()
+                self._coming = None
             await _close(client)
 
     def on_batch(self, _change: Any) -> None:
-        asyncio.get_running_loop().call_later(JITTER_SECONDS * self._random(), self._wake)
+        if self._coming is None:
+            self._note_how_it_went()
+            seconds = self.spread_seconds * self._random()
+            self._coming = asyncio.get_running_loop().call_later(seconds, self._wake_up)
+
+    def _wake_up(self) -> None:
+        self._coming = None
+        self._wake()
+
+    def _note_how_it_went(self) -> None:
+        """Whether anything was claimed since the wake-up before."""
+        claimed = self._claimed()
+        is_in_vain = claimed == self._claimed_before
+        self.spread_seconds = min(self.spread_seconds * 2, LONGEST_SPREAD_SECONDS) if is_in_vain else SPREAD_SECONDS
+        self._claimed_before = claimed
 
     def _note_success(self) -> None:
         log.info("listening for new batches", failures=self._failures)

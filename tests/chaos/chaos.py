@@ -132,7 +132,9 @@ class Run:
     async def _realtime_is_back(self) -> bool:
         """A new subscription gets an event of a batch that is submitted after it."""
         told = asyncio.Event()
-        probe = Wakeup(url=self.info.url, key=self.info.secret_key, wake=told.set, pause=lambda _tries: 0.5)
+        probe = Wakeup(
+            url=self.info.url, key=self.info.secret_key, wake=told.set, claimed=lambda: 0, pause=lambda _tries: 0.5
+        )
         listening = asyncio.create_task(probe.run())
         try:
             async with asyncio.timeout(REALTIME_SECONDS):

@@ -1,13 +1,24 @@
 """Realtime wakes the worker; when it is away, it is called again."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from batchgen.postgrest import rpc
 from devstack import StackInfo
 from scheduler.wakeup import Wakeup
 from tests.support import Database, User, eventually
+
+
+def wakeup_of(
+    url: str = "http://127.0.0.1:9",
+    key: str = "sb_secret_x",
+    wake: Callable[[], None] = lambda: None,
+    claimed: Callable[[], int] = lambda: 0,
+    pause: Callable[[int], float] = lambda _: 0.01,
+    chance: float = 1.0,
+) -> Wakeup:
+    return Wakeup(url=url, key=key, wake=wake, claimed=claimed, pause=pause, random=lambda: chance)
 
 
 @asynccontextmanager
@@ -24,7 +35,7 @@ async def listening(wakeup: Wakeup) -> AsyncGenerator[None]:
 
 async def test_an_inserted_batch_wakes(stack: StackInfo, user: User, database: Database) -> None:
     woken: list[int] = []
-    wakeup = Wakeup(url=stack.url, key=stack.secret_key, wake=lambda: woken.append(1), pause=lambda _: 0.05)
+    wakeup = wakeup_of(stack.url, stack.secret_key, wake=lambda: woken.append(1), pause=lambda _: 0.05)
 
     async with listening(wakeup):
         await wakeup.is_listening.wait()
@@ -39,11 +50,34 @@ async def test_an_inserted_batch_wakes(stack: StackInfo, user: User, database: D
 
 async def test_realtime_that_is_away_is_called_again_with_longer_pauses() -> None:
     pauses: list[int] = []
-    wakeup = Wakeup(
-        url="http://127.0.0.1:9", key="sb_secret_x", wake=lambda: None, pause=lambda tries: pauses.append(tries) or 0.01
-    )
+    wakeup = wakeup_of(pause=lambda tries: pauses.append(tries) or 0.01)
 
     async with listening(wakeup):
         await eventually(lambda: len(pauses) >= 3)
 
     assert pauses[:3] == [1, 2, 3]
+
+
+async def test_batches_of_one_moment_wake_once() -> None:
+    woken: list[int] = []
+    wakeup = wakeup_of(wake=lambda: woken.append(1), chance=0.2)
+
+    for _ in range(10):
+        wakeup.on_batch(None)
+    await eventually(lambda: woken)
+    await asyncio.sleep(0.05)
+
+    assert woken == [1]
+
+
+async def test_a_worker_that_wakes_in_vain_leaves_the_next_batches_to_others() -> None:
+    claimed = 0
+    woken: list[int] = []
+    wakeup = wakeup_of(wake=lambda: woken.append(1), claimed=lambda: claimed, chance=0.0)
+    spreads: list[float] = []
+    for claimed in (0, 0, 0, 0, 0, 0, 3, 3):  # noqa: B007 - read by the wake-up
+        wakeup.on_batch(None)
+        spreads.append(wakeup.spread_seconds)
+        await eventually(lambda: len(woken) == len(spreads))
+
+    assert spreads == [0.05, 0.1, 0.2, 0.4, 0.8, 0.8, 0.05, 0.1]
