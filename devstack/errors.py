@@ -7,6 +7,7 @@ DevstackError          one clear line: what happened, and what to do
   PostgresFailed       Postgres did not start
   NodeInstallFailed    the npm packages could not be installed
   LiteFailed           Supabase Lite did not start
+  FunctionsFailed      the Edge Functions did not start
   MigrationFailed      a migration was refused by the database
 """
 
@@ -36,6 +37,10 @@ class NodeInstallFailed(DevstackError):
 
 
 class LiteFailed(DevstackError):
+    pass
+
+
+class FunctionsFailed(DevstackError):
     pass
 
 

@@ -1,7 +1,8 @@
-"""The one port: passes REST, Auth and Storage on to Supabase Lite and websockets to Realtime."""
+"""The one port: passes REST, Auth and Storage on to Supabase Lite, functions to Deno and websockets to Realtime."""
 
 import socket
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import aiohttp
@@ -25,14 +26,27 @@ class WebsocketServer(Protocol):
     async def handle(self, request: web.Request) -> web.StreamResponse: ...
 
 
+@dataclass(frozen=True)
+class Upstream:
+    """`base_url` tells where it answers right now, or None while it does not."""
+
+    name: str
+    base_url: Callable[[], str | None]
+
+
 class Gateway:
-    """`upstream` tells where Lite answers right now, or None while it does not."""
+    """`functions` is None where there is no Deno."""
 
     def __init__(
-        self, listener: socket.socket, upstream: Callable[[], str | None], realtime: WebsocketServer | None
+        self,
+        listener: socket.socket,
+        lite: Upstream,
+        functions: Upstream | None,
+        realtime: WebsocketServer | None,
     ) -> None:
         self._listener = listener
-        self._upstream = upstream
+        self._lite = lite
+        self._functions = functions
         self._realtime = realtime
         self._session: aiohttp.ClientSession | None = None
         self._runner: web.AppRunner | None = None
@@ -60,42 +74,49 @@ class Gateway:
         app.router.add_get("/health", self._health)
         app.router.add_get("/realtime/v1/websocket", self._websocket)
         for prefix in ("rest", "auth", "storage"):
-            app.router.add_route("*", f"/{prefix}/v1{{tail:(/.*)?}}", self._pass_on)
+            app.router.add_route("*", f"/{prefix}/v1{{tail:(/.*)?}}", self._to_lite)
+        app.router.add_route("*", "/functions/v1/{tail:.+}", self._to_functions)
         app.router.add_route("*", "/{tail:.*}", self._not_found)
         return app
 
     async def _health(self, _request: web.Request) -> web.Response:
-        ready = self._upstream() is not None
+        ready = self._lite.base_url() is not None
         return _json(200 if ready else 503, {"status": "ok" if ready else "starting"})
 
     async def _not_found(self, request: web.Request) -> web.Response:
         if _is_preflight(request):
             return _allow(request)
-        what = "no Edge Functions" if request.path.startswith("/functions/v1/") else "nothing"
-        return _json(404, {"message": f"The dev stack has {what} at {request.path}"})
+        return _json(404, {"message": f"The dev stack has nothing at {request.path}"})
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
         if self._realtime is None:
             return await self._not_found(request)
         return await self._realtime.handle(request)
 
-    async def _pass_on(self, request: web.Request) -> web.StreamResponse:
-        if _is_preflight(request):
-            return _allow(request)
-        upstream = self._upstream()
-        if upstream is None or self._session is None:
-            return _unavailable()
+    async def _to_lite(self, request: web.Request) -> web.StreamResponse:
+        return _allow(request) if _is_preflight(request) else await self._pass_on(request, self._lite)
+
+    async def _to_functions(self, request: web.Request) -> web.StreamResponse:
+        """Preflights as well: as hosted, a function answers its own."""
+        if self._functions is None:
+            return _json(503, {"message": "The dev stack has no Deno for this platform, so no Edge Functions"})
+        return await self._pass_on(request, self._functions)
+
+    async def _pass_on(self, request: web.Request, upstream: Upstream) -> web.StreamResponse:
+        base_url = upstream.base_url()
+        if base_url is None or self._session is None:
+            return _unavailable(upstream)
         try:
             answer = await self._session.request(
                 request.method,
                 # as it came: encoded slashes in an object's name must stay encoded
-                URL(upstream + request.raw_path, encoded=True),
-                headers=_headers_for_lite(request),
+                URL(base_url + request.raw_path, encoded=True),
+                headers=_headers_for(request),
                 data=request.content.iter_chunked(PIECE) if request.body_exists else None,
                 allow_redirects=False,
             )
         except aiohttp.ClientConnectionError:
-            return _unavailable()
+            return _unavailable(upstream)
         async with answer:
             return await _stream_back(request, answer)
 
@@ -141,7 +162,7 @@ async def _stream_back(request: web.Request, answer: aiohttp.ClientResponse) -> 
     return response
 
 
-def _headers_for_lite(request: web.Request) -> CIMultiDict[str]:
+def _headers_for(request: web.Request) -> CIMultiDict[str]:
     headers = request.headers.copy()
     for name in HOP_BY_HOP:
         headers.popall(name, None)
@@ -149,8 +170,8 @@ def _headers_for_lite(request: web.Request) -> CIMultiDict[str]:
     return headers
 
 
-def _unavailable() -> web.Response:
-    return _json(503, {"message": "Supabase Lite is restarting, try again"}, {"Retry-After": "1"})
+def _unavailable(upstream: Upstream) -> web.Response:
+    return _json(503, {"message": f"{upstream.name} does not answer now, try again"}, {"Retry-After": "1"})
 
 
 def _json(status: int, body: Mapping[str, object], headers: Mapping[str, str] | None = None) -> web.Response:

@@ -5,8 +5,10 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,11 +24,23 @@ SCRIPTS = ("lite.mjs", "database.mjs", "files.mjs", "hosted.mjs")
 COMPLETE = ".complete"
 STOP = ((signal.SIGTERM, 2.0),)
 ABANDONED_SECONDS = 3600.0
+DENO_PACKAGES = {
+    ("linux", "x86_64"): "@deno/linux-x64-glibc",
+    ("linux", "aarch64"): "@deno/linux-arm64-glibc",
+    ("darwin", "x86_64"): "@deno/darwin-x64",
+    ("darwin", "arm64"): "@deno/darwin-arm64",
+}
 
 
 def node_binary() -> Path:
     """The node of the wheel, never the system's: on Node 20 downloads from Supabase Lite's storage break off."""
     return _wheel() / "bin" / "node"
+
+
+def deno_binary(scripts: Path) -> Path | None:
+    """The Deno beside `scripts`, what `install_packages` gave; None where there is none for this platform."""
+    package = _deno_package()
+    return scripts.parent / package / "deno" if package else None
 
 
 async def install_packages(cache_dir: Path, installing: Callable[[], None]) -> Path:
@@ -127,9 +141,20 @@ def _is_whole(target: Path) -> bool:
 
 
 def _locked_packages() -> list[str]:
+    """What must be there: the optional ones are those of other platforms, but for one."""
     lock = cast("dict[str, Any]", json.loads((SOURCE / "package-lock.json").read_text()))
     packages = cast("dict[str, dict[str, Any]]", lock["packages"])
-    return [name for name, package in packages.items() if name and not package.get("optional")]
+    return [
+        name for name, package in packages.items() if name and (not package.get("optional") or name == _deno_package())
+    ]
+
+
+def _deno_package() -> str | None:
+    """Its folder, as lock files name it."""
+    if sys.platform == "linux" and platform.libc_ver()[0] != "glibc":
+        return None
+    package = DENO_PACKAGES.get((sys.platform, platform.machine()))
+    return f"node_modules/{package}" if package else None
 
 
 def _place_scripts(target: Path) -> Path:

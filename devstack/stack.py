@@ -14,12 +14,14 @@ from typing import TypeVar
 from platformdirs import user_cache_path
 
 from devstack import database, migrations
-from devstack.errors import DevstackError
-from devstack.gateway import Gateway, listen
+from devstack.errors import DevstackError, FunctionsFailed
+from devstack.functions import FunctionsConfig, FunctionsServer, default_functions_dir
+from devstack.gateway import Gateway, Upstream, listen
 from devstack.keys import Keys, load_or_create_keys
 from devstack.lite import LiteConfig, LiteServer
 from devstack.lock import DataDirLock
-from devstack.node import install_packages
+from devstack.loopback import LoopbackServer
+from devstack.node import deno_binary, install_packages
 from devstack.postgres import PostgresServer
 from devstack.realtime import RealtimeServer
 
@@ -33,11 +35,15 @@ RESTART_PAUSES_SECONDS = (0.0, 0.5, 2.0, 5.0)
 
 @dataclass(frozen=True)
 class StackConfig:
-    """`port` 0 is any free one, no `migrations_dir` the project's own; `durable=False` is faster, for tests only."""
+    """`port` 0 is any free one; no `migrations_dir` or `functions_dir` is the project's own.
+
+    `durable=False` is faster, for tests only.
+    """
 
     data_dir: Path
     port: int = 54321
     migrations_dir: Path | None = None
+    functions_dir: Path | None = None
     durable: bool = True
     cache_dir: Path | None = None
 
@@ -66,6 +72,7 @@ class Stack:
         self._parts = AsyncExitStack()
         self._listener: socket.socket | None = None
         self._lite: LiteServer | None = None
+        self._functions: FunctionsServer | None = None
         self._lite_changes = asyncio.Lock()
 
     async def __aenter__(self) -> StackInfo:
@@ -81,7 +88,7 @@ class Stack:
             lock = DataDirLock(self.data_dir)
             lock.acquire()
             taken.callback(lock.release)
-            for private in ("logs", "storage"):
+            for private in ("logs", "storage", "deno"):
                 (self.data_dir / private).mkdir(mode=0o700, exist_ok=True)
             self._listener = taken.enter_context(listen(self.config.port))
             self._parts.push(taken.pop_all())
@@ -120,6 +127,9 @@ class Stack:
         await self._timed("Database", self._prepare_database(self._lite))
         await self._timed("REST, Auth, Storage", self._start_lite(self._lite))
         realtime = await self._timed("Realtime", self._start_realtime(info))
+        if deno := deno_binary(scripts):
+            self._functions = FunctionsServer(deno, self._functions_config(info), self._log_file("functions"))
+            await self._timed("Edge Functions", self._start_functions(self._functions))
         await self._timed("Gateway", self._start_gateway(listener, realtime))
         return info
 
@@ -153,11 +163,27 @@ class Stack:
         return None, f"{len(applied)} new migrations" if applied else "up to date"
 
     async def _start_lite(self, lite: LiteServer) -> tuple[None, str]:
-        self._parts.push_async_callback(lite.stop)
-        await lite.start()
-        watching = asyncio.create_task(self._keep_running(lite), name="devstack: keep Lite running")
-        self._parts.push_async_callback(_cancel, watching)
+        await self._supervise(lite, lite.start, self._lite_changes)
         return None, "Supabase Lite"
+
+    async def _start_functions(self, functions: FunctionsServer) -> tuple[None, str]:
+        """All else works without them, so the stack does too."""
+        try:
+            await self._supervise(functions, functions.start, asyncio.Lock())
+        except FunctionsFailed as error:
+            log.error("%s", error)  # noqa: TRY400 - the message is the whole story
+            return None, f"Deno did not start, see {functions.program.log_file}"
+        return None, "Deno"
+
+    async def _supervise(
+        self, server: LoopbackServer, start: Callable[[], Awaitable[None]], changes: asyncio.Lock
+    ) -> None:
+        """Start it now and whenever it dies; `changes` is held by whoever stops and starts it."""
+        self._parts.push_async_callback(server.stop)
+        await start()
+        name = f"devstack: keep {server.program.name} running"
+        watching = asyncio.create_task(self._keep_running(server, start, changes), name=name)
+        self._parts.push_async_callback(_cancel, watching)
 
     async def _start_realtime(self, info: StackInfo) -> tuple[RealtimeServer, str]:
         realtime = RealtimeServer(
@@ -171,22 +197,30 @@ class Stack:
         return realtime, "postgres_changes"
 
     async def _start_gateway(self, listener: socket.socket, realtime: RealtimeServer) -> tuple[None, str]:
-        gateway = Gateway(listener, lambda: self._lite.base_url if self._lite else None, realtime)
+        lite, functions = self._running_lite(), self._functions
+        gateway = Gateway(
+            listener,
+            Upstream(lite.program.name, lambda: lite.base_url),
+            Upstream(functions.program.name, lambda: functions.base_url) if functions else None,
+            realtime,
+        )
         self._parts.push_async_callback(gateway.stop)
         await gateway.start()
         return None, f"on 127.0.0.1:{_port(listener)}"
 
-    async def _keep_running(self, lite: LiteServer) -> None:
-        failures = 0
+    async def _keep_running(
+        self, server: LoopbackServer, start: Callable[[], Awaitable[None]], changes: asyncio.Lock
+    ) -> None:
+        failures, name, log_file = 0, server.program.name, server.program.log_file
         while True:
-            await lite.wait()
-            async with self._lite_changes:
-                if lite.base_url:  # restarted on purpose
+            await server.wait()
+            async with changes:
+                if server.base_url:  # restarted on purpose
                     continue
                 await asyncio.sleep(RESTART_PAUSES_SECONDS[min(failures, len(RESTART_PAUSES_SECONDS) - 1)])
-                log.warning("Supabase Lite ended unexpectedly and is started again: see %s", self._log_file("lite"))
+                log.warning("%s ended unexpectedly and is started again: see %s", name, log_file)
                 try:
-                    await lite.start()
+                    await start()
                     failures = 0
                 except DevstackError as error:
                     failures += 1
@@ -196,6 +230,11 @@ class Stack:
     def lite_pid(self) -> int | None:
         """The process that serves REST, Auth and Storage; another one after a restart."""
         return self._lite.pid if self._lite else None
+
+    @property
+    def functions_pid(self) -> int | None:
+        """The process that serves Edge Functions; another one after a restart."""
+        return self._functions.pid if self._functions else None
 
     def _running_lite(self) -> LiteServer:
         if self._lite is None:
@@ -210,6 +249,14 @@ class Stack:
             jwt_secret=info.jwt_secret,
             publishable_key=info.publishable_key,
             secret_key=info.secret_key,
+        )
+
+    def _functions_config(self, info: StackInfo) -> FunctionsConfig:
+        return FunctionsConfig(
+            folder=self.config.functions_dir or default_functions_dir(),
+            url=info.url,
+            publishable_key=info.publishable_key,
+            deno_dir=self.data_dir / "deno",
         )
 
     def _info(self, keys: Keys, listener: socket.socket) -> StackInfo:

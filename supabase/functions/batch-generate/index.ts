@@ -1,0 +1,3 @@
+import { createBatch } from "../_shared/create_batch.ts";
+
+Deno.serve(createBatch);

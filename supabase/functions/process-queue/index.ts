@@ -1,0 +1,3 @@
+import { processQueue } from "../_shared/process_queue.ts";
+
+Deno.serve(processQueue);
