@@ -1,11 +1,15 @@
-"""Wakes the worker when a batch arrives, through Realtime. Only a hint: whatever is missed here, polling finds."""
+"""Wakes the worker when a batch arrives or items wait again, through Realtime.
+
+Only a hint: whatever is missed here, polling finds.
+"""
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import structlog
-from realtime import AsyncRealtimeClient, RealtimeSubscribeStates
+from realtime import AsyncRealtimeClient, RealtimePostgresChangesListenEvent, RealtimeSubscribeStates
 
 from scheduler.chance import RANDOM
 
@@ -17,7 +21,7 @@ LONGEST_SPREAD_SECONDS = 0.8
 
 
 class Wakeup:
-    """Calls `wake` soon after batches are inserted, once for those of one moment.
+    """Calls `wake` soon after batches are inserted or items are set back to pending, once for those of one moment.
 
     `claimed` says how many items the worker has ever got, `pause` how long to wait after the n-th failure in a row.
     """
@@ -65,7 +69,9 @@ class Wakeup:
                 ended.set()
 
         channel = client.channel("batchgen-worker")
-        channel.on_postgres_changes("INSERT", self.on_batch, table="batch_generations", schema="public")  # pyright: ignore[reportArgumentType]
+        listen = partial(channel.on_postgres_changes, schema="public")
+        listen(RealtimePostgresChangesListenEvent.Insert, self.on_batch, "batch_generations")
+        listen(RealtimePostgresChangesListenEvent.Update, self.on_item, "image_generations", filter="status=eq.pending")
         try:
             await channel.subscribe(on_state)
             if not ended.is_set():
@@ -83,6 +89,11 @@ class Wakeup:
             self._note_how_it_went()
             seconds = self.spread_seconds * self._random()
             self._coming = asyncio.get_running_loop().call_later(seconds, self._wake_up)
+
+    def on_item(self, change: Any) -> None:
+        """The app and admins retry by such an update; one that a worker has failed waits for its delay."""
+        if not change["data"]["record"].get("retry_count"):
+            self.on_batch(change)
 
     def _wake_up(self) -> None:
         self._coming = None

@@ -4,9 +4,11 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
+from platformdirs import user_cache_path
 from supabase import AsyncClient
 
 from devstack import PostgresServer, Stack, StackConfig
+from devstack.node import deno_binary, install_packages
 from tests.devstack.stack_clients import Running, User, client_of, new_user
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -24,6 +26,15 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Ru
 async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[PostgresServer]:
     async with PostgresServer(tmp_path_factory.mktemp("postgres"), durable=False) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+async def deno() -> Path:
+    """The Deno that the stack uses."""
+    binary = deno_binary(await install_packages(user_cache_path("batchgen"), lambda: None))
+    if binary is None:
+        pytest.skip("there is no Deno for this platform")
+    return binary
 
 
 @pytest.fixture

@@ -3,6 +3,9 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
 
 from batchgen.postgrest import rpc
 from devstack import StackInfo
@@ -45,6 +48,42 @@ async def test_an_inserted_batch_wakes(stack: StackInfo, user: User, database: D
         await eventually(lambda: len(woken) > after_subscribing, 5)
 
     assert after_subscribing == 1, "what came before the subscription is looked for, too"
+    await database.execute("delete from public.image_generations where batch_id = %s", [batch["id"]])
+
+
+async def test_items_set_back_to_pending_wake_and_the_retries_of_workers_do_not(
+    stack: StackInfo, user: User, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = {"prompts": [{"text": "a harbour"}, {"text": "a forest"}]}
+    batch = (await rpc(user.client, "create_batch", {"p_request": request}))["batch"]
+    woken_by: list[dict[str, Any]] = []
+    wakeup = wakeup_of(stack.url, stack.secret_key)
+
+    def on_batch(change: Any) -> None:
+        woken_by.append(change["data"]["record"])
+
+    monkeypatch.setattr(wakeup, "on_batch", on_batch)
+    steps = [
+        ("processing", 0),
+        ("failed", 0),
+        ("pending", 0),
+        ("processing", 0),
+        ("pending", 1),
+        ("failed", 1),
+        ("pending", 0),
+    ]
+
+    async with listening(wakeup):
+        await wakeup.is_listening.wait()
+        for status, retries in steps:
+            await database.execute(
+                "update public.image_generations set status = %s, retry_count = %s"
+                " where batch_id = %s and batch_index = 1",
+                [status, retries, batch["id"]],
+            )
+        await eventually(lambda: len(woken_by) >= 2, 5)
+
+    assert [(row["status"], row["retry_count"], row["batch_index"]) for row in woken_by] == [("pending", 0, 1)] * 2
     await database.execute("delete from public.image_generations where batch_id = %s", [batch["id"]])
 
 
