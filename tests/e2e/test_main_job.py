@@ -1,13 +1,11 @@
 """The main job from the outside: submitted, generated, stored, watched live."""
 
 import asyncio
-import json
 import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,11 +15,9 @@ from postgrest import APIError
 
 from batchgen.providers.offline import read_metadata
 from devstack import StackInfo
-from devstack.node import node_binary
-from tests.npm import npm_install
+from tests.running_app import running_app
 from tests.support import Database, User, WorkerProcess, eventually
 
-JS = Path(__file__).parents[1] / "js"
 LEASE_LOST = ("lease ended before it could be renewed", "lease lost, its item is stopped")
 StartWorker = Callable[..., Awaitable[WorkerProcess]]
 
@@ -126,7 +122,12 @@ async def test_the_app_sees_every_item_in_order_and_a_stranger_sees_nothing(
     prompts = [{"text": f"a red boat {n}"} for n in range(4)]
     request = {"prompts": prompts, "shared_settings": {"width": 128, "height": 128}}
 
-    async with running_app(stack, owner, stranger, request) as app:
+    task = {
+        "owner": {"email": owner.email, "password": owner.password},
+        "stranger": {"email": stranger.email, "password": stranger.password},
+        "request": request,
+    }
+    async with running_app("app.mjs", stack, task) as app:
         batch = await app.told("created")
         await app.told("watching")
         await start_worker()
@@ -246,64 +247,6 @@ async def watched_limits(database: Database) -> AsyncGenerator[Callable[[], Awai
             "drop trigger note_running on batchgen.queue; drop function public.note_running;"
             " drop table public.most_running"
         )
-
-
-class RunningApp:
-    """tests/js/app.mjs: what it told so far, and a way to talk to it."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-        self._told: list[tuple[str, Any]] = []
-        self._reading = asyncio.create_task(self._read())
-
-    def seen(self, what: str) -> list[Any]:
-        return [value for name, value in self._told if name == what]
-
-    async def told(self, what: str) -> Any:
-        await eventually(lambda: bool(self.seen(what)) or self._process.returncode is not None, 20, what=what)
-        assert self.seen(what), f"the app ended without saying {what!r}"
-        return self.seen(what)[-1]
-
-    def say(self, command: str) -> None:
-        assert self._process.stdin
-        self._process.stdin.write(f"{command}\n".encode())
-
-    async def _read(self) -> None:
-        assert self._process.stdout
-        async for line in self._process.stdout:
-            what, value = json.loads(line)
-            self._told.append((what, value))
-
-    async def ended(self) -> int:
-        code = await self._process.wait()
-        await self._reading
-        return code
-
-
-@asynccontextmanager
-async def running_app(
-    stack: StackInfo, owner: User, stranger: User, request: dict[str, Any]
-) -> AsyncGenerator[RunningApp]:
-    task = {
-        "owner": {"email": owner.email, "password": owner.password},
-        "stranger": {"email": stranger.email, "password": stranger.password},
-        "request": request,
-    }
-    await asyncio.to_thread(npm_install, JS)
-    process = await asyncio.create_subprocess_exec(
-        *(str(node_binary()), "app.mjs", stack.url, stack.publishable_key, json.dumps(task)),
-        cwd=JS,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    app = RunningApp(process)
-    try:
-        yield app
-        assert await app.ended() == 0
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await app.ended()
 
 
 def _seconds(stamp: str) -> float:
