@@ -45,7 +45,7 @@ def _rights(config: FunctionsConfig) -> list[str]:
     """To listen, to reach the stack, to read the functions and the names that hosted ones find; nothing is written."""
     return [
         f"--allow-net=127.0.0.1:0,{urlsplit(config.url).netloc}",
-        f"--allow-read={config.folder}",
+        f"--allow-read={str(config.folder).replace(',', ',,')}",  # as Deno reads a comma that divides nothing
         f"--allow-env={','.join(_settings(config))}",
     ]
 

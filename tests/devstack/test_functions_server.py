@@ -43,9 +43,10 @@ Deno.serve(async () => {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "outside.txt").write_text("secret")
-    (tmp_path / "functions").mkdir()
-    return tmp_path / "functions"
+    folder = tmp_path / "fünf, 100% #1?" / "functions"
+    folder.mkdir(parents=True)
+    (folder.parent / "outside.txt").write_text("secret")
+    return folder
 
 
 @pytest.fixture
