@@ -1,5 +1,6 @@
 """The app that is in users' hands already, unchanged: its own calls, through supabase-js, with a user's token."""
 
+import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
@@ -169,6 +170,28 @@ async def test_a_batch_of_one_is_refused_with_a_sentence_for_the_user(stack: Sta
     assert listed["data"] == []
 
 
+@pytest.mark.usefixtures("empty_queue")
+async def test_a_limit_is_told_with_its_time_and_nothing_of_the_batch_is_there(
+    stack: StackInfo, owner: User, database: Database
+) -> None:
+    async with app_of(stack, owner) as app:
+        batch = await submit(app, "a lake", "a hill")
+        await database.execute(
+            "update public.user_rate_limits set hourly_generations_limit = 3 where user_id = %s", [owner.id]
+        )
+        before = await everything(database)
+
+        answer = await app.call("submit", "batch-generate", request("a tree", "a bird"))
+        after = await everything(database)
+        await app.call("delete", batch["id"])
+
+    assert (answer["error"], answer["status"]) == ("FunctionsHttpError", 429)
+    assert answer["said"]["error"]["code"] == "hourly_limit"
+    assert 3000 < int(answer["retryAfter"]) <= 3600
+    assert answer["said"]["error"]["resets_at"]
+    assert after == before
+
+
 async def test_a_retry_runs_what_failed_at_once_and_not_what_was_blocked(
     start_worker: StartWorker, stack: StackInfo, owner: User, database: Database, limits: Limits
 ) -> None:
@@ -334,6 +357,37 @@ async def test_a_single_generation_is_the_apps_own(
     assert succeeded(failed)
     assert (after["status"], after["error_message"]) == ("failed", "The provider was away.")
     assert changes == [("INSERT", "pending"), ("UPDATE", "failed")]
+    assert seen_by_other == []
+
+
+async def test_the_apps_own_pictures_are_tagged_with_words_that_all_share(
+    stack: StackInfo, owner: User, stranger: User
+) -> None:
+    word = f"fox {uuid.uuid4().hex}"
+    async with app_of(stack, owner) as app, app_of(stack, stranger) as other:
+        ids: list[str] = []
+        for who, user in ((app, owner), (other, stranger)):
+            single = (await who.call("single", {"prompt": "a fox"}))["data"]
+            path = f"{user.id}/{single['id']}.svg"
+            await who.call("upload", single["id"], "<svg/>")
+            picture = await who.call(
+                "addPicture",
+                {"generation_id": single["id"], "storage_path": path, "filename": "fox.svg", "prompt": "a fox"},
+            )
+            assert picture["error"] is None, picture
+            ids.append(picture["data"]["id"])
+
+        first, again = await app.call("tag", ids[0], word), await app.call("tag", ids[0], word)
+        by_other = await other.call("tag", ids[1], word)
+        on_foreign = await other.call("tag", ids[0], f"not {word}")
+        tags = (await app.call("tagsOf", ids[0]))["data"]
+        seen_by_other = (await other.call("tagsOf", ids[0]))["data"]
+
+    assert first == {**first, "added": None, "linked": None}
+    assert again == {**again, "added": "23505", "linked": "23505"}
+    assert by_other == {**by_other, "added": "23505", "linked": None}
+    assert on_foreign["linked"]
+    assert tags == [{"tags": {"name": word}}]
     assert seen_by_other == []
 
 

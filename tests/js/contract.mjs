@@ -15,7 +15,9 @@ const watched = new Map();
 const calls = {
   async submit(functionName, body) {
     const { data, error } = await supabase.functions.invoke(functionName, { body });
-    return error ? { error: error.name, status: error.context?.status, said: await error.context?.json() } : { data };
+    if (!error) return { data };
+    const { status, headers } = error.context;
+    return { error: error.name, status, retryAfter: headers.get("retry-after"), said: await error.context.json() };
   },
 
   // The screen of one batch: a batch event is merged into its object, every item event reads the view again.
@@ -99,6 +101,18 @@ const calls = {
     const { data, error } = await bucket.upload(path, file, { upsert: true, contentType: file.type });
     return { data, error, publicUrl: bucket.getPublicUrl(path).data.publicUrl };
   },
+
+  addPicture: (values) => supabase.from("images").insert({ user_id: userId, ...values }).select().single(),
+
+  // A tag that is there already is no error to the app: 23505 tells it so.
+  async tag(imageId, name) {
+    const added = await supabase.from("tags").insert({ name }).select().single();
+    const known = await supabase.from("tags").select().eq("name", name).single();
+    const linked = await supabase.from("image_tags").insert({ image_id: imageId, tag_id: known.data.id });
+    return { added: added.error?.code ?? null, linked: linked.error?.code ?? null };
+  },
+
+  tagsOf: (imageId) => supabase.from("image_tags").select("tags(name)").eq("image_id", imageId),
 
   // What the app does not do, and somebody with its key and a token might.
   write(table, values, where) {
