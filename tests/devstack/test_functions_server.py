@@ -10,12 +10,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from devstack import functions
+from devstack import Stack, StackConfig, functions
 from devstack.errors import FunctionsFailed
 from devstack.functions import FunctionsConfig, FunctionsServer, default_functions_dir
 from tests.devstack.stack_clients import Running
 from tests.support import eventually
 
+MIGRATIONS = Path(__file__).parent / "migrations"
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 FORBIDDEN = {
     "read": "await Deno.readTextFile('/etc/passwd')",
@@ -141,6 +142,30 @@ async def test_deno_is_started_again_when_it_dies(running: Running) -> None:
             return status == 401 and running.stack.functions_pid != before
 
         await eventually(answers_again, 20)
+
+
+@pytest.mark.parametrize(
+    ("deno_here", "told", "answered"),
+    [(None, "", "no Deno for this platform"), (Path("/nowhere/deno"), "Deno did not start", "Deno does not answer")],
+)
+async def test_without_deno_all_else_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deno_here: Path | None, told: str, answered: str
+) -> None:
+    def deno_binary(_scripts: Path) -> Path | None:
+        return deno_here
+
+    monkeypatch.setattr("devstack.stack.deno_binary", deno_binary)
+    parts: dict[str, str] = {}
+    config = StackConfig(tmp_path, port=0, migrations_dir=MIGRATIONS, durable=False)
+
+    async with Stack(config, parts.__setitem__) as info, httpx.AsyncClient(base_url=info.url) as http:
+        health = await http.get("/health")
+        functions = await http.post("/functions/v1/process-queue")
+
+    assert told in parts.get("Edge Functions", "")
+    assert health.status_code == 200
+    assert functions.status_code == 503
+    assert answered in functions.json()["message"]
 
 
 async def test_what_deno_keeps_is_for_its_owner_alone(running: Running) -> None:

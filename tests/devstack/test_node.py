@@ -45,6 +45,31 @@ async def test_a_partial_installation_is_done_again(source: Path, tmp_path: Path
     assert (again.parent / node.COMPLETE).exists()
 
 
+async def test_a_deno_that_npm_left_out_is_fetched_at_the_next_start(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """npm passes over an optional package that it cannot get, and says nothing."""
+    deno = "node_modules/@deno/linux-x64-glibc"
+    packages = {"": {"name": "empty"}, deno: {"optional": True}, "node_modules/@deno/darwin-x64": {"optional": True}}
+    (source / "package-lock.json").write_text(json.dumps({"packages": packages}))
+    monkeypatch.setattr(node, "_deno_package", lambda: deno)
+    runs: list[Path] = []
+
+    async def npm_ci(folder: Path, _cache: Path) -> None:
+        runs.append(folder)
+        if len(runs) > 1:
+            (folder / deno).mkdir(parents=True)
+            (folder / deno / "package.json").write_text("{}")
+
+    monkeypatch.setattr(node, "_npm_ci", npm_ci)
+
+    binaries = [node.deno_binary(await node.install_packages(tmp_path / "cache", lambda: None)) for _ in range(3)]
+
+    assert len(runs) == 2
+    assert len(set(binaries)) == 1
+    assert str(binaries[0]).endswith(f"{deno}/deno")
+
+
 async def test_what_a_killed_installation_left_is_removed(source: Path, tmp_path: Path) -> None:
     scripts = await node.install_packages(tmp_path / "cache", lambda: None)
     left = tmp_path / "cache" / f".{scripts.parent.name}.left"
