@@ -1,5 +1,6 @@
 """The one port: passes REST, Auth and Storage on to Supabase Lite, functions to Deno and websockets to Realtime."""
 
+import contextlib
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -154,11 +155,12 @@ async def _stream_back(request: web.Request, answer: aiohttp.ClientResponse) -> 
     for name, value in answer.headers.items():
         if name.lower() not in HOP_BY_HOP:
             response.headers.add(name, value)
-    await response.prepare(request)
-    if request.method != hdrs.METH_HEAD:
-        async for piece in answer.content.iter_chunked(PIECE):
-            await response.write(piece)
-    await response.write_eof()
+    with contextlib.suppress(ConnectionResetError):  # whoever asked has gone away
+        await response.prepare(request)
+        if request.method != hdrs.METH_HEAD:
+            async for piece in answer.content.iter_chunked(PIECE):
+                await response.write(piece)
+        await response.write_eof()
     return response
 
 
