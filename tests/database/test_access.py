@@ -6,19 +6,29 @@ import pytest
 from database_harness import Database, Row, query, refused
 
 ROLES = ("anon", "authenticated", "service_role")
-USERS = {"batch_waits(uuid)", "create_batch(jsonb)"}
-WORKERS = {
-    "attach_provider_job(uuid,uuid,text,text)",
+USERS = {
     "batch_waits(uuid)",
+    "cancel_batch(uuid)",
+    "create_batch(jsonb)",
+    "delete_batch_images(uuid)",
+    "retry_failed(uuid)",
+    "save_batch_images(uuid)",
+    "tag_batch_images(uuid,text[])",
+}
+WORKERS = (USERS - {"create_batch(jsonb)"}) | {
+    "attach_provider_job(uuid,uuid,text,text)",
     "claim_generations(text,integer,integer)",
     "complete_generation(uuid,uuid,jsonb)",
     "complete_generations(jsonb)",
     "complete_and_claim(jsonb,text,integer,integer)",
     "create_batch_as(uuid,jsonb)",
+    "end_storage_deletions(text,uuid[])",
     "fail_generation(uuid,uuid,jsonb)",
     "release_generations(text,uuid[])",
+    "remove_expired_images()",
     "renew_leases(text,uuid[],integer)",
     "return_expired_leases()",
+    "take_storage_deletions(text,integer,integer)",
 }
 TABLES = ("batch_generations", "image_generations", "images", "models", "tags", "image_tags")
 
@@ -55,6 +65,10 @@ def test_behind_the_thin_functions_a_user_reaches_one_each(shared_db: Database) 
     )
 
     assert {(row["name"], row["role"]) for row in rows} == {
+        ("batchgen_api.act(text,uuid,text[])", "authenticated"),
+        ("batchgen_api.act(text,uuid,text[])", "service_role"),
+        ("batchgen_api.act_on_any_batch(text,uuid,text[])", "service_role"),
+        ("batchgen_api.act_on_batch(text,uuid,text[])", "authenticated"),
         ("batchgen_api.batch_waits(uuid)", "authenticated"),
         ("batchgen_api.create_batch(jsonb)", "authenticated"),
         ("batchgen_api.waits_of_any_batch(uuid)", "service_role"),
@@ -88,12 +102,50 @@ def test_the_view_reads_as_its_caller(shared_db: Database) -> None:
     assert options == ["security_invoker=on"]
 
 
+WRITABLE = {
+    ("batch_generations", "update"): {"status", "failed_count", "completed_at"},
+    ("image_generations", "insert"): {
+        *("user_id", "prompt", "negative_prompt", "model", "model_id", "style", "width", "height", "steps"),
+        *("guidance_scale", "seed", "status", "source_image_url", "generation_strength"),
+    },
+    ("image_generations", "update"): {"status", "error_message", "retry_count", "completed_at"},
+    ("images", "insert"): {
+        *("generation_id", "user_id", "filename", "storage_path", "prompt", "public_url", "negative_prompt", "model"),
+        *("style", "width", "height", "format", "file_size", "blurhash", "is_public", "is_favorite", "rating"),
+        *("download_count", "archived_at", "source_image_id", "generation_strength"),
+    },
+    ("images", "update"): {
+        *("filename", "blurhash", "is_public", "is_favorite", "rating", "download_count", "archived_at"),
+    },
+    ("tags", "insert"): {"name", "color"},
+    ("image_tags", "insert"): {"image_id", "tag_id"},
+}
+DELETABLE = {"batch_generations", "images", "image_tags"}
+
+
 @pytest.mark.parametrize("role", ["anon", "authenticated"])
-def test_no_user_may_write_or_truncate_a_table_directly(shared_db: Database, role: str) -> None:
+def test_a_user_writes_the_columns_that_the_app_writes_and_no_others(shared_db: Database, role: str) -> None:
+    granted = shared_db.run(
+        "select c.relname as table, v.verb, a.attname as column from pg_class c"
+        " join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped"
+        " cross join unnest(array['insert', 'update', 'references']) v (verb)"
+        " where c.relnamespace = 'public'::regnamespace and c.relname = any (%s)"
+        " and has_column_privilege(%s, c.oid, a.attnum, v.verb)",
+        [*TABLES, "batch_progress"],
+        role,
+    )
+
+    writable = {(row["table"], row["verb"], row["column"]) for row in granted}
+    expected = {(table, verb, column) for (table, verb), columns in WRITABLE.items() for column in columns}
+    assert writable == (expected if role == "authenticated" else set())
+
+
+@pytest.mark.parametrize("role", ["anon", "authenticated"])
+def test_a_user_deletes_where_the_app_deletes_and_truncates_nothing(shared_db: Database, role: str) -> None:
     for table in (*TABLES, "batch_progress"):
-        for verb in ("insert", "update", "delete", "truncate", "references", "trigger"):
-            sql = "select has_table_privilege(%s, %s, %s)"
-            assert shared_db.value(sql, role, f"public.{table}", verb) is False, (table, verb)
+        for verb in ("delete", "truncate", "trigger"):
+            may = shared_db.value("select has_table_privilege(%s, %s, %s)", role, f"public.{table}", verb)
+            assert may is (role == "authenticated" and verb == "delete" and table in DELETABLE), (table, verb)
 
 
 def test_nobody_but_the_owner_may_truncate(shared_db: Database) -> None:
@@ -159,6 +211,10 @@ def test_a_strangers_client_key_does_not_reveal_a_batch(db: Database) -> None:
         "public.fail_generation(gen_random_uuid(), gen_random_uuid(), '{}')",
         "public.release_generations('w', '{}')",
         "public.return_expired_leases()",
+        "public.take_storage_deletions('w', 1, 60)",
+        "public.end_storage_deletions('w', '{}')",
+        "public.remove_expired_images()",
+        "batchgen_api.act_on_any_batch('cancel', gen_random_uuid(), null)",
         "public.create_batch_as(gen_random_uuid(), '{}')",
         "batchgen.create_batch_for(gen_random_uuid(), '{}')",
         "batchgen.refresh_batches('{}')",
@@ -182,6 +238,7 @@ def test_a_user_calls_no_function_of_the_workers(shared_db: Database, role: str,
         "model_providers",
         "providers",
         "breakers",
+        "storage_deletions",
     ],
 )
 def test_nobody_reads_a_private_table(shared_db: Database, role: str, table: str) -> None:

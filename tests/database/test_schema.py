@@ -74,7 +74,7 @@ async def test_an_existing_project_with_the_specifications_tables_keeps_them_and
 
     await migrate(db)
 
-    assert {table: snapshot(db, table) for table in before} == before
+    assert {table: snapshot(db, table, rows[0].keys()) for table, rows in before.items()} == before
     claims = db.claim()
     assert [claim["prompt"] for claim in claims] == ["waits since before 0", "waits since before 1"]
     for claim in claims:

@@ -131,7 +131,7 @@ def test_a_deleted_item_leaves_queue_and_totals(db: Database) -> None:
     assert db.totals(batch["id"]) == ("completed", 1, 0)
 
 
-def test_a_deleted_batch_ends_its_items_and_keeps_finished_pictures(db: Database) -> None:
+def test_a_deleted_batch_ends_what_waits_cancels_what_runs_and_keeps_finished_pictures(db: Database) -> None:
     batch = db.submit(prompts=3)
     done, running = db.claim(2)
     db.complete(done)
@@ -139,15 +139,16 @@ def test_a_deleted_batch_ends_its_items_and_keeps_finished_pictures(db: Database
     db.run("delete from public.batch_generations where id = %s", batch["id"])
 
     items = {row["batch_index"]: row for row in db.run("select * from public.image_generations")}
-    assert {index: item["status"] for index, item in items.items()} == {0: "completed", 1: "failed", 2: "failed"}
+    assert {index: item["status"] for index, item in items.items()} == {0: "completed", 1: "processing", 2: "failed"}
     assert items[2]["error_message"] == "The batch was deleted."
     assert {item["batch_id"] for item in items.values()} == {None}
-    assert db.value("select count(*) from batchgen.queue") == 0
+    assert [row["generation_id"] for row in db.run("select * from batchgen.queue")] == [running["generation_id"]]
     assert db.value("select count(*) from public.images") == 1
     assert db.claim() == []
-    assert db.renew(running) == []
-    with refused("PT409"):
-        db.complete(running)
+    assert [renewal["cancel_requested"] for renewal in db.renew(running)] == [True]
+    db.fail(running, code="cancelled", message="Stopped.")
+    assert db.item(running["generation_id"])["status"] == "failed"
+    assert db.value("select count(*) from batchgen.queue") == 0
 
 
 def test_a_deleted_user_leaves_nothing_to_run(db: Database) -> None:

@@ -1,0 +1,353 @@
+-- What users may do with a whole batch of theirs: cancel it, retry what failed, save, tag and delete its pictures. Sent
+-- again, each does nothing more and answers the same way.
+--
+-- All answer {batch: {id, name, status, total_count, completed_count, failed_count}, done: [{generation_id, index, action, …}],
+-- refused: [{generation_id, index, code, message}]}: each item of the batch once, in the batch's order.
+-- PT401 not_signed_in, PT404 batch_not_found (nothing there, or somebody else's), PT422 for arguments, PT429 limit reached.
+--
+-- Locks: the batch and all of its items first (batchgen.lock_items), but for save and tag, which touch pictures alone.
+
+-- What became of one item. is_done: code is an action; otherwise the reason for which nothing was done.
+create type batchgen.item_outcome as (generation_id uuid, batch_index integer, is_done boolean, code text, more jsonb);
+
+create function batchgen.refusal_message(p_code text) returns text
+language sql immutable set search_path = '' as $$
+  select case p_code
+    when 'already_completed' then 'The picture is finished.'
+    when 'already_failed' then 'The item has failed already.'
+    when 'cancelled' then 'The item was cancelled; submit it again as a new one.'
+    when 'blocked_by_policy' then 'The provider does not make this picture; change the prompt and submit it as a new one.'
+    when 'no_image' then 'The item has no picture.'
+    when 'still_waiting' then 'The item waits to be run; cancel it first.'
+    when 'still_running' then 'The item is running; cancel it first.'
+    else 'The item cannot be run again.'
+  end
+$$;
+revoke execute on function batchgen.refusal_message(text) from public, anon, authenticated, service_role;
+
+create function batchgen.action_answer(p_batch_id uuid, p_outcomes batchgen.item_outcome[]) returns jsonb
+language sql security definer set search_path = '' as $$
+  select jsonb_build_object(
+    'batch', (
+      select jsonb_build_object('id', b.id, 'name', b.name, 'status', b.status, 'total_count', b.total_count,
+        'completed_count', b.completed_count, 'failed_count', b.failed_count)
+      from public.batch_generations b where b.id = p_batch_id
+    ),
+    'done', coalesce(
+      jsonb_agg(
+        jsonb_build_object('generation_id', o.generation_id, 'index', o.batch_index, 'action', o.code) || coalesce(o.more, '{}')
+        order by o.batch_index, o.generation_id
+      ) filter (where o.is_done), '[]'),
+    'refused', coalesce(
+      jsonb_agg(
+        jsonb_build_object('generation_id', o.generation_id, 'index', o.batch_index, 'code', o.code,
+          'message', batchgen.refusal_message(o.code))
+        order by o.batch_index, o.generation_id
+      ) filter (where not o.is_done), '[]')
+  )
+  from unnest(p_outcomes) o
+$$;
+revoke execute on function batchgen.action_answer(uuid, batchgen.item_outcome[]) from public, anon, authenticated, service_role;
+
+create function batchgen.lock_batch(p_batch_id uuid) returns void
+language sql security definer set search_path = '' as $$
+  select batchgen.lock_items(array(select g.id from public.image_generations g where g.batch_id = p_batch_id))
+$$;
+revoke execute on function batchgen.lock_batch(uuid) from public, anon, authenticated, service_role;
+
+-- batchgen.pictures_of(p_batch_id): the items of a batch and the picture of each, the one that complete_generation keeps.
+create function batchgen.pictures_of(p_batch_id uuid)
+returns table (generation_id uuid, batch_index integer, status text, image_id uuid, saved_at timestamptz)
+language sql stable security definer set search_path = '' as $$
+  select g.id, g.batch_index, g.status, p.id, p.saved_at
+  from public.image_generations g
+  left join lateral (
+    select i.id, i.saved_at from public.images i
+    where i.generation_id = g.id and i.user_id is not distinct from g.user_id order by i.created_at, i.id limit 1
+  ) p on true
+  where g.batch_id = p_batch_id
+$$;
+revoke execute on function batchgen.pictures_of(uuid) from public, anon, authenticated, service_role;
+
+-- States: pending -> failed at once; processing stays, with a cancel request, until its worker has stopped it.
+create function batchgen.cancel_batch(p_batch_id uuid) returns batchgen.item_outcome[]
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_ended uuid[];
+begin
+  perform batchgen.lock_batch(p_batch_id);
+  v_ended := batchgen.cancel_items(array[p_batch_id]);
+  return array(
+    select row(g.id, g.batch_index, w.code not in ('already_completed', 'already_failed'), w.code, null)::batchgen.item_outcome
+    from public.image_generations g
+    left join batchgen.failures f on f.generation_id = g.id
+    cross join lateral (
+      select case
+        when g.id = any (v_ended) then 'cancelled'
+        when g.status = 'completed' then 'already_completed'
+        when g.status = 'failed' and f.code = 'cancelled' then 'already_cancelled'
+        when g.status = 'failed' then 'already_failed'
+        else 'cancel_requested'
+      end as code
+    ) w
+    where g.batch_id = p_batch_id
+  );
+end
+$$;
+revoke execute on function batchgen.cancel_batch(uuid) from public, anon, authenticated, service_role;
+
+-- States: failed -> pending, all that may be retried or, where the limits do not allow that, none (PT429).
+create function batchgen.retry_failed(p_batch_id uuid) returns batchgen.item_outcome[]
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_retried uuid[];
+begin
+  perform batchgen.lock_batch(p_batch_id);
+  v_retried := array(select g.id from public.image_generations g where g.batch_id = p_batch_id and batchgen.may_be_retried(g));
+  if v_retried <> '{}' then
+    perform batchgen.requeue_items((select b.user_id from public.batch_generations b where b.id = p_batch_id), v_retried);
+  end if;
+  return array(
+    select row(g.id, g.batch_index, w.code in ('requeued', 'already_waiting'), w.code, null)::batchgen.item_outcome
+    from public.image_generations g
+    left join batchgen.failures f on f.generation_id = g.id
+    cross join lateral (
+      select case
+        when g.id = any (v_retried) then 'requeued'
+        when g.status = 'completed' then 'already_completed'
+        when g.status = 'failed' then f.code
+        else 'already_waiting'
+      end as code
+    ) w
+    where g.batch_id = p_batch_id
+  );
+end
+$$;
+revoke execute on function batchgen.retry_failed(uuid) from public, anon, authenticated, service_role;
+
+create function batchgen.save_batch_images(p_batch_id uuid) returns batchgen.item_outcome[]
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_saved uuid[];
+begin
+  with saved as (
+    update public.images i set saved_at = clock_timestamp()
+    where i.id in (select p.image_id from batchgen.pictures_of(p_batch_id) p) and i.saved_at is null
+    returning i.id
+  )
+  select coalesce(array_agg(id), '{}') into v_saved from saved;
+  return array(
+    select row(
+      p.generation_id, p.batch_index, p.image_id is not null,
+      case when p.image_id is null then 'no_image' when p.image_id = any (v_saved) then 'saved' else 'already_saved' end,
+      jsonb_build_object('image_id', p.image_id)
+    )::batchgen.item_outcome
+    from batchgen.pictures_of(p_batch_id) p
+  );
+end
+$$;
+revoke execute on function batchgen.save_batch_images(uuid) from public, anon, authenticated, service_role;
+
+-- batchgen.clean_tags(p_tags): trimmed, lower case, each once, in their order. PT422 where one is no tag.
+create function batchgen.clean_tags(p_tags text[]) returns text[]
+language plpgsql set search_path = '' as $$
+declare
+  v_tag text;
+  v_name text;
+  v_names text[] := '{}';
+begin
+  if coalesce(cardinality(p_tags), 0) = 0 then
+    perform batchgen.refuse('tags_missing', 'p_tags has no tags.', 'p_tags', 'Send 1 to 20 tags.', null, to_jsonb(20));
+  end if;
+  if cardinality(p_tags) > 20 then
+    perform batchgen.refuse('too_many_tags', format('p_tags has %s tags; at most 20 are allowed.', cardinality(p_tags)), 'p_tags',
+      'Send at most 20 tags.', null, to_jsonb(20));
+  end if;
+  foreach v_tag in array p_tags loop
+    if length(v_tag) > 50 then
+      perform batchgen.refuse('too_long', format('p_tags has a tag of %s characters; at most 50 are allowed.', length(v_tag)), 'p_tags',
+        'Shorten it to 50 characters.', null, to_jsonb(50));
+    end if;
+    v_name := lower(btrim(v_tag, E' \t\r\n'));
+    if v_name is null or batchgen.is_blank(v_name) then
+      perform batchgen.refuse('blank_tag', 'p_tags has an empty tag.', 'p_tags', 'Leave the tag out.');
+    end if;
+    if not v_name = any (v_names) then
+      v_names := v_names || v_name;
+    end if;
+  end loop;
+  return v_names;
+end
+$$;
+revoke execute on function batchgen.clean_tags(text[]) from public, anon, authenticated, service_role;
+
+create function batchgen.tag_batch_images(p_batch_id uuid, p_tags text[]) returns batchgen.item_outcome[]
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_names text[] := batchgen.clean_tags(p_tags);
+  v_tag_ids uuid[];
+  v_tagged uuid[];
+begin
+  insert into public.tags (name) select name from unnest(v_names) name order by name on conflict do nothing;
+  v_tag_ids := array(select t.id from public.tags t where t.name = any (v_names));
+  with tagged as (
+    insert into public.image_tags (image_id, tag_id)
+    select p.image_id, tag_id
+    from batchgen.pictures_of(p_batch_id) p cross join unnest(v_tag_ids) tag_id
+    where p.image_id is not null
+      and not exists (select from public.image_tags i where i.image_id = p.image_id and i.tag_id = tag_id)
+    order by p.image_id, tag_id
+    on conflict do nothing
+    returning image_id
+  )
+  select coalesce(array_agg(distinct image_id), '{}') into v_tagged from tagged;
+  return array(
+    select row(
+      p.generation_id, p.batch_index, p.image_id is not null,
+      case when p.image_id is null then 'no_image' when p.image_id = any (v_tagged) then 'tagged' else 'already_tagged' end,
+      jsonb_build_object('image_id', p.image_id, 'tags', v_names)
+    )::batchgen.item_outcome
+    from batchgen.pictures_of(p_batch_id) p
+  );
+end
+$$;
+revoke execute on function batchgen.tag_batch_images(uuid, text[]) from public, anon, authenticated, service_role;
+
+-- Rows go at once, files by the outbox. Items and totals stay. What waits or runs would make another picture.
+create function batchgen.delete_batch_images(p_batch_id uuid) returns batchgen.item_outcome[]
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_outcomes batchgen.item_outcome[];
+begin
+  perform batchgen.lock_batch(p_batch_id);
+  v_outcomes := array(
+    select row(
+      p.generation_id, p.batch_index, coalesce(p.status, '') not in ('pending', 'processing'),
+      case
+        when p.status = 'pending' then 'still_waiting'
+        when p.status = 'processing' then 'still_running'
+        when p.image_id is null then 'already_deleted'
+        else 'deleted'
+      end,
+      case when p.image_id is not null then jsonb_build_object('image_id', p.image_id) end
+    )::batchgen.item_outcome
+    from batchgen.pictures_of(p_batch_id) p
+  );
+  perform batchgen.delete_images(array(
+    select i.id
+    from unnest(v_outcomes) o
+    join public.image_generations g on g.id = o.generation_id
+    join public.images i on i.generation_id = g.id and i.user_id is not distinct from g.user_id
+    where o.is_done
+  ));
+  return v_outcomes;
+end
+$$;
+revoke execute on function batchgen.delete_batch_images(uuid) from public, anon, authenticated, service_role;
+
+-- batchgen_api.act_on_any_batch(p_action, p_batch_id, p_tags): for operators; the owner's way is below.
+create function batchgen_api.act_on_any_batch(p_action text, p_batch_id uuid, p_tags text[]) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_outcomes batchgen.item_outcome[];
+begin
+  if not exists (select from public.batch_generations b where b.id = p_batch_id) then
+    perform batchgen.refuse_batch();
+  end if;
+  v_outcomes := case p_action
+    when 'cancel' then batchgen.cancel_batch(p_batch_id)
+    when 'retry' then batchgen.retry_failed(p_batch_id)
+    when 'save' then batchgen.save_batch_images(p_batch_id)
+    when 'tag' then batchgen.tag_batch_images(p_batch_id, p_tags)
+    when 'delete' then batchgen.delete_batch_images(p_batch_id)
+  end;
+  return batchgen.action_answer(p_batch_id, v_outcomes);
+end
+$$;
+revoke execute on function batchgen_api.act_on_any_batch(text, uuid, text[]) from public, anon, authenticated, service_role;
+grant execute on function batchgen_api.act_on_any_batch(text, uuid, text[]) to service_role;
+
+create function batchgen.refuse_batch() returns void
+language plpgsql set search_path = '' as $$
+begin
+  perform batchgen.refuse('batch_not_found', 'There is no such batch, or it is somebody else''s.', 'p_batch_id',
+    'Use the id of a batch of yours.', null, null, 'PT404');
+end
+$$;
+revoke execute on function batchgen.refuse_batch() from public, anon, authenticated, service_role;
+
+create function batchgen_api.act_on_batch(p_action text, p_batch_id uuid, p_tags text[]) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+begin
+  if auth.uid() is null then
+    perform batchgen.refuse('not_signed_in', 'Nobody is signed in.', null, 'Sign in, then try again.', null, null, 'PT401');
+  end if;
+  if not exists (select from public.batch_generations b where b.id = p_batch_id and b.user_id = auth.uid()) then
+    perform batchgen.refuse_batch();
+  end if;
+  return batchgen_api.act_on_any_batch(p_action, p_batch_id, p_tags);
+end
+$$;
+revoke execute on function batchgen_api.act_on_batch(text, uuid, text[]) from public, anon, authenticated, service_role;
+grant execute on function batchgen_api.act_on_batch(text, uuid, text[]) to authenticated;
+
+-- batchgen_api.act(p_action, p_batch_id, p_tags): as whoever calls: an operator, or an owner.
+create function batchgen_api.act(p_action text, p_batch_id uuid, p_tags text[] default null) returns jsonb
+language plpgsql set search_path = '' as $$
+begin
+  if has_function_privilege('batchgen_api.act_on_any_batch(text, uuid, text[])', 'execute') then
+    return batchgen_api.act_on_any_batch(p_action, p_batch_id, p_tags);
+  end if;
+  return batchgen_api.act_on_batch(p_action, p_batch_id, p_tags);
+end
+$$;
+revoke execute on function batchgen_api.act(text, uuid, text[]) from public, anon, authenticated, service_role;
+grant execute on function batchgen_api.act(text, uuid, text[]) to authenticated, service_role;
+
+-- cancel_batch(p_batch_id): actions cancelled (it waited), cancel_requested (it runs: its worker stops it; a picture that
+-- is finished already is kept), already_cancelled; refused already_completed, already_failed.
+create function public.cancel_batch(p_batch_id uuid) returns jsonb
+language sql set search_path = '' as $$
+  select batchgen_api.act('cancel', p_batch_id)
+$$;
+revoke execute on function public.cancel_batch(uuid) from public, anon, authenticated, service_role;
+grant execute on function public.cancel_batch(uuid) to authenticated, service_role;
+comment on function public.cancel_batch(uuid) is 'Cancels what waits and runs of a batch; finished pictures stay.';
+
+-- retry_failed(p_batch_id): actions requeued, already_waiting; refused cancelled, blocked_by_policy, already_completed.
+create function public.retry_failed(p_batch_id uuid) returns jsonb
+language sql set search_path = '' as $$
+  select batchgen_api.act('retry', p_batch_id)
+$$;
+revoke execute on function public.retry_failed(uuid) from public, anon, authenticated, service_role;
+grant execute on function public.retry_failed(uuid) to authenticated, service_role;
+comment on function public.retry_failed(uuid) is 'Runs the failed items of a batch again, within the limits for new ones.';
+
+-- save_batch_images(p_batch_id): actions saved, already_saved, with image_id; refused no_image.
+create function public.save_batch_images(p_batch_id uuid) returns jsonb
+language sql set search_path = '' as $$
+  select batchgen_api.act('save', p_batch_id)
+$$;
+revoke execute on function public.save_batch_images(uuid) from public, anon, authenticated, service_role;
+grant execute on function public.save_batch_images(uuid) to authenticated, service_role;
+comment on function public.save_batch_images(uuid) is 'Marks the pictures of a batch as saved, so that no retention removes them.';
+
+-- tag_batch_images(p_batch_id, p_tags): actions tagged, already_tagged, with image_id and tags; refused no_image.
+create function public.tag_batch_images(p_batch_id uuid, p_tags text[]) returns jsonb
+language sql set search_path = '' as $$
+  select batchgen_api.act('tag', p_batch_id, p_tags)
+$$;
+revoke execute on function public.tag_batch_images(uuid, text[]) from public, anon, authenticated, service_role;
+grant execute on function public.tag_batch_images(uuid, text[]) to authenticated, service_role;
+comment on function public.tag_batch_images(uuid, text[]) is 'Puts tags on the pictures of a batch; makes those that do not exist yet.';
+
+-- delete_batch_images(p_batch_id): actions deleted, with image_id, already_deleted; refused still_waiting, still_running.
+create function public.delete_batch_images(p_batch_id uuid) returns jsonb
+language sql set search_path = '' as $$
+  select batchgen_api.act('delete', p_batch_id)
+$$;
+revoke execute on function public.delete_batch_images(uuid) from public, anon, authenticated, service_role;
+grant execute on function public.delete_batch_images(uuid) to authenticated, service_role;
+comment on function public.delete_batch_images(uuid) is 'Deletes the pictures of a batch, rows and files; items and totals stay.';
+
+notify pgrst, 'reload schema';
