@@ -200,8 +200,8 @@ begin
     -- Their workers stop them at the provider and end them.
     update batchgen.queue q set cancel_requested = true where q.generation_id = any (v_running);
     v_set_back := v_set_back || array(
-      select id from unnest(v_running) id
-      where not exists (select from batchgen.queue q where q.generation_id = id and q.state = 'running')
+      select r.id from unnest(v_running) r (id)
+      where not exists (select from batchgen.queue q where q.generation_id = r.id and q.state = 'running')
     );
   end if;
 

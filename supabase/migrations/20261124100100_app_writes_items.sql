@@ -195,8 +195,8 @@ begin
   end if;
   perform batchgen.note_failures(v_ids, 'cancelled');
   perform batchgen.cancel_items(array(
-    select id from unnest(v_batch_ids) id
-    where not exists (select from public.image_generations g where g.batch_id = id and g.status = 'pending')
+    select b.id from unnest(v_batch_ids) b (id)
+    where not exists (select from public.image_generations g where g.batch_id = b.id and g.status = 'pending')
   ));
   return null;
 end
