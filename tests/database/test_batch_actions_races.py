@@ -2,8 +2,10 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -22,11 +24,13 @@ from test_direct_writes import (
 )
 from test_races import wrong_totals
 
+Call = Callable[[Database], Any]
+
 
 class Other:
     """A call on a connection of its own, in a thread."""
 
-    def __init__(self, db: Database, call: Callable[[Database], Any]) -> None:
+    def __init__(self, db: Database, call: Call) -> None:
         self._dsn, self._call = db.dsn, call
         self._answer: Any = None
         self._error: BaseException | None = None
@@ -60,11 +64,11 @@ def until_somebody_waits(db: Database) -> None:
         time.sleep(0.005)
 
 
-def at_once(db: Database, *calls: Callable[[Database], Any]) -> list[Any]:
+def at_once(db: Database, *calls: Call) -> list[Any]:
     """All calls begin at the same time."""
     barrier = threading.Barrier(len(calls))
 
-    def begin(call: Callable[[Database], Any]) -> Callable[[Database], Any]:
+    def begin(call: Call) -> Call:
         def wait_and_call(other: Database) -> Any:
             barrier.wait(timeout=10)
             return call(other)
@@ -74,6 +78,18 @@ def at_once(db: Database, *calls: Callable[[Database], Any]) -> list[Any]:
     return [other.answer() for other in [Other(db, begin(call)) for call in calls]]
 
 
+def acting(user: UUID, action: str, batch: Row) -> Call:
+    return lambda db: act(db, user, action, batch)
+
+
+def sending(user: UUID, sql: str, batch: Row) -> Call:
+    return lambda db: db.as_user(user, sql, batch["id"])
+
+
+def completing(claim: Row) -> Call:
+    return lambda db: db.complete(claim)
+
+
 def test_the_second_of_two_cancels_waits_and_finds_all_cancelled(db: Database) -> None:
     user = db.new_user()
     batch = db.submit(user, prompts=3)
@@ -81,7 +97,7 @@ def test_the_second_of_two_cancels_waits_and_finds_all_cancelled(db: Database) -
         first = Database(db.dsn, connection)
         with connection.transaction():
             answer = act(first, user, "cancel", batch)
-            second = Other(db, lambda other: act(other, user, "cancel", batch))
+            second = Other(db, acting(user, "cancel", batch))
             until_somebody_waits(db)
         late = second.answer()
 
@@ -94,7 +110,7 @@ def test_two_cancels_at_once_end_each_item_once(db: Database) -> None:
         user = db.new_user()
         batch = db.submit(user, prompts=5)
 
-        answers = at_once(db, *[lambda other, b=batch, u=user: act(other, u, "cancel", b)] * 4)
+        answers = at_once(db, *[acting(user, "cancel", batch)] * 4)
 
         ended = [index for answer in answers for index, action in done(answer).items() if action == "cancelled"]
         assert sorted(ended) == list(range(5))
@@ -107,9 +123,9 @@ def test_a_cancel_that_meets_a_claim_stops_what_the_claim_took(db: Database, how
     user = db.new_user()
     batch = db.submit(user, prompts=5)
     cancels = {
-        "function": lambda other: act(other, user, "cancel", batch),
-        "direct": lambda other: other.as_user(user, CANCEL, batch["id"]),
-        "batch update": lambda other: other.as_user(user, AFTER_CANCEL, batch["id"]),
+        "function": acting(user, "cancel", batch),
+        "direct": sending(user, CANCEL, batch),
+        "batch update": sending(user, AFTER_CANCEL, batch),
     }
     with connect(db.dsn) as connection, connection.transaction():
         claims = Database(db.dsn, connection).claim(2)
@@ -151,11 +167,7 @@ def test_two_retries_at_once_queue_each_item_once_and_ask_the_limits_once(db: Da
     for _ in range(5):
         user = db.new_user()
         batch = failed_batch(db, user, "timeout", "timeout", "timeout")
-
-        def retry(other: Database, batch: Row = batch, user: Any = user) -> Any:
-            if how == "function":
-                return act(other, user, "retry", batch)
-            return other.as_user(user, RETRY, batch["id"])
+        retry = acting(user, "retry", batch) if how == "function" else sending(user, RETRY, batch)
 
         at_once(db, *[retry] * 4)
 
@@ -170,11 +182,7 @@ def test_a_retry_and_a_cancel_at_once_leave_no_item_between(db: Database) -> Non
         user = db.new_user()
         batch = failed_batch(db, user, "timeout", "timeout")
 
-        at_once(
-            db,
-            lambda other, b=batch, u=user: act(other, u, "retry", b),
-            lambda other, b=batch, u=user: act(other, u, "cancel", b),
-        )
+        at_once(db, acting(user, "retry", batch), acting(user, "cancel", batch))
 
         ended = statuses(db, batch)[1:]
         assert ended in (["pending"] * 2, ["failed"] * 2)
@@ -192,7 +200,7 @@ def test_deleting_pictures_waits_for_a_completion_and_takes_its_picture(db: Data
     running = db.one("select generation_id, lease_id from batchgen.queue") | {"user_id": user}
     with connect(db.dsn) as connection, connection.transaction():
         Database(db.dsn, connection).complete(running)
-        deletion = Other(db, lambda other: act(other, user, "delete", batch))
+        deletion = Other(db, acting(user, "delete", batch))
         until_somebody_waits(db)
     answer = deletion.answer()
 
@@ -208,7 +216,7 @@ def test_a_completion_waits_for_the_deletion_of_pictures_and_keeps_its_own(db: D
     db.complete(first)
     with connect(db.dsn) as connection, connection.transaction():
         answer = act(Database(db.dsn, connection), user, "delete", batch)
-        completion = Other(db, lambda other: other.complete(running))
+        completion = Other(db, completing(running))
         until_somebody_waits(db)
     completion.answer()
 
@@ -224,11 +232,7 @@ def test_a_deleted_batch_and_a_completion_at_once_end_the_item_once(db: Database
         batch = db.submit(user)
         first, second = db.claim()
 
-        at_once(
-            db,
-            lambda other, c=first: other.complete(c),
-            lambda other, b=batch, u=user: other.as_user(u, DELETE, b["id"]),
-        )
+        at_once(db, completing(first), sending(user, DELETE, batch))
 
         assert db.item(first["generation_id"])["status"] == "completed"
         assert db.queued(first["generation_id"]) is None
@@ -246,21 +250,25 @@ def test_everything_at_once_leaves_right_totals_and_nothing_stuck(db: Database) 
     batches = [db.submit(user, prompts=6) for _ in range(4)]
     end = time.monotonic() + 4
     again = {"40P01", "PT409"}
+    counts: Counter[str] = Counter()
 
-    def repeat(*steps: Callable[[Database], Any]) -> Callable[[Database], None]:
+    def repeat(*steps: Call) -> Call:
         def run(other: Database) -> None:
             while time.monotonic() < end:
                 for step in steps:
                     try:
                         step(other)
+                        counts["steps"] += 1
                     except psycopg.Error as error:
                         if error.sqlstate not in again:
                             raise
+                        counts["refused"] += 1
 
         return run
 
     def work(other: Database) -> None:
         for n, claim in enumerate(other.claim(3, f"w{threading.get_ident()}")):
+            counts["claims"] += 1
             if n == 0:
                 other.fail(claim, retryable=True)
             elif n == 1:
@@ -268,11 +276,11 @@ def test_everything_at_once_leaves_right_totals_and_nothing_stuck(db: Database) 
             else:
                 other.complete(claim)
 
-    def each(sql: str) -> Callable[[Database], Any]:
-        return lambda other: [other.as_user(user, sql, batch["id"]) for batch in batches]
+    def each(sql: str) -> list[Call]:
+        return [sending(user, sql, batch) for batch in batches]
 
-    def actions(action: str) -> Callable[[Database], Any]:
-        return lambda other: [act(other, user, action, batch) for batch in batches]
+    def actions(action: str) -> list[Call]:
+        return [acting(user, action, batch) for batch in batches]
 
     def revive(other: Database) -> None:
         """So that there is something to cancel for the whole time."""
@@ -284,12 +292,15 @@ def test_everything_at_once_leaves_right_totals_and_nothing_stuck(db: Database) 
         db,
         repeat(work),
         repeat(work),
-        repeat(each(CANCEL), each(AFTER_CANCEL)),
-        repeat(actions("cancel")),
-        repeat(each(RETRY), actions("retry")),
-        repeat(actions("delete"), revive),
+        repeat(*each(CANCEL), *each(AFTER_CANCEL)),
+        repeat(*each(AFTER_CANCEL), *each(CANCEL)),
+        repeat(*actions("cancel")),
+        repeat(*each(RETRY), *actions("retry")),
+        repeat(*actions("delete"), revive),
     )
 
+    assert counts["claims"] > 10
+    assert counts["steps"] > 10 * counts["refused"]
     for batch in batches:
         act(db, user, "cancel", batch)
     db.run("update batchgen.queue set lease_expires_at = now() - interval '1 second' where lease_id is not null")

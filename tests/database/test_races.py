@@ -249,7 +249,7 @@ def test_a_completion_waits_for_a_batch_that_is_being_deleted_without_a_deadlock
     # The picture was finished and paid for: it is kept.
     assert lost == []
     assert db.item(claim["generation_id"])["status"] == "completed"
-    assert db.value("select count(*) from batchgen.queue") == 0
+    assert db.value("select count(*) from batchgen.queue where generation_id = %s", claim["generation_id"]) == 0
 
 
 def test_an_edit_by_hand_of_a_running_item_does_not_deadlock_with_its_completion(db: Database) -> None:
