@@ -73,6 +73,7 @@ begin
     perform pg_sleep(0.01);
   end loop;
   perform batchgen.refuse('busy', 'Items of this batch are being changed just now.', null, 'Try again.', null, null, 'PT409');
+  return v_ended;
 end
 $$;
 revoke execute on function batchgen.end_cancelled(uuid[]) from public, anon, authenticated, service_role;

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from database_harness import Database, Row, connect
+from database_harness import Database, Row, connect, refused
 from test_batch_actions import act, done, refusals
 from test_direct_writes import (
     AFTER_CANCEL,
@@ -307,3 +307,20 @@ def test_everything_at_once_leaves_right_totals_and_nothing_stuck(db: Database) 
     db.return_expired()
     assert db.run("select * from batchgen.queue") == []
     assert wrong_totals(db) == []
+
+
+def test_a_cancel_that_meets_an_edit_that_does_not_end_is_refused_whole(db: Database) -> None:
+    """Whoever edits the item may wait for the batch that the cancel holds: it gives way, and can be sent again."""
+    user = db.new_user()
+    batch = db.submit(user, prompts=3)
+    item = batch["generations"][1]["id"]
+    with connect(db.dsn) as connection, connection.transaction():
+        connection.execute("select 1 from public.image_generations where id = %s for update", [item])
+        with refused("PT409") as refusal:
+            db.as_user(user, AFTER_CANCEL, batch["id"])
+
+    assert refusal.detail["code"] == "busy"
+    assert statuses(db, batch) == ["pending"] * 3
+    assert requested(db) == []
+    db.as_user(user, AFTER_CANCEL, batch["id"])
+    assert statuses(db, batch) == ["failed"] * 3
