@@ -227,6 +227,10 @@ begin
     n.public_url, g.negative_prompt, g.model, g.style, n.width, n.height, n.format, n.file_size, n.blurhash
   from unnest(v_images) n join public.image_generations g on g.id = n.generation_id
   where not exists (select from public.images j where j.generation_id = n.generation_id);
+  -- All new words at once and in order: two calls that make the same ones wait for each other, and never in a circle.
+  insert into public.tags (name)
+  select distinct t.name from batchgen.generation_tags t where t.generation_id = any (v_ids) order by t.name
+  on conflict do nothing;
   perform batchgen.tag_image(i.id, i.generation_id)
   from public.images i
   where i.generation_id in (select t.generation_id from batchgen.generation_tags t where t.generation_id = any (v_ids));
