@@ -11,6 +11,7 @@ USERS = {
     "cancel_batch(uuid)",
     "create_batch(jsonb)",
     "delete_batch_images(uuid)",
+    "get_user_limits(uuid)",
     "retry_failed(uuid)",
     "save_batch_images(uuid)",
     "tag_batch_images(uuid,text[])",
@@ -71,6 +72,8 @@ def test_behind_the_thin_functions_a_user_reaches_one_each(shared_db: Database) 
         ("batchgen_api.act_on_batch(text,uuid,text[])", "authenticated"),
         ("batchgen_api.batch_waits(uuid)", "authenticated"),
         ("batchgen_api.create_batch(jsonb)", "authenticated"),
+        ("batchgen_api.get_user_limits(uuid)", "authenticated"),
+        ("batchgen_api.limits_of_any_user(uuid)", "service_role"),
         ("batchgen_api.waits_of_any_batch(uuid)", "service_role"),
     }
 
