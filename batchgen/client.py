@@ -92,7 +92,8 @@ class BatchgenClient:
     async def submit(self, request: BatchRequest) -> CreatedBatch:
         """Create a batch; it is pending when this returns. Safe to repeat with the same `client_key`.
 
-        Raises `InvalidRequest` with code, prompt index and remedy, or `Conflict` for a `client_key` used before.
+        Raises `InvalidRequest` with code, prompt index and remedy, `Conflict` for a `client_key` used before, or
+        `LimitReached` with the time when the limit resets.
         """
         return await create_batch(self._access, request)
 

@@ -3,7 +3,8 @@
 BatchgenError
 ├── InvalidRequest            the caller can mend it; the command line exits with 2
 │   ├── NotFound              no such batch, or not yours
-│   └── Conflict              the same client_key with another body
+│   ├── Conflict              the same client_key with another body
+│   └── LimitReached          a limit of the user; send again when it resets
 ├── NotSignedIn               log in again; exits with 2
 ├── BackendUnavailable        the project cannot be reached; exits with 3
 ├── ProviderError
@@ -17,6 +18,7 @@ BatchgenError
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 
@@ -66,6 +68,35 @@ class NotFound(InvalidRequest):
 
 class Conflict(InvalidRequest):
     """The same `client_key` was used before for another request."""
+
+
+class LimitReached(InvalidRequest):
+    """The user has used up a limit; nothing was written. `field` is the limit's name, `code` which kind it is.
+
+    `resets_at` and `retry_after_seconds` are None where no time helps, but only fewer waiting items.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        field: str | None = None,
+        limit: Any = None,
+        remedy: str | None = None,
+        resets_at: datetime | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message, code=code, field=field, limit=limit, remedy=remedy)
+        self.resets_at = resets_at
+        self.retry_after_seconds = retry_after_seconds
+
+    def as_dict(self) -> Mapping[str, Any]:
+        return {
+            **super().as_dict(),
+            "resets_at": self.resets_at.isoformat() if self.resets_at else None,
+            "retry_after_seconds": self.retry_after_seconds,
+        }
 
 
 class NotSignedIn(BatchgenError):

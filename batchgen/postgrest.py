@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from random import SystemRandom
 from typing import Any, TypeVar, cast
 from uuid import UUID
@@ -21,6 +22,7 @@ from batchgen.errors import (
     Conflict,
     InvalidRequest,
     LeaseLost,
+    LimitReached,
     NotFound,
     NotSignedIn,
     QueueUnavailable,
@@ -65,7 +67,7 @@ async def _call_once(client: AsyncClient, name: str, arguments: Mapping[str, Any
 def translated(what: str = "The call") -> Generator[Answer]:
     """Turn errors of httpx, PostgREST and Auth into batchgen's own; `what` names the call in messages.
 
-    Raises `BackendUnavailable`, `NotSignedIn`, `InvalidRequest`, `NotFound`, `Conflict` or `LeaseLost`.
+    Raises `BackendUnavailable`, `NotSignedIn`, `LeaseLost`, or `InvalidRequest` and its kinds.
     """
     answer = Answer()
     token = watched_answer.set(answer)
@@ -116,6 +118,8 @@ def _from_own_code(error: APIError, code: str) -> BatchgenError | None:
         return LeaseLost(error.message)
     if code == "PT401":
         return NotSignedIn(error.message or "Nobody is signed in.")
+    if code == "PT429":
+        return _limit_reached(error, details)
     kind = {"PT409": Conflict, "PT404": NotFound, "PT422": InvalidRequest}.get(code)
     if kind is None:
         return None
@@ -127,6 +131,27 @@ def _from_own_code(error: APIError, code: str) -> BatchgenError | None:
         limit=details.get("limit"),
         remedy=details.get("remedy") or error.hint,
     )
+
+
+def _limit_reached(error: APIError, details: Mapping[str, Any]) -> LimitReached:
+    seconds: Any = details.get("retry_after_seconds")
+    return LimitReached(
+        str(details.get("message") or error.message),
+        code=str(details.get("code") or "limit_reached"),
+        field=details.get("field"),
+        limit=details.get("limit"),
+        remedy=details.get("remedy") or error.hint,
+        resets_at=_time(details.get("resets_at")),
+        retry_after_seconds=float(seconds) if isinstance(seconds, int | float) else None,
+    )
+
+
+def _time(text: Any) -> datetime | None:
+    """A time as Postgres writes it in JSON; None where there is none."""
+    try:
+        return datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
 
 
 def _details(error: APIError) -> Mapping[str, Any]:

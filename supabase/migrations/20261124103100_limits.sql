@@ -84,12 +84,17 @@ revoke execute on function batchgen.limit_in_the_way(uuid, integer) from public,
 -- batchgen.limit_sentence(...): what a limit says to its user, who wants so many more items; null where there is none.
 create function batchgen.limit_sentence(p_code text, p_used integer, p_allowed integer, p_resets_at timestamptz, p_items integer) returns text
 language sql stable set search_path = '' as $$
-  select case
-    when p_code = 'too_many_waiting' then format('At most %s of your items may wait at once; %s wait and %s more do not fit.', p_allowed, p_used, p_items)
-    when p_code is not null then format('Your %s limit is %s items; %s are used and %s more do not fit. It resets at %s UTC.',
-      case p_code when 'daily_limit' then 'daily' else 'hourly' end, p_allowed, p_used, p_items,
-      to_char(p_resets_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS'))
-  end
+  select format('Your %s %s: %s of %s %s%s.%s', what.name,
+    case when p_used < p_allowed then 'does not allow that' else 'is reached' end,
+    p_used, p_allowed, what.verb,
+    case when p_used < p_allowed then format(', and this needs %s more', p_items) end,
+    ' It resets at ' || to_char(p_resets_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC.')
+  from (values
+    ('daily_limit', 'daily limit', 'items are used'),
+    ('hourly_limit', 'hourly limit', 'items are used'),
+    ('too_many_waiting', 'limit of waiting items', 'wait')
+  ) what (code, name, verb)
+  where what.code = p_code
 $$;
 revoke execute on function batchgen.limit_sentence(text, integer, integer, timestamptz, integer) from public, anon, authenticated, service_role;
 
@@ -97,7 +102,7 @@ revoke execute on function batchgen.limit_sentence(text, integer, integer, times
 create function batchgen.limit_remedy(p_code text, p_used integer, p_allowed integer) returns text
 language sql immutable set search_path = '' as $$
   select case
-    when p_used < p_allowed then format('At most %s more fit now.', p_allowed - p_used)
+    when p_used < p_allowed then format('Send at most %s now.', p_allowed - p_used)
     when p_code = 'too_many_waiting' then 'Wait until some of them have run, or cancel some.'
     when p_allowed <= 0 then 'Ask an admin of the project for a higher limit.'
     else 'Try again when it has reset.'

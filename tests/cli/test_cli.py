@@ -235,6 +235,28 @@ async def test_a_refused_request_is_exit_2_with_remedy_for_people_and_json_for_m
     assert (for_machines.error["code"], for_machines.error["index"]) == ("blank_prompt", 1)
 
 
+async def test_a_reached_limit_is_exit_2_and_says_when_it_resets(
+    signed_in: Shell, user: User, database: Database
+) -> None:
+    await database.execute(
+        "insert into public.user_rate_limits (user_id, hourly_generations_limit) values (%s, 1)", [user.id]
+    )
+
+    for_people, for_machines = await asyncio.gather(
+        signed_in.run("submit", "a fox", "a bird"), signed_in.run("submit", "a fox", "a bird", "--json")
+    )
+
+    assert (for_people.code, for_people.stdout) == (2, "")
+    assert re.fullmatch(
+        r"Error: Your hourly limit does not allow that: 0 of 1 items are used, and this needs 2 more\."
+        r" It resets at [\d-]+ [\d:]+ UTC\.\nSend at most 1 now\.\n",
+        for_people.stderr,
+    )
+    assert (for_machines.code, for_machines.error["code"]) == (2, "hourly_limit")
+    assert for_machines.error["resets_at"]
+    assert 0 < for_machines.error["retry_after_seconds"] <= 3600
+
+
 async def test_somebody_elses_batch_is_not_found(signed_in: Shell) -> None:
     ended = await signed_in.run("show", str(uuid.uuid4()), "--json")
 

@@ -1,4 +1,4 @@
-"""What a user may use: waiting items, an hour's and a day's, under concurrency; and that nobody raises their own limits."""
+"""What a user may use: waiting items, an hour's and a day's, under concurrency; and that nobody raises their own."""
 
 import asyncio
 import json
@@ -8,12 +8,11 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from database_harness import Database, NewDatabase, Row, a_request, refused
+from database_harness import Database, NewDatabase, Row, a_request, connect, refused
 
 from devstack.migrations import apply_migrations, default_migrations_dir
 
 OLD_USER = UUID("11111111-1111-4111-8111-111111111111")
-GENEROUS = 100_000
 KEYS = {
     "daily_used",
     "daily_limit",
@@ -149,8 +148,8 @@ def test_an_own_limit_is_kept_to_the_item_and_the_refusal_says_when_it_resets(
     }  # fmt: skip
     assert (detail["code"], detail["field"], detail["limit"], detail["index"]) == (code, column, 5, None)
     assert detail["message"] == refusal.message
-    assert "3 are used and 3 more do not fit" in refusal.message
-    assert detail["remedy"] == "At most 2 more fit now."
+    assert "does not allow that: 3 of 5 items are used, and this needs 3 more." in refusal.message
+    assert detail["remedy"] == "Send at most 2 now."
     resets_at = datetime.fromisoformat(detail["resets_at"])
     assert resets_at.strftime("%Y-%m-%d %H:%M:%S") in refusal.message
     assert 0 < detail["retry_after_seconds"] <= db.value("select extract(epoch from %s::interval)::int", window)
@@ -262,8 +261,8 @@ def test_items_that_wait_for_a_retry_or_a_paused_provider_count_as_waiting(db: D
     with refused("PT429") as refusal:
         db.submit(user, 4)
 
-    assert refusal.detail["remedy"].startswith("At most ")
-    assert "3 wait" in refusal.message
+    assert refusal.detail["remedy"].startswith("Send at most 1 ")
+    assert "3 of 4 wait, and this needs 4 more." in refusal.message
 
 
 def test_the_batch_size_of_a_user_can_be_smaller_than_everybodys_and_not_larger(db: Database) -> None:
@@ -293,11 +292,8 @@ def test_an_operator_is_not_refused_but_what_they_put_in_counts(db: Database) ->
 
 def test_a_count_at_the_end_of_its_range_stops_nobody_with_a_fault_of_ours(db: Database) -> None:
     user = db.new_user()
-    own_limits(
-        db,
-        user,
-        **{"daily_generations_count": 2**31 - 1, "daily_reset_at": datetime.now(UTC) + timedelta(hours=1)},
-    )
+    in_an_hour = datetime.now(UTC) + timedelta(hours=1)
+    own_limits(db, user, daily_generations_count=2**31 - 1, daily_reset_at=in_an_hour)
 
     with refused("PT429"):
         db.submit(user)
@@ -316,22 +312,18 @@ def test_a_token_of_a_user_who_is_gone_is_refused_as_signed_out(db: Database) ->
 # many at once
 
 
-async def submit_at_once(db: Database, user: UUID, times: int, prompts: int = 2) -> list[str]:
-    """Each on a connection of its own; the refusals' codes, and "" where one was accepted."""
-
-    async def send() -> str:
-        async with await psycopg.AsyncConnection[Any].connect(db.dsn) as connection:
-            claims = json.dumps({"sub": str(user), "role": "authenticated"})
-            await connection.execute("select set_config('request.jwt.claims', %s, true)", [claims])
-            await connection.execute("set local role authenticated")
-            try:
-                await connection.execute("select public.create_batch(%s::jsonb)", [json.dumps(a_request(prompts))])
-            except psycopg.Error as error:
-                assert error.sqlstate == "PT429", f"{error.sqlstate}: {error}"
-                return json.loads(error.diag.message_detail or "")["code"]
-            return ""
-
-    return await asyncio.gather(*(send() for _ in range(times)))
+def submitted(dsn: str, user: UUID, request: Row) -> str:
+    """On a connection of its own: "" where it was accepted, the refusal's SQLSTATE and code otherwise."""
+    with connect(dsn) as connection, connection.transaction():
+        claims = json.dumps({"sub": str(user), "role": "authenticated"})
+        connection.execute("select set_config('request.jwt.claims', %s, true)", [claims])
+        connection.execute("set local role authenticated")
+        try:
+            with connection.transaction():
+                connection.execute("select public.create_batch(%s::jsonb)", [json.dumps(request)])
+        except psycopg.Error as error:
+            return f"{error.sqlstate} {json.loads(error.diag.message_detail or '{}').get('code')}"
+        return ""
 
 
 @pytest.mark.parametrize("has_row", [True, False], ids=["known", "new"])
@@ -351,36 +343,26 @@ async def test_requests_at_once_never_exceed_a_limit_together(
     if has_row:
         own_limits(db, user, max_batch_size=10)
 
-    answers = await submit_at_once(db, user, 12)
+    answers = await asyncio.gather(*(asyncio.to_thread(submitted, db.dsn, user, a_request()) for _ in range(12)))
 
-    assert sorted(answers) == [""] * 3 + [code] * 9
+    assert sorted(answers) == [""] * 3 + [f"PT429 {code}"] * 9
     assert items_of(db, user) == 6
     assert used(db, user) == (6, 6, 6)
 
 
-async def test_a_user_who_is_deleted_meanwhile_leaves_nothing_behind(db: Database) -> None:
-    defaults(db, max_waiting_per_user=GENEROUS)
+@pytest.mark.parametrize("more", [{}, {"client_key": "a-key"}], ids=["plain", "with a key"])
+async def test_a_user_who_is_deleted_meanwhile_leaves_nothing_behind(db: Database, more: Row) -> None:
     user = db.new_user()
     db.submit(user)
     async with await psycopg.AsyncConnection[Any].connect(db.dsn) as connection:
         await connection.execute("delete from auth.users where id = %s", [user])
-        late = asyncio.create_task(asyncio.to_thread(refused_as_gone, db.dsn, user))
+        late = asyncio.create_task(asyncio.to_thread(submitted, db.dsn, user, a_request() | more))
         await until_waiting(db)
         await connection.commit()
-        assert await late == "PT401"
 
+    assert await late == "PT401 unknown_user"
     assert items_of(db, user) == 0
     assert db.value("select count(*) from public.user_rate_limits") == 0
-
-
-def refused_as_gone(dsn: str, user: UUID) -> str | None:
-    with psycopg.connect(dsn) as connection:
-        claims = json.dumps({"sub": str(user), "role": "authenticated"})
-        connection.execute("select set_config('request.jwt.claims', %s, true)", [claims])
-        connection.execute("set local role authenticated")
-        with pytest.raises(psycopg.Error) as caught:
-            connection.execute("select public.create_batch(%s::jsonb)", [json.dumps(a_request())])
-        return caught.value.sqlstate
 
 
 async def until_waiting(db: Database) -> None:
@@ -439,15 +421,15 @@ def test_a_user_is_told_what_is_used_and_what_runs(db: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "word"),
+    ("limit", "sentence"),
     [
-        ({"default_daily_limit": 4}, "daily limit"),
-        ({"default_hourly_limit": 4}, "hourly limit"),
-        ({"max_waiting_per_user": 4}, "wait at once"),
+        ({"default_daily_limit": 4}, "Your daily limit is reached: 4 of 4 items are used. It resets at "),
+        ({"default_hourly_limit": 4}, "Your hourly limit is reached: 4 of 4 items are used. It resets at "),
+        ({"max_waiting_per_user": 4}, "Your limit of waiting items is reached: 4 of 4 wait."),
     ],
 )
 def test_whether_a_user_can_generate_is_what_the_next_request_is_told(
-    db: Database, limit: dict[str, int], word: str
+    db: Database, limit: dict[str, int], sentence: str
 ) -> None:
     defaults(db, **limit, min_batch_size=1)
     user = db.new_user()
@@ -461,7 +443,7 @@ def test_whether_a_user_can_generate_is_what_the_next_request_is_told(
 
     assert answer["can_generate"] is False
     assert answer["limit_reason"] == refusal.message
-    assert word in refusal.message
+    assert refusal.message.startswith(sentence)
 
 
 def test_a_window_that_is_over_is_told_as_unused(db: Database) -> None:
@@ -470,8 +452,8 @@ def test_a_window_that_is_over_is_told_as_unused(db: Database) -> None:
     db.submit(user)
     assert told(db, user)["can_generate"] is False
 
-    past = "now() - interval '1 second'"
-    db.run(f"update public.user_rate_limits set daily_reset_at = {past}, hourly_reset_at = {past}")
+    past = datetime.now(UTC) - timedelta(minutes=1)
+    own_limits(db, user, daily_reset_at=past, hourly_reset_at=past)
 
     answer = told(db, user)
     assert (answer["daily_used"], answer["hourly_used"], answer["can_generate"]) == (0, 0, True)
@@ -513,7 +495,8 @@ WRITES = [
     "update public.user_rate_limits set daily_generations_count = 0, hourly_generations_count = 0",
     "delete from public.user_rate_limits",
     "insert into public.user_rate_limits (user_id) values ('{user}')",
-    "insert into public.user_rate_limits (user_id) values ('{user}') on conflict (user_id) do update set max_batch_size = 9",
+    "insert into public.user_rate_limits (user_id) values ('{user}')"
+    " on conflict (user_id) do update set max_batch_size = 9",
     "truncate public.user_rate_limits",
 ]
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import httpx
@@ -15,6 +16,7 @@ from batchgen.errors import (
     Conflict,
     InvalidRequest,
     LeaseLost,
+    LimitReached,
     NotFound,
     NotSignedIn,
     QueueUnavailable,
@@ -69,6 +71,8 @@ LOST = json.dumps({"code": "lease_lost"})
         (error(409, "PT409", json.dumps({"code": "client_key_reused"})), Conflict),
         (error(404, "PT404", json.dumps({"code": "no_such_batch"})), NotFound),
         (error(422, "PT422", "no JSON"), InvalidRequest),
+        (error(429, "PT429", json.dumps({"code": "daily_limit"})), LimitReached),
+        (error(429, "PT429", "no JSON"), LimitReached),
         (error(401, "PT401"), NotSignedIn),
         (error(401, "PGRST301"), NotSignedIn),
         (error(403, "42501"), NotSignedIn),
@@ -106,6 +110,41 @@ async def test_a_refused_request_keeps_its_code_place_and_remedy(answering: Conn
         await rpc(client, "create_batch", {})
 
     assert raised.value.as_dict() == {**details, "remedy": "Shorten it."}
+
+
+REACHED = {
+    "code": "hourly_limit",
+    "message": "Your hourly limit is 300 items.",
+    "index": None,
+    "field": "hourly_generations_limit",
+    "limit": 300,
+    "remedy": "Try again when it has reset.",
+}
+
+
+async def test_a_reached_limit_says_when_it_resets(answering: Connected) -> None:
+    details = {**REACHED, "resets_at": "2026-11-24T10:30:00.5+00:00", "retry_after_seconds": 1799}
+    client = await answering(error(429, "PT429", json.dumps(details)))
+
+    with pytest.raises(LimitReached) as raised:
+        await rpc(client, "create_batch", {})
+
+    assert isinstance(raised.value, InvalidRequest)
+    assert raised.value.resets_at == datetime(2026, 11, 24, 10, 30, 0, 500_000, UTC)
+    assert raised.value.retry_after_seconds == 1799
+    assert raised.value.as_dict() == {**details, "resets_at": "2026-11-24T10:30:00.500000+00:00"}
+
+
+@pytest.mark.parametrize("resets_at", [None, "soon", 7])
+async def test_a_reached_limit_may_have_no_time_at_which_it_resets(answering: Connected, resets_at: object) -> None:
+    details = {**REACHED, "resets_at": resets_at, "retry_after_seconds": None}
+    client = await answering(error(429, "PT429", json.dumps(details)))
+
+    with pytest.raises(LimitReached) as raised:
+        await rpc(client, "create_batch", {})
+
+    assert (raised.value.resets_at, raised.value.retry_after_seconds) == (None, None)
+    assert raised.value.remedy == REACHED["remedy"]
 
 
 @pytest.mark.parametrize("fault", [httpx.ConnectError("refused"), httpx.ReadTimeout("slow")])
