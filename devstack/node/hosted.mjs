@@ -7,7 +7,7 @@ const EVERYTHING = 1_000_000;
 export async function answer(app, request, jwtSecret) {
   const { pathname } = new URL(request.url);
   if (!/^\/(rest|auth|storage)\/v1(\/|$)/.test(pathname)) return new Response(null, { status: 404 });
-  if (pathname.startsWith("/rest/v1")) return refuseBadToken(request, jwtSecret) ?? app.fetch(request);
+  if (pathname.startsWith("/rest/v1")) return refuseBadToken(request, jwtSecret) ?? notTooDeep(await app.fetch(request));
   if (isMultipart(request)) return app.fetch(await withoutForm(request));
   if (request.method !== "POST") return app.fetch(request);
   if (pathname.startsWith(`${STORAGE}/upload/sign/`)) return change(await app.fetch(request), signedUpload);
@@ -33,6 +33,15 @@ function refuseBadToken(request, secret) {
 function refusal(code, message) {
   const headers = { "WWW-Authenticate": `Bearer error="invalid_token", error_description="${message}"` };
   return Response.json({ code, details: null, hint: null, message }, { status: 401, headers });
+}
+
+// A body that is nested deeper than Node's stack is the sender's fault; Lite says that it is its own.
+async function notTooDeep(response) {
+  if (response.status !== 500) return response;
+  const said = await response.text();
+  if (!said.includes("Maximum call stack size exceeded")) return new Response(said, response);
+  const refused = { code: "54001", details: null, hint: null, message: "The JSON is nested too deeply" };
+  return Response.json(refused, { status: 413 });
 }
 
 function isMultipart(request) {

@@ -101,9 +101,9 @@ begin
   v_height := coalesce(batchgen.read_number(v_shared -> 'height', 'shared_settings.height',
     coalesce(v_model.min_height, 16), coalesce(v_model.max_height, 4096), true), v_model.default_height, 1024);
   v_steps := coalesce(batchgen.read_number(v_shared -> 'steps', 'shared_settings.steps', 1, coalesce(v_model.max_steps, 200), true), v_model.default_steps);
-  -- Rounded: a number closer to zero than double precision can be is no error.
+  -- Rounded, since a number that is closer to zero than double precision can tell is an error there.
   v_guidance := coalesce(round(batchgen.read_number(v_shared -> 'guidance_scale', 'shared_settings.guidance_scale', 0,
-    v_settings.max_guidance_scale::numeric, false), 12)::double precision, v_model.default_guidance_scale);
+    v_settings.max_guidance_scale::numeric, false), 100)::double precision, v_model.default_guidance_scale);
 
   for v_prompt, v_index in select p.value, p.ordinality - 1 from jsonb_array_elements(v_prompts) with ordinality p loop
     v_path := format('prompts[%s]', v_index);

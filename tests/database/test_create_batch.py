@@ -344,6 +344,37 @@ def test_an_operator_cannot_submit_for_somebody_who_does_not_exist(shared_db: Da
     assert refusal.detail["code"] == "unknown_user"
 
 
+def test_a_request_larger_than_any_valid_one_is_refused_before_it_is_looked_into(shared_db: Database) -> None:
+    key, padding = {"client_key": 7}, {"unknown": "x" * 500_000}
+    refuse(shared_db, a_request() | key, "wrong_type", "client_key")
+
+    detail = refuse(shared_db, a_request() | key | padding, "too_large", "request")
+
+    assert detail["limit"] == 65536 + 10 * (8 * 4000 + 8192)
+
+
+@pytest.mark.parametrize(("batch", "characters"), [(10, 4000), (100, 10_000)])
+def test_the_largest_valid_request_is_accepted(db: Database, batch: int, characters: int) -> None:
+    db.run("update batchgen.settings set max_batch_size = %s, max_prompt_characters = %s", batch, characters)
+    fox = "🦊"
+    tags = [fox * 48 + f"{n:02}" for n in range(20)]
+    prompt = {"text": fox * characters, "negative_prompt": fox * characters, "seed": SMALLEST, "tags": tags}
+    request = {"prompts": [prompt] * batch, "batch_name": fox * 200, "client_key": fox * 200}
+
+    assert db.create(db.new_user(), request)["total_count"] == batch
+
+
+@pytest.mark.parametrize(("sent", "kept"), [("1e-400", 0), ("7.5000000000001", 7.5000000000001), ("30.0", 30)])
+def test_a_guidance_scale_of_any_precision_is_kept_as_near_as_a_double_comes(
+    shared_db: Database, sent: str, kept: float
+) -> None:
+    request = f'{{"prompts": [{{"text": "a"}}, {{"text": "b"}}], "shared_settings": {{"guidance_scale": {sent}}}}}'
+
+    [row] = shared_db.as_user(shared_db.new_user(), "select public.create_batch(%s::jsonb) as answer", request)
+
+    assert shared_db.batch(row["answer"]["batch"]["id"])["guidance_scale"] == kept
+
+
 async def _send(dsn: str, user: UUID, request: Row) -> Row:
     async with await psycopg.AsyncConnection.connect(dsn) as connection:
         return await _create_batch(connection, user, request)
