@@ -155,7 +155,10 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
     """A valid request in which up to two values are replaced by something else, or gone."""
     request = draw(valid_requests)
     for _ in range(draw(st.sampled_from([0, 0, 1, 1, 1, 2]))):
-        inside, key = draw(st.sampled_from(list(_places(request))))
+        places = list(_places(request))
+        if not places:
+            break
+        inside, key = draw(st.sampled_from(places))
         if draw(st.integers(0, 4)):
             inside[key] = draw(values)
         else:
@@ -164,7 +167,7 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Every container in a value with each of its keys; there is always one."""
+    """Every container in a value with each of its keys."""
     container = cast("dict[str, Any] | list[Any]", value)
     for key, inner in list(container.items() if isinstance(container, dict) else enumerate(container)):
         yield container, key

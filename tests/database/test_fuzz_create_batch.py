@@ -16,8 +16,8 @@ from tests.fuzzing import CASES, corpus, fuzzed, json_texts
 
 CORPUS = corpus()
 NO_JSON = {"22P02", "22P05", "22003", "54001", "54000"}
-"""What Postgres' own reader of JSON says, before a function is called. PostgREST answers with 400; with 413 or 500 where
-the text is too large or nested too deeply (54…), depending on its version: nothing of ours is asked before that."""
+"""What Postgres' own reader of JSON says, before a function is called. PostgREST answers with 400; with 413 or 500
+where the text is nested too deeply (54…), depending on its version: nothing of ours is asked before that."""
 OURS = {"PT409", "PT422", "PT429"}
 
 HALVES = """
