@@ -26,7 +26,15 @@ _WATCH = """
 
 
 # What lets a run end soon; a setting that this version of the database does not have is left out.
-_PACE: Mapping[str, object] = {"retry_delays_seconds": [0.5, 1.0, 2.0], "max_crashes": 6, "breaker_open_seconds": 2.0}
+_PACE: Mapping[str, object] = {
+    "retry_delays_seconds": [0.5, 1.0, 2.0],
+    "max_crashes": 6,
+    "breaker_open_seconds": 2.0,
+    # However many batches a run has: none is refused because its user sent enough.
+    "max_waiting_per_user": 1_000_000,
+    "default_daily_limit": 1_000_000,
+    "default_hourly_limit": 1_000_000,
+}
 
 
 async def watch_caps(database_url: str) -> None:

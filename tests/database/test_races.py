@@ -174,7 +174,8 @@ def prepare(db: Database, users: int) -> Storm:
     db.run(RECORD_PEAKS)
     db.run(
         "update batchgen.settings"
-        " set max_parallel_per_user = %s, max_parallel_global = %s, retry_delays_seconds = '{0}'",
+        " set max_parallel_per_user = %s, max_parallel_global = %s, retry_delays_seconds = '{0}',"
+        " max_waiting_per_user = 1000000, default_daily_limit = 1000000, default_hourly_limit = 1000000",
         PER_USER,
         IN_ALL,
     )
