@@ -33,9 +33,10 @@ language sql stable set search_path = '' as $$
 $$;
 revoke execute on function batchgen.is_operator() from public, anon, authenticated, service_role;
 
--- batchgen.waiting_of(p_user_id, p_enough): how many items of the user wait, counted up to p_enough.
+-- batchgen.waiting_of(p_user_id, p_enough): how many items of the user wait, counted up to p_enough. It stops there: with
+-- statistics of any age it walks the index, and gathers no bitmap of all that wait first.
 create function batchgen.waiting_of(p_user_id uuid, p_enough integer) returns integer
-language sql stable security definer set search_path = '' set enable_seqscan = 'off' set jit = 'off' as $$
+language sql stable security definer set search_path = '' set enable_seqscan = 'off' set enable_bitmapscan = 'off' set jit = 'off' as $$
   select count(*)::integer from (
     select 1 from batchgen.queue q where q.user_id = p_user_id and q.state = 'waiting'
     union all

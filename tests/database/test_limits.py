@@ -373,6 +373,38 @@ async def until_waiting(db: Database) -> None:
         await asyncio.sleep(0.01)
 
 
+def pages_of_a_look_at_the_limits(db: Database, user: UUID) -> int:
+    sql = "explain (analyze, buffers, format json) select * from batchgen.limit_in_the_way(%s, 1)"
+    db.one(sql, user)  # the first one reads the catalog
+    top = db.one(sql, user)["QUERY PLAN"][0]["Plan"]
+    return top["Shared Hit Blocks"] + top["Shared Read Blocks"]
+
+
+def test_a_look_at_the_limits_costs_the_same_whatever_waits(db: Database) -> None:
+    defaults(db, max_waiting_per_user=50)
+    user, bulk = db.new_user(), db.new_user()
+    db.submit(user, 5)
+    before = pages_of_a_look_at_the_limits(db, user)
+    batch = "insert into public.batch_generations (user_id, total_count, status) values (%s, 0, 'pending') returning id"
+    for owner in (user, bulk):
+        db.run(
+            "insert into public.image_generations (user_id, batch_id, batch_index, prompt, status)"
+            " select %s, %s, n, 'a tree', 'pending' from generate_series(1, 6000) n",
+            owner,
+            db.value(batch, owner),
+        )
+    db.run(
+        "update batchgen.queue set state = 'delayed', ready_rank = null, due_at = now() + interval '1 hour'"
+        " where batch_index % 2 = 0"
+    )
+    db.run("vacuum analyze")
+
+    after = pages_of_a_look_at_the_limits(db, user)
+
+    # 50 rows are counted and no more, in a few pages of an index; a scan would read hundreds.
+    assert after <= before + 20, f"{before} pages with 5 rows, {after} with 12,000"
+
+
 # get_user_limits
 
 
