@@ -14,9 +14,9 @@
 alter table batchgen.settings
   add column max_waiting_per_user integer not null default 100
     constraint max_waiting_per_user_in_range check (max_waiting_per_user between 1 and 1000000),
-  add column default_daily_limit integer not null default 1000
+  add column default_daily_limit integer not null default 5000
     constraint default_daily_limit_in_range check (default_daily_limit between 0 and 1000000000),
-  add column default_hourly_limit integer not null default 300
+  add column default_hourly_limit integer not null default 1000
     constraint default_hourly_limit_in_range check (default_hourly_limit between 0 and 1000000000);
 
 -- Beside queue_of_a_user, which has the rows that wait for a slot.

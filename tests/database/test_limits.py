@@ -179,7 +179,7 @@ def test_a_user_without_limits_of_their_own_has_the_ones_of_the_settings(db: Dat
 def test_the_defaults_are_those_of_the_documents(db: Database) -> None:
     row = db.one("select * from batchgen.settings")
 
-    assert (row["max_waiting_per_user"], row["default_daily_limit"], row["default_hourly_limit"]) == (100, 1000, 300)
+    assert (row["max_waiting_per_user"], row["default_daily_limit"], row["default_hourly_limit"]) == (100, 5000, 1000)
 
 
 @pytest.mark.parametrize("column", ["daily_reset_at", "hourly_reset_at"])
@@ -414,8 +414,8 @@ def test_a_user_is_told_exactly_what_the_app_reads(db: Database) -> None:
     answer = told(db, user)
 
     assert set(answer) == KEYS
-    assert (answer["daily_used"], answer["daily_limit"]) == (0, 1000)
-    assert (answer["hourly_used"], answer["hourly_limit"]) == (0, 300)
+    assert (answer["daily_used"], answer["daily_limit"]) == (0, 5000)
+    assert (answer["hourly_used"], answer["hourly_limit"]) == (0, 1000)
     assert (answer["active_generations"], answer["max_concurrent"], answer["total_all_time"]) == (0, 3, 0)
     assert (answer["can_generate"], answer["limit_reason"]) == (True, None)
     in_a_day = datetime.fromisoformat(answer["daily_reset_at"]) - datetime.now(UTC)
