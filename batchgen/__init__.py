@@ -1,4 +1,4 @@
-"""Batches of image prompts on Supabase: submit, watch, read, download. Start with `BatchgenClient`."""
+"""Batches of image prompts on Supabase: submit, watch, read, act, download. Start with `BatchgenClient`."""
 
 from batchgen.client import BatchgenClient
 from batchgen.download import SavedImage
@@ -13,10 +13,15 @@ from batchgen.errors import (
     StorageError,
 )
 from batchgen.models import (
+    Action,
+    ActionDone,
+    ActionRefused,
+    ActionReport,
     Batch,
     BatchRequest,
     BatchSnapshot,
     BatchStatus,
+    BatchTotals,
     CreatedBatch,
     Generation,
     GenerationStatus,
@@ -30,11 +35,16 @@ from batchgen.session import Session, SessionStore
 from batchgen.watch import WatchTiming
 
 __all__ = [
+    "Action",
+    "ActionDone",
+    "ActionRefused",
+    "ActionReport",
     "BackendUnavailable",
     "Batch",
     "BatchRequest",
     "BatchSnapshot",
     "BatchStatus",
+    "BatchTotals",
     "BatchgenClient",
     "BatchgenError",
     "Conflict",

@@ -13,8 +13,8 @@ from uuid import UUID
 
 import typer
 
-from batchgen import commands
-from batchgen.cli_input import password_from, request_from
+from batchgen import action_commands, commands
+from batchgen.cli_input import check_terminal, is_agreed, password_from, request_from
 from batchgen.commands import Wanted
 from batchgen.errors import BatchgenError, InvalidRequest
 from batchgen.output import BROKEN, INTERRUPTED, INVALID, Output
@@ -165,6 +165,73 @@ def show_list(
 def show(context: typer.Context, batch_id: BatchId, user: User = None, as_json: Json = False) -> int:
     """Show one batch, item by item."""
     return _run(context, as_json, lambda out, settings: commands.show(out, settings, user, _uuid(batch_id)))
+
+
+@app.command()
+def cancel(context: typer.Context, batch_id: BatchId, user: User = None, as_json: Json = False) -> int:
+    """Cancel a batch: waiting items end at once, running ones are stopped at their provider."""
+    return _run(context, as_json, lambda out, settings: action_commands.cancel(out, settings, user, _uuid(batch_id)))
+
+
+@app.command()
+def retry(
+    context: typer.Context,
+    batch_id: BatchId,
+    user: User = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit 1 unless all are completed.")] = False,
+    save_to: SaveTo = None,
+    contact_sheet: Sheet = False,
+    as_json: Json = False,
+) -> int:
+    """Queue the failed items of a batch once more."""
+    wanted = Wanted(save_to, contact_sheet) if wait or save_to or contact_sheet else None
+    return _run(
+        context, as_json, lambda out, settings: action_commands.retry(out, settings, user, _uuid(batch_id), wanted)
+    )
+
+
+@app.command()
+def save(
+    context: typer.Context,
+    batch_id: BatchId,
+    to: Annotated[Path | None, typer.Option(metavar="DIR", help="Download the pictures to this folder, too.")] = None,
+    user: User = None,
+    as_json: Json = False,
+) -> int:
+    """Keep a batch's pictures in the gallery: no retention setting removes them."""
+    return _run(context, as_json, lambda out, settings: action_commands.save(out, settings, user, _uuid(batch_id), to))
+
+
+@app.command()
+def tag(
+    context: typer.Context,
+    batch_id: BatchId,
+    tags: Annotated[list[str], typer.Argument(metavar="TAG...", help="Words; made lower case, each once.")],
+    user: User = None,
+    as_json: Json = False,
+) -> int:
+    """Put tags on all pictures of a batch."""
+    return _run(context, as_json, lambda out, settings: action_commands.tag(out, settings, user, _uuid(batch_id), tags))
+
+
+@app.command()
+def delete(
+    context: typer.Context,
+    batch_id: BatchId,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    user: User = None,
+    as_json: Json = False,
+) -> int:
+    """Delete all pictures of a batch, with their files, for good."""
+    batch = _uuid(batch_id)
+    if not yes:
+        check_terminal()
+        if code := _run(context, as_json, lambda out, settings: action_commands.announce(out, settings, user, batch)):
+            return code
+        if not is_agreed("Delete all its pictures for good?"):
+            context.obj.output.note("Nothing was deleted.")
+            return INTERRUPTED
+    return _run(context, as_json, lambda out, settings: action_commands.delete(out, settings, user, batch))
 
 
 @app.command()

@@ -49,6 +49,22 @@ def password_from(email: str | None, *, password_stdin: bool, twice: bool) -> tu
     return address, password
 
 
+def check_terminal() -> None:
+    """Raises `InvalidRequest` where nobody could answer a question."""
+    if not sys.stdin.isatty():
+        raise InvalidRequest(
+            "There is no terminal to ask for confirmation.",
+            code="confirmation_missing",
+            field="yes",
+            remedy="Say --yes where you mean it.",
+        )
+
+
+def is_agreed(question: str) -> bool:
+    """What the person at the terminal answers; all but yes is no."""
+    return _ask(f"{question} [y/N] ").lower() in ("y", "yes")
+
+
 def _ask(question: str) -> str:
     sys.stderr.write(question)
     sys.stderr.flush()

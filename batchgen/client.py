@@ -1,7 +1,7 @@
 """The library's front door: all that the command line does, as calls."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -10,14 +10,14 @@ from uuid import UUID
 from pydantic import ValidationError
 from supabase import AsyncClient
 
-from batchgen import signin
+from batchgen import actions, signin
 from batchgen.access import Access
 from batchgen.connection import connect, disconnect
 from batchgen.contact_sheet import contact_sheet
 from batchgen.create import create_batch
 from batchgen.download import OnSaved, SavedImage, read_images, save_images
 from batchgen.errors import InvalidRequest
-from batchgen.models import Batch, BatchRequest, BatchSnapshot, CreatedBatch, Wait
+from batchgen.models import ActionReport, Batch, BatchRequest, BatchSnapshot, CreatedBatch, Wait
 from batchgen.reading import read_batches, read_snapshot, read_waits
 from batchgen.session import Session, SessionStore
 from batchgen.settings import Settings
@@ -123,6 +123,33 @@ class BatchgenClient:
             poll, silence = self._settings.watch_poll_seconds, self._settings.watch_silence_seconds
             timing = WatchTiming(poll_seconds=poll, silence_seconds=silence)
         return watch(self._access, batch_id, timing, on_trouble)
+
+    async def cancel(self, batch_id: UUID) -> ActionReport:
+        """End the batch's waiting items at once and ask the workers to stop the running ones at their provider.
+
+        Finished pictures stay. This and the four calls below answer for each item what was done or why it was refused,
+        change nothing more when they are repeated, and raise `NotFound`.
+        """
+        return await actions.cancel_batch(self._access, batch_id)
+
+    async def retry_failed(self, batch_id: UUID) -> ActionReport:
+        """Queue the failed items once more; cancelled ones and those blocked by policy stay as they are.
+
+        Raises `LimitReached`, and then changes nothing, where the user may not queue so many items now.
+        """
+        return await actions.retry_failed(self._access, batch_id)
+
+    async def keep_images(self, batch_id: UUID) -> ActionReport:
+        """Mark the batch's pictures as saved, so that no retention setting removes them. `save_images` downloads."""
+        return await actions.keep_images(self._access, batch_id)
+
+    async def tag_images(self, batch_id: UUID, tags: Sequence[str]) -> ActionReport:
+        """Put tags on the batch's pictures; new words become tags. Raises `InvalidRequest` for tags that cannot be."""
+        return await actions.tag_images(self._access, batch_id, tags)
+
+    async def delete_images(self, batch_id: UUID) -> ActionReport:
+        """Delete the batch's pictures for good; a worker removes their files soon after. The items and totals stay."""
+        return await actions.delete_images(self._access, batch_id)
 
     async def save_images(
         self, snapshot: BatchSnapshot, directory: Path, on_saved: OnSaved | None = None

@@ -42,14 +42,14 @@ async def submit(
             _print_created(out, created)
             return DONE
         out.note(f"Batch {created.id} submitted: {created.total_count} pictures.")
-        return await _follow(out, client, created.id, wanted)
+        return await follow(out, client, created.id, wanted)
 
 
 async def watch(out: Output, settings: Settings, user: str | None, batch_id: UUID, wanted: Wanted) -> int:
     with out.working("Connecting …"):
         client = await client_for(settings, user)
     async with client:
-        return await _follow(out, client, batch_id, wanted)
+        return await follow(out, client, batch_id, wanted)
 
 
 async def show_list(out: Output, settings: Settings, user: str | None, limit: int) -> int:
@@ -119,12 +119,15 @@ async def logout(out: Output, settings: Settings) -> int:
     return DONE
 
 
-async def _follow(out: Output, client: BatchgenClient, batch_id: UUID, wanted: Wanted) -> int:
+async def follow(
+    out: Output, client: BatchgenClient, batch_id: UUID, wanted: Wanted, more: Mapping[str, Any] | None = None
+) -> int:
+    """Watch the batch to its end and say how it ended; `more` are further keys of the JSON answer."""
     out.go_on_with = f"batchgen watch {batch_id}"
     snapshot = await _watch_to_the_end(out, client, batch_id, wanted)
-    files = await _save(out, client, snapshot, wanted)
+    files = await save_files(out, client, snapshot, wanted)
     if out.as_json:
-        out.json(snapshot.model_dump(mode="json") | files)
+        out.json({**snapshot.model_dump(mode="json"), **(more or {}), **files})
     else:
         _print_end(out, snapshot, files)
     return DONE if snapshot.batch.status is BatchStatus.COMPLETED else WORK_FAILED
@@ -145,7 +148,7 @@ async def _watch_to_the_end(out: Output, client: BatchgenClient, batch_id: UUID,
     raise AssertionError("a watch ends with a final state or an error")
 
 
-async def _save(out: Output, client: BatchgenClient, snapshot: BatchSnapshot, wanted: Wanted) -> dict[str, Any]:
+async def save_files(out: Output, client: BatchgenClient, snapshot: BatchSnapshot, wanted: Wanted) -> dict[str, Any]:
     """The keys that files add to the JSON answer; empty where none were asked for."""
     answer: dict[str, Any] = {}
     if wanted.save_to:

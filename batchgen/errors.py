@@ -80,14 +80,11 @@ class LimitReached(InvalidRequest):
         self,
         message: str,
         *,
-        code: str,
-        field: str | None = None,
-        limit: Any = None,
-        remedy: str | None = None,
         resets_at: datetime | None = None,
         retry_after_seconds: float | None = None,
+        **details: Any,
     ) -> None:
-        super().__init__(message, code=code, field=field, limit=limit, remedy=remedy)
+        super().__init__(message, **details)
         self.resets_at = resets_at
         self.retry_after_seconds = retry_after_seconds
 

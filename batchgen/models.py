@@ -138,6 +138,64 @@ class CreatedBatch(_Frozen):
     generations: tuple[Generation, ...]
 
 
+class BatchTotals(_Frozen):
+    """Where a batch stands, in few words."""
+
+    id: UUID
+    name: str | None = None
+    status: BatchStatus
+    total_count: int
+    completed_count: int
+    failed_count: int
+
+
+class Action(StrEnum):
+    """What an action did with an item, or found done already."""
+
+    CANCELLED = "cancelled"
+    CANCEL_REQUESTED = "cancel_requested"
+    """It runs: its worker stops it at the provider and ends it. A picture that is finished by then is kept."""
+    ALREADY_CANCELLED = "already_cancelled"
+    REQUEUED = "requeued"
+    ALREADY_WAITING = "already_waiting"
+    """It waits or runs."""
+    SAVED = "saved"
+    ALREADY_SAVED = "already_saved"
+    TAGGED = "tagged"
+    ALREADY_TAGGED = "already_tagged"
+    DELETED = "deleted"
+    ALREADY_DELETED = "already_deleted"
+
+
+class ActionDone(_Frozen):
+    """An item that is as the action wanted it."""
+
+    generation_id: UUID
+    index: int
+    action: Action
+    image_id: UUID | None = None
+    tags: tuple[str, ...] = ()
+    """Of the tags that were asked for, those that the picture carries now."""
+
+
+class ActionRefused(_Frozen):
+    """An item that the action could not change. `code` is stable and meant for programs."""
+
+    generation_id: UUID
+    index: int
+    code: str
+    message: str
+
+
+class ActionReport(_Frozen):
+    """What became of an action on a batch: each item stands in `done` or in `refused`, in the batch's order."""
+
+    batch: BatchTotals
+    """As it is after the action."""
+    done: tuple[ActionDone, ...]
+    refused: tuple[ActionRefused, ...]
+
+
 class WaitReason(StrEnum):
     """Why a pending item does not run: the first of these that holds."""
 

@@ -118,32 +118,26 @@ def _from_own_code(error: APIError, code: str) -> BatchgenError | None:
         return LeaseLost(error.message)
     if code == "PT401":
         return NotSignedIn(error.message or "Nobody is signed in.")
+    message = str(details.get("message") or error.message)
+    more: dict[str, Any] = {
+        "code": str(details.get("code") or code),
+        "index": details.get("index"),
+        "field": details.get("field"),
+        "limit": details.get("limit"),
+        "remedy": details.get("remedy") or error.hint,
+    }
     if code == "PT429":
-        return _limit_reached(error, details)
+        times = {
+            "resets_at": _time(details.get("resets_at")),
+            "retry_after_seconds": _number(details.get("retry_after_seconds")),
+        }
+        return LimitReached(message, **times, **more)
     kind = {"PT409": Conflict, "PT404": NotFound, "PT422": InvalidRequest}.get(code)
-    if kind is None:
-        return None
-    return kind(
-        str(details.get("message") or error.message),
-        code=str(details.get("code") or code),
-        index=details.get("index"),
-        field=details.get("field"),
-        limit=details.get("limit"),
-        remedy=details.get("remedy") or error.hint,
-    )
+    return kind(message, **more) if kind else None
 
 
-def _limit_reached(error: APIError, details: Mapping[str, Any]) -> LimitReached:
-    seconds: Any = details.get("retry_after_seconds")
-    return LimitReached(
-        str(details.get("message") or error.message),
-        code=str(details.get("code") or "limit_reached"),
-        field=details.get("field"),
-        limit=details.get("limit"),
-        remedy=details.get("remedy") or error.hint,
-        resets_at=_time(details.get("resets_at")),
-        retry_after_seconds=float(seconds) if isinstance(seconds, int | float) else None,
-    )
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _time(text: Any) -> datetime | None:

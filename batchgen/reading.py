@@ -29,15 +29,12 @@ async def read_snapshot(access: Access, batch_id: UUID) -> BatchSnapshot:
 
     Raises `NotFound` where there is none, or none that the caller may see.
     """
-    rows = await access.call(lambda: _select(access, SNAPSHOT, 1, batch_id))
-    if not rows:
-        raise NotFound(
-            f"There is no batch {batch_id}, or it is somebody else's.",
-            code="batch_not_found",
-            field="id",
-            remedy="Look up the ids with batchgen list.",
-        )
-    return _snapshot(rows[0])
+    return _snapshot(await _read_one(access, SNAPSHOT, batch_id))
+
+
+async def check_batch(access: Access, batch_id: UUID) -> None:
+    """Raises `NotFound` where there is no batch, or none that the caller may see."""
+    await _read_one(access, "id", batch_id)
 
 
 async def read_waits(access: Access, batch_id: UUID) -> tuple[Wait, ...]:
@@ -47,6 +44,18 @@ async def read_waits(access: Access, batch_id: UUID) -> tuple[Wait, ...]:
     """
     rows = await access.call(lambda: rpc(access.supabase, "batch_waits", {"p_batch_id": str(batch_id)}))
     return tuple(Wait.model_validate(row) for row in rows or ())
+
+
+async def _read_one(access: Access, columns: str, batch_id: UUID) -> Mapping[str, Any]:
+    rows = await access.call(lambda: _select(access, columns, 1, batch_id))
+    if not rows:
+        raise NotFound(
+            f"There is no batch {batch_id}, or it is somebody else's.",
+            code="batch_not_found",
+            field="id",
+            remedy="Look up the ids with batchgen list.",
+        )
+    return rows[0]
 
 
 async def _select(

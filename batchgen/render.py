@@ -8,9 +8,13 @@ from rich.table import Table
 from rich.text import Text
 
 from batchgen.models import (
+    ActionDone,
+    ActionRefused,
+    ActionReport,
     Batch,
     BatchSnapshot,
     BatchStatus,
+    BatchTotals,
     Generation,
     GenerationStatus,
     Image,
@@ -19,6 +23,8 @@ from batchgen.models import (
 )
 from batchgen.texts import printable
 
+WRAPPED = frozenset({"Prompt", "Error", "Name", "Tags", "Why"})
+"""Columns of words; all others stay on one line."""
 PIPE_WIDTH = 160
 """Columns of a table that goes to a file or a pipe."""
 STYLES = {
@@ -71,6 +77,23 @@ def item_table(snapshot: BatchSnapshot, waits: Sequence[Wait] = ()) -> Table:
     return table
 
 
+def report_table(report: ActionReport) -> Table:
+    """What an action did with each item, or why it did not."""
+    entries = sorted([*report.done, *report.refused], key=lambda entry: entry.index)
+    has_tags = any(entry.tags for entry in report.done)
+    table = _table("#", "Result", *(["Tags"] * has_tags), *(["Why"] * bool(report.refused)))
+    for entry in entries:
+        tags = printable(", ".join(entry.tags)) if isinstance(entry, ActionDone) else ""
+        why = printable(entry.message) if isinstance(entry, ActionRefused) else ""
+        table.add_row(
+            str(entry.index),
+            _result_text(entry),
+            *([Text(tags)] * has_tags),
+            *([Text(why)] * bool(report.refused)),
+        )
+    return table
+
+
 def wait_text(wait: Wait, now: datetime) -> str:
     """What an item waits for, in a few words; times of another day than `now` are told with their date."""
     until = "" if wait.until is None else moment_text(wait.until, now)
@@ -90,11 +113,11 @@ def wait_text(wait: Wait, now: datetime) -> str:
             return f"position {wait.position} in the queue" if wait.position else "its turn"
 
 
-def heading(batch: Batch) -> Text:
+def heading(batch: Batch | BatchTotals) -> Text:
     """One line that says all of a batch but its items."""
     failed = f", {batch.failed_count} failed" if batch.failed_count else ""
     name = f" “{printable(batch.name, 60)}”" if batch.name else ""
-    took = f" in {took}" if (took := took_text(batch)) else ""
+    took = f" in {took}" if isinstance(batch, Batch) and (took := took_text(batch)) else ""
     counts = f": {batch.completed_count} of {batch.total_count} done{failed}{took}"
     return Text.assemble(f"Batch {batch.id}{name} ", status_text(batch.status), counts)
 
@@ -163,6 +186,13 @@ def size_text(image: Image | None) -> str:
     return " ".join(part for part in (pixels, kilobytes) if part)
 
 
+def _result_text(entry: ActionDone | ActionRefused) -> Text:
+    if isinstance(entry, ActionRefused):
+        return Text("refused", style="yellow")
+    words = entry.action.replace("_", " ")
+    return Text(words, style="bright_black" if words.startswith("already") else "green")
+
+
 def _item_line(item: Generation) -> str:
     retried = f" (retry {item.retry_count})" if item.retry_count else ""
     reason = f": {printable(item.error_message)}" if item.error_message else ""
@@ -173,5 +203,5 @@ def _table(*columns: str) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for name in columns:
         numeric = name in {"#", "Seed", "Retries", "Done", "Failed", "Took", "Time", "Size"}
-        table.add_column(name, justify="right" if numeric else "left", no_wrap=name not in {"Prompt", "Error", "Name"})
+        table.add_column(name, justify="right" if numeric else "left", no_wrap=name not in WRAPPED)
     return table

@@ -21,6 +21,10 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ("arguments", "code"),
     [
         (["show", "\x1b[31mabc"], "invalid_id"),
+        (["cancel", "\x1b[31mabc"], "invalid_id"),
+        (["delete", "abc", "--yes"], "invalid_id"),
+        (["delete", "5f0c6d0e-0000-0000-0000-000000000000"], "confirmation_missing"),
+        (["tag", "5f0c6d0e-0000-0000-0000-000000000000"], "wrong_usage"),
         (["submit"], "prompts_missing"),
         (["submit", "a", "--file", "x"], "prompts_missing"),
         (["submit", "--file", "missing.txt"], "unreadable"),

@@ -12,7 +12,17 @@ from snapshots import BEGAN, a_failed_item, a_snapshot, an_item
 from batchgen import render
 from batchgen.bars import LiveBars, PlainLines, progress_on
 from batchgen.errors import BackendUnavailable
-from batchgen.models import BatchStatus, GenerationStatus, Wait, WaitReason
+from batchgen.models import (
+    Action,
+    ActionDone,
+    ActionRefused,
+    ActionReport,
+    BatchStatus,
+    BatchTotals,
+    GenerationStatus,
+    Wait,
+    WaitReason,
+)
 
 LATER = BEGAN + timedelta(minutes=3, seconds=10)
 EVIL = "a [bold red]fox[/] \x1b]0;title\x07 :smile:"
@@ -61,6 +71,48 @@ def test_only_what_changed_becomes_a_line() -> None:
     assert lines[0] == "item 1 failed  prompt 1: no"
     assert lines[1].startswith(f"Batch {after.batch.id} partial")
     assert len(lines) == 2
+
+
+ITEM = UUID(int=1)
+
+
+def a_report(*entries: ActionDone | ActionRefused) -> ActionReport:
+    batch = a_snapshot(an_item(0), name=EVIL).batch.model_dump()
+    return ActionReport(
+        batch=BatchTotals.model_validate(batch),
+        done=tuple(entry for entry in entries if isinstance(entry, ActionDone)),
+        refused=tuple(entry for entry in entries if isinstance(entry, ActionRefused)),
+    )
+
+
+def test_an_action_is_told_item_by_item_in_order_with_what_was_refused_and_why() -> None:
+    report = a_report(
+        ActionDone(generation_id=ITEM, index=0, action=Action.CANCELLED),
+        ActionDone(generation_id=ITEM, index=2, action=Action.ALREADY_CANCELLED),
+        ActionRefused(generation_id=ITEM, index=1, code="already_completed", message="The picture is there."),
+    )
+
+    lines = [line.split(maxsplit=1) for line in printed(render.report_table(report)).splitlines()]
+
+    assert [line[0] for line in lines] == ["#", "0", "1", "2"]
+    assert [" ".join(line[1].split()) for line in lines[1:]] == [
+        "cancelled",
+        "refused The picture is there.",
+        "already cancelled",
+    ]
+
+
+def test_tags_reasons_and_names_in_a_report_are_neither_obeyed_nor_markup() -> None:
+    report = a_report(
+        ActionDone(generation_id=ITEM, index=0, action=Action.TAGGED, tags=(EVIL, "animals")),
+        ActionRefused(generation_id=ITEM, index=1, code=EVIL, message=EVIL),
+    )
+
+    text = printed(render.report_table(report)) + printed(render.heading(report.batch))
+
+    assert text.count(SHOWN) == 3
+    assert f"{SHOWN}, animals" in text
+    assert "\x1b" not in text
 
 
 @pytest.mark.parametrize(
