@@ -271,6 +271,15 @@ class StoredImage(_Frozen):
     public_url: str | None = None
 
 
+class StorageDeletion(_Frozen):
+    """A file whose row is gone, leased to a worker that is to remove it."""
+
+    deletion_id: int
+    lease_id: UUID
+    bucket_id: str
+    path: str
+
+
 class Completed(_Frozen):
     """What became of results that were written down together, and the new work that came with the answer."""
 

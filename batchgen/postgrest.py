@@ -27,7 +27,7 @@ from batchgen.errors import (
     NotSignedIn,
     QueueUnavailable,
 )
-from batchgen.models import Claim, Completed, FailureVerdict, Fault, Renewal, StoredImage
+from batchgen.models import Claim, Completed, FailureVerdict, Fault, Renewal, StorageDeletion, StoredImage
 
 COLLISIONS = frozenset({"40001", "40P01", "55P03"})
 """SQLSTATEs of transactions that Postgres undid because another one was in their way: doing them again is right."""
@@ -225,10 +225,34 @@ class PostgrestQueue:
         return int(await self._call("return_expired_leases"))
 
     async def _call(self, name: str, **arguments: Any) -> Any:
-        try:
-            return await rpc(self._client, name, arguments)
-        except BackendUnavailable as error:
-            raise QueueUnavailable(str(error)) from error
+        return await _worker_rpc(self._client, name, arguments)
+
+
+class PostgrestOutbox:
+    """The outbox of `batchgen.outbox.Outbox`, reached like the queue. Raises `NotSignedIn` like it, too."""
+
+    def __init__(self, client: AsyncClient, *, worker: str, lease_seconds: int) -> None:
+        self._client = client
+        self._worker = worker
+        self._lease_seconds = lease_seconds
+
+    async def take(self, limit: int) -> Sequence[StorageDeletion]:
+        arguments = {"p_worker": self._worker, "p_limit": limit, "p_lease_seconds": self._lease_seconds}
+        return _models(StorageDeletion, await _worker_rpc(self._client, "take_storage_deletions", arguments))
+
+    async def end(self, lease_ids: Sequence[UUID]) -> int:
+        arguments = {"p_worker": self._worker, "p_lease_ids": _texts(lease_ids)}
+        return int(await _worker_rpc(self._client, "end_storage_deletions", arguments))
+
+    async def remove_expired_images(self) -> int:
+        return int(await _worker_rpc(self._client, "remove_expired_images", {}))
+
+
+async def _worker_rpc(client: AsyncClient, name: str, arguments: Mapping[str, Any]) -> Any:
+    try:
+        return await rpc(client, name, arguments)
+    except BackendUnavailable as error:
+        raise QueueUnavailable(str(error)) from error
 
 
 def _names(claim: Claim) -> dict[str, str]:

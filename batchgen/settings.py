@@ -73,7 +73,11 @@ class WorkerSettings(Settings):
         default=60,
         ge=2,
         le=3600,
-        description="How long an item stays this worker's without a renewal. Renewed at a third of it.",
+        description="How long an item stays this worker's without a renewal. Renewed at each poll, "
+        "and at a third of it at the latest.",
+    )
+    deletions_seconds: Seconds = Field(
+        default=30, description="Pause between two looks for deleted pictures whose files are to be removed."
     )
     item_timeout_seconds: Seconds = Field(
         default=600,

@@ -1,6 +1,6 @@
 """Puts pictures into Storage and gets them back."""
 
-from collections.abc import Generator
+from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -16,6 +16,9 @@ from batchgen.providers.base import GeneratedImage
 CONTENT_TYPES = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg", "svg": "image/svg+xml"}
 REFUSED_FOR_GOOD = frozenset({"413", "415"})
 """Too large, or a type that the bucket does not take: the same file would be refused again."""
+REFUSED_REQUESTS = frozenset({"400", "422"})
+NO_ANSWER_OF_STORAGE = "InternalError"
+"""The code that storage3 gives to errors whose body is not Storage's."""
 
 
 class ImageStorage:
@@ -53,12 +56,31 @@ class ImageStorage:
             return await self._client.storage.from_(self._bucket).download(path)
 
 
+async def remove_files(client: AsyncClient, bucket: str, paths: Sequence[str]) -> None:
+    """Remove up to 1,000 files in one call. Files, or a bucket, that are not there count as removed.
+
+    Raises `StorageError` where trying again may help, `InvalidRequest` where Storage does not take the request.
+    """
+    with _translated(f"{len(paths)} files of {bucket}", refused=REFUSED_REQUESTS), _missing_is_removed():
+        await client.storage.from_(bucket).remove(list(paths))
+
+
 @contextmanager
-def _translated(path: str) -> Generator[None]:
+def _missing_is_removed() -> Generator[None]:
+    """Only where Storage itself says so: a proxy's 404 tells nothing about files."""
     try:
         yield
     except StorageApiError as error:
-        if str(error.status) in REFUSED_FOR_GOOD:
+        if str(error.status) != "404" or error.code == NO_ANSWER_OF_STORAGE:
+            raise
+
+
+@contextmanager
+def _translated(path: str, *, refused: Collection[str] = REFUSED_FOR_GOOD) -> Generator[None]:
+    try:
+        yield
+    except StorageApiError as error:
+        if str(error.status) in refused and error.code != NO_ANSWER_OF_STORAGE:
             raise InvalidRequest(f"{path}: Storage refuses the file ({error.code}).", code="image_refused") from error
         raise StorageError(f"{path}: Storage answered {error.status} ({error.code}).") from error
     except (StorageException, httpx.HTTPError, ValueError) as error:

@@ -10,18 +10,20 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
 
 from batchgen.connection import connect, disconnect
 from batchgen.errors import BackendUnavailable, InvalidRequest, NotSignedIn, QueueUnavailable
-from batchgen.postgrest import PostgrestQueue
+from batchgen.postgrest import PostgrestOutbox, PostgrestQueue
 from batchgen.providers import Provider, make_provider
 from batchgen.settings import WorkerSettings, load
-from batchgen.storage import ImageStorage
+from batchgen.storage import ImageStorage, remove_files
 from scheduler.chance import RANDOM
 from scheduler.completions import Completions
+from scheduler.housekeeping import OUTBOX_LEASE_SECONDS, PASS_SECONDS, RETENTION_SECONDS, Housekeeping
 from scheduler.leases import Leases
 from scheduler.logs import configure_logs
 from scheduler.runner import Patience, Runner
@@ -73,9 +75,12 @@ async def run(
     settings: WorkerSettings, options: Options, name: str, provider_for: ProviderMaker = make_provider
 ) -> int:
     """Wire the parts, run until a signal (or once), and take everything down in reverse."""
-    async with _running_worker(settings, name, provider_for, listens=not options.once) as worker:
+    async with _running_worker(settings, name, provider_for, listens=not options.once) as (worker, housekeeping):
         if options.once:
+            began = asyncio.get_running_loop().time()
             await worker.run_once(options.max_seconds)
+            spent = asyncio.get_running_loop().time() - began
+            await housekeeping.finish(None if options.max_seconds is None else options.max_seconds - spent)
         else:
             await worker.run()
         log.info(
@@ -91,7 +96,7 @@ async def run(
 @asynccontextmanager
 async def _running_worker(
     settings: WorkerSettings, name: str, provider_for: ProviderMaker, *, listens: bool
-) -> AsyncGenerator[Worker]:
+) -> AsyncGenerator[tuple[Worker, Housekeeping]]:
     """A worker with its connections, ticks and signals; it has only to be run."""
     assert settings.supabase_secret_key is not None  # noqa: S101 - WorkerSettings sees to it
     key = settings.supabase_secret_key.get_secret_value()
@@ -117,7 +122,9 @@ async def _running_worker(
         patience=patience,
         dead_tick=lambda: ticks.dead(),
     )
-    ticks = Ticks(_ticks(settings, worker, leases))
+    outbox = PostgrestOutbox(client, worker=name, lease_seconds=OUTBOX_LEASE_SECONDS)
+    housekeeping = Housekeeping(outbox, partial(remove_files, client))
+    ticks = Ticks(_ticks(settings, worker, leases, housekeeping))
     wakeup = Wakeup(
         url=settings.url,
         key=key,
@@ -129,8 +136,8 @@ async def _running_worker(
     ticks.start()
     listening = asyncio.create_task(wakeup.run()) if listens else None
     try:
-        with _signals(worker):
-            yield worker
+        with _signals(worker, housekeeping):
+            yield worker, housekeeping
     finally:
         if listening:
             listening.cancel()
@@ -140,7 +147,7 @@ async def _running_worker(
         await disconnect(client)
 
 
-def _ticks(settings: WorkerSettings, worker: Worker, leases: Leases) -> list[Tick]:
+def _ticks(settings: WorkerSettings, worker: Worker, leases: Leases, housekeeping: Housekeeping) -> list[Tick]:
     async def poll() -> None:
         worker.wake()
 
@@ -150,6 +157,22 @@ def _ticks(settings: WorkerSettings, worker: Worker, leases: Leases) -> list[Tic
         Tick("renew leases", leases.renew, settings.renew_seconds, 0, patience),
         Tick(
             "return expired leases", worker.return_expired, settings.lease_seconds, settings.lease_seconds / 4, patience
+        ),
+        Tick(
+            "storage deletions",
+            housekeeping.remove_files,
+            settings.deletions_seconds,
+            settings.deletions_seconds / 10,
+            PASS_SECONDS + 3 * patience,
+            at_start=True,
+        ),
+        Tick(
+            "retention",
+            housekeeping.remove_expired_images,
+            RETENTION_SECONDS,
+            RETENTION_SECONDS / 10,
+            patience,
+            at_start=True,
         ),
     ]
 
@@ -172,11 +195,16 @@ def _pace(settings: WorkerSettings) -> Pace:
 
 
 @contextmanager
-def _signals(worker: Worker) -> Generator[None]:
+def _signals(worker: Worker, housekeeping: Housekeeping) -> Generator[None]:
     """The first SIGTERM or SIGINT drains, the second one hands back at once."""
     loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        worker.stop()
+        housekeeping.stop()
+
     for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, worker.stop)
+        loop.add_signal_handler(number, stop)
     try:
         yield
     finally:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC
+from datetime import UTC, datetime
 
 import structlog
 from apscheduler.events import EVENT_JOB_REMOVED, EVENT_SCHEDULER_SHUTDOWN, SchedulerEvent  # pyright: ignore[reportMissingTypeStubs]
@@ -26,6 +26,8 @@ class Tick:
     every_seconds: float
     jitter_seconds: float = 0
     patience_seconds: float = 30
+    at_start: bool = False
+    """The first beat comes at once, and not only after an interval."""
     ended_at: float = field(default=0, init=False)
 
     async def beat(self) -> None:
@@ -71,7 +73,7 @@ class Ticks:
         return next((tick.name for tick in self._ticks if tick.is_dead(now)), None)
 
     def _add(self, tick: Tick) -> None:
-        self._scheduler.add_job(  # pyright: ignore[reportUnknownMemberType]
+        job = self._scheduler.add_job(  # pyright: ignore[reportUnknownMemberType]
             tick.beat,
             IntervalTrigger(
                 seconds=tick.every_seconds,  # pyright: ignore[reportArgumentType] - fractions are fine: it is a timedelta
@@ -84,6 +86,8 @@ class Ticks:
             coalesce=True,
             max_instances=1,
         )
+        if tick.at_start:
+            job.modify(next_run_time=datetime.now(UTC))  # pyright: ignore[reportUnknownMemberType]
 
     def _note_death(self, _event: SchedulerEvent) -> None:
         self._is_running = False
