@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from batchgen.errors import InvalidRequest
 
+SHORTEST_RENEWAL_SECONDS = 1.0
 Seconds = Annotated[float, Field(ge=0.05, le=86_400)]
 
 
@@ -68,7 +69,9 @@ class WorkerSettings(Settings):
         le=1000,
         description="Most items that this worker runs at once; the database's own limits hold beside it.",
     )
-    poll_seconds: Seconds = Field(default=5, description="Longest pause between two looks at the queue.")
+    poll_seconds: Seconds = Field(
+        default=5, description="Longest pause between two looks at the queue, and until a cancellation is heard of."
+    )
     lease_seconds: int = Field(
         default=60,
         ge=2,
@@ -116,8 +119,10 @@ class WorkerSettings(Settings):
 
     @property
     def renew_seconds(self) -> float:
-        """A third of the lease: two renewals may be lost before the lease is."""
-        return self.lease_seconds / 3
+        """At each poll, for the answer is how a worker hears that somebody cancelled; after a third of the lease at the
+        latest: two renewals may be lost before the lease is.
+        """
+        return min(self.lease_seconds / 3, max(self.poll_seconds, SHORTEST_RENEWAL_SECONDS))
 
     @model_validator(mode="after")
     def _needs_the_secret_key(self) -> Self:

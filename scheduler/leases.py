@@ -17,7 +17,7 @@ T = TypeVar("T")
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 RENEWAL_SHARE = 0.3
-"""Of a lease, for one renewal with all its tries: less than a third, so that it has ended at the next tick."""
+"""Of a lease, for one renewal with all its tries: less than a third, so that two more fit into the lease."""
 RETRY_SHARE = 0.03
 
 

@@ -45,6 +45,8 @@ def configure_logs(settings: WorkerSettings, *, stream: TextIO = sys.stderr) -> 
         logging.getLogger(name).setLevel(settings.log_level.upper())
     # It reports every try to connect as an error; `wakeup` tells what of it matters, once per change.
     logging.getLogger("realtime").setLevel(logging.CRITICAL)
+    # It warns of each beat that finds the one before it at work, as in an outage; `ticks` tells of those that are dead.
+    logging.getLogger("apscheduler.scheduler").setLevel(logging.ERROR)
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *_shared(), ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

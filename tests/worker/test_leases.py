@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from batchgen.settings import WorkerSettings
 from scheduler.leases import Stop, Stopped
 from tests.fake_queue import FakeQueue
 from tests.support import eventually
@@ -18,6 +19,25 @@ async def test_all_leases_are_renewed_in_one_call() -> None:
     await stage.leases.renew()
 
     assert [sorted(call) for call in stage.queue.renewed] == [sorted(lease.claim.lease_id for lease in leases)]
+
+
+@pytest.mark.parametrize(
+    ("lease_seconds", "poll_seconds", "renew_seconds"),
+    [(60, 5, 5), (60, 3600, 20), (60, 0.05, 1), (6, 5, 2), (2, 0.05, 2 / 3)],
+)
+def test_leases_are_renewed_at_each_poll_and_at_a_third_of_their_length_at_the_latest(
+    lease_seconds: int, poll_seconds: float, renew_seconds: float
+) -> None:
+    settings = WorkerSettings.model_validate(
+        {
+            "supabase_url": "http://project.test",
+            "supabase_secret_key": "sb_secret_test",
+            "lease_seconds": lease_seconds,
+            "poll_seconds": poll_seconds,
+        }
+    )
+
+    assert settings.renew_seconds == pytest.approx(renew_seconds)
 
 
 async def test_nothing_is_asked_where_nothing_is_held() -> None:

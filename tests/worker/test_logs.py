@@ -1,9 +1,11 @@
 """Log lines: their keys, their form, and what must never be in them."""
 
+import asyncio
 import io
 import json
 import logging
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,6 +13,8 @@ import structlog
 
 from batchgen.settings import WorkerSettings
 from scheduler.logs import configure_logs, redact
+from scheduler.ticks import Tick, Ticks
+from tests.support import eventually
 from tests.worker.stage import theatre
 
 SECRET = "sb_secret_0123456789abcdef"
@@ -34,7 +38,7 @@ def configured() -> Generator[Callable[..., None]]:
     yield configure
     root.handlers[:] = handlers
     root.setLevel(level)
-    for name in ("scheduler", "batchgen", "realtime"):
+    for name in ("scheduler", "batchgen", "realtime", "apscheduler.scheduler"):
         logging.getLogger(name).setLevel(logging.NOTSET)
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
@@ -88,11 +92,31 @@ async def test_libraries_are_heard_from_warnings_on(configured: Callable[..., No
     configured(stream, log_level="debug")
 
     logging.getLogger("httpx").info("HTTP Request: POST")
-    logging.getLogger("apscheduler.scheduler").warning("Execution of job skipped, key %s", SECRET)
+    logging.getLogger("websockets.client").warning("connection closed, key %s", SECRET)
 
     (line,) = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert line["logger"] == "apscheduler.scheduler"
+    assert line["logger"] == "websockets.client"
     assert SECRET not in line["event"]
+
+
+async def test_beats_that_find_the_one_before_them_at_work_are_no_news(configured: Callable[..., None]) -> None:
+    stream = io.StringIO()
+    configured(stream)
+    beats: list[str] = []
+
+    async def beat(name: str, seconds: float) -> None:
+        beats.append(name)
+        await asyncio.sleep(seconds)
+
+    ticks = Ticks(
+        [Tick("slow", partial(beat, "slow", 60), 0.02), Tick("quick", partial(beat, "quick", 0), 0.02, at_start=True)]
+    )
+    ticks.start()
+    await eventually(lambda: beats.count("quick") >= 8)
+    ticks.stop()
+
+    assert beats.count("slow") == 1
+    assert stream.getvalue() == ""
 
 
 def test_a_redacted_json_line_stays_json() -> None:

@@ -159,6 +159,20 @@ async def test_a_new_batch_wakes_the_worker_before_its_next_poll(start: Start, u
     assert await worker.exit_code() == 0
 
 
+async def test_a_running_item_that_is_cancelled_ends_soon_however_long_its_lease(
+    start: Start, user: User, database: Database
+) -> None:
+    batch_id = await submit(user, "a harbour #slow:60", "a forest #slow:60")
+    worker = await start(BATCHGEN_LEASE_SECONDS="3600", BATCHGEN_POLL_SECONDS="0.2")
+    await worker.logs("generation started", 2)
+
+    await database.execute("update batchgen.queue set cancel_requested = true")
+
+    await worker.logs("generation failed", 2, timeout=5)
+    assert [line["code"] for line in worker.named("generation failed")] == ["cancelled"] * 2
+    assert await statuses(database, batch_id) == {"failed": 2}
+
+
 async def test_sigterm_hands_back_what_does_not_finish_in_time(start: Start, user: User, database: Database) -> None:
     batch_id = await submit(user, "a harbour #slow:60", "a forest #slow:60")
     worker = await start(BATCHGEN_GRACE_SECONDS="0.2")
