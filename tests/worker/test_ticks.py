@@ -22,6 +22,23 @@ async def test_a_failing_tick_goes_on() -> None:
     assert dead is None
 
 
+async def test_a_tick_that_begins_at_the_start_does_not_wait_for_its_interval() -> None:
+    beats: list[str] = []
+
+    async def early() -> None:
+        beats.append("early")
+
+    async def late() -> None:
+        beats.append("late")
+
+    ticks = Ticks([Tick("early", early, 3600, at_start=True), Tick("late", late, 3600)])
+    ticks.start()
+    await eventually(lambda: beats, timeout=3)
+    ticks.stop()
+
+    assert beats == ["early"]
+
+
 async def test_a_tick_that_hangs_is_dead() -> None:
     hanging = asyncio.Event()
 
