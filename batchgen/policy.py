@@ -9,7 +9,7 @@ from batchgen.errors import (
 )
 from batchgen.models import Fault
 
-CANCELLED = Fault(code="cancelled", message="The generation was cancelled.")
+CANCELLED = Fault(code="cancelled", message="Cancelled by user")
 
 
 def fault_of(error: Exception, *, provider: str | None = None) -> Fault:

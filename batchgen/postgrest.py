@@ -114,6 +114,8 @@ def _from_postgrest(error: APIError, status: int | None, what: str) -> BatchgenE
 def _from_own_code(error: APIError, code: str) -> BatchgenError | None:
     """Errors that our SQL raises on purpose; their details are JSON."""
     details = _details(error)
+    if _is_busy(error):
+        return BackendUnavailable(f"{error.message} Try again.")
     if code == "PT409" and details.get("code") == "lease_lost":
         return LeaseLost(error.message)
     if code == "PT401":
@@ -165,7 +167,13 @@ def _status_in(code: str | None) -> int | None:
 
 
 def _collided(error: BackendUnavailable) -> bool:
-    return isinstance(error.__cause__, APIError) and error.__cause__.code in COLLISIONS
+    cause = error.__cause__
+    return isinstance(cause, APIError) and (cause.code in COLLISIONS or _is_busy(cause))
+
+
+def _is_busy(error: APIError) -> bool:
+    """Our SQL gave way to another transaction by itself."""
+    return error.code == "PT409" and _details(error).get("code") == "busy"
 
 
 class PostgrestQueue:

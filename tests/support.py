@@ -45,17 +45,17 @@ async def eventually(
 
 @dataclass
 class WorkerProcess:
-    """`python -m scheduler` as a process of its own, with its log lines."""
+    """`python -m scheduler`, or another worker's module, as a process of its own, with its log lines."""
 
     process: asyncio.subprocess.Process
     lines: list[str] = field(default_factory=list[str])
     _reading: asyncio.Task[None] | None = None
 
     @classmethod
-    async def start(cls, environment: Mapping[str, str], *arguments: str) -> "WorkerProcess":
+    async def start(cls, environment: Mapping[str, str], *arguments: str, module: str = "scheduler") -> "WorkerProcess":
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "scheduler", *arguments),
+            *(sys.executable, "-m", module, *arguments),
             env={**kept, **environment},
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,

@@ -2,104 +2,16 @@
 
 import asyncio
 import json
-import os
 import re
 import signal
-import sys
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
+from shell import Shell
 
-from devstack import StackInfo
-from tests.support import Database, User, WorkerProcess
-
-COMMAND = (sys.executable, "-m", "batchgen")
-TIMEOUT_SECONDS = 30
-
-
-@dataclass(frozen=True)
-class Ended:
-    code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def json(self) -> Any:
-        """Stdout as JSON; more than one document is an error."""
-        assert self.stdout, self.stderr
-        return json.loads(self.stdout)
-
-    @property
-    def error(self) -> dict[str, Any]:
-        return json.loads(self.stderr)["error"]
-
-
-class Shell:
-    """Runs `batchgen` in a folder of its own, with settings of its own."""
-
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self.folder = folder
-        self.environment = environment
-
-    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
-        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-        return await asyncio.create_subprocess_exec(
-            *(*COMMAND, *arguments),
-            cwd=self.folder,
-            env={**kept, "XDG_CONFIG_HOME": str(self.folder / "config"), **self.environment},
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-
-    async def run(self, *arguments: str, stdin: str = "") -> Ended:
-        process = await self.start(*arguments)
-        try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                out, err = await process.communicate(stdin.encode())
-        finally:
-            if process.returncode is None:
-                process.kill()
-        return Ended(process.returncode or 0, out.decode(), err.decode())
-
-
-@pytest.fixture(scope="module", autouse=True)
-async def worker(stack: StackInfo) -> AsyncGenerator[None]:
-    process = await WorkerProcess.start(
-        {
-            "SUPABASE_URL": stack.url,
-            "SUPABASE_SECRET_KEY": stack.secret_key,
-            "BATCHGEN_OFFLINE_COMMANDS": "1",
-            "BATCHGEN_OFFLINE_SECONDS": "0.1",
-            "BATCHGEN_POLL_SECONDS": "0.2",
-            "BATCHGEN_LOG_FORMAT": "json",
-        }
-    )
-    yield
-    await process.end()
-
-
-@pytest.fixture
-def shell(stack: StackInfo, tmp_path: Path) -> Shell:
-    """A machine on which nobody is signed in."""
-    return Shell(tmp_path, {"SUPABASE_URL": stack.url, "SUPABASE_PUBLISHABLE_KEY": stack.publishable_key})
-
-
-@pytest.fixture
-def operator(stack: StackInfo, tmp_path: Path) -> Shell:
-    return Shell(tmp_path, {"SUPABASE_URL": stack.url, "SUPABASE_SECRET_KEY": stack.secret_key})
-
-
-@pytest.fixture
-async def signed_in(shell: Shell, user: User) -> Shell:
-    ended = await shell.run("login", "--email", user.email, "--password-stdin", stdin=user.password)
-    assert ended.code == 0, ended.stderr
-    return shell
+from tests.support import Database, User
 
 
 async def test_submit_waits_saves_the_pictures_and_draws_the_sheet(signed_in: Shell) -> None:

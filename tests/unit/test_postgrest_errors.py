@@ -69,6 +69,7 @@ LOST = json.dumps({"code": "lease_lost"})
     [
         (error(409, "PT409", LOST), LeaseLost),
         (error(409, "PT409", json.dumps({"code": "client_key_reused"})), Conflict),
+        (error(409, "PT409", json.dumps({"code": "busy"})), BackendUnavailable),
         (error(404, "PT404", json.dumps({"code": "no_such_batch"})), NotFound),
         (error(422, "PT422", "no JSON"), InvalidRequest),
         (error(429, "PT429", json.dumps({"code": "daily_limit"})), LimitReached),
@@ -160,11 +161,11 @@ async def test_no_answer_is_an_unavailable_backend(answering: Connected, fault: 
         await PostgrestQueue(client, worker="one", lease_seconds=60).claim(1)
 
 
-async def test_transactions_that_collided_are_done_again(answering: Connected) -> None:
-    codes = ["40P01", "40001"]
+async def test_transactions_that_collided_or_gave_way_are_done_again(answering: Connected) -> None:
+    answers = [error(500, "40P01"), error(409, "PT409", json.dumps({"code": "busy"})), error(500, "40001")]
 
     def collide(request: httpx.Request) -> httpx.Response:
-        return error(500, codes.pop())(request) if codes else httpx.Response(200, json=7)
+        return answers.pop()(request) if answers else httpx.Response(200, json=7)
 
     client = await answering(collide)
 
