@@ -66,7 +66,7 @@ async def save(out: Output, settings: Settings, user: str | None, batch_id: UUID
             files = await save_files(out, client, await client.snapshot(batch_id), Wanted(save_to=to))
     code = _show(out, report, files)
     if not out.as_json:
-        out.lines(render.printable(f"{file['index']}  {file['path']}") for file in files.get("files", ()))
+        out.lines(f"{file['index']}  {render.printable(file['path'])}" for file in files.get("files", ()))
     return code
 
 

@@ -36,13 +36,13 @@ class Shell:
         self.folder = folder
         self.environment = environment
 
-    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
+    async def start(self, *arguments: str, stdin: int = asyncio.subprocess.PIPE) -> asyncio.subprocess.Process:
         kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         return await asyncio.create_subprocess_exec(
             *(*COMMAND, *arguments),
             cwd=self.folder,
             env={**kept, "XDG_CONFIG_HOME": str(self.folder / "config"), **self.environment},
-            stdin=asyncio.subprocess.PIPE,
+            stdin=stdin,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )

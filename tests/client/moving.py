@@ -28,8 +28,8 @@ class Hand:
         result = {"storage_path": f"{user_id}/{item_id}.png", "format": "png", "width": 8, "height": 8}
         await self._call("complete_generation", item_id, lease, result)
 
-    async def fail(self, item_id: UUID, lease: str, reason: str = "no") -> None:
-        await self._call("fail_generation", item_id, lease, {"code": "x", "message": reason, "retryable": False})
+    async def fail(self, item_id: UUID, lease: str, reason: str = "no", *, code: str = "x") -> None:
+        await self._call("fail_generation", item_id, lease, {"code": code, "message": reason, "retryable": False})
 
     async def _call(self, function: str, item_id: UUID, lease: str, what: dict[str, Any]) -> None:
         await self.database.execute(f"select public.{function}(%s, %s, %s)", (item_id, lease, json.dumps(what)))  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,140 @@
+"""What every outbox does: the fake one of the worker's tests and the real one alike."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from batchgen.errors import NotSignedIn
+from batchgen.models import StorageDeletion
+from batchgen.outbox import Outbox
+from batchgen.postgrest import PostgrestOutbox
+from tests.fake_outbox import FakeOutbox
+from tests.support import Database, User
+
+
+@dataclass
+class Bench:
+    """An outbox under test, the same one as another worker sees it, and hands that reach behind it."""
+
+    outbox: Outbox
+    other: Outbox
+    add: Callable[[int], Awaitable[set[str]]]
+    """Puts so many files into it; their paths."""
+    expire: Callable[[StorageDeletion], Awaitable[Any]]
+
+
+@pytest.fixture(params=["fake", "postgrest"])
+def bench(request: pytest.FixtureRequest) -> Bench:
+    return request.getfixturevalue(f"{request.param}_bench")
+
+
+@pytest.fixture
+async def fake_bench() -> Bench:
+    outbox = FakeOutbox()
+
+    async def add(count: int) -> set[str]:
+        paths = {f"{uuid4()}.png" for _ in range(count)}
+        outbox.add(*paths)
+        return paths
+
+    async def expire(deletion: StorageDeletion) -> None:
+        if entry := outbox.entries.get(deletion.deletion_id):
+            entry.lease_ends_at = 0
+
+    return Bench(outbox, outbox, add, expire)
+
+
+@pytest.fixture
+async def postgrest_bench(database: Database, service: Any, user: User) -> AsyncGenerator[Bench]:
+    await database.execute("delete from batchgen.storage_deletions")
+
+    async def add(count: int) -> set[str]:
+        paths = {f"{user.id}/{uuid4()}.png" for _ in range(count)}
+        for path in paths:
+            insert = "insert into public.images (user_id, filename, storage_path, prompt) values (%s, 'x', %s, 'x')"
+            await database.execute(insert, (user.id, path))
+        await database.execute("delete from public.images where storage_path = any (%s)", [list(paths)])
+        return paths
+
+    async def expire(deletion: StorageDeletion) -> None:
+        await database.execute(
+            "update batchgen.storage_deletions set lease_expires_at = clock_timestamp(), due_at = clock_timestamp()"
+            " where lease_id = %s",
+            [deletion.lease_id],
+        )
+
+    yield Bench(
+        PostgrestOutbox(service, worker="one", lease_seconds=60),
+        PostgrestOutbox(service, worker="two", lease_seconds=60),
+        add,
+        expire,
+    )
+    await database.execute("delete from batchgen.storage_deletions")
+
+
+def leases(*deletions: StorageDeletion) -> list[UUID]:
+    return [deletion.lease_id for deletion in deletions]
+
+
+async def test_two_workers_never_get_the_same_file(bench: Bench) -> None:
+    paths = await bench.add(3)
+
+    mine, theirs = await bench.outbox.take(2), await bench.other.take(5)
+
+    assert len(mine) == 2
+    assert {deletion.path for deletion in [*mine, *theirs]} == paths
+    assert len({deletion.lease_id for deletion in [*mine, *theirs]}) == 3
+
+
+async def test_an_empty_outbox_gives_nothing(bench: Bench) -> None:
+    assert list(await bench.outbox.take(5)) == []
+    assert await bench.outbox.end([]) == 0
+
+
+async def test_what_ended_does_not_come_again(bench: Bench) -> None:
+    await bench.add(2)
+    first, second = await bench.outbox.take(2)
+
+    ended = await bench.outbox.end(leases(first, second))
+
+    assert ended == 2
+    assert await bench.outbox.end(leases(first, second)) == 0
+    await bench.expire(first)
+    assert list(await bench.outbox.take(5)) == []
+
+
+async def test_a_file_whose_worker_died_goes_to_another_one_and_cannot_be_ended_by_the_first(bench: Bench) -> None:
+    await bench.add(1)
+    (lost,) = await bench.outbox.take(1)
+    await bench.expire(lost)
+
+    (taken,) = await bench.other.take(1)
+    ended_late = await bench.outbox.end(leases(lost))
+    ended = await bench.other.end(leases(taken))
+
+    assert (taken.deletion_id, taken.path) == (lost.deletion_id, lost.path)
+    assert taken.lease_id != lost.lease_id
+    assert (ended_late, ended) == (0, 1)
+
+
+async def test_a_lease_past_its_end_ends_nothing_even_before_anybody_took_over(bench: Bench) -> None:
+    await bench.add(1)
+    (lost,) = await bench.outbox.take(1)
+    await bench.expire(lost)
+
+    assert await bench.outbox.end(leases(lost)) == 0
+
+
+async def test_without_a_retention_setting_nothing_expires(bench: Bench) -> None:
+    assert await bench.outbox.remove_expired_images() == 0
+
+
+async def test_a_key_that_is_no_workers_key_is_told_apart(user: User) -> None:
+    outbox = PostgrestOutbox(user.client, worker="one", lease_seconds=60)
+
+    for call in (outbox.take(1), outbox.end([]), outbox.remove_expired_images()):
+        with pytest.raises(NotSignedIn):
+            await call
