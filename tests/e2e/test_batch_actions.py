@@ -125,7 +125,7 @@ async def test_cancelling_a_running_batch_stops_it_at_the_provider_and_keeps_wha
     await eventually(lambda: len(provider.jobs) == 4, 20, what="the fourth has followed")
 
     answer = await call(user, "cancel_batch", p_batch_id=batch["id"])
-    row = await ended(database, batch["id"], timeout=10)
+    row = await ended(database, batch["id"], timeout=15)
 
     assert outcomes(answer) == ["already_completed"] + ["cancel_requested"] * 3
     assert provider.states() == {first: "succeeded", second: "cancelled", third: "cancelled", fourth: "cancelled"}

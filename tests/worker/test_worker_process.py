@@ -168,7 +168,7 @@ async def test_a_running_item_that_is_cancelled_ends_soon_however_long_its_lease
 
     await database.execute("update batchgen.queue set cancel_requested = true")
 
-    await worker.logs("generation failed", 2, timeout=5)
+    await worker.logs("generation failed", 2, timeout=15)
     assert [line["code"] for line in worker.named("generation failed")] == ["cancelled"] * 2
     assert await statuses(database, batch_id) == {"failed": 2}
 
