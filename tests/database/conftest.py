@@ -1,6 +1,7 @@
 """A Postgres for the folder, a template with all migrations, and a fresh database from it for every test."""
 
 import itertools
+import os
 from collections.abc import AsyncIterator, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -9,11 +10,14 @@ from pathlib import Path
 import psycopg
 import pytest
 import pytest_asyncio
-from database_harness import Database, NewDatabase, connect
+from database_harness import Database, NewDatabase, connect, query
 
 from devstack.database import prepare_roles
 from devstack.migrations import apply_migrations, default_migrations_dir
 from devstack.postgres import PostgresServer
+
+PROJECTS = {"new": (), "app": ("app_schema.sql", "seed_schema.sql", "app_rows.sql")}
+"""What is there before the migrations, by BATCHGEN_TEST_PROJECT: nothing, or the app's tables with rows in them."""
 
 _numbers = itertools.count(1)
 
@@ -30,7 +34,10 @@ async def template(postgres: PostgresServer) -> str:
     name = "template_batchgen"
     _create(postgres, name, "template1")
     await prepare_roles(postgres.dsn(name))
+    for file in PROJECTS[os.environ.get("BATCHGEN_TEST_PROJECT", "new")]:
+        _run_file(postgres.dsn(name), file)
     await apply_migrations(postgres.dsn(name), default_migrations_dir())
+    _run_file(postgres.dsn(name), "made.sql")
     return name
 
 
@@ -93,6 +100,11 @@ class Spares:
 
     def _order(self) -> "Future[str]":
         return self._maker.submit(_create, self._postgres, f"test_{next(_numbers)}", self._template)
+
+
+def _run_file(dsn: str, name: str) -> None:
+    with connect(dsn) as admin:
+        query(admin, (Path(__file__).parent / name).read_text())
 
 
 def _create(postgres: PostgresServer, name: str, template: str) -> str:

@@ -179,7 +179,7 @@ def test_a_picture_that_was_finished_before_the_worker_heard_of_the_cancel_is_ke
 
     assert statuses(db, batch) == ["completed", "failed"]
     assert db.totals(batch["id"]) == ("partial", 1, 1)
-    assert db.value("select count(*) from public.images") == 1
+    assert db.value("select count(*) from made.images") == 1
     assert db.value("select count(*) from batchgen.queue") == 0
 
 
@@ -340,7 +340,7 @@ def test_a_saved_picture_stays_saved_when_its_item_runs_again(db: Database) -> N
     batch = finished_batch(db, user)
     act(db, user, "save", batch)
 
-    db.run("update public.image_generations set status = 'pending' where batch_index = 0")
+    db.run("update made.image_generations set status = 'pending' where batch_index = 0")
     db.complete(db.claim_one())
 
     assert done(act(db, user, "save", batch)) == dict.fromkeys(range(3), "already_saved")
@@ -352,7 +352,7 @@ def test_a_saved_picture_stays_saved_when_its_item_runs_again(db: Database) -> N
 def tags_of(db: Database) -> list[tuple[int, str]]:
     rows = db.run(
         "select g.batch_index, t.name from public.image_tags it join public.tags t on t.id = it.tag_id"
-        " join public.images i on i.id = it.image_id join public.image_generations g on g.id = i.generation_id"
+        " join made.images i on i.id = it.image_id join public.image_generations g on g.id = i.generation_id"
     )
     return sorted((row["batch_index"], row["name"]) for row in rows)
 
@@ -375,7 +375,7 @@ def test_tags_that_are_there_already_stay_once(db: Database) -> None:
     user = db.new_user()
     batch = finished_batch(db, user, 2)
     tag(db, user, batch, ["fox"])
-    db.run("delete from public.image_tags where image_id = (select id from public.images limit 1)")
+    db.run("delete from public.image_tags where image_id = (select id from made.images limit 1)")
 
     answer = tag(db, user, batch, ["fox"])
     again = tag(db, user, batch, ["fox"])
@@ -435,7 +435,7 @@ def test_delete_takes_rows_at_once_and_files_by_the_outbox(db: Database) -> None
 
     assert done(answer) == {0: "deleted", 1: "deleted", 2: "already_deleted"}
     assert [bool(entry.get("image_id")) for entry in answer["done"]] == [True, True, False]
-    left = db.run("select g.batch_id from public.images i join public.image_generations g on g.id = i.generation_id")
+    left = db.run("select g.batch_id from made.images i join public.image_generations g on g.id = i.generation_id")
     assert {str(row["batch_id"]) for row in left} == {other["id"]}
     outbox = db.as_service("select * from public.take_storage_deletions('w', 100, 60)")
     assert {row["path"] for row in outbox} == paths
@@ -483,8 +483,8 @@ def test_saved_and_tagged_pictures_and_sources_of_others_are_deleted_too(db: Dat
     answer = act(db, user, "delete", batch)
 
     assert done(answer) == {0: "deleted", 1: "deleted"}
-    assert db.run("select source_image_id from public.images") == [{"source_image_id": None}] * 2
-    assert db.value("select count(*) from public.image_tags") == 0
+    assert db.run("select source_image_id from made.images") == [{"source_image_id": None}] * 2
+    assert db.value("select count(*) from public.image_tags t join made.images i on i.id = t.image_id") == 0
 
 
 def test_a_deleted_picture_can_be_made_again(db: Database) -> None:
@@ -493,7 +493,7 @@ def test_a_deleted_picture_can_be_made_again(db: Database) -> None:
     batch = finished_batch(db, user, 2)
     act(db, user, "delete", batch)
 
-    db.run("update public.image_generations set status = 'pending' where batch_index = 0")
+    db.run("update made.image_generations set status = 'pending' where batch_index = 0")
     db.complete(db.claim_one())
 
     taken = db.as_service("select * from public.take_storage_deletions('w', 100, 60)")

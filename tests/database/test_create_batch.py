@@ -63,7 +63,7 @@ def test_a_batch_is_written_with_its_items_and_their_places_in_the_queue(db: Dat
     row = db.batch(batch["id"])
     assert (row["user_id"], row["status"], row["total_count"]) == (user, "pending", 2)
     assert (row["completed_count"], row["failed_count"], row["completed_at"]) == (0, 0, None)
-    model = db.one("select * from public.models")
+    model = db.one("select * from public.models where name = 'offline-sketch'")
     assert (row["model_id"], row["width"], row["height"]) == (str(model["id"]), 1024, 1024)
     for answered in batch["generations"]:
         item = db.item(answered["id"])
@@ -212,7 +212,8 @@ def test_a_model_is_found_by_its_id_and_by_its_id_at_the_provider(db: Database) 
 
 
 def test_an_inactive_model_is_refused(db: Database) -> None:
-    model = db.value("update public.models set is_active = false returning id")
+    db.run("update public.models set is_active = false")
+    model = db.value("select id from public.models where name = 'offline-sketch'")
 
     refuse(db, settings(model_id=str(model)), "inactive_model", "shared_settings.model_id")
     refuse(db, settings(model_id="batchgen/offline-sketch"), "inactive_model", "shared_settings.model_id")
@@ -277,7 +278,7 @@ def test_a_resend_gives_the_same_batch_even_after_it_started(db: Database) -> No
 
     assert second["id"] == first["id"]
     assert [item["status"] for item in second["generations"]] == ["processing", "pending"]
-    assert db.value("select count(*) from public.batch_generations") == 1
+    assert db.value("select count(*) from made.batch_generations") == 1
 
 
 def test_a_client_key_with_another_body_is_refused(db: Database) -> None:
@@ -288,7 +289,7 @@ def test_a_client_key_with_another_body_is_refused(db: Database) -> None:
         db.create(user, a_request(3, client_key="a-key"))
 
     assert refusal.detail["code"] == "client_key_reused"
-    assert db.value("select count(*) from public.batch_generations") == 1
+    assert db.value("select count(*) from made.batch_generations") == 1
 
 
 def test_a_client_key_belongs_to_one_user(db: Database) -> None:
@@ -313,7 +314,7 @@ async def test_two_resends_at_once_give_one_batch(db: Database) -> None:
 
     assert len({answer["batch"]["id"] for answer in answers}) == 1
     assert all(len(answer["batch"]["generations"]) == 2 for answer in answers)
-    assert db.value("select count(*) from public.image_generations") == 2
+    assert db.value("select count(*) from made.image_generations") == 2
 
 
 async def test_a_resend_takes_over_when_the_first_one_is_rolled_back(db: Database) -> None:
@@ -326,7 +327,7 @@ async def test_a_resend_takes_over_when_the_first_one_is_rolled_back(db: Databas
         await first.rollback()
         answer = await resend
 
-    assert db.value("select id::text from public.batch_generations") == answer["batch"]["id"]
+    assert db.value("select id::text from made.batch_generations") == answer["batch"]["id"]
 
 
 def test_an_operator_submits_for_a_user(db: Database) -> None:

@@ -430,7 +430,7 @@ def test_a_storm_of_faults_and_successes_deadlocks_nobody_and_loses_nothing(db: 
         for claim in db.claim():
             db.complete(claim)
     assert db.value("select count(*) from batchgen.queue") == 0
-    assert db.value("select count(*) from public.image_generations where status <> 'completed'") == 0
+    assert db.value("select count(*) from made.image_generations where status <> 'completed'") == 0
 
 
 def test_what_is_blocked_is_moved_once_and_does_not_stand_in_the_way_of_others(db: Database) -> None:

@@ -197,9 +197,9 @@ def test_eight_claimers_never_exceed_a_limit_and_never_take_an_item_twice(db: Da
     assert storm.counts["lost"] == 0
     drain(db)
     assert wrong_totals(db) == []
-    assert db.value("select count(*) from public.image_generations where status not in ('completed', 'failed')") == 0
-    assert db.value("select count(*) from public.images") == db.value(
-        "select count(*) from public.image_generations where status = 'completed'"
+    assert db.value("select count(*) from made.image_generations where status not in ('completed', 'failed')") == 0
+    assert db.value("select count(*) from made.images") == db.value(
+        "select count(*) from made.image_generations where status = 'completed'"
     )
 
 
@@ -214,7 +214,7 @@ def test_an_admin_who_edits_and_deletes_what_runs_causes_no_deadlock_and_no_wron
     assert storm.counts["edits"] > 20
     drain(db)
     assert wrong_totals(db) == []
-    assert db.value("select count(*) from public.image_generations where status in ('pending', 'processing')") == 0
+    assert db.value("select count(*) from made.image_generations where status in ('pending', 'processing')") == 0
 
 
 def test_two_items_that_end_at_once_are_both_counted(db: Database) -> None:

@@ -28,7 +28,7 @@ def test_results_of_several_batches_write_items_pictures_and_totals(db: Database
         (claim["generation_id"], claim["lease_id"]) for claim in claims
     }
     assert [db.totals(batch["id"]) for batch in batches] == [("completed", 2, 0), ("completed", 3, 0)]
-    pictures = db.run("select id, generation_id, user_id, width, storage_path from public.images")
+    pictures = db.run("select id, generation_id, user_id, width, storage_path from made.images")
     assert {picture["id"] for picture in pictures} == {row["image_id"] for row in rows}
     assert all(p["storage_path"] == f"{p['user_id']}/{p['generation_id']}.png" for p in pictures)
     assert {picture["width"] for picture in pictures} == {640}
@@ -65,7 +65,7 @@ def test_one_result_that_does_not_fit_writes_none_of_them(db: Database) -> None:
 
     assert refusal.detail["field"] == "p_result.storage_path"
     assert {db.item(claim["generation_id"])["status"] for claim in (good, bad)} == {"processing"}
-    assert db.value("select count(*) from public.images") == 0
+    assert db.value("select count(*) from made.images") == 0
 
 
 def test_a_result_that_stands_twice_makes_one_picture(db: Database) -> None:
@@ -75,7 +75,7 @@ def test_a_result_that_stands_twice_makes_one_picture(db: Database) -> None:
     rows = db.complete_all([claim, claim])
 
     assert len(rows) == 1
-    assert db.value("select count(*) from public.images") == 1
+    assert db.value("select count(*) from made.images") == 1
 
 
 def test_an_item_that_ran_again_keeps_its_picture_row_in_bulk_too(db: Database) -> None:

@@ -69,7 +69,7 @@ def test_a_final_item_that_an_admin_sets_to_processing_runs_again_too(db: Databa
     for claim in db.claim():
         db.fail(claim)
 
-    db.run("update public.image_generations set status = 'processing' where batch_index = 0")
+    db.run("update made.image_generations set status = 'processing' where batch_index = 0")
 
     assert db.totals(batch["id"]) == ("processing", 0, 1)
     db.complete(db.claim_one())
@@ -138,12 +138,12 @@ def test_a_deleted_batch_ends_what_waits_cancels_what_runs_and_keeps_finished_pi
 
     db.run("delete from public.batch_generations where id = %s", batch["id"])
 
-    items = {row["batch_index"]: row for row in db.run("select * from public.image_generations")}
+    items = {row["batch_index"]: row for row in db.run("select * from made.image_generations")}
     assert {index: item["status"] for index, item in items.items()} == {0: "completed", 1: "processing", 2: "failed"}
     assert items[2]["error_message"] == "The batch was deleted."
     assert {item["batch_id"] for item in items.values()} == {None}
     assert [row["generation_id"] for row in db.run("select * from batchgen.queue")] == [running["generation_id"]]
-    assert db.value("select count(*) from public.images") == 1
+    assert db.value("select count(*) from made.images") == 1
     assert db.claim() == []
     assert [renewal["cancel_requested"] for renewal in db.renew(running)] == [True]
     db.fail(running, code="cancelled", message="Stopped.")
@@ -172,7 +172,7 @@ def test_an_item_added_by_hand_is_queued_and_counted(db: Database) -> None:
 
     db.run(
         "insert into public.image_generations (user_id, prompt, batch_id, batch_index)"
-        " select user_id, 'one more', id, 2 from public.batch_generations"
+        " select user_id, 'one more', id, 2 from made.batch_generations"
     )
 
     assert db.totals(batch["id"]) == ("processing", 2, 0)
@@ -202,7 +202,7 @@ def test_a_single_generation_is_never_queued(db: Database, write: str) -> None:
     if write == "insert":
         db.run("insert into public.image_generations (user_id, prompt) values (%s, 'another')", user)
     else:
-        db.run("update public.image_generations set status = 'pending'")
+        db.run("update made.image_generations set status = 'pending'")
 
     assert db.value("select count(*) from batchgen.queue") == 0
     assert db.claim() == []
@@ -212,7 +212,7 @@ def test_an_item_without_an_owner_still_runs_and_can_fail(db: Database) -> None:
     db.run("insert into public.batch_generations (total_count, status) values (1, 'pending')")
     db.run(
         "insert into public.image_generations (prompt, batch_id, batch_index)"
-        " select 'nobody', id, 0 from public.batch_generations"
+        " select 'nobody', id, 0 from made.batch_generations"
     )
 
     claim = db.claim_one()
@@ -220,7 +220,7 @@ def test_an_item_without_an_owner_still_runs_and_can_fail(db: Database) -> None:
     with refused("PT422"):
         db.complete(claim, storage_path="anywhere.png")
     db.fail(claim)
-    assert db.one("select status from public.batch_generations")["status"] == "failed"
+    assert db.one("select status from made.batch_generations")["status"] == "failed"
 
 
 @pytest.mark.parametrize(
@@ -250,10 +250,10 @@ def test_a_batch_without_a_status_is_pending_once_it_has_items(db: Database) -> 
 
     db.run(
         "insert into public.image_generations (user_id, prompt, batch_id, batch_index)"
-        " select user_id, 'one', id, 0 from public.batch_generations"
+        " select user_id, 'one', id, 0 from made.batch_generations"
     )
 
-    assert db.one("select status from public.batch_generations")["status"] == "pending"
+    assert db.one("select status from made.batch_generations")["status"] == "pending"
 
 
 def test_the_name_of_a_batch_can_be_edited(db: Database) -> None:

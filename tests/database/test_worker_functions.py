@@ -133,7 +133,7 @@ def test_a_lease_past_its_end_writes_nothing_even_before_anybody_took_over(db: D
         call(db, claim)
 
     assert db.item(claim["generation_id"])["status"] == "processing"
-    assert db.value("select count(*) from public.images") == 0
+    assert db.value("select count(*) from made.images") == 0
 
 
 @pytest.mark.parametrize("call", FENCED.values(), ids=FENCED.keys())
@@ -164,7 +164,7 @@ def test_a_completion_writes_item_picture_and_totals(db: Database) -> None:
 
     answer = db.complete(claim, width=64, height=32, file_size=1234, blurhash="L", public_url="https://x.test/a.png")
 
-    image = db.one("select * from public.images")
+    image = db.one("select * from made.images")
     assert answer == {"image_id": str(image["id"])}
     assert image["generation_id"] == claim["generation_id"]
     assert (image["user_id"], image["prompt"]) == (claim["user_id"], claim["prompt"])
@@ -186,7 +186,7 @@ def test_a_second_completion_is_refused_and_makes_no_second_picture(db: Database
     with refused("PT409"):
         db.complete(claim)
 
-    assert db.value("select count(*) from public.images") == 1
+    assert db.value("select count(*) from made.images") == 1
 
 
 @pytest.mark.parametrize(
@@ -238,11 +238,11 @@ def test_requested_tags_go_on_the_picture_and_existing_ones_are_used(db: Databas
 
     rows = db.run(
         "select g.batch_index, t.name from public.image_tags x join public.tags t on t.id = x.tag_id"
-        " join public.images i on i.id = x.image_id"
+        " join made.images i on i.id = x.image_id"
         " join public.image_generations g on g.id = i.generation_id order by t.name"
     )
     assert [(row["batch_index"], row["name"]) for row in rows] == [(0, "fox"), (0, "night")]
-    assert db.value("select count(*) from public.tags") == 2
+    assert db.value("select count(*) from made.tags") == 2
 
 
 def test_an_item_that_ran_again_replaces_its_picture_and_keeps_what_the_user_made_of_it(db: Database) -> None:
@@ -255,7 +255,7 @@ def test_an_item_that_ran_again_replaces_its_picture_and_keeps_what_the_user_mad
     again = next(c for c in db.claim() if c["generation_id"] == claim["generation_id"])
     db.complete(again, format="webp", storage_path=f"{claim['user_id']}/{claim['generation_id']}.webp")
 
-    image = db.one("select * from public.images")
+    image = db.one("select * from made.images")
     assert (image["format"], image["is_favorite"], image["rating"]) == ("webp", True, 5)
 
 
@@ -265,14 +265,14 @@ def test_an_item_with_two_pictures_can_complete_again(db: Database) -> None:
     db.complete(claim)
     db.run(
         "insert into public.images (generation_id, user_id, filename, storage_path, prompt)"
-        " select generation_id, user_id, 'upscaled.png', 'x', prompt from public.images"
+        " select generation_id, user_id, 'upscaled.png', 'x', prompt from made.images"
     )
     db.run("update public.image_generations set status = 'pending' where id = %s", claim["generation_id"])
 
     again = next(c for c in db.claim() if c["generation_id"] == claim["generation_id"])
     db.complete(again)
 
-    assert db.value("select count(*) from public.images") == 2
+    assert db.value("select count(*) from made.images") == 2
 
 
 def test_retries_wait_5_10_and_30_seconds_and_then_the_item_fails(db: Database) -> None:
@@ -283,7 +283,7 @@ def test_retries_wait_5_10_and_30_seconds_and_then_the_item_fails(db: Database) 
     for retry in range(3):
         answer = db.fail(db.claim_one(), retryable=True)
         assert (answer["status"], answer["retry_count"]) == ("pending", retry + 1)
-        item = db.one("select * from public.image_generations")
+        item = db.one("select * from made.image_generations")
         assert (item["status"], item["retry_count"]) == ("pending", retry + 1)
         assert answer["retry_in_seconds"] - 1 < db.wait_seconds(item["id"]) <= answer["retry_in_seconds"]
         assert db.claim() == []
@@ -376,7 +376,7 @@ def test_the_third_crash_fails_the_item(db: Database) -> None:
         db.expire(db.claim_one())
         assert db.return_expired() == 1
 
-    item = db.one("select * from public.image_generations")
+    item = db.one("select * from made.image_generations")
     assert item["status"] == "failed"
     assert "3 times" in item["error_message"]
     assert db.value("select code from batchgen.failures") == "crashed"
