@@ -49,6 +49,9 @@ class PostgresServer:
     `durable=False` trades safety against a power cut for speed, for tests.
     """
 
+    major = MAJOR
+    locale_options = ("--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8")
+
     def __init__(self, data_dir: Path, port: int = 0, *, durable: bool = True, log_file: Path | None = None) -> None:
         self.data_dir = data_dir.resolve()
         self.port = port
@@ -131,9 +134,9 @@ class PostgresServer:
         if not version_file.exists():
             return
         found = version_file.read_text().strip()
-        if found != MAJOR:
+        if found != self.major:
             raise WrongDataVersion(
-                f"{self.data_dir} holds data of Postgres {found}, but this is Postgres {MAJOR}: "
+                f"{self.data_dir} holds data of Postgres {found}, but this is Postgres {self.major}: "
                 "move the folder away or choose another data directory."
             )
 
@@ -156,7 +159,7 @@ class PostgresServer:
     async def _run_initdb(self, cluster: Path, password_file: Path) -> None:
         arguments = [
             *("-D", str(cluster), "-U", "postgres", "--pwfile", str(password_file), "-A", "scram-sha-256"),
-            *("-E", "UTF8", "--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
+            *("-E", "UTF8", *self.locale_options),
             *("--no-instructions", "--no-sync"),
         ]
         with self.log_file.open("ab") as log:
@@ -205,7 +208,7 @@ class PostgresServer:
 
     async def _spawn(self, program: str, arguments: list[str], cwd: Path, log: IO[bytes]) -> asyncio.subprocess.Process:
         return await child.spawn(
-            [str(_binaries() / program), *arguments],
+            [str(self.program(program)), *arguments],
             death_signal=signal.SIGINT,
             account=self._account,
             env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
@@ -213,6 +216,11 @@ class PostgresServer:
             stdout=log,
             stderr=log,
         )
+
+    @classmethod
+    def program(cls, name: str) -> Path:
+        """One of Postgres' own programs, psql among them."""
+        return _binaries() / name
 
     def _own(self, path: Path) -> None:
         if self._account:

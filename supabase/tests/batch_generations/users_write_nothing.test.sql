@@ -1,0 +1,17 @@
+begin;
+\ir ../setup.psql
+select plan(7);
+
+:as_owner;
+select throws_ok($$ insert into public.batch_generations default values $$, '42501', null, 'a user inserts nothing');
+select throws_ok($$ update public.batch_generations set status = 'completed' $$, '42501', null, 'a user changes nothing');
+select throws_ok($$ delete from public.batch_generations $$, '42501', null, 'a user deletes nothing');
+select throws_ok($$ truncate public.batch_generations cascade $$, '42501', null, 'a user truncates nothing');
+:as_anon;
+select throws_ok($$ update public.batch_generations set status = 'completed' $$, '42501', null, 'anon changes nothing');
+select throws_ok($$ delete from public.batch_generations $$, '42501', null, 'anon deletes nothing');
+:as_service;
+select throws_ok($$ truncate public.batch_generations cascade $$, '42501', null, 'not even the worker''s role truncates');
+
+select * from finish();
+rollback;

@@ -1,0 +1,28 @@
+-- The schema batchgen is closed, its tables are granted to nobody, and a third wall stands behind both: a policy that
+-- shows no row. Here the first two are taken down for one transaction.
+begin;
+\ir ../setup.psql
+grant usage on schema batchgen to authenticated;
+grant select, insert, update, delete on all tables in schema batchgen to authenticated;
+
+create temporary table private_tables as
+select c.oid::regclass as name from pg_class c
+where c.relnamespace = 'batchgen'::regnamespace and c.relkind = 'r';
+grant select on private_tables to public;
+insert into batchgen.touched (user_id) values ('aaaaaaaa-0000-4000-8000-000000000001');
+insert into batchgen.failures (generation_id, code) values ('17e30000-0000-4000-8000-000000000001', 'failed');
+insert into batchgen.requests (user_id, client_key, body_hash) values ('aaaaaaaa-0000-4000-8000-000000000001', 'key', 'hash');
+insert into batchgen.generation_tags (generation_id, name) values ('17e30000-0000-4000-8000-000000000001', 'animals');
+insert into batchgen.model_providers (model_id, provider) select id, 'replicate' from public.models limit 1;
+insert into batchgen.providers (name, not_before) values ('replicate', now());
+insert into batchgen.breakers (model_id) select id from public.models limit 1;
+
+select plan((select count(*) * 2 from private_tables)::integer);
+
+select isnt_empty(format('select 1 from %s', name), format('%s has a row to be hidden', name)) from private_tables order by name::text;
+
+:as_owner;
+select is_empty(format('select 1 from %s', name), format('%s shows no row', name)) from private_tables order by name::text;
+
+select * from finish();
+rollback;

@@ -1,0 +1,27 @@
+-- Every CHECK of the queue and of the tables beside it, whoever writes.
+begin;
+\ir ../setup.psql
+\ir ../lease.psql
+select plan(12);
+
+select throws_ok($$ update batchgen.queue set state = 'waiting' where state = 'running' $$, '23514', null, 'what waits has no lease');
+select throws_ok($$ update batchgen.queue set state = 'running' where state = 'waiting' $$, '23514', null, 'what runs has a lease');
+select throws_ok($$ update batchgen.queue set worker = null where state = 'running' $$, '23514', null, 'a lease has a worker');
+select throws_ok($$ update batchgen.queue set lease_expires_at = null where state = 'running' $$, '23514', null, 'a lease has an end');
+select throws_ok($$ update batchgen.queue set started_at = null where state = 'running' $$, '23514', null, 'a lease has a beginning');
+select throws_ok($$ update batchgen.queue set ready_rank = 1 where state = 'running' $$, '23514', null, 'what runs is not ready');
+select throws_ok($$ update batchgen.queue set ready_rank = 0 where state = 'waiting' $$, '23514', null, 'ranks begin at 1');
+select throws_ok($$ update batchgen.queue set provider_job_id = 'job' $$, '23514', null, 'a job has a provider');
+select throws_ok($$ update batchgen.queue set provider = 'p' $$, '23514', null, 'and a provider a job');
+select throws_ok($$ insert into batchgen.model_providers (model_id, provider) select id, '' from public.models limit 1 $$, '23514', null, 'a provider has a name');
+select throws_ok(
+  $$ insert into batchgen.breakers (model_id, probe_lease_id) select id, gen_random_uuid() from public.models limit 1 $$,
+  '23514', null, 'only an open breaker is probed'
+);
+select throws_ok(
+  $$ update batchgen.queue set lease_id = '1ea5e000-0000-4000-8000-000000000001', state = 'running', worker = 'w', lease_expires_at = now(), started_at = now() $$,
+  '23505', null, 'a lease is one item''s'
+);
+
+select * from finish();
+rollback;

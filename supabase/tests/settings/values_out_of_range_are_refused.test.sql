@@ -1,0 +1,27 @@
+begin;
+\ir ../setup.psql
+create temporary table bad (change text, which text);
+insert into bad values
+  ('max_parallel_per_user = 0', 'max_parallel_per_user_in_range'), ('max_parallel_per_user = 100001', 'max_parallel_per_user_in_range'),
+  ('max_parallel_global = 0', 'max_parallel_global_in_range'), ('max_parallel_global = 100001', 'max_parallel_global_in_range'),
+  ('max_retries = -1', 'max_retries_in_range'), ('max_retries = 21', 'max_retries_in_range'),
+  ('retry_delays_seconds = ''{}''', 'retry_delays_seconds_in_range'), ('retry_delays_seconds = ''{-1}''', 'retry_delays_seconds_in_range'),
+  ('retry_delays_seconds = ''{null}''', 'retry_delays_seconds_in_range'), ('retry_delays_seconds = ''{86401}''', 'retry_delays_seconds_in_range'),
+  ('max_crashes = 0', 'max_crashes_in_range'), ('max_crashes = 21', 'max_crashes_in_range'),
+  ('min_batch_size = 0', 'min_batch_size_in_range'), ('min_batch_size = 11', 'min_batch_size_in_range'),
+  ('max_batch_size = 101', 'max_batch_size_in_range'),
+  ('max_prompt_characters = 0', 'max_prompt_characters_in_range'), ('max_prompt_characters = 100001', 'max_prompt_characters_in_range'),
+  ('max_guidance_scale = -1', 'max_guidance_scale_in_range'), ('max_guidance_scale = 1001', 'max_guidance_scale_in_range'),
+  ('breaker_failures = 0', 'breaker_failures_in_range'), ('breaker_failures = 1001', 'breaker_failures_in_range'),
+  ('breaker_open_seconds = -1', 'breaker_open_seconds_in_range'), ('breaker_open_seconds = 86401', 'breaker_open_seconds_in_range'),
+  ('id = false', 'settings_has_one_row');
+select plan((select count(*) + 3 from bad)::integer);
+
+select throws_like('update batchgen.settings set ' || change, '%"' || which || '"%', change || ' is refused') from bad;
+select throws_ok($$ insert into batchgen.settings default values $$, '23505', null, 'there is one row');
+select isnt_empty($$ select from batchgen.settings where updated_at is not null $$, 'and it is there');
+update batchgen.settings set updated_at = '2000-01-01', max_retries = 4;
+select is((select updated_at from batchgen.settings), now(), 'a change is dated');
+
+select * from finish();
+rollback;

@@ -1,0 +1,38 @@
+"""plpgsql_check looks into every PL/pgSQL function of ours, trigger functions with each table that they stand on."""
+
+from tests.sqlchecks.scratch import run
+
+FINDINGS = """
+with ours as (
+  select p.oid, p.oid::regprocedure::text as name, p.prorettype = 'trigger'::regtype as is_trigger
+  from pg_proc p join pg_language l on l.oid = p.prolang
+  where p.pronamespace::regnamespace::text in ('public', 'batchgen', 'batchgen_api') and l.lanname = 'plpgsql'
+),
+calls as (
+  select o.oid, o.name, coalesce(t.tgrelid, 0) as relation, t.tgoldtable, t.tgnewtable
+  from ours o left join pg_trigger t on t.tgfoid = o.oid and not t.tgisinternal
+  where not o.is_trigger or t.oid is not null
+)
+select c.name || coalesce(' on ' || nullif(c.relation, 0)::regclass, ''), f.lineno, f.level, f.message
+from calls c cross join lateral plpgsql_check_function_tb(
+  c.oid, relid => c.relation, oldtable => c.tgoldtable, newtable => c.tgnewtable,
+  fatal_errors => false, other_warnings => true, extra_warnings => true, performance_warnings => false,
+  security_warnings => true
+) f
+-- An array variable that begins as the literal '{}': a text that always fits.
+where not (f.sqlstate = '42804' and f.detail like 'cast "text" value to "%[]" type' and f.context like '% initialization on line %')
+order by 1, 2
+"""
+UNCHECKED = """
+select p.oid::regprocedure::text from pg_proc p
+where p.pronamespace::regnamespace::text in ('public', 'batchgen', 'batchgen_api') and p.prorettype = 'trigger'::regtype
+  and not exists (select from pg_trigger t where t.tgfoid = p.oid)
+"""
+
+
+def findings(dsn: str) -> list[str]:
+    """One line per finding. A trigger function without a trigger cannot be checked, and is one."""
+    run(dsn, "create extension if not exists plpgsql_check with schema extensions")
+    with_path = "set search_path = extensions, public;" + FINDINGS
+    found = [f"{name}, line {line}: {level}: {message}" for name, line, level, message in run(dsn, with_path)]
+    return found + [f"{name}: no trigger calls it" for (name,) in run(dsn, UNCHECKED)]

@@ -1,0 +1,63 @@
+"""Databases to look into: a Postgres of their own, hosted-like schemas, all migrations, under either grant model."""
+
+import tempfile
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from enum import Enum
+from pathlib import Path
+
+import psycopg
+
+from devstack.database import prepare_roles
+from devstack.migrations import apply_migrations, default_migrations_dir
+from devstack.postgres import PostgresServer
+
+ROOT = Path(__file__).parents[2]
+HOSTED_SCHEMAS = (ROOT / "tests" / "database" / "hosted_schemas.sql").read_text()
+GRANT_EVERYTHING = (
+    "alter default privileges in schema public grant all on tables to anon, authenticated, service_role;"
+    "alter default privileges in schema public grant all on sequences to anon, authenticated, service_role;"
+    "alter default privileges in schema public grant execute on functions to anon, authenticated, service_role"
+)
+
+
+class Grants(Enum):
+    """What a hosted project grants on a new table or function of `public` before anybody says so."""
+
+    EVERYTHING = GRANT_EVERYTHING
+    NOTHING = "select"
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.name.lower()} granted by default"
+
+
+@asynccontextmanager
+async def postgres(kind: type[PostgresServer] = PostgresServer) -> AsyncGenerator[PostgresServer]:
+    """A server that leaves nothing behind."""
+    with tempfile.TemporaryDirectory(prefix="batchgen-sqlchecks-") as folder:
+        Path(folder).chmod(0o711)  # Postgres may run as somebody else
+        async with kind(Path(folder) / "data", durable=False) as server:
+            yield server
+
+
+async def migrated(server: PostgresServer, name: str, grants: Grants = Grants.NOTHING) -> str:
+    """A new database as a hosted project has it after `supabase db push`; its address."""
+    run(server.dsn(), f"create database {name}")
+    dsn = server.dsn(name)
+    await prepare_roles(dsn)
+    run(dsn, HOSTED_SCHEMAS)
+    run(dsn, grants.value)
+    await apply_migrations(dsn, default_migrations_dir())
+    # Without it nine of the advisors look at nothing.
+    run(dsn, f"alter database {name} set pgrst.db_schemas = 'public, graphql_public'")
+    return dsn
+
+
+def run(dsn: str, sql: str) -> list[tuple[object, ...]]:
+    """As the owner; the rows of the last statement."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        cursor = connection.execute(sql.encode())
+        while cursor.nextset():
+            pass
+        return cursor.fetchall() if cursor.description else []

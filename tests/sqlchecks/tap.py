@@ -1,0 +1,103 @@
+"""Runs `supabase/tests` (pgTAP) as `supabase test db` does: each file in a psql of its own, which rolls back what it did."""
+
+import asyncio
+import os
+import re
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from devstack.postgres import PostgresServer
+from tests.npm import npm_install
+from tests.sqlchecks.scratch import ROOT, run
+from tests.sqlchecks.supabase_cli import TOOLS
+
+TESTS = ROOT / "supabase" / "tests"
+PGTAP = TOOLS / "node_modules" / "@electric-sql" / "pglite-pgtap" / "dist" / "pgtap.tar.gz"
+PSQL_OPTIONS = ("--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set", "ON_ERROR_STOP=1")
+SECONDS = 60
+
+PLAN = re.compile(r"^1\.\.(\d+)$")
+RESULT = re.compile(r"^(not )?ok (\d+)(?: - (.*))?$")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one file said. It passed if it planned tests, ran exactly those, and nothing is wrong."""
+
+    file: Path
+    passed: int
+    wrong: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return str(self.file.relative_to(TESTS)) if self.file.is_relative_to(TESTS) else str(self.file)
+
+
+def test_files(folder: Path = TESTS) -> list[Path]:
+    return sorted(folder.rglob("*.test.sql"))
+
+
+def install_pgtap(dsn: str) -> None:
+    """pgTAP into the schema `extensions`, where `supabase test db` has it."""
+    npm_install(TOOLS)
+    with tarfile.open(PGTAP) as archive:
+        member = archive.extractfile("share/postgresql/extension/pgtap.sql")
+        assert member is not None
+        sql = member.read().decode()
+    run(dsn, f"create schema if not exists extensions; set search_path = extensions, public; {sql}")
+
+
+async def run_file(dsn: str, file: Path) -> Verdict:
+    process = await asyncio.create_subprocess_exec(
+        *(str(PostgresServer.program("psql")), *PSQL_OPTIONS, "--file", str(file), dsn),
+        env={"PATH": os.defpath, "PGCONNECT_TIMEOUT": "10", "PGTZ": "UTC"},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        output, errors = await asyncio.wait_for(process.communicate(), SECONDS)
+    except BaseException:
+        process.kill()
+        await process.wait()
+        raise
+    return judge(file, output.decode(), errors.decode(), process.returncode or 0)
+
+
+async def run_files(dsn: str, files: Sequence[Path], at_once: int = 2) -> list[Verdict]:
+    """The verdicts in the order of the files."""
+    turns = asyncio.Semaphore(at_once)
+
+    async def in_turn(file: Path) -> Verdict:
+        async with turns:
+            return await run_file(dsn, file)
+
+    return await asyncio.gather(*map(in_turn, files))
+
+
+async def first_failure(dsn: str, files: Sequence[Path]) -> Verdict | None:
+    """Runs file after file until one fails."""
+    for file in files:
+        if (verdict := await run_file(dsn, file)).wrong:
+            return verdict
+    return None
+
+
+def judge(file: Path, output: str, errors: str, code: int) -> Verdict:
+    """Read TAP: what is not ok, what was not planned, what was planned and did not run."""
+    lines = output.splitlines()
+    plans = [int(match[1]) for line in lines if (match := PLAN.match(line))]
+    results = [match for line in lines if (match := RESULT.match(line))]
+    wrong = [match.string for match in results if match[1]]
+    wrong += [line for line in errors.splitlines() if line.strip()]
+    if code != 0:
+        wrong.append(f"psql ended with {code}")
+    if len(plans) != 1 or plans[0] < 1:
+        wrong.append(f"it plans no tests: {plans}")
+    elif [int(match[2]) for match in results] != list(range(1, plans[0] + 1)):
+        wrong.append(f"it planned {plans[0]} tests and ran {len(results)}")
+    if wrong:
+        wrong += [line for line in lines if line.startswith("#")]
+    return Verdict(file, sum(not match[1] for match in results), tuple(wrong))
