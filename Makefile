@@ -1,5 +1,6 @@
 # Two commands: `make demo` shows the main job, `make test` passes the tests. Both set up what they need.
-# All else: `make check` (what CI checks beside the tests), `make chaos`, `make bench`, `make clean`.
+# All else: `make check` (what CI checks beside the tests), `make test-sql`, `make mutate-sql`, `make types`, `make chaos`,
+# `make bench`, `make clean`.
 
 SHELL := /bin/sh
 # The first Python on the PATH that is new enough.
@@ -9,7 +10,7 @@ BIN := .venv/bin
 # pip's own progress on a terminal, one line per step elsewhere.
 PIP_INSTALL = $(BIN)/python -m pip install $$([ -t 1 ] || echo --quiet) --disable-pip-version-check --no-input -c constraints.txt
 
-.PHONY: demo test chaos bench check format clean
+.PHONY: demo test test-sql test-postgres15 mutate-sql chaos bench check types format clean
 
 ## The whole main job on this machine: `make demo`, or `make demo ONCE=1` to stop at the end. PORT=N chooses a port.
 demo: .venv/.installed-devstack
@@ -18,6 +19,19 @@ demo: .venv/.installed-devstack
 ## All tests, a file at a time on each core. ARGS="-k claim" runs some of them.
 test: .venv/.installed-dev
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+## The tests in SQL alone: supabase/tests, with pgTAP. ARGS=supabase/tests/tags/… runs some of them.
+test-sql: .venv/.installed-dev
+	@$(BIN)/python -m tests.sqlchecks tap $(ARGS)
+
+## Takes down each policy, revoke, trigger, CHECK and guard of the schema, one at a time; exits with 1 where no test
+## notices. One to two minutes. ARGS="--only policy" for some, ARGS=--list to name them.
+mutate-sql: .venv/.installed-dev
+	@$(BIN)/python -m tests.sqlchecks mutate $(ARGS)
+
+## The tests of the database on Postgres 15, the oldest that hosted projects run; needs Debian's postgresql-15.
+test-postgres15: .venv/.installed-dev
+	@BATCHGEN_TEST_POSTGRES=15 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile tests/database $(ARGS)
 
 ## Ten minutes of faults on everything; exits with 1 where a promise was broken. SEED=7, SECONDS=60 and BATCHES=20 choose.
 chaos: .venv/.installed-dev
@@ -28,13 +42,18 @@ chaos: .venv/.installed-dev
 bench: .venv/.installed-dev
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-## Format, lint, types, import rules, SQL.
+## Format, lint, types, import rules, SQL as text and in databases.
 check: .venv/.installed-dev
 	@echo "• format" && $(BIN)/ruff format --check .
 	@echo "• lint" && $(BIN)/ruff check .
 	@echo "• import rules" && $(BIN)/lint-imports
 	@echo "• SQL" && $(BIN)/squawk --config .squawk.toml supabase/migrations/*.sql
 	@echo "• types" && $(BIN)/pyright
+	@echo "• SQL in databases" && $(BIN)/python -m tests.sqlchecks check
+
+## TypeScript types of the schema into supabase/types, after a migration.
+types: .venv/.installed-dev
+	@$(BIN)/python -m tests.sqlchecks types
 
 format: .venv/.installed-dev
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

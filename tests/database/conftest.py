@@ -10,11 +10,12 @@ from pathlib import Path
 import psycopg
 import pytest
 import pytest_asyncio
-from database_harness import Database, NewDatabase, connect, query
+from database_harness import Database, NewDatabase, connect
 
 from devstack.database import prepare_roles
 from devstack.migrations import apply_migrations, default_migrations_dir
 from devstack.postgres import PostgresServer
+from tests.sqlchecks.debian import DebianPostgres
 
 PROJECTS = {"new": (), "app": ("app_schema.sql", "seed_schema.sql", "app_rows.sql")}
 """What is there before the migrations, by BATCHGEN_TEST_PROJECT: nothing, or the app's tables with rows in them."""
@@ -24,7 +25,8 @@ _numbers = itertools.count(1)
 
 @pytest_asyncio.fixture(scope="session")
 async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PostgresServer]:
-    async with PostgresServer(tmp_path_factory.mktemp("database-postgres"), durable=False) as server:
+    kind = DebianPostgres if os.environ.get("BATCHGEN_TEST_POSTGRES") == DebianPostgres.major else PostgresServer
+    async with kind(tmp_path_factory.mktemp("database-postgres"), durable=False) as server:
         yield server
 
 
@@ -38,6 +40,8 @@ async def template(postgres: PostgresServer) -> str:
         _run_file(postgres.dsn(name), file)
     await apply_migrations(postgres.dsn(name), default_migrations_dir())
     _run_file(postgres.dsn(name), "made.sql")
+    if mutant := os.environ.get("BATCHGEN_TEST_MUTANT"):  # `make mutate-sql` asks whether a test notices
+        _run_in(postgres.dsn(name), mutant)
     return name
 
 
@@ -103,8 +107,7 @@ class Spares:
 
 
 def _run_file(dsn: str, name: str) -> None:
-    with connect(dsn) as admin:
-        query(admin, (Path(__file__).parent / name).read_text())
+    _run_in(dsn, (Path(__file__).parent / name).read_text())
 
 
 def _create(postgres: PostgresServer, name: str, template: str) -> str:
@@ -113,5 +116,9 @@ def _create(postgres: PostgresServer, name: str, template: str) -> str:
 
 
 def _run(postgres: PostgresServer, sql: str) -> None:
-    with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
+    _run_in(postgres.dsn(), sql)
+
+
+def _run_in(dsn: str, sql: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as admin:
         admin.execute(sql.encode())

@@ -8,15 +8,11 @@ import pytest
 from database_harness import Database, NewDatabase, Row, a_request
 
 from devstack.migrations import apply_migrations, default_migrations_dir
+from tests.sqlchecks.scratch import GRANT_EVERYTHING
 
 OLD_USER = UUID("11111111-1111-4111-8111-111111111111")
 APP_TABLES = ("models", "image_generations", "images", "tags", "image_tags")
 ADDED_COLUMNS = ("batch_id", "batch_index", "retry_count", "priority")
-GRANT_EVERYTHING = (
-    "alter default privileges in schema public grant all on tables to anon, authenticated, service_role;"
-    "alter default privileges in schema public grant all on sequences to anon, authenticated, service_role;"
-    "alter default privileges in schema public grant execute on functions to anon, authenticated, service_role"
-)
 
 
 async def migrate(db: Database) -> list[str]:

@@ -20,7 +20,10 @@ from calls c cross join lateral plpgsql_check_function_tb(
   security_warnings => true
 ) f
 -- An array variable that begins as the literal '{}': a text that always fits.
-where not (f.sqlstate = '42804' and f.detail like 'cast "text" value to "%[]" type' and f.context like '% initialization on line %')
+where not (
+  f.sqlstate = '42804' and f.detail like 'cast "text" value to "%[]" type'
+  and f.context like '% initialization on line %'
+)
 order by 1, 2
 """
 UNCHECKED = """

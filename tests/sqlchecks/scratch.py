@@ -1,5 +1,6 @@
 """Databases to look into: a Postgres of their own, hosted-like schemas, all migrations, under either grant model."""
 
+import asyncio
 import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -36,8 +37,9 @@ class Grants(Enum):
 async def postgres(kind: type[PostgresServer] = PostgresServer) -> AsyncGenerator[PostgresServer]:
     """A server that leaves nothing behind."""
     with tempfile.TemporaryDirectory(prefix="batchgen-sqlchecks-") as folder:
-        Path(folder).chmod(0o711)  # Postgres may run as somebody else
-        async with kind(Path(folder) / "data", durable=False) as server:
+        place = Path(folder)
+        await asyncio.to_thread(place.chmod, 0o711)  # Postgres may run as somebody else
+        async with kind(place / "data", durable=False) as server:
             yield server
 
 

@@ -1,4 +1,4 @@
-"""Runs `supabase/tests` (pgTAP) as `supabase test db` does: each file in a psql of its own, which rolls back what it did."""
+"""Runs `supabase/tests` (pgTAP) as `supabase test db` does: each file in a psql of its own, and rolled back."""
 
 import asyncio
 import os
@@ -18,6 +18,7 @@ PGTAP = TOOLS / "node_modules" / "@electric-sql" / "pglite-pgtap" / "dist" / "pg
 PSQL_OPTIONS = ("--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set", "ON_ERROR_STOP=1")
 SECONDS = 60
 
+BEGUN_BEFORE = "WARNING:  there is already a transaction in progress"
 PLAN = re.compile(r"^1\.\.(\d+)$")
 RESULT = re.compile(r"^(not )?ok (\d+)(?: - (.*))?$")
 
@@ -35,7 +36,7 @@ class Verdict:
         return str(self.file.relative_to(TESTS)) if self.file.is_relative_to(TESTS) else str(self.file)
 
 
-def test_files(folder: Path = TESTS) -> list[Path]:
+def sql_files(folder: Path = TESTS) -> list[Path]:
     return sorted(folder.rglob("*.test.sql"))
 
 
@@ -49,9 +50,11 @@ def install_pgtap(dsn: str) -> None:
     run(dsn, f"create schema if not exists extensions; set search_path = extensions, public; {sql}")
 
 
-async def run_file(dsn: str, file: Path) -> Verdict:
+async def run_file(dsn: str, file: Path, before: str = "") -> Verdict:
+    """`before` is done first, in the file's own transaction, and rolled back with it."""
+    first = ("--command", "begin", "--command", before) if before else ()
     process = await asyncio.create_subprocess_exec(
-        *(str(PostgresServer.program("psql")), *PSQL_OPTIONS, "--file", str(file), dsn),
+        *(str(PostgresServer.program("psql")), *PSQL_OPTIONS, *first, "--file", str(file), dsn),
         env={"PATH": os.defpath, "PGCONNECT_TIMEOUT": "10", "PGTZ": "UTC"},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
@@ -77,10 +80,10 @@ async def run_files(dsn: str, files: Sequence[Path], at_once: int = 2) -> list[V
     return await asyncio.gather(*map(in_turn, files))
 
 
-async def first_failure(dsn: str, files: Sequence[Path]) -> Verdict | None:
+async def first_failure(dsn: str, files: Sequence[Path], before: str) -> Verdict | None:
     """Runs file after file until one fails."""
     for file in files:
-        if (verdict := await run_file(dsn, file)).wrong:
+        if (verdict := await run_file(dsn, file, before)).wrong:
             return verdict
     return None
 
@@ -91,7 +94,7 @@ def judge(file: Path, output: str, errors: str, code: int) -> Verdict:
     plans = [int(match[1]) for line in lines if (match := PLAN.match(line))]
     results = [match for line in lines if (match := RESULT.match(line))]
     wrong = [match.string for match in results if match[1]]
-    wrong += [line for line in errors.splitlines() if line.strip()]
+    wrong += [line for line in errors.splitlines() if line.strip() and not line.endswith(BEGUN_BEFORE)]
     if code != 0:
         wrong.append(f"psql ended with {code}")
     if len(plans) != 1 or plans[0] < 1:

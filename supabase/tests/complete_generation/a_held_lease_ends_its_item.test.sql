@@ -14,8 +14,11 @@ select throws_ok(pg_temp.completing(:'held', :'good'), '42501', null, 'anon ends
 select throws_ok(pg_temp.completing(:'held', :'good'), '42501', null, 'a user ends nothing');
 :as_service;
 select throws_ok(pg_temp.completing('1ea5e000-0000-4000-8000-00000000ffff', :'good'), 'PT409', null, 'another lease ends nothing');
-select throws_ok(pg_temp.completing(:'held', '{}'), 'PT422', null, 'a picture lies somewhere');
-select throws_ok(pg_temp.completing(:'held', '{"storage_path": "x", "width": "wide"}'), 'PT422', null, 'a result fits the table');
+select throws_ok(pg_temp.completing(:'held', '{}'), 'PT422', 'p_result.storage_path is missing', 'a picture lies somewhere');
+select throws_ok(
+  pg_temp.completing(:'held', '{"storage_path": "x", "width": "wide"}'), 'PT422',
+  'p_result does not fit the table images: invalid input syntax for type integer: "wide"', 'a result fits the table'
+);
 select throws_ok(
   pg_temp.completing(:'held', '{"storage_path": "bbbbbbbb-0000-4000-8000-000000000002/x.png"}'), 'PT422', null, 'not in somebody else''s folder'
 );

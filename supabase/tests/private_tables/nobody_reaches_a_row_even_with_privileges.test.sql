@@ -1,5 +1,5 @@
 -- The schema batchgen is closed, its tables are granted to nobody, and a third wall stands behind both: a policy that
--- shows no row. Here the first two are taken down for one transaction.
+-- shows and takes no row. Here the first two are taken down for one transaction.
 begin;
 \ir ../setup.psql
 grant usage on schema batchgen to authenticated;
@@ -17,12 +17,13 @@ insert into batchgen.model_providers (model_id, provider) select id, 'replicate'
 insert into batchgen.providers (name, not_before) values ('replicate', now());
 insert into batchgen.breakers (model_id) select id from public.models limit 1;
 
-select plan((select count(*) * 2 from private_tables)::integer);
+select plan((select count(*) * 3 from private_tables)::integer);
 
 select isnt_empty(format('select 1 from %s', name), format('%s has a row to be hidden', name)) from private_tables order by name::text;
 
 :as_owner;
 select is_empty(format('select 1 from %s', name), format('%s shows no row', name)) from private_tables order by name::text;
+select throws_ok(format('insert into %s default values', name), '42501', null, format('%s takes no row', name)) from private_tables order by name::text;
 
 select * from finish();
 rollback;

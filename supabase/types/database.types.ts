@@ -1,0 +1,608 @@
+// Written by `make types` from supabase/migrations; `make check` refuses it where it is not what they say.
+export type Json = string | number | boolean | null | { [key: string]: Json | undefined } | Json[];
+
+export type Database = {
+  public: {
+    Tables: {
+      batch_generations: {
+        Row: {
+          completed_at: string | null;
+          completed_count: number | null;
+          created_at: string | null;
+          failed_count: number | null;
+          guidance_scale: number | null;
+          height: number | null;
+          id: string;
+          model_id: string | null;
+          model_version: string | null;
+          name: string | null;
+          status: string | null;
+          steps: number | null;
+          total_count: number;
+          user_id: string | null;
+          width: number | null;
+        };
+        ComputedFields: never;
+        Insert: {
+          completed_at?: string | null;
+          completed_count?: number | null;
+          created_at?: string | null;
+          failed_count?: number | null;
+          guidance_scale?: number | null;
+          height?: number | null;
+          id?: string;
+          model_id?: string | null;
+          model_version?: string | null;
+          name?: string | null;
+          status?: string | null;
+          steps?: number | null;
+          total_count: number;
+          user_id?: string | null;
+          width?: number | null;
+        };
+        Update: {
+          completed_at?: string | null;
+          completed_count?: number | null;
+          created_at?: string | null;
+          failed_count?: number | null;
+          guidance_scale?: number | null;
+          height?: number | null;
+          id?: string;
+          model_id?: string | null;
+          model_version?: string | null;
+          name?: string | null;
+          status?: string | null;
+          steps?: number | null;
+          total_count?: number;
+          user_id?: string | null;
+          width?: number | null;
+        };
+        Relationships: [];
+      };
+      image_generations: {
+        Row: {
+          batch_id: string | null;
+          batch_index: number | null;
+          completed_at: string | null;
+          created_at: string | null;
+          error_message: string | null;
+          generation_strength: number | null;
+          generation_time_seconds: number | null;
+          guidance_scale: number | null;
+          height: number | null;
+          id: string;
+          model: string | null;
+          model_id: string | null;
+          negative_prompt: string | null;
+          priority: number | null;
+          prompt: string;
+          replicate_prediction_id: string | null;
+          retry_count: number | null;
+          seed: number | null;
+          source_image_url: string | null;
+          status: string | null;
+          steps: number | null;
+          style: string | null;
+          user_id: string | null;
+          width: number | null;
+        };
+        ComputedFields: never;
+        Insert: {
+          batch_id?: string | null;
+          batch_index?: number | null;
+          completed_at?: string | null;
+          created_at?: string | null;
+          error_message?: string | null;
+          generation_strength?: number | null;
+          generation_time_seconds?: number | null;
+          guidance_scale?: number | null;
+          height?: number | null;
+          id?: string;
+          model?: string | null;
+          model_id?: string | null;
+          negative_prompt?: string | null;
+          priority?: number | null;
+          prompt: string;
+          replicate_prediction_id?: string | null;
+          retry_count?: number | null;
+          seed?: number | null;
+          source_image_url?: string | null;
+          status?: string | null;
+          steps?: number | null;
+          style?: string | null;
+          user_id?: string | null;
+          width?: number | null;
+        };
+        Update: {
+          batch_id?: string | null;
+          batch_index?: number | null;
+          completed_at?: string | null;
+          created_at?: string | null;
+          error_message?: string | null;
+          generation_strength?: number | null;
+          generation_time_seconds?: number | null;
+          guidance_scale?: number | null;
+          height?: number | null;
+          id?: string;
+          model?: string | null;
+          model_id?: string | null;
+          negative_prompt?: string | null;
+          priority?: number | null;
+          prompt?: string;
+          replicate_prediction_id?: string | null;
+          retry_count?: number | null;
+          seed?: number | null;
+          source_image_url?: string | null;
+          status?: string | null;
+          steps?: number | null;
+          style?: string | null;
+          user_id?: string | null;
+          width?: number | null;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "image_generations_batch_id_fkey";
+            columns: ["batch_id"];
+            isOneToOne: false;
+            referencedRelation: "batch_generations";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "image_generations_batch_id_fkey";
+            columns: ["batch_id"];
+            isOneToOne: false;
+            referencedRelation: "batch_progress";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "image_generations_model_id_fkey";
+            columns: ["model_id"];
+            isOneToOne: false;
+            referencedRelation: "models";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      image_tags: {
+        Row: {
+          added_at: string | null;
+          id: string;
+          image_id: string | null;
+          tag_id: string | null;
+        };
+        ComputedFields: never;
+        Insert: {
+          added_at?: string | null;
+          id?: string;
+          image_id?: string | null;
+          tag_id?: string | null;
+        };
+        Update: {
+          added_at?: string | null;
+          id?: string;
+          image_id?: string | null;
+          tag_id?: string | null;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "image_tags_image_id_fkey";
+            columns: ["image_id"];
+            isOneToOne: false;
+            referencedRelation: "images";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "image_tags_tag_id_fkey";
+            columns: ["tag_id"];
+            isOneToOne: false;
+            referencedRelation: "tags";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      images: {
+        Row: {
+          archived_at: string | null;
+          blurhash: string | null;
+          created_at: string | null;
+          download_count: number | null;
+          file_size: number | null;
+          filename: string;
+          format: string | null;
+          generation_id: string | null;
+          generation_strength: number | null;
+          height: number | null;
+          id: string;
+          is_favorite: boolean | null;
+          is_public: boolean | null;
+          model: string | null;
+          negative_prompt: string | null;
+          prompt: string;
+          public_url: string | null;
+          rating: number | null;
+          source_image_id: string | null;
+          storage_path: string;
+          style: string | null;
+          user_id: string | null;
+          width: number | null;
+        };
+        ComputedFields: never;
+        Insert: {
+          archived_at?: string | null;
+          blurhash?: string | null;
+          created_at?: string | null;
+          download_count?: number | null;
+          file_size?: number | null;
+          filename: string;
+          format?: string | null;
+          generation_id?: string | null;
+          generation_strength?: number | null;
+          height?: number | null;
+          id?: string;
+          is_favorite?: boolean | null;
+          is_public?: boolean | null;
+          model?: string | null;
+          negative_prompt?: string | null;
+          prompt: string;
+          public_url?: string | null;
+          rating?: number | null;
+          source_image_id?: string | null;
+          storage_path: string;
+          style?: string | null;
+          user_id?: string | null;
+          width?: number | null;
+        };
+        Update: {
+          archived_at?: string | null;
+          blurhash?: string | null;
+          created_at?: string | null;
+          download_count?: number | null;
+          file_size?: number | null;
+          filename?: string;
+          format?: string | null;
+          generation_id?: string | null;
+          generation_strength?: number | null;
+          height?: number | null;
+          id?: string;
+          is_favorite?: boolean | null;
+          is_public?: boolean | null;
+          model?: string | null;
+          negative_prompt?: string | null;
+          prompt?: string;
+          public_url?: string | null;
+          rating?: number | null;
+          source_image_id?: string | null;
+          storage_path?: string;
+          style?: string | null;
+          user_id?: string | null;
+          width?: number | null;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "images_generation_id_fkey";
+            columns: ["generation_id"];
+            isOneToOne: false;
+            referencedRelation: "image_generations";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "images_source_image_id_fkey";
+            columns: ["source_image_id"];
+            isOneToOne: false;
+            referencedRelation: "images";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      models: {
+        Row: {
+          cost_per_generation: number | null;
+          created_at: string | null;
+          default_guidance_scale: number | null;
+          default_height: number | null;
+          default_steps: number | null;
+          default_strength: number | null;
+          default_width: number | null;
+          description: string | null;
+          display_name: string;
+          estimated_time_seconds: number | null;
+          id: string;
+          is_active: boolean | null;
+          is_default: boolean | null;
+          max_height: number | null;
+          max_steps: number | null;
+          max_width: number | null;
+          min_height: number | null;
+          min_width: number | null;
+          name: string;
+          replicate_id: string;
+          sort_order: number | null;
+          strength_max: number | null;
+          strength_min: number | null;
+          supported_aspect_ratios: Json | null;
+          supports_image_to_image: boolean | null;
+          supports_img2img: boolean | null;
+          supports_negative_prompt: boolean | null;
+          supports_seed: boolean | null;
+          updated_at: string | null;
+          version: string | null;
+        };
+        ComputedFields: never;
+        Insert: {
+          cost_per_generation?: number | null;
+          created_at?: string | null;
+          default_guidance_scale?: number | null;
+          default_height?: number | null;
+          default_steps?: number | null;
+          default_strength?: number | null;
+          default_width?: number | null;
+          description?: string | null;
+          display_name: string;
+          estimated_time_seconds?: number | null;
+          id?: string;
+          is_active?: boolean | null;
+          is_default?: boolean | null;
+          max_height?: number | null;
+          max_steps?: number | null;
+          max_width?: number | null;
+          min_height?: number | null;
+          min_width?: number | null;
+          name: string;
+          replicate_id: string;
+          sort_order?: number | null;
+          strength_max?: number | null;
+          strength_min?: number | null;
+          supported_aspect_ratios?: Json | null;
+          supports_image_to_image?: boolean | null;
+          supports_img2img?: boolean | null;
+          supports_negative_prompt?: boolean | null;
+          supports_seed?: boolean | null;
+          updated_at?: string | null;
+          version?: string | null;
+        };
+        Update: {
+          cost_per_generation?: number | null;
+          created_at?: string | null;
+          default_guidance_scale?: number | null;
+          default_height?: number | null;
+          default_steps?: number | null;
+          default_strength?: number | null;
+          default_width?: number | null;
+          description?: string | null;
+          display_name?: string;
+          estimated_time_seconds?: number | null;
+          id?: string;
+          is_active?: boolean | null;
+          is_default?: boolean | null;
+          max_height?: number | null;
+          max_steps?: number | null;
+          max_width?: number | null;
+          min_height?: number | null;
+          min_width?: number | null;
+          name?: string;
+          replicate_id?: string;
+          sort_order?: number | null;
+          strength_max?: number | null;
+          strength_min?: number | null;
+          supported_aspect_ratios?: Json | null;
+          supports_image_to_image?: boolean | null;
+          supports_img2img?: boolean | null;
+          supports_negative_prompt?: boolean | null;
+          supports_seed?: boolean | null;
+          updated_at?: string | null;
+          version?: string | null;
+        };
+        Relationships: [];
+      };
+      tags: {
+        Row: {
+          color: string | null;
+          created_at: string | null;
+          id: string;
+          name: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          color?: string | null;
+          created_at?: string | null;
+          id?: string;
+          name: string;
+        };
+        Update: {
+          color?: string | null;
+          created_at?: string | null;
+          id?: string;
+          name?: string;
+        };
+        Relationships: [];
+      };
+    };
+    Views: {
+      batch_progress: {
+        Row: {
+          completed_count: number | null;
+          failed_count: number | null;
+          id: string;
+          items: Json[] | null;
+          processing_count: number | null;
+          status: string | null;
+          total_count: number;
+          user_id: string | null;
+        };
+        ComputedFields: never;
+        Relationships: [];
+      };
+    };
+    Functions: {
+      attach_provider_job: {
+        Args: { p_generation_id: string; p_lease_id: string; p_provider: string; p_provider_job_id: string };
+        Returns: undefined;
+      };
+      batch_waits: {
+        Args: { p_batch_id: string };
+        Returns: {
+          cap: number;
+          detail: string;
+          generation_id: string;
+          position: number;
+          reason: string;
+          running: number;
+          until: string;
+        }[];
+      };
+      claim_generations: {
+        Args: { p_lease_seconds: number; p_limit: number; p_worker: string };
+        Returns: {
+          attempt: number;
+          batch_id: string;
+          batch_index: number;
+          generation_id: string;
+          guidance_scale: number;
+          height: number;
+          lease_expires_at: string;
+          lease_id: string;
+          model: string;
+          model_version: string;
+          negative_prompt: string;
+          prompt: string;
+          provider: string;
+          provider_job_id: string;
+          retry_count: number;
+          seed: number;
+          steps: number;
+          user_id: string;
+          width: number;
+        }[];
+      };
+      complete_generation: { Args: { p_generation_id: string; p_lease_id: string; p_result: Json }; Returns: Json };
+      create_batch: { Args: { p_request: Json }; Returns: Json };
+      create_batch_as: { Args: { p_request: Json; p_user_id: string }; Returns: Json };
+      fail_generation: { Args: { p_error: Json; p_generation_id: string; p_lease_id: string }; Returns: Json };
+      release_generations: {
+        Args: { p_lease_ids: string[]; p_worker: string };
+        Returns: {
+          generation_id: string;
+          lease_id: string;
+        }[];
+      };
+      renew_leases: {
+        Args: { p_lease_ids: string[]; p_lease_seconds: number; p_worker: string };
+        Returns: {
+          cancel_requested: boolean;
+          lease_expires_at: string;
+          lease_id: string;
+        }[];
+      };
+      return_expired_leases: { Args: Record<PropertyKey, never>; Returns: number };
+    };
+    Enums: {
+      [_ in never]: never;
+    };
+    CompositeTypes: {
+      [_ in never]: never;
+    };
+  };
+};
+
+type DatabaseWithoutInternals = Omit<Database, "__InternalSupabase">;
+
+type DefaultSchema = DatabaseWithoutInternals[Extract<keyof Database, "public">];
+
+export type Tables<
+  DefaultSchemaTableNameOrOptions extends
+    keyof (DefaultSchema["Tables"] & DefaultSchema["Views"]) | { schema: keyof DatabaseWithoutInternals },
+  TableName extends (DefaultSchemaTableNameOrOptions extends {
+    schema: keyof DatabaseWithoutInternals;
+  }
+    ? keyof (DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Tables"] &
+        DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Views"])
+    : never) = never,
+> = DefaultSchemaTableNameOrOptions extends { schema: keyof DatabaseWithoutInternals }
+  ? (DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Tables"] &
+      DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Views"])[TableName] extends {
+      Row: infer R;
+    }
+    ? R
+    : never
+  : DefaultSchemaTableNameOrOptions extends keyof (DefaultSchema["Tables"] & DefaultSchema["Views"])
+    ? (DefaultSchema["Tables"] & DefaultSchema["Views"])[DefaultSchemaTableNameOrOptions] extends {
+        Row: infer R;
+      }
+      ? R
+      : never
+    : never;
+
+export type TablesInsert<
+  DefaultSchemaTableNameOrOptions extends keyof DefaultSchema["Tables"] | { schema: keyof DatabaseWithoutInternals },
+  TableName extends (DefaultSchemaTableNameOrOptions extends {
+    schema: keyof DatabaseWithoutInternals;
+  }
+    ? keyof DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Tables"]
+    : never) = never,
+> = DefaultSchemaTableNameOrOptions extends { schema: keyof DatabaseWithoutInternals }
+  ? DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Tables"][TableName] extends {
+      Insert: infer I;
+    }
+    ? I
+    : never
+  : DefaultSchemaTableNameOrOptions extends keyof DefaultSchema["Tables"]
+    ? DefaultSchema["Tables"][DefaultSchemaTableNameOrOptions] extends {
+        Insert: infer I;
+      }
+      ? I
+      : never
+    : never;
+
+export type TablesUpdate<
+  DefaultSchemaTableNameOrOptions extends keyof DefaultSchema["Tables"] | { schema: keyof DatabaseWithoutInternals },
+  TableName extends (DefaultSchemaTableNameOrOptions extends {
+    schema: keyof DatabaseWithoutInternals;
+  }
+    ? keyof DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Tables"]
+    : never) = never,
+> = DefaultSchemaTableNameOrOptions extends { schema: keyof DatabaseWithoutInternals }
+  ? DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Tables"][TableName] extends {
+      Update: infer U;
+    }
+    ? U
+    : never
+  : DefaultSchemaTableNameOrOptions extends keyof DefaultSchema["Tables"]
+    ? DefaultSchema["Tables"][DefaultSchemaTableNameOrOptions] extends {
+        Update: infer U;
+      }
+      ? U
+      : never
+    : never;
+
+export type Enums<
+  DefaultSchemaEnumNameOrOptions extends keyof DefaultSchema["Enums"] | { schema: keyof DatabaseWithoutInternals },
+  EnumName extends (DefaultSchemaEnumNameOrOptions extends {
+    schema: keyof DatabaseWithoutInternals;
+  }
+    ? keyof DatabaseWithoutInternals[DefaultSchemaEnumNameOrOptions["schema"]]["Enums"]
+    : never) = never,
+> = DefaultSchemaEnumNameOrOptions extends { schema: keyof DatabaseWithoutInternals }
+  ? DatabaseWithoutInternals[DefaultSchemaEnumNameOrOptions["schema"]]["Enums"][EnumName]
+  : DefaultSchemaEnumNameOrOptions extends keyof DefaultSchema["Enums"]
+    ? DefaultSchema["Enums"][DefaultSchemaEnumNameOrOptions]
+    : never;
+
+export type CompositeTypes<
+  PublicCompositeTypeNameOrOptions extends
+    keyof DefaultSchema["CompositeTypes"] | { schema: keyof DatabaseWithoutInternals },
+  CompositeTypeName extends (PublicCompositeTypeNameOrOptions extends {
+    schema: keyof DatabaseWithoutInternals;
+  }
+    ? keyof DatabaseWithoutInternals[PublicCompositeTypeNameOrOptions["schema"]]["CompositeTypes"]
+    : never) = never,
+> = PublicCompositeTypeNameOrOptions extends { schema: keyof DatabaseWithoutInternals }
+  ? DatabaseWithoutInternals[PublicCompositeTypeNameOrOptions["schema"]]["CompositeTypes"][CompositeTypeName]
+  : PublicCompositeTypeNameOrOptions extends keyof DefaultSchema["CompositeTypes"]
+    ? DefaultSchema["CompositeTypes"][PublicCompositeTypeNameOrOptions]
+    : never;
+
+export const Constants = {
+  public: {
+    Enums: {},
+  },
+} as const;

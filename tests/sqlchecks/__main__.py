@@ -1,0 +1,181 @@
+"""`python -m tests.sqlchecks check|tap|mutate|types`; exits with 1 where something is not as it should be."""
+
+import argparse
+import asyncio
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from difflib import unified_diff
+from pathlib import Path
+
+from rich.console import Console
+
+from tests.sqlchecks import advisors, debian, mutants, plpgsql, row_security, schema_types, tap
+from tests.sqlchecks.mutate import Fate, Hunt
+from tests.sqlchecks.scratch import Grants, migrated, postgres
+from tests.sqlchecks.supabase_cli import supabase_cli
+
+console = Console(soft_wrap=True, highlight=False, markup=False)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.sqlchecks", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("check", help="lints, PL/pgSQL, row level security, types")
+    taps = commands.add_parser("tap", help="the tests in supabase/tests")
+    taps.add_argument("files", nargs="*", type=Path, help="these alone; default: all")
+    hunt = commands.add_parser("mutate", help="take down each wall and see whether a test notices")
+    hunt.add_argument("--only", default="", help="mutants whose kind or name has this in it")
+    hunt.add_argument("--list", action="store_true", help="name them and stop")
+    commands.add_parser("types", help="write supabase/types/database.types.ts")
+    given = parser.parse_args()
+    started = time.monotonic()
+    try:
+        wrong = asyncio.run(_command(given))
+    except KeyboardInterrupt:
+        return 130
+    _say(f"{'✗' if wrong else '✓'} {given.command} after {time.monotonic() - started:.0f} s")
+    return 1 if wrong else 0
+
+
+async def _command(given: argparse.Namespace) -> bool:
+    match given.command:
+        case "check":
+            return await _check()
+        case "tap":
+            return await _tap([file.resolve() for file in given.files] or tap.sql_files())
+        case "mutate":
+            return await _mutate(given.only, given.list)
+        case _:
+            return await _types()
+
+
+async def _check() -> bool:
+    with supabase_cli() as supabase:
+        async with postgres() as server:
+            dsns = {grants: await migrated(server, f"lint_{grants.name.lower()}", grants) for grants in Grants}
+            wrong = [
+                await _step(f"advisors, {grants.sentence}", lambda dsn=dsn: advisors.findings(supabase, dsn))
+                for grants, dsn in dsns.items()
+            ]
+            dsn = dsns[Grants.NOTHING]
+            wrong.append(await _step("types", lambda: _drift(schema_types.generate(supabase, dsn))))
+            for grants, each in dsns.items():
+                wrong.append(
+                    await _step(f"row level security, {grants.sentence}", _in_thread(row_security.failures, each))
+                )
+    wrong.append(await _check_postgres_15())
+    return any(wrong)
+
+
+async def _check_postgres_15() -> bool:
+    if not debian.is_there():
+        _say(f"  - Postgres 15 and PL/pgSQL: skipped, they need Debian's {debian.PACKAGES}")
+        return False
+    async with postgres(debian.DebianPostgres) as server:
+        dsn = await migrated(server, "oldest")
+        wrong = await _step("PL/pgSQL, on Postgres 15", _in_thread(plpgsql.findings, dsn))
+        tap.install_pgtap(dsn)
+        verdicts = await tap.run_files(dsn, tap.sql_files())
+    failed = [f"{verdict.name}: {line}" for verdict in verdicts for line in verdict.wrong]
+    _report("supabase/tests, on Postgres 15", failed)
+    return wrong or bool(failed)
+
+
+async def _tap(files: Sequence[Path]) -> bool:
+    async with postgres() as server:
+        dsn = await migrated(server, "tap")
+        tap.install_pgtap(dsn)
+        verdicts = await tap.run_files(dsn, files)
+    for verdict in verdicts:
+        _say(f"  {'✗' if verdict.wrong else '✓'} {verdict.name} ({verdict.passed})")
+        for line in verdict.wrong:
+            _say(f"      {line}")
+    failed = sum(bool(verdict.wrong) for verdict in verdicts)
+    _say(f"{len(verdicts)} files, {sum(verdict.passed for verdict in verdicts)} tests passed, {failed} files failed")
+    return failed > 0 or not verdicts
+
+
+async def _mutate(only: str, list_alone: bool) -> bool:
+    async with postgres() as server:
+        dsn = await migrated(server, "mutants")
+        tap.install_pgtap(dsn)
+        chosen = [each for each in mutants.mutants(dsn) if only in str(each)]
+        if list_alone:
+            _list(chosen)
+            return False
+        fates = list[Fate]()
+        async for fate in Hunt(server, "mutants", tap.sql_files()).fates(chosen):
+            fates.append(fate)
+            if len(fates) % 50 == 0 or len(fates) == len(chosen):
+                _say(f"  {len(fates)} of {len(chosen)}, {sum(not each.killer for each in fates)} not noticed")
+    _summary(fates)
+    return _verdict(fates)
+
+
+def _summary(fates: Sequence[Fate]) -> None:
+    for kind in sorted({fate.mutant.kind for fate in fates}):
+        killers = Counter(fate.killer for fate in fates if fate.mutant.kind == kind)
+        _say(f"{kind}: {killers.total()}")
+        for killer, number in killers.most_common():
+            if killer:
+                _say(f"  {number:>4} noticed by {killer}")
+
+
+def _verdict(fates: Sequence[Fate]) -> bool:
+    names = {str(fate.mutant) for fate in fates}
+    alive = {str(fate.mutant) for fate in fates if not fate.killer}
+    for name in sorted(alive):
+        _say(f"not noticed: {name} ({mutants.EQUIVALENT.get(name, 'a test is missing')})")
+    noticed = sorted((names & mutants.EQUIVALENT.keys()) - alive)
+    for name in noticed:
+        _say(f"noticed although listed as equivalent, take it off the list: {name}")
+    return bool(noticed) or not fates or bool(alive - mutants.EQUIVALENT.keys())
+
+
+def _list(chosen: Sequence[mutants.Mutant]) -> None:
+    for each in chosen:
+        _say(str(each))
+    _say(f"{len(chosen)} mutants")
+
+
+async def _types() -> bool:
+    with supabase_cli() as supabase:
+        async with postgres() as server:
+            text = await schema_types.generate(supabase, await migrated(server, "types"))
+    schema_types.FILE.parent.mkdir(exist_ok=True)
+    schema_types.FILE.write_text(text)
+    return False
+
+
+async def _drift(generating: Awaitable[str]) -> list[str]:
+    kept = schema_types.FILE.read_text() if schema_types.FILE.exists() else ""
+    now = await generating
+    lines = unified_diff(kept.splitlines(), now.splitlines(), "kept", "now", lineterm="", n=1)
+    return [*list(lines)[:40], "`make types` writes it anew"] if kept != now else []
+
+
+async def _step(name: str, finding: Callable[[], Awaitable[list[str]]]) -> bool:
+    found = await finding()
+    _report(name, found)
+    return bool(found)
+
+
+def _report(name: str, found: Sequence[str]) -> None:
+    _say(f"  {'✗' if found else '✓'} {name}")
+    for line in found:
+        _say(f"      {line}")
+
+
+def _in_thread(function: Callable[[str], list[str]], dsn: str) -> Callable[[], Awaitable[list[str]]]:
+    return lambda: asyncio.to_thread(function, dsn)
+
+
+def _say(text: str) -> None:
+    console.print(text)
+    console.file.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""One Postgres for the folder, with databases as a hosted project has them after `supabase db push`."""
+
+from collections.abc import AsyncGenerator
+from itertools import count
+
+import pytest
+
+from devstack.postgres import PostgresServer
+from tests.sqlchecks import tap
+from tests.sqlchecks.scratch import migrated, postgres, run
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+async def server() -> AsyncGenerator[PostgresServer]:
+    async with postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+async def template(server: PostgresServer) -> str:
+    """The name of a migrated database with pgTAP, to be copied."""
+    tap.install_pgtap(await migrated(server, "template_sqlchecks"))
+    return "template_sqlchecks"
+
+
+@pytest.fixture
+def dsn(server: PostgresServer, template: str) -> str:
+    """A database of the test's own."""
+    name = f"test_{next(_numbers)}"
+    run(server.dsn(), f"create database {name} template {template}")
+    run(server.dsn(), f"alter database {name} set pgrst.db_schemas = 'public, graphql_public'")
+    return server.dsn(name)
+
+
+@pytest.fixture(scope="session")
+def shared_dsn(server: PostgresServer, template: str) -> str:
+    """One for all tests that leave nothing behind."""
+    run(server.dsn(), f"create database shared template {template}")
+    return server.dsn("shared")

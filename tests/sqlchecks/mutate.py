@@ -1,0 +1,99 @@
+"""Takes down one wall of the schema after the other and sees whether a test notices."""
+
+import asyncio
+import os
+import sys
+from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from devstack.postgres import PostgresServer
+from tests.sqlchecks import row_security, tap
+from tests.sqlchecks.mutants import Mutant
+from tests.sqlchecks.scratch import ROOT, run
+
+# In Python, for what pgTAP cannot say in one session; asked last, because they take longest.
+PYTHON_TESTS = ("test_access.py", "test_worker_functions.py", "test_races.py")
+SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What became of a mutant: the test that failed, or none."""
+
+    mutant: Mutant
+    killer: str | None
+
+
+class Hunt:
+    """Asks the files in `supabase/tests` first, in a transaction with the mutant, beginning with those that noticed
+    others of its kind; then, on a copy of the database, the checker of row level security and tests in Python."""
+
+    def __init__(self, server: PostgresServer, template: str, files: Sequence[Path], at_once: int = 2) -> None:
+        self._server, self._template, self._files = server, template, list(files)
+        self._names = [f"mutants_{number}" for number in range(at_once)]
+        self._killers: dict[str, Counter[Path]] = {}
+
+    async def fates(self, mutants: Sequence[Mutant]) -> AsyncGenerator[Fate]:
+        """As they come, one at a time in each of our databases: DDL locks."""
+        waiting, done = iter(mutants), asyncio.Queue[Fate]()
+
+        async def hunt_in(name: str) -> None:
+            await asyncio.to_thread(self._copy, name)
+            for mutant in waiting:
+                await done.put(await self._fate(mutant, name))
+
+        async with asyncio.TaskGroup() as group:
+            for name in self._names:
+                group.create_task(hunt_in(name))
+            for _ in mutants:
+                yield await done.get()
+
+    async def _fate(self, mutant: Mutant, name: str) -> Fate:
+        dsn = self._server.dsn(name)
+        await asyncio.to_thread(_try, dsn, mutant.sql)
+        verdict = await tap.first_failure(dsn, self._in_order(mutant.kind), before=mutant.sql)
+        if verdict:
+            self._killers.setdefault(mutant.kind, Counter())[verdict.file] += 1
+            return Fate(mutant, verdict.name)
+        return Fate(mutant, await self._ask_the_others(mutant, f"{name}_whole"))
+
+    async def _ask_the_others(self, mutant: Mutant, name: str) -> str | None:
+        await asyncio.to_thread(self._copy, name)
+        await asyncio.to_thread(run, self._server.dsn(name), mutant.sql)
+        broken = await asyncio.to_thread(row_security.failures, self._server.dsn(name))
+        await asyncio.to_thread(run, self._server.dsn(), f"drop database {name} with (force)")
+        return broken[0] if broken else await _ask_python(mutant)
+
+    def _copy(self, name: str) -> None:
+        run(self._server.dsn(), f"create database {name} template {self._template}")
+
+    def _in_order(self, kind: str) -> list[Path]:
+        known = self._killers.get(kind, Counter())
+        return sorted(self._files, key=lambda file: -known[file])
+
+
+def _try(dsn: str, sql: str) -> None:
+    """A mutant that cannot be made would look as if a test had noticed it."""
+    with psycopg.connect(dsn) as connection:
+        connection.execute(sql.encode())
+        connection.rollback()
+
+
+async def _ask_python(mutant: Mutant) -> str | None:
+    """The first test that fails on a database with the mutant, if any."""
+    files = [str(ROOT / "tests" / "database" / name) for name in PYTHON_TESTS]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *files),
+        env={**os.environ, "BATCHGEN_TEST_MUTANT": mutant.sql},
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await asyncio.wait_for(process.communicate(), SECONDS)
+    failed = [line.removeprefix("FAILED ") for line in output.decode().splitlines() if line.startswith("FAILED ")]
+    assert process.returncode in (0, 1), output.decode()
+    return failed[0] if failed else None
