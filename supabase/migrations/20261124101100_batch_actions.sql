@@ -192,11 +192,11 @@ begin
   v_tag_ids := array(select t.id from public.tags t where t.name = any (v_names));
   with tagged as (
     insert into public.image_tags (image_id, tag_id)
-    select p.image_id, tag_id
-    from batchgen.pictures_of(p_batch_id) p cross join unnest(v_tag_ids) tag_id
+    select p.image_id, n.tag_id
+    from batchgen.pictures_of(p_batch_id) p cross join unnest(v_tag_ids) n (tag_id)
     where p.image_id is not null
-      and not exists (select from public.image_tags i where i.image_id = p.image_id and i.tag_id = tag_id)
-    order by p.image_id, tag_id
+      and not exists (select from public.image_tags i where i.image_id = p.image_id and i.tag_id = n.tag_id)
+    order by p.image_id, n.tag_id
     on conflict do nothing
     returning image_id
   )
