@@ -220,6 +220,7 @@ export type Database = {
           prompt: string;
           public_url: string | null;
           rating: number | null;
+          saved_at: string | null;
           source_image_id: string | null;
           storage_path: string;
           style: string | null;
@@ -246,6 +247,7 @@ export type Database = {
           prompt: string;
           public_url?: string | null;
           rating?: number | null;
+          saved_at?: string | null;
           source_image_id?: string | null;
           storage_path: string;
           style?: string | null;
@@ -271,6 +273,7 @@ export type Database = {
           prompt?: string;
           public_url?: string | null;
           rating?: number | null;
+          saved_at?: string | null;
           source_image_id?: string | null;
           storage_path?: string;
           style?: string | null;
@@ -394,6 +397,43 @@ export type Database = {
         };
         Relationships: [];
       };
+      prompt_templates: {
+        Row: {
+          category: string | null;
+          created_at: string | null;
+          id: string;
+          is_public: boolean | null;
+          name: string;
+          negative_prompt: string | null;
+          prompt: string;
+          use_count: number | null;
+          user_id: string | null;
+        };
+        ComputedFields: never;
+        Insert: {
+          category?: string | null;
+          created_at?: string | null;
+          id?: string;
+          is_public?: boolean | null;
+          name: string;
+          negative_prompt?: string | null;
+          prompt: string;
+          use_count?: number | null;
+          user_id?: string | null;
+        };
+        Update: {
+          category?: string | null;
+          created_at?: string | null;
+          id?: string;
+          is_public?: boolean | null;
+          name?: string;
+          negative_prompt?: string | null;
+          prompt?: string;
+          use_count?: number | null;
+          user_id?: string | null;
+        };
+        Relationships: [];
+      };
       tags: {
         Row: {
           color: string | null;
@@ -413,6 +453,52 @@ export type Database = {
           created_at?: string | null;
           id?: string;
           name?: string;
+        };
+        Relationships: [];
+      };
+      user_rate_limits: {
+        Row: {
+          daily_generations_count: number | null;
+          daily_generations_limit: number | null;
+          daily_reset_at: string | null;
+          hourly_generations_count: number | null;
+          hourly_generations_limit: number | null;
+          hourly_reset_at: string | null;
+          last_generation_at: string | null;
+          max_batch_size: number | null;
+          max_concurrent_generations: number | null;
+          total_generations_all_time: number | null;
+          updated_at: string | null;
+          user_id: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          daily_generations_count?: number | null;
+          daily_generations_limit?: number | null;
+          daily_reset_at?: string | null;
+          hourly_generations_count?: number | null;
+          hourly_generations_limit?: number | null;
+          hourly_reset_at?: string | null;
+          last_generation_at?: string | null;
+          max_batch_size?: number | null;
+          max_concurrent_generations?: number | null;
+          total_generations_all_time?: number | null;
+          updated_at?: string | null;
+          user_id: string;
+        };
+        Update: {
+          daily_generations_count?: number | null;
+          daily_generations_limit?: number | null;
+          daily_reset_at?: string | null;
+          hourly_generations_count?: number | null;
+          hourly_generations_limit?: number | null;
+          hourly_reset_at?: string | null;
+          last_generation_at?: string | null;
+          max_batch_size?: number | null;
+          max_concurrent_generations?: number | null;
+          total_generations_all_time?: number | null;
+          updated_at?: string | null;
+          user_id?: string;
         };
         Relationships: [];
       };
@@ -450,6 +536,7 @@ export type Database = {
           until: string;
         }[];
       };
+      cancel_batch: { Args: { p_batch_id: string }; Returns: Json };
       claim_generations: {
         Args: { p_lease_seconds: number; p_limit: number; p_worker: string };
         Returns: {
@@ -474,10 +561,25 @@ export type Database = {
           width: number;
         }[];
       };
+      complete_and_claim: {
+        Args: { p_lease_seconds: number; p_limit: number; p_results: Json; p_worker: string };
+        Returns: Json;
+      };
       complete_generation: { Args: { p_generation_id: string; p_lease_id: string; p_result: Json }; Returns: Json };
+      complete_generations: {
+        Args: { p_results: Json };
+        Returns: {
+          generation_id: string;
+          image_id: string;
+          lease_id: string;
+        }[];
+      };
       create_batch: { Args: { p_request: Json }; Returns: Json };
       create_batch_as: { Args: { p_request: Json; p_user_id: string }; Returns: Json };
+      delete_batch_images: { Args: { p_batch_id: string }; Returns: Json };
+      end_storage_deletions: { Args: { p_lease_ids: string[]; p_worker: string }; Returns: number };
       fail_generation: { Args: { p_error: Json; p_generation_id: string; p_lease_id: string }; Returns: Json };
+      get_user_limits: { Args: { p_user_id: string }; Returns: Json };
       release_generations: {
         Args: { p_lease_ids: string[]; p_worker: string };
         Returns: {
@@ -485,6 +587,7 @@ export type Database = {
           lease_id: string;
         }[];
       };
+      remove_expired_images: { Args: Record<PropertyKey, never>; Returns: number };
       renew_leases: {
         Args: { p_lease_ids: string[]; p_lease_seconds: number; p_worker: string };
         Returns: {
@@ -493,7 +596,19 @@ export type Database = {
           lease_id: string;
         }[];
       };
+      retry_failed: { Args: { p_batch_id: string }; Returns: Json };
       return_expired_leases: { Args: Record<PropertyKey, never>; Returns: number };
+      save_batch_images: { Args: { p_batch_id: string }; Returns: Json };
+      tag_batch_images: { Args: { p_batch_id: string; p_tags: string[] }; Returns: Json };
+      take_storage_deletions: {
+        Args: { p_lease_seconds: number; p_limit: number; p_worker: string };
+        Returns: {
+          bucket_id: string;
+          deletion_id: number;
+          lease_id: string;
+          path: string;
+        }[];
+      };
     };
     Enums: {
       [_ in never]: never;

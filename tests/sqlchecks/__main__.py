@@ -105,8 +105,11 @@ async def _mutate(only: str, list_alone: bool) -> bool:
         if list_alone:
             _list(chosen)
             return False
-        fates = list[Fate]()
-        async for fate in Hunt(server, "mutants", tap.sql_files()).fates(chosen):
+        hunt, fates = Hunt(server, "mutants", tap.sql_files()), list[Fate]()
+        if misfits := await hunt.misfits():
+            _report("tests without any mutant", misfits)
+            return True
+        async for fate in hunt.fates(chosen):
             fates.append(fate)
             if len(fates) % 50 == 0 or len(fates) == len(chosen):
                 _say(f"  {len(fates)} of {len(chosen)}, {sum(not each.killer for each in fates)} not noticed")

@@ -13,9 +13,7 @@ SCHEMAS = ("public", "batchgen", "batchgen_api")
 STRANGERS = ("public", "anon", "authenticated", "service_role")
 VERBS = ("select", "insert", "update", "delete", "truncate", "references", "trigger")
 # Functions that do nothing but refuse; a call of one is a guard.
-REFUSAL = re.compile(
-    r"\bperform\s+batchgen\.(refuse|refuse_argument|lease_lost|check_worker_arguments)\s*\(", re.IGNORECASE
-)
+REFUSAL = re.compile(r"\bperform\s+batchgen\.(refuse\w*|lease_lost|check_\w+|hold_user)\s*\(", re.IGNORECASE)
 RAISING = re.compile(r"\braise\s+exception\b(?:[^;']|'[^']*')*;", re.IGNORECASE)
 REFUSERS = ("refuse", "refuse_argument", "lease_lost")
 
@@ -171,8 +169,9 @@ def _stand_ins(connection: Connection) -> str:
     for row in _rows(
         connection,
         "select p.proname as name, pg_get_function_arguments(p.oid) as arguments from pg_proc p"
-        " where p.pronamespace = 'batchgen'::regnamespace and p.proname = any (%s)",
-        [[*REFUSERS, "check_worker_arguments"]],
+        " where p.pronamespace = 'batchgen'::regnamespace and p.prorettype = 'void'::regtype"
+        " and p.proname ~ '^(refuse.*|lease_lost|check_.*|hold_user)$'",
+        [],
     ):
         sql = f"create function mutation.{row['name']}({row['arguments']}) returns void language sql as 'select'"
         statements.append(sql)

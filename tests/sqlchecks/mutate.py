@@ -52,6 +52,14 @@ class Hunt:
             for _ in mutants:
                 yield await done.get()
 
+    async def misfits(self) -> list[str]:
+        """What fails without any mutant; there must be nothing, or each mutant would look noticed."""
+        verdicts = await tap.run_files(self._server.dsn(self._template), self._files)
+        name = f"{self._template}_whole"
+        await asyncio.to_thread(self._copy, name)
+        holes = await asyncio.to_thread(row_security.failures, self._server.dsn(name))
+        return [f"{verdict.name}: {line}" for verdict in verdicts for line in verdict.wrong] + holes
+
     async def _fate(self, mutant: Mutant, name: str) -> Fate:
         dsn = self._server.dsn(name)
         await asyncio.to_thread(_try, dsn, mutant.sql)

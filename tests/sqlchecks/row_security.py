@@ -14,7 +14,12 @@ from tests.sqlchecks.tap import TESTS
 
 EXPECTED = Path(__file__).with_suffix(".json")
 ROWS = (TESTS / "rows.psql").read_text()
-FILES = """
+MORE_ROWS = """
+insert into public.prompt_templates (name, prompt, user_id) values
+  ('hers', 'a red fox', 'aaaaaaaa-0000-4000-8000-000000000001'),
+  ('theirs', 'a secret', 'bbbbbbbb-0000-4000-8000-000000000002');
+insert into public.user_rate_limits (user_id, daily_generations_count) values
+  ('aaaaaaaa-0000-4000-8000-000000000001', 5), ('bbbbbbbb-0000-4000-8000-000000000002', 7);
 insert into storage.objects (bucket_id, name) values
   ('generated-images', 'aaaaaaaa-0000-4000-8000-000000000001/fox.png'),
   ('generated-images', 'bbbbbbbb-0000-4000-8000-000000000002/secret.png');
@@ -24,7 +29,7 @@ SECONDS = 60
 
 def failures(dsn: str) -> list[str]:
     """One line for each expectation that is not met. It puts rows into the database and leaves them there."""
-    run(dsn, ROWS + FILES)
+    run(dsn, ROWS + MORE_ROWS)
     command = [sys.executable, "-m", "rls_kit.cli", "--dsn", dsn, "--file", str(EXPECTED), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     if done.returncode not in (0, 1):

@@ -55,7 +55,12 @@ async def run_file(dsn: str, file: Path, before: str = "") -> Verdict:
     first = ("--command", "begin", "--command", before) if before else ()
     process = await asyncio.create_subprocess_exec(
         *(str(PostgresServer.program("psql")), *PSQL_OPTIONS, *first, "--file", str(file), dsn),
-        env={"PATH": os.defpath, "PGCONNECT_TIMEOUT": "10", "PGTZ": "UTC"},
+        env={
+            "PATH": os.defpath,
+            "PGCONNECT_TIMEOUT": "10",
+            "PGTZ": "UTC",
+            "PGOPTIONS": "-c client_min_messages=warning",
+        },
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -49,8 +49,10 @@ HOLES = {
     'alter policy "Owners read their images" on public.images using (true)': "images.other.reads",
     "alter table public.image_generations disable row level security": "image_generations.other.reads",
     "alter view public.batch_progress set (security_invoker = off)": "batch_progress.other.reads",
-    "grant insert on public.images to authenticated; "
-    "create policy x on public.images for insert to authenticated with check (true)": "images.owner.inserts",
+    'alter policy "Owners add templates" on public.prompt_templates with check (true)': (
+        "prompt_templates.other.inserts_in_her_name"
+    ),
+    "grant update on public.user_rate_limits to authenticated": "user_rate_limits.owner.raises",
     'drop policy "Owners read their images" on public.images': "images.owner.reads",
 }
 

@@ -15,6 +15,7 @@ insert into batchgen.requests (user_id, client_key, body_hash) values ('aaaaaaaa
 insert into batchgen.generation_tags (generation_id, name) values ('17e30000-0000-4000-8000-000000000001', 'animals');
 insert into batchgen.model_providers (model_id, provider) select id, 'replicate' from public.models limit 1;
 insert into batchgen.providers (name, not_before) values ('replicate', now());
+insert into batchgen.storage_deletions (path) values ('aaaaaaaa-0000-4000-8000-000000000001/gone.png');
 insert into batchgen.breakers (model_id) select id from public.models limit 1;
 
 select plan((select count(*) * 3 from private_tables)::integer);

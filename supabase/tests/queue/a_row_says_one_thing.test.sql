@@ -19,8 +19,7 @@ select throws_ok(
   '23514', null, 'only an open breaker is probed'
 );
 select throws_ok(
-  $$ update batchgen.queue set lease_id = '1ea5e000-0000-4000-8000-000000000001', state = 'running', worker = 'w', lease_expires_at = now(), started_at = now() $$,
-  '23505', null, 'a lease is one item''s'
+  $$ insert into batchgen.storage_deletions (path, lease_id) values ('a/b.png', gen_random_uuid()) $$, '23514', null, 'a lease on a file is whole'
 );
 
 select * from finish();

@@ -1,0 +1,18 @@
+begin;
+\ir ../setup.psql
+\ir ../policies_alone.psql
+select plan(6);
+
+:as_other;
+select lives_ok($$ insert into public.tags (name) values ('birds') $$, 'a user adds a word');
+select throws_ok($$ insert into public.tags (name) values ('Birds') $$, '42501', null, 'in lower case');
+select lives_ok($$ update public.tags set color = 'red'; delete from public.tags $$, 'and changes or removes');
+:as_no_user;
+select throws_ok($$ insert into public.tags (name) values ('nobody') $$, '42501', null, 'a token without a user adds nothing');
+:as_anon;
+select throws_ok($$ insert into public.tags (name) values ('anon') $$, '42501', null, 'nor does anon');
+:as_admin;
+select results_eq($$ select name, color from public.tags order by name $$, $$ values ('animals', null), ('birds', null) $$, 'none');
+
+select * from finish();
+rollback;
