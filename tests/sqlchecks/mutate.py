@@ -92,16 +92,28 @@ def _try(dsn: str, sql: str) -> None:
 
 
 async def _ask_python(mutant: Mutant) -> str | None:
-    """The first test that fails on a database with the mutant, if any."""
-    files = [str(ROOT / "tests" / "database" / name) for name in PYTHON_TESTS]
+    """The first test that fails on a database with the mutant, if any; it must pass without."""
+    failed = await _first_failed(mutant.sql, *(f"tests/database/{name}" for name in PYTHON_TESTS))
+    if failed:
+        unasked = await _first_failed("", failed)
+        assert unasked is None, f"{failed} fails without any mutant"
+    return failed
+
+
+async def _first_failed(mutant: str, *tests: str) -> str | None:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *files),
-        env={**os.environ, "BATCHGEN_TEST_MUTANT": mutant.sql},
+        *(sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *tests),
+        env={**os.environ, "BATCHGEN_TEST_MUTANT": mutant},
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    output, _ = await asyncio.wait_for(process.communicate(), SECONDS)
-    failed = [line.removeprefix("FAILED ") for line in output.decode().splitlines() if line.startswith("FAILED ")]
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(), SECONDS)
+    except BaseException:
+        process.kill()
+        await process.wait()
+        raise
     assert process.returncode in (0, 1), output.decode()
-    return failed[0] if failed else None
+    lines = (line for line in output.decode().splitlines() if line.startswith("FAILED "))
+    return next((line.removeprefix("FAILED ").split(" - ")[0] for line in lines), None)
