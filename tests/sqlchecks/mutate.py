@@ -16,7 +16,7 @@ from tests.sqlchecks.mutants import Mutant
 from tests.sqlchecks.scratch import ROOT, run
 
 # In Python, for what pgTAP cannot say in one session; asked last, because they take longest.
-PYTHON_TESTS = ("test_access.py", "test_worker_functions.py", "test_races.py")
+PYTHON_TESTS = ("test_races.py", "test_batch_actions_races.py", "test_limits.py")
 SECONDS = 300
 
 

@@ -1,7 +1,8 @@
 begin;
 \ir ../setup.psql
+\set keyed '{"prompts": [{"text": "a"}, {"text": "b"}], "client_key": "k"}'
 \set two '{"prompts": [{"text": "a"}, {"text": "b"}]}'
-select plan(7);
+select plan(8);
 
 insert into public.user_rate_limits (user_id, daily_generations_limit) values ('aaaaaaaa-0000-4000-8000-000000000001', 1);
 :as_owner;
@@ -26,6 +27,9 @@ select is((select daily_generations_count from public.user_rate_limits where use
 set local request.jwt.claims = '{"role": "authenticated", "sub": "cccccccc-0000-4000-8000-000000000003"}';
 set local role authenticated;
 select throws_ok(format('select public.create_batch(%L)', :'two'), 'PT401', 'This user does not exist any more.', 'a token outlives its user');
+select throws_ok(
+  format('select public.create_batch(%L)', :'keyed'), 'PT401', 'This user does not exist any more.', 'which is told before anything is written'
+);
 
 select * from finish();
 rollback;

@@ -7,7 +7,7 @@ select plan(9);
 select throws_ok(format('select public.create_batch(%L)', :'two'), '42501', null, 'anon creates nothing');
 select throws_ok(format('select batchgen_api.create_batch(%L)', :'two'), '42501', null, 'nor behind the thin function');
 :as_no_user;
-select throws_ok(format('select public.create_batch(%L)', :'two'), 'PT401', null, 'a token without a user creates nothing');
+select throws_ok(format('select public.create_batch(%L)', :'two'), 'PT401', 'Nobody is signed in.', 'a token without a user creates nothing');
 :as_service;
 select throws_ok(format('select public.create_batch(%L)', :'two'), '42501', null, 'an operator calls create_batch_as');
 :as_owner;

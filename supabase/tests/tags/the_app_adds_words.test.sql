@@ -12,7 +12,7 @@ select throws_ok(format('insert into public.tags (name, color) values (%L, %L)',
 select lives_ok($$ insert into public.tags (name, created_at) values ('birds', '2000-01-01') $$, 'a user adds a word');
 select throws_ok($$ update public.tags set color = 'red' $$, 'PT403', null, 'and changes none');
 select throws_ok($$ delete from public.tags $$, 'PT403', null, 'nor removes one');
-select throws_ok($$ truncate public.tags cascade $$, 'PT403', null, 'nor all');
+select throws_ok($$ truncate public.tags cascade $$, 'PT403', 'TRUNCATE on tags is not for users.', 'nor all');
 :as_admin;
 select is((select created_at from public.tags where name = 'birds'), now(), 'by the database''s clock');
 
