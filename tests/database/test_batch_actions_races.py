@@ -167,6 +167,7 @@ def test_two_retries_at_once_queue_each_item_once_and_ask_the_limits_once(db: Da
     for _ in range(5):
         user = db.new_user()
         batch = failed_batch(db, user, "timeout", "timeout", "timeout")
+        db.run("delete from public.asked")  # what its items asked for when they were new
         retry = acting(user, "retry", batch) if how == "function" else sending(user, RETRY, batch)
 
         at_once(db, *[retry] * 4)
