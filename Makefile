@@ -25,7 +25,7 @@ test-sql: .venv/.installed-dev
 	@$(BIN)/python -m tests.sqlchecks tap $(ARGS)
 
 ## Takes down each policy, revoke, trigger, CHECK and guard of the schema, one at a time; exits with 1 where no test
-## notices. One to two minutes. ARGS="--only policy" for some, ARGS=--list to name them.
+## notices. Four minutes. ARGS="--only policy" for some, ARGS=--list to name them.
 mutate-sql: .venv/.installed-dev
 	@$(BIN)/python -m tests.sqlchecks mutate $(ARGS)
 
