@@ -1,6 +1,6 @@
 # Two commands: `make demo` shows the main job, `make test` passes the tests. Both set up what they need.
-# All else: `make check` (what CI checks beside the tests), `make test-sql`, `make mutate-sql`, `make types`, `make chaos`,
-# `make bench`, `make clean`.
+# All else: `make check` (what CI checks beside the tests), `make test-sql`, `make mutate-sql`, `make fuzz`, `make types`,
+# `make chaos`, `make bench`, `make clean`.
 
 SHELL := /bin/sh
 # The first Python on the PATH that is new enough.
@@ -10,15 +10,22 @@ BIN := .venv/bin
 # pip's own progress on a terminal, one line per step elsewhere.
 PIP_INSTALL = $(BIN)/python -m pip install $$([ -t 1 ] || echo --quiet) --disable-pip-version-check --no-input -c constraints.txt
 
-.PHONY: demo test test-sql test-postgres15 mutate-sql chaos bench check types format clean
+PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+ON_AN_OLD_PROJECT = worker_functions results_in_bulk order_and_fairness races pacing batch_waits create_batch limits \
+	totals_and_edits batch_actions
+
+.PHONY: demo test test-sql test-postgres15 mutate-sql fuzz chaos bench check types format clean
 
 ## The whole main job on this machine: `make demo`, or `make demo ONCE=1` to stop at the end. PORT=N chooses a port.
 demo: .venv/.installed-devstack
 	@$(BIN)/python -m devstack.demo $(if $(ONCE),--once) $(if $(PORT),--port $(PORT))
 
-## All tests, a file at a time on each core. ARGS="-k claim" runs some of them.
+## All tests, a file at a time on each core; those of the database once more on a project that had the app's tables
+## before. ARGS="-k claim" runs some of them, once.
 test: .venv/.installed-dev
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(PYTEST) $(ARGS)
+	@$(if $(ARGS),true,echo "• the same on a project that had the app's tables and rows before" && \
+		BATCHGEN_TEST_PROJECT=app $(PYTEST) $(ON_AN_OLD_PROJECT:%=tests/database/test_%.py))
 
 ## The tests in SQL alone: supabase/tests, with pgTAP. ARGS=supabase/tests/tags/… runs some of them.
 test-sql: .venv/.installed-dev
@@ -31,7 +38,11 @@ mutate-sql: .venv/.installed-dev
 
 ## The tests of the database on Postgres 15, the oldest that hosted projects run; needs Debian's postgresql-15.
 test-postgres15: .venv/.installed-dev
-	@BATCHGEN_TEST_POSTGRES=15 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile tests/database $(ARGS)
+	@BATCHGEN_TEST_POSTGRES=15 $(PYTEST) tests/database $(ARGS)
+
+## 20,000 strange requests to create_batch in SQL, and as many over HTTP; half an hour. CASES=1000 chooses.
+fuzz: .venv/.installed-dev
+	@BATCHGEN_FUZZ_CASES=$(or $(CASES),20000) $(BIN)/python -m pytest tests/database/test_fuzz_create_batch.py tests/e2e/test_fuzz_http.py
 
 ## Ten minutes of faults on everything; exits with 1 where a promise was broken. SEED=7, SECONDS=60 and BATCHES=20 choose.
 chaos: .venv/.installed-dev
