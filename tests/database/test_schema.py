@@ -147,7 +147,7 @@ def test_realtime_publishes_both_tables_with_the_default_identity(shared_db: Dat
     )
 
     assert {row["tablename"] for row in published} == {"batch_generations", "image_generations"}
-    assert shared_db.value("select relreplident::text from pg_class where relname = %s", table) == "d"
+    assert shared_db.value("select relreplident::text from pg_class where oid = %s::regclass", f"public.{table}") == "d"
 
 
 async def test_a_publication_that_has_the_tables_already_stays_as_it_is(bare: NewDatabase) -> None:
