@@ -10,7 +10,8 @@ BatchgenError
 ├── ProviderError
 │   ├── ProviderRejected      permanent: the item fails
 │   ├── ProviderBusy          wait as told, then again; no attempt is used up
-│   └── ProviderUnavailable   back off, then again
+│   ├── ProviderUnavailable   back off, then again
+│   └── OutcomeUnknown        may be bought already: nobody buys it again; a person decides
 ├── StorageError              back off, then again, without generating again
 └── QueueError
     ├── QueueUnavailable      the worker pauses; running items are fine
@@ -105,11 +106,22 @@ class BackendUnavailable(BatchgenError):
 
 
 class ProviderError(BatchgenError):
-    """A provider could not make the picture. `code` ends up beside the message on the item."""
+    """A provider could not make the picture. `code` ends up beside the message on the item.
 
-    def __init__(self, message: str, *, code: str) -> None:
+    `is_charged` says whether the attempt costs money; None: the provider does not tell.
+    """
+
+    def __init__(self, message: str, *, code: str, is_charged: bool | None = False) -> None:
         super().__init__(message)
         self.code = code
+        self.is_charged = is_charged
+
+
+class OutcomeUnknown(ProviderError):
+    """A purchase was sent and no answer came, and the provider cannot say what became of it."""
+
+    def __init__(self, message: str, *, code: str = "outcome_unknown") -> None:
+        super().__init__(message, code=code, is_charged=None)
 
 
 class ProviderRejected(ProviderError):
@@ -130,8 +142,10 @@ class ProviderUnavailable(ProviderError):
     `is_provider_fault` says that it speaks of the provider, not of this request alone: such faults open the breaker.
     """
 
-    def __init__(self, message: str, *, code: str, is_provider_fault: bool = True) -> None:
-        super().__init__(message, code=code)
+    def __init__(
+        self, message: str, *, code: str, is_provider_fault: bool = True, is_charged: bool | None = False
+    ) -> None:
+        super().__init__(message, code=code, is_charged=is_charged)
         self.is_provider_fault = is_provider_fault
 
 

@@ -1,7 +1,8 @@
 """What an image provider is to the worker: submit, then wait for a job that has an id of its own."""
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 from uuid import UUID
 
 
@@ -23,6 +24,12 @@ class ImageRequest:
     guidance_scale: float | None = None
     retry_count: int = 0
     """How often this generation failed before and was tried again; 0 on the first try."""
+    key: str = ""
+    """Of this purchase: the same for whoever resumes it, another one for the next purchase. For idempotency keys."""
+    inputs: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """All that the model takes, in the provider's own names and ranges (`batchgen.inputs`): sent as it stands."""
+    estimated_seconds: float | None = None
+    """How long the model usually takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,45 @@ class GeneratedImage:
     height: int
     seed: int
     """The seed really used."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawImage:
+    """A finished picture in hand, as the provider delivered it: nobody has looked yet what it is."""
+
+    content: bytes
+    seed: int | None = None
+    """The seed really used, where the provider tells."""
+    version: str | None = None
+    """The model's version really used, where the provider tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteImage:
+    """A finished picture at an address, to be fetched at once: links end, some within the hour."""
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    """What the fetch has to send, where the address is not public. Secret."""
+    seed: int | None = None
+    version: str | None = None
+
+
+Output = GeneratedImage | RawImage | RemoteImage
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What a provider says of a job afterwards."""
+
+    is_over: bool
+    """Whether the job has ended; one that still runs is asked about again."""
+    is_charged: bool | None = None
+    """None: the provider does not tell."""
+    output: Output | None = None
+    """The picture, where the job made one and it can still be had."""
+    queued_seconds: float | None = None
+    running_seconds: float | None = None
 
 
 class Provider(Protocol):
@@ -52,8 +98,19 @@ class Provider(Protocol):
         """Start the job and return the provider's own id of it, as soon as there is one."""
         ...
 
-    async def wait(self, job_id: str, request: ImageRequest) -> GeneratedImage:
+    async def find(self, request: ImageRequest) -> str | None:
+        """The id of the job that an earlier `submit` with the same `key` started, when its answer was lost.
+
+        None: there is none, so that it may be bought. Raises `OutcomeUnknown` where the provider cannot tell.
+        """
+        ...
+
+    async def wait(self, job_id: str, request: ImageRequest) -> Output:
         """Wait for the job's end and return its picture. Cancelling this call leaves the job running."""
+        ...
+
+    async def settle(self, job_id: str, request: ImageRequest) -> Settlement:
+        """Ask about a job that nobody waits for any more: expired, cancelled, or lost. Does not wait."""
         ...
 
     async def cancel(self, job_id: str) -> None:
