@@ -1,0 +1,256 @@
+"""fal's queue API.
+
+Written from fal's documentation: "Inference API" with "Submit", "Get request status", "Get request result" and "Cancel
+a request" (fal.ai/docs/inference-api/queue/…), and "Asynchronous Inference", "Common parameters", "Request Error
+Types", "Model Errors", "Data Retention" and "FAQ" (fal.ai/docs/documentation/model-apis/…).
+
+Why not its Python client: `fal_client` (alive, async) sends a submit up to ten times, after timeouts, cut connections,
+408, 409, 429 and gateway errors, without a key that would make that safe. What is needed here is four calls.
+
+- A model is `owner/app` or `owner/app/path`; a request is asked about under `owner/app` alone. Its addresses come with
+  the answer to the order, and their path is the job's id here, for cancelling gets nothing but that.
+- fal itself runs a request again, up to ten times, where a runner failed, and charges for none of these.
+- `X-Fal-Request-Start-Timeout`: a request that no runner took by then is dropped. Nothing limits how long one runs.
+- Results are kept for an hour, those above 10 KB for six minutes, where payloads are not stored.
+- HTTP 500 and above is never charged; 422 may be, where a runner found out late.
+- No key of ours goes with an order, and the list of requests has only those that ended, without any mark to know ours
+  by. So an order whose answer is lost stays unknown.
+"""
+
+import asyncio
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from batchgen.errors import OutcomeUnknown, ProviderError, ProviderRejected, ProviderUnavailable
+from batchgen.providers.base import ImageRequest, RemoteImage, Settlement
+from batchgen.providers.hosted import (
+    POLICY,
+    Answer,
+    AnswerLost,
+    HostedApi,
+    Sleep,
+    garbage,
+    number,
+    poll,
+    problems,
+    said,
+)
+
+NAME = "fal"
+RUNNING = frozenset({"IN_QUEUE", "IN_PROGRESS"})
+ENDED = frozenset({"COMPLETED", "FAILED", "CANCELED", "CANCELLED"})
+GONE = frozenset({404})
+OWN_REFUSALS = frozenset(range(400, 600)) - {401, 402, 403, 404}
+"""What may be the model's own answer; the rest is about our account, or says that there is none any more."""
+BELIEVED = 3
+"""A result is kept: a 429 or 5xx that comes so often is the model's own, and not of the moment."""
+TRANSIENT = frozenset({"startup_timeout", "request_timeout", "generation_timeout"})
+
+_MODEL = re.compile(r"[A-Za-z0-9][\w.-]{0,99}(?:/[A-Za-z0-9][\w.-]{0,99}){1,5}")
+_JOB_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]{0,99}/){2,4}requests/[A-Za-z0-9-]{1,100}(?:/response)?")
+
+Status = Mapping[str, Any]
+
+
+class FalProvider:
+    """Runs `ImageRequest.model` (`fal-ai/flux/dev`) with `ImageRequest.inputs`; fal has no versions.
+
+    `start_timeout_seconds` is how long a job may wait for a runner. `account_wait_seconds` is how long everybody waits
+    where the key is refused or the account is empty: no item fails for that.
+    """
+
+    name = "fal"
+
+    def __init__(
+        self,
+        *,
+        key: SecretStr,
+        base_url: str = "https://queue.fal.run",
+        timeout_seconds: float = 30,
+        start_timeout_seconds: float = 1800,
+        account_wait_seconds: float = 300,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._api = HostedApi(
+            name=NAME,
+            base_url=base_url,
+            key=key,
+            scheme="Key",
+            timeout_seconds=timeout_seconds,
+            account_wait_seconds=account_wait_seconds,
+        )
+        self._base_path = urlsplit(base_url).path.rstrip("/")
+        self._start_timeout_seconds = start_timeout_seconds
+        self._sleep = sleep
+
+    async def submit(self, request: ImageRequest) -> str:
+        """Order the picture; never sent again, whatever becomes of the answer."""
+        model = request.model or ""
+        if _MODEL.fullmatch(model) is None:
+            raise ProviderRejected(f"{model!r} is no model at {NAME}.", code="model_not_found")
+        headers = {"X-Fal-Request-Start-Timeout": f"{self._start_timeout_seconds:g}"}
+        try:
+            return self._job_id(await self._api.buy(f"/{model}", request.inputs, headers))
+        except AnswerLost as lost:
+            raise OutcomeUnknown(str(lost)) from lost
+
+    async def find(self, request: ImageRequest) -> str | None:
+        raise OutcomeUnknown(f"{NAME} cannot tell what became of the order of {request.generation_id} without its id.")
+
+    async def wait(self, job_id: str, request: ImageRequest) -> RemoteImage:
+        """The picture of a job that succeeded; an error that says what became of any other."""
+        place = _checked(job_id)
+
+        async def look() -> Status | None:
+            status = await self._status(place)
+            return status if status["status"] in ENDED else None
+
+        estimated = request.estimated_seconds
+        status = await poll(look, sleep=self._sleep, estimated_seconds=estimated, job_id=place)
+        answer = await self._result(place, status, request)
+        return self._picture(status, answer, request)
+
+    async def settle(self, job_id: str, request: ImageRequest) -> Settlement:
+        place = _checked(job_id)
+        answer = await self._api.ask("GET", f"{_base(place)}/status", passes=GONE)
+        if answer.status in GONE:
+            return Settlement(is_over=True)
+        status = _status(answer)
+        if status["status"] not in ENDED:
+            return Settlement(is_over=False)
+        result = await self._api.ask("GET", f"/{place}", passes=OWN_REFUSALS | GONE)
+        if result.status not in GONE and not _is_the_models(result, status, BELIEVED):
+            raise garbage(NAME, "a result")
+        try:
+            output, is_charged = self._picture(status, result, request), True
+        except ProviderError as error:
+            output, is_charged = None, error.is_charged
+        return Settlement(True, is_charged, output, running_seconds=_running_seconds(status))
+
+    async def cancel(self, job_id: str) -> None:
+        ended = frozenset({400, 404, 409})
+        await self._api.ask("PUT", f"{_base(_checked(job_id))}/cancel", passes=ended)
+
+    async def aclose(self) -> None:
+        await self._api.aclose()
+
+    def _job_id(self, answer: Answer) -> str:
+        """The path of the result's address. Only the path: our key goes nowhere but to the base address."""
+        fields = answer.fields() or {}
+        path = urlsplit(str(fields.get("response_url", ""))).path
+        job_id = path.removeprefix(f"{self._base_path}/")
+        if _JOB_ID.fullmatch(job_id) is None:
+            problem = f"{NAME} answered the order with something that makes no sense."
+            raise AnswerLost(problem, code="provider_garbage")
+        return job_id
+
+    async def _status(self, place: str) -> Status:
+        return _status(await self._api.ask("GET", f"{_base(place)}/status"))
+
+    async def _result(self, place: str, status: Status, request: ImageRequest) -> Answer:
+        """The result, be it a picture or the model's own error. Errors on the way there are waited out."""
+        times = 0
+
+        async def look() -> Answer | None:
+            nonlocal times
+            answer = await self._api.ask("GET", f"/{place}", passes=OWN_REFUSALS)
+            times += 1
+            return answer if _is_the_models(answer, status, times) else None
+
+        try:
+            return await poll(look, sleep=self._sleep, estimated_seconds=request.estimated_seconds, job_id=place)
+        except OutcomeUnknown as gone:
+            raise _gone("ended, but its result is removed by now", code="output_expired", is_charged=None) from gone
+
+    def _picture(self, status: Status, answer: Answer, request: ImageRequest) -> RemoteImage:
+        if not answer.is_good:
+            raise self._failure(status, answer)
+        fields = answer.fields() or {}
+        flags: Any = fields.get("has_nsfw_concepts")
+        if isinstance(flags, list) and True in flags:
+            problem = f"{NAME} blacked the picture out: it was flagged as not safe for work."
+            raise ProviderRejected(problem, code="blocked_by_policy", is_charged=True)
+        url = next(_addresses(fields), None)
+        if url is None:
+            raise ProviderUnavailable(
+                f"The job at {NAME} succeeded without a picture.", code="no_output", is_charged=True
+            )
+        seed = fields.get("seed", request.inputs.get("seed"))
+        return RemoteImage(url, seed=seed if isinstance(seed, int) and not isinstance(seed, bool) else None)
+
+    def _failure(self, status: Status, answer: Answer) -> ProviderError:
+        kinds, words = _kinds(status, answer), self._api.words(said(answer))
+        is_charged = False if answer.status >= 500 else None
+        if POLICY in kinds:
+            return ProviderRejected(
+                f"{NAME} refuses this prompt. {words}", code="blocked_by_policy", is_charged=is_charged
+            )
+        if answer.status in GONE:
+            return _gone("ended, but its result is removed by now", code="output_expired", is_charged=None)
+        if "client_cancelled" in kinds or answer.status == 499:
+            return _gone("was cancelled there", code="provider_cancelled", is_charged=None)
+        if kinds & TRANSIENT or answer.status in (408, 504):
+            return ProviderUnavailable(f"The job at {NAME} took too long. {words}", code="provider_timeout")
+        if answer.status >= 500 and answer.headers.get("X-Fal-Retryable", "").lower() != "false":
+            return ProviderUnavailable(f"The job failed at {NAME}. {words}", code="generation_failed")
+        if answer.status == 429:
+            problem = f"The job failed at {NAME}. {words}"
+            return ProviderUnavailable(problem, code="generation_failed", is_charged=is_charged)
+        return ProviderRejected(f"{NAME} refused the request. {words}", code="invalid_input", is_charged=is_charged)
+
+
+def _checked(job_id: str) -> str:
+    if _JOB_ID.fullmatch(job_id) is None:
+        raise OutcomeUnknown(f"This is no job of {NAME}'s.", code="job_gone")
+    return job_id
+
+
+def _base(place: str) -> str:
+    return f"/{place.removesuffix('/response')}"
+
+
+def _status(answer: Answer) -> Status:
+    fields = answer.fields()
+    if fields is None or fields.get("status") not in RUNNING | ENDED:
+        raise garbage(NAME, "a job")
+    return fields
+
+
+def _is_the_models(answer: Answer, status: Status, times: int) -> bool:
+    """Whether a result is what the model answered, and not a gateway's trouble on the way to it."""
+    fields = answer.fields()
+    if answer.is_good:
+        return fields is not None
+    is_own = "detail" in (fields or {}) or "X-Fal-Error-Type" in answer.headers
+    is_plain = answer.status < 500 and answer.status != 429
+    return is_own and (is_plain or times >= BELIEVED or bool(status.get("error") or status.get("error_type")))
+
+
+def _kinds(status: Status, answer: Answer) -> frozenset[str]:
+    """All that fal calls this error: in the header, in `error_type`, in the status, and problem by problem."""
+    fields = answer.fields() or {}
+    named = (answer.headers.get("X-Fal-Error-Type"), fields.get("error_type"), status.get("error_type"))
+    return frozenset(str(kind) for kind in (*named, *(problem.get("type") for problem in problems(answer))) if kind)
+
+
+def _addresses(fields: Mapping[str, Any]) -> Iterator[str]:
+    """`images[].url` or `image.url`: no other text of a result, for it repeats the prompt."""
+    images: Any = fields.get("images")
+    listed = cast("list[Any]", images) if isinstance(images, list) else []
+    for image in (*listed, fields.get("image")):
+        url: Any = cast("dict[str, Any]", image).get("url") if isinstance(image, dict) else None
+        if isinstance(url, str) and url.startswith(("https://", "http://")):
+            yield url
+
+
+def _running_seconds(status: Status) -> float | None:
+    metrics: Any = status.get("metrics")
+    return number(cast("dict[str, Any]", metrics).get("inference_time")) if isinstance(metrics, dict) else None
+
+
+def _gone(how: str, *, code: str, is_charged: bool | None) -> ProviderUnavailable:
+    return ProviderUnavailable(f"The job at {NAME} {how}.", code=code, is_provider_fault=False, is_charged=is_charged)

@@ -1,0 +1,273 @@
+"""What providers on the internet have in common: a key that stays secret, bounded answers, one sorting of faults.
+
+A call ends in one of three ways. It was **answered**, and the answer may be a refusal. It **never left**: no connection
+came about, so nothing was bought. Or its **answer is lost**: it was sent, and a timeout, a cut connection, a 5xx or
+garbage came back. For a question the last two are the same. For a purchase they are not: `AnswerLost` says that a job
+may exist, and nobody may send the purchase again.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from itertools import count
+from typing import Any, NoReturn, TypeVar, cast
+
+import httpx
+from pydantic import SecretStr
+
+from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderRejected, ProviderUnavailable
+from batchgen.retry_after import retry_after_seconds
+from batchgen.texts import printable
+
+T = TypeVar("T")
+Sleep = Callable[[float], Awaitable[object]]
+
+LONGEST_ANSWER_BYTES = 8 * 1024 * 1024
+"""Of JSON; pictures come from elsewhere, unless they are small enough to lie in the answer."""
+LONGEST_WORDS = 300
+BUSY_SECONDS = 10.0
+"""The wait after a 429 that names none."""
+LONGEST_HELD_SECONDS = 60.0
+"""A longer wait is not sat out in a slot: the item goes back to the queue and keeps its job."""
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 5.0
+MISSES = 5
+"""So many answers in a row that the job is unknown are believed; a few right after its start are a delay of theirs."""
+
+POLICY = "content_policy_violation"
+"""What fal calls it."""
+
+_MONEY = re.compile(r"balance|credit|billing|payment|top.?up|spend(?:ing)? limit|invoice", re.IGNORECASE)
+
+
+class AnswerLost(ProviderUnavailable):
+    """The call was sent, and what became of it is not known."""
+
+    def __init__(self, message: str, *, code: str = "answer_lost") -> None:
+        super().__init__(message, code=code, is_charged=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back, whole."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+    @property
+    def is_good(self) -> bool:
+        return 200 <= self.status < 300
+
+    def fields(self) -> Mapping[str, Any] | None:
+        """The body as a JSON object; None where it is anything else."""
+        try:
+            data: Any = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+        return cast("Mapping[str, Any]", data) if isinstance(data, dict) else None
+
+    def served_at(self) -> datetime:
+        """The provider's own clock, as its `Date` header has it; ours where there is none."""
+        try:
+            served = parsedate_to_datetime(self.headers.get("Date", ""))
+        except (ValueError, TypeError, IndexError, OverflowError):
+            return datetime.now(UTC)
+        return served if served.tzinfo else served.replace(tzinfo=UTC)
+
+
+class HostedApi:
+    """Calls to one provider. Nothing here repeats a call, follows a redirect or shows the key."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        base_url: str,
+        key: SecretStr,
+        scheme: str,
+        timeout_seconds: float,
+        account_wait_seconds: float,
+    ) -> None:
+        self._name = name
+        self._key = key
+        self._scheme = scheme
+        self._timeout_seconds = timeout_seconds
+        self._account_wait_seconds = account_wait_seconds
+        self._asking = self._client(base_url, httpx.Limits(max_connections=100, max_keepalive_connections=20))
+        # A kept connection may be one that the provider is just closing: a purchase sent over it would be lost without
+        # anybody knowing whether it arrived. So each has a connection of its own.
+        self._buying = self._client(base_url, httpx.Limits(max_connections=100, max_keepalive_connections=0))
+
+    def __repr__(self) -> str:
+        return f"HostedApi({self._name})"
+
+    async def ask(
+        self, method: str, path: str, *, params: Mapping[str, Any] | None = None, passes: frozenset[int] = frozenset()
+    ) -> Answer:
+        """A call that may be repeated by whoever likes. Answers with a status in `passes` are given back as they are.
+
+        Raises `ProviderBusy`, `ProviderUnavailable`, and `ProviderRejected` for other refusals.
+        """
+        answer = await self._send(self._asking, method, path, params=params)
+        if not answer.is_good and answer.status not in passes:
+            self._refuse(answer)
+        return answer
+
+    async def buy(self, path: str, inputs: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:
+        """The one call that costs money. Raises `AnswerLost` where a job may have come of it all the same."""
+        answer = await self._send(self._buying, "POST", path, json=inputs, headers=headers)
+        if answer.status >= 500 and not (answer.status == 503 and "Retry-After" in answer.headers):
+            raise AnswerLost(f"{self._name} answered the order with HTTP {answer.status}.")
+        if not answer.is_good:
+            self._refuse(answer)
+        return answer
+
+    def words(self, text: object) -> str:
+        """What a provider says, fit to be shown and stored: one short line, without our key."""
+        secret = self._key.get_secret_value()
+        plain = str(text).replace(secret, "…") if secret else str(text)
+        return printable(plain, LONGEST_WORDS)
+
+    async def aclose(self) -> None:
+        await self._asking.aclose()
+        await self._buying.aclose()
+
+    def _client(self, base_url: str, limits: httpx.Limits) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            base_url=base_url.rstrip("/"),
+            auth=self._sign,
+            headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "batchgen"},
+            timeout=self._timeout_seconds,
+            limits=limits,
+            follow_redirects=False,
+        )
+
+    def _sign(self, request: httpx.Request) -> httpx.Request:
+        request.headers["Authorization"] = f"{self._scheme} {self._key.get_secret_value()}"
+        return request
+
+    async def _send(self, client: httpx.AsyncClient, method: str, path: str, **more: Any) -> Answer:
+        try:
+            async with asyncio.timeout(self._timeout_seconds), client.stream(method, path, **more) as response:
+                return Answer(response.status_code, response.headers, await self._read(response))
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
+            problem = f"{self._name} cannot be reached ({type(error).__name__})."
+            raise ProviderUnavailable(problem, code="provider_unreachable") from error
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise AnswerLost(f"{self._name} did not answer ({type(error).__name__}).") from error
+
+    async def _read(self, response: httpx.Response) -> bytes:
+        """Raw, since what a few compressed bytes unfold to is not bounded."""
+        body = bytearray()
+        async for piece in response.aiter_raw():
+            body += piece
+            if len(body) > LONGEST_ANSWER_BYTES:
+                raise AnswerLost(f"{self._name} sent an answer without end.", code="provider_garbage")
+        return bytes(body)
+
+    def _refuse(self, answer: Answer) -> NoReturn:
+        """Sort a refusal by what to do about it. The operator's own trouble makes items wait; it is none of theirs."""
+        words = self.words(said(answer))
+        if answer.status in (401, 402, 403):
+            raise self._account_trouble(answer.status, words)
+        if answer.status == 429 or (answer.status == 503 and "Retry-After" in answer.headers):
+            wait = retry_after_seconds(answer.headers, answer.body, now=answer.served_at())
+            problem = f"{self._name} asks to wait. {words}".strip()
+            raise ProviderBusy(problem, retry_after_seconds=BUSY_SECONDS if wait is None else wait)
+        if answer.status == 404:
+            raise ProviderRejected(f"{self._name} does not know this model. {words}".strip(), code="model_not_found")
+        if answer.status in (400, 413, 422):
+            is_policy = any(problem.get("type") == POLICY for problem in problems(answer))
+            code = "blocked_by_policy" if is_policy else "invalid_input"
+            raise ProviderRejected(f"{self._name} refused the request. {words}".strip(), code=code)
+        problem = f"{self._name} answered with HTTP {answer.status}."
+        raise ProviderUnavailable(problem, code="provider_unavailable")
+
+    def _account_trouble(self, status: int, words: str) -> ProviderBusy:
+        if status == 402 or (status == 403 and _MONEY.search(words)):
+            code, problem = "provider_account_empty", f"The account at {self._name} has no money left."
+        else:
+            code, problem = "provider_key_refused", f"{self._name} refuses the key that the worker has."
+        return ProviderBusy(problem, code=code, retry_after_seconds=self._account_wait_seconds)
+
+
+async def poll(
+    look: Callable[[], Awaitable[T | None]], *, sleep: Sleep, estimated_seconds: float | None, job_id: str
+) -> T:
+    """Look until there is something, with pauses that grow.
+
+    A question without a good answer says nothing about the job, so it is asked again, for as long as the caller has
+    patience. Raises `ProviderBusy` where the provider asks for a long wait, and `OutcomeUnknown` where it does not
+    know the job any more.
+    """
+    misses = 0
+    for tries in count():
+        pause = pause_seconds(tries, estimated_seconds)
+        try:
+            found = await look()
+            misses = 0
+        except ProviderBusy as busy:
+            if busy.retry_after_seconds > LONGEST_HELD_SECONDS:
+                raise
+            pause, found = max(pause, busy.retry_after_seconds), None
+        except ProviderUnavailable:
+            found = None
+        except ProviderRejected as gone:
+            misses, found = misses + 1, None
+            if misses >= MISSES:
+                raise OutcomeUnknown(f"The job {job_id} is not known any more. {gone}", code="job_gone") from gone
+        if found is not None:
+            return found
+        await sleep(pause)
+    raise AssertionError("the loop above returns or raises")
+
+
+def pause_seconds(tries: int, estimated_seconds: float | None) -> float:
+    """The pause after so many looks: a tenth of the usual time at first, half as long again with each further look."""
+    first = min(max(FIRST_PAUSE_SECONDS, (estimated_seconds or 0.0) / 10), LONGEST_PAUSE_SECONDS)
+    return min(first * 1.5 ** min(tries, 20), LONGEST_PAUSE_SECONDS)
+
+
+def garbage(name: str, what: str) -> ProviderUnavailable:
+    return ProviderUnavailable(f"{name} sent {what} that makes no sense.", code="provider_garbage")
+
+
+def seconds_between(start: object, end: object) -> float | None:
+    """Between two times of a provider's, in ISO 8601; None where one of them is no such time."""
+    first, last = moment(start), moment(end)
+    return None if first is None or last is None else max(0.0, (last - first).total_seconds())
+
+
+def moment(text: object) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def number(value: object) -> float | None:
+    """A duration as a provider tells it; None where it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 <= value < 1e9 else None
+
+
+def problems(answer: Answer) -> Iterator[Mapping[str, Any]]:
+    """The single problems of a refusal, where `detail` lists them."""
+    detail = (answer.fields() or {}).get("detail")
+    if isinstance(detail, list):
+        yield from (cast("Mapping[str, Any]", part) for part in cast("list[Any]", detail) if isinstance(part, dict))
+
+
+def said(answer: Answer) -> str:
+    """The sentences in a refusal. What it repeats of the request stays out."""
+    fields = answer.fields() or {}
+    listed = "; ".join(str(problem["msg"]) for problem in problems(answer) if problem.get("msg"))
+    texts = (listed, *(fields.get(name) for name in ("detail", "message", "error", "title")))
+    return next((text for text in texts if text and isinstance(text, str)), "")

@@ -1,0 +1,386 @@
+"""Replicate's predictions API.
+
+Written from Replicate's documentation: "HTTP API reference" (replicate.com/docs/reference/http: creating, reading,
+cancelling and listing predictions), "Create a prediction", "Prediction lifecycle", "Data retention" and "Rate limits"
+(replicate.com/docs/topics/predictions/…), "Billing" (replicate.com/docs/billing), and the changelog entries "Set
+deadlines for predictions" (2025-10-16) and "Official models" (2025-01-29).
+
+Why not its Python client: it repeats a POST after timeouts, 409, 429 and 5xx unless each call says otherwise, follows
+redirects with the key, and reads answers of any size. What is needed here is four calls.
+
+- Official models run by name, all others by version. A job's id is the prediction's.
+- Deadlines: `Cancel-After` ends a job that nobody waits for any more. One that was cut off before it ran ends as
+  `aborted` and costs nothing; a `canceled` one costs.
+- Inputs, outputs and logs are removed after an hour, files with them.
+- Purchases carry no key of ours, but the list of predictions shows their inputs. So `find` looks for one with this
+  model and these very inputs, of which the seed is a part.
+"""
+
+import asyncio
+import base64
+import binascii
+import re
+import time
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from datetime import datetime, timedelta
+from typing import Any, Generic, TypeVar, cast
+from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import SecretStr
+
+from batchgen.errors import OutcomeUnknown, ProviderError, ProviderRejected, ProviderUnavailable
+from batchgen.providers.base import ImageRequest, RawImage, RemoteImage, Settlement
+from batchgen.providers.hosted import (
+    Answer,
+    AnswerLost,
+    HostedApi,
+    Sleep,
+    garbage,
+    moment,
+    number,
+    pause_seconds,
+    poll,
+    seconds_between,
+)
+
+T = TypeVar("T")
+NAME = "Replicate"
+RUNNING = frozenset({"starting", "processing"})
+ENDED = frozenset({"succeeded", "failed", "canceled", "aborted"})
+GONE = frozenset({404})
+KEPT = timedelta(hours=1)
+"""How long Replicate keeps what a prediction was made from."""
+MARGIN = timedelta(seconds=30)
+"""By how much a prediction may seem to be older than the order that it came from."""
+MOST_PAGES = 50
+"""Of a hundred predictions each."""
+MOST_REMEMBERED = 10_000
+LIST_TRIES = 4
+LONGEST_LOGS = 20_000
+PICTURE_FIELDS = ("image", "images", "url", "uri", "output", "outputs", "file", "files")
+
+_MODEL = re.compile(r"(?P<model>[A-Za-z0-9][\w.-]{0,99}/[A-Za-z0-9][\w.-]{0,99})(?::(?P<version>[A-Za-z0-9]{1,100}))?")
+_VERSION = re.compile(r"[A-Za-z0-9]{1,100}")
+_JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_DATA_URL = re.compile(r"data:image/[a-z+.-]+;base64,")
+_POLICY = re.compile(
+    r"nsfw|flagged|sensitive|moderat(?:ion|ed)|content policy|safety (?:filter|system|policy)|prohibited|\bE005\b",
+    re.IGNORECASE,
+)
+_BAD_INPUT = re.compile(r"invalid input|input validation|\bE006\b|must be (?:less|greater|one of)", re.IGNORECASE)
+_SEED = re.compile(r"(?:using seed|random seed|seed)\s*[:=]\s*(\d{1,19})\b", re.IGNORECASE)
+
+Prediction = Mapping[str, Any]
+
+
+class ReplicateProvider:
+    """Runs `ImageRequest.model` (`owner/name` or `owner/name:version`) with `ImageRequest.inputs`.
+
+    `deadline_seconds` is how long a job may take in all before Replicate ends it; longer than a worker waits.
+    `account_wait_seconds` is how long everybody waits where the key is refused or the account is empty: no item fails
+    for that. `settle_seconds` is how long a lost order gets to show up in the list of predictions.
+    """
+
+    name = "replicate"
+
+    def __init__(
+        self,
+        *,
+        api_token: SecretStr,
+        base_url: str = "https://api.replicate.com/v1",
+        timeout_seconds: float = 30,
+        deadline_seconds: int = 1800,
+        account_wait_seconds: float = 300,
+        settle_seconds: float = 5,
+        sleep: Sleep = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._api = HostedApi(
+            name=NAME,
+            base_url=base_url,
+            key=api_token,
+            scheme="Bearer",
+            timeout_seconds=timeout_seconds,
+            account_wait_seconds=account_wait_seconds,
+        )
+        self._deadline_seconds = deadline_seconds
+        self._settle_seconds = settle_seconds
+        self._sleep = sleep
+        self._clock = clock
+        self._ordered_at = _Memory[float]()
+        self._orders = _Memory[str]()
+
+    async def submit(self, request: ImageRequest) -> str:
+        """Order the picture. An order whose answer is lost is looked for; it is never sent again."""
+        path, body = _order(request)
+        self._ordered_at[_key(request)] = self._clock()
+        try:
+            answer = await self._api.buy(path, body, {"Cancel-After": f"{self._deadline_seconds}s"})
+            job_id = _job_id(answer.fields())
+        except AnswerLost as lost:
+            job_id = await self._recover(request, lost)
+        self._orders[job_id] = _key(request)
+        return job_id
+
+    async def find(self, request: ImageRequest) -> str | None:
+        """The job of an order that this process or another one sent within the last hour.
+
+        None only where this process sent the order: it knows when that was, and looks twice. Nobody else can tell an
+        order that never arrived from one that has been forgotten since.
+        """
+        ordered_at = self._ordered_at.get(_key(request))
+        for is_last in (False, True):
+            job_id = await self._look_for(request, ordered_at)
+            if job_id is not None:
+                return job_id
+            if not is_last:
+                await self._sleep(self._settle_seconds)
+        if ordered_at is None:
+            raise OutcomeUnknown(f"{NAME} shows no job for this order, which may be older than what it shows.")
+        return None
+
+    async def wait(self, job_id: str, request: ImageRequest) -> RawImage | RemoteImage:
+        """The picture of a job that succeeded; an error that says what became of any other."""
+
+        async def look() -> Prediction | None:
+            prediction = await self._look(job_id)
+            return prediction if prediction["status"] in ENDED else None
+
+        ended = await poll(
+            look, sleep=self._sleep, estimated_seconds=request.estimated_seconds, job_id=self._api.words(job_id)
+        )
+        return self._picture(ended, request)
+
+    async def settle(self, job_id: str, request: ImageRequest) -> Settlement:
+        answer = await self._api.ask("GET", f"/predictions/{_checked(job_id)}", passes=GONE)
+        if answer.status in GONE:
+            return Settlement(is_over=True)
+        prediction = _prediction(answer)
+        if prediction["status"] not in ENDED:
+            return Settlement(is_over=False)
+        try:
+            output, is_charged = self._picture(prediction, request), True
+        except ProviderError as error:
+            output, is_charged = None, error.is_charged
+        queued, running = _seconds(prediction)
+        return Settlement(True, is_charged, output, queued_seconds=queued, running_seconds=running)
+
+    async def cancel(self, job_id: str) -> None:
+        ended = frozenset({400, 404, 409, 422})
+        await self._api.ask("POST", f"/predictions/{_checked(job_id)}/cancel", passes=ended)
+
+    async def aclose(self) -> None:
+        await self._api.aclose()
+
+    async def _look(self, job_id: str) -> Prediction:
+        return _prediction(await self._api.ask("GET", f"/predictions/{_checked(job_id)}"))
+
+    async def _recover(self, request: ImageRequest, lost: AnswerLost) -> str:
+        try:
+            job_id = await self.find(request)
+        except OutcomeUnknown:
+            raise
+        except ProviderError as error:
+            problem = f"{lost} The list of jobs could not be read either: {error}"
+            raise OutcomeUnknown(problem) from error
+        if job_id is None:
+            raise ProviderUnavailable(f"{lost} No job came of it.", code="order_lost") from lost
+        return job_id
+
+    async def _look_for(self, request: ImageRequest, ordered_at: float | None) -> str | None:
+        """The newest job of this order. Jobs that answered other orders of this process are none of it."""
+        async with aclosing(self._recent(ordered_at)) as predictions:
+            async for prediction in predictions:
+                if not _is_of(prediction, request) or self._is_another_orders(prediction, request):
+                    continue
+                if "seed" not in request.inputs:
+                    raise OutcomeUnknown(f"{NAME} shows a job like this, but without a seed it may be another's.")
+                return _job_id(prediction)
+        return None
+
+    def _is_another_orders(self, prediction: Prediction, request: ImageRequest) -> bool:
+        return self._orders.get(str(prediction.get("id")), _key(request)) != _key(request)
+
+    async def _recent(self, ordered_at: float | None) -> AsyncGenerator[Prediction]:
+        """Predictions since the order, newest first, by Replicate's clock; those of an hour where nobody knows when."""
+        params: Mapping[str, Any] = {}
+        for _ in range(MOST_PAGES):
+            answer = await self._list(params)
+            results, following = _page(answer)
+            for prediction in results:
+                if _is_older(prediction, self._since(answer, ordered_at)):
+                    return
+                yield prediction
+            if following is None:
+                return
+            params = following
+        raise OutcomeUnknown(f"{NAME} lists too many jobs to find this one among them.")
+
+    def _since(self, answer: Answer, ordered_at: float | None) -> datetime:
+        age = KEPT if ordered_at is None else timedelta(seconds=self._clock() - ordered_at) + MARGIN
+        return answer.served_at() - age
+
+    async def _list(self, params: Mapping[str, Any]) -> Answer:
+        """A few tries: what made the order's answer get lost may be over in a moment."""
+        for tries in range(LIST_TRIES - 1):
+            try:
+                return await self._api.ask("GET", "/predictions", params=params)
+            except ProviderUnavailable:
+                await self._sleep(pause_seconds(tries, None))
+        return await self._api.ask("GET", "/predictions", params=params)
+
+    def _picture(self, prediction: Prediction, request: ImageRequest) -> RawImage | RemoteImage:
+        match prediction["status"]:
+            case "succeeded":
+                return self._output(prediction, request)
+            case "canceled":
+                raise _ended("was cancelled there", code="provider_cancelled", is_charged=True)
+            case "aborted":
+                raise _ended("did not start in time", code="provider_timeout", is_charged=False)
+            case _:
+                raise self._failure(prediction)
+
+    def _output(self, prediction: Prediction, request: ImageRequest) -> RawImage | RemoteImage:
+        place = next(_addresses(prediction.get("output"), depth=4), None)
+        if place is None and prediction.get("data_removed") is True:
+            raise _ended("made a picture that is removed by now", code="output_expired", is_charged=True)
+        if place is None:
+            raise _ended("succeeded without a picture", code="no_output", is_charged=True)
+        seed, version = _seed(prediction, request), _version(prediction)
+        if not _DATA_URL.match(place):
+            return RemoteImage(place, seed=seed, version=version)
+        try:
+            return RawImage(base64.b64decode(place.partition(",")[2], validate=True), seed=seed, version=version)
+        except binascii.Error as error:
+            raise _ended("sent a damaged picture", code="provider_garbage", is_charged=True) from error
+
+    def _failure(self, prediction: Prediction) -> ProviderError:
+        """Replicate does not say in the answer whether a job that failed costs: models differ."""
+        said = self._api.words(prediction.get("error") or "It does not say why.")
+        if _POLICY.search(said):
+            return ProviderRejected(f"{NAME} refuses this prompt. {said}", code="blocked_by_policy", is_charged=None)
+        if _BAD_INPUT.search(said):
+            return ProviderRejected(f"{NAME} refused the request. {said}", code="invalid_input", is_charged=None)
+        return ProviderUnavailable(f"The job failed at {NAME}. {said}", code="generation_failed", is_charged=None)
+
+
+class _Memory(OrderedDict[str, T], Generic[T]):
+    """Remembers the newest entries only."""
+
+    def __setitem__(self, name: str, value: T) -> None:
+        super().__setitem__(name, value)
+        if len(self) > MOST_REMEMBERED:
+            self.popitem(last=False)
+
+
+def _order(request: ImageRequest) -> tuple[str, Mapping[str, Any]]:
+    """Where to send the order, and the order.
+
+    A version comes from the user's request as well: it is always sent as one of this model's, since a bare version
+    would run whatever model it belongs to, at any price.
+    """
+    model = _MODEL.fullmatch(request.model or "")
+    if model is None:
+        raise ProviderRejected(f"{request.model!r} is no model at {NAME}.", code="model_not_found")
+    version = (request.model_version or model["version"] or "").removeprefix(f"{model['model']}:")
+    if not version:
+        return f"/models/{model['model']}/predictions", {"input": request.inputs}
+    if _VERSION.fullmatch(version) is None:
+        raise ProviderRejected(f"{model['model']} has no such version.", code="model_not_found")
+    return "/predictions", {"version": f"{model['model']}:{version}", "input": request.inputs}
+
+
+def _key(request: ImageRequest) -> str:
+    return request.key or str(request.generation_id)
+
+
+def _checked(job_id: str) -> str:
+    if _JOB_ID.fullmatch(job_id) is None:
+        raise OutcomeUnknown(f"This is no job of {NAME}'s.", code="job_gone")
+    return job_id
+
+
+def _job_id(fields: Mapping[str, Any] | None) -> str:
+    job_id = (fields or {}).get("id")
+    if not isinstance(job_id, str) or _JOB_ID.fullmatch(job_id) is None:
+        raise AnswerLost(f"{NAME} answered the order with something that makes no sense.", code="provider_garbage")
+    return job_id
+
+
+def _prediction(answer: Answer) -> Prediction:
+    fields = answer.fields()
+    if fields is None or fields.get("status") not in RUNNING | ENDED:
+        raise garbage(NAME, "a job")
+    return fields
+
+
+def _page(answer: Answer) -> tuple[Sequence[Prediction], Mapping[str, str] | None]:
+    """The predictions of one page, and how to ask for the next. Its address is not followed: it gets our key."""
+    fields = answer.fields() or {}
+    results, following = fields.get("results"), fields.get("next")
+    if not isinstance(results, list):
+        raise garbage(NAME, "a list of jobs")
+    rows = [cast("Prediction", row) for row in cast("list[Any]", results) if isinstance(row, dict)]
+    return rows, dict(parse_qsl(urlsplit(following).query)) or None if isinstance(following, str) else None
+
+
+def _is_older(prediction: Prediction, since: datetime) -> bool:
+    created = moment(prediction.get("created_at"))
+    return created is not None and created < since
+
+
+def _is_of(prediction: Prediction, request: ImageRequest) -> bool:
+    """Whether a prediction was made with this model and these inputs; it may show defaults beside them."""
+    shown: Any = prediction.get("input")
+    if not isinstance(shown, dict) or prediction.get("source", "api") != "api":
+        return False
+    inputs = cast("dict[str, Any]", shown)
+    is_same = all(name in inputs and inputs[name] == value for name, value in request.inputs.items())
+    return bool(request.inputs) and is_same and prediction.get("model") == (request.model or "").partition(":")[0]
+
+
+def _addresses(output: Any, depth: int) -> Iterator[str]:
+    """Where pictures are in an output: a text, a list, or an object, of which only what is called a picture counts.
+
+    Others of its texts may be the user's own words.
+    """
+    if isinstance(output, str) and (output.startswith(("https://", "http://")) or _DATA_URL.match(output)):
+        yield output
+    elif isinstance(output, list) and depth:
+        for part in cast("list[Any]", output):
+            yield from _addresses(part, depth - 1)
+    elif isinstance(output, dict) and depth:
+        fields = cast("dict[str, Any]", output)
+        for name in PICTURE_FIELDS:
+            yield from _addresses(fields.get(name), depth - 1)
+
+
+def _seed(prediction: Prediction, request: ImageRequest) -> int | None:
+    """What the model says that it used, else what it was given."""
+    said = _SEED.search(str(prediction.get("logs") or "")[:LONGEST_LOGS])
+    if said is not None:
+        return int(said[1])
+    given = request.inputs.get("seed")
+    return given if isinstance(given, int) and not isinstance(given, bool) else None
+
+
+def _version(prediction: Prediction) -> str | None:
+    version = prediction.get("version")
+    return version if isinstance(version, str) and version not in ("", "hidden") else None
+
+
+def _seconds(prediction: Prediction) -> tuple[float | None, float | None]:
+    """In the queue, and running."""
+    metrics: Any = prediction.get("metrics")
+    measured = number(cast("dict[str, Any]", metrics).get("predict_time")) if isinstance(metrics, dict) else None
+    started = prediction.get("started_at")
+    running = seconds_between(started, prediction.get("completed_at")) if measured is None else measured
+    return seconds_between(prediction.get("created_at"), started), running
+
+
+def _ended(how: str, *, code: str, is_charged: bool) -> ProviderUnavailable:
+    return ProviderUnavailable(
+        f"The job at {NAME} {how}.", code=code, is_provider_fault=code != "provider_cancelled", is_charged=is_charged
+    )
