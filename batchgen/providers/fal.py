@@ -195,11 +195,10 @@ class FalProvider:
             return _gone("was cancelled there", code="provider_cancelled", is_charged=None)
         if kinds & TRANSIENT or answer.status in (408, 504):
             return ProviderUnavailable(f"The job at {NAME} took too long. {words}", code="provider_timeout")
-        if answer.status >= 500 and answer.headers.get("X-Fal-Retryable", "").lower() != "false":
-            return ProviderUnavailable(f"The job failed at {NAME}. {words}", code="generation_failed")
-        if answer.status == 429:
-            problem = f"The job failed at {NAME}. {words}"
-            return ProviderUnavailable(problem, code="generation_failed", is_charged=is_charged)
+        if answer.status == 429 or answer.status >= 500:
+            is_final = answer.headers.get("X-Fal-Retryable", "").lower() == "false"
+            kind = ProviderRejected if is_final else ProviderUnavailable
+            return kind(f"The job failed at {NAME}. {words}", code="generation_failed", is_charged=is_charged)
         return ProviderRejected(f"{NAME} refused the request. {words}", code="invalid_input", is_charged=is_charged)
 
 

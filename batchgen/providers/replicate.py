@@ -30,9 +30,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import SecretStr
 
-from batchgen.errors import OutcomeUnknown, ProviderError, ProviderRejected, ProviderUnavailable
+from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
 from batchgen.providers.base import ImageRequest, RawImage, RemoteImage, Settlement
 from batchgen.providers.hosted import (
+    LONGEST_HELD_SECONDS,
     Answer,
     AnswerLost,
     HostedApi,
@@ -229,6 +230,8 @@ class ReplicateProvider:
                 return await self._api.ask("GET", "/predictions", params=params)
             except ProviderUnavailable:
                 await self._sleep(pause_seconds(tries, None))
+            except ProviderBusy as busy:
+                await self._sleep(min(busy.retry_after_seconds, LONGEST_HELD_SECONDS))
         return await self._api.ask("GET", "/predictions", params=params)
 
     def _picture(self, prediction: Prediction, request: ImageRequest) -> RawImage | RemoteImage:

@@ -1,0 +1,34 @@
+"""What tests of all providers need: orders to place, and pauses that take no time."""
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+from batchgen.providers.base import ImageRequest
+
+
+def order(prompt: str = "a red fox", *, seed: int = 7, **other: Any) -> ImageRequest:
+    """A request for one picture; its inputs are prompt and seed unless they are given."""
+    fields: dict[str, Any] = {"key": uuid4().hex, "inputs": {"prompt": prompt, "seed": seed}, **other}
+    return ImageRequest(generation_id=uuid4(), prompt=prompt, seed=seed, width=1024, height=1024, **fields)
+
+
+class Pauses:
+    """Instead of `asyncio.sleep`: remembers the pauses and lets a clock of its own go on."""
+
+    def __init__(self) -> None:
+        self.taken: list[float] = []
+        self._awaited: dict[int, asyncio.Event] = {}
+
+    async def __call__(self, seconds: float) -> None:
+        self.taken.append(seconds)
+        if event := self._awaited.get(len(self.taken)):
+            event.set()
+        await asyncio.sleep(0)
+
+    def after(self, count: int) -> asyncio.Event:
+        """Set with the pause of this number, counted from 1."""
+        return self._awaited.setdefault(count, asyncio.Event())
+
+    def clock(self) -> float:
+        return sum(self.taken)

@@ -1,0 +1,540 @@
+"""fal, against a server on this machine that speaks its queue API and counts what it sells."""
+
+import asyncio
+import logging
+import traceback
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable
+from random import Random
+from typing import Any, cast
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
+from batchgen.providers.base import ImageRequest, RemoteImage
+from batchgen.providers.fal import FalProvider
+from tests.providers.fal_server import KEY, PNG, FalServer, Fate
+from tests.providers.faulty_server import GARBAGE, LOST, NEVER_ARRIVED, Fault, FaultyServer
+from tests.providers.orders import Pauses, order
+
+MakeProvider = Callable[..., FalProvider]
+
+
+def refusal(kind: str, message: str = "It may not be.") -> dict[str, Any]:
+    return {"detail": [{"loc": ["body", "prompt"], "msg": message, "type": kind, "input": "the whole prompt"}]}
+
+
+@pytest.fixture
+async def server() -> AsyncGenerator[FalServer]:
+    async with FalServer() as started:
+        yield started
+
+
+@pytest.fixture
+def pauses() -> Pauses:
+    return Pauses()
+
+
+@pytest.fixture
+async def make(server: FalServer, pauses: Pauses) -> AsyncGenerator[MakeProvider]:
+    made: list[FalProvider] = []
+
+    def make(**options: Any) -> FalProvider:
+        settings: dict[str, Any] = {"key": SecretStr(KEY), "base_url": server.url, "timeout_seconds": 5, **options}
+        made.append(FalProvider(sleep=pauses, **settings))
+        return made[-1]
+
+    yield make
+    for provider in made:
+        await provider.aclose()
+
+
+@pytest.fixture
+def provider(make: MakeProvider) -> FalProvider:
+    return make()
+
+
+def flux(prompt: str = "a red fox", **other: Any) -> ImageRequest:
+    return order(prompt, **cast("dict[str, Any]", {"model": "fal-ai/flux/dev", **other}))
+
+
+async def outcome(work: Any) -> ProviderError:
+    with pytest.raises(ProviderError) as raised:
+        await work
+    return raised.value
+
+
+async def fetch(url: str) -> tuple[int, bytes]:
+    async with httpx.AsyncClient() as client:
+        answer = await client.get(url)
+    return answer.status_code, answer.content
+
+
+# Ordering.
+
+
+async def test_a_picture_is_ordered_waited_for_and_found_at_its_address(
+    server: FalServer, provider: FalProvider
+) -> None:
+    request = flux()
+
+    job_id = await provider.submit(request)
+    picture = await provider.wait(job_id, request)
+
+    [job] = server.jobs.values()
+    assert job_id == f"fal-ai/flux/requests/{job.id}"
+    assert (job.model, job.input) == ("fal-ai/flux/dev", {"prompt": "a red fox", "seed": 7})
+    assert (picture.seed, picture.version, picture.headers) == (7, None, {})
+    assert await fetch(picture.url) == (200, PNG)
+    assert [entry["event"] for entry in server.log] == ["created", "charged"]
+
+
+@pytest.mark.parametrize(
+    "model", ["fal-ai/qwen-image", "fal-ai/flux/schnell", "fal-ai/bytedance/seedream/v4/text-to-image"]
+)
+async def test_a_model_may_have_a_path_and_is_asked_about_without_it(provider: FalProvider, model: str) -> None:
+    request = order(model=model)
+
+    assert (await provider.wait(await provider.submit(request), request)).seed == 7
+
+
+async def test_addresses_come_from_the_answer(make: MakeProvider) -> None:
+    async with FalServer(suffix="/response") as other:
+        provider, request = make(base_url=f"{other.url}/"), flux()
+
+        job_id = await provider.submit(request)
+
+        assert job_id.endswith("/response")
+        assert isinstance(await provider.wait(job_id, request), RemoteImage)
+        await provider.cancel(job_id)
+
+
+async def test_an_order_waits_for_a_runner_only_so_long(server: FalServer, make: MakeProvider) -> None:
+    await make(start_timeout_seconds=900).submit(flux())
+
+    assert [job.start_timeout for job in server.jobs.values()] == ["900"]
+
+
+@pytest.mark.parametrize(
+    "model", [None, "", "flux", "../../account", "fal-ai/flux/../x", "fal-ai/flux?x=1", "someone/unknown"]
+)
+async def test_an_unknown_model_is_refused(server: FalServer, provider: FalProvider, model: str | None) -> None:
+    refused = await outcome(provider.submit(order(model=model)))
+
+    assert isinstance(refused, ProviderRejected)
+    assert refused.code == "model_not_found"
+    assert server.jobs == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"), [("content_policy_violation", "blocked_by_policy"), ("value_error", "invalid_input")]
+)
+async def test_an_order_may_be_refused_at_once(server: FalServer, provider: FalProvider, kind: str, code: str) -> None:
+    server.fail("buy", Fault(422, body=_json(refusal(kind, "The prompt is no good."))))
+
+    refused = await outcome(provider.submit(flux()))
+
+    assert isinstance(refused, ProviderRejected)
+    assert (refused.code, refused.is_charged) == (code, False)
+    assert "The prompt is no good." in str(refused)
+    assert "the whole prompt" not in str(refused)
+
+
+@pytest.mark.parametrize(
+    ("fault", "seconds"),
+    [(Fault(429, {"Retry-After": "8"}), 8), (Fault(429, body='{"retry_after": 3}'), 3), (Fault(429), 10)],
+)
+async def test_a_provider_that_asks_to_wait_is_left_alone_for_so_long(
+    server: FalServer, provider: FalProvider, fault: Fault, seconds: float
+) -> None:
+    server.fail("buy", fault)
+
+    busy = await outcome(provider.submit(flux()))
+
+    assert isinstance(busy, ProviderBusy)
+    assert busy.retry_after_seconds == seconds
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (Fault(403, body='{"detail": "User is locked. Reason: Exhausted balance. Top up."}'), "provider_account_empty"),
+        (Fault(403, body='{"detail": "User is locked. Reason: TOP_UP."}'), "provider_account_empty"),
+        (Fault(403, body='{"detail": "User is locked. Reason: Admin lock."}'), "provider_key_refused"),
+        (Fault(401), "provider_key_refused"),
+    ],
+)
+async def test_trouble_with_the_account_makes_items_wait_and_fails_none(
+    server: FalServer, provider: FalProvider, fault: Fault, code: str
+) -> None:
+    server.fail("buy", fault)
+
+    busy = await outcome(provider.submit(flux()))
+
+    assert isinstance(busy, ProviderBusy)
+    assert (busy.code, busy.retry_after_seconds) == (code, 300)
+
+
+async def test_a_wrong_key_is_never_shown(make: MakeProvider, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    key = "another-id:another-secret"
+    provider = make(key=SecretStr(key))
+
+    refused = await outcome(provider.submit(flux()))
+
+    shown = "".join(traceback.format_exception(refused)) + repr(refused) + repr(vars(provider)) + caplog.text
+    assert refused.code == "provider_key_refused"
+    assert key not in shown
+
+
+async def test_a_provider_that_cannot_be_reached_has_sold_nothing(make: MakeProvider) -> None:
+    async with FaultyServer() as gone:
+        address = gone.url
+    failed = await outcome(make(base_url=address).submit(flux()))
+
+    assert isinstance(failed, ProviderUnavailable)
+    assert (failed.code, failed.is_charged) == ("provider_unreachable", False)
+
+
+# Orders whose answer is lost.
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        LOST,
+        NEVER_ARRIVED,
+        Fault(500, after_work=True),
+        Fault(502, body="<html>bad gateway</html>"),
+        Fault(way="truncate", after_work=True),
+        Fault(way="endless", after_work=True),
+        GARBAGE,
+        Fault(200, body='{"request_id": "7"}', after_work=True),
+        Fault(200, body='{"response_url": "https://queue.fal.run/../../account"}', after_work=True),
+        Fault(200, body='{"response_url": ["https://queue.fal.run"]}', after_work=True),
+    ],
+)
+async def test_an_order_whose_answer_is_lost_stays_unknown_and_is_not_sent_again(
+    server: FalServer, provider: FalProvider, fault: Fault
+) -> None:
+    server.fail("buy", fault)
+
+    unknown = await outcome(provider.submit(flux()))
+
+    assert isinstance(unknown, OutcomeUnknown)
+    assert unknown.is_charged is None
+    assert server.asked["buy"] == 1
+
+
+async def test_an_order_that_timed_out_stays_unknown(server: FalServer, make: MakeProvider) -> None:
+    server.fail("buy", Fault(way="hang", after_work=True))
+
+    assert isinstance(await outcome(make(timeout_seconds=0.3).submit(flux())), OutcomeUnknown)
+    assert len(server.jobs) == 1
+
+
+async def test_fal_cannot_look_for_an_order(provider: FalProvider) -> None:
+    assert isinstance(await outcome(provider.find(flux())), OutcomeUnknown)
+
+
+async def test_an_address_elsewhere_gets_no_key_of_ours(server: FalServer, provider: FalProvider) -> None:
+    async with FalServer() as other:
+        place = "fal-ai/flux/requests/1234"
+        server.fail("buy", Fault(200, body=f'{{"response_url": "{other.url}/{place}"}}'))
+
+        assert await provider.submit(flux()) == place
+        await outcome(provider.wait(place, flux()))
+
+        assert other.asked.total() == 0
+
+
+# Waiting.
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(500),
+        Fault(502, body="<html>"),
+        NEVER_ARRIVED,
+        Fault(way="truncate"),
+        Fault(way="endless"),
+        GARBAGE,
+        Fault(200, body='{"status": "ODD"}'),
+        Fault(way="hang"),
+    ],
+)
+@pytest.mark.parametrize("call", ["look", "result"])
+async def test_faults_while_waiting_say_nothing_about_the_job(
+    server: FalServer, make: MakeProvider, call: str, fault: Fault
+) -> None:
+    if call == "result" and fault.body == '{"status": "ODD"}':
+        fault = Fault(200, body="[]")
+    provider, request = make(timeout_seconds=1), flux()
+    server.fail(call, fault, fault)
+
+    assert isinstance(await provider.wait(await provider.submit(request), request), RemoteImage)
+    assert len(server.jobs) == 1
+
+
+async def test_a_gateways_error_that_looks_like_the_models_is_not_believed_at_once(
+    server: FalServer, provider: FalProvider
+) -> None:
+    request = flux()
+    server.fail("result", *[Fault(500, body='{"detail": "Internal Server Error"}')] * 2)
+
+    assert isinstance(await provider.wait(await provider.submit(request), request), RemoteImage)
+
+
+async def test_pauses_between_looks_grow_up_to_a_limit(
+    server: FalServer, provider: FalProvider, pauses: Pauses
+) -> None:
+    server.fates["a red fox"] = Fate(looks=12)
+    request = flux()
+
+    await provider.wait(await provider.submit(request), request)
+
+    assert pauses.taken == sorted(pauses.taken)
+    assert (pauses.taken[0], pauses.taken[-1]) == (0.5, 5)
+
+
+async def test_a_short_wait_is_sat_out_while_waiting(server: FalServer, provider: FalProvider, pauses: Pauses) -> None:
+    server.fail("look", Fault(429, {"Retry-After": "17"}))
+    request = flux()
+
+    await provider.wait(await provider.submit(request), request)
+
+    assert pauses.taken[0] == 17
+
+
+@pytest.mark.parametrize("call", ["look", "result"])
+async def test_an_account_that_is_locked_meanwhile_gives_the_item_back_with_its_job(
+    server: FalServer, provider: FalProvider, call: str
+) -> None:
+    request = flux()
+    job_id = await provider.submit(request)
+    server.fail(call, Fault(403, body='{"detail": "User is locked. Reason: Exhausted balance."}'))
+
+    assert isinstance(await outcome(provider.wait(job_id, request)), ProviderBusy)
+    assert isinstance(await provider.wait(job_id, request), RemoteImage)
+    assert len(server.jobs) == 1
+
+
+@pytest.mark.parametrize("job_id", ["fal-ai/flux/requests/unknown", "../account", "", "fal-ai/flux/requests/../x"])
+async def test_a_job_that_is_unknown_is_nobodys_to_buy_again(provider: FalProvider, job_id: str) -> None:
+    unknown = await outcome(provider.wait(job_id, flux()))
+
+    assert isinstance(unknown, OutcomeUnknown)
+    assert unknown.code == "job_gone"
+
+
+async def test_a_job_that_never_ends_is_waited_for_until_the_caller_gives_up(
+    server: FalServer, provider: FalProvider, pauses: Pauses
+) -> None:
+    server.fates["a red fox"] = Fate(looks=10**9)
+    request = flux()
+    job_id = await provider.submit(request)
+
+    waiting = asyncio.create_task(provider.wait(job_id, request))
+    async with asyncio.timeout(20):
+        await pauses.after(20).wait()
+    waiting.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert [job.status for job in server.jobs.values()] == ["IN_PROGRESS"]
+
+
+POLICY = Fate(422, refusal("content_policy_violation", "The content was flagged by a content checker."))
+BAD_INPUT = Fate(422, refusal("less_than_equal", "Input should be less than or equal to 50"))
+DISCONNECTED = {"detail": "Runner disconnected", "error_type": "runner_disconnected"}
+STARTUP = {"detail": "Request timed out", "error_type": "startup_timeout"}
+
+
+@pytest.mark.parametrize(
+    ("fate", "kind", "code", "is_charged"),
+    [
+        (POLICY, ProviderRejected, "blocked_by_policy", None),
+        (BAD_INPUT, ProviderRejected, "invalid_input", None),
+        (Fate(400, {"detail": "No."}), ProviderRejected, "invalid_input", None),
+        (Fate(503, DISCONNECTED), ProviderUnavailable, "generation_failed", False),
+        (Fate(503, DISCONNECTED, error_type="runner_disconnected"), ProviderUnavailable, "generation_failed", False),
+        (Fate(504, STARTUP, {"X-Fal-Error-Type": "startup_timeout"}), ProviderUnavailable, "provider_timeout", False),
+        (Fate(500, refusal("internal_server_error")), ProviderUnavailable, "generation_failed", False),
+        (
+            Fate(500, refusal("internal_server_error"), {"X-Fal-Retryable": "false"}),
+            ProviderRejected,
+            "generation_failed",
+            False,
+        ),
+        (Fate(429, {"detail": "The model is busy."}), ProviderUnavailable, "generation_failed", None),
+        (Fate(499, {"detail": "…", "error_type": "client_cancelled"}), ProviderUnavailable, "provider_cancelled", None),
+        (Fate(200, {"images": []}), ProviderUnavailable, "no_output", True),
+        (Fate(200, {"images": [{"url": 7}], "prompt": "https://a.test"}), ProviderUnavailable, "no_output", True),
+        (
+            Fate(200, {"images": [{"url": "https://a.test/black.png"}], "has_nsfw_concepts": [True]}),
+            ProviderRejected,
+            "blocked_by_policy",
+            True,
+        ),
+    ],
+)
+async def test_a_job_that_made_no_picture_says_why_and_whether_it_costs(
+    server: FalServer,
+    provider: FalProvider,
+    fate: Fate,
+    kind: type[ProviderError],
+    code: str,
+    is_charged: bool | None,
+) -> None:
+    server.fates["a red fox"] = fate
+    request = flux()
+    job_id = await provider.submit(request)
+
+    failed = await outcome(provider.wait(job_id, request))
+    settlement = await provider.settle(job_id, request)
+
+    assert type(failed) is kind
+    assert (failed.code, failed.is_charged) == (code, is_charged)
+    assert (settlement.is_over, settlement.is_charged, settlement.output) == (True, is_charged, None)
+
+
+async def test_an_image_may_come_alone(server: FalServer, provider: FalProvider) -> None:
+    server.fates["a red fox"] = Fate(200, {"image": {"url": "https://a.test/1.png"}, "seed": 4711})
+    request = flux()
+
+    assert await provider.wait(await provider.submit(request), request) == RemoteImage(
+        "https://a.test/1.png", seed=4711
+    )
+
+
+async def test_a_result_that_is_removed_by_now_is_no_reason_to_believe_that_it_was_free(
+    server: FalServer, provider: FalProvider
+) -> None:
+    request = flux()
+    job_id = await provider.submit(request)
+    picture = await provider.wait(job_id, request)
+    next(iter(server.jobs.values())).is_removed = True
+
+    failed = await outcome(provider.wait(job_id, request))
+    settlement = await provider.settle(job_id, request)
+
+    assert (failed.code, failed.is_charged) == ("output_expired", None)
+    assert (settlement.is_over, settlement.is_charged) == (True, None)
+    assert (await fetch(picture.url))[0] == 404
+
+
+# Settling and cancelling.
+
+
+async def test_a_job_that_runs_is_not_settled(provider: FalProvider) -> None:
+    request = flux()
+
+    settlement = await provider.settle(await provider.submit(request), request)
+
+    assert (settlement.is_over, settlement.is_charged) == (False, None)
+
+
+async def test_a_job_that_ended_is_settled_with_its_picture_and_its_time(provider: FalProvider) -> None:
+    request = flux()
+    job_id = await provider.submit(request)
+    picture = await provider.wait(job_id, request)
+
+    settlement = await provider.settle(job_id, request)
+
+    assert (settlement.is_over, settlement.is_charged, settlement.output) == (True, True, picture)
+    assert settlement.running_seconds == 3.25
+
+
+@pytest.mark.parametrize("fault", [Fault(502), NEVER_ARRIVED, GARBAGE])
+@pytest.mark.parametrize("call", ["look", "result"])
+async def test_a_settlement_that_could_not_be_read_is_none(
+    server: FalServer, provider: FalProvider, call: str, fault: Fault
+) -> None:
+    request = flux()
+    job_id = await provider.submit(request)
+    await provider.wait(job_id, request)
+    server.fail(call, fault)
+
+    assert isinstance(await outcome(provider.settle(job_id, request)), ProviderUnavailable)
+
+
+async def test_a_job_that_is_forgotten_is_settled_without_a_word_of_its_charge(provider: FalProvider) -> None:
+    settlement = await provider.settle("fal-ai/flux/requests/unknown", flux())
+
+    assert (settlement.is_over, settlement.is_charged) == (True, None)
+
+
+async def test_a_cancelled_job_ends_at_the_provider(server: FalServer, provider: FalProvider) -> None:
+    request = flux()
+    job_id = await provider.submit(request)
+
+    await provider.cancel(job_id)
+
+    assert len(server.events("cancelled")) == 1
+    assert (await outcome(provider.wait(job_id, request))).code == "provider_cancelled"
+
+
+async def test_cancelling_what_ended_or_is_unknown_is_no_error(server: FalServer, provider: FalProvider) -> None:
+    request = flux()
+    job_id = await provider.submit(request)
+    await provider.wait(job_id, request)
+
+    await provider.cancel(job_id)
+    await provider.cancel("fal-ai/flux/requests/unknown")
+
+    assert server.events("cancelled") == []
+
+
+# All of it at once.
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_under_random_faults_no_item_is_bought_twice(server: FalServer, make: MakeProvider, seed: int) -> None:
+    random = Random(seed)
+    faults = [
+        None,
+        LOST,
+        NEVER_ARRIVED,
+        GARBAGE,
+        Fault(way="truncate"),
+        Fault(500, body='{"detail": "Internal Server Error"}'),
+        Fault(500, after_work=True),
+        Fault(429, {"Retry-After": "1"}),
+    ]
+    weights = [70, 4, 4, 4, 4, 5, 4, 5]
+    server.fail_by(lambda call: random.choices(faults, weights)[0])
+    prompts = [f"picture {number}" for number in range(40)]
+    for prompt in prompts:
+        server.fates[prompt] = random.choices([Fate(), Fate(503, DISCONNECTED)], [85, 15])[0]
+
+    ends = await asyncio.gather(*(run(make(), prompt) for prompt in prompts))
+
+    bought = Counter(str(entry["prompt"]) for entry in server.events("created"))
+    assert {prompt: times for prompt, times in bought.items() if times > 1} == {}
+    assert set(ends) == {"picture", "failed", "unknown"}
+    assert all(bought[prompt] == 1 for prompt, end in zip(prompts, ends, strict=True) if end != "unknown")
+
+
+async def run(provider: FalProvider, prompt: str) -> str:
+    """As a worker does, but it leaves what failed at the provider; never again where the outcome is unknown."""
+    request, job_id = flux(prompt, seed=int(prompt.split()[1])), None
+    for _ in range(40):
+        try:
+            job_id = job_id or await provider.submit(request)
+            await provider.wait(job_id, request)
+            return "picture"
+        except OutcomeUnknown:
+            return "unknown"
+        except ProviderBusy:
+            continue
+        except ProviderUnavailable as failed:
+            if failed.code == "generation_failed":
+                return "failed"
+    raise AssertionError(f"{prompt} did not come to an end")
+
+
+def _json(body: Any) -> str:
+    return httpx.Response(200, json=body).text

@@ -1,0 +1,765 @@
+"""Replicate, against a server on this machine that speaks its predictions API and counts what it sells."""
+
+import asyncio
+import logging
+import traceback
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from random import Random
+from typing import Any, cast
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
+from batchgen.providers.base import ImageRequest, RawImage, RemoteImage
+from batchgen.providers.replicate import ReplicateProvider
+from tests.providers.faulty_server import GARBAGE, LOST, NEVER_ARRIVED, Fault, FaultyServer
+from tests.providers.orders import Pauses, order
+from tests.providers.replicate_server import PNG, TOKEN, Fate, ReplicateServer
+
+FLUX = "black-forest-labs/flux-schnell"
+TRUNCATED = Fault(way="truncate")
+ENDLESS = Fault(way="endless")
+HANGS = Fault(way="hang")
+
+
+@pytest.fixture
+async def server() -> AsyncGenerator[ReplicateServer]:
+    async with ReplicateServer() as started:
+        yield started
+
+
+@pytest.fixture
+def pauses() -> Pauses:
+    return Pauses()
+
+
+MakeProvider = Callable[..., ReplicateProvider]
+
+
+@pytest.fixture
+async def make(server: ReplicateServer, pauses: Pauses) -> AsyncGenerator[MakeProvider]:
+    made: list[ReplicateProvider] = []
+
+    def make(**options: Any) -> ReplicateProvider:
+        settings: dict[str, Any] = {
+            "api_token": SecretStr(TOKEN),
+            "base_url": f"{server.url}/v1",
+            "timeout_seconds": 5,
+            **options,
+        }
+        made.append(ReplicateProvider(sleep=pauses, clock=pauses.clock, **settings))
+        return made[-1]
+
+    yield make
+    for provider in made:
+        await provider.aclose()
+
+
+@pytest.fixture
+def provider(make: MakeProvider) -> ReplicateProvider:
+    return make()
+
+
+def flux(prompt: str = "a red fox", **other: Any) -> ImageRequest:
+    return order(prompt, **cast("dict[str, Any]", {"model": FLUX, **other}))
+
+
+async def fetch(url: str) -> tuple[int, bytes]:
+    async with httpx.AsyncClient() as client:
+        answer = await client.get(url)
+    return answer.status_code, answer.content
+
+
+async def outcome(work: Any) -> ProviderError:
+    with pytest.raises(ProviderError) as raised:
+        await work
+    return raised.value
+
+
+# Ordering.
+
+
+async def test_a_picture_is_ordered_waited_for_and_found_at_its_address(
+    server: ReplicateServer, provider: ReplicateProvider
+) -> None:
+    request = flux()
+
+    job_id = await provider.submit(request)
+    picture = await provider.wait(job_id, request)
+
+    assert isinstance(picture, RemoteImage)
+    assert await fetch(picture.url) == (200, PNG)
+    assert (picture.seed, picture.version, picture.headers) == (7, None, {})
+    assert [entry["event"] for entry in server.log] == ["created", "succeeded", "charged"]
+    assert server.jobs[job_id].input == {"prompt": "a red fox", "seed": 7}
+
+
+async def test_every_order_carries_a_deadline_of_its_own(server: ReplicateServer, make: MakeProvider) -> None:
+    job_id = await make(deadline_seconds=900).submit(flux())
+
+    assert server.jobs[job_id].cancel_after == "900s"
+
+
+@pytest.mark.parametrize("version", ["7762fd07cf82", "stability-ai/sdxl:7762fd07cf82"])
+async def test_a_model_with_a_version_runs_as_that_version(
+    server: ReplicateServer, provider: ReplicateProvider, version: str
+) -> None:
+    request = order(model="stability-ai/sdxl", model_version=version)
+
+    picture = await provider.wait(await provider.submit(request), request)
+
+    assert picture.version == "7762fd07cf82"
+
+
+async def test_a_version_can_stand_in_the_models_id(provider: ReplicateProvider) -> None:
+    request = order(model="stability-ai/sdxl:7762fd07cf82", model_version="")
+
+    picture = await provider.wait(await provider.submit(request), request)
+
+    assert picture.version == "7762fd07cf82"
+
+
+@pytest.mark.parametrize(
+    "version", ["someone/costly-video:7762fd07cf82", "7762fd07cf82/../..", "nothing-like-it", "0abc"]
+)
+async def test_a_users_version_runs_no_other_model(
+    server: ReplicateServer, provider: ReplicateProvider, version: str
+) -> None:
+    refused = await outcome(provider.submit(order(model="stability-ai/sdxl", model_version=version)))
+
+    assert isinstance(refused, ProviderRejected)
+    assert server.jobs == {}
+
+
+@pytest.mark.parametrize("model", [None, "", "flux", "../../account", "a/b/c", "someone/else's", "someone/unknown"])
+async def test_an_unknown_model_is_refused(
+    server: ReplicateServer, provider: ReplicateProvider, model: str | None
+) -> None:
+    refused = await outcome(provider.submit(order(model=model)))
+
+    assert isinstance(refused, ProviderRejected)
+    assert refused.code == "model_not_found"
+    assert server.jobs == {}
+
+
+async def test_bad_input_is_refused_with_the_providers_own_words(provider: ReplicateProvider) -> None:
+    refused = await outcome(provider.submit(flux(inputs={"prompt": "a red fox", "width": 9000})))
+
+    assert isinstance(refused, ProviderRejected)
+    assert (refused.code, refused.is_charged) == ("invalid_input", False)
+    assert "Must be less than or equal to 1440" in str(refused)
+
+
+# Refusals that are about the account or the moment, not about the item.
+
+
+@pytest.mark.parametrize(
+    ("fault", "seconds"),
+    [
+        (Fault(429, {"Retry-After": "8"}), 8),
+        (Fault(429, body='{"detail": "Request was throttled. Your rate limit resets in ~30s."}'), 30),
+        (Fault(429), 10),
+        (Fault(503, {"Retry-After": "20"}), 20),
+    ],
+)
+async def test_a_provider_that_asks_to_wait_is_left_alone_for_so_long(
+    server: ReplicateServer, provider: ReplicateProvider, fault: Fault, seconds: float
+) -> None:
+    server.fail("buy", fault)
+
+    busy = await outcome(provider.submit(flux()))
+
+    assert isinstance(busy, ProviderBusy)
+    assert busy.retry_after_seconds == seconds
+    assert server.asked["buy"] == 1
+
+
+async def test_a_wait_may_be_a_date(server: ReplicateServer, provider: ReplicateProvider) -> None:
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=40), usegmt=True)
+    server.fail("buy", Fault(429, {"Retry-After": later}))
+
+    busy = await outcome(provider.submit(flux()))
+
+    assert isinstance(busy, ProviderBusy)
+    assert busy.retry_after_seconds == pytest.approx(40, abs=3)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (Fault(402, body='{"detail": "You have insufficient credit to run this model."}'), "provider_account_empty"),
+        (Fault(403, body='{"detail": "Your spend limit is reached."}'), "provider_account_empty"),
+        (Fault(403, body='{"detail": "Forbidden"}'), "provider_key_refused"),
+        (Fault(401), "provider_key_refused"),
+    ],
+)
+async def test_trouble_with_the_account_makes_items_wait_and_fails_none(
+    server: ReplicateServer, make: MakeProvider, fault: Fault, code: str
+) -> None:
+    server.fail("buy", fault)
+
+    busy = await outcome(make(account_wait_seconds=120).submit(flux()))
+
+    assert isinstance(busy, ProviderBusy)
+    assert (busy.code, busy.retry_after_seconds) == (code, 120)
+
+
+async def test_a_wrong_key_is_never_shown(
+    make: MakeProvider, server: ReplicateServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    key = "r8_a-wrong-token"
+    provider = make(api_token=SecretStr(key))
+
+    refused = await outcome(provider.submit(flux()))
+
+    shown = "".join(traceback.format_exception(refused)) + repr(refused) + repr(vars(provider)) + caplog.text
+    assert refused.code == "provider_key_refused"
+    assert key not in shown
+
+
+async def test_a_key_that_the_provider_repeats_is_blotted_out(
+    server: ReplicateServer, provider: ReplicateProvider
+) -> None:
+    server.fail("buy", Fault(422, body=f'{{"detail": "The token {TOKEN} may not\\u001b[31m do this."}}'))
+
+    refused = await outcome(provider.submit(flux()))
+
+    assert TOKEN not in str(refused)
+    assert "\x1b" not in str(refused)
+
+
+async def test_a_provider_that_cannot_be_reached_has_sold_nothing(make: MakeProvider) -> None:
+    async with FaultyServer() as gone:
+        address = gone.url
+    failed = await outcome(make(base_url=f"{address}/v1").submit(flux()))
+
+    assert isinstance(failed, ProviderUnavailable)
+    assert (failed.code, failed.is_charged) == ("provider_unreachable", False)
+
+
+async def test_a_redirect_is_not_followed(server: ReplicateServer, provider: ReplicateProvider) -> None:
+    async with ReplicateServer() as other:
+        server.fail("buy", Fault(307, {"Location": f"{other.url}/v1/models/{FLUX}/predictions"}))
+
+        failed = await outcome(provider.submit(flux()))
+
+        assert isinstance(failed, ProviderUnavailable)
+        assert other.jobs == {}
+
+
+# Orders whose answer is lost.
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        LOST,
+        Fault(500, after_work=True),
+        Fault(502, body="<html>bad gateway</html>", after_work=True),
+        Fault(503, after_work=True),
+        Fault(way="truncate", after_work=True),
+        Fault(way="endless", after_work=True),
+        Fault(200, body="<html>It works!</html>", after_work=True),
+        Fault(201, body='{"id": 7}', after_work=True),
+        Fault(201, body='{"id": "../../account"}', after_work=True),
+        Fault(201, body="[" * 100_000, after_work=True),
+    ],
+)
+async def test_an_order_whose_answer_is_lost_is_found_and_not_sent_again(
+    server: ReplicateServer, provider: ReplicateProvider, fault: Fault
+) -> None:
+    request = flux()
+    server.fail("buy", fault)
+
+    job_id = await provider.submit(request)
+
+    assert list(server.jobs) == [job_id]
+    assert server.asked["buy"] == 1
+    assert isinstance(await provider.wait(job_id, request), RemoteImage)
+
+
+async def test_an_order_that_timed_out_is_found(server: ReplicateServer, make: MakeProvider) -> None:
+    server.fail("buy", Fault(way="hang", after_work=True))
+
+    job_id = await make(timeout_seconds=0.3).submit(flux())
+
+    assert list(server.jobs) == [job_id]
+
+
+@pytest.mark.parametrize("fault", [NEVER_ARRIVED, Fault(500), GARBAGE])
+async def test_an_order_that_never_became_a_job_may_be_sent_again(
+    server: ReplicateServer, provider: ReplicateProvider, pauses: Pauses, fault: Fault
+) -> None:
+    server.fail("buy", fault)
+
+    failed = await outcome(provider.submit(flux()))
+
+    assert isinstance(failed, ProviderUnavailable)
+    assert (failed.code, failed.is_charged) == ("order_lost", False)
+    assert server.asked["list"] == 2
+    assert pauses.taken == [5]
+
+
+async def test_a_lost_order_that_shows_up_late_is_found_at_the_second_look(
+    server: ReplicateServer, make: MakeProvider
+) -> None:
+    request = flux()
+
+    async def show_up(_: float) -> None:
+        server.sell(inputs=dict(request.inputs))
+
+    provider = make()
+    provider._sleep = show_up  # pyright: ignore[reportPrivateUsage]
+    server.fail("buy", NEVER_ARRIVED)
+
+    assert await provider.submit(request) in server.jobs
+
+
+async def test_a_lost_order_is_unknown_where_the_jobs_cannot_be_listed(
+    server: ReplicateServer, provider: ReplicateProvider
+) -> None:
+    server.fail("buy", LOST)
+    server.fail("list", *[Fault(502)] * 10)
+
+    assert isinstance(await outcome(provider.submit(flux())), OutcomeUnknown)
+    assert len(server.jobs) == 1
+
+
+async def test_listing_jobs_survives_passing_faults(
+    server: ReplicateServer, provider: ReplicateProvider, pauses: Pauses
+) -> None:
+    server.fail("buy", LOST)
+    server.fail("list", Fault(502), NEVER_ARRIVED, Fault(429, {"Retry-After": "9"}))
+
+    assert await provider.submit(flux()) in server.jobs
+    assert pauses.taken == [0.5, 0.75, 9]
+
+
+async def test_a_lost_order_is_not_mistaken_for_one_that_was_answered(
+    server: ReplicateServer, provider: ReplicateProvider
+) -> None:
+    await provider.submit(flux())
+    server.fail("buy", NEVER_ARRIVED)
+
+    failed = await outcome(provider.submit(flux()))
+
+    assert failed.code == "order_lost"
+    assert len(server.jobs) == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"prompt": "a blue bird"},
+        {"model": "google/imagen-4-fast"},
+        {"inputs": {"prompt": "a red fox", "seed": 8}},
+        {"age_seconds": 600},
+        {"source": "web"},
+    ],
+)
+async def test_other_jobs_are_not_taken_for_the_lost_one(
+    server: ReplicateServer, provider: ReplicateProvider, other: dict[str, Any]
+) -> None:
+    server.sell(**other)
+    server.fail("buy", NEVER_ARRIVED)
+
+    assert (await outcome(provider.submit(flux()))).code == "order_lost"
+
+
+@pytest.mark.parametrize("skew", [timedelta(hours=-2), timedelta(hours=2)])
+async def test_a_lost_order_is_found_whatever_our_clock_says(
+    server: ReplicateServer, provider: ReplicateProvider, skew: timedelta
+) -> None:
+    server.skew = skew
+    server.sell(age_seconds=600)
+    server.fail("buy", LOST)
+
+    job_id = await provider.submit(flux())
+
+    assert job_id == max(server.jobs)
+
+
+async def test_a_lost_order_is_found_on_a_later_page(server: ReplicateServer, provider: ReplicateProvider) -> None:
+    server.page_size = 3
+    server.sell("a red fox", age_seconds=5)
+    for number in range(10):
+        server.sell(f"bird {number}")
+
+    server.fail("buy", NEVER_ARRIVED)
+    job_id = await provider.submit(flux())
+
+    assert job_id == min(server.jobs)
+    assert server.asked["list"] == 4
+
+
+async def test_without_a_seed_a_job_like_the_lost_one_may_be_another_users(
+    server: ReplicateServer, provider: ReplicateProvider
+) -> None:
+    request = order(model="google/imagen-4-fast", inputs={"prompt": "a red fox"})
+    server.fail("buy", LOST)
+
+    assert isinstance(await outcome(provider.submit(request)), OutcomeUnknown)
+
+
+# Looking for an order that another process sent.
+
+
+async def test_an_order_of_another_process_is_found(server: ReplicateServer, make: MakeProvider) -> None:
+    request = flux()
+    bought = await make().submit(request)
+    server.sell("a blue bird")
+
+    assert await make().find(request) == bought
+    assert server.asked["buy"] == 1
+
+
+async def test_an_order_that_another_process_may_have_sent_long_ago_stays_unknown(provider: ReplicateProvider) -> None:
+    assert isinstance(await outcome(provider.find(flux())), OutcomeUnknown)
+
+
+async def test_an_order_of_which_the_inputs_are_removed_stays_unknown(
+    server: ReplicateServer, make: MakeProvider
+) -> None:
+    request = flux()
+    server.jobs[await make().submit(request)].is_removed = True
+
+    assert isinstance(await outcome(make().find(request)), OutcomeUnknown)
+
+
+async def test_the_newest_of_several_jobs_of_an_order_is_found(server: ReplicateServer, make: MakeProvider) -> None:
+    request = flux()
+    server.sell(inputs=dict(request.inputs), age_seconds=90)
+    newest = await make().submit(request)
+
+    assert await make().find(request) == newest
+
+
+# Waiting.
+
+
+@pytest.mark.parametrize("shape", ["a list", "a string", "an object"])
+async def test_a_picture_comes_as_a_list_a_text_or_an_object(
+    server: ReplicateServer, provider: ReplicateProvider, shape: str
+) -> None:
+    server.fates["a red fox"] = Fate(output=shape)
+    request = flux()
+
+    picture = await provider.wait(job_id := await provider.submit(request), request)
+
+    assert isinstance(picture, RemoteImage)
+    assert picture.url == f"{server.url}/files/{job_id}.png"
+
+
+async def test_a_picture_may_lie_in_the_answer(server: ReplicateServer, provider: ReplicateProvider) -> None:
+    server.fates["a red fox"] = Fate(output=["data:image/png;base64,iVBORw0KGgo="])
+    request = flux()
+
+    picture = await provider.wait(await provider.submit(request), request)
+
+    assert picture == RawImage(b"\x89PNG\r\n\x1a\n", seed=7)
+
+
+async def test_addresses_in_other_texts_of_an_output_are_no_pictures(
+    server: ReplicateServer, provider: ReplicateProvider
+) -> None:
+    server.fates["a red fox"] = Fate(output={"prompt": "https://example.test/a.png", "text": ["http://example.test"]})
+    request = flux()
+
+    failed = await outcome(provider.wait(await provider.submit(request), request))
+
+    assert (failed.code, failed.is_charged) == ("no_output", True)
+
+
+@pytest.mark.parametrize(("logs", "seed"), [("Using seed: 4711\n100%|####|", 4711), ("100%|####|", 7), ("", 7)])
+async def test_the_seed_is_the_one_that_the_model_says_it_used(
+    server: ReplicateServer, provider: ReplicateProvider, logs: str, seed: int
+) -> None:
+    server.fates["a red fox"] = Fate(logs=logs)
+    request = flux()
+
+    assert (await provider.wait(await provider.submit(request), request)).seed == seed
+
+
+async def test_pauses_between_looks_grow_up_to_a_limit(
+    server: ReplicateServer, provider: ReplicateProvider, pauses: Pauses
+) -> None:
+    server.fates["a red fox"] = Fate(looks=12)
+    request = flux(estimated_seconds=10)
+
+    await provider.wait(await provider.submit(request), request)
+
+    assert pauses.taken == sorted(pauses.taken)
+    assert (pauses.taken[0], pauses.taken[-1]) == (1, 5)
+    assert len(pauses.taken) == 11
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(500),
+        Fault(502, body="<html>"),
+        NEVER_ARRIVED,
+        TRUNCATED,
+        ENDLESS,
+        GARBAGE,
+        Fault(200, body='{"status": "odd"}'),
+        HANGS,
+    ],
+)
+async def test_faults_while_waiting_say_nothing_about_the_job(
+    server: ReplicateServer, make: MakeProvider, fault: Fault
+) -> None:
+    provider, request = make(timeout_seconds=1), flux()
+    server.fail("look", fault, fault)
+
+    assert isinstance(await provider.wait(await provider.submit(request), request), RemoteImage)
+    assert len(server.jobs) == 1
+
+
+async def test_a_short_wait_is_sat_out_while_waiting(
+    server: ReplicateServer, provider: ReplicateProvider, pauses: Pauses
+) -> None:
+    server.fail("look", Fault(429, {"Retry-After": "17"}))
+    request = flux()
+
+    await provider.wait(await provider.submit(request), request)
+
+    assert pauses.taken[0] == 17
+
+
+@pytest.mark.parametrize("fault", [Fault(429, {"Retry-After": "600"}), Fault(401)])
+async def test_a_long_wait_gives_the_item_back_with_its_job(
+    server: ReplicateServer, provider: ReplicateProvider, fault: Fault
+) -> None:
+    request = flux()
+    job_id = await provider.submit(request)
+    server.fail("look", fault)
+
+    assert isinstance(await outcome(provider.wait(job_id, request)), ProviderBusy)
+    assert isinstance(await provider.wait(job_id, request), RemoteImage)
+    assert len(server.jobs) == 1
+
+
+async def test_a_job_that_is_not_listed_yet_is_asked_for_again(
+    server: ReplicateServer, provider: ReplicateProvider
+) -> None:
+    request = flux()
+    server.fail("look", *[Fault(404)] * 4)
+
+    assert isinstance(await provider.wait(await provider.submit(request), request), RemoteImage)
+
+
+@pytest.mark.parametrize("job_id", ["unknown", "../account", ""])
+async def test_a_job_that_is_unknown_is_nobodys_to_buy_again(provider: ReplicateProvider, job_id: str) -> None:
+    unknown = await outcome(provider.wait(job_id, flux()))
+
+    assert isinstance(unknown, OutcomeUnknown)
+    assert unknown.code == "job_gone"
+
+
+async def test_a_job_that_never_ends_is_waited_for_until_the_caller_gives_up(
+    server: ReplicateServer, provider: ReplicateProvider, pauses: Pauses
+) -> None:
+    server.fates["a red fox"] = Fate(looks=10**9)
+    request = flux()
+    job_id = await provider.submit(request)
+
+    waiting = asyncio.create_task(provider.wait(job_id, request))
+    async with asyncio.timeout(20):
+        await pauses.after(20).wait()
+    waiting.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert server.jobs[job_id].status == "processing"
+
+
+@pytest.mark.parametrize(
+    ("fate", "kind", "code", "is_charged"),
+    [
+        (Fate("failed", "NSFW content detected. Try running it again."), ProviderRejected, "blocked_by_policy", None),
+        (
+            Fate("failed", "The input or output was flagged as sensitive. (E005)"),
+            ProviderRejected,
+            "blocked_by_policy",
+            None,
+        ),
+        (Fate("failed", "Invalid input: seed is too large"), ProviderRejected, "invalid_input", None),
+        (Fate("failed", "CUDA out of memory"), ProviderUnavailable, "generation_failed", None),
+        (Fate("failed", None), ProviderUnavailable, "generation_failed", None),
+        (Fate("canceled"), ProviderUnavailable, "provider_cancelled", True),
+        (Fate("aborted"), ProviderUnavailable, "provider_timeout", False),
+        (Fate(output=None), ProviderUnavailable, "no_output", True),
+        (Fate(output=["data:image/png;base64,%%%"]), ProviderUnavailable, "provider_garbage", True),
+    ],
+)
+async def test_a_job_that_made_no_picture_says_why_and_whether_it_costs(
+    server: ReplicateServer,
+    provider: ReplicateProvider,
+    fate: Fate,
+    kind: type[ProviderError],
+    code: str,
+    is_charged: bool | None,
+) -> None:
+    server.fates["a red fox"] = fate
+    request = flux()
+
+    failed = await outcome(provider.wait(await provider.submit(request), request))
+
+    assert type(failed) is kind
+    assert (failed.code, failed.is_charged) == (code, is_charged)
+
+
+async def test_the_address_of_a_picture_ends(server: ReplicateServer, provider: ReplicateProvider) -> None:
+    request = flux()
+    picture = await provider.wait(job_id := await provider.submit(request), request)
+    server.jobs[job_id].is_removed = True
+
+    assert isinstance(picture, RemoteImage)
+    assert (await fetch(picture.url))[0] == 404
+
+
+async def test_a_picture_that_is_removed_by_now_was_paid_for(
+    server: ReplicateServer, provider: ReplicateProvider
+) -> None:
+    request = flux()
+    job_id = await provider.submit(request)
+    await provider.wait(job_id, request)
+    server.jobs[job_id].is_removed = True
+
+    failed = await outcome(provider.wait(job_id, request))
+
+    assert (failed.code, failed.is_charged) == ("output_expired", True)
+
+
+# Settling and cancelling.
+
+
+async def test_a_job_that_runs_is_not_settled(provider: ReplicateProvider) -> None:
+    request = flux()
+
+    settlement = await provider.settle(await provider.submit(request), request)
+
+    assert (settlement.is_over, settlement.is_charged) == (False, None)
+
+
+async def test_a_job_that_ended_is_settled_with_its_picture_and_its_times(
+    server: ReplicateServer, provider: ReplicateProvider
+) -> None:
+    request = flux()
+    job_id = await provider.submit(request)
+    picture = await provider.wait(job_id, request)
+
+    settlement = await provider.settle(job_id, request)
+
+    assert (settlement.is_over, settlement.is_charged, settlement.output) == (True, True, picture)
+    assert (settlement.queued_seconds, settlement.running_seconds) == (1.5, 2.75)
+
+
+@pytest.mark.parametrize(("status", "is_charged"), [("failed", None), ("canceled", True), ("aborted", False)])
+async def test_a_job_without_a_picture_is_settled_with_its_charge(
+    server: ReplicateServer, provider: ReplicateProvider, status: str, is_charged: bool | None
+) -> None:
+    server.fates["a red fox"] = Fate(status, looks=1)
+    request = flux()
+
+    settlement = await provider.settle(await provider.submit(request), request)
+
+    assert (settlement.is_over, settlement.is_charged, settlement.output) == (True, is_charged, None)
+
+
+async def test_a_job_that_is_forgotten_is_settled_without_a_word_of_its_charge(provider: ReplicateProvider) -> None:
+    settlement = await provider.settle("forgotten", flux())
+
+    assert (settlement.is_over, settlement.is_charged) == (True, None)
+
+
+async def test_settling_asks_once(server: ReplicateServer, provider: ReplicateProvider) -> None:
+    request = flux()
+    job_id = await provider.submit(request)
+    server.fail("look", Fault(500))
+
+    assert isinstance(await outcome(provider.settle(job_id, request)), ProviderUnavailable)
+    assert server.asked["look"] == 1
+
+
+async def test_a_cancelled_job_ends_at_the_provider(server: ReplicateServer, provider: ReplicateProvider) -> None:
+    job_id = await provider.submit(flux())
+
+    await provider.cancel(job_id)
+
+    assert server.jobs[job_id].status == "canceled"
+
+
+async def test_cancelling_what_ended_or_is_unknown_is_no_error(
+    server: ReplicateServer, provider: ReplicateProvider
+) -> None:
+    request = flux()
+    job_id = await provider.submit(request)
+    await provider.wait(job_id, request)
+
+    await provider.cancel(job_id)
+    await provider.cancel("unknown")
+
+    assert server.jobs[job_id].status == "succeeded"
+
+
+# All of it at once.
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_under_random_faults_no_item_is_bought_twice(
+    server: ReplicateServer, make: MakeProvider, seed: int
+) -> None:
+    random = Random(seed)
+    faults = [
+        None,
+        LOST,
+        NEVER_ARRIVED,
+        GARBAGE,
+        TRUNCATED,
+        Fault(500),
+        Fault(500, after_work=True),
+        Fault(way="truncate", after_work=True),
+        Fault(429, {"Retry-After": "1"}),
+    ]
+    weights = [60, 6, 6, 4, 4, 6, 6, 4, 4]
+    server.fail_by(lambda call: None if call == "file" else random.choices(faults, weights)[0])
+    prompts = [f"picture {number}" for number in range(40)]
+    for prompt in prompts:
+        server.fates[prompt] = Fate(random.choices(["succeeded", "failed"], [85, 15])[0])
+
+    ends = await asyncio.gather(*(run(make, prompt) for prompt in prompts))
+
+    bought = Counter(str(entry["prompt"]) for entry in server.events("created"))
+    failed = Counter(str(entry["prompt"]) for entry in server.events("failed"))
+    assert {prompt: times for prompt, times in bought.items() if times > 1 + failed[prompt]} == {}
+    assert ends.count(False) <= 4
+    assert len(server.events("charged")) <= len(prompts)
+
+
+async def run(make: MakeProvider, prompt: str) -> bool:
+    """As a worker does: again after what may pass, at most five times; never again where the outcome is unknown."""
+    request = flux(prompt, seed=int(prompt.split()[1]))
+    job_id: str | None = None
+    provider = make()
+    for _ in range(40):
+        try:
+            job_id = job_id or await provider.submit(request)
+            await provider.wait(job_id, request)
+            return True
+        except OutcomeUnknown:
+            return False
+        except ProviderBusy:
+            continue
+        except ProviderUnavailable as failed:
+            job_id = None
+            if failed.code == "generation_failed":
+                return True
+    raise AssertionError(f"{prompt} did not come to an end")
