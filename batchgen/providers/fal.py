@@ -33,7 +33,9 @@ from batchgen.providers.hosted import (
     AnswerLost,
     HostedApi,
     Sleep,
+    address,
     garbage,
+    has_word,
     number,
     poll,
     problems,
@@ -140,9 +142,8 @@ class FalProvider:
 
     def _job_id(self, answer: Answer) -> str:
         """The path of the result's address. Only the path: our key goes nowhere but to the base address."""
-        fields = answer.fields() or {}
-        path = urlsplit(str(fields.get("response_url", ""))).path
-        job_id = path.removeprefix(f"{self._base_path}/")
+        place = address((answer.fields() or {}).get("response_url"))
+        job_id = "" if place is None else place.path.removeprefix(f"{self._base_path}/")
         if _JOB_ID.fullmatch(job_id) is None:
             problem = f"{NAME} answered the order with something that makes no sense."
             raise AnswerLost(problem, code="provider_garbage")
@@ -214,7 +215,7 @@ def _base(place: str) -> str:
 
 def _status(answer: Answer) -> Status:
     fields = answer.fields()
-    if fields is None or fields.get("status") not in RUNNING | ENDED:
+    if not has_word(fields, "status", RUNNING | ENDED):
         raise garbage(NAME, "a job")
     return fields
 

@@ -9,12 +9,13 @@ may exist, and nobody may send the purchase again.
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from itertools import count
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TypeGuard, TypeVar, cast
+from urllib.parse import SplitResult, urlsplit
 
 import httpx
 from pydantic import SecretStr
@@ -77,7 +78,8 @@ class Answer:
             served = parsedate_to_datetime(self.headers.get("Date", ""))
         except (ValueError, TypeError, IndexError, OverflowError):
             return datetime.now(UTC)
-        return served if served.tzinfo else served.replace(tzinfo=UTC)
+        served = served if served.tzinfo else served.replace(tzinfo=UTC)
+        return served if 2000 < served.year < 3000 else datetime.now(UTC)
 
 
 class HostedApi:
@@ -231,6 +233,22 @@ def pause_seconds(tries: int, estimated_seconds: float | None) -> float:
     """The pause after so many looks: a tenth of the usual time at first, half as long again with each further look."""
     first = min(max(FIRST_PAUSE_SECONDS, (estimated_seconds or 0.0) / 10), LONGEST_PAUSE_SECONDS)
     return min(first * 1.5 ** min(tries, 20), LONGEST_PAUSE_SECONDS)
+
+
+def has_word(fields: Mapping[str, Any] | None, name: str, words: Set[str]) -> TypeGuard[Mapping[str, Any]]:
+    """Whether an answer is an object with one of these words in this place."""
+    word = None if fields is None else fields.get(name)
+    return isinstance(word, str) and word in words
+
+
+def address(text: object) -> SplitResult | None:
+    """The parts of an address that a provider sent; None where it is none, or one with more than ASCII in it."""
+    if not isinstance(text, str) or not text.isascii():
+        return None
+    try:
+        return urlsplit(text)
+    except ValueError:
+        return None
 
 
 def garbage(name: str, what: str) -> ProviderUnavailable:

@@ -26,7 +26,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequenc
 from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar, cast
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from pydantic import SecretStr
 
@@ -38,7 +38,9 @@ from batchgen.providers.hosted import (
     AnswerLost,
     HostedApi,
     Sleep,
+    address,
     garbage,
+    has_word,
     moment,
     number,
     pause_seconds,
@@ -314,7 +316,7 @@ def _job_id(fields: Mapping[str, Any] | None) -> str:
 
 def _prediction(answer: Answer) -> Prediction:
     fields = answer.fields()
-    if fields is None or fields.get("status") not in RUNNING | ENDED:
+    if not has_word(fields, "status", RUNNING | ENDED):
         raise garbage(NAME, "a job")
     return fields
 
@@ -322,11 +324,11 @@ def _prediction(answer: Answer) -> Prediction:
 def _page(answer: Answer) -> tuple[Sequence[Prediction], Mapping[str, str] | None]:
     """The predictions of one page, and how to ask for the next. Its address is not followed: it gets our key."""
     fields = answer.fields() or {}
-    results, following = fields.get("results"), fields.get("next")
-    if not isinstance(results, list):
+    results, following = fields.get("results"), address(fields.get("next"))
+    if not isinstance(results, list) or (following is None and fields.get("next") is not None):
         raise garbage(NAME, "a list of jobs")
     rows = [cast("Prediction", row) for row in cast("list[Any]", results) if isinstance(row, dict)]
-    return rows, dict(parse_qsl(urlsplit(following).query)) or None if isinstance(following, str) else None
+    return rows, dict(parse_qsl(following.query)) or None if following else None
 
 
 def _is_older(prediction: Prediction, since: datetime) -> bool:
