@@ -24,6 +24,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar, cast
 from urllib.parse import parse_qsl
@@ -76,6 +77,17 @@ _BAD_INPUT = re.compile(r"invalid input|input validation|\bE006\b|must be (?:les
 _SEED = re.compile(r"(?:using seed|random seed|seed)\s*[:=]\s*(\d{1,19})\b", re.IGNORECASE)
 
 Prediction = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some predictions, newest first."""
+
+    served_at: datetime
+    """By Replicate's clock."""
+    predictions: Sequence[Prediction]
+    following: Mapping[str, str] | None
+    """How to ask for the next page. Its address is not followed: whoever is asked gets our key."""
 
 
 class ReplicateProvider:
@@ -200,7 +212,10 @@ class ReplicateProvider:
                     continue
                 if "seed" not in request.inputs:
                     raise OutcomeUnknown(f"{NAME} shows a job like this, but without a seed it may be another's.")
-                return _job_id(prediction)
+                # Taken at once: the same order of another item, lost at the same time, must find the other job.
+                job_id = _job_id(prediction)
+                self._orders[job_id] = _key(request)
+                return job_id
         return None
 
     def _is_another_orders(self, prediction: Prediction, request: ImageRequest) -> bool:
@@ -210,31 +225,30 @@ class ReplicateProvider:
         """Predictions since the order, newest first, by Replicate's clock; those of an hour where nobody knows when."""
         params: Mapping[str, Any] = {}
         for _ in range(MOST_PAGES):
-            answer = await self._list(params)
-            results, following = _page(answer)
-            for prediction in results:
-                if _is_older(prediction, self._since(answer, ordered_at)):
+            page = await self._page(params)
+            since = page.served_at - self._age(ordered_at)
+            for prediction in page.predictions:
+                if _is_older(prediction, since):
                     return
                 yield prediction
-            if following is None:
+            if page.following is None:
                 return
-            params = following
+            params = page.following
         raise OutcomeUnknown(f"{NAME} lists too many jobs to find this one among them.")
 
-    def _since(self, answer: Answer, ordered_at: float | None) -> datetime:
-        age = KEPT if ordered_at is None else timedelta(seconds=self._clock() - ordered_at) + MARGIN
-        return answer.served_at() - age
+    def _age(self, ordered_at: float | None) -> timedelta:
+        return KEPT if ordered_at is None else timedelta(seconds=self._clock() - ordered_at) + MARGIN
 
-    async def _list(self, params: Mapping[str, Any]) -> Answer:
+    async def _page(self, params: Mapping[str, Any]) -> Page:
         """A few tries: what made the order's answer get lost may be over in a moment."""
         for tries in range(LIST_TRIES - 1):
             try:
-                return await self._api.ask("GET", "/predictions", params=params)
+                return _page(await self._api.ask("GET", "/predictions", params=params))
             except ProviderUnavailable:
                 await self._sleep(pause_seconds(tries, None))
             except ProviderBusy as busy:
                 await self._sleep(min(busy.retry_after_seconds, LONGEST_HELD_SECONDS))
-        return await self._api.ask("GET", "/predictions", params=params)
+        return _page(await self._api.ask("GET", "/predictions", params=params))
 
     def _picture(self, prediction: Prediction, request: ImageRequest) -> RawImage | RemoteImage:
         match prediction["status"]:
@@ -321,14 +335,13 @@ def _prediction(answer: Answer) -> Prediction:
     return fields
 
 
-def _page(answer: Answer) -> tuple[Sequence[Prediction], Mapping[str, str] | None]:
-    """The predictions of one page, and how to ask for the next. Its address is not followed: it gets our key."""
+def _page(answer: Answer) -> Page:
     fields = answer.fields() or {}
     results, following = fields.get("results"), address(fields.get("next"))
     if not isinstance(results, list) or (following is None and fields.get("next") is not None):
         raise garbage(NAME, "a list of jobs")
     rows = [cast("Prediction", row) for row in cast("list[Any]", results) if isinstance(row, dict)]
-    return rows, dict(parse_qsl(following.query)) or None if following else None
+    return Page(answer.served_at(), rows, dict(parse_qsl(following.query)) or None if following else None)
 
 
 def _is_older(prediction: Prediction, since: datetime) -> bool:

@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
-from batchgen.providers.base import ImageRequest, RemoteImage
+from batchgen.providers.base import ImageRequest, Provider, RemoteImage
 from batchgen.providers.fal import FalProvider
 from tests.providers.fal_server import KEY, PNG, FalServer, Fate
 from tests.providers.faulty_server import GARBAGE, LOST, NEVER_ARRIVED, Fault, FaultyServer
@@ -231,7 +231,7 @@ async def test_an_order_whose_answer_is_lost_stays_unknown_and_is_not_sent_again
 async def test_an_order_that_timed_out_stays_unknown(server: FalServer, make: MakeProvider) -> None:
     server.fail("buy", Fault(way="hang", after_work=True))
 
-    assert isinstance(await outcome(make(timeout_seconds=0.3).submit(flux())), OutcomeUnknown)
+    assert isinstance(await outcome(make(timeout_seconds=1).submit(flux())), OutcomeUnknown)
     assert len(server.jobs) == 1
 
 
@@ -514,11 +514,12 @@ async def test_under_random_faults_no_item_is_bought_twice(server: FalServer, ma
 
     bought = Counter(str(entry["prompt"]) for entry in server.events("created"))
     assert {prompt: times for prompt, times in bought.items() if times > 1} == {}
-    assert set(ends) == {"picture", "failed", "unknown"}
+    assert set(ends) <= {"picture", "failed", "unknown"}
+    assert "picture" in ends
     assert all(bought[prompt] == 1 for prompt, end in zip(prompts, ends, strict=True) if end != "unknown")
 
 
-async def run(provider: FalProvider, prompt: str) -> str:
+async def run(provider: Provider, prompt: str) -> str:
     """As a worker does, but it leaves what failed at the provider; never again where the outcome is unknown."""
     request, job_id = flux(prompt, seed=int(prompt.split()[1])), None
     for _ in range(40):

@@ -15,7 +15,7 @@ import pytest
 from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
-from batchgen.providers.base import ImageRequest, RawImage, RemoteImage
+from batchgen.providers.base import ImageRequest, Provider, RawImage, RemoteImage
 from batchgen.providers.replicate import ReplicateProvider
 from tests.providers.faulty_server import GARBAGE, LOST, NEVER_ARRIVED, Fault, FaultyServer
 from tests.providers.orders import Pauses, order
@@ -287,7 +287,7 @@ async def test_an_order_whose_answer_is_lost_is_found_and_not_sent_again(
 async def test_an_order_that_timed_out_is_found(server: ReplicateServer, make: MakeProvider) -> None:
     server.fail("buy", Fault(way="hang", after_work=True))
 
-    job_id = await make(timeout_seconds=0.3).submit(flux())
+    job_id = await make(timeout_seconds=1).submit(flux())
 
     assert list(server.jobs) == [job_id]
 
@@ -339,6 +339,16 @@ async def test_listing_jobs_survives_passing_faults(
 
     assert await provider.submit(flux()) in server.jobs
     assert pauses.taken == [0.5, 0.75, 9]
+
+
+async def test_the_same_order_of_two_items_finds_two_jobs_where_both_are_lost(
+    server: ReplicateServer, provider: ReplicateProvider
+) -> None:
+    server.fail("buy", LOST, LOST)
+
+    jobs = await asyncio.gather(provider.submit(flux()), provider.submit(flux()))
+
+    assert sorted(jobs) == sorted(server.jobs)
 
 
 async def test_a_lost_order_is_not_mistaken_for_one_that_was_answered(
@@ -740,7 +750,7 @@ async def test_under_random_faults_no_item_is_bought_twice(
     bought = Counter(str(entry["prompt"]) for entry in server.events("created"))
     failed = Counter(str(entry["prompt"]) for entry in server.events("failed"))
     assert {prompt: times for prompt, times in bought.items() if times > 1 + failed[prompt]} == {}
-    assert ends.count(False) <= 4
+    assert ends.count(False) <= 10
     assert len(server.events("charged")) <= len(prompts)
 
 
@@ -748,7 +758,7 @@ async def run(make: MakeProvider, prompt: str) -> bool:
     """As a worker does: again after what may pass, at most five times; never again where the outcome is unknown."""
     request = flux(prompt, seed=int(prompt.split()[1]))
     job_id: str | None = None
-    provider = make()
+    provider: Provider = make()
     for _ in range(40):
         try:
             job_id = job_id or await provider.submit(request)
