@@ -429,6 +429,18 @@ async def test_an_order_of_another_process_is_found(server: ReplicateServer, mak
     assert server.asked["buy"] == 1
 
 
+async def test_equal_orders_of_another_process_find_a_job_each(server: ReplicateServer, make: MakeProvider) -> None:
+    one, other = flux(), flux()
+    server.sell(inputs=dict(one.inputs), age_seconds=3)
+    server.sell(inputs=dict(one.inputs), age_seconds=2)
+    provider = make()
+
+    jobs = [await provider.find(one), await provider.find(other), await provider.find(one)]
+
+    assert sorted(set(jobs), key=str) == sorted(server.jobs)
+    assert jobs[0] == jobs[2]
+
+
 async def test_an_order_that_another_process_may_have_sent_long_ago_stays_unknown(provider: ReplicateProvider) -> None:
     assert isinstance(await outcome(provider.find(flux())), OutcomeUnknown)
 
@@ -530,6 +542,17 @@ async def test_faults_while_waiting_say_nothing_about_the_job(
 
     assert isinstance(await provider.wait(await provider.submit(request), request), RemoteImage)
     assert len(server.jobs) == 1
+
+
+async def test_an_answer_without_end_is_not_read_to_its_end(
+    server: ReplicateServer, provider: ReplicateProvider
+) -> None:
+    server.fail("look", ENDLESS)
+
+    failed = await outcome(provider.settle("1", flux()))
+
+    assert isinstance(failed, ProviderUnavailable)
+    assert failed.code == "provider_garbage"
 
 
 async def test_a_short_wait_is_sat_out_while_waiting(
