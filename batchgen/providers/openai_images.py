@@ -1,0 +1,217 @@
+"""OpenAI's images API, and every server that speaks it: LocalAI, vLLM-Omni, xAI, gateways.
+
+Written from developers.openai.com: API reference, "Create image" (`POST /images/generations`, answers with `url` or
+`b64_json`, links live for 60 minutes); the guide "Error codes" (docs/guides/error-codes: billing refusals come as 429 and
+are told apart by `error.code`); "API overview", "Debugging requests" (`X-Client-Request-Id`). Answers and parameters from
+the types of openai-python (commit e43b4224, `types/images_response.py`, `types/image_generate_params.py`); servers like it
+from LocalAI (commit 82c191af, `reference/api-errors.md`, `endpoints/openai/image.go`).
+
+Not through the official client: unless told otherwise it repeats a POST twice on timeouts, 408, 409, 429 and 5xx, and it
+reads answers of any size and reuses connections. The API has no list of past pictures and promises nothing for a repeated
+order, so that one whose answer was lost stays unknown.
+"""
+
+import asyncio
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+
+from batchgen.errors import OutcomeUnknown, ProviderError, ProviderRejected, ProviderUnavailable
+from batchgen.providers.base import ImageRequest, Output, RawImage, RemoteImage, Settlement
+from batchgen.providers.exchange import Answer, Complaint, Exchange, mapping, read_object, sequence, text, whole_number
+from batchgen.providers.synchronous import SynchronousJobs
+
+OPENAI_URL = "https://api.openai.com/v1"
+ANSWER_SECONDS = 600.0
+ANSWER_BYTES = 96 * 2**20
+"""A picture of 50 MB, as much as the bucket takes, in base64 and with some room."""
+LONGEST_ID = 512
+"""Of `X-Client-Request-Id`."""
+
+POLICY_CODES = frozenset(
+    {
+        "moderation_blocked",
+        "content_policy_violation",
+        "content_filter",
+        "contentfilter",
+        "responsibleaipolicyviolation",
+        "safety_violation",
+    }
+)
+POLICY_WORDS = re.compile(
+    r"\b(safety system|content polic(?:y|ies)|content management policy|moderation)\b", re.IGNORECASE
+)
+ACCOUNT_CODES = frozenset(
+    {
+        "insufficient_quota",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+        "credit_balance_exhausted",
+        "organization_spend_limit_exceeded",
+        "organization_usage_limit_exceeded",
+        "project_spend_limit_exceeded",
+    }
+)
+MODEL_CODES = frozenset({"model_not_found", "model_not_available"})
+_DATA_URL = re.compile(r"data:image/[\w.+-]+;base64,")
+
+
+class OpenAIImagesProvider:
+    """Pictures from `POST {base_url}/images/generations`, which answers with the picture itself.
+
+    The body is the request's `inputs` as they stand, with model and prompt where they name none. `is_free`: the server
+    is one's own, so that a picture whose answer was lost is simply made again, and a cancelled one is let go.
+    """
+
+    def __init__(
+        self,
+        *,
+        key: SecretStr | None = None,
+        base_url: str = OPENAI_URL,
+        name: str = "openai",
+        is_free: bool = False,
+        answer_seconds: float = ANSWER_SECONDS,
+        most_bytes: int = ANSWER_BYTES,
+    ) -> None:
+        self.name = name
+        self._api = Exchange(base_url, service=name, key=key)
+        self._is_free = is_free
+        self._answer_seconds = answer_seconds
+        self._most_bytes = most_bytes
+        self._jobs = SynchronousJobs(name, self._order, is_free=is_free)
+
+    async def submit(self, request: ImageRequest) -> str:
+        """Name the job. The order goes out with the first `wait`, when the name has been stored."""
+        return self._jobs.mint(request)
+
+    async def find(self, request: ImageRequest) -> str | None:
+        """The job of this process with the same key. None: nothing can have been ordered under a name that was lost."""
+        return self._jobs.find(request)
+
+    async def wait(self, job_id: str, request: ImageRequest) -> Output:
+        """Order the picture and wait for it. Raises `OutcomeUnknown` for a job that another process began."""
+        return await self._jobs.wait(job_id, request)
+
+    async def settle(self, job_id: str, request: ImageRequest) -> Settlement:  # noqa: ARG002 - others need the request
+        """What this process knows; of another one's job nothing can be known or collected."""
+        return self._jobs.settle(job_id)
+
+    async def cancel(self, job_id: str) -> None:
+        """Take back an order that did not go out yet. A paid one cannot be stopped: `settle` has its picture."""
+        self._jobs.cancel(job_id)
+
+    async def aclose(self) -> None:
+        """Give back connections; orders that are under way are lost."""
+        await self._jobs.aclose()
+        await self._api.aclose()
+
+    async def _order(self, _job_id: str, request: ImageRequest) -> Output:
+        answer = await self._api.buy(
+            "/images/generations",
+            {**({"model": request.model} if request.model else {}), "prompt": request.prompt, **request.inputs},
+            seconds=self._answer_seconds,
+            most_bytes=self._most_bytes,
+            headers=_names_of(request),
+        )
+        if not answer.is_success:
+            raise self._refused(answer)
+        return await asyncio.to_thread(self._picture, answer)
+
+    def _picture(self, answer: Answer) -> Output:
+        """Plain CPU work without a loop: the text may be long."""
+        body = mapping(answer.as_object())
+        if body.get("error"):
+            raise self._refused(answer)
+        if not isinstance(body.get("data"), list):
+            raise self._senseless()
+        pictures = [mapping(item) for item in sequence(body.get("data"))]
+        if not pictures:
+            what = f"{self.name} answered without a picture, which may mean that its policy blocked it."
+            raise ProviderRejected(what, code="no_image", is_charged=self._maybe_charged)
+        return self._read(pictures[0])
+
+    def _read(self, picture: Mapping[str, Any]) -> Output:
+        seed = whole_number(picture.get("seed"))
+        url = text(picture.get("url"))
+        packed = text(picture.get("b64_json")) or (url if _DATA_URL.match(url) else "")
+        if packed:
+            return RawImage(self._unpacked(packed), seed=seed)
+        if url.startswith(("https://", "http://")):
+            return RemoteImage(url, self._headers_for(url), seed=seed)
+        if picture.get("respect_moderation") is False:
+            what = f"{self.name} blocked the picture by its policy."
+            raise ProviderRejected(what, code="blocked_by_policy", is_charged=self._maybe_charged)
+        raise self._senseless()
+
+    def _headers_for(self, url: str) -> Mapping[str, str]:
+        try:
+            return self._api.headers_for(url)
+        except httpx.InvalidURL as error:
+            raise self._senseless() from error
+
+    def _unpacked(self, packed: str) -> bytes:
+        start = match.end() if (match := _DATA_URL.match(packed)) else 0
+        try:
+            content = base64.b64decode(packed[start:], validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise self._senseless() from error
+        if not content:
+            raise self._senseless()
+        return content
+
+    def _refused(self, answer: Answer) -> ProviderError:
+        complaint = complaint_of(answer)
+        error = mapping(mapping(answer.as_object()).get("error"))
+        if complaint.codes & ACCOUNT_CODES:
+            return self._api.account_empty(complaint)
+        if _is_policy(answer.status, complaint):
+            stage = text(mapping(error.get("moderation_details")).get("moderation_stage"))
+            charged = self._maybe_charged if stage == "output" or answer.is_success else False
+            what = self._api.says("blocked the prompt by its policy", complaint)
+            return ProviderRejected(what, code="blocked_by_policy", is_charged=charged)
+        if complaint.codes & MODEL_CODES or (400 <= answer.status < 500 and complaint.field == "model"):
+            return ProviderRejected(self._api.says("does not have this model", complaint), code="model_not_found")
+        if answer.is_success:
+            what = self._api.says("answered with an error", complaint)
+            return ProviderUnavailable(what, code="provider_unavailable", is_charged=self._maybe_charged)
+        return self._api.refusal(answer, complaint)
+
+    @property
+    def _maybe_charged(self) -> bool | None:
+        return False if self._is_free else None
+
+    def _senseless(self) -> ProviderError:
+        """The order was answered, and nobody can read how: it may well be paid."""
+        return OutcomeUnknown(
+            f"{self.name} answered the order with something that is no picture.", code="provider_garbage"
+        )
+
+
+def complaint_of(answer: Answer) -> Complaint:
+    """The error object of OpenAI's form, or what servers like it put there: a text, a `detail`, a `message`."""
+    body = mapping(read_object(answer.body))
+    error = mapping(body.get("error"))
+    words = (error.get("message"), body.get("error"), body.get("detail"), body.get("message"))
+    codes = (error.get("code"), error.get("type"), mapping(error.get("innererror")).get("code"), body.get("code"))
+    return Complaint(
+        message=next((word for word in words if isinstance(word, str)), ""),
+        codes=frozenset(code.lower() for code in codes if isinstance(code, str)),
+        field=text(error.get("param")),
+    )
+
+
+def _is_policy(status: int, complaint: Complaint) -> bool:
+    if complaint.codes & POLICY_CODES or status == 451:
+        return True
+    return status in (200, 400, 403, 422) and POLICY_WORDS.search(complaint.message) is not None
+
+
+def _names_of(request: ImageRequest) -> Mapping[str, str]:
+    """For whoever has to find the order at the provider later; some gateways also honour the key."""
+    key = request.key if request.key.isascii() and request.key.isprintable() else ""
+    return {"X-Client-Request-Id": key[:LONGEST_ID], "Idempotency-Key": key[:LONGEST_ID]} if key else {}

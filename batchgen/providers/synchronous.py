@@ -1,0 +1,181 @@
+"""Jobs of a service whose answer to the order is the picture itself, so that there is no job to ask for again.
+
+A job gets its id before the order goes out: `submit` only mints it, the worker stores it, and the first `wait` orders.
+Whoever holds an id that this process did not mint can therefore not tell whether it was paid for, and never orders
+under it again.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderUnavailable
+from batchgen.providers.base import ImageRequest, Output, RawImage, Settlement
+
+KEPT_JOBS = 256
+KEPT_BYTES = 128 * 2**20
+"""Of pictures that came and may be asked for again: a late one, or one that could not be stored yet."""
+
+Order = Callable[[str, ImageRequest], Coroutine[Any, Any, Output]]
+
+
+@dataclass
+class _Job:
+    key: str
+    task: asyncio.Task[Output] | None = None
+    is_cancelled: bool = False
+    was_handed_over: bool = False
+    started_at: float = 0.0
+    ended_at: float = 0.0
+
+    @property
+    def is_running(self) -> bool:
+        return self.task is not None and not self.task.done()
+
+    @property
+    def error(self) -> BaseException | None:
+        if self.task is None or not self.task.done() or self.task.cancelled():
+            return None
+        return self.task.exception()
+
+    @property
+    def output(self) -> Output | None:
+        if self.task is None or not self.task.done() or self.task.cancelled() or self.task.exception():
+            return None
+        return self.task.result()
+
+    @property
+    def size(self) -> int:
+        return len(self.output.content) if isinstance(self.output, RawImage) else 0
+
+
+class SynchronousJobs:
+    """The jobs of one service, by id. `order` sends the order of a job and returns the picture.
+
+    `is_free`: the service costs nothing, so that a job whose outcome is unknown may be made again.
+    """
+
+    def __init__(self, name: str, order: Order, *, is_free: bool, clock: Callable[[], float] = time.monotonic) -> None:
+        self._name = name
+        self._order = order
+        self._is_free = is_free
+        self._clock = clock
+        self._jobs: dict[str, _Job] = {}
+
+    def mint(self, request: ImageRequest) -> str:
+        """A new job's id. Nothing is ordered yet."""
+        job_id = f"{self._name}-{secrets.token_hex(16)}"
+        self._jobs[job_id] = _Job(request.key)
+        self._trim()
+        return job_id
+
+    def find(self, request: ImageRequest) -> str | None:
+        """The job with this key. None: none that was stored can have been ordered, for `mint` orders nothing."""
+        known = (job_id for job_id, job in self._jobs.items() if request.key and job.key == request.key)
+        return next(known, None)
+
+    def is_known(self, job_id: str) -> bool:
+        return job_id in self._jobs
+
+    async def wait(self, job_id: str, request: ImageRequest) -> Output:
+        """The job's picture; orders it where that was not done yet. Cancelling this call leaves the order alone."""
+        job = self._jobs.get(job_id)
+        if job is None:
+            raise self._lost(job_id)
+        if job.is_cancelled:
+            raise _cancelled(job_id)
+        task = job.task or self._start(job_id, job, request)
+        await asyncio.wait([task])
+        if task.cancelled():
+            raise _cancelled(job_id)
+        if (error := task.exception()) is not None:
+            _make_orderable_again(job, error)
+            raise error
+        job.was_handed_over = True
+        return task.result()
+
+    def settle(self, job_id: str) -> Settlement:
+        """What is known of a job that nobody waits for any more."""
+        job = self._jobs.get(job_id)
+        if job is None:
+            return Settlement(is_over=True, is_charged=False if self._is_free else None)
+        if job.is_running:
+            return Settlement(is_over=False)
+        if job.output is not None:
+            charged, seconds = not self._is_free, job.ended_at - job.started_at
+            return Settlement(is_over=True, is_charged=charged, output=job.output, running_seconds=seconds)
+        return Settlement(
+            is_over=True, is_charged=job.error.is_charged if isinstance(job.error, ProviderError) else False
+        )
+
+    def cancel(self, job_id: str) -> None:
+        """Take back what was not ordered yet. What is on its way is let go only where it costs nothing.
+
+        A paid picture comes all the same, and `settle` has it.
+        """
+        job = self._jobs.get(job_id)
+        if job is None or (job.is_running and not self._is_free):
+            return
+        if job.task is None or job.is_running:
+            job.is_cancelled = True
+        if job.task is not None:
+            job.task.cancel()
+
+    async def aclose(self) -> None:
+        running = [job.task for job in self._jobs.values() if job.task is not None and job.is_running]
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running)
+
+    def _start(self, job_id: str, job: _Job, request: ImageRequest) -> asyncio.Task[Output]:
+        job.started_at = self._clock()
+        job.task = asyncio.create_task(self._run(job_id, job, request))
+        job.task.add_done_callback(_look_at_the_error)
+        return job.task
+
+    async def _run(self, job_id: str, job: _Job, request: ImageRequest) -> Output:
+        try:
+            return await self._order(job_id, request)
+        except OutcomeUnknown as error:
+            if self._is_free:
+                raise ProviderUnavailable(str(error), code=error.code) from error
+            raise
+        finally:
+            job.ended_at = self._clock()
+            asyncio.get_running_loop().call_soon(self._trim)
+
+    def _lost(self, job_id: str) -> ProviderError:
+        what = f"The job {job_id} was begun by another process, and {self._name} cannot tell what became of it."
+        if self._is_free:
+            return ProviderUnavailable(what, code="job_lost", is_provider_fault=False)
+        return OutcomeUnknown(what)
+
+    def _trim(self) -> None:
+        """Forget the oldest: first what was handed over, then what nobody asked for. Never what runs."""
+        handed = [job_id for job_id, job in self._jobs.items() if job.was_handed_over]
+        others = [job_id for job_id, job in self._jobs.items() if not job.was_handed_over and not job.is_running]
+        size = sum(job.size for job in self._jobs.values())
+        for job_id in handed + others:
+            if len(self._jobs) <= KEPT_JOBS and size <= KEPT_BYTES:
+                return
+            size -= self._jobs.pop(job_id).size
+
+
+def _make_orderable_again(job: _Job, error: BaseException) -> None:
+    """A refusal that is known to have sold nothing leaves the id as it was: the next `wait` may order under it."""
+    if isinstance(error, ProviderBusy | ProviderUnavailable) and error.is_charged is False:
+        job.task = None
+
+
+def _cancelled(job_id: str) -> ProviderUnavailable:
+    return ProviderUnavailable(f"The job {job_id} was cancelled.", code="job_cancelled", is_provider_fault=False)
+
+
+def _look_at_the_error(task: asyncio.Task[Output]) -> None:
+    """Else Python complains of an error that nobody has seen, where nobody waited for it."""
+    if not task.cancelled():
+        task.exception()
