@@ -5,10 +5,10 @@ Written from the wiki page "API" of stable-diffusion-webui and from `modules/api
 stable-diffusion-webui-forge (dfdcbab6); a running server shows the same at `/docs`.
 
 `POST /sdapi/v1/txt2img` answers with the picture when it is done; `force_task_id` names the task. The server keeps no
-result, so that a picture whose answer was lost is made again: it costs time on one's own GPU and no money.
-`POST /internal/progress` tells whether a task runs. `POST /sdapi/v1/interrupt` stops whatever runs, so it is sent only
-while that is our task; a task that waits in the server's own queue cannot be taken out of it. An interrupted task answers
-like a finished one, with half a picture.
+result, so that a picture whose answer was lost is made again: it costs time on one's own GPU and no money. `POST
+/internal/progress` tells whether a task runs. `POST /sdapi/v1/interrupt` stops whatever runs, so it is sent only
+while that is our task; a task that waits in the server's own queue cannot be taken out of it. An interrupted task
+answers like a finished one, with half a picture.
 """
 
 import asyncio

@@ -4,11 +4,11 @@ Written from the page "Routes" (docs.comfy.org/development/comfyui-server/comms_
 `server.py`, `execution.py` and `comfy_execution/jobs.py` (commits 002c3fb9, 04e2a914, 172be438); older servers from
 `server.py` of commit 005f3ba4.
 
-`POST /prompt` takes a workflow and a `prompt_id` of ours, a UUID in its canonical form, made from the purchase's key: an
-order whose answer was lost is found again. Older servers mint their own id; they keep our key in `extra_data`, which queue
-and history show. Both live in the server's memory: what is in neither is gone. A job is cancelled by its id with
-`POST /api/jobs/{id}/cancel`. Where that does not exist yet it is taken out of `/queue`, or interrupted if it runs: the
-oldest servers stop whatever runs then, so `/interrupt` is sent only while that is our job (issue 2566).
+`POST /prompt` takes a workflow and a `prompt_id` of ours, a UUID in its canonical form, made from the purchase's key:
+an order whose answer was lost is found again. Older servers mint their own id; they keep our key in `extra_data`,
+which queue and history show. Both live in the server's memory: what is in neither is gone. A job is cancelled by its
+id with `POST /api/jobs/{id}/cancel`. Where that does not exist yet it is taken out of `/queue`, or interrupted if it
+runs: the oldest servers stop whatever runs then, so `/interrupt` is sent only while that is our job (issue 2566).
 """
 
 import asyncio

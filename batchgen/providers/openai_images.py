@@ -1,14 +1,15 @@
 """OpenAI's images API, and every server that speaks it: LocalAI, vLLM-Omni, xAI, gateways.
 
 Written from developers.openai.com: API reference, "Create image" (`POST /images/generations`, answers with `url` or
-`b64_json`, links live for 60 minutes); the guide "Error codes" (docs/guides/error-codes: billing refusals come as 429 and
-are told apart by `error.code`); "API overview", "Debugging requests" (`X-Client-Request-Id`). Answers and parameters from
-the types of openai-python (commit e43b4224, `types/images_response.py`, `types/image_generate_params.py`); servers like it
-from LocalAI (commit 82c191af, `reference/api-errors.md`, `endpoints/openai/image.go`).
+`b64_json`, links live for 60 minutes); the guide "Error codes" (docs/guides/error-codes: billing refusals come as 429
+and are told apart by `error.code`); "API overview", "Debugging requests" (`X-Client-Request-Id`). Answers and
+parameters from the types of openai-python (commit e43b4224, `types/images_response.py`,
+`types/image_generate_params.py`); servers like it from LocalAI (commit 82c191af, `reference/api-errors.md`,
+`endpoints/openai/image.go`).
 
-Not through the official client: unless told otherwise it repeats a POST twice on timeouts, 408, 409, 429 and 5xx, and it
-reads answers of any size and reuses connections. The API has no list of past pictures and promises nothing for a repeated
-order, so that one whose answer was lost stays unknown.
+Not through the official client: unless told otherwise it repeats a POST twice on timeouts, 408, 409, 429 and 5xx, and
+it reads answers of any size and reuses connections. The API has no list of past pictures and promises nothing for a
+repeated order, so that one whose answer was lost stays unknown.
 """
 
 import asyncio

@@ -1,0 +1,561 @@
+"""OpenAI's images API: every order goes out once, and whatever becomes of its answer is told as it is."""
+
+import asyncio
+import io
+import json
+import logging
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
+from random import Random
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from PIL import Image
+from pydantic import SecretStr
+
+from batchgen.errors import (
+    OutcomeUnknown,
+    ProviderBusy,
+    ProviderError,
+    ProviderRejected,
+    ProviderUnavailable,
+)
+from batchgen.providers.base import ImageRequest, Provider, RawImage, RemoteImage, Settlement
+from batchgen.providers.openai_images import OpenAIImagesProvider
+from tests.providers.local_server import (
+    DRIP,
+    DROPPED,
+    FLOOD,
+    FORGOTTEN,
+    HTML,
+    LOST,
+    SILENT,
+    TRUNCATED,
+    Fault,
+    answers,
+    chain,
+)
+from tests.providers.openai_server import KEY, OpenAIServer, a_picture
+
+ORDERS = "POST /v1/images/generations"
+REQUEST = ImageRequest(
+    UUID(int=7),
+    "a red fox",
+    seed=11,
+    width=64,
+    height=32,
+    model="gpt-image-1",
+    key="purchase-1",
+    inputs={"prompt": "a red fox", "size": "64x32", "quality": "low"},
+)
+MakeProvider = Callable[..., OpenAIImagesProvider]
+
+
+@pytest.fixture
+async def server() -> AsyncGenerator[OpenAIServer]:
+    async with OpenAIServer() as server:
+        yield server
+
+
+@pytest.fixture
+async def make(server: OpenAIServer) -> AsyncGenerator[MakeProvider]:
+    made: list[OpenAIImagesProvider] = []
+
+    def make(**options: Any) -> OpenAIImagesProvider:
+        made.append(OpenAIImagesProvider(**{"key": SecretStr(KEY), "base_url": server.api, **options}))
+        return made[-1]
+
+    yield make
+    for provider in made:
+        await provider.aclose()
+
+
+def patience_for(fault: Fault) -> float:
+    """Short where no answer will come, long where a busy machine must not make one late."""
+    return 0.3 if fault.kind == "hang" else 20
+
+
+async def a_picture_of(provider: Provider, request: ImageRequest = REQUEST) -> Any:
+    return await provider.wait(await provider.submit(request), request)
+
+
+async def test_a_picture_comes_as_base64_and_the_body_is_the_inputs(make: MakeProvider, server: OpenAIServer) -> None:
+    provider: Provider = make()
+
+    picture = await a_picture_of(provider)
+
+    assert isinstance(picture, RawImage)
+    with Image.open(io.BytesIO(picture.content)) as image:
+        assert (image.format, image.size) == ("PNG", (64, 32))
+    [(_, headers, body)] = server.requests
+    assert body == {"model": "gpt-image-1", "prompt": "a red fox", "size": "64x32", "quality": "low"}
+    assert headers["X-Client-Request-Id"] == headers["Idempotency-Key"] == "purchase-1"
+    assert server.events("charged") == ["purchase-1"]
+
+
+async def test_a_picture_comes_as_an_address_of_the_server_itself(make: MakeProvider, server: OpenAIServer) -> None:
+    server.mode = "url"
+
+    picture = await a_picture_of(make())
+
+    assert isinstance(picture, RemoteImage)
+    async with httpx.AsyncClient() as http:
+        fetched = await http.get(picture.url, headers=picture.headers)
+    assert fetched.content == a_picture("32x32")
+    assert KEY not in repr(picture)
+
+
+async def test_the_key_does_not_go_to_other_addresses(make: MakeProvider, server: OpenAIServer) -> None:
+    elsewhere = "https://files.example.test/picture.png?signature=x"
+    server.misbehave(ORDERS, answers(200, {"data": [{"url": elsewhere}]}))
+
+    assert await a_picture_of(make()) == RemoteImage(elsewhere, {})
+
+
+async def test_a_data_address_is_a_picture_in_hand(make: MakeProvider, server: OpenAIServer) -> None:
+    server.mode = "data_url"
+
+    assert await a_picture_of(make()) == RawImage(a_picture("64x32"))
+
+
+async def test_a_seed_that_the_server_tells_is_kept(make: MakeProvider, server: OpenAIServer) -> None:
+    server.misbehave(ORDERS, answers(200, {"data": [{"url": "https://x.test/1.png", "seed": 0}]}))
+
+    assert (await a_picture_of(make())).seed == 0
+
+
+async def test_nothing_is_ordered_before_somebody_waits(make: MakeProvider, server: OpenAIServer) -> None:
+    provider = make()
+
+    job_id = await provider.submit(REQUEST)
+
+    assert server.requests == []
+    assert await provider.find(REQUEST) == job_id
+    assert await provider.find(replace(REQUEST, key="another")) is None
+    assert await provider.settle(job_id, REQUEST) == Settlement(is_over=True, is_charged=False)
+
+
+async def test_waiting_twice_orders_once(make: MakeProvider, server: OpenAIServer) -> None:
+    provider = make()
+    job_id = await provider.submit(REQUEST)
+
+    first, second = await asyncio.gather(provider.wait(job_id, REQUEST), provider.wait(job_id, REQUEST))
+    third = await provider.wait(job_id, REQUEST)
+
+    assert first == second == third
+    assert server.events("charged") == ["purchase-1"]
+
+
+async def test_who_stops_waiting_leaves_the_order_and_its_picture_alone(
+    make: MakeProvider, server: OpenAIServer
+) -> None:
+    provider = make()
+    server.gate.clear()
+    job_id = await provider.submit(REQUEST)
+    waiting = asyncio.create_task(provider.wait(job_id, REQUEST))
+    await server.began.wait()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+    await provider.cancel(job_id)  # a paid order cannot be stopped
+
+    assert await provider.settle(job_id, REQUEST) == Settlement(is_over=False)
+    server.gate.set()
+    picture = await provider.wait(job_id, REQUEST)
+    settled = await provider.settle(job_id, REQUEST)
+    assert (settled.is_over, settled.is_charged, settled.output) == (True, True, picture)
+    assert settled.running_seconds is not None
+    assert server.events("created") == ["purchase-1"]
+
+
+async def test_an_order_that_did_not_go_out_yet_can_be_taken_back(make: MakeProvider, server: OpenAIServer) -> None:
+    provider = make()
+    job_id = await provider.submit(REQUEST)
+
+    await provider.cancel(job_id)
+
+    with pytest.raises(ProviderUnavailable) as caught:
+        await provider.wait(job_id, REQUEST)
+    assert (caught.value.code, caught.value.is_charged) == ("job_cancelled", False)
+    assert server.requests == []
+
+
+async def test_cancelling_what_is_unknown_or_over_is_no_error(make: MakeProvider) -> None:
+    provider = make()
+    job_id = await provider.submit(REQUEST)
+    picture = await provider.wait(job_id, REQUEST)
+
+    await provider.cancel(job_id)
+    await provider.cancel("openai-of-another-process")
+
+    assert await provider.wait(job_id, REQUEST) == picture
+
+
+async def test_the_job_of_another_process_is_never_ordered_again(make: MakeProvider, server: OpenAIServer) -> None:
+    job_id = await make().submit(REQUEST)
+    successor = make()
+
+    with pytest.raises(OutcomeUnknown) as caught:
+        await successor.wait(job_id, REQUEST)
+
+    assert caught.value.is_charged is None
+    assert await successor.settle(job_id, REQUEST) == Settlement(is_over=True, is_charged=None)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (DROPPED, "provider_unreachable"),  # from here it looks like the next one
+        (LOST, "provider_unreachable"),
+        (FORGOTTEN, "provider_timeout"),
+        (SILENT, "provider_timeout"),
+        (TRUNCATED, "provider_unreachable"),
+        (HTML, "provider_garbage"),
+        (FLOOD, "provider_garbage"),
+        (answers(200, [], after=True), "provider_garbage"),
+        (answers(200, {}, after=True), "provider_garbage"),
+        (answers(200, {"data": {}}, after=True), "provider_garbage"),
+        (answers(200, {"data": ["x"]}, after=True), "provider_garbage"),
+        (answers(200, {"data": [{"b64_json": "§"}]}, after=True), "provider_garbage"),
+        (answers(200, {"data": [{"url": "file:///etc/passwd"}]}, after=True), "provider_garbage"),
+        (answers(200, {"data": [{"url": "http://[::bad/x"}]}, after=True), "provider_garbage"),
+        (answers(200, "[" * 100_000, after=True), "provider_garbage"),
+        (answers(200, {"data": []}, after=True, Content_Encoding="gzip"), "provider_garbage"),
+        (answers(502, "<html>", after=True), "outcome_unknown"),
+        (answers(504, "<html>", after=True), "outcome_unknown"),
+        (answers(524, "<html>", after=True), "outcome_unknown"),
+    ],
+)
+async def test_an_order_whose_answer_is_lost_stays_unknown_and_is_not_repeated(
+    make: MakeProvider, server: OpenAIServer, fault: Fault, code: str
+) -> None:
+    provider = make(answer_seconds=patience_for(fault), most_bytes=2**20)
+    job_id = await provider.submit(REQUEST)
+    server.misbehave(ORDERS, fault)
+
+    for _ in range(2):
+        with pytest.raises(OutcomeUnknown) as caught:
+            await provider.wait(job_id, REQUEST)
+        assert caught.value.code == code
+
+    assert server.asked(ORDERS) == 1
+    assert await provider.settle(job_id, REQUEST) == Settlement(is_over=True, is_charged=None)
+
+
+@pytest.mark.parametrize("fault", [LOST, FORGOTTEN, TRUNCATED, HTML, answers(504, after=True)])
+async def test_a_server_of_ones_own_makes_a_lost_picture_again(
+    make: MakeProvider, server: OpenAIServer, fault: Fault
+) -> None:
+    provider = make(is_free=True, answer_seconds=patience_for(fault))
+    job_id = await provider.submit(REQUEST)
+    server.misbehave(ORDERS, fault)
+
+    with pytest.raises(ProviderUnavailable) as caught:
+        await provider.wait(job_id, REQUEST)
+
+    assert caught.value.is_charged is False
+    assert isinstance(await provider.wait(job_id, REQUEST), RawImage)
+    with pytest.raises(ProviderUnavailable, match="another process"):
+        await provider.wait("openai-elsewhere", REQUEST)
+
+
+async def test_a_server_of_ones_own_is_let_go_when_the_picture_is_not_wanted(
+    make: MakeProvider, server: OpenAIServer
+) -> None:
+    provider = make(is_free=True)
+    server.gate.clear()
+    job_id = await provider.submit(REQUEST)
+    waiting = asyncio.create_task(provider.wait(job_id, REQUEST))
+    await server.began.wait()
+
+    await provider.cancel(job_id)
+
+    with pytest.raises(ProviderUnavailable) as caught:
+        await waiting
+    assert caught.value.code == "job_cancelled"
+    assert await provider.settle(job_id, REQUEST) == Settlement(is_over=True, is_charged=False)
+
+
+async def test_an_answer_that_comes_slowly_is_an_answer(make: MakeProvider, server: OpenAIServer) -> None:
+    server.misbehave(ORDERS, DRIP)
+
+    assert await a_picture_of(make()) == RawImage(a_picture("64x32"))
+
+
+@pytest.mark.parametrize(
+    ("fault", "seconds"),
+    [
+        (answers(429, Retry_After="8"), 8),
+        (answers(429, Retry_After="Sun, 06 Nov 1994 08:49:37 GMT"), 0),
+        (answers(429, {"error": {"message": "Rate limit reached. Please try again in 20s."}}), 20),
+        (answers(429, "slow down"), 10),
+        (answers(503, Retry_After="4"), 4),
+    ],
+)
+async def test_a_wait_that_the_provider_asks_for_is_told(
+    make: MakeProvider, server: OpenAIServer, fault: Fault, seconds: float
+) -> None:
+    provider = make()
+    job_id = await provider.submit(REQUEST)
+    server.misbehave(ORDERS, fault)
+
+    with pytest.raises(ProviderBusy) as caught:
+        await provider.wait(job_id, REQUEST)
+
+    assert (caught.value.code, caught.value.retry_after_seconds) == ("provider_busy", seconds)
+    assert isinstance(await provider.wait(job_id, REQUEST), RawImage)  # nothing was sold under the id: it still holds
+    assert server.events("created") == ["purchase-1"]
+
+
+BILLING = {"type": "insufficient_quota", "code": "project_spend_limit_exceeded", "message": "Limit reached."}
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (answers(401, {"error": {"message": f"Incorrect API key provided: {KEY}"}}), "provider_key_refused"),
+        (answers(403, {"error": {"message": "Your organization must be verified."}}), "provider_key_refused"),
+        (answers(402, {"error": {"message": "Payment required"}}), "provider_account_empty"),
+        (answers(429, {"error": BILLING}), "provider_account_empty"),
+        (answers(400, {"error": {"code": "billing_hard_limit_reached"}}), "provider_account_empty"),
+    ],
+)
+async def test_what_the_operator_has_to_mend_fails_no_item(
+    make: MakeProvider, server: OpenAIServer, fault: Fault, code: str
+) -> None:
+    server.misbehave(ORDERS, fault)
+
+    with pytest.raises(ProviderBusy) as caught:
+        await a_picture_of(make())
+
+    assert (caught.value.code, caught.value.retry_after_seconds) == (code, 300)
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (answers(500, {"error": {"message": "The server had an error."}}), "provider_unavailable"),
+        (answers(503, {"error": {"message": "Overloaded"}}), "provider_unavailable"),
+        (answers(500, {"error": {"message": "CUDA out of memory."}}), "out_of_memory"),
+        (answers(409, {"error": "conflict"}), "provider_unavailable"),
+        (answers(404, {"detail": "Not Found"}), "provider_garbage"),
+        (answers(302, Location="https://elsewhere.test/"), "provider_garbage"),
+        (answers(200, {"error": {"message": "backend died"}}), "provider_unavailable"),
+    ],
+)
+async def test_faults_that_may_pass_are_told_apart(
+    make: MakeProvider, server: OpenAIServer, fault: Fault, code: str
+) -> None:
+    server.misbehave(ORDERS, fault)
+
+    with pytest.raises(ProviderUnavailable) as caught:
+        await a_picture_of(make())
+
+    assert caught.value.code == code
+    assert server.asked(ORDERS) == 1
+
+
+async def test_a_server_that_is_not_there_has_sold_nothing(make: MakeProvider) -> None:
+    with pytest.raises(ProviderUnavailable) as caught:
+        await a_picture_of(make(base_url="http://127.0.0.1:9"))
+
+    assert (caught.value.code, caught.value.is_charged) == ("provider_unreachable", False)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "charged"), [("a #blocked thing", False), ("a #blocked #late thing", None)], ids=["input", "output"]
+)
+async def test_a_policy_block_is_permanent(
+    make: MakeProvider, server: OpenAIServer, prompt: str, charged: bool | None
+) -> None:
+    request = replace(REQUEST, inputs={"prompt": prompt})
+    provider = make()
+    job_id = await provider.submit(request)
+
+    for _ in range(2):
+        with pytest.raises(ProviderRejected) as caught:
+            await provider.wait(job_id, request)
+
+    assert (caught.value.code, caught.value.is_charged) == ("blocked_by_policy", charged)
+    assert server.asked(ORDERS) == 1
+    assert (await provider.settle(job_id, request)).is_charged is charged
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        answers(400, {"error": {"code": "content_policy_violation", "message": "no"}}),
+        answers(400, {"error": {"code": "contentFilter", "message": "no"}}),
+        answers(400, {"error": {"message": "x", "innererror": {"code": "ResponsibleAIPolicyViolation"}}}),
+        answers(403, {"error": {"message": "Your prompt may violate our content policy."}}),
+        answers(451, "unavailable"),
+        answers(200, {"data": [{"b64_json": "", "respect_moderation": False}]}),
+    ],
+)
+async def test_policy_blocks_of_servers_like_it_are_known(
+    make: MakeProvider, server: OpenAIServer, fault: Fault
+) -> None:
+    server.misbehave(ORDERS, fault)
+
+    with pytest.raises(ProviderRejected) as caught:
+        await a_picture_of(make())
+
+    assert caught.value.code == "blocked_by_policy"
+
+
+async def test_an_answer_without_a_picture_is_not_bought_again(make: MakeProvider, server: OpenAIServer) -> None:
+    server.misbehave(ORDERS, answers(200, {"data": []}))
+
+    with pytest.raises(ProviderRejected) as caught:
+        await a_picture_of(make())
+
+    assert (caught.value.code, caught.value.is_charged) == ("no_image", None)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"model": "no-such-model"}, "model_not_found"),
+        ({"inputs": {"prompt": ""}}, "invalid_input"),
+    ],
+)
+async def test_bad_requests_are_permanent(make: MakeProvider, change: dict[str, Any], code: str) -> None:
+    with pytest.raises(ProviderRejected) as caught:
+        await a_picture_of(make(), replace(REQUEST, **change))
+
+    assert caught.value.code == code
+
+
+async def test_a_long_complaint_is_cut_and_the_key_taken_out(make: MakeProvider, server: OpenAIServer) -> None:
+    server.misbehave(ORDERS, answers(400, {"error": {"message": f"bad {KEY}\n" + "x" * 100_000}}))
+
+    with pytest.raises(ProviderRejected) as caught:
+        await a_picture_of(make())
+
+    assert len(str(caught.value)) < 400
+    assert "\n" not in str(caught.value)
+    assert KEY not in str(caught.value)
+
+
+async def test_a_complaint_that_does_not_end_is_judged_by_its_status(make: MakeProvider, server: OpenAIServer) -> None:
+    server.misbehave(ORDERS, answers(400, {"error": {"message": "x" * 500_000, "code": "moderation_blocked"}}))
+
+    with pytest.raises(ProviderRejected) as caught:
+        await a_picture_of(make())
+
+    assert caught.value.code == "invalid_input"
+
+
+@pytest.mark.parametrize("fault", [answers(401), LOST, HTML, answers(500), answers(429)])
+async def test_the_key_is_in_no_error_no_log_and_no_representation(
+    make: MakeProvider, server: OpenAIServer, fault: Fault, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    provider = make()
+    server.misbehave(ORDERS, fault)
+
+    with pytest.raises(ProviderError) as caught:
+        await a_picture_of(provider)
+
+    shown = [f"{error!r} {error} {vars(error)}" for error in chain(caught.value)]
+    assert KEY not in json.dumps([*shown, caplog.text, repr(provider), str(vars(provider))])
+
+
+@pytest.mark.parametrize("key", ["sk-a\nb", "sk-ä"])
+def test_a_malformed_key_is_refused_without_being_shown(key: str) -> None:
+    with pytest.raises(ValueError, match="pasted whole") as caught:
+        OpenAIImagesProvider(key=SecretStr(key))
+
+    assert key not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://user:hunter2@x.test/v1", "https://x.test/v1?key=hunter2", "ftp://x.test", "x"]
+)
+def test_an_address_that_is_none_or_holds_a_secret_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="address") as caught:
+        OpenAIImagesProvider(base_url=url)
+
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_blanks_around_a_key_are_no_part_of_it(make: MakeProvider) -> None:
+    assert isinstance(await a_picture_of(make(key=SecretStr(f" {KEY}\n"))), RawImage)
+
+
+async def test_pictures_that_were_handed_over_do_not_pile_up(
+    make: MakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batchgen.providers.synchronous.KEPT_BYTES", 5 * len(a_picture("64x32")))
+    provider = make()
+    job_ids = [await provider.submit(replace(REQUEST, key=f"key-{number}")) for number in range(20)]
+
+    for job_id in job_ids:
+        await provider.wait(job_id, REQUEST)
+    await asyncio.sleep(0)
+
+    kept = [job_id for job_id in job_ids if (await provider.settle(job_id, REQUEST)).output is not None]
+    assert kept == job_ids[-5:]
+
+
+async def test_closing_lets_go_of_what_is_under_way(server: OpenAIServer) -> None:
+    server.gate.clear()
+    provider = OpenAIImagesProvider(key=SecretStr(KEY), base_url=server.api)
+    waiting = asyncio.create_task(a_picture_of(provider))
+    await server.began.wait()
+
+    await provider.aclose()
+
+    with pytest.raises(ProviderError):
+        await waiting
+
+
+FAULTS = [
+    None,
+    None,
+    None,
+    DROPPED,
+    LOST,
+    FORGOTTEN,
+    TRUNCATED,
+    HTML,
+    DRIP,
+    answers(429, Retry_After="0"),
+    answers(500),
+    answers(504, after=True),
+]
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_fifty_items_under_random_faults_are_never_created_twice(
+    make: MakeProvider, server: OpenAIServer, seed: int
+) -> None:
+    random = Random(seed)
+    provider = make(answer_seconds=0.5)
+    ends: list[str] = []
+    for number in range(50):
+        fault = random.choice(FAULTS)
+        server.misbehave(ORDERS, *[fault] if fault else [])
+        ends.append(await _tried_until_it_ends(provider, replace(REQUEST, key=f"key-{number}")))
+
+    created, charged = server.events("created"), server.events("charged")
+    assert len(set(created)) == len(created)
+    assert len(set(charged)) == len(charged)
+    assert set(ends) == {"picture", "unknown"}
+    assert {f"key-{number}" for number, end in enumerate(ends) if end == "picture"} <= set(charged)
+
+
+async def _tried_until_it_ends(provider: Provider, request: ImageRequest) -> str:
+    while True:
+        try:
+            await provider.wait(await provider.find(request) or await provider.submit(request), request)
+            return "picture"
+        except OutcomeUnknown:
+            return "unknown"
+        except (ProviderBusy, ProviderUnavailable):
+            continue
