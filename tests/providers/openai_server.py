@@ -10,15 +10,16 @@ from PIL import Image
 
 from tests.providers.local_server import LocalServer
 
+Mode = Literal["b64_json", "url", "data_url"]
 KEY = "sk-test-0123456789abcdef"
 
 
 class OpenAIServer(LocalServer):
     """Charges a picture when it is made. `mode`: how it is delivered. `gate`: closed, no picture is ever finished."""
 
-    def __init__(self, mode: Literal["b64_json", "url", "data_url"] = "b64_json") -> None:
+    def __init__(self, mode: Mode = "b64_json") -> None:
         super().__init__()
-        self.mode = mode
+        self.mode: Mode = mode
         self.gate = asyncio.Event()
         self.gate.set()
         self.began = asyncio.Event()
@@ -58,13 +59,12 @@ class OpenAIServer(LocalServer):
 
     def _item(self, body: dict[str, Any]) -> dict[str, Any]:
         packed = base64.b64encode(a_picture(str(body.get("size", "32x32")))).decode()
-        match self.mode:
-            case "b64_json":
-                return {"b64_json": packed, "revised_prompt": None}
-            case "data_url":
-                return {"url": f"data:image/png;base64,{packed}"}
-            case "url":
-                return {"url": f"{self.api}/pictures/1.png"}
+        items: dict[str, dict[str, Any]] = {
+            "b64_json": {"b64_json": packed, "revised_prompt": None},
+            "data_url": {"url": f"data:image/png;base64,{packed}"},
+            "url": {"url": f"{self.api}/pictures/1.png"},
+        }
+        return items[self.mode]
 
     async def _fetch(self, request: web.Request) -> web.Response:
         if request.headers.get("Authorization") != f"Bearer {KEY}":

@@ -64,7 +64,8 @@ async def make(server: OpenAIServer) -> AsyncGenerator[MakeProvider]:
     made: list[OpenAIImagesProvider] = []
 
     def make(**options: Any) -> OpenAIImagesProvider:
-        made.append(OpenAIImagesProvider(**{"key": SecretStr(KEY), "base_url": server.api, **options}))
+        known: dict[str, Any] = {"key": SecretStr(KEY), "base_url": server.api}
+        made.append(OpenAIImagesProvider(**known | options))
         return made[-1]
 
     yield make
@@ -380,8 +381,8 @@ async def test_a_policy_block_is_permanent(
     for _ in range(2):
         with pytest.raises(ProviderRejected) as caught:
             await provider.wait(job_id, request)
+        assert (caught.value.code, caught.value.is_charged) == ("blocked_by_policy", charged)
 
-    assert (caught.value.code, caught.value.is_charged) == ("blocked_by_policy", charged)
     assert server.asked(ORDERS) == 1
     assert (await provider.settle(job_id, request)).is_charged is charged
 

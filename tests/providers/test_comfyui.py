@@ -1,0 +1,520 @@
+"""ComfyUI: workflows are filled safely, jobs are found again, and nobody else's job is stopped."""
+
+import asyncio
+import itertools
+import json
+import logging
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import replace
+from random import Random
+from typing import Any
+from uuid import UUID, uuid5
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
+from batchgen.providers.base import ImageRequest, Provider, RemoteImage, Settlement
+from batchgen.providers.comfyui import ComfyUIProvider
+from tests.providers.comfyui_server import Age, ComfyUIServer, saved
+from tests.providers.local_server import (
+    DRIP,
+    DROPPED,
+    FLOOD,
+    FORGOTTEN,
+    HTML,
+    LOST,
+    SILENT,
+    TRUNCATED,
+    Clock,
+    Fault,
+    Sleeps,
+    answers,
+    chain,
+)
+from tests.support import eventually
+
+TOKEN = "proxy-token-0123456789"
+REQUEST = ImageRequest(
+    UUID(int=7),
+    "a red fox",
+    seed=11,
+    width=64,
+    height=32,
+    model="sdxl.safetensors",
+    key="purchase-1",
+    inputs={"prompt": "a red fox", "seed": 11, "width": 64, "height": 32, "steps": 4},
+)
+AGES: tuple[Age, ...] = ("new", "interrupts_by_id", "old")
+MakeProvider = Callable[..., ComfyUIProvider]
+
+
+@pytest.fixture
+async def server(request: pytest.FixtureRequest) -> AsyncGenerator[ComfyUIServer]:
+    async with ComfyUIServer(getattr(request, "param", "new")) as server:
+        yield server
+
+
+@pytest.fixture
+async def make(server: ComfyUIServer) -> AsyncGenerator[MakeProvider]:
+    made: list[ComfyUIProvider] = []
+
+    def make(**options: Any) -> ComfyUIProvider:
+        known: dict[str, Any] = {"base_url": server.url, "sleep": Sleeps()}
+        made.append(ComfyUIProvider(**known | options))
+        return made[-1]
+
+    yield make
+    for provider in made:
+        await provider.aclose()
+
+
+def with_workflow(**nodes: Any) -> ImageRequest:
+    return replace(REQUEST, inputs={**REQUEST.inputs, "workflow": nodes})
+
+
+async def ordered(server: ComfyUIServer) -> Any:
+    """The workflow that the server was sent last."""
+    return [body for route, _, body in server.requests if route == "POST /prompt"][-1]["prompt"]
+
+
+every_age = pytest.mark.parametrize("server", AGES, indirect=True)
+
+
+@every_age
+async def test_a_picture_is_made_and_can_be_fetched(make: MakeProvider, server: ComfyUIServer) -> None:
+    provider: Provider = make()
+
+    picture = await provider.wait(await provider.submit(REQUEST), REQUEST)
+
+    assert isinstance(picture, RemoteImage)
+    assert picture.url == f"{server.url}/view?filename=ComfyUI_00001_.png&subfolder=batchgen&type=output"
+    assert picture.seed == 11
+    async with httpx.AsyncClient() as http:
+        assert (await http.get(picture.url)).content.startswith(b"\x89PNG")
+
+
+async def test_the_job_has_the_id_that_we_chose(make: MakeProvider, server: ComfyUIServer) -> None:
+    first, again = await make().submit(REQUEST), await make().submit(REQUEST)
+    other = await make().submit(replace(REQUEST, key="purchase-2"))
+
+    assert first == again != other
+    assert UUID(first).version == 5
+
+
+async def test_the_default_workflow_takes_the_inputs_with_their_types(
+    make: MakeProvider, server: ComfyUIServer
+) -> None:
+    await make().submit(REQUEST)
+
+    workflow = await ordered(server)
+    assert workflow["model"]["inputs"] == {"ckpt_name": "sdxl.safetensors"}
+    assert workflow["prompt"]["inputs"]["text"] == "a red fox"
+    assert workflow["negative"]["inputs"]["text"] == ""
+    assert workflow["canvas"]["inputs"] == {"width": 64, "height": 32, "batch_size": 1}
+    sampler = workflow["sampler"]["inputs"]
+    assert (sampler["seed"], sampler["steps"], sampler["cfg"], sampler["scheduler"]) == (11, 4, 7, "karras")
+
+
+async def test_a_workflow_of_the_models_own_is_filled(make: MakeProvider, server: ComfyUIServer) -> None:
+    node = {
+        "class_type": "Text",
+        "inputs": {
+            "text": "photo of {{prompt}}, {{seed}}",
+            "seed": "{{ seed }}",
+            "cfg": "{{cfg|1.5}}",
+            "link": ["a", 0],
+        },
+        "_meta": {"title": "Prompt"},
+    }
+
+    await make().submit(with_workflow(a=node, b={"class_type": "SaveImage", "inputs": {}}))
+
+    workflow = await ordered(server)
+    assert workflow["a"]["inputs"] == {"text": "photo of a red fox, 11", "seed": 11, "cfg": 1.5, "link": ["a", 0]}
+    assert workflow["a"]["_meta"] == {"title": "Prompt"}
+
+
+@pytest.mark.parametrize(
+    "prompt", ['", "steps": 9999, "x": "', "{{seed}} {{model}}", "\\u0022}", "%date% \n\t ☃", r"\1 \g<0>"]
+)
+async def test_a_prompt_stays_a_prompt_whatever_it_holds(
+    make: MakeProvider, server: ComfyUIServer, prompt: str
+) -> None:
+    node = {"class_type": "Text", "inputs": {"whole": "{{prompt}}", "part": "a {{prompt}}."}}
+
+    await make().submit(replace(REQUEST, inputs={"prompt": prompt, "workflow": {"a": node}}))
+
+    assert (await ordered(server))["a"]["inputs"] == {"whole": prompt, "part": f"a {prompt}."}
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"model": "no-such.safetensors"}, "model_not_found"),
+        ({"model": None}, "workflow_invalid"),
+        ({"inputs": {"steps": 0}}, "invalid_input"),
+        ({"inputs": {"workflow": {"a": {"class_type": "MissingNode", "inputs": {}}}}}, "workflow_invalid"),
+        ({"inputs": {"workflow": {"a": {"class_type": "A", "inputs": {"x": "{{lora}}"}}}}}, "workflow_invalid"),
+        ({"inputs": {"workflow": {"nodes": [], "links": []}}}, "workflow_invalid"),
+        ({"inputs": {"workflow": "text"}}, "workflow_invalid"),
+    ],
+)
+async def test_what_the_server_would_refuse_each_time_is_permanent(
+    make: MakeProvider, server: ComfyUIServer, change: dict[str, Any], code: str
+) -> None:
+    with pytest.raises(ProviderRejected) as caught:
+        await make().submit(replace(REQUEST, **change))
+
+    assert (caught.value.code, caught.value.is_charged) == (code, False)
+    assert server.events("queued") == []
+
+
+async def test_a_refusal_says_which_value_is_wrong(make: MakeProvider) -> None:
+    with pytest.raises(ProviderRejected, match=r"Value not in list \('no-such.safetensors'\)"):
+        await make().submit(replace(REQUEST, model="no-such.safetensors"))
+
+
+@every_age
+@pytest.mark.parametrize("fault", [LOST, FORGOTTEN, TRUNCATED, HTML, FLOOD, answers(504, after=True)])
+async def test_an_order_whose_answer_is_lost_is_found_again(
+    make: MakeProvider, server: ComfyUIServer, fault: Fault
+) -> None:
+    server.misbehave("POST /prompt", fault)
+    provider = make(order_seconds=0.3 if fault.kind == "hang" else 20)
+
+    job_id = await provider.submit(REQUEST)
+
+    assert job_id in server.history
+    assert await provider.find(REQUEST) == job_id
+    assert server.events("queued") == ["purchase-1"]
+
+
+@every_age
+async def test_a_job_is_found_while_it_waits_and_while_it_runs(make: MakeProvider, server: ComfyUIServer) -> None:
+    server.holds = True
+    provider = make()
+    second = replace(REQUEST, key="purchase-2")
+    running, waiting = await provider.submit(REQUEST), await provider.submit(second)
+
+    assert await make().find(REQUEST) == running
+    assert await make().find(second) == waiting
+    assert await make().find(replace(REQUEST, key="purchase-3")) is None
+
+
+@pytest.mark.parametrize("fault", [DROPPED, SILENT])
+async def test_an_order_that_never_arrived_may_be_sent_again(
+    make: MakeProvider, server: ComfyUIServer, fault: Fault
+) -> None:
+    server.misbehave("POST /prompt", fault)
+    provider = make(order_seconds=0.3 if fault.kind == "hang" else 20)
+
+    with pytest.raises(ProviderUnavailable) as caught:
+        await provider.submit(REQUEST)
+
+    assert caught.value.is_charged is False
+    assert await provider.find(REQUEST) is None
+
+
+async def test_an_order_is_unknown_where_the_server_does_not_answer_afterwards_either(
+    make: MakeProvider, server: ComfyUIServer
+) -> None:
+    server.misbehave("POST /prompt", LOST)
+    server.misbehave("GET /history/{id}", DROPPED, answers(500), HTML)
+    sleeps = Sleeps()
+
+    with pytest.raises(OutcomeUnknown):
+        await make(sleep=sleeps).submit(REQUEST)
+
+    assert sleeps.seconds == [0.2, 1.0, 3.0]
+
+
+async def test_a_server_that_is_not_there_is_told(make: MakeProvider) -> None:
+    with pytest.raises(ProviderUnavailable) as caught:
+        await make(base_url="http://127.0.0.1:9").submit(REQUEST)
+
+    assert caught.value.code == "provider_unreachable"
+
+
+async def test_pauses_grow_and_begin_longer_for_a_slow_model(make: MakeProvider, server: ComfyUIServer) -> None:
+    server.holds = True
+    quick, slow = Sleeps(), Sleeps()
+    job_id = await make().submit(REQUEST)
+    slow_request = replace(REQUEST, estimated_seconds=40)
+    waits = [
+        asyncio.create_task(make(sleep=quick).wait(job_id, REQUEST)),
+        asyncio.create_task(make(sleep=slow).wait(job_id, slow_request)),
+    ]
+    await eventually(lambda: len(quick.seconds) > 15 and len(slow.seconds) > 15)
+    server.finish()
+    await asyncio.gather(*waits)
+
+    assert quick.seconds[0] == pytest.approx(0.3)
+    assert slow.seconds[0] == pytest.approx(2)
+    assert quick.seconds == sorted(quick.seconds)
+    assert quick.seconds[14] == slow.seconds[14] == 5
+
+
+@pytest.mark.parametrize(
+    "fault", [DROPPED, TRUNCATED, HTML, answers(500), answers(502), answers(200, {"x": 1}), answers(200, []), DRIP]
+)
+@pytest.mark.parametrize("route", ["GET /history/{id}", "GET /queue"])
+async def test_a_question_without_a_good_answer_is_asked_again(
+    make: MakeProvider, server: ComfyUIServer, route: str, fault: Fault
+) -> None:
+    server.holds = True
+    provider = make()
+    job_id = await provider.submit(REQUEST)
+    server.misbehave(route, fault, fault)
+    waiting = asyncio.create_task(provider.wait(job_id, REQUEST))
+    await eventually(lambda: server.asked(route) > 3)
+    server.finish()
+
+    assert isinstance(await waiting, RemoteImage)
+    assert server.events("queued") == ["purchase-1"]
+
+
+async def test_a_wait_that_the_server_asks_for_is_kept_while_asking(make: MakeProvider, server: ComfyUIServer) -> None:
+    sleeps = Sleeps()
+    provider = make(sleep=sleeps)
+    job_id = await provider.submit(REQUEST)
+    server.misbehave("GET /history/{id}", answers(429, Retry_After="7"))
+
+    await provider.wait(job_id, REQUEST)
+
+    assert sleeps.seconds == [7]
+
+
+async def test_a_long_wait_is_handed_on_and_the_job_resumed_later(make: MakeProvider, server: ComfyUIServer) -> None:
+    provider = make()
+    job_id = await provider.submit(REQUEST)
+    server.misbehave("GET /history/{id}", answers(401))
+
+    with pytest.raises(ProviderBusy) as caught:
+        await provider.wait(job_id, REQUEST)
+
+    assert (caught.value.code, caught.value.retry_after_seconds) == ("provider_key_refused", 300)
+    assert isinstance(await provider.wait(job_id, REQUEST), RemoteImage)
+
+
+async def test_a_server_that_stays_silent_is_given_up(make: MakeProvider, server: ComfyUIServer) -> None:
+    clock = Clock()
+    provider = make(sleep=clock.sleep, clock=clock, patience_seconds=60)
+    job_id = await provider.submit(REQUEST)
+    server.misbehave("GET /history/{id}", *[answers(500)] * 200)
+
+    with pytest.raises(ProviderUnavailable) as caught:
+        await provider.wait(job_id, REQUEST)
+
+    assert caught.value.code == "provider_unavailable"
+    assert 60 < clock.now < 70
+
+
+async def test_a_job_that_ends_between_two_questions_is_not_lost(make: MakeProvider, server: ComfyUIServer) -> None:
+    provider = make()
+    job_id = await provider.submit(REQUEST)
+    server.misbehave("GET /history/{id}", answers(200, {}))  # as it was a moment before the end
+
+    assert isinstance(await provider.wait(job_id, REQUEST), RemoteImage)
+
+
+async def test_a_job_that_a_restarted_server_has_forgotten_is_lost(make: MakeProvider, server: ComfyUIServer) -> None:
+    provider = make()
+    job_id = await provider.submit(REQUEST)
+    server.restart()
+
+    with pytest.raises(ProviderUnavailable) as caught:
+        await provider.wait(job_id, REQUEST)
+
+    assert (caught.value.code, caught.value.is_charged) == ("job_lost", False)
+    assert await provider.find(REQUEST) is None
+    assert await provider.settle(job_id, REQUEST) == Settlement(is_over=True, is_charged=False)
+
+
+@pytest.mark.parametrize(
+    ("fate", "error", "code", "words"),
+    [
+        ("error", {"exception_message": "shapes differ", "node_type": "KSampler"}, "job_failed", "KSampler: shapes"),
+        ("error", {"exception_type": "torch.OutOfMemoryError", "exception_message": "no"}, "out_of_memory", "no"),
+        ("error", {"exception_message": "Allocation: out of memory"}, "out_of_memory", "Allocation"),
+        ("interrupted", {}, "job_cancelled", "told to stop"),
+    ],
+)
+async def test_a_job_that_failed_says_how(
+    make: MakeProvider, server: ComfyUIServer, fate: str, error: dict[str, str], code: str, words: str
+) -> None:
+    server.holds = True
+    provider = make()
+    job_id = await provider.submit(REQUEST)
+    server.finish(fate, **error)
+
+    with pytest.raises(ProviderUnavailable, match=words) as caught:
+        await provider.wait(job_id, REQUEST)
+
+    assert caught.value.code == code
+    assert await provider.settle(job_id, REQUEST) == Settlement(True, False, None, 2.0, 3.5)
+
+
+@pytest.mark.parametrize("outputs", [{}, {"text": {"text": ["hello"]}}, {"picture": {"images": [{"type": "output"}]}}])
+async def test_a_workflow_that_saves_no_picture_is_permanent(
+    make: MakeProvider, server: ComfyUIServer, outputs: dict[str, Any]
+) -> None:
+    server.outputs = outputs
+    provider = make()
+
+    with pytest.raises(ProviderRejected) as caught:
+        await provider.wait(await provider.submit(REQUEST), REQUEST)
+
+    assert caught.value.code == "no_image"
+
+
+async def test_saved_pictures_go_before_previews_and_the_wanted_node_before_others(
+    make: MakeProvider, server: ComfyUIServer
+) -> None:
+    server.outputs = {
+        **saved("preview.png", node="1", kind="temp"),
+        **saved("a.png", node="2"),
+        **saved("b.png", node="3"),
+    }
+    provider = make()
+    job_id = await provider.submit(REQUEST)
+    wants_third = replace(REQUEST, inputs={**REQUEST.inputs, "output_node": "3"})
+
+    assert "filename=a.png" in (await provider.wait(job_id, REQUEST)).url
+    assert "filename=b.png" in (await provider.wait(job_id, wants_third)).url
+
+
+async def test_a_file_name_cannot_leave_its_place_in_the_address(make: MakeProvider, server: ComfyUIServer) -> None:
+    server.outputs = saved("a&type=input#x?.png", subfolder="../../etc")
+    provider = make()
+
+    url = httpx.URL((await provider.wait(await provider.submit(REQUEST), REQUEST)).url)
+
+    assert dict(url.params) == {"filename": "a&type=input#x?.png", "subfolder": "../../etc", "type": "output"}
+    assert url.path == "/view"
+
+
+async def test_settling_tells_of_waiting_running_and_finished_jobs(make: MakeProvider, server: ComfyUIServer) -> None:
+    server.holds = True
+    provider = make()
+    job_id = await provider.submit(REQUEST)
+    waiting = await provider.submit(replace(REQUEST, key="purchase-2"))
+
+    assert [await provider.settle(job, REQUEST) for job in (job_id, waiting)] == [Settlement(is_over=False)] * 2
+
+    server.finish()
+    settled = await provider.settle(job_id, REQUEST)
+    assert (settled.is_over, settled.is_charged) == (True, False)
+    assert isinstance(settled.output, RemoteImage)
+    assert (settled.queued_seconds, settled.running_seconds) == (2.0, 3.5)
+
+
+@every_age
+async def test_cancelling_stops_the_job_that_runs(make: MakeProvider, server: ComfyUIServer) -> None:
+    server.holds = True
+    provider = make()
+    job_id = await provider.submit(REQUEST)
+
+    await provider.cancel(job_id)
+
+    assert server.events("interrupted") == [job_id]
+    with pytest.raises(ProviderUnavailable) as caught:
+        await provider.wait(job_id, REQUEST)
+    assert caught.value.code == "job_cancelled"
+
+
+@every_age
+async def test_cancelling_a_job_that_waits_leaves_the_running_one_alone(
+    make: MakeProvider, server: ComfyUIServer
+) -> None:
+    server.holds = True
+    provider = make()
+    await provider.submit(REQUEST)
+    waiting = await provider.submit(replace(REQUEST, key="purchase-2"))
+
+    await provider.cancel(waiting)
+
+    assert server.events("interrupted") == []
+    assert server.running is not None
+    assert server.queue == []
+
+
+@every_age
+async def test_cancelling_what_is_over_or_unknown_stops_nobody_else(make: MakeProvider, server: ComfyUIServer) -> None:
+    provider = make()
+    finished = await provider.submit(REQUEST)
+    server.holds = True
+    await provider.submit(replace(REQUEST, key="purchase-2"))
+
+    await provider.cancel(finished)
+    await provider.cancel(str(uuid5(UUID(int=0), "unknown")))
+    await provider.cancel("../../interrupt")
+
+    assert server.events("interrupted") == []
+
+
+async def test_a_proxy_gets_its_token_and_so_does_the_fetch() -> None:
+    async with ComfyUIServer(token=TOKEN) as server:
+        provider = ComfyUIProvider(base_url=server.url, key=SecretStr(TOKEN), sleep=Sleeps())
+        picture = await provider.wait(await provider.submit(REQUEST), REQUEST)
+        async with httpx.AsyncClient() as http:
+            answer = await http.get(picture.url, headers=picture.headers)
+        await provider.aclose()
+
+    assert answer.status_code == 200
+    assert TOKEN not in repr(picture)
+
+
+@pytest.mark.parametrize("fault", [answers(401), LOST, HTML, answers(500), answers(429)])
+async def test_the_token_is_in_no_error_and_no_log(
+    make: MakeProvider, server: ComfyUIServer, fault: Fault, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    provider = make(key=SecretStr(TOKEN))
+    server.misbehave("POST /prompt", fault)
+    server.misbehave("GET /history/{id}", *[answers(500)] * 3)
+
+    with pytest.raises(ProviderError) as caught:
+        await provider.submit(REQUEST)
+
+    shown = [f"{error!r} {error} {vars(error)}" for error in chain(caught.value)]
+    assert TOKEN not in json.dumps([*shown, caplog.text, str(vars(provider))])
+
+
+FAULTS = [
+    None,
+    None,
+    DROPPED,
+    LOST,
+    TRUNCATED,
+    HTML,
+    answers(429, Retry_After="0"),
+    answers(500),
+    answers(504, after=True),
+]
+
+
+@every_age
+async def test_fifty_items_under_random_faults_are_never_queued_twice(
+    make: MakeProvider, server: ComfyUIServer
+) -> None:
+    random, workers = Random(5), (make(), make())
+    for number in range(50):
+        for route in ("POST /prompt", "GET /history/{id}", "GET /queue"):
+            fault = random.choice(FAULTS)
+            server.misbehave(route, *[fault] if fault else [])
+        await _tried_until_it_ends(workers, replace(REQUEST, key=f"key-{number}"))
+
+    assert sorted(server.events("queued")) == sorted(f"key-{number}" for number in range(50))
+
+
+async def _tried_until_it_ends(workers: Sequence[Provider], request: ImageRequest) -> None:
+    """As workers do that die in between: the one that waits is not the one that ordered."""
+    for first, second in itertools.cycle(itertools.permutations(workers)):
+        try:
+            job_id = await first.find(request) or await first.submit(request)
+            await second.wait(job_id, request)
+            return
+        except (ProviderBusy, ProviderUnavailable, OutcomeUnknown):
+            continue
