@@ -15,13 +15,23 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 
 from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderError, ProviderRejected, ProviderUnavailable
 from batchgen.providers.base import ImageRequest, Output, RawImage, Settlement
-from batchgen.providers.exchange import Answer, Complaint, Exchange, mapping, read_object, sequence, text, whole_number
+from batchgen.providers.exchange import (
+    Answer,
+    Complaint,
+    Exchange,
+    mapping,
+    read_list,
+    read_object,
+    sequence,
+    text,
+    whole_number,
+)
 from batchgen.providers.synchronous import SynchronousJobs
 
 LOCAL_URL = "http://127.0.0.1:7860"
@@ -132,11 +142,9 @@ class Automatic1111Provider:
         answer = await self._api.ask("GET", "/sdapi/v1/sd-models")
         if not answer.is_success:
             raise self._refused(answer)
-        listed = read_object(b'{"list":' + answer.body + b"}")
-        checkpoints = mapping(listed).get("list")
-        if not isinstance(checkpoints, list):
+        if (checkpoints := read_list(answer.body)) is None:
             raise self._api.garbage()
-        return frozenset(name for item in cast("list[Any]", checkpoints) for name in _names(mapping(item)))
+        return frozenset(name for item in checkpoints for name in _names(mapping(item)))
 
     async def _interrupt(self, job_id: str) -> None:
         """Stop the task if it is the one that runs. Best effort: another may just have begun in its place."""

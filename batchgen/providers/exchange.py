@@ -285,11 +285,21 @@ def checked_url(url: str) -> str:
 
 def read_object(text: str | bytes) -> Mapping[str, Any] | None:
     """A JSON object; None where the text is none, whatever it is."""
+    value = _read_json(text)
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
+
+
+def read_list(text: str | bytes) -> list[Any] | None:
+    """A JSON list; None where the text is none, whatever it is."""
+    value = _read_json(text)
+    return cast("list[Any]", value) if isinstance(value, list) else None
+
+
+def _read_json(text: str | bytes) -> Any:
     try:
-        value: Any = json.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
 
 
 def mapping(value: object) -> Mapping[str, Any]:

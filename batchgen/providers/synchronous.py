@@ -90,7 +90,7 @@ class SynchronousJobs:
         task = job.task or self._start(job_id, job, request)
         await asyncio.wait([task])
         if task.cancelled():
-            raise _cancelled(job_id)
+            raise _cancelled(job_id) if self._is_free else OutcomeUnknown(f"The order of {job_id} was cut off.")
         if (error := task.exception()) is not None:
             _make_orderable_again(job, error)
             raise error
@@ -107,9 +107,7 @@ class SynchronousJobs:
         if job.output is not None:
             charged, seconds = not self._is_free, job.ended_at - job.started_at
             return Settlement(is_over=True, is_charged=charged, output=job.output, running_seconds=seconds)
-        return Settlement(
-            is_over=True, is_charged=job.error.is_charged if isinstance(job.error, ProviderError) else False
-        )
+        return Settlement(is_over=True, is_charged=self._is_charged(job))
 
     def cancel(self, job_id: str) -> None:
         """Take back what was not ordered yet. What is on its way is let go only where it costs nothing.
@@ -142,11 +140,18 @@ class SynchronousJobs:
             return await self._order(job_id, request)
         except OutcomeUnknown as error:
             if self._is_free:
-                raise ProviderUnavailable(str(error), code=error.code) from error
+                code = "provider_unavailable" if error.code == "outcome_unknown" else error.code
+                raise ProviderUnavailable(str(error), code=code) from error
             raise
         finally:
             job.ended_at = self._clock()
             asyncio.get_running_loop().call_soon(self._trim)
+
+    def _is_charged(self, job: _Job) -> bool | None:
+        """Of a job without a picture."""
+        if isinstance(job.error, ProviderError):
+            return job.error.is_charged
+        return False if self._is_free or job.task is None else None
 
     def _lost(self, job_id: str) -> ProviderError:
         what = f"The job {job_id} was begun by another process, and {self._name} cannot tell what became of it."

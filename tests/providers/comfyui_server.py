@@ -4,7 +4,6 @@
 and interrupts whatever runs.
 """
 
-import asyncio
 import io
 import uuid
 from dataclasses import dataclass, field

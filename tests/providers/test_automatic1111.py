@@ -1,0 +1,360 @@
+"""AUTOMATIC1111 and Forge: one task at a time, half pictures known as such, and nobody else's task stopped."""
+
+import asyncio
+import base64
+import json
+import logging
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
+from random import Random
+from typing import Any
+from uuid import UUID
+
+import pytest
+from pydantic import SecretStr
+
+from batchgen.errors import ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
+from batchgen.providers.automatic1111 import Automatic1111Provider
+from batchgen.providers.base import ImageRequest, Provider, RawImage, Settlement
+from tests.providers.automatic1111_server import CHECKPOINT, CREDENTIALS, Automatic1111Server, a_picture
+from tests.providers.local_server import (
+    DRIP,
+    DROPPED,
+    FLOOD,
+    FORGOTTEN,
+    HTML,
+    LOST,
+    SILENT,
+    TRUNCATED,
+    Fault,
+    answers,
+    chain,
+)
+from tests.support import eventually
+
+ORDERS = "POST /sdapi/v1/txt2img"
+INTERRUPTS = "POST /sdapi/v1/interrupt"
+REQUEST = ImageRequest(
+    UUID(int=7),
+    "a red fox",
+    seed=11,
+    width=64,
+    height=32,
+    key="purchase-1",
+    inputs={"prompt": "a red fox", "seed": 11, "width": 64, "height": 32, "steps": 4, "cfg_scale": 7},
+)
+TEAL = RawImage(base64.b64decode(a_picture("teal")), seed=11, version="31e35c80fc")
+MakeProvider = Callable[..., Automatic1111Provider]
+
+
+@pytest.fixture
+async def server() -> AsyncGenerator[Automatic1111Server]:
+    async with Automatic1111Server() as server:
+        yield server
+
+
+@pytest.fixture
+async def make(server: Automatic1111Server) -> AsyncGenerator[MakeProvider]:
+    made: list[Automatic1111Provider] = []
+
+    def make(**options: Any) -> Automatic1111Provider:
+        known: dict[str, Any] = {"base_url": server.url}
+        made.append(Automatic1111Provider(**known | options))
+        return made[-1]
+
+    yield make
+    for provider in made:
+        await provider.aclose()
+
+
+async def a_picture_of(provider: Provider, request: ImageRequest = REQUEST) -> Any:
+    return await provider.wait(await provider.submit(request), request)
+
+
+def patience_for(fault: Fault) -> float:
+    return 0.3 if fault.kind == "hang" else 20
+
+
+async def test_a_picture_comes_with_its_seed_and_its_checkpoint(
+    make: MakeProvider, server: Automatic1111Server
+) -> None:
+    provider: Provider = make()
+
+    job_id = await provider.submit(REQUEST)
+
+    assert server.requests == []
+    assert await provider.wait(job_id, REQUEST) == TEAL
+    [body] = [body for route, _, body in server.requests if route == ORDERS]
+    assert body == {**REQUEST.inputs, "force_task_id": job_id, "send_images": True}
+
+
+async def test_a_grid_before_the_picture_is_left_out(make: MakeProvider, server: Automatic1111Server) -> None:
+    server.has_grid = True
+
+    assert await a_picture_of(make()) == TEAL
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        CHECKPOINT["title"],
+        "xl/sdxl.safetensors",
+        "xl_sdxl",
+        "sdxl.safetensors",
+        "sdxl",
+        "31e35c80fc",
+        "31e35c80fc4829d1",
+    ],
+)
+async def test_a_checkpoint_is_taken_by_any_name_that_the_server_knows(
+    make: MakeProvider, server: Automatic1111Server, name: str
+) -> None:
+    request = replace(REQUEST, model=name, inputs={**REQUEST.inputs, "override_settings": {"CLIP_stop": 2}})
+    provider = make()
+
+    await a_picture_of(provider, request)
+    await a_picture_of(provider, request)
+
+    body = server.requests[-2][2]
+    assert body["override_settings"] == {"CLIP_stop": 2, "sd_model_checkpoint": name}
+    assert body["override_settings_restore_afterwards"] is False
+    assert server.asked("GET /sdapi/v1/sd-models") == 1
+
+
+async def test_a_checkpoint_that_is_not_there_is_no_other_ones_picture(
+    make: MakeProvider, server: Automatic1111Server
+) -> None:
+    with pytest.raises(ProviderRejected) as caught:
+        await make().submit(replace(REQUEST, model="no-such"))
+
+    assert caught.value.code == "model_not_found"
+    assert server.asked(ORDERS) == 0
+
+
+@pytest.mark.parametrize("fault", [HTML, answers(200, {}), answers(500), DROPPED])
+async def test_a_list_of_checkpoints_that_cannot_be_read_says_nothing_about_the_model(
+    make: MakeProvider, server: Automatic1111Server, fault: Fault
+) -> None:
+    server.misbehave("GET /sdapi/v1/sd-models", fault)
+
+    with pytest.raises(ProviderUnavailable):
+        await make().submit(replace(REQUEST, model="sdxl"))
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "words"),
+    [
+        ({"sampler_name": "none"}, "model_not_found", "Sampler not found"),
+        ({"steps": "many"}, "invalid_input", "body.steps: Input should be a valid integer"),
+    ],
+)
+async def test_bad_inputs_are_permanent(make: MakeProvider, change: dict[str, Any], code: str, words: str) -> None:
+    with pytest.raises(ProviderRejected, match=words) as caught:
+        await a_picture_of(make(), replace(REQUEST, inputs={**REQUEST.inputs, **change}))
+
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (DROPPED, "provider_unreachable"),
+        (LOST, "provider_unreachable"),
+        (SILENT, "provider_timeout"),
+        (FORGOTTEN, "provider_timeout"),
+        (TRUNCATED, "provider_unreachable"),
+        (HTML, "provider_garbage"),
+        (FLOOD, "provider_garbage"),
+        (answers(200, {"images": [], "info": "{}"}), "provider_garbage"),
+        (answers(200, {"images": ["§"], "info": "{}"}), "provider_garbage"),
+        (answers(200, {"images": [7], "info": 7}), "provider_garbage"),
+        (answers(500, {"error": "OutOfMemoryError", "errors": "CUDA out of memory."}), "out_of_memory"),
+        (answers(500, {"error": "RuntimeError", "errors": "x"}), "provider_unavailable"),
+        (answers(404, {"detail": "Not Found"}), "provider_garbage"),
+        (answers(504), "provider_unavailable"),
+    ],
+)
+async def test_a_picture_that_got_lost_is_made_again(
+    make: MakeProvider, server: Automatic1111Server, fault: Fault, code: str
+) -> None:
+    provider = make(answer_seconds=patience_for(fault), most_bytes=2**20)
+    job_id = await provider.submit(REQUEST)
+    server.misbehave(ORDERS, fault)
+
+    with pytest.raises(ProviderUnavailable) as caught:
+        await provider.wait(job_id, REQUEST)
+
+    assert (caught.value.code, caught.value.is_charged) == (code, False)
+    assert await a_picture_of(make()) == TEAL
+
+
+async def test_an_answer_that_comes_slowly_is_an_answer(make: MakeProvider, server: Automatic1111Server) -> None:
+    server.misbehave(ORDERS, DRIP)
+
+    assert await a_picture_of(make()) == TEAL
+
+
+@pytest.mark.parametrize("fault", [DROPPED, HTML, answers(500)])
+async def test_a_picture_is_kept_where_nobody_can_say_whether_it_was_interrupted(
+    make: MakeProvider, server: Automatic1111Server, fault: Fault
+) -> None:
+    server.misbehave("GET /sdapi/v1/progress", fault)
+
+    assert await a_picture_of(make()) == TEAL
+
+
+async def test_half_a_picture_is_no_picture(make: MakeProvider, server: Automatic1111Server) -> None:
+    server.gate.clear()
+    provider = make()
+    waiting = asyncio.create_task(a_picture_of(provider))
+    await eventually(lambda: server.current != "")
+    server.interrupt()  # by somebody at the web page
+
+    with pytest.raises(ProviderUnavailable) as caught:
+        await waiting
+
+    assert (caught.value.code, caught.value.is_provider_fault) == ("job_cancelled", False)
+
+
+async def test_cancelling_stops_the_task_that_runs(make: MakeProvider, server: Automatic1111Server) -> None:
+    server.gate.clear()
+    provider = make()
+    job_id = await provider.submit(REQUEST)
+    waiting = asyncio.create_task(provider.wait(job_id, REQUEST))
+    await eventually(lambda: server.current == job_id)
+
+    await provider.cancel(job_id)
+
+    with pytest.raises(ProviderUnavailable) as caught:
+        await waiting
+    assert caught.value.code == "job_cancelled"
+    await eventually(lambda: server.events("interrupted") == [job_id])
+    assert await provider.settle(job_id, REQUEST) == Settlement(is_over=True, is_charged=False)
+
+
+async def test_cancelling_a_task_that_waits_leaves_the_running_one_alone(
+    make: MakeProvider, server: Automatic1111Server
+) -> None:
+    server.gate.clear()
+    provider = make()
+    first, second = await provider.submit(REQUEST), await provider.submit(replace(REQUEST, key="purchase-2"))
+    waiting = [asyncio.create_task(provider.wait(first, REQUEST))]
+    await eventually(lambda: server.current == first)
+    waiting.append(asyncio.create_task(provider.wait(second, REQUEST)))
+    await eventually(lambda: server.pending == [second])
+
+    await provider.cancel(second)
+
+    assert server.asked(INTERRUPTS) == 0
+    server.gate.set()
+    picture, error = await asyncio.gather(*waiting, return_exceptions=True)
+    assert picture == TEAL
+    assert isinstance(error, ProviderUnavailable)
+
+
+async def test_the_task_of_another_process_is_stopped_and_made_again(
+    make: MakeProvider, server: Automatic1111Server
+) -> None:
+    server.gate.clear()
+    dead, successor = make(), make()
+    job_id = await dead.submit(REQUEST)
+    waiting = asyncio.create_task(dead.wait(job_id, REQUEST))
+    await eventually(lambda: server.current == job_id)
+
+    with pytest.raises(ProviderUnavailable) as caught:
+        await successor.wait(job_id, REQUEST)
+
+    assert (caught.value.code, caught.value.is_charged) == ("job_lost", False)
+    await eventually(lambda: server.events("interrupted") == [job_id])
+    assert await successor.find(REQUEST) is None
+    assert await successor.settle(job_id, REQUEST) == Settlement(is_over=True, is_charged=False)
+    await dead.aclose()
+    await asyncio.gather(waiting, return_exceptions=True)
+
+
+async def test_who_stops_waiting_leaves_the_task_alone(make: MakeProvider, server: Automatic1111Server) -> None:
+    server.gate.clear()
+    provider = make()
+    job_id = await provider.submit(REQUEST)
+    waiting = asyncio.create_task(provider.wait(job_id, REQUEST))
+    await eventually(lambda: server.current == job_id)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+
+    assert await provider.settle(job_id, REQUEST) == Settlement(is_over=False)
+    assert await provider.find(REQUEST) == job_id
+    server.gate.set()
+    assert await provider.wait(job_id, REQUEST) == TEAL
+    assert (await provider.settle(job_id, REQUEST)).output == TEAL
+    assert server.events("finished") == [job_id]
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "seconds"),
+    [
+        (answers(429, Retry_After="8"), "provider_busy", 8),
+        (answers(429, {"detail": "Try again in 3 seconds"}), "provider_busy", 3),
+        (answers(401, {"detail": "Incorrect username or password"}), "provider_key_refused", 300),
+        (answers(403), "provider_key_refused", 300),
+    ],
+)
+async def test_waits_are_told_and_use_up_nothing(
+    make: MakeProvider, server: Automatic1111Server, fault: Fault, code: str, seconds: float
+) -> None:
+    provider = make()
+    job_id = await provider.submit(REQUEST)
+    server.misbehave(ORDERS, fault)
+
+    with pytest.raises(ProviderBusy) as caught:
+        await provider.wait(job_id, REQUEST)
+
+    assert (caught.value.code, caught.value.retry_after_seconds) == (code, seconds)
+    assert await provider.wait(job_id, REQUEST) == TEAL
+
+
+async def test_credentials_open_the_server_and_appear_nowhere(
+    make: MakeProvider, server: Automatic1111Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    server.credentials = CREDENTIALS
+    request = replace(REQUEST, model="sdxl")
+    provider = make(credentials=SecretStr(CREDENTIALS))
+
+    assert await a_picture_of(provider, request) == TEAL
+    with pytest.raises(ProviderBusy):
+        await make(credentials=SecretStr("me:wrong")).submit(request)
+    server.misbehave(ORDERS, LOST)
+    with pytest.raises(ProviderError) as caught:
+        await a_picture_of(provider, request)
+
+    shown = json.dumps(
+        [f"{error!r} {vars(error)}" for error in chain(caught.value)] + [caplog.text, str(vars(provider))]
+    )
+    assert CREDENTIALS not in shown
+    assert base64.b64encode(CREDENTIALS.encode()).decode() not in shown
+
+
+FAULTS = [None, None, DROPPED, LOST, TRUNCATED, HTML, answers(429, Retry_After="0"), answers(500), answers(504)]
+
+
+async def test_fifty_items_under_random_faults_all_get_their_picture(
+    make: MakeProvider, server: Automatic1111Server
+) -> None:
+    random, workers = Random(5), (make(), make())
+    for number in range(50):
+        for route in (ORDERS, "GET /sdapi/v1/progress", "POST /internal/progress"):
+            fault = random.choice(FAULTS)
+            server.misbehave(route, *[fault] if fault else [])
+        await _tried_until_it_ends(random.choice(workers), replace(REQUEST, key=f"key-{number}"))
+
+    assert len(server.events("finished")) >= 50
+    assert server.events("interrupted") == []
+
+
+async def _tried_until_it_ends(provider: Provider, request: ImageRequest) -> None:
+    while True:
+        try:
+            assert await a_picture_of(provider, request) == TEAL
+            return
+        except (ProviderBusy, ProviderUnavailable):
+            continue
