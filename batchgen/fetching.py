@@ -1,0 +1,291 @@
+"""Fetch a finished picture from the address that its provider gave, trusting neither the address nor what it sends.
+
+The picture goes to a file without a name, piece by piece: memory stays flat, and a worker that is killed leaves nothing
+behind. Environment proxies are not used: behind one, nobody could say which machine was reached.
+"""
+
+import asyncio
+import io
+import ssl
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self, cast
+
+import httpcore
+import httpx
+
+from batchgen.addresses import PublicOnly, Resolve, refusal, resolve_host
+from batchgen.errors import ProviderError, ProviderRejected, ProviderUnavailable, StorageError
+from batchgen.providers.base import RemoteImage
+
+MEBIBYTE = 1024 * 1024
+PIECE_BYTES = MEBIBYTE
+"""What is gathered in memory before it is written."""
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+GONE = frozenset({400, 401, 403, 404, 410})
+"""How stores answer for a link that ended: some with 400 or 401 for a signature that is too old."""
+
+Origin = tuple[str, str, int]
+
+
+class LinkExpired(ProviderUnavailable):
+    """The picture was there and its link is not any more: ask the provider for another one, or it is lost."""
+
+    def __init__(self, host: str, status: int) -> None:
+        super().__init__(
+            f"{host} no longer gives the picture (HTTP {status}).",
+            code="link_expired",
+            is_provider_fault=False,
+            is_charged=True,
+        )
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class FetchLimits:
+    """What a fetch may cost at most."""
+
+    max_bytes: int = 50 * MEBIBYTE
+    """The bucket takes no more either."""
+    total_seconds: float = 120
+    """From the first look-up of a name to the last byte, redirects and all."""
+    connect_seconds: float = 10
+    silence_seconds: float = 30
+    """Longest wait for the next bytes."""
+    max_redirects: int = 4
+    max_at_once: int = 64
+
+
+class Fetcher:
+    """Fetches pictures over connections of its own. Closed by `async with` or `aclose`.
+
+    Raises `LinkExpired`; `ProviderRejected` for what must not be fetched (`address_refused`, `picture_too_large`,
+    `too_many_redirects`); `ProviderUnavailable` for what may work next time (`download_failed`, `download_too_slow`);
+    `StorageError` where this machine has no room. Messages name the host and never the address, which may be secret.
+    """
+
+    def __init__(
+        self,
+        limits: FetchLimits | None = None,
+        *,
+        folder: Path | None = None,
+        resolve: Resolve = resolve_host,
+        network: httpcore.AsyncNetworkBackend | None = None,
+        certificates: ssl.SSLContext | None = None,
+    ) -> None:
+        """`folder` holds the unnamed files (default: the system's folder for them): disk, up to `max_bytes` each.
+
+        `network` and `certificates` are for tests and for private certificate authorities.
+        """
+        self._limits = limits or FetchLimits()
+        self._folder = folder
+        inner = network or cast("httpcore.AsyncNetworkBackend", httpcore.AnyIOBackend())
+        self._public = self._pool(PublicOnly(inner, resolve), certificates)
+        self._local = self._pool(inner, certificates)
+
+    @asynccontextmanager
+    async def fetch(self, image: RemoteImage, *, local_server: str | None = None) -> AsyncGenerator[io.FileIO]:
+        """The picture as an open file, at its start; gone when the block ends.
+
+        Only `https` and only from public addresses, for every hop; except from `local_server`, the base URL of
+        a provider that an operator runs in the own network: then the picture may come from that very origin.
+        """
+        with unnamed_file(self._folder) as file:
+            await self._within_time(image, file, local_server)
+            file.seek(0)
+            yield file
+
+    async def aclose(self) -> None:
+        await self._public.aclose()
+        await self._local.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def _pool(
+        self, network: httpcore.AsyncNetworkBackend, certificates: ssl.SSLContext | None
+    ) -> httpcore.AsyncConnectionPool:
+        return httpcore.AsyncConnectionPool(
+            ssl_context=certificates,
+            max_connections=self._limits.max_at_once,
+            keepalive_expiry=30,
+            network_backend=network,
+        )
+
+    async def _within_time(self, image: RemoteImage, file: io.FileIO, local_server: str | None) -> None:
+        url = parsed(image.url)
+        deadline = asyncio.timeout(self._limits.total_seconds)
+        try:
+            async with deadline:
+                await self._follow(url, image.headers, file, _origin(parsed(local_server)) if local_server else None)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            raise _too_slow(url, f"was not here after {self._limits.total_seconds:g} s") from None
+        except httpcore.TimeoutException as error:
+            raise _too_slow(url, "stopped coming") from error
+        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol) as error:
+            raise _failed(url, type(error).__name__) from error
+
+    async def _follow(
+        self, url: httpx.URL, headers: Mapping[str, str], file: io.FileIO, local_origin: Origin | None
+    ) -> None:
+        first = _origin(url)
+        # A public address that sends us to the local server must not get there.
+        local_origin = local_origin if local_origin == first else None
+        for _ in range(self._limits.max_redirects + 1):
+            origin = _origin(url)
+            pool = self._pool_for(url, is_local=origin == local_origin)
+            next_url = await self._hop(pool, url, headers if origin == first else {}, file)
+            if next_url is None:
+                return
+            url = next_url
+        raise ProviderRejected(
+            f"{url.host} sends from one address to the next without an end.",
+            code="too_many_redirects",
+            is_charged=True,
+        )
+
+    def _pool_for(self, url: httpx.URL, *, is_local: bool) -> httpcore.AsyncConnectionPool:
+        if is_local:
+            return self._local
+        if url.scheme != "https":
+            raise refusal(f"A picture is fetched over https alone, and {url.host or 'this address'} is not.")
+        return self._public
+
+    async def _hop(
+        self, pool: httpcore.AsyncConnectionPool, url: httpx.URL, headers: Mapping[str, str], file: io.FileIO
+    ) -> httpx.URL | None:
+        """Fetch from one address; the next one where it says so."""
+        limits = self._limits
+        waits = {"connect": limits.connect_seconds, "read": limits.silence_seconds, "write": limits.silence_seconds}
+        own = {"host": url.netloc.decode("ascii"), "accept": "image/*", "accept-encoding": "identity"}
+        async with pool.stream(
+            "GET",
+            httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+            headers=list({**{name.lower(): value for name, value in headers.items()}, **own}.items()),
+            extensions={"timeout": {**waits, "pool": limits.total_seconds}},
+        ) as response:
+            answer = _headers(response)
+            if response.status in REDIRECTS:
+                return _next(url, answer)
+            _judge(url, response.status, answer)
+            await self._save(url, _declared_bytes(answer), response.aiter_stream(), file)
+        return None
+
+    async def _save(self, url: httpx.URL, declared: int | None, stream: AsyncIterable[bytes], file: io.FileIO) -> None:
+        """Write what comes, and stop at once where it is more than it may be, whatever was declared."""
+        if declared is not None and declared > self._limits.max_bytes:
+            raise self._too_large(url)
+        piece, received = bytearray(), 0
+        async for data in stream:
+            received += len(data)
+            if received > self._limits.max_bytes:
+                raise self._too_large(url)
+            piece += data
+            if len(piece) >= PIECE_BYTES:
+                await _write(file, piece)
+                piece.clear()
+        await _write(file, piece)
+
+    def _too_large(self, url: httpx.URL) -> ProviderRejected:
+        most = self._limits.max_bytes / MEBIBYTE
+        return ProviderRejected(
+            f"The picture at {url.host} is larger than {most:g} MiB.", code="picture_too_large", is_charged=True
+        )
+
+
+@asynccontextmanager
+async def in_a_file(content: bytes, folder: Path | None = None) -> AsyncGenerator[io.FileIO]:
+    """Content in hand as an open file, at its start, as `Fetcher.fetch` gives one."""
+    with unnamed_file(folder) as file:
+        await _write(file, content)
+        file.seek(0)
+        yield file
+
+
+def unnamed_file(folder: Path | None = None) -> io.FileIO:
+    """A file that is gone when it is closed, or its process ends in any way."""
+    try:
+        return tempfile.TemporaryFile(buffering=0, prefix="batchgen-", dir=folder)
+    except OSError as error:
+        raise _no_room(error) from error
+
+
+async def _write(file: io.FileIO, data: bytes | bytearray) -> None:
+    try:
+        await asyncio.to_thread(_write_all, file, data)
+    except OSError as error:
+        raise _no_room(error) from error
+
+
+def _write_all(file: io.FileIO, data: bytes | bytearray) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def _no_room(error: OSError) -> StorageError:
+    return StorageError(f"This machine cannot keep the picture for a moment: {error.strerror}.")
+
+
+def parsed(url: str) -> httpx.URL:
+    """An absolute http(s) URL. Raises `ProviderRejected`."""
+    try:
+        address = httpx.URL(url)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise refusal("The picture's address is no URL.") from error
+    if address.scheme not in ("https", "http") or not address.host or not 0 < (address.port or 1) < 65_536:
+        raise refusal("The picture's address is no https URL with a host.")
+    return address
+
+
+def _origin(url: httpx.URL) -> Origin:
+    return url.scheme, url.host.lower(), url.port or {"https": 443, "http": 80}[url.scheme]
+
+
+def _headers(response: httpcore.Response) -> Mapping[str, str]:
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+
+
+def _next(url: httpx.URL, answer: Mapping[str, str]) -> httpx.URL:
+    location = answer.get("location")
+    if not location:
+        raise _failed(url, "a redirect to nowhere")
+    try:
+        return parsed(str(url.join(location)))
+    except (httpx.InvalidURL, ValueError) as error:
+        raise refusal(f"{url.host} sends to an address that is no URL.") from error
+
+
+def _judge(url: httpx.URL, status: int, answer: Mapping[str, str]) -> None:
+    if status in GONE:
+        raise LinkExpired(url.host, status)
+    if status != 200:
+        raise _failed(url, f"HTTP {status}")
+    if answer.get("content-encoding", "identity").lower() != "identity":
+        raise _failed(url, "compressed although it was asked not to")
+
+
+def _declared_bytes(answer: Mapping[str, str]) -> int | None:
+    text = answer.get("content-length", "")
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+def _too_slow(url: httpx.URL, what: str) -> ProviderError:
+    return ProviderUnavailable(f"The picture from {url.host} {what}.", code="download_too_slow", is_charged=True)
+
+
+def _failed(url: httpx.URL, why: str) -> ProviderError:
+    return ProviderUnavailable(
+        f"The picture could not be fetched from {url.host}: {why}.", code="download_failed", is_charged=True
+    )
