@@ -7,7 +7,6 @@ behind. Environment proxies are not used: behind one, nobody could say which mac
 import asyncio
 import io
 import ssl
-import tempfile
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,8 +18,9 @@ import httpcore
 import httpx
 
 from batchgen.addresses import PublicOnly, Resolve, refusal, resolve_host
-from batchgen.errors import ProviderError, ProviderRejected, ProviderUnavailable, StorageError
+from batchgen.errors import ProviderError, ProviderRejected, ProviderUnavailable
 from batchgen.providers.base import RemoteImage
+from batchgen.temporary import unnamed_file, write
 
 MEBIBYTE = 1024 * 1024
 PIECE_BYTES = MEBIBYTE
@@ -193,49 +193,15 @@ class Fetcher:
                 raise self._too_large(url)
             piece += data
             if len(piece) >= PIECE_BYTES:
-                await _write(file, piece)
+                await asyncio.to_thread(write, file, piece)
                 piece.clear()
-        await _write(file, piece)
+        await asyncio.to_thread(write, file, piece)
 
     def _too_large(self, url: httpx.URL) -> ProviderRejected:
         most = self._limits.max_bytes / MEBIBYTE
         return ProviderRejected(
             f"The picture at {url.host} is larger than {most:g} MiB.", code="picture_too_large", is_charged=True
         )
-
-
-@asynccontextmanager
-async def in_a_file(content: bytes, folder: Path | None = None) -> AsyncGenerator[io.FileIO]:
-    """Content in hand as an open file, at its start, as `Fetcher.fetch` gives one."""
-    with unnamed_file(folder) as file:
-        await _write(file, content)
-        file.seek(0)
-        yield file
-
-
-def unnamed_file(folder: Path | None = None) -> io.FileIO:
-    """A file that is gone when it is closed, or its process ends in any way."""
-    try:
-        return tempfile.TemporaryFile(buffering=0, prefix="batchgen-", dir=folder)
-    except OSError as error:
-        raise _no_room(error) from error
-
-
-async def _write(file: io.FileIO, data: bytes | bytearray) -> None:
-    try:
-        await asyncio.to_thread(_write_all, file, data)
-    except OSError as error:
-        raise _no_room(error) from error
-
-
-def _write_all(file: io.FileIO, data: bytes | bytearray) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[file.write(rest) :]
-
-
-def _no_room(error: OSError) -> StorageError:
-    return StorageError(f"This machine cannot keep the picture for a moment: {error.strerror}.")
 
 
 def parsed(url: str) -> httpx.URL:

@@ -10,8 +10,9 @@ import pytest
 from picture_server import PRIVATE_ADDRESS, PUBLIC_ADDRESS, PictureServer, World, head_of
 
 from batchgen.errors import ProviderError, ProviderRejected, ProviderUnavailable, StorageError
-from batchgen.fetching import Fetcher, LinkExpired, in_a_file
+from batchgen.fetching import Fetcher, LinkExpired
 from batchgen.providers.base import RemoteImage
+from batchgen.temporary import in_a_file
 
 URL = "https://pictures.test/one.png?signature=secret-part"
 CONTENT = os.urandom(300_000)
