@@ -2,6 +2,8 @@
 
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 
 import httpx
 from supabase import AsyncClient, AsyncClientOptions, create_async_client
@@ -18,6 +20,8 @@ class Answer:
 
     status: int | None = None
     is_json: bool = False
+    moment: datetime | None = None
+    """The server's clock, to the second."""
 
 
 watched_answer: ContextVar[Answer | None] = ContextVar("watched_answer", default=None)
@@ -54,3 +58,11 @@ async def _remember_head(response: httpx.Response) -> None:
     if (answer := watched_answer.get()) is not None:
         answer.status = response.status_code
         answer.is_json = "json" in response.headers.get("content-type", "")
+        answer.moment = _moment(response.headers.get("date"))
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        return parsedate_to_datetime(text) if text else None
+    except ValueError:
+        return None

@@ -9,6 +9,7 @@ from storage3.exceptions import StorageApiError
 from storage3.utils import StorageException
 from supabase import AsyncClient
 
+from batchgen.checking import CheckedImage
 from batchgen.errors import InvalidRequest, StorageError
 from batchgen.models import StoredImage
 from batchgen.providers.base import GeneratedImage
@@ -31,14 +32,18 @@ class ImageStorage:
         self._client = client
         self._bucket = bucket
 
-    async def put(self, image: GeneratedImage, *, user_id: UUID, generation_id: UUID) -> StoredImage:
-        """Store a picture at the one path of its generation; storing twice replaces it and is harmless."""
+    async def put(self, image: GeneratedImage | CheckedImage, *, user_id: UUID, generation_id: UUID) -> StoredImage:
+        """Store a picture at the one path of its generation; storing twice replaces it and is harmless.
+
+        A checked picture is sent from its file, piece by piece, and its file stays open: it can be sent again.
+        """
         filename = f"{generation_id}.{image.format}"
         path = f"{user_id}/{filename}"
         content_type = CONTENT_TYPES.get(image.format, f"image/{image.format}")
+        content = image.content if isinstance(image, GeneratedImage) else image.file
         bucket = self._client.storage.from_(self._bucket)
-        with _translated(path):
-            await bucket.upload(path, image.content, {"content-type": content_type, "upsert": "true"})
+        with storage_errors(path):
+            await bucket.upload(path, content, {"content-type": content_type, "upsert": "true"})
             public_url = await bucket.get_public_url(path)
         return StoredImage(
             storage_path=path,
@@ -46,13 +51,13 @@ class ImageStorage:
             format=image.format,
             width=image.width,
             height=image.height,
-            file_size=len(image.content),
+            file_size=len(image.content) if isinstance(image, GeneratedImage) else image.file_size,
             public_url=public_url,
         )
 
     async def get(self, path: str) -> bytes:
         """The whole file at `path`."""
-        with _translated(path):
+        with storage_errors(path):
             return await self._client.storage.from_(self._bucket).download(path)
 
 
@@ -61,7 +66,7 @@ async def remove_files(client: AsyncClient, bucket: str, paths: Sequence[str]) -
 
     Raises `StorageError` where trying again may help, `InvalidRequest` where Storage does not take the request.
     """
-    with _translated(f"{len(paths)} files of {bucket}", refused=REFUSED_REQUESTS), _missing_is_removed():
+    with storage_errors(f"{len(paths)} files of {bucket}", refused=REFUSED_REQUESTS), _missing_is_removed():
         await client.storage.from_(bucket).remove(list(paths))
 
 
@@ -76,7 +81,8 @@ def _missing_is_removed() -> Generator[None]:
 
 
 @contextmanager
-def _translated(path: str, *, refused: Collection[str] = REFUSED_FOR_GOOD) -> Generator[None]:
+def storage_errors(path: str, *, refused: Collection[str] = REFUSED_FOR_GOOD) -> Generator[None]:
+    """Turn errors of Storage and of the way there into batchgen's own; `path` names the file in messages."""
     try:
         yield
     except StorageApiError as error:
