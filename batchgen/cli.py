@@ -13,7 +13,7 @@ from uuid import UUID
 
 import typer
 
-from batchgen import action_commands, commands
+from batchgen import action_commands, commands, storage_command
 from batchgen.cli_input import check_terminal, is_agreed, password_from, request_from
 from batchgen.commands import Wanted
 from batchgen.errors import BatchgenError, InvalidRequest
@@ -40,6 +40,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+storage = typer.Typer(help="The bucket of the pictures, for operators.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(storage, name="storage")
 
 
 @dataclass
@@ -253,6 +255,23 @@ def login(
 def logout(context: typer.Context, as_json: Json = False) -> int:
     """Sign out, here and on the server."""
     return _run(context, as_json, commands.logout)
+
+
+@storage.command("check")
+def storage_check(
+    context: typer.Context,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Remove files without a row, archive rows without a file.")
+    ] = False,
+    grace_hours: Annotated[float, typer.Option(min=1, max=8760, help="Leave alone what is younger.")] = 48,
+    as_json: Json = False,
+) -> int:
+    """Compare the bucket with the rows of images, both ways; exit 1 unless they balance."""
+    return _run(
+        context,
+        as_json,
+        lambda out, settings: storage_command.check_storage(out, settings, fix=fix, grace_hours=grace_hours),
+    )
 
 
 @app.command(context_settings=PASS_ON, add_help_option=False)

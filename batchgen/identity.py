@@ -11,13 +11,13 @@ from batchgen.settings import Settings
 async def client_for(settings: Settings, user: str | None) -> BatchgenClient:
     """A client by this order: `user` with the secret key; the session of `batchgen login`; the secret key alone."""
     if user:
-        return await BatchgenClient.operator(settings.url, _secret_key(settings), user=user, settings=settings)
+        return await BatchgenClient.operator(settings.url, secret_key(settings), user=user, settings=settings)
     store = SessionStore(settings.url)
     if session := store.load():
         key = publishable_key(settings)
         return await BatchgenClient.with_session(settings.url, key, session, store=store, settings=settings)
     if settings.supabase_secret_key:
-        return await BatchgenClient.operator(settings.url, _secret_key(settings), settings=settings)
+        return await BatchgenClient.operator(settings.url, secret_key(settings), settings=settings)
     raise NotSignedIn("Nobody is signed in. Run batchgen login, or set SUPABASE_SECRET_KEY and give --user.")
 
 
@@ -25,8 +25,8 @@ def publishable_key(settings: Settings) -> str:
     return _key(settings.supabase_publishable_key, "SUPABASE_PUBLISHABLE_KEY", "users sign in with it")
 
 
-def _secret_key(settings: Settings) -> str:
-    return _key(settings.supabase_secret_key, "SUPABASE_SECRET_KEY", "an operator acts for a user with it")
+def secret_key(settings: Settings) -> str:
+    return _key(settings.supabase_secret_key, "SUPABASE_SECRET_KEY", "an operator's commands need it")
 
 
 def _key(key: SecretStr | None, variable: str, purpose: str) -> str:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from postgrest.types import CountMethod
 from supabase import AsyncClient
 
 from batchgen.errors import BackendUnavailable
@@ -155,13 +154,18 @@ class StorageCheck:
 
     async def _archive(self, lost: LostRow) -> bool:
         """Out of the gallery; the row stays, for it says what was there. The database's clock says when."""
-        with storage_errors(lost.storage_path):
-            if await self._bucket.exists(lost.storage_path):
-                return False
+        if await self._is_there(lost.storage_path):
+            return False
         with translated("Writing images"):
-            query = self._client.table("images").update({"archived_at": "now"}, count=CountMethod.exact)
+            query = self._client.table("images").update({"archived_at": "now"})
             answer = await query.eq("id", lost.image_id).is_("archived_at", "null").execute()
         return bool(answer.data)
+
+    async def _is_there(self, path: str) -> bool:
+        folder, _, name = path.rpartition("/")
+        with storage_errors(path):
+            found = await self._bucket.list(folder, {"limit": PAGE, "search": name})
+        return any(entry["name"] == name for entry in found)
 
 
 @contextmanager
