@@ -1,7 +1,7 @@
 """How much memory pictures take on their way from a provider to Storage: `python -m benchmarks.files --count 50`.
 
-The pictures come from, and go to, a server in a process of its own; what is measured is the process that fetches, checks
-and stores them, as a worker does, several at once.
+The pictures come from, and go to, a server in a process of its own; what is measured is the process that fetches,
+checks and stores them, as a worker does, several at once.
 """
 
 import argparse

@@ -14,10 +14,23 @@ HTML = b"<!DOCTYPE html><html><body><script>alert(1)</script></body></html>"
 
 def picture(format: str = "png", size: tuple[int, int] = (96, 64), mode: str = "RGB", **options: object) -> bytes:
     """A soft gradient, so that every pixel differs a little from its neighbours."""
-    image = Image.linear_gradient("L").resize(size).convert(mode)
+    image = Image.linear_gradient("L").resize(size)
+    image = Image.frombytes("I;16", size, _twice(image.tobytes())) if mode == "I;16" else image.convert(mode)
     out = io.BytesIO()
     image.save(out, format, **options)
     return out.getvalue()
+
+
+def _twice(content: bytes) -> bytes:
+    """Each byte as the high and the low one of a 16-bit number."""
+    return bytes(byte for value in content for byte in (value, value))
+
+
+def stored_png(row: bytes) -> bytes:
+    """A PNG of one row of RGB pixels, neither filtered nor compressed."""
+    head = struct.pack(">IIBBBBB", len(row) // 3, 1, 8, 2, 0, 0, 0)
+    data = zlib.compress(b"\0" + row, 0)
+    return b"\x89PNG\r\n\x1a\n" + png_block(b"IHDR", head) + png_block(b"IDAT", data) + png_block(b"IEND", b"")
 
 
 def plain(colour: str, format: str = "png", mode: str = "RGB") -> bytes:
