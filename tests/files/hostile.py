@@ -4,6 +4,7 @@ import io
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -12,9 +13,9 @@ from batchgen.temporary import unnamed_file, write
 HTML = b"<!DOCTYPE html><html><body><script>alert(1)</script></body></html>"
 
 
-def picture(format: str = "png", size: tuple[int, int] = (96, 64), mode: str = "RGB", **options: object) -> bytes:
+def picture(format: str = "png", size: tuple[int, int] = (96, 64), mode: str = "RGB", **options: Any) -> bytes:
     """A soft gradient, so that every pixel differs a little from its neighbours."""
-    image = Image.linear_gradient("L").resize(size)
+    image = Image.linear_gradient("L").resize(size)  # pyright: ignore[reportUnknownMemberType]
     image = Image.frombytes("I;16", size, _twice(image.tobytes())) if mode == "I;16" else image.convert(mode)
     out = io.BytesIO()
     image.save(out, format, **options)

@@ -3,6 +3,7 @@
 import io
 import random
 from collections.abc import Callable, Generator
+from typing import Any
 
 import pytest
 from hostile import (
@@ -89,7 +90,7 @@ def test_a_picture_is_known_by_its_content_and_left_as_it_is(check: Check, forma
     ],
 )
 def test_every_kind_of_pixel_and_the_usual_notes_beside_them_pass(
-    check: Check, format: str, mode: str, options: dict[str, object]
+    check: Check, format: str, mode: str, options: dict[str, Any]
 ) -> None:
     image = check(picture(format, mode=mode, **options))
 
