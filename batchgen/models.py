@@ -269,6 +269,8 @@ class StoredImage(_Frozen):
     height: int
     file_size: int
     public_url: str | None = None
+    blurhash: str | None = None
+    """A few characters that stand for the picture until it is loaded."""
 
 
 class StorageDeletion(_Frozen):

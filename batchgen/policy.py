@@ -2,6 +2,7 @@
 
 from batchgen.errors import (
     InvalidRequest,
+    OutcomeUnknown,
     ProviderBusy,
     ProviderRejected,
     ProviderUnavailable,
@@ -26,6 +27,9 @@ def fault_of(error: Exception, *, provider: str | None = None) -> Fault:
                 retry_after_seconds=max(0.0, error.retry_after_seconds),
                 provider=provider,
             )
+        case OutcomeUnknown():
+            # It may be bought already: whoever tries again would pay twice.
+            return Fault(code=error.code, message=str(error), provider=provider)
         case ProviderRejected():
             return Fault(code=error.code, message=str(error), provider=provider, provider_fault=False)
         case ProviderUnavailable():

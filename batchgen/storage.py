@@ -53,6 +53,7 @@ class ImageStorage:
             height=image.height,
             file_size=len(image.content) if isinstance(image, GeneratedImage) else image.file_size,
             public_url=public_url,
+            blurhash=None if isinstance(image, GeneratedImage) else image.blurhash,
         )
 
     async def get(self, path: str) -> bytes:

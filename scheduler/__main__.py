@@ -15,10 +15,13 @@ from pathlib import Path
 
 import structlog
 
+from batchgen.checking import Checker
 from batchgen.connection import connect, disconnect
 from batchgen.errors import BackendUnavailable, InvalidRequest, NotSignedIn, QueueUnavailable
+from batchgen.fetching import Fetcher
 from batchgen.postgrest import PostgrestOutbox, PostgrestQueue
 from batchgen.providers import Provider, make_provider
+from batchgen.receiving import Receiver
 from batchgen.settings import WorkerSettings, load
 from batchgen.storage import ImageStorage, remove_files
 from scheduler.chance import RANDOM
@@ -106,10 +109,12 @@ async def _running_worker(
     leases = Leases(queue, lease_seconds=settings.lease_seconds)
     patience = _patience(settings)
     completions = Completions(queue)
+    receiver = Receiver(Fetcher(), Checker())
     runner = Runner(
         queue=queue,
         completions=completions,
         provider=provider,
+        receiver=receiver,
         storage=ImageStorage(client, bucket=settings.bucket),
         patience=patience,
     )
@@ -144,6 +149,7 @@ async def _running_worker(
             await asyncio.wait([listening])
         ticks.stop()
         await provider.aclose()
+        await receiver.aclose()
         await disconnect(client)
 
 

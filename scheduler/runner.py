@@ -8,11 +8,13 @@ from typing import Any, TypeVar
 
 import structlog
 
+from batchgen.checking import CheckedImage
 from batchgen.errors import InvalidRequest, LeaseLost, NotSignedIn, QueueUnavailable, StorageError
 from batchgen.models import Claim, Fault, GenerationStatus, StoredImage
 from batchgen.policy import CANCELLED, backoff_seconds, fault_of
 from batchgen.providers.base import GeneratedImage, ImageRequest, Provider
 from batchgen.queue import Queue
+from batchgen.receiving import Receiver
 from batchgen.storage import ImageStorage
 from scheduler.chance import RANDOM
 from scheduler.completions import Completions
@@ -71,6 +73,7 @@ class Runner:
         queue: Queue,
         completions: Completions,
         provider: Provider,
+        receiver: Receiver,
         storage: ImageStorage,
         patience: Patience,
         random: Callable[[], float] = RANDOM,
@@ -78,6 +81,7 @@ class Runner:
         self._queue = queue
         self._completions = completions
         self._provider = provider
+        self._receiver = receiver
         self._storage = storage
         self._patience = patience
         self._random = random
@@ -125,9 +129,12 @@ class Runner:
         request = _request_for(lease.claim)
         async with asyncio.timeout(self._patience.item_timeout_seconds):
             job_id = await _to_the_end(self._have_job(lease, request))
-            image = await self._provider.wait(job_id, request)
+            output = await self._provider.wait(job_id, request)
         lease.is_paid = True
-        return await self._store(lease.claim, image)
+        if isinstance(output, GeneratedImage):
+            return await self._store(lease.claim, output)
+        async with self._receiver.received(output) as image:
+            return await self._store(lease.claim, image)
 
     async def _have_job(self, lease: Lease, request: ImageRequest) -> str:
         """Resume the job that an earlier attempt left, or start one and remember it in the database at once."""
@@ -146,7 +153,7 @@ class Runner:
         lease.job_id = job_id
         return job_id
 
-    async def _store(self, claim: Claim, image: GeneratedImage) -> StoredImage:
+    async def _store(self, claim: Claim, image: GeneratedImage | CheckedImage) -> StoredImage:
         """Offer the picture for a good while: a fault of Storage is no reason to buy it again soon."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._patience.storage_patience_seconds

@@ -98,19 +98,8 @@ class Provider(Protocol):
         """Start the job and return the provider's own id of it, as soon as there is one."""
         ...
 
-    async def find(self, request: ImageRequest) -> str | None:
-        """The id of the job that an earlier `submit` with the same `key` started, when its answer was lost.
-
-        None: there is none, so that it may be bought. Raises `OutcomeUnknown` where the provider cannot tell.
-        """
-        ...
-
     async def wait(self, job_id: str, request: ImageRequest) -> Output:
         """Wait for the job's end and return its picture. Cancelling this call leaves the job running."""
-        ...
-
-    async def settle(self, job_id: str, request: ImageRequest) -> Settlement:
-        """Ask about a job that nobody waits for any more: expired, cancelled, or lost. Does not wait."""
         ...
 
     async def cancel(self, job_id: str) -> None:
@@ -119,4 +108,19 @@ class Provider(Protocol):
 
     async def aclose(self) -> None:
         """Give back connections."""
+        ...
+
+
+class AccountableProvider(Provider, Protocol):
+    """A provider that sells: it can be asked about orders whose answer was lost, and about what was paid for."""
+
+    async def find(self, request: ImageRequest) -> str | None:
+        """The id of the job that an earlier `submit` with the same `key` started, when its answer was lost.
+
+        None: there is none, so that it may be bought. Raises `OutcomeUnknown` where the provider cannot tell.
+        """
+        ...
+
+    async def settle(self, job_id: str, request: ImageRequest) -> Settlement:
+        """Ask about a job that nobody waits for any more: expired, cancelled, or lost. Does not wait."""
         ...

@@ -15,7 +15,8 @@ revoke execute on function batchgen.take_from_limits(uuid, integer) from public,
 -- batchgen.is_never_retried(p_code): an item that failed with such a code is not run again for its user.
 create function batchgen.is_never_retried(p_code text) returns boolean
 language sql immutable set search_path = '' as $$
-  select p_code in ('cancelled', 'blocked_by_policy')
+  -- outcome_unknown: the picture may be bought already; an admin looks, and sets the item to pending or leaves it.
+  select p_code in ('cancelled', 'blocked_by_policy', 'outcome_unknown')
 $$;
 revoke execute on function batchgen.is_never_retried(text) from public, anon, authenticated, service_role;
 

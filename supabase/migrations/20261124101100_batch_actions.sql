@@ -17,6 +17,7 @@ language sql immutable set search_path = '' as $$
     when 'already_failed' then 'The item has failed already.'
     when 'cancelled' then 'The item was cancelled; submit it again as a new one.'
     when 'blocked_by_policy' then 'The provider does not make this picture; change the prompt and submit it as a new one.'
+    when 'outcome_unknown' then 'It is not known whether the picture was bought already; the people who run this project decide.'
     when 'no_image' then 'The item has no picture.'
     when 'still_waiting' then 'The item waits to be run; cancel it first.'
     when 'still_running' then 'The item is running; cancel it first.'
@@ -314,7 +315,8 @@ revoke execute on function public.cancel_batch(uuid) from public, anon, authenti
 grant execute on function public.cancel_batch(uuid) to authenticated, service_role;
 comment on function public.cancel_batch(uuid) is 'Cancels what waits and runs of a batch; finished pictures stay.';
 
--- retry_failed(p_batch_id): actions requeued, already_waiting; refused cancelled, blocked_by_policy, already_completed.
+-- retry_failed(p_batch_id): actions requeued, already_waiting; refused cancelled, blocked_by_policy, outcome_unknown,
+-- already_completed.
 create function public.retry_failed(p_batch_id uuid) returns jsonb
 language sql set search_path = '' as $$
   select batchgen_api.act('retry', p_batch_id)

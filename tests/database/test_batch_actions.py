@@ -238,19 +238,19 @@ def test_cancel_updates_each_waiting_item_once_and_no_running_one(db: Database) 
 
 def test_retry_makes_the_failed_items_due_again(db: Database) -> None:
     user = db.new_user()
-    batch = failed_batch(db, user, "timeout", "blocked_by_policy", "cancelled", "")
+    batch = failed_batch(db, user, "timeout", "blocked_by_policy", "cancelled", "", "outcome_unknown")
     db.run("update public.image_generations set retry_count = 3 where batch_index = 1")
 
     answer = act(db, user, "retry", batch)
 
     assert done(answer) == {1: "requeued", 4: "requeued"}
-    assert refusals(answer) == {0: "already_completed", 2: "blocked_by_policy", 3: "cancelled"}
+    assert refusals(answer) == {0: "already_completed", 2: "blocked_by_policy", 3: "cancelled", 5: "outcome_unknown"}
     assert answer["batch"]["status"] == "processing"
-    assert db.totals(batch["id"]) == ("processing", 1, 2)
+    assert db.totals(batch["id"]) == ("processing", 1, 3)
     for claim in db.claim():
         assert (claim["attempt"], db.item(claim["generation_id"])["error_message"]) == (1, None)
         db.complete(claim)
-    assert db.totals(batch["id"]) == ("partial", 3, 2)
+    assert db.totals(batch["id"]) == ("partial", 3, 3)
 
 
 def test_a_second_retry_does_nothing_more(db: Database) -> None:

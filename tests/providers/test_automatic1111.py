@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from batchgen.errors import ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
 from batchgen.providers.automatic1111 import Automatic1111Provider
-from batchgen.providers.base import ImageRequest, Provider, RawImage, Settlement
+from batchgen.providers.base import AccountableProvider, ImageRequest, RawImage, Settlement
 from tests.providers.automatic1111_server import CHECKPOINT, CREDENTIALS, Automatic1111Server, a_picture
 from tests.providers.local_server import (
     DRIP,
@@ -67,7 +67,7 @@ async def make(server: Automatic1111Server) -> AsyncGenerator[MakeProvider]:
         await provider.aclose()
 
 
-async def a_picture_of(provider: Provider, request: ImageRequest = REQUEST) -> Any:
+async def a_picture_of(provider: AccountableProvider, request: ImageRequest = REQUEST) -> Any:
     return await provider.wait(await provider.submit(request), request)
 
 
@@ -78,7 +78,7 @@ def patience_for(fault: Fault) -> float:
 async def test_a_picture_comes_with_its_seed_and_its_checkpoint(
     make: MakeProvider, server: Automatic1111Server
 ) -> None:
-    provider: Provider = make()
+    provider: AccountableProvider = make()
 
     job_id = await provider.submit(REQUEST)
 
@@ -351,7 +351,7 @@ async def test_fifty_items_under_random_faults_all_get_their_picture(
     assert server.events("interrupted") == []
 
 
-async def _tried_until_it_ends(provider: Provider, request: ImageRequest) -> None:
+async def _tried_until_it_ends(provider: AccountableProvider, request: ImageRequest) -> None:
     while True:
         try:
             assert await a_picture_of(provider, request) == TEAL

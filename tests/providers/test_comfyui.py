@@ -15,7 +15,7 @@ import pytest
 from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
-from batchgen.providers.base import ImageRequest, Provider, RemoteImage, Settlement
+from batchgen.providers.base import AccountableProvider, ImageRequest, RemoteImage, Settlement
 from batchgen.providers.comfyui import ComfyUIProvider
 from tests.providers.comfyui_server import Age, ComfyUIServer, saved
 from tests.providers.local_server import (
@@ -84,7 +84,7 @@ every_age = pytest.mark.parametrize("server", AGES, indirect=True)
 
 @every_age
 async def test_a_picture_is_made_and_can_be_fetched(make: MakeProvider, server: ComfyUIServer) -> None:
-    provider: Provider = make()
+    provider: AccountableProvider = make()
 
     picture = await provider.wait(await provider.submit(REQUEST), REQUEST)
 
@@ -509,7 +509,7 @@ async def test_fifty_items_under_random_faults_are_never_queued_twice(
     assert sorted(server.events("queued")) == sorted(f"key-{number}" for number in range(50))
 
 
-async def _tried_until_it_ends(workers: Sequence[Provider], request: ImageRequest) -> None:
+async def _tried_until_it_ends(workers: Sequence[AccountableProvider], request: ImageRequest) -> None:
     """As workers do that die in between: the one that waits is not the one that ordered."""
     for first, second in itertools.cycle(itertools.permutations(workers)):
         try:

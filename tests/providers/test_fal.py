@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
-from batchgen.providers.base import ImageRequest, Provider, RemoteImage
+from batchgen.providers.base import AccountableProvider, ImageRequest, RemoteImage
 from batchgen.providers.fal import FalProvider
 from tests.providers.fal_server import KEY, PNG, FalServer, Fate
 from tests.providers.faulty_server import GARBAGE, LOST, NEVER_ARRIVED, Fault, FaultyServer
@@ -519,7 +519,7 @@ async def test_under_random_faults_no_item_is_bought_twice(server: FalServer, ma
     assert all(bought[prompt] == 1 for prompt, end in zip(prompts, ends, strict=True) if end != "unknown")
 
 
-async def run(provider: Provider, prompt: str) -> str:
+async def run(provider: AccountableProvider, prompt: str) -> str:
     """As a worker does, but it leaves what failed at the provider; never again where the outcome is unknown."""
     request, job_id = flux(prompt, seed=int(prompt.split()[1])), None
     for _ in range(40):

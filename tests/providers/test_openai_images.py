@@ -22,7 +22,7 @@ from batchgen.errors import (
     ProviderRejected,
     ProviderUnavailable,
 )
-from batchgen.providers.base import ImageRequest, Provider, RawImage, RemoteImage, Settlement
+from batchgen.providers.base import AccountableProvider, ImageRequest, RawImage, RemoteImage, Settlement
 from batchgen.providers.openai_images import OpenAIImagesProvider
 from tests.providers.local_server import (
     DRIP,
@@ -78,12 +78,12 @@ def patience_for(fault: Fault) -> float:
     return 0.3 if fault.kind == "hang" else 20
 
 
-async def a_picture_of(provider: Provider, request: ImageRequest = REQUEST) -> Any:
+async def a_picture_of(provider: AccountableProvider, request: ImageRequest = REQUEST) -> Any:
     return await provider.wait(await provider.submit(request), request)
 
 
 async def test_a_picture_comes_as_base64_and_the_body_is_the_inputs(make: MakeProvider, server: OpenAIServer) -> None:
-    provider: Provider = make()
+    provider: AccountableProvider = make()
 
     picture = await a_picture_of(provider)
 
@@ -551,7 +551,7 @@ async def test_fifty_items_under_random_faults_are_never_created_twice(
     assert {f"key-{number}" for number, end in enumerate(ends) if end == "picture"} <= set(charged)
 
 
-async def _tried_until_it_ends(provider: Provider, request: ImageRequest) -> str:
+async def _tried_until_it_ends(provider: AccountableProvider, request: ImageRequest) -> str:
     while True:
         try:
             await provider.wait(await provider.find(request) or await provider.submit(request), request)

@@ -15,7 +15,7 @@ import pytest
 from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
-from batchgen.providers.base import ImageRequest, Provider, RawImage, RemoteImage
+from batchgen.providers.base import AccountableProvider, ImageRequest, RawImage, RemoteImage
 from batchgen.providers.replicate import ReplicateProvider
 from tests.providers.faulty_server import GARBAGE, LOST, NEVER_ARRIVED, Fault, FaultyServer
 from tests.providers.orders import Pauses, order
@@ -781,7 +781,7 @@ async def run(make: MakeProvider, prompt: str) -> bool:
     """As a worker does: again after what may pass, at most five times; never again where the outcome is unknown."""
     request = flux(prompt, seed=int(prompt.split()[1]))
     job_id: str | None = None
-    provider: Provider = make()
+    provider: AccountableProvider = make()
     for _ in range(40):
         try:
             job_id = job_id or await provider.submit(request)

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 from uuid import UUID
 
+from batchgen.checking import CheckedImage, Checker
 from batchgen.errors import StorageError
+from batchgen.fetching import Fetcher
 from batchgen.models import StoredImage
-from batchgen.providers.base import GeneratedImage, ImageRequest
+from batchgen.providers.base import GeneratedImage, ImageRequest, Output
+from batchgen.receiving import Receiver
 from batchgen.storage import ImageStorage
 from scheduler.completions import Completions
 from scheduler.leases import Lease, Leases
@@ -31,6 +34,8 @@ class ScriptedProvider:
     submitted: list[str] = field(default_factory=list[str])
     waiting: list[str] = field(default_factory=list[str])
     cancelled: list[str] = field(default_factory=list[str])
+    delivers: Output | None = None
+    """In place of its own picture."""
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -41,13 +46,13 @@ class ScriptedProvider:
         await self.submit_gate.wait()
         return f"job-{len(self.submitted)}"
 
-    async def wait(self, job_id: str, request: ImageRequest) -> GeneratedImage:
+    async def wait(self, job_id: str, request: ImageRequest) -> Output:
         self.waiting.append(job_id)
         await self.gate.wait()
         await asyncio.sleep(self.delays.get(request.prompt, 0))
         if error := self.script.get(request.prompt):
             raise error
-        return GeneratedImage(b"picture", "png", request.width, request.height, request.seed)
+        return self.delivers or GeneratedImage(b"picture", "png", request.width, request.height, request.seed)
 
     async def cancel(self, job_id: str) -> None:
         self.cancelled.append(job_id)
@@ -63,7 +68,7 @@ class FakeStorage:
     faults: int = 0
     puts: Counter[UUID] = field(default_factory=Counter[UUID])
 
-    async def put(self, image: GeneratedImage, *, user_id: UUID, generation_id: UUID) -> StoredImage:
+    async def put(self, image: GeneratedImage | CheckedImage, *, user_id: UUID, generation_id: UUID) -> StoredImage:
         self.puts[generation_id] += 1
         await asyncio.sleep(0)
         if self.faults:
@@ -75,7 +80,7 @@ class FakeStorage:
             format=image.format,
             width=image.width,
             height=image.height,
-            file_size=len(image.content),
+            file_size=len(image.content) if isinstance(image, GeneratedImage) else image.file_size,
         )
 
 
@@ -109,6 +114,7 @@ def theatre(*, queue: FakeQueue | None = None, patience: dict[str, Any] | None =
         queue=queue,
         completions=completions,
         provider=provider,
+        receiver=Receiver(Fetcher(), Checker()),
         storage=cast("ImageStorage", storage),
         patience=short,
     )

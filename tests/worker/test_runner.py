@@ -1,11 +1,14 @@
 """One generation, from its claim to its outcome."""
 
 import asyncio
+from io import BytesIO
 
 import pytest
+from PIL import Image
 
-from batchgen.errors import InvalidRequest, ProviderRejected, ProviderUnavailable
+from batchgen.errors import InvalidRequest, OutcomeUnknown, ProviderRejected, ProviderUnavailable
 from batchgen.models import Claim, GenerationStatus, StoredImage
+from batchgen.providers.base import Output, RawImage, RemoteImage
 from scheduler.leases import Lease, Stop
 from scheduler.runner import Failed, Released, RetryLater, Succeeded
 from tests.fake_queue import FakeQueue
@@ -23,6 +26,53 @@ async def test_a_picture_is_stored_and_the_item_completed() -> None:
     assert item.status is GenerationStatus.COMPLETED
     assert item.image
     assert item.image.storage_path == f"{item.user_id}/{item.id}.png"
+
+
+async def test_a_delivered_picture_is_stored_as_what_it_is() -> None:
+    stage = theatre()
+    (item,) = stage.queue.shelf.add("a")
+    picture = BytesIO()
+    Image.new("RGB", (40, 30), "teal").save(picture, "webp")
+    stage.provider.delivers = RawImage(picture.getvalue())
+
+    assert isinstance(await stage.runner.run(await stage.hold_one()), Succeeded)
+
+    assert item.image
+    assert (item.image.format, item.image.width, item.image.height) == ("webp", 40, 30)
+    assert item.image.file_size == len(picture.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("delivered", "code"),
+    [
+        (RawImage(b"<html>no picture</html>"), "not_a_picture"),
+        (RemoteImage("http://pictures.example/a.png"), "address_refused"),
+        (RemoteImage("https://127.0.0.1/a.png"), "address_refused"),
+    ],
+)
+async def test_what_is_no_picture_or_may_not_be_fetched_fails_its_item_and_is_not_stored(
+    delivered: Output, code: str
+) -> None:
+    stage = theatre()
+    (item,) = stage.queue.shelf.add("a")
+    stage.provider.delivers = delivered
+
+    assert isinstance(await stage.runner.run(await stage.hold_one()), Failed)
+
+    assert item.fault
+    assert (item.fault.code, item.fault.retryable) == (code, False)
+    assert not stage.storage.puts
+
+
+async def test_an_order_whose_outcome_is_unknown_is_not_tried_again() -> None:
+    stage = theatre()
+    (item,) = stage.queue.shelf.add("a")
+    stage.provider.script["a"] = OutcomeUnknown("The answer was lost.")
+
+    assert isinstance(await stage.runner.run(await stage.hold_one()), Failed)
+
+    assert item.fault
+    assert item.fault.code == "outcome_unknown"
 
 
 async def test_the_job_is_attached_before_anybody_waits_for_it() -> None:
