@@ -67,6 +67,8 @@ class Completions:
         self._queue = queue
         self._waiting: list[Result] = []
         self._writing: asyncio.Task[None] | None = None
+        self._alone: set[asyncio.Task[None]] = set()
+        self._is_answered = True
 
     async def complete(self, claim: Claim, image: StoredImage) -> None:
         """As `Queue.complete`: raises `LeaseLost`, `InvalidRequest` and `QueueUnavailable` for this item alone."""
@@ -79,38 +81,51 @@ class Completions:
     async def _write_all(self) -> None:
         while self._waiting:
             together, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
-            reservation = self.refill.reserve(len(together))
+            # A claim whose answer gets lost leases items to nobody: after a loss, none until there is an answer.
+            reservation = self.refill.reserve(len(together)) if self._is_answered else Reservation()
             claims: Sequence[Claim] | None = None
             try:
                 claims = await self._write(together, reservation.slots)
             finally:
                 self.refill.take(claims, reservation)
+            for _ in range(3):
+                await asyncio.sleep(0)  # the items end, and their slots count as free
+
+    async def settled(self, seconds: float) -> None:
+        """Wait until nothing is being written any more, but no longer than `seconds`."""
+        under_way = {task for task in (self._writing, *self._alone) if task is not None and not task.done()}
+        if under_way:
+            await asyncio.wait(under_way, timeout=seconds)
 
     async def _write(self, together: Sequence[Result], limit: int) -> Sequence[Claim] | None:
         """Write results and settle each; the claims that came with the answer, None where there was none."""
         try:
             done = await self._queue.complete_and_claim([(one.claim, one.image) for one in together], limit)
-        except InvalidRequest as error:
-            await self._write_one_by_one(together, error)
-            return None
         except Exception as error:  # noqa: BLE001 - whoever waits decides what it means
-            for one in together:
-                one.settle(error)
+            self._is_answered = isinstance(error, InvalidRequest)
+            self._write_apart(together, error)
             return None
+        self._is_answered = True
         for one in together:
             is_written = one.claim.lease_id in done.lease_ids
             one.settle(None if is_written else LeaseLost(f"generation {one.claim.generation_id} is not ours any more"))
         return done.claims
 
-    async def _write_one_by_one(self, together: Sequence[Result], error: InvalidRequest) -> None:
-        """A result that does not fit must not keep the others from being written."""
+    def _write_apart(self, together: Sequence[Result], error: Exception) -> None:
+        """One result that does not fit, or that somebody keeps from being written, must not hold up the others."""
         if len(together) == 1:
             together[0].settle(error)
             return
         for one in together:
-            try:
-                await self._queue.complete(one.claim, one.image)
-            except Exception as its_own:  # noqa: BLE001 - as above
-                one.settle(its_own)
-            else:
-                one.settle(None)
+            task = asyncio.create_task(self._write_alone(one))
+            self._alone.add(task)
+            task.add_done_callback(self._alone.discard)
+
+    async def _write_alone(self, one: Result) -> None:
+        try:
+            await self._queue.complete(one.claim, one.image)
+        except Exception as error:  # noqa: BLE001 - as above
+            one.settle(error)
+        else:
+            one.settle(None)
+            self.refill.take(None, Reservation())  # there is room that nobody has asked to fill

@@ -146,6 +146,8 @@ class Leases:
 
     def _apply(self, leases: dict[UUID, Lease], renewals: dict[UUID, Renewal], asked_at: float) -> None:
         for lease_id, lease in leases.items():
+            if lease_id not in self._held:  # settled while the answer was on its way
+                continue
             renewal = renewals.get(lease_id)
             if renewal is None:
                 self._lose(lease)

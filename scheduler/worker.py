@@ -108,6 +108,8 @@ class Worker:
         self._dead_tick = dead_tick
         self._random = random
         self._items: set[asyncio.Task[None]] = set()
+        self._completions = completions
+        self._releases: set[asyncio.Task[None]] = set()
         self._reserved = 0
         """Slots that requests under way may fill."""
         self._news = 1
@@ -187,13 +189,15 @@ class Worker:
     def reserve(self, ending: int = 0) -> Reservation:
         """Speak for the free slots, and for those of items that are about to end, until `take`."""
         slots = max(0, self._pace.slots - self.running - self._reserved + ending)
+        if slots < ending:  # items that have ended, but count still: somebody has to ask for the rest
+            self._news += 1
         if self._stopping.is_set() or self._now() < self._not_before:
             slots = 0
         self._reserved += slots
         return Reservation(slots, asked_at=self._now(), news=self._news)
 
     def take(self, claims: Sequence[Claim] | None, reservation: Reservation) -> None:
-        """Start what the queue gave for a reservation; None: it did not answer."""
+        """Start what the queue gave for a reservation, or hand it back after a stop; None: it did not answer."""
         self._reserved -= reservation.slots
         if claims is None or not reservation.slots:
             self._news += 1
@@ -202,10 +206,17 @@ class Worker:
         if len(claims) < reservation.slots:
             self._seen = max(self._seen, reservation.news)
         self.claimed += len(claims)
+        late: list[Lease] = []
         for claim in claims:
             lease = self._leases.hold(claim, asked_at=reservation.asked_at)
-            if not self._stopping.is_set():  # what comes after that is handed back with the rest
+            if self._stopping.is_set():
+                late.append(lease)
+            else:
                 self._start(lease)
+        if late:
+            release = asyncio.create_task(self._release(late))
+            self._releases.add(release)
+            release.add_done_callback(self._releases.discard)
 
     async def wait_for_work(self) -> None:
         """Until a slot is free, a batch arrives, the poll tick beats or the worker is stopped."""
@@ -263,6 +274,10 @@ class Worker:
         for item in self._items:
             item.cancel()
         await asyncio.gather(*self._items, return_exceptions=True)
+        await self._completions.settled(
+            HURRIED_LAST_WORDS_SECONDS if self._hurry.is_set() else self._pace.last_words_seconds
+        )
+        await asyncio.gather(*self._releases)
         held = self._leases.held
         if held:
             await self._release(list(held))

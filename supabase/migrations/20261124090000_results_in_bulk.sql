@@ -163,11 +163,38 @@ begin
 end
 $$;
 
+-- batchgen.lock_items_within(p_generation_ids, p_seconds): as batchgen.lock_items, but not for ever. False: some are
+-- still held by somebody else, and nothing is locked.
+create function batchgen.lock_items_within(p_generation_ids uuid[], p_seconds double precision) returns boolean
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_end timestamptz := clock_timestamp() + make_interval(secs => p_seconds);
+begin
+  loop
+    begin
+      perform 1 from public.batch_generations b
+      where b.id in (select g.batch_id from public.image_generations g where g.id = any (p_generation_ids))
+      order by b.id for no key update nowait;
+      perform 1 from public.image_generations g where g.id = any (p_generation_ids) for no key update nowait;
+      return true;
+    exception when lock_not_available then
+      exit when clock_timestamp() > v_end;
+      perform pg_sleep(0.005);
+    end;
+  end loop;
+  return false;
+end
+$$;
+revoke execute on function batchgen.lock_items_within(uuid[], double precision) from public, anon, authenticated, service_role;
+comment on function batchgen.lock_items_within(uuid[], double precision) is
+  'Locks items and, before them, their batches, unless somebody else holds one of them for longer than that.';
+
 -- batchgen.complete_items(p_results)
 -- processing -> completed for each entry {generation_id, lease_id, result} whose lease is held: the item, its images
 -- row, its tags and its batch's totals. A result's keys are columns of images; storage_path is required and must lie in
 -- the owner's folder. Returns a row for each item that it completed; an entry without one has lost its lease.
--- PT422, and nothing is written, where a result does not fit. Plans as in the claim.
+-- PT422, and nothing is written, where a result does not fit. PT409 busy, and nothing is written, where somebody else
+-- holds one of several items for longer than a second: sent one by one, each waits for itself. Plans as in the claim.
 create function batchgen.complete_items(p_results jsonb) returns table (generation_id uuid, lease_id uuid, image_id uuid)
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
 #variable_conflict use_column
@@ -180,12 +207,20 @@ declare
 begin
   select array_agg(distinct (r.value ->> 'generation_id')::uuid), array_agg(distinct (r.value ->> 'lease_id')::uuid)
   into v_ids, v_leases from jsonb_array_elements(p_results) r;
-  perform batchgen.lock_items(v_ids);
+  if cardinality(v_ids) < 2 then
+    perform batchgen.lock_items(v_ids);
+  elsif not batchgen.lock_items_within(v_ids, 1) then
+    perform batchgen.refuse('busy', 'Somebody holds one of these items.', 'p_results', 'Send the results one by one.', null, null, 'PT409');
+  end if;
   select array_agg(held.generation_id), array_agg(held.lease_id), array_agg(distinct held.model_id)
   into v_ids, v_leases, v_models
   from (
     select q.generation_id, q.lease_id, q.model_id from batchgen.queue q
     where q.generation_id = any (v_ids) and q.lease_id = any (v_leases) and q.lease_expires_at > clock_timestamp()
+      and exists (
+        select from jsonb_array_elements(p_results) e
+        where (e.value ->> 'generation_id')::uuid = q.generation_id and (e.value ->> 'lease_id')::uuid = q.lease_id
+      )
     for update
   ) held;
   if v_ids is null then
@@ -196,7 +231,7 @@ begin
     select array_agg(jsonb_populate_record(null::public.images, r.result || jsonb_build_object('generation_id', r.generation_id)))
     into v_images
     from (
-      select distinct on (h.generation_id) h.generation_id, e.value -> 'result' as result
+      select distinct on (h.generation_id) h.generation_id, coalesce(e.value -> 'result', '{}') as result
       from unnest(v_ids, v_leases) h (generation_id, lease_id)
       join jsonb_array_elements(p_results) e
         on (e.value ->> 'generation_id')::uuid = h.generation_id and (e.value ->> 'lease_id')::uuid = h.lease_id

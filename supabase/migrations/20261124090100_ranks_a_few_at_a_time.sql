@@ -81,7 +81,8 @@ revoke execute on function batchgen.repair_ready_ranks(integer) from public, ano
 -- user or settings.max_parallel_global in all: running items are counted here, under the lock, and nowhere kept.
 -- Items whose provider or model is not to be asked now are parked, and come back when it is (provider_pacing.sql).
 -- Only the next few rows of a user are ranked. Where a claim comes to the end of them it takes what surely goes first,
--- ranks twice as many of those users, and goes on: a high limit costs only those who use it.
+-- ranks twice as many of those users, and goes on: a high limit costs only those who use it. It goes on as well where
+-- somebody holds what it picked, so that a row that is locked keeps no other one from its turn.
 -- Caller: service_role. Locks: one claim at a time (advisory); rows that others hold are left out.
 -- Plans are generic, and without sequential scans: a session keeps its plans, and may have made them while the queue was
 -- empty. Without JIT, which such plans' guessed costs would start: compiling takes longer than a hundred claims. Without
@@ -103,6 +104,9 @@ declare
   v_batches uuid[];
   v_busy uuid[];
   v_used_up uuid[];
+  v_picked uuid[];
+  v_left_out uuid[] := '{}';
+  v_goes_on boolean;
   v_is_paced boolean;
   v_closed uuid[] := '{}';
   v_tried uuid[] := '{}';
@@ -158,7 +162,7 @@ begin
       select q.generation_id, q.user_id, q.priority, q.ready_rank, q.created_at, q.batch_index
       from batchgen.queue q
       where q.state = 'waiting' and q.ready_rank <= v_settings.max_parallel_per_user
-        and q.model_id <> all (v_closed) and q.model_id <> all (v_tried)
+        and q.model_id <> all (v_closed) and q.model_id <> all (v_tried) and q.generation_id <> all (v_left_out)
       order by q.priority desc, q.ready_rank, q.created_at, q.batch_index, q.generation_id
       limit v_room - cardinality(v_probes) for no key update skip locked
     ),
@@ -178,7 +182,8 @@ begin
     from seen s left join horizon h on true
     where s.nth <= v_settings.max_parallel_per_user
       and (h.priority is null or (-s.priority, s.ready_rank) <= (h.priority, h.ready_rank));
-    v_ids := array(select g.id from public.image_generations g where g.id = any (v_ids || v_probes) for no key update skip locked);
+    v_picked := v_ids || v_probes;
+    v_ids := array(select g.id from public.image_generations g where g.id = any (v_picked) for no key update skip locked);
     -- A start opens a pending batch. One that somebody else holds just now is left for the next claim.
     v_batches := array(select g.batch_id from public.image_generations g where g.id = any (v_ids));
     with opened as (
@@ -191,7 +196,9 @@ begin
     if v_busy is not null then
       v_ids := array(select g.id from public.image_generations g where g.id = any (v_ids) and g.batch_id <> all (v_busy));
     end if;
-    exit when v_ids = '{}';
+    v_picked := array(select id from unnest(v_picked) id where id <> all (v_ids));
+    v_left_out := v_left_out || v_picked;
+    v_goes_on := v_picked <> '{}' or v_used_up is not null or v_probes <> '{}';
 
     update batchgen.queue q
     set state = 'running', ready_rank = null, lease_id = gen_random_uuid(), worker = p_worker, started_at = clock_timestamp(),
@@ -201,13 +208,17 @@ begin
       update batchgen.breakers b set probe_lease_id = q.lease_id
       from batchgen.queue q
       where q.generation_id = any (v_probes) and q.generation_id = any (v_ids) and b.model_id = q.model_id;
+      -- One is tried; the others of these models make way until it has ended.
+      v_closed := v_closed || v_tried;
       v_tried := '{}';
       v_probes := '{}';
     end if;
     v_all := v_all || v_ids;
-    exit when v_used_up is null;
-    insert into batchgen.touched (user_id) select unnest(v_used_up);
-    v_depth := v_depth * 2;
+    exit when not v_goes_on;
+    if v_used_up is not null then
+      insert into batchgen.touched (user_id) select unnest(v_used_up);
+      v_depth := least(v_depth * 2, 100000);
+    end if;
   end loop;
   if v_all = '{}' then
     return;

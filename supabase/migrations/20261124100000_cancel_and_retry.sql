@@ -168,8 +168,9 @@ begin
     -- batches whose counts change
     array_agg(n.batch_id) filter (where f.is_counted) || array_agg(o.batch_id) filter (where f.is_counted)
   into v_left, v_ended, v_running, v_set_back, v_entered, v_moved, v_started, v_counted
+  -- A full join is one by hashing. A session keeps the plan of its first call, and for one row that would be a nested loop.
   from old_rows o
-  join new_rows n using (id)
+  full join new_rows n using (id)
   cross join lateral (
     select o.batch_id is not null and coalesce(o.status, '') in ('pending', 'processing') as was_queued,
       n.batch_id is not null and coalesce(n.status, '') in ('pending', 'processing') as is_queued,

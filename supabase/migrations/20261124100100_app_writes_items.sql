@@ -171,7 +171,8 @@ language plpgsql security definer set search_path = '' as $$
 declare
   v_items integer;
 begin
-  select count(*) into v_items from old_rows o join new_rows n using (id) where o.status = 'failed' and n.status = 'pending';
+  -- By hashing, as in after_generations_updated; a condition behind it would make it a plain join again.
+  select count(*) filter (where o.status = 'failed' and n.status = 'pending') into v_items from old_rows o full join new_rows n using (id);
   if v_items > 0 then
     perform batchgen.take_from_limits(auth.uid(), v_items);
   end if;
@@ -187,9 +188,10 @@ declare
   v_ids uuid[];
   v_batch_ids uuid[];
 begin
-  select array_agg(n.id), array_agg(distinct n.batch_id) into v_ids, v_batch_ids
-  from old_rows o join new_rows n using (id)
-  where n.batch_id is not null and o.status = 'pending' and n.status = 'failed';
+  select array_agg(n.id) filter (where f.is_cancelled), array_agg(distinct n.batch_id) filter (where f.is_cancelled)
+  into v_ids, v_batch_ids
+  from old_rows o full join new_rows n using (id)
+  cross join lateral (select n.batch_id is not null and o.status = 'pending' and n.status = 'failed' as is_cancelled) f;
   if v_ids is null then
     return null;
   end if;

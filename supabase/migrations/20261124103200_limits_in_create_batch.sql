@@ -16,6 +16,15 @@ end
 $$;
 revoke execute on function batchgen.check_request_size(jsonb, batchgen.settings) from public, anon, authenticated, service_role;
 
+-- batchgen.request_hash(p_request): 128 bits that tell one request from another. Never by way of its text: a number that
+-- takes ten bytes in jsonb may take a hundred thousand there.
+create function batchgen.request_hash(p_request jsonb) returns bytea
+language sql immutable set search_path = '' as $$
+  select int8send(jsonb_hash_extended(p_request, 0)) || int8send(jsonb_hash_extended(p_request, 1))
+$$;
+revoke execute on function batchgen.request_hash(jsonb) from public, anon, authenticated, service_role;
+comment on function batchgen.request_hash(jsonb) is 'Tells whether a client_key comes with the same request again.';
+
 -- batchgen.create_batch_for(p_user_id, p_request)
 -- Validates the whole request, then writes the batch, its items and (by trigger) their queue rows in this transaction.
 -- States: nothing -> batch pending, items pending. Locks: the client_key's row, so that a resend waits for the first,
@@ -62,7 +71,7 @@ begin
     if batchgen.is_blank(v_client_key) then
       perform batchgen.refuse('blank_client_key', 'client_key is empty.', 'client_key', 'Send a value that is unique to this request, for example a UUID, or leave it out.');
     end if;
-    v_hash := sha256(convert_to((p_request - 'client_key')::text, 'UTF8'));
+    v_hash := batchgen.request_hash(p_request - 'client_key');
     select r.* into v_known from batchgen.requests r where r.user_id = p_user_id and r.client_key = v_client_key;
     if found then
       return batchgen.same_batch_again(v_known, v_hash);

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from database_harness import Database, Row, a_request, refused
+from database_harness import Database, Row, a_request, query, refused
 
 LARGEST = 2**63 - 1
 SMALLEST = -(2**63)
@@ -399,3 +399,14 @@ async def _until_waiting(db: Database) -> None:
             return
         await asyncio.sleep(0.01)
     raise AssertionError("nobody waits")
+
+
+def test_numbers_that_are_short_in_jsonb_and_endless_as_text_cost_nothing(db: Database) -> None:
+    """Each is ten bytes here and 131,072 characters there: together more text than Postgres can hold."""
+    user = db.new_user()
+    body = '{"client_key": "k", "prompts": [], "junk": [' + "1e131071," * 8300 + "0]}"
+
+    with refused("PT422") as refusal, db.acting("authenticated", user) as connection:
+        query(connection, "select public.create_batch(%s::jsonb)", body)
+
+    assert refusal.detail["code"] == "too_few_prompts"

@@ -359,3 +359,13 @@ async def test_on_a_project_with_pictures_from_before_none_of_them_expires(bare:
 
     assert remove_expired(db) == 0
     assert db.value("select count(*) from public.images") == 1
+
+
+def test_a_picture_with_a_path_too_long_for_an_index_can_be_deleted_with_its_owner(db: Database) -> None:
+    user = db.new_user()
+    path = f"{user}/" + "".join(chr(0x20000 + n * 7) for n in range(659))
+    db.run("insert into public.images (user_id, filename, storage_path, prompt) values (%s, 'f', %s, 'p')", user, path)
+
+    db.run("delete from auth.users where id = %s", user)
+
+    assert db.value("select count(*) from batchgen.storage_deletions") == 0

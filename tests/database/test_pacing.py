@@ -498,3 +498,36 @@ def at_once(db: Database, call: Callable[[Database, str], list[Row]], workers: i
         thread.join()
     assert errors == []
     return rows
+
+
+def test_one_item_tries_a_model_however_many_rounds_the_claim_takes(db: Database) -> None:
+    """A user with more of another model than are ranked at once makes the claim go on after it has picked the probe."""
+    wide(db, breaker_failures=2)
+    bad = a_model(db)
+    for _ in range(2):
+        submit(db, bad, 10)
+    for claim in db.claim(2):
+        break_down(db, claim)
+    db.claim(100)
+    submit(db, None, 8)
+    open_time_ends(db)
+
+    claims = db.claim(100)
+
+    assert sum(claim["model"] == "acme/flux" for claim in claims) == 1
+    assert len(claims) == 9
+
+
+def test_items_behind_those_of_a_model_that_is_only_tried_start_in_the_same_claim(db: Database) -> None:
+    wide(db)
+    user = db.new_user()
+    bad = a_model(db)
+    open_breaker(db, bad)
+    submit(db, bad, 5, user)
+    submit(db, None, 5, user)
+    open_time_ends(db)
+
+    claims = db.claim(100)
+
+    assert sum(claim["model"] == "acme/flux" for claim in claims) == 1
+    assert sum(claim["model"] != "acme/flux" for claim in claims) == 5

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from database_harness import Database, Row, connect
+from database_harness import Database, Row, connect, query
 
 SECONDS = 3.0
 PER_USER = 3
@@ -332,3 +332,21 @@ def _until_waiting(db: Database) -> None:
     while not db.value(sql):
         assert time.monotonic() < deadline, "nobody waits"
         time.sleep(0.01)
+
+
+@pytest.mark.parametrize("held", ["image_generations", "batch_generations"])
+def test_what_somebody_holds_keeps_nobody_else_from_his_turn(db: Database, held: str) -> None:
+    """Also where the held rows come first and the claim ranks only a few rows of each user."""
+    db.run("update batchgen.settings set max_parallel_per_user = 5")
+    busy, held_up = db.new_user(), db.new_user()
+    db.submit(busy, prompts=5)
+    assert len(db.claim(2)) == 2
+    batch = db.submit(held_up, prompts=5)
+    key = "id" if held == "batch_generations" else "batch_id"
+
+    with connect(db.dsn) as other, other.transaction():
+        query(other, f"select from public.{held} where {key} = %s for update", batch["id"])
+        claims = db.claim(10)
+
+    assert [claim["user_id"] for claim in claims] == [busy] * 3
+    assert len(db.claim(10)) == 5

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from database_harness import Database, Row, a_result, refused
+from database_harness import Database, Row, a_result, connect, query, refused
 
 
 def complete_and_claim(db: Database, results: object, limit: int) -> Row:
@@ -153,3 +153,36 @@ def test_a_picture_that_comes_in_spite_of_a_cancel_request_is_kept(db: Database)
 
     assert db.complete(claim)["image_id"]
     assert db.item(claim["generation_id"])["status"] == "completed"
+
+
+def test_an_entry_without_a_result_completes_nothing(db: Database) -> None:
+    db.submit()
+    claim = db.claim_one()
+
+    with refused("PT422") as refusal:
+        complete_and_claim(db, [{name: value for name, value in entry(claim).items() if name != "result"}], 0)
+
+    assert refusal.detail["field"] == "p_result.storage_path"
+    assert db.item(claim["generation_id"])["status"] == "processing"
+
+
+def test_two_entries_with_each_others_leases_complete_nothing(db: Database) -> None:
+    db.submit()
+    one, other = db.claim()
+
+    rows = db.complete_all([one | {"lease_id": other["lease_id"]}, other | {"lease_id": one["lease_id"]}])
+
+    assert rows == []
+
+
+def test_an_item_that_somebody_holds_is_told_so_that_the_others_can_go_alone(db: Database) -> None:
+    db.submit()
+    held, free = db.claim()
+
+    with connect(db.dsn) as other, other.transaction():
+        query(other, "select from public.image_generations where id = %s for update", held["generation_id"])
+        with refused("PT409") as refusal:
+            db.complete_all([held, free])
+
+    assert refusal.detail["code"] == "busy"
+    assert len(db.complete_all([held, free])) == 2

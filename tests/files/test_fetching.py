@@ -302,13 +302,14 @@ async def test_a_local_server_that_was_named_may_give_pictures(plain_server: Pic
 
 
 @pytest.mark.parametrize(
-    "other", ["http://127.0.0.1:{port}1/view", "https://127.0.0.1:{port}/view", "http://10.0.0.7/"]
+    "other", ["http://127.0.0.1:{other_port}/view", "https://127.0.0.1:{port}/view", "http://10.0.0.7/"]
 )
 async def test_no_other_server_of_the_own_network_may(plain_server: PictureServer, other: str) -> None:
     base = f"http://127.0.0.1:{plain_server.port}"
 
     async with Fetcher() as fetcher:
-        error = await refused(fetcher, other.format(port=str(plain_server.port)[:4]), local_server=base)
+        address = other.format(port=plain_server.port, other_port=plain_server.port - 1)
+        error = await refused(fetcher, address, local_server=base)
 
     assert error.code == "address_refused"
     assert plain_server.seen == []

@@ -10,6 +10,7 @@ from batchgen.models import Claim, Completed, GenerationStatus, StoredImage
 from scheduler.completions import Completions
 from tests.fake_queue import FakeQueue
 from tests.support import eventually
+from tests.worker.stage import theatre, working
 
 
 class SlowQueue(FakeQueue):
@@ -107,3 +108,52 @@ async def test_whoever_gives_up_waiting_holds_up_nobody() -> None:
     await tasks[1]
     with pytest.raises(asyncio.CancelledError):
         await tasks[0]
+
+
+class Lossy(FakeQueue):
+    """Writes and claims, but its answer is lost the first few times."""
+
+    lost = 6
+
+    async def complete_and_claim(self, results: Sequence[tuple[Claim, StoredImage]], limit: int) -> Completed:
+        done = await super().complete_and_claim(results, limit)
+        self.lost -= 1
+        if self.lost >= 0:
+            raise QueueUnavailable("the answer is lost")
+        return done
+
+
+async def test_answers_that_get_lost_lease_no_more_than_one_handful_to_nobody() -> None:
+    queue = Lossy()
+    stage = theatre(queue=queue, slots=3)
+    queue.shelf.add(*(f"p{n}" for n in range(40)))
+    stage.provider.gate.clear()
+
+    async with working(stage.worker):
+        await eventually(lambda: len(stage.provider.waiting) == 3)
+        stage.provider.gate.set()
+        await eventually(lambda: queue.lost < 0)
+        stage.provider.gate.clear()
+        leased = {item.lease_id for item in queue.shelf.items.values() if item.lease_id}
+        unknown = leased - {lease.claim.lease_id for lease in stage.leases.held}
+        stage.provider.gate.set()
+
+        assert len(unknown) <= 3
+
+
+async def test_claims_that_arrive_after_the_stop_are_handed_back_before_the_rest_has_ended() -> None:
+    queue = SlowQueue()
+    stage = theatre(queue=queue, slots=2)
+    queue.shelf.add("a", "long", "b")
+    stage.provider.delays["long"] = 60
+
+    async with working(stage.worker) as loop:
+        await eventually(lambda: queue.together)
+        stage.worker.stop()
+        queue.gate.set()
+        await eventually(lambda: queue.released)
+
+        assert not loop.done()
+        assert {item.prompt: item.status for item in queue.shelf.items.values()}["b"] is GenerationStatus.PENDING
+        assert stage.provider.submitted == ["a", "long"]
+        stage.worker.stop()
