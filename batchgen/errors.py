@@ -11,6 +11,7 @@ BatchgenError
 │   ├── ProviderRejected      permanent: the item fails
 │   ├── ProviderBusy          wait as told, then again; no attempt is used up
 │   ├── ProviderUnavailable   back off, then again
+│   ├── ModelUnusable         the operator has to mend the model's row; its items wait
 │   └── OutcomeUnknown        may be bought already: nobody buys it again; a person decides
 ├── StorageError              back off, then again, without generating again
 └── QueueError
@@ -108,13 +109,15 @@ class BackendUnavailable(BatchgenError):
 class ProviderError(BatchgenError):
     """A provider could not make the picture. `code` ends up beside the message on the item.
 
-    `is_charged` says whether the attempt costs money; None: the provider does not tell.
+    `is_charged` says whether the attempt costs money; None: the provider does not tell. `is_job_over` says whether the
+    order has ended by this, so that the next attempt needs another one; where not, the next attempt asks for this job.
     """
 
-    def __init__(self, message: str, *, code: str, is_charged: bool | None = False) -> None:
+    def __init__(self, message: str, *, code: str, is_charged: bool | None = False, is_job_over: bool = True) -> None:
         super().__init__(message)
         self.code = code
         self.is_charged = is_charged
+        self.is_job_over = is_job_over
 
 
 class OutcomeUnknown(ProviderError):
@@ -129,9 +132,29 @@ class ProviderRejected(ProviderError):
 
 
 class ProviderBusy(ProviderError):
-    """The provider asks to wait (HTTP 429). Nothing was made; the wait uses up no attempt."""
+    """The provider asks to wait (HTTP 429); the wait uses up no attempt. A job that was asked about goes on, unless
+    `is_job_over` says that it was the order itself that was turned away.
+    """
 
-    def __init__(self, message: str, *, code: str = "provider_busy", retry_after_seconds: float) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "provider_busy",
+        retry_after_seconds: float,
+        is_job_over: bool = False,
+    ) -> None:
+        super().__init__(message, code=code, is_job_over=is_job_over)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class ModelUnusable(ProviderError):
+    """Nothing can be ordered of this model until the operator mends its row (`batchgen.model_providers`).
+
+    Its items wait, and no attempt is used up; other models go on.
+    """
+
+    def __init__(self, message: str, *, code: str, retry_after_seconds: float = 60) -> None:
         super().__init__(message, code=code)
         self.retry_after_seconds = retry_after_seconds
 
@@ -143,9 +166,15 @@ class ProviderUnavailable(ProviderError):
     """
 
     def __init__(
-        self, message: str, *, code: str, is_provider_fault: bool = True, is_charged: bool | None = False
+        self,
+        message: str,
+        *,
+        code: str,
+        is_provider_fault: bool = True,
+        is_charged: bool | None = False,
+        is_job_over: bool = True,
     ) -> None:
-        super().__init__(message, code=code, is_charged=is_charged)
+        super().__init__(message, code=code, is_charged=is_charged, is_job_over=is_job_over)
         self.is_provider_fault = is_provider_fault
 
 

@@ -1,7 +1,9 @@
 """The types that batchgen speaks in: batches, generations, claims, and requests for them."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
@@ -247,8 +249,63 @@ class Claim(_Frozen):
     steps: int | None = None
     guidance_scale: float | None = None
     provider: str | None = None
+    """Of the order that an earlier attempt left; None where there is none."""
     provider_job_id: str | None = None
     """A job that an earlier attempt left running or paid for: resume it, do not buy again."""
+    model_provider: str = "offline"
+    """Who makes the pictures of this model now."""
+    input_spec: Mapping[str, Any] | None = None
+    """What the model takes there (`batchgen.inputs`)."""
+    estimated_seconds: float | None = None
+    order_key: UUID | None = None
+    """An order that was begun: with no `provider_job_id`, nobody knows whether it was sent."""
+    ordered_inputs: Mapping[str, Any] | None = None
+    """What that order was about to send."""
+    ordered_seconds_ago: float | None = None
+    is_late: bool = False
+    """The item had ended, and its order turned out to have made a picture: it is collected, and nothing is bought."""
+
+
+class Order(_Frozen):
+    """A purchase that is about to be sent, for `begin_order`."""
+
+    provider: str
+    model: str | None = None
+    version: str | None = None
+    inputs: Mapping[str, Any] = Field(default_factory=dict[str, Any])
+
+
+class Account(_Frozen):
+    """What is known of the money and the time that an order took."""
+
+    is_charged: bool | None = None
+    """None: not known."""
+    queued_seconds: float | None = None
+    running_seconds: float | None = None
+
+
+class OpenOrder(_Frozen):
+    """An order that nobody waits for any more and whose outcome is not known, leased to a worker that asks about it."""
+
+    order_key: UUID
+    lease_id: UUID
+    generation_id: UUID
+    provider: str
+    provider_job_id: str | None = None
+    """None: nobody knows whether it was sent."""
+    model: str | None = None
+    version: str | None = None
+    inputs: Mapping[str, Any] = Field(default_factory=dict[str, Any])
+    seed: int = 0
+    ordered_seconds_ago: float
+
+
+class OrderOutcome(Account):
+    """What the provider said of an open order, for `settle_order`."""
+
+    is_over: bool
+    has_picture: bool = False
+    """It made one that can still be had."""
 
 
 class Renewal(_Frozen):
@@ -271,6 +328,14 @@ class StoredImage(_Frozen):
     public_url: str | None = None
     blurhash: str | None = None
     """A few characters that stand for the picture until it is loaded."""
+    seed: int | None = None
+    """The seed really used, where the provider tells."""
+    model_version: str | None = None
+    """The model's version really used, where the provider tells."""
+    is_black: bool = False
+    """All black: what safety filters leave in place of a picture."""
+    account: Account | None = None
+    """Of the order that made it: no column of `images`, but for the ledger."""
 
 
 class StorageDeletion(_Frozen):
@@ -305,6 +370,16 @@ class Fault(_Frozen):
     """Who asks to wait."""
     provider_fault: bool | None = None
     """True counts for the model's breaker; False says that the provider answered as it should; None says nothing."""
+    model_fault: bool = False
+    """With `retry_after_seconds`: the model waits as told, not its provider."""
+    job_over: bool | None = None
+    """Whether the order ended by this. False: the next attempt asks for the same job. None: it did, unless the
+    provider only asks to wait.
+    """
+    is_charged: bool | None = None
+    """Whether the order costs money; None: not known."""
+    queued_seconds: float | None = None
+    running_seconds: float | None = None
 
 
 class FailureVerdict(_Frozen):

@@ -27,7 +27,18 @@ from batchgen.errors import (
     NotSignedIn,
     QueueUnavailable,
 )
-from batchgen.models import Claim, Completed, FailureVerdict, Fault, Renewal, StorageDeletion, StoredImage
+from batchgen.models import (
+    Claim,
+    Completed,
+    FailureVerdict,
+    Fault,
+    OpenOrder,
+    Order,
+    OrderOutcome,
+    Renewal,
+    StorageDeletion,
+    StoredImage,
+)
 
 COLLISIONS = frozenset({"40001", "40P01", "55P03"})
 """SQLSTATEs of transactions that Postgres undid because another one was in their way: doing them again is right."""
@@ -200,6 +211,9 @@ class PostgrestQueue:
         )
         return _models(Renewal, rows)
 
+    async def begin_order(self, claim: Claim, order: Order) -> UUID:
+        return UUID(await self._call("begin_order", **_fence(claim), p_order=order.model_dump(mode="json")))
+
     async def attach_provider_job(self, claim: Claim, provider: str, job_id: str) -> None:
         await self._call("attach_provider_job", **_fence(claim), p_provider=provider, p_provider_job_id=job_id)
 
@@ -254,6 +268,27 @@ class PostgrestOutbox:
 
     async def remove_expired_images(self) -> int:
         return int(await _worker_rpc(self._client, "remove_expired_images", {}))
+
+
+class PostgrestOrders:
+    """The open orders of `batchgen.orders.OpenOrders`, reached like the queue. Raises `NotSignedIn` like it, too."""
+
+    def __init__(self, client: AsyncClient, *, worker: str, lease_seconds: int) -> None:
+        self._client = client
+        self._worker = worker
+        self._lease_seconds = lease_seconds
+
+    async def take(self, limit: int) -> Sequence[OpenOrder]:
+        arguments = {"p_worker": self._worker, "p_limit": limit, "p_lease_seconds": self._lease_seconds}
+        return _models(OpenOrder, await _worker_rpc(self._client, "take_open_orders", arguments))
+
+    async def settle(self, order: OpenOrder, outcome: OrderOutcome) -> bool:
+        arguments = {
+            "p_order_key": str(order.order_key),
+            "p_lease_id": str(order.lease_id),
+            "p_outcome": outcome.model_dump(mode="json"),
+        }
+        return bool(await _worker_rpc(self._client, "settle_order", arguments))
 
 
 async def _worker_rpc(client: AsyncClient, name: str, arguments: Mapping[str, Any]) -> Any:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
 
-from batchgen.models import Claim, Completed, FailureVerdict, Fault, Renewal, StoredImage
+from batchgen.models import Claim, Completed, FailureVerdict, Fault, Order, Renewal, StoredImage
 
 
 class Queue(Protocol):
@@ -20,6 +20,10 @@ class Queue(Protocol):
 
     async def renew(self, lease_ids: Sequence[UUID]) -> Sequence[Renewal]:
         """Prolong leases from now on. One that does not come back is lost."""
+        ...
+
+    async def begin_order(self, claim: Claim, order: Order) -> UUID:
+        """Write a purchase down before it is sent, and return its key: the same one until its outcome is known."""
         ...
 
     async def attach_provider_job(self, claim: Claim, provider: str, job_id: str) -> None:

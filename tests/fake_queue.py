@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from batchgen.errors import LeaseLost, QueueUnavailable
-from batchgen.models import Claim, Completed, FailureVerdict, Fault, GenerationStatus, Renewal, StoredImage
+from batchgen.models import Claim, Completed, FailureVerdict, Fault, GenerationStatus, Order, Renewal, StoredImage
 
 
 @dataclass
@@ -25,6 +25,9 @@ class Item:
     crash_count: int = 0
     provider: str | None = None
     provider_job_id: str | None = None
+    model_provider: str = "scripted"
+    order_key: UUID | None = None
+    order: Order | None = None
     cancel_requested: bool = False
     image: StoredImage | None = None
     fault: Fault | None = None
@@ -90,6 +93,14 @@ class FakeQueue:
             if i.lease_id
         ]
 
+    async def begin_order(self, claim: Claim, order: Order) -> UUID:
+        await self._called("begin_order")
+        item = self._held(claim)
+        item.order_key, item.order = item.order_key or uuid4(), order
+        item.provider = item.provider_job_id = None
+        self._forget("begin_order")
+        return item.order_key
+
     async def attach_provider_job(self, claim: Claim, provider: str, job_id: str) -> None:
         await self._called("attach")
         item = self._held(claim)
@@ -128,7 +139,9 @@ class FakeQueue:
         if wait is None:
             item.status = GenerationStatus.FAILED
         else:
-            item.due_at, item.provider, item.provider_job_id = _now() + wait, None, None
+            item.due_at = _now() + wait
+            if fault.job_over is not False:
+                item.provider = item.provider_job_id = item.order_key = item.order = None
         self._forget("fail")
         return FailureVerdict(status=item.status, retry_count=item.retry_count, retry_in_seconds=wait)
 
@@ -194,6 +207,10 @@ def _claim(item: Item) -> Claim:
         height=64,
         provider=item.provider,
         provider_job_id=item.provider_job_id,
+        model_provider=item.model_provider,
+        order_key=item.order_key,
+        ordered_inputs=item.order.inputs if item.order else None,
+        ordered_seconds_ago=0 if item.order else None,
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 from uuid import UUID
 
 
@@ -28,6 +28,8 @@ class ImageRequest:
     """Of this purchase: the same for whoever resumes it, another one for the next purchase. For idempotency keys."""
     inputs: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """All that the model takes, in the provider's own names and ranges (`batchgen.inputs`): sent as it stands."""
+    ordered_at: float | None = None
+    """When this purchase was about to be sent, on `time.monotonic`'s clock of this process; None: nobody knows."""
     estimated_seconds: float | None = None
     """How long the model usually takes."""
 
@@ -54,6 +56,8 @@ class RawImage:
     """The seed really used, where the provider tells."""
     version: str | None = None
     """The model's version really used, where the provider tells."""
+    queued_seconds: float | None = None
+    running_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,8 @@ class RemoteImage:
     """What the fetch has to send, where the address is not public. Secret."""
     seed: int | None = None
     version: str | None = None
+    queued_seconds: float | None = None
+    running_seconds: float | None = None
 
 
 Output = GeneratedImage | RawImage | RemoteImage
@@ -111,8 +117,12 @@ class Provider(Protocol):
         ...
 
 
+@runtime_checkable
 class AccountableProvider(Provider, Protocol):
-    """A provider that sells: it can be asked about orders whose answer was lost, and about what was paid for."""
+    """A provider that sells: it can be asked about orders whose answer was lost, and about what was paid for.
+
+    The worker writes each purchase down before `submit` sends it.
+    """
 
     async def find(self, request: ImageRequest) -> str | None:
         """The id of the job that an earlier `submit` with the same `key` started, when its answer was lost.
