@@ -213,14 +213,17 @@ export type Database = {
           generation_strength: number | null;
           height: number | null;
           id: string;
+          is_black: boolean | null;
           is_favorite: boolean | null;
           is_public: boolean | null;
           model: string | null;
+          model_version: string | null;
           negative_prompt: string | null;
           prompt: string;
           public_url: string | null;
           rating: number | null;
           saved_at: string | null;
+          seed: number | null;
           source_image_id: string | null;
           storage_path: string;
           style: string | null;
@@ -240,14 +243,17 @@ export type Database = {
           generation_strength?: number | null;
           height?: number | null;
           id?: string;
+          is_black?: boolean | null;
           is_favorite?: boolean | null;
           is_public?: boolean | null;
           model?: string | null;
+          model_version?: string | null;
           negative_prompt?: string | null;
           prompt: string;
           public_url?: string | null;
           rating?: number | null;
           saved_at?: string | null;
+          seed?: number | null;
           source_image_id?: string | null;
           storage_path: string;
           style?: string | null;
@@ -266,14 +272,17 @@ export type Database = {
           generation_strength?: number | null;
           height?: number | null;
           id?: string;
+          is_black?: boolean | null;
           is_favorite?: boolean | null;
           is_public?: boolean | null;
           model?: string | null;
+          model_version?: string | null;
           negative_prompt?: string | null;
           prompt?: string;
           public_url?: string | null;
           rating?: number | null;
           saved_at?: string | null;
+          seed?: number | null;
           source_image_id?: string | null;
           storage_path?: string;
           style?: string | null;
@@ -536,6 +545,7 @@ export type Database = {
           until: string;
         }[];
       };
+      begin_order: { Args: { p_generation_id: string; p_lease_id: string; p_order: Json }; Returns: string };
       cancel_batch: { Args: { p_batch_id: string }; Returns: Json };
       claim_generations: {
         Args: { p_lease_seconds: number; p_limit: number; p_worker: string };
@@ -543,14 +553,21 @@ export type Database = {
           attempt: number;
           batch_id: string;
           batch_index: number;
+          estimated_seconds: number;
           generation_id: string;
           guidance_scale: number;
           height: number;
+          input_spec: Json;
+          is_late: boolean;
           lease_expires_at: string;
           lease_id: string;
           model: string;
+          model_provider: string;
           model_version: string;
           negative_prompt: string;
+          order_key: string;
+          ordered_inputs: Json;
+          ordered_seconds_ago: number;
           prompt: string;
           provider: string;
           provider_job_id: string;
@@ -599,7 +616,23 @@ export type Database = {
       retry_failed: { Args: { p_batch_id: string }; Returns: Json };
       return_expired_leases: { Args: Record<PropertyKey, never>; Returns: number };
       save_batch_images: { Args: { p_batch_id: string }; Returns: Json };
+      settle_order: { Args: { p_lease_id: string; p_order_key: string; p_outcome: Json }; Returns: boolean };
       tag_batch_images: { Args: { p_batch_id: string; p_tags: string[] }; Returns: Json };
+      take_open_orders: {
+        Args: { p_lease_seconds: number; p_limit: number; p_worker: string };
+        Returns: {
+          generation_id: string;
+          inputs: Json;
+          lease_id: string;
+          model: string;
+          order_key: string;
+          ordered_seconds_ago: number;
+          provider: string;
+          provider_job_id: string;
+          seed: number;
+          version: string;
+        }[];
+      };
       take_storage_deletions: {
         Args: { p_lease_seconds: number; p_limit: number; p_worker: string };
         Returns: {

@@ -18,6 +18,7 @@ USERS = {
 }
 WORKERS = (USERS - {"create_batch(jsonb)"}) | {
     "attach_provider_job(uuid,uuid,text,text)",
+    "begin_order(uuid,uuid,jsonb)",
     "claim_generations(text,integer,integer)",
     "complete_generation(uuid,uuid,jsonb)",
     "complete_generations(jsonb)",
@@ -29,6 +30,8 @@ WORKERS = (USERS - {"create_batch(jsonb)"}) | {
     "remove_expired_images()",
     "renew_leases(text,uuid[],integer)",
     "return_expired_leases()",
+    "settle_order(uuid,uuid,jsonb)",
+    "take_open_orders(text,integer,integer)",
     "take_storage_deletions(text,integer,integer)",
 }
 TABLES = ("batch_generations", "image_generations", "images", "models", "tags", "image_tags")
@@ -239,6 +242,9 @@ def test_a_user_calls_no_function_of_the_workers(shared_db: Database, role: str,
         "requests",
         "generation_tags",
         "model_providers",
+        "known_models",
+        "orders",
+        "ledger",
         "providers",
         "breakers",
         "storage_deletions",

@@ -132,13 +132,16 @@ def _function_privileges(connection: Connection) -> Iterator[Mutant]:
 def _triggers(connection: Connection) -> Iterator[Mutant]:
     for row in _rows(
         connection,
-        "select quote_ident(t.tgname) as trigger, t.tgrelid::regclass::text as relation from pg_trigger t"
-        " join pg_proc p on p.oid = t.tgfoid"
+        "select quote_ident(t.tgname) as trigger, t.tgrelid::regclass::text as relation, c.relkind = 'v' as of_a_view"
+        " from pg_trigger t join pg_proc p on p.oid = t.tgfoid join pg_class c on c.oid = t.tgrelid"
         " where not t.tgisinternal and p.pronamespace::regnamespace::text = any (%s)",
         [list(SCHEMAS)],
     ):
         which = f"{row['trigger']} on {row['relation']}"
-        yield Mutant("trigger disabled", which, f"alter table {row['relation']} disable trigger {row['trigger']}")
+        if row["of_a_view"]:  # Postgres disables none of these
+            yield Mutant("trigger dropped", which, f"drop trigger {row['trigger']} on {row['relation']}")
+        else:
+            yield Mutant("trigger disabled", which, f"alter table {row['relation']} disable trigger {row['trigger']}")
 
 
 def _checks(connection: Connection) -> Iterator[Mutant]:

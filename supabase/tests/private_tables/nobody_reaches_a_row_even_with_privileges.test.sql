@@ -14,6 +14,10 @@ insert into batchgen.failures (generation_id, code) values ('17e30000-0000-4000-
 insert into batchgen.requests (user_id, client_key, body_hash) values ('aaaaaaaa-0000-4000-8000-000000000001', 'key', 'hash');
 insert into batchgen.generation_tags (generation_id, name) values ('17e30000-0000-4000-8000-000000000001', 'animals');
 insert into batchgen.model_providers (model_id, provider) select id, 'replicate' from public.models limit 1;
+insert into batchgen.orders (generation_id, user_id, model_id, provider, worker)
+values (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'replicate', 'w');
+insert into batchgen.ledger (generation_id, attempt, entry, outcome, user_id, model_id, provider)
+values (gen_random_uuid(), 1, 'attempt', 'completed', gen_random_uuid(), gen_random_uuid(), 'replicate');
 insert into batchgen.providers (name, not_before) values ('replicate', now());
 insert into batchgen.storage_deletions (path) values ('aaaaaaaa-0000-4000-8000-000000000001/gone.png');
 insert into batchgen.breakers (model_id) select id from public.models limit 1;

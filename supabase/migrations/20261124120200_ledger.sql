@@ -1,0 +1,399 @@
+-- What was paid: an append-only ledger with one row for each attempt, costs as views over it, and the sweep that asks
+-- providers about orders which nobody waits for any more.
+
+create table batchgen.ledger (
+  generation_id uuid not null,
+  attempt integer not null constraint attempts_count_from_1 check (attempt >= 1),
+  entry text not null constraint entry_is_known check (entry in ('attempt', 'settlement')),
+  outcome text not null,
+  user_id uuid not null,
+  batch_id uuid,
+  model_id uuid not null,
+  provider text not null,
+  provider_model text,
+  provider_version text,
+  order_key uuid,
+  provider_job_id text,
+  price_usd numeric(12, 6),
+  is_charged boolean,
+  amount_usd numeric(12, 6) not null default 0,
+  queued_seconds double precision,
+  running_seconds double precision,
+  is_late boolean not null default false,
+  noted_at timestamptz not null default clock_timestamp(),
+  primary key (generation_id, attempt, entry),
+  constraint only_what_is_charged_costs check (amount_usd = 0 or is_charged is true)
+);
+comment on table batchgen.ledger is
+  'What each attempt did and cost. Append-only: what turns out later is another row. Sums of amount_usd are costs; an order is charged in one row of its rows at most.';
+comment on column batchgen.ledger.generation_id is 'The item. No reference: money outlives the item.';
+comment on column batchgen.ledger.attempt is 'The item''s attempts, counted from 1; an attempt is a lease.';
+comment on column batchgen.ledger.entry is 'attempt: how an attempt ended. settlement: what became known of its order afterwards.';
+comment on column batchgen.ledger.outcome is
+  'completed, handed_back, crashed, deleted, or the code of the failure; of a settlement: settled, or person where somebody decided.';
+comment on column batchgen.ledger.user_id is 'Whose item it is; zeros for nobody''s.';
+comment on column batchgen.ledger.batch_id is 'The item''s batch; empty where it was deleted before an order.';
+comment on column batchgen.ledger.model_id is 'models.id; zeros for items that name no model.';
+comment on column batchgen.ledger.provider is 'The provider, as workers name it.';
+comment on column batchgen.ledger.provider_model is 'The model''s id there.';
+comment on column batchgen.ledger.provider_version is 'Its version there.';
+comment on column batchgen.ledger.order_key is 'The purchase; the same in all attempts that waited for it. Empty where nothing was ordered, or for free.';
+comment on column batchgen.ledger.provider_job_id is 'The provider''s id of the job.';
+comment on column batchgen.ledger.price_usd is 'What the order costs if it is charged; empty where nobody knows.';
+comment on column batchgen.ledger.is_charged is 'Whether it costs money, as far as this row knows; empty: not known, or not yet.';
+comment on column batchgen.ledger.amount_usd is 'What it costs: the price where it is charged, otherwise 0.';
+comment on column batchgen.ledger.queued_seconds is 'How long the job waited at the provider, where it tells.';
+comment on column batchgen.ledger.running_seconds is 'How long it ran there.';
+comment on column batchgen.ledger.is_late is 'The item had ended, and its picture was collected afterwards.';
+comment on column batchgen.ledger.noted_at is 'When the row was written.';
+create index ledger_of_a_batch on batchgen.ledger (batch_id);
+create index ledger_of_an_order on batchgen.ledger (order_key) where order_key is not null;
+create index ledger_by_time on batchgen.ledger using brin (noted_at);
+alter table batchgen.ledger enable row level security;
+create policy "Nobody" on batchgen.ledger for all to public using (false);
+revoke all on batchgen.ledger from public, anon, authenticated, service_role;
+
+create function batchgen.before_ledger_changed() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  raise exception using errcode = 'PT422', message = 'The ledger is append-only: no row is changed or deleted.',
+    hint = 'Use batchgen.note_charge for what is found out later.';
+end
+$$;
+revoke execute on function batchgen.before_ledger_changed() from public, anon, authenticated, service_role;
+comment on function batchgen.before_ledger_changed() is 'Refuses every change of the ledger but new rows.';
+create trigger before_ledger_changed before update or delete or truncate on batchgen.ledger
+for each statement execute function batchgen.before_ledger_changed();
+
+-- batchgen.note_attempts(p_items, p_outcome)
+-- The ledger's rows for leases that end now. p_items: their queue rows as they were. p_outcome: how they ended where the
+-- row names no fault; empty: the items are out of the queue, and their generations say. Caller: the queue's triggers.
+create function batchgen.note_attempts(p_items batchgen.queue[], p_outcome text) returns void
+language sql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
+  insert into batchgen.ledger (
+    generation_id, attempt, entry, outcome, user_id, batch_id, model_id, provider, provider_model, provider_version, order_key,
+    provider_job_id, price_usd, is_charged, amount_usd, queued_seconds, running_seconds, is_late
+  )
+  select i.generation_id,
+    1 + (select coalesce(max(l.attempt), 0) from batchgen.ledger l where l.generation_id = i.generation_id),
+    'attempt', r.outcome, i.user_id, coalesce(g.batch_id, o.batch_id), i.model_id,
+    coalesce(o.provider, i.provider, batchgen.provider_of(i.model_id)), o.provider_model, o.provider_version, o.key,
+    coalesce(i.provider_job_id, o.provider_job_id), o.price_usd, c.is_charged,
+    case when c.is_charged then coalesce(o.price_usd, 0) else 0 end, o.queued_seconds, o.running_seconds, coalesce(o.is_late, false)
+  from unnest(p_items) i
+  left join public.image_generations g on g.id = i.generation_id
+  left join batchgen.orders o on o.key = i.order_key
+  cross join lateral (
+    select coalesce(i.fault_code, p_outcome, case g.status when 'completed' then 'completed' end,
+      (select f.code from batchgen.failures f where f.generation_id = i.generation_id), 'deleted') as outcome
+  ) r
+  cross join lateral (
+    select case
+      -- Nothing was ordered, or from who takes no money.
+      when o.key is null then case when i.provider_job_id is null or i.provider = 'offline' then false end
+      when o.price_usd = 0 then false
+      when r.outcome = 'completed' then coalesce(o.is_charged, true)
+      -- Not yet, in an attempt after which the job is asked about again.
+      when i.job_over or (o.is_late and p_outcome is null) then o.is_charged
+    end as is_charged
+  ) c
+$$;
+revoke execute on function batchgen.note_attempts(batchgen.queue[], text) from public, anon, authenticated, service_role;
+comment on function batchgen.note_attempts(batchgen.queue[], text) is 'Writes the ledger''s rows for leases that end.';
+
+-- batchgen.close_orders(p_items): of items that are out of the queue, or whose job is over. What is over is in the
+-- ledger, and gone here; of all others somebody has to ask the provider. Caller: the queue's triggers, after the ledger.
+create function batchgen.close_orders(p_items batchgen.queue[]) returns void
+language sql security definer set search_path = '' as $$
+  delete from batchgen.orders o
+  using unnest(p_items) i
+  where o.key = i.order_key
+    -- An order that was run again for its picture was paid for, and is over with this, whatever became of the picture.
+    and (i.job_over or o.is_late or exists (select from public.image_generations g where g.id = i.generation_id and g.status = 'completed'));
+  update batchgen.orders o set ended_at = clock_timestamp(), ask_at = clock_timestamp() + interval '2 seconds'
+  from unnest(p_items) i where o.key = i.order_key
+$$;
+revoke execute on function batchgen.close_orders(batchgen.queue[]) from public, anon, authenticated, service_role;
+comment on function batchgen.close_orders(batchgen.queue[]) is 'Ends the orders of items that left the queue or whose job is over.';
+
+create function batchgen.after_queue_deleted() returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_leased batchgen.queue[];
+  v_ordered batchgen.queue[];
+begin
+  select array_agg((o.*)::batchgen.queue) filter (where o.lease_id is not null),
+    array_agg((o.*)::batchgen.queue) filter (where o.order_key is not null)
+  into v_leased, v_ordered from old_rows o;
+  if v_leased is not null then
+    perform batchgen.note_attempts(v_leased, null);
+  end if;
+  if v_ordered is not null then
+    perform batchgen.close_orders(v_ordered);
+  end if;
+  return null;
+end
+$$;
+revoke execute on function batchgen.after_queue_deleted() from public, anon, authenticated, service_role;
+comment on function batchgen.after_queue_deleted() is 'Writes the ledger''s rows for items that end, and ends their orders.';
+create trigger after_queue_deleted after delete on batchgen.queue
+referencing old table as old_rows for each statement execute function batchgen.after_queue_deleted();
+
+create function batchgen.after_lease_ended() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  perform batchgen.note_attempts(array[old], case when new.crash_count > old.crash_count then 'crashed' else 'handed_back' end);
+  if old.job_over and old.order_key is not null then
+    perform batchgen.close_orders(array[old]);
+  end if;
+  return null;
+end
+$$;
+revoke execute on function batchgen.after_lease_ended() from public, anon, authenticated, service_role;
+comment on function batchgen.after_lease_ended() is 'Writes the ledger''s row for an attempt whose item waits again.';
+create trigger after_lease_ended after update on batchgen.queue
+for each row when (old.lease_id is not null and new.lease_id is distinct from old.lease_id)
+execute function batchgen.after_lease_ended();
+
+-- An item that comes back while an order for it is open asks for that job first, and does not buy another one.
+create function batchgen.before_queue_inserted() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  update batchgen.orders o set ended_at = null, ask_at = null, lease_id = null, lease_expires_at = null
+  where o.key = (
+    select e.key from batchgen.orders e
+    where e.generation_id = new.generation_id and e.ended_at is not null order by e.ordered_at desc limit 1
+  )
+  returning o.key, case when o.provider_job_id is not null then o.provider end, o.provider_job_id
+  into new.order_key, new.provider, new.provider_job_id;
+  return new;
+end
+$$;
+revoke execute on function batchgen.before_queue_inserted() from public, anon, authenticated, service_role;
+comment on function batchgen.before_queue_inserted() is 'Gives an item that comes back the order that is still open for it.';
+create trigger before_queue_inserted before insert on batchgen.queue
+for each row execute function batchgen.before_queue_inserted();
+
+-- take_open_orders(p_worker, p_limit, p_lease_seconds)
+-- Leases open orders that are due to be asked about. Who sent one is preferred for half a minute: some services answer
+-- nobody else. Caller: service_role. Locks: skips what others hold.
+create function public.take_open_orders(p_worker text, p_limit integer, p_lease_seconds integer)
+returns table (
+  order_key uuid, lease_id uuid, generation_id uuid, provider text, provider_job_id text, model text, version text, inputs jsonb,
+  seed bigint, ordered_seconds_ago double precision
+)
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+begin
+  perform batchgen.check_worker_arguments(p_worker, p_lease_seconds);
+  if p_limit is null or p_limit not between 0 and 1000 then
+    perform batchgen.refuse_argument('p_limit', 'is not between 0 and 1000', 'Take a handful and come again.');
+  end if;
+  return query
+  with due as (
+    select o.key from batchgen.orders o
+    where o.ended_at is not null and o.ask_at <= clock_timestamp()
+      and (o.lease_expires_at is null or o.lease_expires_at <= clock_timestamp())
+      and (o.worker = p_worker or o.ended_at <= clock_timestamp() - interval '30 seconds')
+    order by o.ask_at limit p_limit for no key update skip locked
+  )
+  update batchgen.orders o
+  set lease_id = gen_random_uuid(), lease_expires_at = clock_timestamp() + make_interval(secs => p_lease_seconds)
+  from due where o.key = due.key
+  returning o.key, o.lease_id, o.generation_id, o.provider, o.provider_job_id, o.provider_model, o.provider_version, o.inputs,
+    o.seed, extract(epoch from clock_timestamp() - o.ordered_at)::double precision;
+end
+$$;
+revoke execute on function public.take_open_orders(text, integer, integer) from public, anon, authenticated, service_role;
+grant execute on function public.take_open_orders(text, integer, integer) to service_role;
+comment on function public.take_open_orders(text, integer, integer) is
+  'For workers: leases orders that nobody waits for any more, to ask the provider what became of them.';
+
+-- batchgen.note_settlement(p_order, p_is_charged, p_outcome): what became known of an order after its last attempt.
+create function batchgen.note_settlement(p_order batchgen.orders, p_is_charged boolean, p_outcome text) returns void
+language sql security definer set search_path = '' as $$
+  insert into batchgen.ledger (
+    generation_id, attempt, entry, outcome, user_id, batch_id, model_id, provider, provider_model, provider_version, order_key,
+    provider_job_id, price_usd, is_charged, amount_usd, queued_seconds, running_seconds, is_late
+  )
+  select p_order.generation_id, max(l.attempt), 'settlement', p_outcome, p_order.user_id, p_order.batch_id, p_order.model_id,
+    p_order.provider, p_order.provider_model, p_order.provider_version, p_order.key, p_order.provider_job_id, p_order.price_usd,
+    p_is_charged, case when p_is_charged then coalesce(p_order.price_usd, 0) else 0 end, p_order.queued_seconds,
+    p_order.running_seconds, false
+  from batchgen.ledger l where l.order_key = p_order.key
+  having max(l.attempt) is not null
+$$;
+revoke execute on function batchgen.note_settlement(batchgen.orders, boolean, text) from public, anon, authenticated, service_role;
+comment on function batchgen.note_settlement(batchgen.orders, boolean, text) is 'Writes the ledger''s row for what became known of an order later.';
+
+-- settle_order(p_order_key, p_lease_id, p_outcome)
+-- What the provider said of an open order. p_outcome: {is_over, is_charged, has_picture, queued_seconds, running_seconds}.
+--   not over                                    -> asked about again, after pauses that grow; not known after a day
+--   over, and paid for, with a picture to be had -> its item, if it failed and still has its batch, runs again for the
+--                                                   picture alone (is_late)
+--   over otherwise                              -> a settlement in the ledger
+-- Returns whether the item was queued. An order that is not leased so any more is left alone. Caller: service_role.
+-- Locks: the item and its batch, then the order, like everybody else.
+create function public.settle_order(p_order_key uuid, p_lease_id uuid, p_outcome jsonb) returns boolean
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_order batchgen.orders;
+  v_is_over boolean := coalesce(p_outcome -> 'is_over' = 'true'::jsonb, false);
+  v_generation public.image_generations;
+begin
+  if jsonb_typeof(p_outcome) is distinct from 'object' then
+    perform batchgen.refuse_argument('p_outcome', 'is not an object', 'Send {is_over, is_charged, has_picture}.');
+  end if;
+  select o.* into v_order from batchgen.orders o where o.key = p_order_key;
+  perform batchgen.lock_items(array[v_order.generation_id]);
+  select o.* into v_order from batchgen.orders o
+  where o.key = p_order_key and o.lease_id = p_lease_id and o.ended_at is not null for update;
+  if not found then
+    return false;
+  end if;
+  if not v_is_over and v_order.ended_at > clock_timestamp() - interval '1 day' then
+    update batchgen.orders o
+    set asked = o.asked + 1, lease_id = null, lease_expires_at = null,
+      ask_at = clock_timestamp() + make_interval(secs => least(3600, 5 * 2.0 ^ least(o.asked, 20)))
+    where o.key = p_order_key;
+    return false;
+  end if;
+
+  perform batchgen.note_account(p_order_key, p_outcome);
+  select o.* into v_order from batchgen.orders o where o.key = p_order_key;
+  select g.* into v_generation from public.image_generations g where g.id = v_order.generation_id;
+  if v_is_over and v_order.is_charged and p_outcome -> 'has_picture' = 'true'::jsonb
+    and v_generation.status = 'failed' and v_generation.batch_id is not null
+  then
+    update batchgen.orders o
+    set is_late = true, late_message = coalesce(v_generation.error_message, 'The picture could not be made.'),
+      late_code = coalesce((select f.code from batchgen.failures f where f.generation_id = v_generation.id), 'failed')
+    where o.key = p_order_key;
+    update public.image_generations g set status = 'pending', error_message = null, completed_at = null, retry_count = 0
+    where g.id = v_generation.id;
+    return true;
+  end if;
+  if v_order.price_usd = 0 then
+    v_order.is_charged := false;
+  end if;
+  if v_order.is_charged is not null then
+    perform batchgen.note_settlement(v_order, v_order.is_charged, 'settled');
+  end if;
+  delete from batchgen.orders o where o.key = p_order_key;
+  return false;
+end
+$$;
+revoke execute on function public.settle_order(uuid, uuid, jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.settle_order(uuid, uuid, jsonb) to service_role;
+comment on function public.settle_order(uuid, uuid, jsonb) is
+  'For workers: writes down what became of an order that nobody waited for, and has its picture collected.';
+
+-- What each attempt cost, and whether that is still open. An order of several attempts is open in its last one alone.
+create view batchgen.charges with (security_invoker = on) as
+select l.*, coalesce(l.is_charged, false) as is_paid,
+  l.is_charged is null and not exists (
+    select from batchgen.ledger k where k.order_key = l.order_key and (k.attempt > l.attempt or k.is_charged is not null)
+  ) as is_unknown
+from batchgen.ledger l;
+
+create view batchgen.costs_of_batches with (security_invoker = on) as
+select c.batch_id, c.user_id, count(*) filter (where c.entry = 'attempt') as attempts, count(*) filter (where c.is_paid) as paid,
+  sum(c.amount_usd) as paid_usd, count(*) filter (where c.is_unknown) as unknown,
+  coalesce(sum(c.price_usd) filter (where c.is_unknown), 0) as unknown_usd
+from batchgen.charges c group by c.batch_id, c.user_id;
+
+create view batchgen.costs_of_users with (security_invoker = on) as
+select c.user_id, count(*) filter (where c.entry = 'attempt') as attempts, count(*) filter (where c.is_paid) as paid,
+  sum(c.amount_usd) as paid_usd, count(*) filter (where c.is_unknown) as unknown,
+  coalesce(sum(c.price_usd) filter (where c.is_unknown), 0) as unknown_usd
+from batchgen.charges c group by c.user_id;
+
+create view batchgen.costs_of_models with (security_invoker = on) as
+select c.model_id, m.display_name as model, c.provider, count(*) filter (where c.entry = 'attempt') as attempts,
+  count(*) filter (where c.is_paid) as paid, sum(c.amount_usd) as paid_usd, count(*) filter (where c.is_unknown) as unknown,
+  coalesce(sum(c.price_usd) filter (where c.is_unknown), 0) as unknown_usd
+from batchgen.charges c left join public.models m on m.id = c.model_id
+group by c.model_id, m.display_name, c.provider;
+
+create view batchgen.costs_of_days with (security_invoker = on) as
+select (c.noted_at at time zone 'UTC')::date as day, count(*) filter (where c.entry = 'attempt') as attempts,
+  count(*) filter (where c.is_paid) as paid, sum(c.amount_usd) as paid_usd, count(*) filter (where c.is_unknown) as unknown,
+  coalesce(sum(c.price_usd) filter (where c.is_unknown), 0) as unknown_usd
+from batchgen.charges c group by (c.noted_at at time zone 'UTC')::date;
+
+revoke all on batchgen.charges, batchgen.costs_of_batches, batchgen.costs_of_users, batchgen.costs_of_models, batchgen.costs_of_days
+from public, anon, authenticated, service_role;
+
+do $$
+declare
+  v_view text;
+  v_column text;
+  v_comment text;
+begin
+  for v_view, v_column, v_comment in
+    values
+      ('costs_of_batches', 'batch_id', 'The batch; empty for items whose batch was deleted before they were ordered.'),
+      ('costs_of_batches', 'user_id', 'Whose batch it is.'),
+      ('costs_of_users', 'user_id', 'The user; zeros for nobody''s items.'),
+      ('costs_of_models', 'model_id', 'models.id; zeros for items that name no model.'),
+      ('costs_of_models', 'model', 'The model''s display name.'),
+      ('costs_of_models', 'provider', 'Where its pictures were made.'),
+      ('costs_of_days', 'day', 'The day in UTC on which the costs were noted.')
+  loop
+    execute format('comment on column batchgen.%I.%I is %L', v_view, v_column, v_comment);
+  end loop;
+  for v_view, v_comment in
+    values
+      ('costs_of_batches', 'What each batch cost.'), ('costs_of_users', 'What each user''s pictures cost.'),
+      ('costs_of_models', 'What the pictures of each model cost, by provider.'), ('costs_of_days', 'What each day cost.')
+  loop
+    execute format('comment on view batchgen.%I is %L', v_view, v_comment);
+    for v_column, v_comment in
+      values
+        ('attempts', 'How many attempts there were.'), ('paid', 'How many orders were charged.'),
+        ('paid_usd', 'What they cost, in US dollars.'),
+        ('unknown', 'How many orders may or may not have been charged: see charges, where is_unknown.'),
+        ('unknown_usd', 'What these cost if all of them were charged.')
+    loop
+      execute format('comment on column batchgen.%I.%I is %L', v_view, v_column, v_comment);
+    end loop;
+  end loop;
+  for v_column in
+    select a.attname from pg_catalog.pg_attribute a where a.attrelid = 'batchgen.charges'::regclass and a.attnum > 0
+  loop
+    execute format('comment on column batchgen.charges.%I is %L', v_column, coalesce(
+      pg_catalog.col_description('batchgen.ledger'::regclass, (
+        select l.attnum from pg_catalog.pg_attribute l where l.attrelid = 'batchgen.ledger'::regclass and l.attname = v_column
+      )),
+      case v_column when 'is_paid' then 'Whether it was charged, as far as is known.'
+        else 'Whether nobody knows if it was charged: batchgen.note_charge takes what a person found out.' end
+    ));
+  end loop;
+end
+$$;
+comment on view batchgen.charges is 'The ledger, with what is still open.';
+
+-- batchgen.note_charge(p_generation_id, p_attempt, p_is_charged)
+-- For admins: whether an order of unknown outcome was charged, after a look at the provider's bill.
+create function batchgen.note_charge(p_generation_id uuid, p_attempt integer, p_is_charged boolean) returns void
+language plpgsql set search_path = '' as $$
+begin
+  insert into batchgen.ledger (
+    generation_id, attempt, entry, outcome, user_id, batch_id, model_id, provider, provider_model, provider_version, order_key,
+    provider_job_id, price_usd, is_charged, amount_usd
+  )
+  select c.generation_id, c.attempt, 'settlement', 'person', c.user_id, c.batch_id, c.model_id, c.provider, c.provider_model,
+    c.provider_version, c.order_key, c.provider_job_id, c.price_usd, p_is_charged,
+    case when p_is_charged then coalesce(c.price_usd, 0) else 0 end
+  from batchgen.charges c
+  where c.generation_id = p_generation_id and c.attempt = p_attempt and c.entry = 'attempt' and c.is_unknown
+    and p_is_charged is not null;
+  if not found then
+    perform batchgen.refuse('nothing_open', 'This attempt has no order of unknown outcome.', 'p_attempt',
+      'Look into batchgen.charges, where is_unknown.', null, null, 'PT404');
+  end if;
+end
+$$;
+revoke execute on function batchgen.note_charge(uuid, integer, boolean) from public, anon, authenticated, service_role;
+comment on function batchgen.note_charge(uuid, integer, boolean) is
+  'For admins: writes down whether an order of unknown outcome was charged.';
