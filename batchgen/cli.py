@@ -7,13 +7,14 @@ import sys
 import traceback
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
 import typer
 
-from batchgen import action_commands, commands, storage_command
+from batchgen import action_commands, commands, costs, storage_command
 from batchgen.cli_input import check_terminal, is_agreed, password_from, request_from
 from batchgen.commands import Wanted
 from batchgen.errors import BatchgenError, InvalidRequest
@@ -271,6 +272,23 @@ def storage_check(
         context,
         as_json,
         lambda out, settings: storage_command.check_storage(out, settings, fix=fix, grace_hours=grace_hours),
+    )
+
+
+@app.command("costs")
+def show_costs(
+    context: typer.Context,
+    by: Annotated[costs.CostsBy, typer.Option(help="Sum up by this.")] = costs.CostsBy.DAY,
+    since: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S%z"], help="Only what came since then, UTC."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many rows.")] = 100,
+    as_json: Json = False,
+) -> int:
+    """Show what pictures cost, for operators."""
+    return _run(
+        context, as_json, lambda out, settings: costs.show_costs(out, settings, by=by, since=since, limit=limit)
     )
 
 

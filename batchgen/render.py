@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from uuid import UUID
 
 from rich.table import Table
@@ -25,6 +26,7 @@ from batchgen.texts import printable
 
 WRAPPED = frozenset({"Prompt", "Error", "Name", "Tags", "Why"})
 """Columns of words; all others stay on one line."""
+COUNTED = frozenset({"Attempts", "Paid", "Cost", "Unknown", "At most"})
 PIPE_WIDTH = 160
 """Columns of a table that goes to a file or a pipe."""
 STYLES = {
@@ -199,9 +201,24 @@ def _item_line(item: Generation) -> str:
     return f"item {item.index} {item.status}{retried}  {printable(item.prompt, 80)}{reason}"
 
 
+def table_of(*columns: str, rows: Iterable[Sequence[str]]) -> Table:
+    """A plain table."""
+    table = _table(*columns)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def dollars(amount: Decimal) -> str:
+    """To the cent, or as far as there is something behind it."""
+    plain = f"{amount:.6f}".rstrip("0")
+    whole, _, cents = plain.partition(".")
+    return f"${whole}.{cents:0<2}"
+
+
 def _table(*columns: str) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for name in columns:
-        numeric = name in {"#", "Seed", "Retries", "Done", "Failed", "Took", "Time", "Size"}
+        numeric = name in {"#", "Seed", "Retries", "Done", "Failed", "Took", "Time", "Size", *COUNTED}
         table.add_column(name, justify="right" if numeric else "left", no_wrap=name not in WRAPPED)
     return table
