@@ -245,7 +245,10 @@ begin
 
   -- A job that is asked about too early goes on: unless it is said to be over, it stays attached and is asked again.
   v_is_over := coalesce((p_error ->> 'job_over')::boolean, not (v_retryable and v_wait is not null));
-  perform batchgen.note_account(v_item.order_key, p_error);
+  -- Of a job that goes on only its costs are known, and never that there are none: it may still succeed.
+  perform batchgen.note_account(
+    v_item.order_key, case when v_is_over or p_error -> 'is_charged' = 'true'::jsonb then p_error else p_error - 'is_charged' end
+  );
   select o.* into v_order from batchgen.orders o where o.key = v_item.order_key;
   if v_order.is_late and v_is_over then
     -- It had ended before, and was run again for its picture alone: it ends as it had.
