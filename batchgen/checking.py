@@ -35,7 +35,7 @@ class PictureDamaged(ProviderUnavailable):
     """The file is a picture that did not arrive whole; fetching it again may help."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, code="picture_damaged", is_provider_fault=False, is_charged=True)
+        super().__init__(message, code="picture_damaged", is_provider_fault=False, is_charged=True, is_job_over=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,7 +155,7 @@ class ModelUnusable(ProviderError):
     """
 
     def __init__(self, message: str, *, code: str, retry_after_seconds: float = 60) -> None:
-        super().__init__(message, code=code)
+        super().__init__(message, code=code, is_job_over=False)
         self.retry_after_seconds = retry_after_seconds
 
 

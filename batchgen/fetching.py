@@ -41,6 +41,7 @@ class LinkExpired(ProviderUnavailable):
             code="link_expired",
             is_provider_fault=False,
             is_charged=True,
+            is_job_over=False,
         )
         self.status = status
 
@@ -248,10 +249,10 @@ def _declared_bytes(answer: Mapping[str, str]) -> int | None:
 
 
 def _too_slow(url: httpx.URL, what: str) -> ProviderError:
-    return ProviderUnavailable(f"The picture from {url.host} {what}.", code="download_too_slow", is_charged=True)
+    problem = f"The picture from {url.host} {what}."
+    return ProviderUnavailable(problem, code="download_too_slow", is_charged=True, is_job_over=False)
 
 
 def _failed(url: httpx.URL, why: str) -> ProviderError:
-    return ProviderUnavailable(
-        f"The picture could not be fetched from {url.host}: {why}.", code="download_failed", is_charged=True
-    )
+    problem = f"The picture could not be fetched from {url.host}: {why}."
+    return ProviderUnavailable(problem, code="download_failed", is_charged=True, is_job_over=False)

@@ -2,8 +2,10 @@
 
 from batchgen.errors import (
     InvalidRequest,
+    ModelUnusable,
     OutcomeUnknown,
     ProviderBusy,
+    ProviderError,
     ProviderRejected,
     ProviderUnavailable,
     StorageError,
@@ -14,10 +16,19 @@ CANCELLED = Fault(code="cancelled", message="Cancelled by user")
 
 
 def fault_of(error: Exception, *, provider: str | None = None) -> Fault:
-    """What the database is told about an attempt that failed at `provider`.
+    """What the database is told about an attempt that failed at `provider`, and about its order there.
 
     Texts of unknown exceptions stay out of it.
     """
+    fault = _meaning_of(error, provider)
+    if isinstance(error, ProviderError):
+        return fault.model_copy(update={"job_over": error.is_job_over, "is_charged": error.is_charged})
+    # All else speaks of this side: a job that is attached goes on, or has its picture. Only what will not be tried
+    # again, such as a file that Storage refuses, ends it.
+    return fault.model_copy(update={"job_over": not fault.retryable})
+
+
+def _meaning_of(error: Exception, provider: str | None) -> Fault:
     match error:
         case ProviderBusy():
             return Fault(
@@ -26,6 +37,14 @@ def fault_of(error: Exception, *, provider: str | None = None) -> Fault:
                 retryable=True,
                 retry_after_seconds=max(0.0, error.retry_after_seconds),
                 provider=provider,
+            )
+        case ModelUnusable():
+            return Fault(
+                code=error.code,
+                message=str(error),
+                retryable=True,
+                retry_after_seconds=error.retry_after_seconds,
+                model_fault=True,
             )
         case OutcomeUnknown():
             # It may be bought already: whoever tries again would pay twice.

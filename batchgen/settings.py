@@ -101,7 +101,38 @@ class WorkerSettings(Settings):
         default=0.5, description="First pause after a fault of the backend or Storage; doubles with each further one."
     )
     backoff_max_seconds: Seconds = Field(default=30, description="Longest pause between two tries after such faults.")
-    provider: Literal["offline"] = Field(default="offline", description="Which image provider runs the items.")
+    settle_seconds: Seconds = Field(
+        default=30, description="Pause between two looks for paid orders that nobody waits for any more."
+    )
+    provider: Literal["model", "offline"] = Field(
+        default="model", description="model: each model runs at its own provider; offline: all of them run offline."
+    )
+    provider_timeout_seconds: Seconds = Field(
+        default=30, description="Longest wait for one answer of Replicate or fal. Of others the answer is the picture."
+    )
+    replicate_api_token: SecretStr | None = Field(default=None, description="Replicate's API token (`r8_…`).")
+    replicate_url: HttpUrl = Field(
+        default=HttpUrl("https://api.replicate.com/v1"), description="Where Replicate's API is."
+    )
+    fal_key: SecretStr | None = Field(default=None, description="fal's API key.")
+    fal_url: HttpUrl = Field(default=HttpUrl("https://queue.fal.run"), description="Where fal's queue API is.")
+    openai_api_key: SecretStr | None = Field(
+        default=None, description="The key for OpenAI's images API; any word where a server of one's own needs none."
+    )
+    openai_url: HttpUrl = Field(
+        default=HttpUrl("https://api.openai.com/v1"), description="Where the images API is, OpenAI's or another one."
+    )
+    openai_is_free: bool = Field(
+        default=False, description="Whether that server costs nothing: then a lost picture is simply made again."
+    )
+    comfyui_url: HttpUrl | None = Field(default=None, description="Where ComfyUI is, such as `http://127.0.0.1:8188`.")
+    comfyui_key: SecretStr | None = Field(
+        default=None, description="A bearer token, where a proxy before it wants one."
+    )
+    automatic1111_url: HttpUrl | None = Field(
+        default=None, description="Where AUTOMATIC1111 or Forge is, such as `http://127.0.0.1:7860`."
+    )
+    automatic1111_auth: SecretStr | None = Field(default=None, description="`user:password`, as given to `--api-auth`.")
     offline_seconds: float = Field(
         default=1, ge=0, le=3600, description="How long the offline provider takes for a picture."
     )

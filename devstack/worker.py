@@ -59,6 +59,7 @@ def worker_environment(inherited: Mapping[str, str], url: str, secret_key: str) 
         **inherited,
         "SUPABASE_URL": url,
         "SUPABASE_SECRET_KEY": secret_key,
+        "BATCHGEN_PROVIDER": inherited.get("BATCHGEN_PROVIDER", "offline"),
         "BATCHGEN_OFFLINE_COMMANDS": "1",
         "BATCHGEN_GRACE_SECONDS": inherited.get("BATCHGEN_GRACE_SECONDS", "10"),  # well below STOP
         "PYTHONUNBUFFERED": "1",

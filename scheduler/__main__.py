@@ -19,17 +19,21 @@ from batchgen.checking import Checker
 from batchgen.connection import connect, disconnect
 from batchgen.errors import BackendUnavailable, InvalidRequest, NotSignedIn, QueueUnavailable
 from batchgen.fetching import Fetcher
-from batchgen.postgrest import PostgrestOutbox, PostgrestQueue
-from batchgen.providers import Provider, make_provider
+from batchgen.postgrest import PostgrestOrders, PostgrestOutbox, PostgrestQueue
+from batchgen.providers import OneProvider, make_providers
+from batchgen.providers.base import Provider
 from batchgen.receiving import Receiver
 from batchgen.settings import WorkerSettings, load
 from batchgen.storage import ImageStorage, remove_files
 from scheduler.chance import RANDOM
 from scheduler.completions import Completions
 from scheduler.housekeeping import OUTBOX_LEASE_SECONDS, PASS_SECONDS, RETENTION_SECONDS, Housekeeping
+from scheduler.insisting import Patience
 from scheduler.leases import Leases
 from scheduler.logs import configure_logs
-from scheduler.runner import Patience, Runner
+from scheduler.runner import Runner
+from scheduler.settling import ANSWER_SECONDS, Settling
+from scheduler.settling import LEASE_SECONDS as SETTLING_LEASE_SECONDS
 from scheduler.ticks import Tick, Ticks
 from scheduler.wakeup import Wakeup
 from scheduler.worker import Pace, TicksDied, Worker
@@ -49,10 +53,10 @@ class Options:
     env_file: Path | None = None
 
 
-def main(argv: list[str] | None = None, provider_for: ProviderMaker = make_provider) -> int:
+def main(argv: list[str] | None = None, provider_for: ProviderMaker | None = None) -> int:
     """Run the worker and return its exit code: 0 done, 1 work failed, 2 wrong settings, 3 no backend.
 
-    `provider_for` makes the provider from the settings.
+    `provider_for` makes one provider for all models; without it each model has its own.
     """
     options = _parse(sys.argv[1:] if argv is None else argv)
     try:
@@ -74,9 +78,7 @@ def main(argv: list[str] | None = None, provider_for: ProviderMaker = make_provi
         return WORK_FAILED
 
 
-async def run(
-    settings: WorkerSettings, options: Options, name: str, provider_for: ProviderMaker = make_provider
-) -> int:
+async def run(settings: WorkerSettings, options: Options, name: str, provider_for: ProviderMaker | None = None) -> int:
     """Wire the parts, run until a signal (or once), and take everything down in reverse."""
     async with _running_worker(settings, name, provider_for, listens=not options.once) as (worker, housekeeping):
         if options.once:
@@ -98,13 +100,13 @@ async def run(
 
 @asynccontextmanager
 async def _running_worker(
-    settings: WorkerSettings, name: str, provider_for: ProviderMaker, *, listens: bool
+    settings: WorkerSettings, name: str, provider_for: ProviderMaker | None, *, listens: bool
 ) -> AsyncGenerator[tuple[Worker, Housekeeping]]:
     """A worker with its connections, ticks and signals; it has only to be run."""
     assert settings.supabase_secret_key is not None  # noqa: S101 - WorkerSettings sees to it
     key = settings.supabase_secret_key.get_secret_value()
     client = await connect(settings, key=key)
-    provider = provider_for(settings)
+    providers = OneProvider(provider_for(settings)) if provider_for else make_providers(settings)
     queue = PostgrestQueue(client, worker=name, lease_seconds=settings.lease_seconds)
     leases = Leases(queue, lease_seconds=settings.lease_seconds)
     patience = _patience(settings)
@@ -113,7 +115,7 @@ async def _running_worker(
     runner = Runner(
         queue=queue,
         completions=completions,
-        provider=provider,
+        providers=providers,
         receiver=receiver,
         storage=ImageStorage(client, bucket=settings.bucket),
         patience=patience,
@@ -129,7 +131,8 @@ async def _running_worker(
     )
     outbox = PostgrestOutbox(client, worker=name, lease_seconds=OUTBOX_LEASE_SECONDS)
     housekeeping = Housekeeping(outbox, partial(remove_files, client))
-    ticks = Ticks(_ticks(settings, worker, leases, housekeeping))
+    settling = Settling(PostgrestOrders(client, worker=name, lease_seconds=SETTLING_LEASE_SECONDS), providers)
+    ticks = Ticks(_ticks(settings, worker, leases, housekeeping, settling))
     wakeup = Wakeup(
         url=settings.url,
         key=key,
@@ -137,7 +140,7 @@ async def _running_worker(
         claimed=lambda: worker.claimed,
         pause=lambda tries: patience.pause(tries, RANDOM),
     )
-    log.info("worker starts", url=settings.url, provider=provider.name, max_parallel=settings.max_parallel)
+    log.info("worker starts", url=settings.url, provider=settings.provider, max_parallel=settings.max_parallel)
     ticks.start()
     listening = asyncio.create_task(wakeup.run()) if listens else None
     try:
@@ -148,14 +151,20 @@ async def _running_worker(
             listening.cancel()
             await asyncio.wait([listening])
         ticks.stop()
-        await provider.aclose()
+        await providers.aclose()
         await receiver.aclose()
         await disconnect(client)
 
 
-def _ticks(settings: WorkerSettings, worker: Worker, leases: Leases, housekeeping: Housekeeping) -> list[Tick]:
+def _ticks(
+    settings: WorkerSettings, worker: Worker, leases: Leases, housekeeping: Housekeeping, settling: Settling
+) -> list[Tick]:
     async def poll() -> None:
         worker.wake()
+
+    async def settle() -> None:
+        if await settling.settle():
+            worker.wake()
 
     patience = settings.request_timeout_seconds + 10
     return [
@@ -163,6 +172,14 @@ def _ticks(settings: WorkerSettings, worker: Worker, leases: Leases, housekeepin
         Tick("renew leases", leases.renew, settings.renew_seconds, 0, patience),
         Tick(
             "return expired leases", worker.return_expired, settings.lease_seconds, settings.lease_seconds / 4, patience
+        ),
+        Tick(
+            "open orders",
+            settle,
+            settings.settle_seconds,
+            settings.settle_seconds / 10,
+            ANSWER_SECONDS + 3 * patience,
+            at_start=True,
         ),
         Tick(
             "storage deletions",

@@ -42,7 +42,6 @@ class Lease:
 
     def __init__(self, claim: Claim, *, ends_at: float) -> None:
         self.claim = claim
-        self.job_id: str | None = None
         self.is_paid = False
         """The picture is there: a cancellation comes too late, and the result is kept."""
         self.is_reporting = False
@@ -51,6 +50,11 @@ class Lease:
         self._stopping = asyncio.Event()
         self._work: asyncio.Task[Any] | None = None
         self._end = asyncio.get_running_loop().call_at(ends_at, self._outlive)
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the lease ends unless it is prolonged, by this machine's clock; below 0 where it has ended."""
+        return self._end.when() - asyncio.get_running_loop().time()
 
     def prolong(self, ends_at: float) -> None:
         """`ends_at` is a time of the running loop's clock."""

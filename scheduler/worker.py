@@ -12,9 +12,10 @@ from batchgen.models import Claim
 from batchgen.queue import Queue
 from scheduler.chance import RANDOM
 from scheduler.completions import Completions, Reservation
+from scheduler.insisting import Patience
 from scheduler.leases import Lease, Leases, Stop
 from scheduler.logs import item_fields
-from scheduler.runner import Failed, Outcome, Patience, Released, RetryLater, Runner, Succeeded
+from scheduler.runner import Failed, Outcome, Released, RetryLater, Runner, Succeeded
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 

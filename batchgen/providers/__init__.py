@@ -1,16 +1,152 @@
 """Image providers: `base` says what one is, the others are one each."""
 
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from pydantic import SecretStr
+
+from batchgen.errors import ModelUnusable, ProviderBusy
+from batchgen.providers.automatic1111 import Automatic1111Provider
 from batchgen.providers.base import Provider
+from batchgen.providers.comfyui import ComfyUIProvider
+from batchgen.providers.fal import FalProvider
 from batchgen.providers.offline import OfflineProvider
+from batchgen.providers.openai_images import OpenAIImagesProvider
+from batchgen.providers.replicate import ReplicateProvider
 from batchgen.settings import WorkerSettings
 
+NOT_SET_UP_SECONDS = 60.0
+"""How long items wait for a provider that has no key here."""
 
-def make_provider(settings: WorkerSettings) -> Provider:
-    """The provider that the settings name. Give its connections back with `aclose`."""
-    match settings.provider:
-        case "offline":
-            return OfflineProvider(
-                seconds=settings.offline_seconds,
-                commands=settings.offline_commands,
-                image_format=settings.offline_format,
+
+class ProvidersByName(Protocol):
+    """Where a worker gets a provider from, item by item."""
+
+    def get(self, name: str) -> Provider:
+        """The provider of this name. Raises `ModelUnusable` for an unknown one, `ProviderBusy` for one without a key."""
+        ...
+
+    def local_server(self, name: str) -> str | None:
+        """The address of the provider's server where an operator named one: pictures may come from there as well."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give back all connections."""
+        ...
+
+
+class OneProvider:
+    """The same provider whatever a model's row says."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+
+    def get(self, name: str) -> Provider:  # noqa: ARG002 - see the class
+        return self._provider
+
+    def local_server(self, name: str) -> str | None:  # noqa: ARG002 - it fetches by itself
+        return None
+
+    async def aclose(self) -> None:
+        await self._provider.aclose()
+
+
+class Providers:
+    """Each provider as the settings have it, made when the first model asks for it."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        self._made: dict[str, Provider] = {}
+
+    def get(self, name: str) -> Provider:
+        if name not in MAKERS:
+            known = ", ".join(MAKERS)
+            raise ModelUnusable(f"The model's provider {name} is none of {known}.", code="provider_unknown")
+        if name not in self._made:
+            self._made[name] = self._make(name)
+        return self._made[name]
+
+    def local_server(self, name: str) -> str | None:
+        """One's own server, or a gateway in one's own network; None for a service at its usual place."""
+        field = f"{name}_url"
+        if field not in WorkerSettings.model_fields:
+            return None
+        url = getattr(self._settings, field)
+        return None if url == WorkerSettings.model_fields[field].default else str(url).rstrip("/")
+
+    async def aclose(self) -> None:
+        for provider in self._made.values():
+            await provider.aclose()
+
+    def _make(self, name: str) -> Provider:
+        variable, maker = MAKERS[name]
+        if variable is not None and getattr(self._settings, variable) is None:
+            raise ProviderBusy(
+                f"This worker has no {name}: set BATCHGEN_{variable.upper()}.",
+                code="provider_not_set_up",
+                retry_after_seconds=NOT_SET_UP_SECONDS,
             )
+        return maker(self._settings)
+
+
+def make_providers(settings: WorkerSettings) -> ProvidersByName:
+    """The providers as the settings want them. Give their connections back with `aclose`."""
+    return OneProvider(_offline(settings)) if settings.provider == "offline" else Providers(settings)
+
+
+def _offline(settings: WorkerSettings) -> Provider:
+    return OfflineProvider(
+        seconds=settings.offline_seconds, commands=settings.offline_commands, image_format=settings.offline_format
+    )
+
+
+def _replicate(settings: WorkerSettings) -> Provider:
+    return ReplicateProvider(
+        api_token=_given(settings.replicate_api_token),
+        base_url=str(settings.replicate_url),
+        timeout_seconds=settings.provider_timeout_seconds,
+    )
+
+
+def _fal(settings: WorkerSettings) -> Provider:
+    return FalProvider(
+        key=_given(settings.fal_key),
+        base_url=str(settings.fal_url),
+        timeout_seconds=settings.provider_timeout_seconds,
+    )
+
+
+def _openai(settings: WorkerSettings) -> Provider:
+    return OpenAIImagesProvider(
+        key=settings.openai_api_key,
+        base_url=str(settings.openai_url),
+        is_free=settings.openai_is_free,
+        answer_seconds=settings.item_timeout_seconds,
+    )
+
+
+def _comfyui(settings: WorkerSettings) -> Provider:
+    return ComfyUIProvider(base_url=str(settings.comfyui_url), key=settings.comfyui_key)
+
+
+def _automatic1111(settings: WorkerSettings) -> Provider:
+    return Automatic1111Provider(
+        base_url=str(settings.automatic1111_url),
+        credentials=settings.automatic1111_auth,
+        answer_seconds=settings.item_timeout_seconds,
+    )
+
+
+def _given(key: SecretStr | None) -> SecretStr:
+    return key or SecretStr("")
+
+
+MAKERS: Mapping[str, tuple[str | None, Callable[[WorkerSettings], Provider]]] = {
+    "offline": (None, _offline),
+    "replicate": ("replicate_api_token", _replicate),
+    "fal": ("fal_key", _fal),
+    "openai": ("openai_api_key", _openai),
+    "comfyui": ("comfyui_url", _comfyui),
+    "automatic1111": ("automatic1111_url", _automatic1111),
+}
+"""By name: the setting without which there is no such provider, and how it is made."""

@@ -12,12 +12,14 @@ from batchgen.checking import CheckedImage, Checker
 from batchgen.errors import StorageError
 from batchgen.fetching import Fetcher
 from batchgen.models import StoredImage
+from batchgen.providers import OneProvider
 from batchgen.providers.base import GeneratedImage, ImageRequest, Output
 from batchgen.receiving import Receiver
 from batchgen.storage import ImageStorage
 from scheduler.completions import Completions
+from scheduler.insisting import Patience
 from scheduler.leases import Lease, Leases
-from scheduler.runner import Patience, Runner
+from scheduler.runner import Runner
 from scheduler.worker import Pace, Worker
 from tests.fake_queue import FakeQueue
 
@@ -113,7 +115,7 @@ def theatre(*, queue: FakeQueue | None = None, patience: dict[str, Any] | None =
     runner = Runner(
         queue=queue,
         completions=completions,
-        provider=provider,
+        providers=OneProvider(provider),
         receiver=Receiver(Fetcher(), Checker()),
         storage=cast("ImageStorage", storage),
         patience=short,
