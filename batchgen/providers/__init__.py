@@ -23,7 +23,7 @@ class ProvidersByName(Protocol):
     """Where a worker gets a provider from, item by item."""
 
     def get(self, name: str) -> Provider:
-        """The provider of this name. Raises `ModelUnusable` for an unknown one, `ProviderBusy` for one without a key."""
+        """The provider of this name. Raises `ModelUnusable` for an unknown one, `ProviderBusy` without its key."""
         ...
 
     def local_server(self, name: str) -> str | None:
