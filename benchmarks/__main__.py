@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import claim, drain, efficiency, latency, report, rest, results, submit
+from benchmarks import claim, drain, efficiency, files, latency, report, rest, results, submit
 from benchmarks.bench import Bench
 from benchmarks.cluster import Cluster, running_cluster
 from benchmarks.live import Live, running_stack
@@ -26,7 +26,8 @@ THROUGH_REST: dict[str, Callable[[Bench, Live], Awaitable[None]]] = {
     "efficiency": efficiency.measure,
     "submit": submit.measure,
 }
-SUBJECTS = (*IN_SQL, *THROUGH_REST)
+ALONE: dict[str, Callable[[Bench], Awaitable[None]]] = {"files": files.measure}
+SUBJECTS = (*IN_SQL, *THROUGH_REST, *ALONE)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,6 +65,8 @@ async def _measure(bench: Bench, subjects: Sequence[str]) -> dict[str, Any]:
         async with running_stack(bench.folder / "stack") as live:
             for name in through_rest:
                 await _attempt(bench, name, THROUGH_REST[name](bench, live))
+    for name in [name for name in ALONE if name in subjects]:
+        await _attempt(bench, name, ALONE[name](bench))
     return facts
 
 

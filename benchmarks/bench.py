@@ -1,6 +1,6 @@
 """What every subject is handed: sizes, the results, and a way to show how far it is."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +9,9 @@ from rich.console import Console
 
 from benchmarks.noise import Load, wait_until_quiet
 from benchmarks.results import Goal, Results
+
+Progress = Callable[[int, int, str], None]
+"""`progress(30, 100, "all is well")`: how far a step is."""
 
 
 @dataclass
@@ -28,14 +31,22 @@ class Bench:
         return quick if self.is_quick else whole
 
     @contextmanager
-    def step(self, text: str) -> Generator[None]:
-        """Says what goes on: a spinner in a terminal, a plain line elsewhere."""
+    def step(self, text: str) -> Generator[Progress]:
+        """Says what goes on, and how far it is: a spinner in a terminal, plain lines elsewhere, ten at most."""
         if not self.console.is_terminal:
             self.console.print(f"  {text}")
-            yield
+            yield self._tell_tenths
             return
-        with self.console.status(text):
-            yield
+        with self.console.status(text) as status:
+
+            def tell(done: int, total: int, more: str) -> None:
+                status.update(f"{text}: {done:,} of {total:,}, {more}")
+
+            yield tell
+
+    def _tell_tenths(self, done: int, total: int, more: str) -> None:
+        if done * 10 % total == 0:
+            self.console.print(f"    {done:,} of {total:,}: {more}")
 
     @contextmanager
     def measured(self) -> Generator[Load]:

@@ -1,0 +1,106 @@
+"""The way of pictures from a provider to Storage, as a worker has it: `python -m benchmarks.picture_way --count 50`.
+
+Everything is the worker's own: each picture is fetched over HTTP into a file, decoded and checked, and sent on from
+that file, several at once. This process does nothing else, so its memory is theirs. A line of JSON every ten pictures,
+and one at the end; memory in MiB.
+"""
+
+import argparse
+import asyncio
+import json
+import resource
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+
+import psutil
+
+from batchgen.checking import Checker
+from batchgen.connection import connect, disconnect
+from batchgen.fetching import Fetcher
+from batchgen.providers.base import RemoteImage
+from batchgen.receiving import Receiver
+from batchgen.settings import Settings
+from batchgen.storage import ImageStorage
+from benchmarks.picture_server import picture_server
+
+MEBIBYTE = 1024 * 1024
+USER = uuid.UUID(int=1)
+
+
+class Way:
+    """Takes pictures by number, one after the other in each slot, and watches this process's memory."""
+
+    def __init__(self, base: str, receiver: Receiver, storage: ImageStorage) -> None:
+        self._base = base
+        self._receiver = receiver
+        self._storage = storage
+        self.peaks: list[float] = []
+        """The most memory so far, after each picture."""
+
+    async def take_all(self, count: int, at_once: int) -> None:
+        numbers = iter(range(count))
+        async with asyncio.TaskGroup() as slots:
+            for _ in range(at_once):
+                slots.create_task(self._slot(numbers))
+
+    async def _slot(self, numbers: Iterator[int]) -> None:
+        for number in numbers:
+            picture = RemoteImage(f"{self._base}/{number}.png")
+            async with self._receiver.received(picture, local_server=self._base) as image:
+                await self._storage.put(image, user_id=USER, generation_id=uuid.UUID(int=number))
+            self.peaks.append(_peak_mib())
+            if len(self.peaks) % 10 == 0:
+                _say(done=len(self.peaks), peak_mib=self.peaks[-1])
+
+
+async def measure(count: int, first: int, at_once: int) -> dict[str, float]:
+    """Take `count` pictures, `at_once` at a time, and tell the peak after the `first` ones beside that of all."""
+    async with picture_server() as base:
+        client = await connect(Settings.model_validate({"supabase_url": base}), key="sb_secret_benchmark")
+        receiver = Receiver(Fetcher(), Checker())
+        way = Way(base, receiver, ImageStorage(client, bucket="generated-images"))
+        before, started = _resident_mib(), time.perf_counter()
+        await way.take_all(count, at_once)
+        seconds = time.perf_counter() - started
+        told = await client.options.httpx_client.get(f"{base}/taken")  # pyright: ignore
+        await receiver.aclose()
+        await disconnect(client)
+    taken = told.json()
+    if taken["whole"] != count:
+        raise AssertionError(f"{taken['whole']} of {count} pictures came to Storage as they were given")
+    return {
+        "pictures": count,
+        "megabytes": taken["bytes"] / 1e6,
+        "seconds": seconds,
+        "before_mib": before,
+        "first_peak_mib": way.peaks[first - 1],
+        "peak_mib": way.peaks[-1],
+    }
+
+
+def _say(**values: float) -> None:
+    print(json.dumps(values), flush=True)  # noqa: T201 - the bench reads it
+
+
+def _peak_mib() -> float:
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MEBIBYTE
+
+
+def _resident_mib() -> float:
+    return psutil.Process().memory_info().rss / MEBIBYTE
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.picture_way", description=__doc__)
+    parser.add_argument("--count", type=int, default=50)
+    parser.add_argument("--first", type=int, default=20, help="so many pictures come before the first look at the peak")
+    parser.add_argument("--at-once", type=int, default=20)
+    given = parser.parse_args()
+    _say(**asyncio.run(measure(given.count, min(given.first, given.count), given.at_once)))
+
+
+if __name__ == "__main__":
+    main()
