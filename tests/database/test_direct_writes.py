@@ -91,6 +91,7 @@ def requested(db: Database) -> list[int]:
 
 # single generations
 
+PROMPTS = ("prompt", "negative_prompt")
 SINGLE = "insert into public.image_generations (user_id, prompt, model, width, height, seed, status) values"
 
 
@@ -102,6 +103,31 @@ def test_a_single_generation_is_the_apps_and_never_queued(project: Database) -> 
     assert (row["status"], row["batch_id"], row["seed"]) == ("pending", None, 0)
     assert project.value("select count(*) from batchgen.queue") == 0
     assert project.claim() == []
+
+
+@pytest.mark.parametrize("field", PROMPTS)
+def test_the_prompts_of_a_single_generation_are_no_longer_than_those_of_a_batch(project: Database, field: str) -> None:
+    user, longest = project.new_user(), "ä" * 4000
+    sql = "insert into public.image_generations (user_id, prompt, negative_prompt) values (%s, %s, %s)"
+
+    project.as_user(user, sql, user, longest, longest)
+    with refused("PT422") as refusal:
+        project.as_user(user, sql, user, *(longest + "x" if field == name else "" for name in PROMPTS))
+
+    assert refusal.detail | {"code": "too_long", "field": field, "limit": 4000} == refusal.detail
+    assert refusal.message == f"{field} is 4001 characters long; at most 4000 are allowed."
+    project.run("update batchgen.settings set max_prompt_characters = 4001")
+    project.as_user(user, sql, user, longest + "x", longest + "x")
+
+
+def test_admins_and_workers_write_prompts_of_any_length(project: Database) -> None:
+    user, long = project.new_user(), "x" * 4001
+    sql = "insert into public.image_generations (user_id, prompt, negative_prompt) values (%s, %s, %s)"
+
+    project.run(sql, user, long, long)
+    project.as_service(sql, user, long, long)
+
+    assert project.value("select count(*) from public.image_generations where length(prompt) = 4001") == 2
 
 
 def test_a_single_generation_can_be_given_up_with_a_message(project: Database) -> None:

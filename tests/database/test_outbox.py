@@ -1,6 +1,6 @@
 """The outbox of files to be deleted, and the retention that feeds it: no file goes while a row names it or will."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from uuid import UUID, uuid4
 
 import pytest
@@ -9,6 +9,11 @@ from test_batch_actions import act, finished_batch
 from test_batch_actions_races import Other, until_somebody_waits
 
 from devstack.migrations import apply_migrations, default_migrations_dir
+
+STORAGE = """
+create schema storage;
+create table storage.objects (bucket_id text, name text, primary key (bucket_id, name));
+"""
 
 
 def take(db: Database, limit: int = 100, worker: str = WORKER, lease_seconds: int = 60) -> list[Row]:
@@ -162,6 +167,70 @@ def test_a_path_outside_the_owners_folder_is_nobodys_to_delete(db: Database, use
     assert [row["path"] for row in take(db)] == [f"{user}/ok.png"]
 
 
+@pytest.fixture
+def stored(db: Database) -> Callable[..., None]:
+    """The database has Storage's table; `stored(path)` puts a file there."""
+    db.run(STORAGE)
+
+    def put(path: str, bucket: str = "generated-images") -> None:
+        db.run("insert into storage.objects (bucket_id, name) values (%s, %s)", bucket, path)
+
+    return put
+
+
+def forget_pictures(db: Database, user: UUID, *paths: str) -> None:
+    """The user writes rows with these paths, and deletes them."""
+    for path in paths:
+        sql = "insert into public.images (user_id, filename, prompt, storage_path) values (%s, 'a', 'a', %s)"
+        db.as_user(user, sql, user, path)
+    db.as_user(user, "delete from public.images where storage_path = any (%s)", list(paths))
+
+
+def test_paths_that_a_user_invents_do_not_fill_the_outbox(
+    db: Database, user: UUID, stored: Callable[..., None]
+) -> None:
+    stored(f"{user}/real.png")
+    stored(f"{user}/elsewhere.png", "other-bucket")
+
+    forget_pictures(db, user, *(f"{user}/{n}.png" for n in range(50)), f"{user}/elsewhere.png", f"{user}/real.png")
+
+    assert outbox(db) == [f"{user}/real.png"]
+
+
+@pytest.mark.parametrize(
+    ("rights", "expected"),
+    [
+        ([], {"real", "invented"}),
+        (["grant usage on schema storage to authenticated"], {"real", "invented"}),
+        (["grant select on storage.objects to authenticated"], {"real", "invented"}),
+        (
+            [
+                "grant usage on schema storage to authenticated",
+                "grant select on storage.objects to authenticated",
+                "alter table storage.objects enable row level security",
+            ],
+            {"real", "invented"},
+        ),
+        (
+            ["grant usage on schema storage to authenticated", "grant select on storage.objects to authenticated"],
+            {"real"},
+        ),
+    ],
+)
+def test_where_storages_table_cannot_be_read_whole_every_path_goes_into_the_outbox(
+    db: Database, user: UUID, stored: Callable[..., None], rights: list[str], expected: set[str]
+) -> None:
+    """Better a file looked after in vain than one that nobody deletes."""
+    stored(f"{user}/real.png")
+    db.run("alter function batchgen.files_in_storage(text, text[]) owner to authenticated")
+    for right in rights:
+        db.run(right)
+
+    forget_pictures(db, user, f"{user}/real.png", f"{user}/invented.png")
+
+    assert set(outbox(db)) == {f"{user}/{name}.png" for name in expected}
+
+
 def test_a_file_that_is_deleted_again_is_deleted_after_the_second_time(db: Database, user: UUID) -> None:
     """A lease from the first time says nothing about the file that was stored since."""
     sql = "insert into public.images (user_id, filename, prompt, storage_path) values (%s, 'a', 'a', %s)"
@@ -281,6 +350,40 @@ def test_a_worker_that_takes_while_an_item_enters_leaves_its_file(db: Database, 
 
     assert [row["path"] for row in taken] == [path_of(deleted, user, 1)]
     assert len(db.claim()) == 1
+
+
+@pytest.fixture
+def attacked(db: Database, deleted: Row) -> str:
+    """Somebody else deleted a picture of the first item's name, in a folder of their own; its path."""
+    attacker = db.new_user()
+    path = f"{attacker}/{deleted['generations'][0]['id']}.png"
+    forget_pictures(db, attacker, path)
+    expire_leases(db)
+    return path
+
+
+def test_what_somebody_else_deletes_does_not_delay_an_item(db: Database, deleted: Row, attacked: str) -> None:
+    db.run("update batchgen.storage_deletions set due_at = now() + interval '1 hour' where path <> %s", attacked)
+    assert [row["path"] for row in take(db, lease_seconds=600)] == [attacked]
+
+    requeue(db)
+
+    assert db.waiting_row(deleted["generations"][0]["id"])["state"] == "waiting"
+    assert len(db.claim()) == 1
+
+
+def test_an_item_that_enters_the_queue_drops_nothing_of_somebody_elses(
+    db: Database, user: UUID, deleted: Row, attacked: str
+) -> None:
+    requeue(db)
+
+    assert set(outbox(db)) == {attacked, path_of(deleted, user, 1)}
+
+
+def test_an_item_in_the_queue_keeps_no_file_of_somebody_elses(db: Database, deleted: Row, attacked: str) -> None:
+    requeue(db)
+
+    assert attacked in {row["path"] for row in take(db)}
 
 
 # retention
