@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from supabase import AsyncClient
 
 from batchgen.errors import NotSignedIn
 from batchgen.models import StorageDeletion
@@ -48,15 +49,19 @@ async def fake_bench() -> Bench:
 
 
 @pytest.fixture
-async def postgrest_bench(database: Database, service: Any, user: User) -> AsyncGenerator[Bench]:
+async def postgrest_bench(database: Database, service: AsyncClient, user: User) -> AsyncGenerator[Bench]:
     await database.execute("delete from batchgen.storage_deletions")
+    bucket = service.storage.from_("generated-images")
+    added: list[str] = []
 
     async def add(count: int) -> set[str]:
         paths = {f"{user.id}/{uuid4()}.png" for _ in range(count)}
         for path in paths:
+            await bucket.upload(path, b"picture", {"content-type": "image/png"})
             insert = "insert into public.images (user_id, filename, storage_path, prompt) values (%s, 'x', %s, 'x')"
             await database.execute(insert, (user.id, path))
         await database.execute("delete from public.images where storage_path = any (%s)", [list(paths)])
+        added.extend(paths)
         return paths
 
     async def expire(deletion: StorageDeletion) -> None:
@@ -73,6 +78,27 @@ async def postgrest_bench(database: Database, service: Any, user: User) -> Async
         expire,
     )
     await database.execute("delete from batchgen.storage_deletions")
+    if added:
+        await bucket.remove(added)
+
+
+async def test_a_path_without_a_file_is_not_handed_out(
+    postgrest_bench: Bench, database: Database, service: AsyncClient, user: User
+) -> None:
+    """On the real Storage: what a user invents costs nobody anything; what the user stored is removed."""
+    invented, real = f"{user.id}/{uuid4()}.png", f"{user.id}/{uuid4()}.png"
+    await user.client.storage.from_("generated-images").upload(real, b"picture", {"content-type": "image/png"})
+    for path in (invented, real):
+        row = {"user_id": user.id, "filename": "x", "storage_path": path, "prompt": "x"}
+        await user.client.table("images").insert(row).execute()  # pyright: ignore[reportUnknownMemberType]
+
+    await user.client.table("images").delete().eq("user_id", user.id).execute()
+
+    due_now = "update batchgen.storage_deletions set due_at = clock_timestamp() where path like %s"
+    await database.execute(due_now, [f"{user.id}/%"])
+    (taken,) = await postgrest_bench.outbox.take(10)
+    assert taken.path == real
+    await service.storage.from_(taken.bucket_id).remove([taken.path])
 
 
 def leases(*deletions: StorageDeletion) -> list[UUID]:

@@ -1,5 +1,6 @@
 begin;
 \ir ../setup.psql
+\ir ../stored.psql
 select plan(4);
 
 :as_owner;

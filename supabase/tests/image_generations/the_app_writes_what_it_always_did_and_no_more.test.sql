@@ -12,7 +12,7 @@ insert into forged values
   ('retry_count = 1', 'PT403'), ('priority = 1', 'PT403'), ('error_message = ''x''', 'PT403'), ('replicate_prediction_id = ''x''', 'PT403'),
   ('generation_time_seconds = 1', 'PT403'), ('completed_at = ''2026-01-01''', 'PT403');
 grant select on forged to public;
-select plan((select count(*) + 17 from forged)::integer);
+select plan((select count(*) + 19 from forged)::integer);
 
 :as_owner;
 select throws_ok(
@@ -22,6 +22,10 @@ select throws_ok(
 ) from forged;
 select throws_ok($$ insert into public.image_generations (user_id, prompt) values ('bbbbbbbb-0000-4000-8000-000000000002', 'p') $$,
   'PT403', 'This row is somebody else''s.', 'nor in somebody else''s name');
+select throws_ok($$ insert into public.image_generations (user_id, prompt) values ('aaaaaaaa-0000-4000-8000-000000000001', repeat('p', 4001)) $$,
+  'PT422', 'prompt is 4001 characters long; at most 4000 are allowed.', 'nor with a longer prompt than a batch has');
+select throws_ok($$ insert into public.image_generations (user_id, prompt, negative_prompt) values ('aaaaaaaa-0000-4000-8000-000000000001', 'p', repeat('p', 4001)) $$,
+  'PT422', 'negative_prompt is 4001 characters long; at most 4000 are allowed.', 'or a longer negative one');
 select lives_ok($$ insert into public.image_generations (user_id, prompt, created_at) values ('aaaaaaaa-0000-4000-8000-000000000001', 'new', '2000-01-01') $$,
   'a single picture of one''s own');
 :as_admin;

@@ -1,5 +1,6 @@
 begin;
 \ir ../setup.psql
+\ir ../stored.psql
 \ir ../triggers_alone.psql
 create function pg_temp.inserting(p_more text, p_path text default 'aaaaaaaa-0000-4000-8000-000000000001/new.png', p_user text default 'aaaaaaaa-0000-4000-8000-000000000001')
 returns text language sql as $$
