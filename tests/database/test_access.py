@@ -26,6 +26,7 @@ WORKERS = (USERS - {"create_batch(jsonb)"}) | {
     "create_batch_as(uuid,jsonb)",
     "end_storage_deletions(text,uuid[])",
     "fail_generation(uuid,uuid,jsonb)",
+    "get_costs(text,timestamp with time zone,integer)",
     "release_generations(text,uuid[])",
     "remove_expired_images()",
     "renew_leases(text,uuid[],integer)",

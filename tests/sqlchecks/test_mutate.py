@@ -28,6 +28,7 @@ def test_every_kind_of_wall_is_taken_down_under_a_name_of_its_own(found: list[Mu
         "schema opened",
         "table granted",
         "trigger disabled",
+        "trigger dropped",
         "view of its owner",
     }
     assert [name for name, number in Counter(map(str, found)).items() if number > 1] == []

@@ -26,6 +26,7 @@ select bag_eq(
       ('public.attach_provider_job(uuid,uuid,text,text)', 'service_role'),
       ('public.batch_waits(uuid)', 'authenticated'),
       ('public.batch_waits(uuid)', 'service_role'),
+      ('public.begin_order(uuid,uuid,jsonb)', 'service_role'),
       ('public.cancel_batch(uuid)', 'authenticated'),
       ('public.cancel_batch(uuid)', 'service_role'),
       ('public.claim_generations(text,integer,integer)', 'service_role'),
@@ -38,6 +39,7 @@ select bag_eq(
       ('public.delete_batch_images(uuid)', 'service_role'),
       ('public.end_storage_deletions(text,uuid[])', 'service_role'),
       ('public.fail_generation(uuid,uuid,jsonb)', 'service_role'),
+      ('public.get_costs(text,timestampwithtimezone,integer)', 'service_role'),
       ('public.get_user_limits(uuid)', 'authenticated'),
       ('public.get_user_limits(uuid)', 'service_role'),
       ('public.release_generations(text,uuid[])', 'service_role'),
@@ -48,8 +50,10 @@ select bag_eq(
       ('public.return_expired_leases()', 'service_role'),
       ('public.save_batch_images(uuid)', 'authenticated'),
       ('public.save_batch_images(uuid)', 'service_role'),
+      ('public.settle_order(uuid,uuid,jsonb)', 'service_role'),
       ('public.tag_batch_images(uuid,text[])', 'authenticated'),
       ('public.tag_batch_images(uuid,text[])', 'service_role'),
+      ('public.take_open_orders(text,integer,integer)', 'service_role'),
       ('public.take_storage_deletions(text,integer,integer)', 'service_role')
   $$,
   'functions are executable as listed'
