@@ -1,18 +1,19 @@
 """What a failed attempt says of the costs of a job that has not ended."""
 
-import json
 from decimal import Decimal
 
 import pytest
 from database_harness import Database, Row
-
-PRICE = Decimal("0.04")
+from purchases import PRICE, buy, submit_paid
 
 
 @pytest.fixture
 def claim(db: Database) -> Row:
     """An item of a model that costs money, with an order that has a job."""
-    return _bought(db, _submitted(db))
+    submit_paid(db)
+    claim = db.claim_one()
+    buy(db, claim)
+    return claim
 
 
 def test_a_wait_during_a_job_says_nothing_of_its_costs(db: Database, claim: Row) -> None:
@@ -42,24 +43,6 @@ def test_a_picture_that_was_paid_for_and_got_lost_is_paid_for(db: Database, clai
     db.fail(db.claim_one(), code="outcome_unknown", job_over=True)
 
     assert _costs(db, claim) == [(None, 0, False), (True, PRICE, False)]
-
-
-def _submitted(db: Database) -> Row:
-    model = db.value(
-        "insert into batchgen.models (name, provider, provider_model, inputs, price_usd)"
-        " values ('paid', 'openai', 'gpt-image-1', '{\"prompt\": \"prompt\"}', %s) returning id",
-        PRICE,
-    )
-    db.submit(shared_settings={"model_id": str(model)})
-    return db.claim_one()
-
-
-def _bought(db: Database, claim: Row) -> Row:
-    order = json.dumps({"provider": "openai", "model": "gpt-image-1", "inputs": {"prompt": "a red fox"}})
-    sql = "select public.begin_order(%s, %s, %s::jsonb)"
-    db.as_service(sql, claim["generation_id"], claim["lease_id"], order)
-    db.attach(claim, "openai-1", "openai")
-    return claim
 
 
 def _costs(db: Database, claim: Row) -> list[tuple[bool | None, Decimal, bool]]:
