@@ -6,13 +6,40 @@ What must be the same for all workers and clients is not here but in the databas
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import AliasChoices, Field, HttpUrl, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, AliasChoices, Field, HttpUrl, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from batchgen.errors import InvalidRequest
 
 SHORTEST_RENEWAL_SECONDS = 1.0
 Seconds = Annotated[float, Field(ge=0.05, le=86_400)]
+
+
+def _without_secrets(url: HttpUrl) -> HttpUrl:
+    """Addresses are shown in messages and logs."""
+    if url.username or url.password or url.query is not None or url.fragment is not None:
+        raise ValueError("holds no user, password, query or fragment; keys are settings of their own")
+    return url
+
+
+def _pasted_whole(key: SecretStr) -> SecretStr:
+    """The key without blanks around it. HTTP's own error would print a malformed one."""
+    value = key.get_secret_value().strip()
+    if not value or not value.isascii() or not value.isprintable():
+        raise ValueError("has characters that no key has, or none; was it pasted whole and alone?")
+    return SecretStr(value)
+
+
+def _with_a_user(pair: SecretStr) -> SecretStr:
+    user, colon, _ = pair.get_secret_value().partition(":")
+    if not user or not colon:
+        raise ValueError("has to be user:password, as given to --api-auth")
+    return pair
+
+
+ApiUrl = Annotated[HttpUrl, AfterValidator(_without_secrets)]
+Key = Annotated[SecretStr, AfterValidator(_pasted_whole)]
+Credentials = Annotated[Key, AfterValidator(_with_a_user)]
 
 
 class Settings(BaseSettings):
@@ -110,29 +137,29 @@ class WorkerSettings(Settings):
     provider_timeout_seconds: Seconds = Field(
         default=30, description="Longest wait for one answer of Replicate or fal. Of others the answer is the picture."
     )
-    replicate_api_token: SecretStr | None = Field(default=None, description="Replicate's API token (`r8_…`).")
-    replicate_url: HttpUrl = Field(
+    replicate_api_token: Key | None = Field(default=None, description="Replicate's API token (`r8_…`).")
+    replicate_url: ApiUrl = Field(
         default=HttpUrl("https://api.replicate.com/v1"), description="Where Replicate's API is."
     )
-    fal_key: SecretStr | None = Field(default=None, description="fal's API key.")
-    fal_url: HttpUrl = Field(default=HttpUrl("https://queue.fal.run"), description="Where fal's queue API is.")
-    openai_api_key: SecretStr | None = Field(
-        default=None, description="The key for OpenAI's images API; any word where a server of one's own needs none."
+    fal_key: Key | None = Field(default=None, description="fal's API key.")
+    fal_url: ApiUrl = Field(default=HttpUrl("https://queue.fal.run"), description="Where fal's queue API is.")
+    openai_api_key: Key | None = Field(
+        default=None, description="The key for OpenAI's images API; none where a server of one's own needs none."
     )
-    openai_url: HttpUrl = Field(
+    openai_url: ApiUrl = Field(
         default=HttpUrl("https://api.openai.com/v1"), description="Where the images API is, OpenAI's or another one."
     )
     openai_is_free: bool = Field(
         default=False, description="Whether that server costs nothing: then a lost picture is simply made again."
     )
-    comfyui_url: HttpUrl | None = Field(default=None, description="Where ComfyUI is, such as `http://127.0.0.1:8188`.")
-    comfyui_key: SecretStr | None = Field(
-        default=None, description="A bearer token, where a proxy before it wants one."
-    )
-    automatic1111_url: HttpUrl | None = Field(
+    comfyui_url: ApiUrl | None = Field(default=None, description="Where ComfyUI is, such as `http://127.0.0.1:8188`.")
+    comfyui_key: Key | None = Field(default=None, description="A bearer token, where a proxy before it wants one.")
+    automatic1111_url: ApiUrl | None = Field(
         default=None, description="Where AUTOMATIC1111 or Forge is, such as `http://127.0.0.1:7860`."
     )
-    automatic1111_auth: SecretStr | None = Field(default=None, description="`user:password`, as given to `--api-auth`.")
+    automatic1111_auth: Credentials | None = Field(
+        default=None, description="`user:password`, as given to `--api-auth`."
+    )
     offline_seconds: float = Field(
         default=1, ge=0, le=3600, description="How long the offline provider takes for a picture."
     )
@@ -166,6 +193,21 @@ class WorkerSettings(Settings):
         if self.backoff_max_seconds < self.backoff_seconds:
             raise ValueError("BATCHGEN_BACKOFF_MAX_SECONDS is below BATCHGEN_BACKOFF_SECONDS: raise it")
         return self
+
+    @model_validator(mode="after")
+    def _only_ones_own_server_is_free(self) -> Self:
+        if self.openai_is_free and not self.is_given("openai_url"):
+            raise ValueError("BATCHGEN_OPENAI_IS_FREE needs BATCHGEN_OPENAI_URL: OpenAI itself is not free")
+        return self
+
+    def is_given(self, name: str) -> bool:
+        """Whether the operator has set it, and to something else than the default."""
+        return getattr(self, name) != type(self).model_fields[name].default
+
+    def secrets(self) -> list[str]:
+        """All that must never be shown."""
+        values = (getattr(self, name) for name in type(self).model_fields)
+        return [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
 
 
 SettingsT = TypeVar("SettingsT", bound=Settings)

@@ -20,7 +20,7 @@ from batchgen.connection import connect, disconnect
 from batchgen.errors import BackendUnavailable, InvalidRequest, NotSignedIn, QueueUnavailable
 from batchgen.fetching import Fetcher
 from batchgen.postgrest import PostgrestOrders, PostgrestOutbox, PostgrestQueue
-from batchgen.providers import OneProvider, make_providers
+from batchgen.providers import OneProvider, Providers, ProvidersByName
 from batchgen.providers.base import Provider
 from batchgen.receiving import Receiver
 from batchgen.settings import WorkerSettings, load
@@ -32,8 +32,7 @@ from scheduler.insisting import Patience
 from scheduler.leases import Leases
 from scheduler.logs import configure_logs
 from scheduler.runner import Runner
-from scheduler.settling import ANSWER_SECONDS, Settling
-from scheduler.settling import LEASE_SECONDS as SETTLING_LEASE_SECONDS
+from scheduler.settling import LONGEST_HANDFUL_SECONDS, ORDER_LEASE_SECONDS, SWEEP_SECONDS, Settling
 from scheduler.ticks import Tick, Ticks
 from scheduler.wakeup import Wakeup
 from scheduler.worker import Pace, TicksDied, Worker
@@ -80,33 +79,54 @@ def main(argv: list[str] | None = None, provider_for: ProviderMaker | None = Non
 
 async def run(settings: WorkerSettings, options: Options, name: str, provider_for: ProviderMaker | None = None) -> int:
     """Wire the parts, run until a signal (or once), and take everything down in reverse."""
-    async with _running_worker(settings, name, provider_for, listens=not options.once) as (worker, housekeeping):
+    async with _running_worker(settings, name, provider_for, listens=not options.once) as crew:
         if options.once:
-            began = asyncio.get_running_loop().time()
-            await worker.run_once(options.max_seconds)
-            spent = asyncio.get_running_loop().time() - began
-            await housekeeping.finish(None if options.max_seconds is None else options.max_seconds - spent)
+            await _run_once(crew, options.max_seconds)
         else:
-            await worker.run()
+            await crew.worker.run()
+        tally = crew.worker.tally
         log.info(
-            "worker stopped",
-            completed=worker.tally.completed,
-            failed=worker.tally.failed,
-            retried=worker.tally.retried,
-            left=worker.tally.left,
+            "worker stopped", completed=tally.completed, failed=tally.failed, retried=tally.retried, left=tally.left
         )
-        return WORK_FAILED if options.once and worker.tally.failed else DONE
+        return WORK_FAILED if options.once and tally.failed else DONE
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """Those that work, and that a signal stops."""
+
+    worker: Worker
+    housekeeping: Housekeeping
+    settling: Settling
+
+    def stop(self) -> None:
+        self.worker.stop()
+        self.housekeeping.stop()
+        self.settling.stop()
+
+
+async def _run_once(crew: Crew, max_seconds: float | None) -> None:
+    """All that is due. Open orders come first: a picture that one of them has made is collected by this very run."""
+    clock = asyncio.get_running_loop().time
+    ends_at = None if max_seconds is None else clock() + max_seconds
+
+    def left() -> float | None:
+        return None if ends_at is None else max(0.0, ends_at - clock())
+
+    await crew.settling.finish(SWEEP_SECONDS if max_seconds is None else min(SWEEP_SECONDS, max_seconds / 4))
+    await crew.worker.run_once(left())
+    await crew.housekeeping.finish(left())
 
 
 @asynccontextmanager
 async def _running_worker(
     settings: WorkerSettings, name: str, provider_for: ProviderMaker | None, *, listens: bool
-) -> AsyncGenerator[tuple[Worker, Housekeeping]]:
+) -> AsyncGenerator[Crew]:
     """A worker with its connections, ticks and signals; it has only to be run."""
     assert settings.supabase_secret_key is not None  # noqa: S101 - WorkerSettings sees to it
     key = settings.supabase_secret_key.get_secret_value()
     client = await connect(settings, key=key)
-    providers = OneProvider(provider_for(settings)) if provider_for else make_providers(settings)
+    providers: ProvidersByName = OneProvider(provider_for(settings)) if provider_for else Providers(settings)
     queue = PostgrestQueue(client, worker=name, lease_seconds=settings.lease_seconds)
     leases = Leases(queue, lease_seconds=settings.lease_seconds)
     patience = _patience(settings)
@@ -131,8 +151,9 @@ async def _running_worker(
     )
     outbox = PostgrestOutbox(client, worker=name, lease_seconds=OUTBOX_LEASE_SECONDS)
     housekeeping = Housekeeping(outbox, partial(remove_files, client))
-    settling = Settling(PostgrestOrders(client, worker=name, lease_seconds=SETTLING_LEASE_SECONDS), providers)
-    ticks = Ticks(_ticks(settings, worker, leases, housekeeping, settling))
+    orders = PostgrestOrders(client, worker=name, lease_seconds=ORDER_LEASE_SECONDS)
+    crew = Crew(worker, housekeeping, Settling(orders, providers, wake=worker.wake))
+    ticks = Ticks(_ticks(settings, crew, leases, settles_at_start=listens))
     wakeup = Wakeup(
         url=settings.url,
         key=key,
@@ -140,12 +161,13 @@ async def _running_worker(
         claimed=lambda: worker.claimed,
         pause=lambda tries: patience.pause(tries, RANDOM),
     )
-    log.info("worker starts", url=settings.url, provider=settings.provider, max_parallel=settings.max_parallel)
+    provider = providers.get("").name if provider_for else settings.provider
+    log.info("worker starts", url=settings.url, provider=provider, max_parallel=settings.max_parallel)
     ticks.start()
     listening = asyncio.create_task(wakeup.run()) if listens else None
     try:
-        with _signals(worker, housekeeping):
-            yield worker, housekeeping
+        with _signals(crew):
+            yield crew
     finally:
         if listening:
             listening.cancel()
@@ -156,30 +178,29 @@ async def _running_worker(
         await disconnect(client)
 
 
-def _ticks(
-    settings: WorkerSettings, worker: Worker, leases: Leases, housekeeping: Housekeeping, settling: Settling
-) -> list[Tick]:
+def _ticks(settings: WorkerSettings, crew: Crew, leases: Leases, *, settles_at_start: bool) -> list[Tick]:
     async def poll() -> None:
-        worker.wake()
+        crew.worker.wake()
 
-    async def settle() -> None:
-        if await settling.settle():
-            worker.wake()
-
+    housekeeping = crew.housekeeping
     patience = settings.request_timeout_seconds + 10
     return [
         Tick("poll", poll, settings.poll_seconds, settings.poll_seconds / 10, patience),
         Tick("renew leases", leases.renew, settings.renew_seconds, 0, patience),
         Tick(
-            "return expired leases", worker.return_expired, settings.lease_seconds, settings.lease_seconds / 4, patience
+            "return expired leases",
+            crew.worker.return_expired,
+            settings.lease_seconds,
+            settings.lease_seconds / 4,
+            patience,
         ),
         Tick(
             "open orders",
-            settle,
+            crew.settling.sweep,
             settings.settle_seconds,
             settings.settle_seconds / 10,
-            ANSWER_SECONDS + 3 * patience,
-            at_start=True,
+            SWEEP_SECONDS + LONGEST_HANDFUL_SECONDS + 3 * patience,
+            at_start=settles_at_start,
         ),
         Tick(
             "storage deletions",
@@ -218,16 +239,11 @@ def _pace(settings: WorkerSettings) -> Pace:
 
 
 @contextmanager
-def _signals(worker: Worker, housekeeping: Housekeeping) -> Generator[None]:
+def _signals(crew: Crew) -> Generator[None]:
     """The first SIGTERM or SIGINT drains, the second one hands back at once."""
     loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        worker.stop()
-        housekeeping.stop()
-
     for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(number, crew.stop)
     try:
         yield
     finally:

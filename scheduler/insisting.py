@@ -1,15 +1,16 @@
-"""Calls to the queue that must come through, for as long as the item's lease is held."""
+"""What must not be cut short: how long a worker tries, and how it makes itself heard."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from itertools import count
-from typing import Protocol, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
 from batchgen.errors import NotSignedIn, QueueUnavailable
 from batchgen.policy import backoff_seconds
+from scheduler.chance import RANDOM
 from scheduler.leases import Lease
 
 T = TypeVar("T")
@@ -18,7 +19,7 @@ log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a worker tries."""
+    """How long the worker tries."""
 
     item_timeout_seconds: float = 600
     storage_patience_seconds: float = 120
@@ -29,28 +30,47 @@ class Patience:
         return backoff_seconds(tries, first=self.backoff_seconds, longest=self.backoff_max_seconds, jitter=random())
 
 
-class Insist(Protocol):
-    """Calls until the database answers; not for ever: it may be this very call that the database cannot do.
+class Insist:
+    """`await insist(lease, call)`: the answer of a call that must not get lost in an outage."""
 
-    Raises what the call raises, and `QueueUnavailable` or `NotSignedIn` where it was given up.
-    """
+    def __init__(self, patience: Patience, random: Callable[[], float] = RANDOM) -> None:
+        self._patience = patience
+        self._random = random
 
-    async def __call__(self, lease: Lease, call: Callable[[], Awaitable[T]]) -> T: ...
-
-
-def insisting(patience: Patience, random: Callable[[], float]) -> Insist:
-    async def insist(lease: Lease, call: Callable[[], Awaitable[T]]) -> T:
+    async def __call__(self, lease: Lease, call: Callable[[], Awaitable[T]]) -> T:
+        """Call until the database answers, for as long as the lease is held; but not for ever: it may be this very
+        call that the database cannot do.
+        """
         clock = asyncio.get_running_loop().time
-        deadline = clock() + patience.item_timeout_seconds
+        deadline = clock() + self._patience.item_timeout_seconds
         for tries in count(1):
             try:
                 return await call()
             except (QueueUnavailable, NotSignedIn) as error:
                 if tries == 1:
                     log.warning("the queue does not answer, trying on", reason=str(error))
-                await lease.pause(patience.pause(tries, random))
+                await lease.pause(self._patience.pause(tries, self._random))
                 if lease.stopped is not None or clock() > deadline:
                     raise
         raise AssertionError("the loop above returns or raises")
 
-    return insist
+
+async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` whole, whoever cancels: a job that may be paid for must get its id written down."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await _wait_for(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.info("the job was not taken on", reason=type(error).__name__)
+        raise
+
+
+async def _wait_for(task: asyncio.Task[Any]) -> None:
+    """Wait without raising the task's error; a second cancellation does end the task."""
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        task.cancel()
+        raise

@@ -35,9 +35,8 @@ def item_fields(claim: Claim) -> dict[str, str | int]:
 
 def configure_logs(settings: WorkerSettings, *, stream: TextIO = sys.stderr) -> logging.Handler:
     """Send all logs, ours and those of libraries, to `stream`. Libraries show from warnings on."""
-    secrets = [key.get_secret_value() for key in (settings.supabase_secret_key,) if key]
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(_formatter(as_json=_wants_json(settings, stream), secrets=secrets))
+    handler.setFormatter(_formatter(as_json=_wants_json(settings, stream), secrets=settings.secrets()))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

@@ -1,37 +1,34 @@
 """One generation: make its picture, store it, tell the database how it ended."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, TypeVar
 
 import structlog
 
 from batchgen.checking import CheckedImage
-from batchgen.errors import (
-    InvalidRequest,
-    LeaseLost,
-    NotSignedIn,
-    QueueUnavailable,
-    StorageError,
-)
+from batchgen.errors import InvalidRequest, LeaseLost, NotSignedIn, QueueUnavailable, StorageError
 from batchgen.fetching import LinkExpired
 from batchgen.models import Account, Claim, Fault, GenerationStatus, StoredImage
-from batchgen.policy import CANCELLED, fault_of
+from batchgen.policy import CANCELLED, fault_of, with_account
 from batchgen.providers import ProvidersByName
-from batchgen.providers.base import AccountableProvider, GeneratedImage, Output, Settlement
+from batchgen.providers.base import GeneratedImage
 from batchgen.queue import Queue
 from batchgen.receiving import Receiver
 from batchgen.storage import ImageStorage
+from batchgen.texts import printable
 from scheduler.chance import RANDOM
 from scheduler.completions import Completions
-from scheduler.insisting import Patience, insisting
+from scheduler.insisting import Insist, Patience
 from scheduler.leases import Lease, Stop, Stopped
-from scheduler.orders import Orders, Purchase
+from scheduler.orders import Delivery, Ending, Orders, Purchase, account_of
 
-T = TypeVar("T")
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+
+LARGEST_SEED = 2**63 - 1
+"""Of a column that holds one; ComfyUI knows larger ones."""
+LONGEST_VERSION = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +74,12 @@ class Runner:
     ) -> None:
         self._queue = queue
         self._completions = completions
-        self._providers = providers
         self._receiver = receiver
         self._storage = storage
         self._patience = patience
         self._random = random
-        self._insist = insisting(patience, random)
-        self._orders = Orders(queue, providers, self._insist, timeout_seconds=patience.item_timeout_seconds)
+        self._insist = Insist(patience, random)
+        self._orders = Orders(queue, providers, self._insist, patience)
 
     async def run(self, lease: Lease) -> Outcome:
         """Attempt the item and report the outcome. Stop it through its lease, not by cancelling this call."""
@@ -94,18 +90,15 @@ class Runner:
 
     async def attempt(self, lease: Lease) -> Outcome:
         """Make and store the picture; every failure becomes an outcome."""
+        purchase = Purchase.of(lease)
         try:
-            purchase = self._orders.begin(lease.claim)
-        except Exception as error:  # noqa: BLE001 - as below
-            return _given_up(fault_of(error, provider=lease.claim.model_provider))
-        try:
-            return Succeeded(await lease.until_stopped(self._make_and_store(lease, purchase)))
+            return Succeeded(await lease.until_stopped(self._make_and_store(purchase)))
         except Stopped as stopped:
-            return await self._end_early(lease, purchase, stopped.reason)
+            return await self._end_early(purchase, stopped.reason)
         except LeaseLost:
             return Released(Stop.LOST)
         except Exception as error:  # noqa: BLE001 - whatever a provider raises must not end more than its own item
-            return await self._give_up(lease, purchase, error)
+            return _give_up(purchase, error)
 
     async def report(self, lease: Lease, outcome: Outcome) -> Outcome:
         """Write the outcome down and return what became of it, for it is the database that decides on retries."""
@@ -125,40 +118,31 @@ class Runner:
             log.warning("result could not be written down in time", reason=str(error))
             return Released(lease.stopped or Stop.LOST)
         except InvalidRequest as error:
-            return await self._report_refusal(lease, error)
+            return await self._report_refusal(lease, outcome.image if isinstance(outcome, Succeeded) else None, error)
         return outcome
 
-    async def _make_and_store(self, lease: Lease, purchase: Purchase) -> StoredImage:
-        clock = asyncio.get_running_loop().time
-        async with asyncio.timeout(self._patience.item_timeout_seconds):
-            job_id = await _to_the_end(self._orders.have_job(lease, purchase))
-            began_at = clock()
-            output = await purchase.provider.wait(job_id, purchase.request)
-        lease.is_paid = True
-        waited = clock() - began_at
+    async def _make_and_store(self, purchase: Purchase) -> StoredImage:
+        delivery = await self._orders.deliver(purchase)
+        purchase.lease.is_paid = True
+        return await self._keep(purchase, delivery)
+
+    async def _keep(self, purchase: Purchase, delivery: Delivery) -> StoredImage:
+        """Store what was delivered; where its link has ended already, ask for another one, once."""
         try:
-            return await self._receive(lease, purchase, output, waited)
+            return await self._receive(purchase.lease.claim, delivery)
         except LinkExpired as error:
             log.info("the picture's link has ended, asking for another one", reason=str(error))
-        async with asyncio.timeout(self._patience.item_timeout_seconds):
-            output = await purchase.provider.wait(job_id, purchase.request)
-        return await self._receive(lease, purchase, output, waited)
+        delivery = await self._orders.deliver_again(purchase)
+        return await self._receive(purchase.lease.claim, delivery)
 
-    async def _receive(self, lease: Lease, purchase: Purchase, output: Output, waited: float) -> StoredImage:
-        """Fetch, check and store a picture. `waited`: seconds, where its provider does not tell how long it ran."""
+    async def _receive(self, claim: Claim, delivery: Delivery) -> StoredImage:
+        output = delivery.output
         if isinstance(output, GeneratedImage):
-            image = await self._store(lease.claim, output)
-            return image.model_copy(update={"seed": output.seed})
-        local_server = self._providers.local_server(purchase.provider.name)
-        async with self._receiver.received(output, local_server=local_server) as checked:
-            if checked.is_black:
-                log.warning("the picture is all black", provider=purchase.provider.name)
-            image = await self._store(lease.claim, checked)
-            is_black = checked.is_black
-        ran = waited if output.running_seconds is None else output.running_seconds
-        account = Account(queued_seconds=output.queued_seconds, running_seconds=ran)
-        told = {"seed": output.seed, "model_version": output.version, "is_black": is_black, "account": account}
-        return image.model_copy(update=told)
+            return _described(await self._store(claim, output), delivery)
+        async with self._receiver.received(output, local_server=delivery.local_server) as image:
+            if image.is_black:
+                log.warning("the picture is all black: a safety filter may have been at work")
+            return _described(await self._store(claim, image), delivery, is_black=image.is_black)
 
     async def _store(self, claim: Claim, image: GeneratedImage | CheckedImage) -> StoredImage:
         """Offer the picture for a good while: a fault of Storage is no reason to buy it again soon."""
@@ -176,54 +160,21 @@ class Runner:
                 await asyncio.sleep(pause)
         raise AssertionError("the last try returns or raises")
 
-    async def _end_early(self, lease: Lease, purchase: Purchase, reason: Stop) -> Outcome:
+    async def _end_early(self, purchase: Purchase, reason: Stop) -> Outcome:
         """Only a cancelled item ends its provider's job: after a loss or a shutdown the next worker resumes it."""
         if reason is not Stop.CANCELLED:
             return Released(reason)
-        return await self._stop_job(lease, purchase, CANCELLED)
-
-    async def _give_up(self, lease: Lease, purchase: Purchase, error: Exception) -> Outcome:
-        fault = fault_of(error, provider=purchase.provider.name)
-        if fault.code in ("internal_error", "timeout"):
-            log.warning("attempt failed", code=fault.code, exc_info=error)
-        if isinstance(error, TimeoutError) and not lease.is_paid:
-            return await self._stop_job(lease, purchase, fault)
-        if lease.is_paid and fault.job_over:
-            fault = fault.model_copy(update={"is_charged": True})
-        return _given_up(fault)
-
-    async def _stop_job(self, lease: Lease, purchase: Purchase, fault: Fault) -> Outcome:
-        """End the attempt with `fault`, and with what its job has cost; or with its picture, where that was quicker."""
-        if purchase.job_id is None:
-            is_over = purchase.is_over
-            return _given_up(fault.model_copy(update={"job_over": is_over, "is_charged": purchase.is_charged}))
-        await self._cancel_job(purchase)
-        settlement = await self._settlement_of(purchase)
-        if settlement.output is not None:
-            try:
-                return Succeeded(await self._receive(lease, purchase, settlement.output, 0.0))
-            except Exception as error:  # noqa: BLE001 - it is asked for again
-                log.warning("a picture that was ready late is not here yet", reason=str(error))
-                return _given_up(fault.model_copy(update={"job_over": False}))
-        told = {
-            "job_over": settlement.is_over,
-            "is_charged": settlement.is_charged,
-            "queued_seconds": settlement.queued_seconds,
-            "running_seconds": settlement.running_seconds,
-        }
-        return _given_up(fault.model_copy(update=told))
-
-    async def _settlement_of(self, purchase: Purchase) -> Settlement:
-        """What the provider says of a job that was just cancelled; where it says nothing, it is not over."""
-        if not isinstance(purchase.provider, AccountableProvider):
-            return Settlement(is_over=True)
-        assert purchase.job_id is not None  # noqa: S101 - the caller's condition
+        settlement = await self._orders.stop(purchase)
+        delivery = self._orders.late_delivery(purchase, settlement)
+        fault = CANCELLED.model_copy(update={"job_over": settlement.is_over})
+        if delivery is None:
+            return Failed(with_account(fault, account_of(settlement)))
         try:
-            async with asyncio.timeout(self._patience.backoff_max_seconds):
-                return await purchase.provider.settle(purchase.job_id, purchase.request)
-        except Exception as error:  # noqa: BLE001 - the sweep asks again
-            log.info("the provider does not tell what became of the job", reason=type(error).__name__)
-            return Settlement(is_over=False)
+            return Succeeded(await self._keep(purchase, delivery))
+        except Exception as error:  # noqa: BLE001 - as in `attempt`
+            log.warning("the picture of a cancelled item was not kept", reason=type(error).__name__)
+            job_over = _fault(purchase, error).job_over
+            return Failed(with_account(fault.model_copy(update={"job_over": job_over}), account_of(settlement)))
 
     async def _report_fault(self, lease: Lease, fault: Fault) -> Outcome:
         verdict = await self._insist(lease, lambda: self._queue.fail(lease.claim, fault))
@@ -233,45 +184,56 @@ class Runner:
         log.info("generation will be tried again", code=fault.code, in_seconds=verdict.retry_in_seconds)
         return RetryLater(fault, verdict.retry_in_seconds)
 
-    async def _report_refusal(self, lease: Lease, error: InvalidRequest) -> Outcome:
+    async def _report_refusal(self, lease: Lease, image: StoredImage | None, error: InvalidRequest) -> Outcome:
         """The database does not take the result, and would not take it again."""
         log.error("result refused", code=error.code, reason=error.message)
+        account = _paid(image.account) if image else None
         try:
-            return await self._report_fault(lease, fault_of(error))
+            return await self._report_fault(lease, fault_of(error, job_over=bool(image) or None, account=account))
         except (LeaseLost, QueueUnavailable, NotSignedIn, InvalidRequest) as problem:
             log.warning("refusal could not be written down", reason=str(problem))
             return Released(lease.stopped or Stop.LOST)
 
-    async def _cancel_job(self, purchase: Purchase) -> None:
-        """Best effort: a provider that cannot cancel now is no reason to fail the item."""
-        assert purchase.job_id is not None  # noqa: S101 - the callers' condition
-        try:
-            async with asyncio.timeout(self._patience.backoff_max_seconds):
-                await purchase.provider.cancel(purchase.job_id)
-        except Exception as error:  # noqa: BLE001 - see above
-            log.warning("provider job not cancelled", job_id=purchase.job_id, reason=type(error).__name__)
 
-
-def _given_up(fault: Fault) -> RetryLater | Failed:
+def _give_up(purchase: Purchase, error: Exception) -> Outcome:
+    fault = _fault(purchase, error)
+    if fault.code in ("internal_error", "timeout"):
+        log.warning("attempt failed", code=fault.code, exc_info=error)
     return RetryLater(fault) if fault.retryable else Failed(fault)
 
 
-async def _to_the_end(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` whole, whoever cancels: a job that may be paid for must get its id written down."""
-    task = asyncio.create_task(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await _wait_for(task)
-        if not task.cancelled() and (error := task.exception()):
-            log.info("the job was not taken on", reason=type(error).__name__)
-        raise
+def _fault(purchase: Purchase, error: Exception) -> Fault:
+    provider, is_late = purchase.provider_name, purchase.lease.claim.is_late
+    match error:
+        case Ending():
+            fault = fault_of(error.error, provider=provider, job_over=error.job_over, account=error.account)
+        case InvalidRequest() if purchase.lease.is_paid:
+            fault = fault_of(error, provider=provider, job_over=True, account=_paid(None))
+        case InvalidRequest():
+            fault = fault_of(error, provider=provider, job_over=not purchase.is_open)
+        case _:
+            fault = fault_of(error, provider=provider)
+    if is_late and fault.job_over:  # nothing is bought for it again
+        fault = fault.model_copy(update={"retryable": False, "retry_after_seconds": None})
+    return fault
 
 
-async def _wait_for(task: asyncio.Task[Any]) -> None:
-    """Wait without raising the task's error; a second cancellation does end the task."""
-    try:
-        await asyncio.wait([task])
-    except asyncio.CancelledError:
-        task.cancel()
-        raise
+def _paid(account: Account | None) -> Account:
+    """Of a picture that was made and is of no use: it costs, unless its provider says otherwise."""
+    known = account or Account()
+    return known.model_copy(update={"is_charged": known.is_charged is not False})
+
+
+def _described(image: StoredImage, delivery: Delivery, *, is_black: bool = False) -> StoredImage:
+    """The stored file, with what is known of how it was made."""
+    output = delivery.output
+    seed = output.seed if output.seed is not None and abs(output.seed) <= LARGEST_SEED else None
+    version = None if isinstance(output, GeneratedImage) else output.version
+    return image.model_copy(
+        update={
+            "seed": seed,
+            "model_version": printable(version, LONGEST_VERSION) if version else None,
+            "is_black": is_black,
+            "account": delivery.account,
+        }
+    )

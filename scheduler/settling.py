@@ -1,109 +1,148 @@
-"""Asks providers about paid orders that nobody waits for any more, so that what was paid for is collected."""
+"""Orders that nobody waits for any more: ask their providers what became of them, and write it down.
+
+An item that was cancelled, or that failed while its job went on, leaves one. What was paid for is collected by a new
+attempt, which the database makes; here it is only found out.
+"""
 
 import asyncio
-import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 
 import structlog
 
-from batchgen.errors import ModelUnusable, OutcomeUnknown, ProviderError
+from batchgen.errors import OutcomeUnknown, ProviderError, ProviderUnavailable
 from batchgen.models import OpenOrder, OrderOutcome
 from batchgen.orders import OpenOrders
 from batchgen.providers import ProvidersByName
-from batchgen.providers.base import AccountableProvider, ImageRequest
+from batchgen.providers.base import AccountableProvider
 from scheduler.housekeeping import Trouble
+from scheduler.orders import account_of
+from scheduler.requests import request_about
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 ORDERS_AT_ONCE = 20
-ANSWER_SECONDS = 60.0
-"""For one order, cancelling and all."""
-LEASE_SECONDS = 120
-"""For one handful. What was not settled by then may be taken by another worker."""
+ASKED_AT_ONCE = 4
+ANSWER_SECONDS = 15.0
+"""For all that a provider is asked about one order."""
+ORDER_LEASE_SECONDS = 180
+"""More than a handful takes. What could not be written down is asked about again when this is over."""
+SWEEP_SECONDS = 30.0
+"""A beat takes no further handful after this time; the next beat goes on."""
+LONGEST_HANDFUL_SECONDS = ANSWER_SECONDS * ORDERS_AT_ONCE / ASKED_AT_ONCE
+
+STILL_OPEN = OrderOutcome(is_over=False)
+UNKNOWN = OrderOutcome(is_over=True)
 
 
 class Settling:
-    """Never raises what it met: an order is asked about again later, by this worker or another one."""
+    """Never raises what it met: each order is asked about again later, by this worker or another one.
 
-    def __init__(self, orders: OpenOrders, providers: ProvidersByName) -> None:
+    `wake` is called when an item was queued for a picture that was found.
+    """
+
+    def __init__(self, orders: OpenOrders, providers: ProvidersByName, *, wake: Callable[[], None]) -> None:
         self._orders = orders
         self._providers = providers
-        self._at_work = asyncio.Lock()
+        self._wake = wake
+        self._sweeping = asyncio.Lock()
+        self._stopping = asyncio.Event()
         self._trouble = Trouble("open orders")
+        self._troubles: dict[str, Trouble] = {}
 
-    async def settle(self) -> int:
-        """Ask about a handful of those that are due; how many items were queued to collect their picture."""
-        async with self._at_work:
+    async def sweep(self, seconds: float = SWEEP_SECONDS) -> None:
+        """Ask about all open orders that are due, until there are none or `seconds` are over."""
+        clock = asyncio.get_running_loop().time
+        ends_at = clock() + seconds
+        async with self._sweeping:
             with self._trouble.told():
-                return await self._settle_all(await self._orders.take(ORDERS_AT_ONCE))
-        return 0
+                while not self._stopping.is_set():
+                    taken = await self._orders.take(ORDERS_AT_ONCE)
+                    await self._settle_all(taken)
+                    if len(taken) < ORDERS_AT_ONCE or clock() >= ends_at:
+                        break
 
-    async def _settle_all(self, orders: Sequence[OpenOrder]) -> int:
-        answers = await asyncio.gather(*(self._settle_one(order) for order in orders), return_exceptions=True)
-        if errors := [answer for answer in answers if isinstance(answer, BaseException)]:
-            raise errors[0]
-        return sum(answer is True for answer in answers)
+    async def finish(self, seconds: float) -> None:
+        """Sweep until nothing is due, `seconds` are over, or `stop`; what is under way then is left."""
+        sweeping = asyncio.create_task(self.sweep(seconds))
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait([sweeping, stopping], timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED)
+        for task in (sweeping, stopping):
+            task.cancel()
+        await asyncio.gather(sweeping, stopping, return_exceptions=True)
 
-    async def _settle_one(self, order: OpenOrder) -> bool:
-        outcome = await self._outcome_of(order)
-        is_collected = await self._orders.settle(order, outcome)
-        log.info(
-            "open order asked about",
-            generation_id=str(order.generation_id),
-            provider=order.provider,
-            job_id=order.provider_job_id,
-            is_over=outcome.is_over,
-            is_charged=outcome.is_charged,
-            is_collected=is_collected,
-        )
-        return is_collected
+    def stop(self) -> None:
+        """Begin nothing more."""
+        self._stopping.set()
 
-    async def _outcome_of(self, order: OpenOrder) -> OrderOutcome:
-        """What the provider says; where it says nothing, the order is not over."""
+    async def _settle_all(self, taken: Sequence[OpenOrder]) -> None:
+        """A few at a time; one that fails leaves the others alone. Raises the first error of the database's."""
+        room = asyncio.Semaphore(ASKED_AT_ONCE)
+        problems: dict[str, list[Exception | None]] = defaultdict(list)
+
+        async def settle(order: OpenOrder) -> None:
+            async with room:
+                if not self._stopping.is_set():
+                    outcome, problem = await self._asked(order)
+                    problems[order.provider].append(problem)
+                    await self._write(order, outcome)
+
+        results = await asyncio.gather(*(settle(order) for order in taken), return_exceptions=True)
+        self._tell(problems)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _asked(self, order: OpenOrder) -> tuple[OrderOutcome, Exception | None]:
+        """What became of an order, and what kept its provider from telling, where something did."""
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                return await self._ask(order)
-        except OutcomeUnknown:
-            return OrderOutcome(is_over=True)
-        except (ProviderError, ModelUnusable, TimeoutError) as error:
-            log.info("the provider does not tell what became of an order", provider=order.provider, reason=str(error))
-            return OrderOutcome(is_over=False)
-        except Exception as error:  # one strange order must not hold up the others
-            log.warning("an open order could not be asked about", provider=order.provider, exc_info=error)
-            return OrderOutcome(is_over=False)
+                return await self._outcome(order), None
+        except OutcomeUnknown as error:
+            log.warning("nobody can tell what became of an order", **_fields(order), reason=str(error))
+            return UNKNOWN, None
+        except TimeoutError:
+            return STILL_OPEN, ProviderUnavailable(f"{order.provider} did not answer.", code="provider_timeout")
+        except ProviderError as error:
+            return STILL_OPEN, error
+        except Exception:
+            log.exception("an order could not be asked about", **_fields(order))
+            return STILL_OPEN, None
 
-    async def _ask(self, order: OpenOrder) -> OrderOutcome:
+    async def _outcome(self, order: OpenOrder) -> OrderOutcome:
         provider = self._providers.get(order.provider)
-        if not isinstance(provider, AccountableProvider) or provider.name != order.provider:
-            return OrderOutcome(is_over=False)
-        request = _request_of(order)
+        if provider.name != order.provider or not isinstance(provider, AccountableProvider):
+            return STILL_OPEN  # it is left to a worker that can ask
+        request = request_about(order)
         job_id = order.provider_job_id or await provider.find(request)
         if job_id is None:
             return OrderOutcome(is_over=True, is_charged=False)
         settlement = await provider.settle(job_id, request)
         if not settlement.is_over:
             await provider.cancel(job_id)
-            return OrderOutcome(is_over=False)
-        return OrderOutcome(
-            is_over=True,
-            is_charged=settlement.is_charged,
-            has_picture=settlement.output is not None,
-            queued_seconds=settlement.queued_seconds,
-            running_seconds=settlement.running_seconds,
-        )
+            return STILL_OPEN
+        has_picture = settlement.output is not None
+        return OrderOutcome(is_over=True, has_picture=has_picture, **account_of(settlement).model_dump())
+
+    async def _write(self, order: OpenOrder, outcome: OrderOutcome) -> None:
+        is_queued = await self._orders.settle(order, outcome)
+        if outcome.is_over:
+            log.info("order settled", **_fields(order), is_charged=outcome.is_charged, is_collected=is_queued)
+        if is_queued:
+            self._wake()
+
+    def _tell(self, problems: dict[str, list[Exception | None]]) -> None:
+        """Of each provider, once, that it does not tell, and once that it does again."""
+        for name, met in problems.items():
+            with self._troubles.setdefault(name, Trouble(f"open orders at {name}")).told():
+                if problem := next(filter(None, met), None):
+                    raise problem
 
 
-def _request_of(order: OpenOrder) -> ImageRequest:
-    """As it was ordered. What is not kept of the request, nobody needs to ask about it."""
-    return ImageRequest(
-        generation_id=order.generation_id,
-        prompt="",
-        seed=order.seed,
-        width=0,
-        height=0,
-        model=order.model,
-        model_version=order.version,
-        key=str(order.order_key),
-        inputs=order.inputs,
-        ordered_at=time.monotonic() - order.ordered_seconds_ago,
-    )
+def _fields(order: OpenOrder) -> dict[str, str]:
+    """What every line about an order carries."""
+    return {
+        "generation_id": str(order.generation_id),
+        "order_key": str(order.order_key),
+        "provider": order.provider,
+    }

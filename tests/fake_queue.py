@@ -1,10 +1,11 @@
 """A queue in memory. It passes the same contract suite as the real one (tests/contract/test_queue.py)."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 from batchgen.errors import LeaseLost, QueueUnavailable
@@ -26,8 +27,10 @@ class Item:
     provider: str | None = None
     provider_job_id: str | None = None
     model_provider: str = "scripted"
+    input_spec: Mapping[str, Any] | None = field(default_factory=lambda: {"prompt": "text", "seed": {"name": "seed"}})
     order_key: UUID | None = None
     order: Order | None = None
+    is_late: bool = False
     cancel_requested: bool = False
     image: StoredImage | None = None
     fault: Fault | None = None
@@ -131,17 +134,18 @@ class FakeQueue:
         item = self._held(claim)
         item.fault, item.lease_id, item.status = fault, None, GenerationStatus.PENDING
         wait = fault.retry_after_seconds if fault.retryable else None
+        is_over = fault.job_over if fault.job_over is not None else wait is None
         if fault.retryable and wait is None and item.retry_count < self.shelf.max_retries:
             item.retry_count += 1
             wait = self.shelf.retry_delay_seconds
-        if fault.retryable and fault.retry_after_seconds:
+        if fault.retryable and fault.retry_after_seconds and not fault.model_fault:
             self.shelf.not_before = max(self.shelf.not_before, _now() + fault.retry_after_seconds)
         if wait is None:
             item.status = GenerationStatus.FAILED
         else:
             item.due_at = _now() + wait
-            if fault.job_over is not False:
-                item.provider = item.provider_job_id = item.order_key = item.order = None
+        if is_over:
+            item.provider = item.provider_job_id = item.order_key = item.order = None
         self._forget("fail")
         return FailureVerdict(status=item.status, retry_count=item.retry_count, retry_in_seconds=wait)
 
@@ -205,12 +209,17 @@ def _claim(item: Item) -> Claim:
         seed=1,
         width=64,
         height=64,
-        provider=item.provider,
+        model=item.order.model if item.order else "a-model",
+        model_version=item.order.version if item.order else "v1",
+        provider=item.provider or (item.order.provider if item.order else None),
         provider_job_id=item.provider_job_id,
         model_provider=item.model_provider,
+        input_spec=item.input_spec,
+        estimated_seconds=4,
         order_key=item.order_key,
         ordered_inputs=item.order.inputs if item.order else None,
-        ordered_seconds_ago=0 if item.order else None,
+        ordered_seconds_ago=100 if item.order else None,
+        is_late=item.is_late,
     )
 
 

@@ -1,6 +1,6 @@
 """Image providers: `base` says what one is, the others are one each."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 from pydantic import SecretStr
@@ -69,20 +69,20 @@ class Providers:
     def local_server(self, name: str) -> str | None:
         """One's own server, or a gateway in one's own network; None for a service at its usual place."""
         field = f"{name}_url"
-        if field not in WorkerSettings.model_fields:
+        if field not in WorkerSettings.model_fields or not self._settings.is_given(field):
             return None
-        url = getattr(self._settings, field)
-        return None if url == WorkerSettings.model_fields[field].default else str(url).rstrip("/")
+        return str(getattr(self._settings, field)).rstrip("/")
 
     async def aclose(self) -> None:
         for provider in self._made.values():
             await provider.aclose()
 
     def _make(self, name: str) -> Provider:
-        variable, maker = MAKERS[name]
-        if variable is not None and getattr(self._settings, variable) is None:
+        variables, maker = MAKERS[name]
+        if variables and not any(self._settings.is_given(variable) for variable in variables):
+            wanted = " or ".join(f"BATCHGEN_{variable.upper()}" for variable in variables)
             raise ProviderBusy(
-                f"This worker has no {name}: set BATCHGEN_{variable.upper()}.",
+                f"This worker has no {name}: set {wanted}.",
                 code="provider_not_set_up",
                 retry_after_seconds=NOT_SET_UP_SECONDS,
             )
@@ -141,12 +141,12 @@ def _given(key: SecretStr | None) -> SecretStr:
     return key or SecretStr("")
 
 
-MAKERS: Mapping[str, tuple[str | None, Callable[[WorkerSettings], Provider]]] = {
-    "offline": (None, _offline),
-    "replicate": ("replicate_api_token", _replicate),
-    "fal": ("fal_key", _fal),
-    "openai": ("openai_api_key", _openai),
-    "comfyui": ("comfyui_url", _comfyui),
-    "automatic1111": ("automatic1111_url", _automatic1111),
+MAKERS: Mapping[str, tuple[Collection[str], Callable[[WorkerSettings], Provider]]] = {
+    "offline": ((), _offline),
+    "replicate": (("replicate_api_token",), _replicate),
+    "fal": (("fal_key",), _fal),
+    "openai": (("openai_api_key", "openai_url"), _openai),
+    "comfyui": (("comfyui_url",), _comfyui),
+    "automatic1111": (("automatic1111_url",), _automatic1111),
 }
-"""By name: the setting without which there is no such provider, and how it is made."""
+"""By name: the settings of which it needs one, and how it is made."""

@@ -2,18 +2,21 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Any, cast
 from uuid import UUID
 
+from PIL import Image
+
 from batchgen.checking import CheckedImage, Checker
-from batchgen.errors import StorageError
+from batchgen.errors import ModelUnusable, ProviderBusy, StorageError
 from batchgen.fetching import Fetcher
 from batchgen.models import StoredImage
-from batchgen.providers import OneProvider
-from batchgen.providers.base import GeneratedImage, ImageRequest, Output
+from batchgen.providers import OneProvider, ProvidersByName
+from batchgen.providers.base import GeneratedImage, ImageRequest, Output, Provider, RawImage, RemoteImage, Settlement
 from batchgen.receiving import Receiver
 from batchgen.storage import ImageStorage
 from scheduler.completions import Completions
@@ -64,6 +67,112 @@ class ScriptedProvider:
 
 
 @dataclass
+class Shop(ScriptedProvider):
+    """Sells, and knows what it sold under which key. Each thing that goes wrong is a field; `gate` ends its jobs."""
+
+    name: str = "shop"
+    sold: dict[str, str] = field(default_factory=dict[str, str])
+    """The key that each job was ordered with."""
+    orders: list[ImageRequest] = field(default_factory=list[ImageRequest])
+    waited_for: list[ImageRequest] = field(default_factory=list[ImageRequest])
+    finds: list[ImageRequest] = field(default_factory=list[ImageRequest])
+    settled: list[str] = field(default_factory=list[str])
+    refuses: list[Exception] = field(default_factory=list[Exception])
+    """What orders meet, one each, before they are read."""
+    loses: list[Exception] = field(default_factory=list[Exception])
+    """What becomes of the answers to orders, one each; the job is there."""
+    cannot_find: Exception | None = None
+    cannot_wait: list[Exception | None] = field(default_factory=list[Exception | None])
+    """What waits meet, one each; None is nothing."""
+    outcomes: dict[str, Settlement | Exception] = field(default_factory=dict[str, Settlement | Exception])
+    """What `settle` says of a job; one that is not named still runs."""
+    hangs: bool = False
+    """`find` and `settle` give no answer."""
+
+    async def submit(self, request: ImageRequest) -> str:
+        self.orders.append(request)
+        self.submitted.append(request.prompt)
+        if self.refuses:
+            raise self.refuses.pop(0)
+        job_id = f"job-{len(self.submitted)}"
+        self.sold[job_id] = request.key
+        await self.submit_gate.wait()
+        if self.loses:
+            raise self.loses.pop(0)
+        return job_id
+
+    async def wait(self, job_id: str, request: ImageRequest) -> Output:
+        self.waited_for.append(request)
+        if self.cannot_wait and (error := self.cannot_wait.pop(0)):
+            self.waiting.append(job_id)
+            raise error
+        return await super().wait(job_id, request)
+
+    async def find(self, request: ImageRequest) -> str | None:
+        self.finds.append(request)
+        if self.hangs:
+            await asyncio.Event().wait()
+        if self.cannot_find is not None:
+            raise self.cannot_find
+        return next((job_id for job_id, key in self.sold.items() if key == request.key), None)
+
+    async def settle(self, job_id: str, request: ImageRequest) -> Settlement:
+        self.settled.append(job_id)
+        if self.hangs:
+            await asyncio.Event().wait()
+        outcome = self.outcomes.get(job_id, Settlement(is_over=False))
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+
+@dataclass
+class Mall:
+    """Providers by their names, as `batchgen.providers.Providers` has them; those in `closed` have no key."""
+
+    shops: Mapping[str, Provider]
+    closed: frozenset[str] = frozenset()
+    local_servers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def get(self, name: str) -> Provider:
+        if name in self.closed:
+            raise ProviderBusy("No key.", code="provider_not_set_up", retry_after_seconds=60)
+        if name not in self.shops:
+            raise ModelUnusable("No such provider.", code="provider_unknown")
+        return self.shops[name]
+
+    def local_server(self, name: str) -> str | None:
+        return self.local_servers.get(name)
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+
+@dataclass
+class Porter(Receiver):
+    """Fetches nothing: an address is what `goods` has for it. `troubles` come first, one each."""
+
+    goods: bytes = b""
+    troubles: list[Exception] = field(default_factory=list[Exception])
+    fetched: list[tuple[str, str | None]] = field(default_factory=list[tuple[str, str | None]])
+
+    def __post_init__(self) -> None:
+        super().__init__(Fetcher(), Checker())
+
+    @asynccontextmanager
+    async def received(
+        self, output: RawImage | RemoteImage, *, local_server: str | None = None
+    ) -> AsyncGenerator[CheckedImage]:
+        if isinstance(output, RemoteImage):
+            self.fetched.append((output.url, local_server))
+            if self.troubles:
+                raise self.troubles.pop(0)
+            output = RawImage(self.goods)
+        async with super().received(output) as image:
+            yield image
+
+
+@dataclass
 class FakeStorage:
     """Counts puts; the first `faults` of them fail."""
 
@@ -104,10 +213,18 @@ class Theatre:
         return self.leases.hold(claim, asked_at=asked_at)
 
 
-def theatre(*, queue: FakeQueue | None = None, patience: dict[str, Any] | None = None, **pace: Any) -> Theatre:
+def theatre(
+    provider: ScriptedProvider | None = None,
+    *,
+    queue: FakeQueue | None = None,
+    providers: ProvidersByName | None = None,
+    receiver: Receiver | None = None,
+    patience: dict[str, Any] | None = None,
+    **pace: Any,
+) -> Theatre:
     """Override only what the test is about; all pauses are short."""
     queue = queue or FakeQueue()
-    provider, storage = ScriptedProvider(), FakeStorage()
+    provider, storage = provider or ScriptedProvider(), FakeStorage()
     pauses: dict[str, Any] = {"backoff_seconds": 0.005, "backoff_max_seconds": 0.02, **(patience or {})}
     short = Patience(**pauses)
     leases = Leases(queue, lease_seconds=queue.lease_seconds)
@@ -115,8 +232,8 @@ def theatre(*, queue: FakeQueue | None = None, patience: dict[str, Any] | None =
     runner = Runner(
         queue=queue,
         completions=completions,
-        providers=OneProvider(provider),
-        receiver=Receiver(Fetcher(), Checker()),
+        providers=providers or OneProvider(provider),
+        receiver=receiver or Receiver(Fetcher(), Checker()),
         storage=cast("ImageStorage", storage),
         patience=short,
     )
@@ -129,6 +246,13 @@ def theatre(*, queue: FakeQueue | None = None, patience: dict[str, Any] | None =
         patience=short,
     )
     return Theatre(queue, provider, storage, leases, runner, worker)
+
+
+def picture(colour: str = "teal") -> bytes:
+    """A whole picture, small."""
+    file = BytesIO()
+    Image.new("RGB", (40, 30), colour).save(file, "png")
+    return file.getvalue()
 
 
 @asynccontextmanager

@@ -87,6 +87,17 @@ async def test_secrets_are_blacked_out_even_in_exceptions(configured: Callable[.
         assert secret not in stream.getvalue()
 
 
+async def test_keys_of_providers_are_blacked_out(configured: Callable[..., None]) -> None:
+    stream = io.StringIO()
+    keys = {"fal_key": "fal-id:0123456789", "automatic1111_auth": "me:0123456789"}
+    configured(stream, **keys)
+
+    structlog.stdlib.get_logger("scheduler.test").error("order failed", reason=" ".join(keys.values()))
+
+    assert "order failed" in stream.getvalue()
+    assert "0123456789" not in stream.getvalue()
+
+
 async def test_libraries_are_heard_from_warnings_on(configured: Callable[..., None]) -> None:
     stream = io.StringIO()
     configured(stream, log_level="debug")

@@ -100,7 +100,7 @@ async def test_a_job_that_was_left_is_resumed_and_not_bought_again() -> None:
     assert item.status is GenerationStatus.COMPLETED
 
 
-async def test_a_job_of_another_provider_is_not_resumed() -> None:
+async def test_a_job_of_another_provider_is_left_where_it_is() -> None:
     stage = theatre()
     (item,) = stage.queue.shelf.add("a")
     item.provider, item.provider_job_id = "elsewhere", "job-of-before"
@@ -108,6 +108,7 @@ async def test_a_job_of_another_provider_is_not_resumed() -> None:
     await stage.runner.run(await stage.hold_one())
 
     assert stage.provider.waiting == ["job-1"]
+    assert stage.provider.cancelled == []
     assert item.provider == "scripted"
 
 
