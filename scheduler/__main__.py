@@ -20,7 +20,7 @@ from batchgen.connection import connect, disconnect
 from batchgen.errors import BackendUnavailable, InvalidRequest, NotSignedIn, QueueUnavailable
 from batchgen.fetching import Fetcher
 from batchgen.postgrest import PostgrestOrders, PostgrestOutbox, PostgrestQueue
-from batchgen.providers import OneProvider, Providers, ProvidersByName
+from batchgen.providers import OneProvider, make_providers
 from batchgen.providers.base import Provider
 from batchgen.receiving import Receiver
 from batchgen.settings import WorkerSettings, load
@@ -126,7 +126,7 @@ async def _running_worker(
     assert settings.supabase_secret_key is not None  # noqa: S101 - WorkerSettings sees to it
     key = settings.supabase_secret_key.get_secret_value()
     client = await connect(settings, key=key)
-    providers: ProvidersByName = OneProvider(provider_for(settings)) if provider_for else Providers(settings)
+    providers = OneProvider(provider_for(settings)) if provider_for else make_providers(settings)
     queue = PostgrestQueue(client, worker=name, lease_seconds=settings.lease_seconds)
     leases = Leases(queue, lease_seconds=settings.lease_seconds)
     patience = _patience(settings)

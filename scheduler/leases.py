@@ -56,6 +56,11 @@ class Lease:
         """Until the lease ends unless it is prolonged, by this machine's clock; below 0 where it has ended."""
         return self._end.when() - asyncio.get_running_loop().time()
 
+    @property
+    def is_held(self) -> bool:
+        """By this machine's clock, which tells also where the worker was paused and has not noticed the end yet."""
+        return self.stopped is not Stop.LOST and self.seconds_left > 0
+
     def prolong(self, ends_at: float) -> None:
         """`ends_at` is a time of the running loop's clock."""
         self._end.cancel()

@@ -6,12 +6,15 @@ from hypothesis import strategies as st
 
 from batchgen.errors import (
     InvalidRequest,
+    ModelUnusable,
+    OutcomeUnknown,
     ProviderBusy,
     ProviderRejected,
     ProviderUnavailable,
     QueueUnavailable,
     StorageError,
 )
+from batchgen.models import Account
 from batchgen.policy import backoff_seconds, fault_of
 
 
@@ -60,6 +63,49 @@ def test_only_faults_of_the_provider_count_for_a_breaker_and_only_its_answers_ag
 
 def test_the_provider_that_asks_to_wait_is_named() -> None:
     assert fault_of(ProviderBusy("Slow down.", retry_after_seconds=8), provider="fal").provider == "fal"
+
+
+def test_a_model_whose_row_has_to_be_mended_waits_and_its_provider_does_not() -> None:
+    fault = fault_of(ModelUnusable("No inputs.", code="inputs_missing"), provider="fal")
+
+    assert (fault.code, fault.retryable, fault.retry_after_seconds, fault.model_fault) == (
+        "inputs_missing",
+        True,
+        60,
+        True,
+    )
+    assert (fault.provider, fault.provider_fault, fault.job_over) == (None, None, False)
+
+
+@pytest.mark.parametrize(
+    ("error", "job_over", "is_charged"),
+    [
+        (ProviderRejected("No.", code="invalid_input"), True, False),
+        (ProviderRejected("Blocked late.", code="blocked_by_policy", is_charged=True), True, True),
+        (ProviderUnavailable("Failed.", code="generation_failed", is_charged=None), True, None),
+        (OutcomeUnknown("Nobody knows."), True, None),
+        (ProviderBusy("Slow down.", retry_after_seconds=8), False, None),
+        (ProviderUnavailable("Cut.", code="download_failed", is_charged=True, is_job_over=False), False, True),
+        (StorageError("Storage answered 503."), False, None),
+        (TimeoutError(), False, None),
+        (ValueError("ours"), False, None),
+    ],
+)
+def test_a_fault_tells_whether_the_order_is_over_and_never_that_one_which_goes_on_is_free(
+    error: Exception, job_over: bool, is_charged: bool | None
+) -> None:
+    fault = fault_of(error)
+
+    assert (fault.job_over, fault.is_charged) == (job_over, is_charged)
+
+
+def test_what_is_known_better_than_the_error_knows_it_counts() -> None:
+    fault = fault_of(
+        TimeoutError(), job_over=True, account=Account(is_charged=True, queued_seconds=1, running_seconds=2)
+    )
+
+    assert (fault.code, fault.job_over, fault.is_charged) == ("timeout", True, True)
+    assert (fault.queued_seconds, fault.running_seconds) == (1, 2)
 
 
 def test_a_wait_is_never_negative() -> None:
