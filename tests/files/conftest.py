@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 import trustme
 from picture_server import PUBLIC_ADDRESS, PictureServer, World, picture_server
+from supabase import AsyncClient
 
 from batchgen.fetching import Fetcher, FetchLimits
+from batchgen.settings import Settings
+from batchgen.storage import ImageStorage
 
 FetcherMaker = Callable[..., Fetcher]
 
@@ -61,3 +64,8 @@ async def fetcher_with(world: World, authority: trustme.CA) -> AsyncGenerator[Fe
 @pytest.fixture
 def fetcher(fetcher_with: FetcherMaker) -> Fetcher:
     return fetcher_with()
+
+
+@pytest.fixture
+def storage(service: AsyncClient, settings: Settings) -> ImageStorage:
+    return ImageStorage(service, bucket=settings.bucket)

@@ -28,11 +28,6 @@ async def receiver(fetcher: Fetcher) -> AsyncGenerator[Receiver]:
     await receiver.aclose()
 
 
-@pytest.fixture
-def storage(service: AsyncClient, settings: Settings) -> ImageStorage:
-    return ImageStorage(service, bucket=settings.bucket)
-
-
 async def stored_types(service: AsyncClient, settings: Settings, user: User) -> list[str]:
     listed = await service.storage.from_(settings.bucket).list(user.id)
     return [entry["metadata"]["mimetype"] for entry in listed]
