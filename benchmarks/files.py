@@ -38,6 +38,7 @@ async def _taking(count: int, first: int) -> AsyncGenerator[asyncio.subprocess.P
         *(sys.executable, "-m", "benchmarks.picture_way"),
         *("--count", str(count), "--first", str(first), "--at-once", str(AT_ONCE)),
         stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is ours to hear
     )
     try:
         yield process

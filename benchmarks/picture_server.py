@@ -54,7 +54,10 @@ class PictureServer:
     async def take(self, request: web.Request) -> web.Response:
         """As Storage answers an upload; the generation's id is the number of the picture."""
         size, checksum = self._given.pop(uuid.UUID(request.match_info["id"]).int)
-        is_whole = await _checksum(request.content, size) == checksum
+        try:
+            is_whole = await _checksum(request.content, size) == checksum
+        except ConnectionError:  # whoever sent it was stopped
+            raise web.HTTPBadRequest from None
         self._whole += is_whole
         self._bytes += size
         return web.json_response({"Key": "a/b", "Id": str(uuid.uuid4())})
