@@ -29,7 +29,9 @@ async def measure(bench: Bench) -> None:
     bench.results.add("files", f"peak after the first {first}", "MiB", found["first_peak_mib"], noise)
     bench.results.add("files", f"peak after all {count:,}", "MiB", found["peak_mib"], noise)
     ratio = found["peak_mib"] / found["first_peak_mib"]
-    bench.goal(f"memory after {count:,} pictures over that after {first}", ratio, 1.1, unit="times")
+    # The peak of the few of a quick look has not settled yet.
+    most = None if bench.is_quick else 1.1
+    bench.goal(f"memory after {count:,} pictures over that after {first}", ratio, most, unit="times")
 
 
 @asynccontextmanager
