@@ -596,6 +596,18 @@ export type Database = {
       delete_batch_images: { Args: { p_batch_id: string }; Returns: Json };
       end_storage_deletions: { Args: { p_lease_ids: string[]; p_worker: string }; Returns: number };
       fail_generation: { Args: { p_error: Json; p_generation_id: string; p_lease_id: string }; Returns: Json };
+      get_costs: {
+        Args: { p_by: string; p_limit?: number; p_since?: string };
+        Returns: {
+          attempts: number;
+          key: string;
+          name: string;
+          paid: number;
+          paid_usd: number;
+          unknown: number;
+          unknown_usd: number;
+        }[];
+      };
       get_user_limits: { Args: { p_user_id: string }; Returns: Json };
       release_generations: {
         Args: { p_lease_ids: string[]; p_worker: string };
