@@ -117,12 +117,12 @@ async def test_one_failed_item_does_not_stop_the_others() -> None:
     stage.provider.script["bad"] = ProviderRejected("No.", code="blocked_by_policy")
 
     async with working(stage.worker):
-        await eventually(lambda: completed(stage.queue) == 2)
+        await eventually(lambda: (stage.worker.tally.failed, stage.worker.tally.completed) == (1, 2))
 
+        assert completed(stage.queue) == 2
         assert bad.status is GenerationStatus.FAILED
         assert bad.fault
         assert bad.fault.code == "blocked_by_policy"
-        assert (stage.worker.tally.failed, stage.worker.tally.completed) == (1, 2)
 
 
 async def test_an_outage_is_logged_once_per_change_and_survived() -> None:
