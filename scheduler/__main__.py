@@ -81,7 +81,7 @@ async def run(settings: WorkerSettings, options: Options, name: str, provider_fo
     """Wire the parts, run until a signal (or once), and take everything down in reverse."""
     async with _running_worker(settings, name, provider_for, listens=not options.once) as crew:
         if options.once:
-            await _run_once(crew, options.max_seconds)
+            await run_once(crew, options.max_seconds)
         else:
             await crew.worker.run()
         tally = crew.worker.tally
@@ -105,7 +105,7 @@ class Crew:
         self.settling.stop()
 
 
-async def _run_once(crew: Crew, max_seconds: float | None) -> None:
+async def run_once(crew: Crew, max_seconds: float | None) -> None:
     """All that is due. Open orders come first: a picture that one of them has made is collected by this very run."""
     clock = asyncio.get_running_loop().time
     ends_at = None if max_seconds is None else clock() + max_seconds
