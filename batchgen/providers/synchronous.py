@@ -138,6 +138,11 @@ class SynchronousJobs:
     async def _run(self, job_id: str, job: _Job, request: ImageRequest) -> Output:
         try:
             return await self._order(job_id, request)
+        except ProviderBusy as busy:
+            # It is the order that was turned away. Only this process could order under its id, and any other one that
+            # takes the item over would have to believe that it was sent.
+            busy.is_job_over = True
+            raise
         except OutcomeUnknown as error:
             if self._is_free:
                 code = "provider_unavailable" if error.code == "outcome_unknown" else error.code

@@ -195,6 +195,20 @@ async def test_cancelling_what_is_unknown_or_over_is_no_error(make: MakeProvider
     assert await provider.wait(job_id, REQUEST) == picture
 
 
+async def test_an_order_that_is_turned_away_is_over_so_that_any_process_may_order_anew(
+    make: MakeProvider, server: OpenAIServer
+) -> None:
+    provider = make()
+    server.misbehave(ORDERS, answers(429, {"error": {"message": "Slow down."}}, Retry_After="3"))
+    job_id = await provider.submit(REQUEST)
+
+    with pytest.raises(ProviderBusy) as caught:
+        await provider.wait(job_id, REQUEST)
+
+    assert (caught.value.is_job_over, caught.value.is_charged, caught.value.retry_after_seconds) == (True, False, 3)
+    assert server.events("created") == []
+
+
 async def test_the_job_of_another_process_is_never_ordered_again(make: MakeProvider, server: OpenAIServer) -> None:
     job_id = await make().submit(REQUEST)
     successor = make()
