@@ -81,13 +81,15 @@ class Automatic1111Provider:
         return await self._jobs.wait(job_id, request)
 
     async def settle(self, job_id: str, request: ImageRequest) -> Settlement:  # noqa: ARG002 - others need the request
-        """What this process knows; of another one's task nothing can be had."""
+        """What this process knows; of another one's task nothing can be had, and it is stopped."""
+        if not self._jobs.is_known(job_id):
+            await self._interrupt(job_id)
         return self._jobs.settle(job_id)
 
     async def cancel(self, job_id: str) -> None:
-        """Let the picture go, and stop the task where it runs right now."""
-        self._jobs.cancel(job_id)
+        """Stop the task where it runs right now, and let the picture go."""
         await self._interrupt(job_id)
+        self._jobs.cancel(job_id)
 
     async def aclose(self) -> None:
         """Give back connections; pictures that are being made are lost."""
@@ -147,10 +149,26 @@ class Automatic1111Provider:
         return frozenset(name for item in checkpoints for name in _names(mapping(item)))
 
     async def _interrupt(self, job_id: str) -> None:
-        """Stop the task if it is the one that runs. Best effort: another may just have begun in its place."""
-        answer = await self._api.ask("POST", "/internal/progress", json={"id_task": job_id, "live_preview": False})
-        if mapping(answer.as_object()).get("active") is True:
-            await self._api.ask("POST", "/sdapi/v1/interrupt")
+        """Stop the task if it is the one that runs. Another may just have begun in its place.
+
+        Raises `ProviderUnavailable` or `ProviderBusy` where the server did not hear of it: a task that nobody stops may
+        keep the server from all others, so that its job is not over for that.
+        """
+        try:
+            answer = await self._api.ask("POST", "/internal/progress", json={"id_task": job_id, "live_preview": False})
+            self._check_heard(answer)
+            if mapping(answer.as_object()).get("active") is True:
+                self._check_heard(await self._api.ask("POST", "/sdapi/v1/interrupt"))
+        except ProviderUnavailable as error:
+            error.is_job_over = False
+            raise
+
+    def _check_heard(self, answer: Answer) -> None:
+        """A server that does not have the route, or does not let us, will not do so later either."""
+        if answer.status == 429 or answer.status >= 500:
+            raise self._refused(answer)
+        if answer.is_success and answer.as_object() is None:
+            raise self._api.garbage()
 
     async def _was_interrupted(self, job_timestamp: str) -> bool:
         """Whether the task that began at this time was stopped; False where the server has begun another since."""

@@ -34,6 +34,7 @@ from tests.support import eventually
 
 ORDERS = "POST /sdapi/v1/txt2img"
 INTERRUPTS = "POST /sdapi/v1/interrupt"
+PROGRESS = "POST /internal/progress"
 REQUEST = ImageRequest(
     UUID(int=7),
     "a red fox",
@@ -270,6 +271,48 @@ async def test_the_task_of_another_process_is_stopped_and_made_again(
     assert await successor.settle(job_id, REQUEST) == Settlement(is_over=True, is_charged=False)
     await dead.aclose()
     await asyncio.gather(waiting, return_exceptions=True)
+
+
+@pytest.mark.parametrize("route", [PROGRESS, INTERRUPTS])
+@pytest.mark.parametrize("fault", [answers(500), answers(429), DROPPED, HTML])
+async def test_the_task_of_another_process_is_not_over_before_the_server_has_heard_of_it(
+    make: MakeProvider, server: Automatic1111Server, route: str, fault: Fault
+) -> None:
+    server.gate.clear()
+    dead, successor = make(), make()
+    job_id = await dead.submit(REQUEST)
+    waiting = asyncio.create_task(dead.wait(job_id, REQUEST))
+    await eventually(lambda: server.current == job_id)
+    server.misbehave(route, replace(fault, after=False), replace(fault, after=False))
+
+    for ask in (successor.wait, successor.settle):
+        with pytest.raises((ProviderUnavailable, ProviderBusy)) as caught:
+            await ask(job_id, REQUEST)
+        assert not caught.value.is_job_over
+    settlement = await successor.settle(job_id, REQUEST)
+
+    assert settlement == Settlement(is_over=True, is_charged=False)
+    await eventually(lambda: server.events("interrupted") == [job_id])
+    await dead.aclose()
+    await asyncio.gather(waiting, return_exceptions=True)
+
+
+async def test_a_task_whose_cancellation_the_server_did_not_hear_of_goes_on(
+    make: MakeProvider, server: Automatic1111Server
+) -> None:
+    server.gate.clear()
+    provider = make()
+    job_id = await provider.submit(REQUEST)
+    waiting = asyncio.create_task(provider.wait(job_id, REQUEST))
+    await eventually(lambda: server.current == job_id)
+    server.misbehave(INTERRUPTS, answers(500))
+
+    with pytest.raises(ProviderUnavailable):
+        await provider.cancel(job_id)
+
+    assert await provider.settle(job_id, REQUEST) == Settlement(is_over=False)
+    server.gate.set()
+    assert await waiting == TEAL
 
 
 async def test_who_stops_waiting_leaves_the_task_alone(make: MakeProvider, server: Automatic1111Server) -> None:
