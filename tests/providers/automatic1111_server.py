@@ -68,13 +68,13 @@ class Automatic1111Server(LocalServer):
         self._begun += 1
         self.current, self.interrupted, self.timestamp = task, False, f"20261124{self._begun:06}"
         self._stop.clear()
-        self.log.append(("started", task))
+        self.note("started", task)
         ends = [asyncio.create_task(event.wait()) for event in (self.gate, self._stop)]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for end in ends:
             end.cancel()
         self.current = ""
-        self.log.append(("interrupted" if self.interrupted else "finished", task))
+        self.note("interrupted" if self.interrupted else "finished", task)
         return web.json_response(self._result(body))
 
     def _result(self, body: dict[str, Any]) -> dict[str, Any]:

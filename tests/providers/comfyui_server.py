@@ -75,7 +75,7 @@ class ComfyUIServer(LocalServer):
         self._number += 1
         extra = {**body.get("extra_data", {}), "create_time": 1_764_000_000_000}
         self.queue.append(Job(job_id, self._number, body["prompt"], extra))
-        self.log.append(("queued", str(extra["batchgen_key"])))
+        self.note("queued", str(extra["batchgen_key"]))
         self._begin()
         return web.json_response({"prompt_id": job_id, "number": self._number, "node_errors": {}})
 
@@ -84,13 +84,13 @@ class ComfyUIServer(LocalServer):
             self.running = self.queue.pop(0)
             started = {"prompt_id": self.running.id, "timestamp": 1_764_000_002_000}
             self.running.messages.append(["execution_start", started])
-            self.log.append(("started", self.running.id))
+            self.note("started", self.running.id)
             if not self.holds:
                 self.finish()
 
     def _end(self, job: Job, fate: str, error: dict[str, str]) -> None:
         self.running = None
-        self.log.append((fate, job.id))
+        self.note(fate, job.id)
         job.messages.append([f"execution_{fate}", {"prompt_id": job.id, "timestamp": 1_764_000_005_500, **error}])
         status = {"status_str": "success" if fate == "success" else "error", "completed": fate == "success"}
         outputs = self.outputs if fate == "success" else {}

@@ -75,13 +75,21 @@ class LocalServer:
         self._stops.set()
         await self._runner.cleanup()
 
+    def note(self, event: str, what: str) -> None:
+        """Write into the log what has happened."""
+        self.log.append((event, what))
+
+    async def next_fault(self, name: str, request: web.Request, body: Any) -> Fault | None:
+        """What goes wrong with this request to the route of this name: the next thing that was planned, if any."""
+        return self._faults[name].popleft() if self._faults[name] else None
+
     def route(self, method: str, path: str, handler: Handler) -> None:
         name = f"{method} {path}"
 
         async def handle(request: web.Request) -> web.StreamResponse:
             body = await request.json() if request.can_read_body else None
             self.requests.append((name, request.headers, body))
-            fault = self._faults[name].popleft() if self._faults[name] else None
+            fault = await self.next_fault(name, request, body)
             answer = await handler(request) if fault is None or fault.after else web.Response()
             return answer if fault is None else await self._spoil(request, fault, answer)
 

@@ -39,10 +39,10 @@ class OpenAIServer(LocalServer):
         if refusal := self._refusal(body):
             return refusal
         name = request.headers.get("X-Client-Request-Id", "?")
-        self.log.append(("created", name))
+        self.note("created", name)
         self.began.set()
         await self.gate.wait()
-        self.log.append(("charged", name))
+        self.note("charged", name)
         return web.json_response({"created": 1764000000, "data": [self._item(body)], "output_format": "png", "news": 1})
 
     def _refusal(self, body: dict[str, Any]) -> web.Response | None:

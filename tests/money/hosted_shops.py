@@ -1,0 +1,206 @@
+"""Replicate and fal as shops with bad days: their local servers, with time, faults and real pictures."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from tests.money.books import Books, picture_of
+from tests.money.weather import CANCEL, FILE, ORDER, QUESTION, SLOW_SECONDS, Odds, Weather
+from tests.providers.fal_server import FalServer
+from tests.providers.fal_server import Fate as FalFate
+from tests.providers.fal_server import Job as FalJob
+from tests.providers.faulty_server import Fault, FaultyServer
+from tests.providers.replicate_server import Fate as ReplicateFate
+from tests.providers.replicate_server import Job as ReplicateJob
+from tests.providers.replicate_server import ReplicateServer
+
+FAULTS: Mapping[str, Fault] = {
+    "429": Fault(429, {"Retry-After": "1"}),
+    "503 with Retry-After": Fault(503, {"Retry-After": "1"}),
+    "500 before the work": Fault(500),
+    "dropped before the work": Fault(way="drop"),
+    "lost after the work": Fault(way="drop", after_work=True),
+    "gateway error after the work": Fault(504, after_work=True),
+    "garbage after the work": Fault(200, body="<html>It works!</html>", after_work=True),
+    "truncated after the work": Fault(way="truncate", after_work=True),
+    "silent after the work": Fault(way="hang", after_work=True),
+    "expired": Fault(404),
+    "no picture": Fault(200, body="<html>Not here any more, but with 200</html>"),
+}
+ODDS: Mapping[str, Odds] = {
+    "buy": ORDER,
+    "look": QUESTION,
+    "list": QUESTION,
+    "result": QUESTION,
+    "cancel": CANCEL,
+    "file": FILE,
+}
+NO_ANSWERS = ("lost", "gateway", "garbage", "truncated", "silent", "500", "dropped")
+"""Faults after which nobody knows what became of an order."""
+HALF = 200
+"""Bytes of a picture that is not whole."""
+RUNNING = frozenset({"starting", "processing", "IN_QUEUE", "IN_PROGRESS"})
+REFUSED = "#blocked"
+"""In a prompt: the provider blocks it, each time."""
+ENDLESS = "#endless"
+"""In a prompt: its job never ends by itself."""
+LATE, LATE_SECONDS = "#late", 4.0
+"""In a prompt: its job takes so long."""
+HANGING = "#hanging"
+"""In a prompt: its order gets no answer, ever, and no job comes of it."""
+
+REPLICATE_FATES: Mapping[str, ReplicateFate] = {
+    "fails": ReplicateFate("failed", "CUDA error"),
+    "fails and costs": ReplicateFate("failed", "CUDA error, later"),
+    "blocked": ReplicateFate("failed", "NSFW content detected"),
+    "cut off": ReplicateFate("aborted"),
+}
+REPLICATE_ODDS: Odds = {
+    "fails": 0.06,
+    "fails and costs": 0.06,
+    "cut off": 0.03,
+    "never ends": 0.03,
+    "takes long": 0.08,
+}
+FAL_FATES: Mapping[str, FalFate] = {
+    "fails": FalFate(500, {"detail": "Internal server error"}, error_type="internal_server_error"),
+    "fails and costs": FalFate(422, {"detail": [{"loc": ["body"], "msg": "It broke.", "type": "downstream_error"}]}),
+    "blocked": FalFate(422, {"detail": [{"loc": ["body"], "msg": "No.", "type": "content_policy_violation"}]}),
+}
+FAL_ODDS: Odds = {"fails": 0.08, "fails and costs": 0.04, "never ends": 0.03, "takes long": 0.08}
+
+
+class _BadDays(FaultyServer):
+    """Each call meets the fault that the weather has for it."""
+
+    weather: Weather
+    books: Books
+
+    async def prompt_of(self, call: str, request: web.Request) -> str:
+        raise NotImplementedError
+
+    async def serve(
+        self, call: str, request: web.Request, work: Callable[[], web.StreamResponse]
+    ) -> web.StreamResponse:
+        prompt = await self.prompt_of(call, request)
+        fault = self.weather.draw(call, prompt, ODDS[call])
+        if call == "buy" and fault and fault.startswith(NO_ANSWERS):
+            self.books.write("no answer to the order", "", prompt, fault=fault)
+        if fault == "half a picture":
+            return web.Response(body=picture_of(prompt)[:HALF], content_type="image/png")
+        if call == "buy" and HANGING in prompt:
+            self.fail(call, Fault(way="hang"))
+        elif fault is not None and fault in FAULTS:
+            self.fail(call, FAULTS[fault])
+        answer = await super().serve(call, request, work)
+        if fault == "slow":  # a worker that is killed meanwhile never hears of what was sold
+            await asyncio.sleep(SLOW_SECONDS)
+        return answer
+
+    async def give_picture(self, request: web.Request) -> web.StreamResponse:
+        prompt = await self.prompt_of("file", request)
+        return await self.serve(
+            "file", request, lambda: web.Response(body=picture_of(prompt), content_type="image/png")
+        )
+
+
+@dataclass
+class ReplicateShop(_BadDays, ReplicateServer):
+    """A prediction ends when its time has come, whether anybody looks or not."""
+
+    weather: Weather = field(kw_only=True)
+    books: Books = field(kw_only=True)
+
+    async def prompt_of(self, call: str, request: web.Request) -> str:
+        if call == "buy":
+            return str((await request.json())["input"]["prompt"])
+        job = self.jobs.get(request.match_info.get("id", ""))
+        return str(job.input["prompt"]) if job else ""
+
+    def _create(self, model: str, version: str, inputs: dict[str, Any], cancel_after: str) -> ReplicateJob:
+        prompt = str(inputs["prompt"])
+        fate = _fate(self.weather, prompt, REPLICATE_ODDS)
+        self.fates[prompt] = REPLICATE_FATES.get(fate or "", ReplicateFate())
+        job = super()._create(model, version, inputs, cancel_after)
+        if fate != "never ends":
+            seconds = LATE_SECONDS if LATE in prompt else self.weather.seconds(prompt, fate == "takes long")
+            asyncio.get_running_loop().call_later(seconds, self._end, job, fate)
+        return job
+
+    def _end(self, job: ReplicateJob, fate: str | None) -> None:
+        if job.status not in RUNNING:
+            return
+        job.status = job.fate.status
+        self._note(job.status, job)
+        if job.status == "succeeded" or fate == "fails and costs":
+            self._note("charged", job)
+
+    def _go_on(self, job: ReplicateJob) -> None:
+        if job.status == "starting":
+            job.status = "processing"
+
+    async def _file(self, request: web.Request) -> web.StreamResponse:
+        return await self.give_picture(request)
+
+    def _note(self, event: str, job: ReplicateJob) -> None:
+        super()._note(event, job)
+        _enter(self.books, event, job.id, str(job.input["prompt"]))
+
+
+@dataclass
+class FalShop(_BadDays, FalServer):
+    """A request ends when its time has come, whether anybody looks or not."""
+
+    weather: Weather = field(kw_only=True)
+    books: Books = field(kw_only=True)
+
+    async def prompt_of(self, call: str, request: web.Request) -> str:
+        if call == "buy":
+            return str((await request.json())["prompt"])
+        job = self.jobs.get(request.match_info["id"])
+        return str(job.input["prompt"]) if job else ""
+
+    def _begin(self, job: FalJob) -> None:
+        prompt = str(job.input["prompt"])
+        fate = _fate(self.weather, prompt, FAL_ODDS)
+        job.fate = FAL_FATES.get(fate or "", FalFate())
+        if fate != "never ends":
+            seconds = LATE_SECONDS if LATE in prompt else self.weather.seconds(prompt, fate == "takes long")
+            asyncio.get_running_loop().call_later(seconds, self._end, job, fate)
+
+    def _end(self, job: FalJob, fate: str | None) -> None:
+        if job.status not in RUNNING:
+            return
+        job.status = "COMPLETED"
+        self._note("succeeded" if job.fate.status == 200 else "failed", job)
+        if job.fate.status == 200 or fate == "fails and costs":
+            self._note("charged", job)
+
+    def _go_on(self, job: FalJob) -> None:
+        if job.status == "IN_QUEUE":
+            job.status = "IN_PROGRESS"
+
+    async def _file(self, request: web.Request) -> web.StreamResponse:
+        return await self.give_picture(request)
+
+    def _note(self, event: str, job: FalJob) -> None:
+        super()._note(event, job)
+        _enter(self.books, event, job.id, str(job.input["prompt"]))
+        if event == "created":
+            self._begin(job)
+
+
+def _fate(weather: Weather, prompt: str, odds: Odds) -> str | None:
+    if REFUSED in prompt:
+        return "blocked"
+    return "never ends" if ENDLESS in prompt else weather.draw("fate", prompt, odds)
+
+
+def _enter(books: Books, event: str, job: str, prompt: str) -> None:
+    if event == "charged":
+        books.charge(job, prompt)
+    else:
+        books.write({"canceled": "cancelled", "aborted": "failed"}.get(event, event), job, prompt)

@@ -1,0 +1,247 @@
+"""A run: one provider's shop, batches, two workers of which one is killed every second or two; then the verdict."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from psycopg import sql
+from psycopg.rows import dict_row
+from supabase import AsyncClient
+
+from batchgen.connection import connect, disconnect
+from batchgen.postgrest import rpc
+from batchgen.settings import Settings
+from devstack import StackInfo
+from tests.money.books import Books
+from tests.money.catalogue import LISTINGS, Listing
+from tests.money.crew import Crew
+from tests.money.verdict import Verdict, Witnesses, judge
+from tests.money.weather import Weather
+from tests.support import Database, eventually
+
+Say = Callable[[str], None]
+
+WORKERS = 2
+BATCH_SIZE = 10
+SUBJECTS = ("a red boat", "a small owl", "a city at night", "an old tree", "a glass bird", "a snowy pass")
+REFUSED_SHARE = 0.04
+CANCELLED_OF = 4
+"""One of so many batches is cancelled while it runs."""
+LEASE_SECONDS = 3
+LOOK_SECONDS = 0.3
+PROGRESS_SECONDS = 5.0
+PACE: Mapping[str, object] = {
+    "max_parallel_per_user": 16,
+    "retry_delays_seconds": [0.2, 0.5, 1.0],
+    "max_retries": 5,
+    "breaker_failures": 20,
+    "breaker_open_seconds": 1.0,
+    "max_waiting_per_user": 1_000_000,
+    "default_daily_limit": 1_000_000,
+    "default_hourly_limit": 1_000_000,
+}
+"""What lets a run end soon."""
+WORKER: Mapping[str, str] = {
+    "BATCHGEN_MAX_PARALLEL": "10",
+    "BATCHGEN_LEASE_SECONDS": str(LEASE_SECONDS),
+    "BATCHGEN_POLL_SECONDS": "1",
+    "BATCHGEN_ITEM_TIMEOUT_SECONDS": "8",
+    "BATCHGEN_PROVIDER_TIMEOUT_SECONDS": "2",
+    "BATCHGEN_SETTLE_SECONDS": "1",
+    "BATCHGEN_GRACE_SECONDS": "10",
+    "BATCHGEN_REQUEST_TIMEOUT_SECONDS": "5",
+    "BATCHGEN_BACKOFF_SECONDS": "0.1",
+    "BATCHGEN_BACKOFF_MAX_SECONDS": "1",
+    "BATCHGEN_LOG_FORMAT": "json",
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """`kills`: so many at least, and as many pauses as there are batches.
+
+    All has `quiet_seconds` to come to its end after the last fault.
+    """
+
+    provider: str
+    seed: int
+    items: int = 50
+    kills: int = 8
+    quiet_seconds: float = 60
+
+
+@dataclass
+class Run:
+    options: Options
+    listing: Listing
+    weather: Weather
+    books: Books
+    crew: Crew
+    database: Database
+    user: AsyncClient
+    model_id: uuid.UUID
+    say: Say
+    batches: list[str] = field(default_factory=list[str])
+
+    async def perform(self) -> Verdict:
+        progress = asyncio.create_task(self._progress())
+        try:
+            for _ in range(WORKERS):
+                await self.crew.hire()
+            await self._storm()
+            self.say("the faults are over")
+            self.weather.calm.set()
+            is_quiet = await self._until_quiet()
+        finally:
+            progress.cancel()
+        await self.crew.stop()
+        verdict = await judge(Witnesses(self.listing, self.books, self.database, self.batches, self.crew.logs()))
+        if not is_quiet:
+            verdict.violations.append(f"not all was over {self.options.quiet_seconds:g} s after the last fault")
+        verdict.violations += self.crew.odd_ends
+        verdict.figures["faults of the shop"] = dict(sorted(self.weather.faults.items()))
+        verdict.figures["workers"] = {"killed": self.crew.kills, "paused past their leases": self.crew.pauses}
+        return verdict
+
+    async def _storm(self) -> None:
+        """Batches come all the time, and workers are killed all the time, until there were enough of both."""
+        random = Random(f"{self.options.seed}/kills")
+        waiting = list(self._requests())
+        every = max(1, self.options.kills // (len(waiting) + 1))
+        async with asyncio.TaskGroup() as group:
+            while self.crew.kills < self.options.kills or waiting:
+                if waiting and self.crew.kills >= len(self.batches) * every:
+                    request = waiting.pop(0)
+                    batch = await self._submit(request)
+                    group.create_task(self.crew.pause(random, LEASE_SECONDS + random.uniform(0.2, 2)))
+                    if len(self.batches) % CANCELLED_OF == 2:
+                        group.create_task(self._cancel_in_the_middle(batch, request))
+                await asyncio.sleep(random.uniform(0, 0.5))
+                await self.crew.replace(random)
+
+    async def _submit(self, request: Mapping[str, Any]) -> str:
+        answer = await rpc(self.user, "create_batch", {"p_request": request})
+        self.batches.append(str(answer["batch"]["id"]))
+        return self.batches[-1]
+
+    async def _cancel_in_the_middle(self, batch: str, request: Mapping[str, Any]) -> None:
+        """The user changes his mind when half of the batch has been ordered."""
+        prompts = [prompt["text"] for prompt in request["prompts"]]
+
+        def is_time() -> bool:
+            ordered = sum(bool(self.books.of(prompt)) for prompt in prompts)
+            return ordered >= BATCH_SIZE // 2 or self.crew.kills >= self.options.kills
+
+        await eventually(is_time, self.options.quiet_seconds, every=0.1, what="half of a batch is ordered")
+        await rpc(self.user, "cancel_batch", {"p_batch_id": batch})
+
+    def _requests(self) -> Sequence[Mapping[str, Any]]:
+        random = Random(f"{self.options.seed}/prompts")
+        blocked = (" #blocked" if random.random() < REFUSED_SHARE else "" for _ in range(self.options.items))
+        prompts = [{"text": f"{random.choice(SUBJECTS)}, number {number}{mark}"} for number, mark in enumerate(blocked)]
+        return [
+            {
+                "prompts": prompts[start : start + BATCH_SIZE],
+                "shared_settings": {"model_id": str(self.model_id), "width": 64, "height": 64},
+            }
+            for start in range(0, len(prompts), BATCH_SIZE)
+        ]
+
+    async def _until_quiet(self) -> bool:
+        """Until every item is final and every order is known, or the patience is over.
+
+        As if the leases of those who died while they asked about orders were over.
+        """
+        await self.database.execute("update batchgen.orders set lease_expires_at = now() where lease_id is not null")
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self.options.quiet_seconds
+        while clock() < deadline:
+            if not any((await self._state()).values()):
+                return True
+            await hurry_the_sweep(self.database, self.crew.names)
+            await asyncio.sleep(LOOK_SECONDS)
+        return False
+
+    async def _state(self) -> Mapping[str, int]:
+        query = (
+            "select (select count(*) from public.image_generations where batch_id = any (%(batches)s)"
+            "   and status in ('pending', 'processing')) as items_to_do,"
+            " (select count(*) from batchgen.orders where batch_id = any (%(batches)s)) as orders_open"
+        )
+        row = await (await self.database.execute(query, {"batches": self.batches})).fetchone()
+        assert row
+        return row
+
+    async def _progress(self) -> None:
+        while True:
+            await asyncio.sleep(PROGRESS_SECONDS)
+            states = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in (await self._state()).items())
+            self.say(
+                f"{len(self.batches) * BATCH_SIZE} items submitted, {states}; "
+                f"{self.books.count('created')} jobs, {self.crew.kills} kills"
+            )
+
+
+async def run(options: Options, stack: StackInfo, folder: Path, say: Say) -> Verdict:
+    """One whole run on a running stack; logs and books are left in `folder`."""
+    async with _prepared(options, stack, folder, say) as prepared:
+        return await prepared.perform()
+
+
+@asynccontextmanager
+async def _prepared(options: Options, stack: StackInfo, folder: Path, say: Say) -> AsyncGenerator[Run]:
+    listing = LISTINGS[options.provider]
+    weather, books = Weather(options.seed), Books(folder / "books.jsonl", listing.price_usd)
+    async with AsyncExitStack() as parts:
+        database = await Database.connect(stack.database_url, autocommit=True, row_factory=dict_row)
+        parts.push_async_callback(database.close)
+        await parts.enter_async_context(quick_pace(database))
+        shop = await parts.enter_async_context(listing.shop(weather, books))
+        settings = Settings.model_validate({"supabase_url": stack.url, "supabase_secret_key": stack.secret_key})
+        user = await connect(settings, key=stack.publishable_key)
+        parts.push_async_callback(disconnect, user)
+        await user.auth.sign_up({"email": f"{uuid.uuid4().hex}@example.test", "password": uuid.uuid4().hex})
+        crew = Crew({**worker_environment(stack), **listing.environment(shop.url)}, folder)
+        parts.push_async_callback(crew.stop)
+        model_id = await listing.offer(database, f"money-{options.provider}-{uuid.uuid4().hex[:6]}")
+        yield Run(options, listing, weather, books, crew, database, user, model_id, say)
+
+
+async def hurry_the_sweep(database: Database, workers: Sequence[str] = ()) -> None:
+    """As if the pauses were over before an open order is asked about again, and by others than a sender that is dead.
+
+    `workers` are alive.
+    """
+    await database.execute(
+        "update batchgen.orders set ask_at = least(ask_at, clock_timestamp()), ended_at = case"
+        " when worker = any (%s) then ended_at else least(ended_at, clock_timestamp() - interval '31 seconds') end"
+        " where ended_at is not null and lease_id is null",
+        [list(workers)],
+    )
+
+
+def worker_environment(stack: StackInfo) -> Mapping[str, str]:
+    return {**WORKER, "SUPABASE_URL": stack.url, "SUPABASE_SECRET_KEY": stack.secret_key}
+
+
+@asynccontextmanager
+async def quick_pace(database: Database, **more: object) -> AsyncGenerator[None]:
+    """Limits and pauses that let a run end soon, for as long as the block lasts."""
+    before = await (await database.execute("select * from batchgen.settings")).fetchone()
+    assert before
+    changed = {**PACE, **more}
+    await _set(database, changed)
+    try:
+        yield
+    finally:
+        await _set(database, {name: before[name] for name in changed})
+
+
+async def _set(database: Database, columns: Mapping[str, object]) -> None:
+    for name, value in columns.items():
+        await database.execute(sql.SQL("update batchgen.settings set {} = %s").format(sql.Identifier(name)), [value])
