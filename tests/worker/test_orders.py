@@ -347,11 +347,12 @@ async def test_a_worker_that_was_paused_before_it_sent_the_order_does_not_send_i
     queue.leases = stage.leases
 
     outcome = await stage.runner.run(await stage.hold_one())
+    sent_meanwhile = len(shop.orders)
     taken_over, _, _ = shopping(shop, queue=FakeQueue(queue.shelf))
     queue.shelf.items = {item.id: item}
     theirs = await taken_over.runner.run(await taken_over.hold_one())
 
-    assert outcome == Released(Stop.LOST)
+    assert (outcome, sent_meanwhile) == (Released(Stop.LOST), 0)
     assert isinstance(theirs, Succeeded)
     assert list(shop.sold) == ["job-1"]
 

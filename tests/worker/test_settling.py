@@ -150,7 +150,7 @@ async def test_an_outcome_that_cannot_be_written_down_does_not_hold_up_the_other
     [
         Mall({}, closed=frozenset({"shop"})),
         Mall({}),
-        OneProvider(Shop(name="another")),
+        OneProvider(Shop(name="another", outcomes={"job-1": Settlement(True, False)})),
         OneProvider(ScriptedProvider(name="shop")),
     ],
 )
