@@ -251,14 +251,20 @@ class Automatic1111Shop(_BadDays, Automatic1111Server):
         if fate == "fails":
             self._doomed.add(task)
         self.gate.clear()
-        seconds = ON_ONE_GPU * self.weather.seconds(prompt, fate == "takes long")
-        ending = None if fate == "never ends" else asyncio.get_running_loop().call_later(seconds, self.gate.set)
+        ending = asyncio.create_task(self._open_gate(prompt, fate))
         answer = await super()._run(task, body)
-        if ending is not None:
-            ending.cancel()
+        ending.cancel()
         if fate == "fails" and not self.interrupted:
             return web.json_response({"error": "RuntimeError", "errors": "It broke."}, status=500)
         return answer
+
+    async def _open_gate(self, prompt: str, fate: str | None) -> None:
+        """When the picture is done. In calm weather every task ends by itself: no one else would get the GPU."""
+        if fate == "never ends":
+            await self.weather.calm.wait()
+        else:
+            await asyncio.sleep(ON_ONE_GPU * self.weather.seconds(prompt, fate == "takes long"))
+        self.gate.set()
 
     def _result(self, body: dict[str, Any]) -> dict[str, Any]:
         prompt = f"unfinished: {body['prompt']}" if self.interrupted else str(body["prompt"])
