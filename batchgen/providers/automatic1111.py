@@ -37,6 +37,8 @@ from batchgen.providers.synchronous import SynchronousJobs
 LOCAL_URL = "http://127.0.0.1:7860"
 ANSWER_SECONDS = 600.0
 ANSWER_BYTES = 96 * 2**20
+QUEUE_PAUSE_SECONDS = 1.0
+"""Between two looks whether a task that nobody wants any more has begun."""
 
 
 class Automatic1111Provider:
@@ -75,16 +77,24 @@ class Automatic1111Provider:
         return self._jobs.find(request)
 
     async def wait(self, job_id: str, request: ImageRequest) -> Output:
-        """Order the picture and wait for it. A task of another process is stopped, since its picture cannot be had."""
-        if not self._jobs.is_known(job_id):
-            await self._interrupt(job_id)
+        """Order the picture and wait for it. A task of another process is stopped, since its picture cannot be had.
+
+        One that waits in the server's own queue is waited for, and stopped when it begins.
+        """
+        if not self._jobs.is_awaited(job_id):
+            while await self._interrupt(job_id):  # noqa: ASYNC110 - the server tells nobody by itself
+                await asyncio.sleep(QUEUE_PAUSE_SECONDS)
         return await self._jobs.wait(job_id, request)
 
     async def settle(self, job_id: str, request: ImageRequest) -> Settlement:  # noqa: ARG002 - others need the request
-        """What this process knows; of another one's task nothing can be had, and it is stopped."""
-        if not self._jobs.is_known(job_id):
-            await self._interrupt(job_id)
-        return self._jobs.settle(job_id)
+        """What this process knows; of another one's task nothing can be had, and it is stopped.
+
+        Not over while the server has it: nobody else would stop it when it begins, and it may keep the server for ever.
+        """
+        settlement = self._jobs.settle(job_id)
+        if settlement.is_over and settlement.output is None and await self._interrupt(job_id):
+            return Settlement(is_over=False)
+        return settlement
 
     async def cancel(self, job_id: str) -> None:
         """Stop the task where it runs right now, and let the picture go."""
@@ -148,8 +158,8 @@ class Automatic1111Provider:
             raise self._api.garbage()
         return frozenset(name for item in checkpoints for name in _names(mapping(item)))
 
-    async def _interrupt(self, job_id: str) -> None:
-        """Stop the task if it is the one that runs. Another may just have begun in its place.
+    async def _interrupt(self, job_id: str) -> bool:
+        """Stop the task if it is the one that runs; whether it still waits there. Another may just have begun instead.
 
         Raises `ProviderUnavailable` or `ProviderBusy` where the server did not hear of it: a task that nobody stops may
         keep the server from all others, so that its job is not over for that.
@@ -157,8 +167,10 @@ class Automatic1111Provider:
         try:
             answer = await self._api.ask("POST", "/internal/progress", json={"id_task": job_id, "live_preview": False})
             self._check_heard(answer)
-            if mapping(answer.as_object()).get("active") is True:
+            place = mapping(answer.as_object())
+            if place.get("active") is True:
                 self._check_heard(await self._api.ask("POST", "/sdapi/v1/interrupt"))
+            return place.get("active") is not True and place.get("queued") is True
         except ProviderUnavailable as error:
             error.is_job_over = False
             raise

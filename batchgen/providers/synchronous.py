@@ -77,8 +77,10 @@ class SynchronousJobs:
         known = (job_id for job_id, job in self._jobs.items() if request.key and job.key == request.key)
         return next(known, None)
 
-    def is_known(self, job_id: str) -> bool:
-        return job_id in self._jobs
+    def is_awaited(self, job_id: str) -> bool:
+        """Whether the job's picture can still be had: this process began it, and did not let it go."""
+        job = self._jobs.get(job_id)
+        return job is not None and not job.is_cancelled
 
     async def wait(self, job_id: str, request: ImageRequest) -> Output:
         """The job's picture; orders it where that was not done yet. Cancelling this call leaves the order alone."""
@@ -102,11 +104,13 @@ class SynchronousJobs:
         job = self._jobs.get(job_id)
         if job is None:
             return Settlement(is_over=True, is_charged=False if self._is_free else None)
-        if job.is_running:
-            return Settlement(is_over=False)
         if job.output is not None:
             charged, seconds = not self._is_free, job.ended_at - job.started_at
             return Settlement(is_over=True, is_charged=charged, output=job.output, running_seconds=seconds)
+        if job.is_cancelled:  # its task may not have ended yet
+            return Settlement(is_over=True, is_charged=False)
+        if job.is_running:
+            return Settlement(is_over=False)
         return Settlement(is_over=True, is_charged=self._is_charged(job))
 
     def cancel(self, job_id: str) -> None:

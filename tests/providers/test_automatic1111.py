@@ -297,6 +297,34 @@ async def test_the_task_of_another_process_is_not_over_before_the_server_has_hea
     await asyncio.gather(waiting, return_exceptions=True)
 
 
+@pytest.mark.parametrize("is_its_own", [True, False])
+async def test_a_task_that_waits_at_the_server_is_stopped_when_it_begins(
+    make: MakeProvider, server: Automatic1111Server, is_its_own: bool
+) -> None:
+    server.gate.clear()
+    first, second = make(), make()
+    running = asyncio.create_task(first.wait(await first.submit(REQUEST), REQUEST))
+    await eventually(lambda: server.current)
+    job_id = await second.submit(REQUEST)
+    waiting = asyncio.create_task(second.wait(job_id, REQUEST))
+    await eventually(lambda: server.pending == [job_id])
+    successor = second if is_its_own else make()
+
+    await second.cancel(job_id)
+    before = await successor.settle(job_id, REQUEST)
+    resumed = asyncio.create_task(successor.wait(job_id, REQUEST))
+    server.interrupt()
+    await asyncio.gather(running, return_exceptions=True)
+
+    assert before == Settlement(is_over=False)
+    with pytest.raises(ProviderUnavailable) as caught:
+        await resumed
+    assert caught.value.is_job_over
+    assert await successor.settle(job_id, REQUEST) == Settlement(is_over=True, is_charged=False)
+    assert server.events("interrupted")[1:] == [job_id]
+    await asyncio.gather(waiting, return_exceptions=True)
+
+
 async def test_a_task_whose_cancellation_the_server_did_not_hear_of_goes_on(
     make: MakeProvider, server: Automatic1111Server
 ) -> None:
