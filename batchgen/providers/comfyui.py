@@ -37,6 +37,7 @@ LOOKS_AFTER_SECONDS = (0.2, 1.0, 3.0)
 RECENT_JOBS = 100
 """Of the history: where a job is looked for whose id the server has minted."""
 KEY = "batchgen_key"
+JOB_LOST = "job_lost"
 _NAMESPACE = uuid.UUID("6f1a2a52-6f0f-5d6c-9a55-0a7a3a1d9a11")
 
 Entry = Mapping[str, Any]
@@ -93,18 +94,22 @@ class ComfyUIProvider:
         """Ask until the job is over. One question without a good answer says nothing about it: it is asked again."""
         pauses, last_answer = _pauses(request.estimated_seconds), self._clock()
         while True:
-            pause = next(pauses)
+            pause, entry = next(pauses), None
             try:
-                if (entry := await self._finished(job_id)) is not None:
-                    return self._picture(entry, request)
+                entry = await self._finished(job_id)
                 last_answer = self._clock()
             except ProviderBusy as busy:
                 if busy.retry_after_seconds > LONGEST_BUSY_SECONDS:
                     raise  # the job stays known, and nobody holds a place for it meanwhile
                 pause = max(pause, busy.retry_after_seconds)
             except ProviderUnavailable as error:
-                if error.code in _ENDS or self._clock() - last_answer > self._patience_seconds:
+                if error.code == JOB_LOST:
                     raise
+                if self._clock() - last_answer > self._patience_seconds:
+                    error.is_job_over = False  # nothing was heard of it: the next attempt asks for it again
+                    raise
+            if entry is not None:
+                return self._picture(entry, request)
             await self._sleep(pause)
 
     async def settle(self, job_id: str, request: ImageRequest) -> Settlement:
@@ -153,7 +158,7 @@ class ComfyUIProvider:
             entry = await self._entry(job_id)  # it may have ended between the two questions
             if entry is None:
                 what = f"{self.name} does not know the job {job_id} any more; was it started anew?"
-                raise ProviderUnavailable(what, code="job_lost", is_provider_fault=False)
+                raise ProviderUnavailable(what, code=JOB_LOST, is_provider_fault=False)
         return entry
 
     async def _entry(self, job_id: str) -> Entry | None:
@@ -213,8 +218,14 @@ class ComfyUIProvider:
         query = "&".join(
             f"{name}={quote(text(image.get(name)), safe='')}" for name in ("filename", "subfolder", "type")
         )
-        seed = whole_number(request.inputs.get("seed", request.seed))
-        return RemoteImage(f"{self._api.base_url}/view?{query}", self._api.authorization, seed=seed)
+        queued, running = _times(entry)
+        return RemoteImage(
+            f"{self._api.base_url}/view?{query}",
+            self._api.authorization,
+            seed=whole_number(request.inputs.get("seed", request.seed)),
+            queued_seconds=queued,
+            running_seconds=running,
+        )
 
     def _raise_what_went_wrong(self, entry: Entry) -> None:
         messages = _messages(entry)
@@ -227,10 +238,6 @@ class ComfyUIProvider:
             is_memory = "outofmemory" in text(error.get("exception_type")).lower() or "out of memory" in words.lower()
             what = self._api.says(f"failed in {text(error.get('node_type')) or 'the workflow'}", Complaint(words))
             raise ProviderUnavailable(what, code="out_of_memory" if is_memory else "job_failed")
-
-
-_ENDS = frozenset({"job_lost", "job_cancelled", "job_failed", "out_of_memory"})
-"""Codes that speak of the job: it is over, and asking again changes nothing."""
 
 
 def _order(request: ImageRequest) -> Mapping[str, Any]:

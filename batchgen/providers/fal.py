@@ -181,7 +181,11 @@ class FalProvider:
                 f"The job at {NAME} succeeded without a picture.", code="no_output", is_charged=True
             )
         seed = fields.get("seed", request.inputs.get("seed"))
-        return RemoteImage(url, seed=seed if isinstance(seed, int) and not isinstance(seed, bool) else None)
+        return RemoteImage(
+            url,
+            seed=seed if isinstance(seed, int) and not isinstance(seed, bool) else None,
+            running_seconds=_running_seconds(status),
+        )
 
     def _failure(self, status: Status, answer: Answer) -> ProviderError:
         kinds, words = _kinds(status, answer), self._api.words(said(answer))

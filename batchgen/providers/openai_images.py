@@ -23,12 +23,13 @@ import httpx
 from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderError, ProviderRejected, ProviderUnavailable
-from batchgen.providers.base import ImageRequest, Output, RawImage, RemoteImage, Settlement
+from batchgen.providers.base import ImageRequest, RawImage, RemoteImage, Settlement
 from batchgen.providers.exchange import Answer, Complaint, Exchange, mapping, read_object, sequence, text, whole_number
 from batchgen.providers.synchronous import SynchronousJobs
 
 OPENAI_URL = "https://api.openai.com/v1"
 ANSWER_SECONDS = 600.0
+GRACE_SECONDS = 30.0
 ANSWER_BYTES = 96 * 2**20
 """A picture of 50 MB, as much as the bucket takes, in base64 and with some room."""
 LONGEST_ID = 512
@@ -67,6 +68,7 @@ class OpenAIImagesProvider:
 
     The body is the request's `inputs` as they stand, with model and prompt where they name none. `is_free`: the server
     is one's own, so that a picture whose answer was lost is simply made again, and a cancelled one is let go.
+    `grace_seconds` is how long `aclose` waits for the pictures of paid orders.
     """
 
     def __init__(
@@ -78,12 +80,14 @@ class OpenAIImagesProvider:
         is_free: bool = False,
         answer_seconds: float = ANSWER_SECONDS,
         most_bytes: int = ANSWER_BYTES,
+        grace_seconds: float = GRACE_SECONDS,
     ) -> None:
         self.name = name
         self._api = Exchange(base_url, service=name, key=key)
         self._is_free = is_free
         self._answer_seconds = answer_seconds
         self._most_bytes = most_bytes
+        self._grace_seconds = grace_seconds
         self._jobs = SynchronousJobs(name, self._order, is_free=is_free)
 
     async def submit(self, request: ImageRequest) -> str:
@@ -94,7 +98,7 @@ class OpenAIImagesProvider:
         """The job of this process with the same key. None: nothing can have been ordered under a name that was lost."""
         return self._jobs.find(request)
 
-    async def wait(self, job_id: str, request: ImageRequest) -> Output:
+    async def wait(self, job_id: str, request: ImageRequest) -> RawImage | RemoteImage:
         """Order the picture and wait for it. Raises `OutcomeUnknown` for a job that another process began."""
         return await self._jobs.wait(job_id, request)
 
@@ -107,11 +111,11 @@ class OpenAIImagesProvider:
         self._jobs.cancel(job_id)
 
     async def aclose(self) -> None:
-        """Give back connections; orders that are under way are lost."""
-        await self._jobs.aclose()
+        """Give back connections. Paid orders that are under way get a while to end; what remains is lost."""
+        await self._jobs.aclose(self._grace_seconds)
         await self._api.aclose()
 
-    async def _order(self, _job_id: str, request: ImageRequest) -> Output:
+    async def _order(self, _job_id: str, request: ImageRequest) -> RawImage | RemoteImage:
         answer = await self._api.buy(
             "/images/generations",
             {**({"model": request.model} if request.model else {}), "prompt": request.prompt, **request.inputs},
@@ -123,7 +127,7 @@ class OpenAIImagesProvider:
             raise self._refused(answer)
         return await asyncio.to_thread(self._picture, answer)
 
-    def _picture(self, answer: Answer) -> Output:
+    def _picture(self, answer: Answer) -> RawImage | RemoteImage:
         """Plain CPU work without a loop: the text may be long."""
         body = mapping(answer.as_object())
         if body.get("error"):
@@ -136,7 +140,7 @@ class OpenAIImagesProvider:
             raise ProviderRejected(what, code="no_image", is_charged=self._maybe_charged)
         return self._read(pictures[0])
 
-    def _read(self, picture: Mapping[str, Any]) -> Output:
+    def _read(self, picture: Mapping[str, Any]) -> RawImage | RemoteImage:
         seed = whole_number(picture.get("seed"))
         url = text(picture.get("url"))
         packed = text(picture.get("b64_json")) or (url if _DATA_URL.match(url) else "")

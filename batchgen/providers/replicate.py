@@ -24,9 +24,9 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, cast
 from urllib.parse import parse_qsl
 
 from pydantic import SecretStr
@@ -49,7 +49,6 @@ from batchgen.providers.hosted import (
     seconds_between,
 )
 
-T = TypeVar("T")
 NAME = "Replicate"
 RUNNING = frozenset({"starting", "processing"})
 ENDED = frozenset({"succeeded", "failed", "canceled", "aborted"})
@@ -77,6 +76,7 @@ _BAD_INPUT = re.compile(r"invalid input|input validation|\bE006\b|must be (?:les
 _SEED = re.compile(r"(?:using seed|random seed|seed)\s*[:=]\s*(\d{1,19})\b", re.IGNORECASE)
 
 Prediction = Mapping[str, Any]
+Picture = RawImage | RemoteImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,7 @@ class ReplicateProvider:
     `deadline_seconds` is how long a job may take in all before Replicate ends it; longer than a worker waits.
     `account_wait_seconds` is how long everybody waits where the key is refused or the account is empty: no item fails
     for that. `settle_seconds` is how long a lost order gets to show up in the list of predictions.
+    `clock` is the one of `ImageRequest.ordered_at`.
     """
 
     name = "replicate"
@@ -120,43 +121,38 @@ class ReplicateProvider:
             timeout_seconds=timeout_seconds,
             account_wait_seconds=account_wait_seconds,
         )
+        self._timeout_seconds = timeout_seconds
         self._deadline_seconds = deadline_seconds
         self._settle_seconds = settle_seconds
         self._sleep = sleep
         self._clock = clock
-        self._ordered_at = _Memory[float]()
-        self._orders = _Memory[str]()
+        self._orders = _Memory()
 
     async def submit(self, request: ImageRequest) -> str:
         """Order the picture. An order whose answer is lost is looked for; it is never sent again."""
         path, body = _order(request)
-        self._ordered_at[_key(request)] = self._clock()
+        ordered_at = self._clock()
         try:
             answer = await self._api.buy(path, body, {"Cancel-After": f"{self._deadline_seconds}s"})
             job_id = _job_id(answer.fields())
         except AnswerLost as lost:
-            job_id = await self._recover(request, lost)
+            job_id = await self._recover(request, ordered_at, lost)
         self._orders[job_id] = _key(request)
         return job_id
 
     async def find(self, request: ImageRequest) -> str | None:
         """The job of an order that this process or another one sent within the last hour.
 
-        None only where this process sent the order: it knows when that was, and looks twice. Nobody else can tell an
-        order that never arrived from one that has been forgotten since.
+        A worker that died may have sent it at its last moment, so that None is believed only when no answer to it can
+        come any more. An older order may be forgotten by now, which nobody can tell from one that never arrived.
         """
-        ordered_at = self._ordered_at.get(_key(request))
-        for is_last in (False, True):
-            job_id = await self._look_for(request, ordered_at)
-            if job_id is not None:
-                return job_id
-            if not is_last:
-                await self._sleep(self._settle_seconds)
-        if ordered_at is None:
+        ordered_at, now = request.ordered_at, self._clock()
+        if ordered_at is None or now - ordered_at > KEPT.total_seconds():
             raise OutcomeUnknown(f"{NAME} shows no job for this order, which may be older than what it shows.")
-        return None
+        on_its_way_seconds = ordered_at + self._timeout_seconds + self._settle_seconds - now
+        return await self._look_for(request, ordered_at, on_its_way_seconds)
 
-    async def wait(self, job_id: str, request: ImageRequest) -> RawImage | RemoteImage:
+    async def wait(self, job_id: str, request: ImageRequest) -> Picture:
         """The picture of a job that succeeded; an error that says what became of any other."""
 
         async def look() -> Prediction | None:
@@ -192,9 +188,9 @@ class ReplicateProvider:
     async def _look(self, job_id: str) -> Prediction:
         return _prediction(await self._api.ask("GET", f"/predictions/{_checked(job_id)}"))
 
-    async def _recover(self, request: ImageRequest, lost: AnswerLost) -> str:
+    async def _recover(self, request: ImageRequest, ordered_at: float, lost: AnswerLost) -> str:
         try:
-            job_id = await self.find(request)
+            job_id = await self._look_for(request, ordered_at, self._settle_seconds)
         except OutcomeUnknown:
             raise
         except ProviderError as error:
@@ -204,7 +200,15 @@ class ReplicateProvider:
             raise ProviderUnavailable(f"{lost} No job came of it.", code="order_lost") from lost
         return job_id
 
-    async def _look_for(self, request: ImageRequest, ordered_at: float | None) -> str | None:
+    async def _look_for(self, request: ImageRequest, ordered_at: float, pause: float) -> str | None:
+        """Look once, and once more after this pause where there may still be something to come."""
+        job_id = await self._newest_of(request, ordered_at)
+        if job_id is None and pause > 0:
+            await self._sleep(pause)
+            job_id = await self._newest_of(request, ordered_at)
+        return job_id
+
+    async def _newest_of(self, request: ImageRequest, ordered_at: float) -> str | None:
         """The newest job of this order. Jobs that answered other orders of this process are none of it."""
         async with aclosing(self._recent(ordered_at)) as predictions:
             async for prediction in predictions:
@@ -221,12 +225,12 @@ class ReplicateProvider:
     def _is_another_orders(self, prediction: Prediction, request: ImageRequest) -> bool:
         return self._orders.get(str(prediction.get("id")), _key(request)) != _key(request)
 
-    async def _recent(self, ordered_at: float | None) -> AsyncGenerator[Prediction]:
-        """Predictions since the order, newest first, by Replicate's clock; those of an hour where nobody knows when."""
+    async def _recent(self, ordered_at: float) -> AsyncGenerator[Prediction]:
+        """Predictions since the order, newest first, by Replicate's clock."""
         params: Mapping[str, Any] = {}
         for _ in range(MOST_PAGES):
             page = await self._page(params)
-            since = page.served_at - self._age(ordered_at)
+            since = page.served_at - timedelta(seconds=self._clock() - ordered_at) - MARGIN
             for prediction in page.predictions:
                 if _is_older(prediction, since):
                     return
@@ -235,9 +239,6 @@ class ReplicateProvider:
                 return
             params = page.following
         raise OutcomeUnknown(f"{NAME} lists too many jobs to find this one among them.")
-
-    def _age(self, ordered_at: float | None) -> timedelta:
-        return KEPT if ordered_at is None else timedelta(seconds=self._clock() - ordered_at) + MARGIN
 
     async def _page(self, params: Mapping[str, Any]) -> Page:
         """A few tries: what made the order's answer get lost may be over in a moment."""
@@ -250,7 +251,7 @@ class ReplicateProvider:
                 await self._sleep(min(busy.retry_after_seconds, LONGEST_HELD_SECONDS))
         return _page(await self._api.ask("GET", "/predictions", params=params))
 
-    def _picture(self, prediction: Prediction, request: ImageRequest) -> RawImage | RemoteImage:
+    def _picture(self, prediction: Prediction, request: ImageRequest) -> Picture:
         match prediction["status"]:
             case "succeeded":
                 return self._output(prediction, request)
@@ -261,19 +262,15 @@ class ReplicateProvider:
             case _:
                 raise self._failure(prediction)
 
-    def _output(self, prediction: Prediction, request: ImageRequest) -> RawImage | RemoteImage:
+    def _output(self, prediction: Prediction, request: ImageRequest) -> Picture:
         place = next(_addresses(prediction.get("output"), depth=4), None)
         if place is None and prediction.get("data_removed") is True:
             raise _ended("made a picture that is removed by now", code="output_expired", is_charged=True)
         if place is None:
             raise _ended("succeeded without a picture", code="no_output", is_charged=True)
-        seed, version = _seed(prediction, request), _version(prediction)
-        if not _DATA_URL.match(place):
-            return RemoteImage(place, seed=seed, version=version)
-        try:
-            return RawImage(base64.b64decode(place.partition(",")[2], validate=True), seed=seed, version=version)
-        except binascii.Error as error:
-            raise _ended("sent a damaged picture", code="provider_garbage", is_charged=True) from error
+        if _DATA_URL.match(place):
+            return _with_what_is_told(RawImage(_unpacked(place)), prediction, request)
+        return _with_what_is_told(RemoteImage(place), prediction, request)
 
     def _failure(self, prediction: Prediction) -> ProviderError:
         """Replicate does not say in the answer whether a job that failed costs: models differ."""
@@ -285,10 +282,10 @@ class ReplicateProvider:
         return ProviderUnavailable(f"The job failed at {NAME}. {said}", code="generation_failed", is_charged=None)
 
 
-class _Memory(OrderedDict[str, T], Generic[T]):
+class _Memory(OrderedDict[str, str]):
     """Remembers the newest entries only."""
 
-    def __setitem__(self, name: str, value: T) -> None:
+    def __setitem__(self, name: str, value: str) -> None:
         super().__setitem__(name, value)
         if len(self) > MOST_REMEMBERED:
             self.popitem(last=False)
@@ -373,6 +370,19 @@ def _addresses(output: Any, depth: int) -> Iterator[str]:
         fields = cast("dict[str, Any]", output)
         for name in PICTURE_FIELDS:
             yield from _addresses(fields.get(name), depth - 1)
+
+
+def _unpacked(data_url: str) -> bytes:
+    try:
+        return base64.b64decode(data_url.partition(",")[2], validate=True)
+    except binascii.Error as error:
+        raise _ended("sent a damaged picture", code="provider_garbage", is_charged=True) from error
+
+
+def _with_what_is_told(picture: Picture, prediction: Prediction, request: ImageRequest) -> Picture:
+    queued, running = _seconds(prediction)
+    seed, version = _seed(prediction, request), _version(prediction)
+    return replace(picture, seed=seed, version=version, queued_seconds=queued, running_seconds=running)
 
 
 def _seed(prediction: Prediction, request: ImageRequest) -> int | None:

@@ -9,27 +9,26 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderUnavailable
-from batchgen.providers.base import ImageRequest, Output, RawImage, Settlement
+from batchgen.providers.base import ImageRequest, RawImage, RemoteImage, Settlement
 
 KEPT_JOBS = 256
 KEPT_BYTES = 128 * 2**20
 """Of pictures that came and may be asked for again: a late one, or one that could not be stored yet."""
 
-Order = Callable[[str, ImageRequest], Coroutine[Any, Any, Output]]
+Picture = RawImage | RemoteImage
+Order = Callable[[str, ImageRequest], Coroutine[Any, Any, Picture]]
 
 
 @dataclass
 class _Job:
     key: str
-    task: asyncio.Task[Output] | None = None
+    task: asyncio.Task[Picture] | None = None
     is_cancelled: bool = False
     was_handed_over: bool = False
-    started_at: float = 0.0
-    ended_at: float = 0.0
 
     @property
     def is_running(self) -> bool:
@@ -42,10 +41,16 @@ class _Job:
         return self.task.exception()
 
     @property
-    def output(self) -> Output | None:
+    def output(self) -> Picture | None:
         if self.task is None or not self.task.done() or self.task.cancelled() or self.task.exception():
             return None
         return self.task.result()
+
+    @property
+    def sold_nothing(self) -> bool:
+        """Whether the order was turned away or failed for now, and costs nothing: another one may be sent."""
+        error = self.error
+        return isinstance(error, ProviderBusy | ProviderUnavailable) and error.is_charged is False
 
     @property
     def size(self) -> int:
@@ -74,15 +79,15 @@ class SynchronousJobs:
 
     def find(self, request: ImageRequest) -> str | None:
         """The job with this key. None: none that was stored can have been ordered, for `mint` orders nothing."""
-        known = (job_id for job_id, job in self._jobs.items() if request.key and job.key == request.key)
-        return next(known, None)
+        ours = (job_id for job_id, job in self._jobs.items() if job.key == request.key and not job.sold_nothing)
+        return next(ours, None) if request.key else None
 
     def is_awaited(self, job_id: str) -> bool:
         """Whether the job's picture can still be had: this process began it, and did not let it go."""
         job = self._jobs.get(job_id)
         return job is not None and not job.is_cancelled
 
-    async def wait(self, job_id: str, request: ImageRequest) -> Output:
+    async def wait(self, job_id: str, request: ImageRequest) -> Picture:
         """The job's picture; orders it where that was not done yet. Cancelling this call leaves the order alone."""
         job = self._jobs.get(job_id)
         if job is None:
@@ -94,19 +99,20 @@ class SynchronousJobs:
         if task.cancelled():
             raise _cancelled(job_id) if self._is_free else OutcomeUnknown(f"The order of {job_id} was cut off.")
         if (error := task.exception()) is not None:
-            _make_orderable_again(job, error)
             raise error
         job.was_handed_over = True
         return task.result()
 
     def settle(self, job_id: str) -> Settlement:
-        """What is known of a job that nobody waits for any more."""
+        """What is known of a job that nobody waits for any more.
+
+        A paid one that this process does not know is not over: whoever began it may still get its picture.
+        """
         job = self._jobs.get(job_id)
         if job is None:
-            return Settlement(is_over=True, is_charged=False if self._is_free else None)
-        if job.output is not None:
-            charged, seconds = not self._is_free, job.ended_at - job.started_at
-            return Settlement(is_over=True, is_charged=charged, output=job.output, running_seconds=seconds)
+            return Settlement(is_over=True, is_charged=False) if self._is_free else Settlement(is_over=False)
+        if (picture := job.output) is not None:
+            return Settlement(True, not self._is_free, picture, running_seconds=picture.running_seconds)
         if job.is_cancelled:  # its task may not have ended yet
             return Settlement(is_over=True, is_charged=False)
         if job.is_running:
@@ -126,22 +132,26 @@ class SynchronousJobs:
         if job.task is not None:
             job.task.cancel()
 
-    async def aclose(self) -> None:
+    async def aclose(self, grace_seconds: float = 0.0) -> None:
+        """Let go of what runs; paid orders get this long to end before that."""
         running = [job.task for job in self._jobs.values() if job.task is not None and job.is_running]
+        if running and not self._is_free:
+            await asyncio.wait(running, timeout=grace_seconds)
         for task in running:
             task.cancel()
         if running:
             await asyncio.wait(running)
 
-    def _start(self, job_id: str, job: _Job, request: ImageRequest) -> asyncio.Task[Output]:
-        job.started_at = self._clock()
-        job.task = asyncio.create_task(self._run(job_id, job, request))
+    def _start(self, job_id: str, job: _Job, request: ImageRequest) -> asyncio.Task[Picture]:
+        job.task = asyncio.create_task(self._run(job_id, request))
         job.task.add_done_callback(_look_at_the_error)
         return job.task
 
-    async def _run(self, job_id: str, job: _Job, request: ImageRequest) -> Output:
+    async def _run(self, job_id: str, request: ImageRequest) -> Picture:
+        started_at = self._clock()
         try:
-            return await self._order(job_id, request)
+            picture = await self._order(job_id, request)
+            return replace(picture, running_seconds=self._clock() - started_at)
         except ProviderBusy as busy:
             # It is the order that was turned away. Only this process could order under its id, and any other one that
             # takes the item over would have to believe that it was sent.
@@ -153,7 +163,6 @@ class SynchronousJobs:
                 raise ProviderUnavailable(str(error), code=code) from error
             raise
         finally:
-            job.ended_at = self._clock()
             asyncio.get_running_loop().call_soon(self._trim)
 
     def _is_charged(self, job: _Job) -> bool | None:
@@ -179,17 +188,11 @@ class SynchronousJobs:
             size -= self._jobs.pop(job_id).size
 
 
-def _make_orderable_again(job: _Job, error: BaseException) -> None:
-    """A refusal that is known to have sold nothing leaves the id as it was: the next `wait` may order under it."""
-    if isinstance(error, ProviderBusy | ProviderUnavailable) and error.is_charged is False:
-        job.task = None
-
-
 def _cancelled(job_id: str) -> ProviderUnavailable:
     return ProviderUnavailable(f"The job {job_id} was cancelled.", code="job_cancelled", is_provider_fault=False)
 
 
-def _look_at_the_error(task: asyncio.Task[Output]) -> None:
+def _look_at_the_error(task: asyncio.Task[Picture]) -> None:
     """Else Python complains of an error that nobody has seen, where nobody waited for it."""
     if not task.cancelled():
         task.exception()

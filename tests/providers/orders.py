@@ -4,7 +4,12 @@ import asyncio
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
 from batchgen.providers.base import ImageRequest
+
+MEASURED: Any = pytest.approx(30, abs=30)
+"""Equals every number of seconds that a test may take, but not None."""
 
 
 def order(prompt: str = "a red fox", *, seed: int = 7, **other: Any) -> ImageRequest:

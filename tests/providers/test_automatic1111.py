@@ -30,6 +30,7 @@ from tests.providers.local_server import (
     answers,
     chain,
 )
+from tests.providers.orders import MEASURED
 from tests.support import eventually
 
 ORDERS = "POST /sdapi/v1/txt2img"
@@ -44,7 +45,7 @@ REQUEST = ImageRequest(
     key="purchase-1",
     inputs={"prompt": "a red fox", "seed": 11, "width": 64, "height": 32, "steps": 4, "cfg_scale": 7},
 )
-TEAL = RawImage(base64.b64decode(a_picture("teal")), seed=11, version="31e35c80fc")
+TEAL = RawImage(base64.b64decode(a_picture("teal")), seed=11, version="31e35c80fc", running_seconds=MEASURED)
 MakeProvider = Callable[..., Automatic1111Provider]
 
 
@@ -185,8 +186,9 @@ async def test_a_picture_that_got_lost_is_made_again(
     with pytest.raises(ProviderUnavailable) as caught:
         await provider.wait(job_id, REQUEST)
 
-    assert (caught.value.code, caught.value.is_charged) == (code, False)
-    assert await a_picture_of(make()) == TEAL
+    assert (caught.value.code, caught.value.is_charged, caught.value.is_job_over) == (code, False, True)
+    assert await provider.find(REQUEST) is None
+    assert await a_picture_of(provider) == TEAL
 
 
 async def test_an_answer_that_comes_slowly_is_an_answer(make: MakeProvider, server: Automatic1111Server) -> None:
@@ -379,8 +381,8 @@ async def test_waits_are_told_and_use_up_nothing(
     with pytest.raises(ProviderBusy) as caught:
         await provider.wait(job_id, REQUEST)
 
-    assert (caught.value.code, caught.value.retry_after_seconds) == (code, seconds)
-    assert await provider.wait(job_id, REQUEST) == TEAL
+    assert (caught.value.code, caught.value.retry_after_seconds, caught.value.is_job_over) == (code, seconds, True)
+    assert await a_picture_of(provider) == TEAL
 
 
 async def test_credentials_open_the_server_and_appear_nowhere(

@@ -90,7 +90,7 @@ async def test_a_picture_is_made_and_can_be_fetched(make: MakeProvider, server: 
 
     assert isinstance(picture, RemoteImage)
     assert picture.url == f"{server.url}/view?filename=ComfyUI_00001_.png&subfolder=batchgen&type=output"
-    assert picture.seed == 11
+    assert (picture.seed, picture.queued_seconds, picture.running_seconds) == (11, 2.0, 3.5)
     async with httpx.AsyncClient() as http:
         assert (await http.get(picture.url)).content.startswith(b"\x89PNG")
 
@@ -307,8 +307,18 @@ async def test_a_server_that_stays_silent_is_given_up(make: MakeProvider, server
     with pytest.raises(ProviderUnavailable) as caught:
         await provider.wait(job_id, REQUEST)
 
-    assert caught.value.code == "provider_unavailable"
+    assert (caught.value.code, caught.value.is_job_over) == ("provider_unavailable", False)
     assert 60 < clock.now < 70
+
+
+async def test_a_server_without_memory_for_an_answer_says_nothing_about_the_job(
+    make: MakeProvider, server: ComfyUIServer
+) -> None:
+    provider = make()
+    job_id = await provider.submit(REQUEST)
+    server.misbehave("GET /history/{id}", answers(500, {"error": "out of memory"}))
+
+    assert isinstance(await provider.wait(job_id, REQUEST), RemoteImage)
 
 
 async def test_a_job_that_ends_between_two_questions_is_not_lost(make: MakeProvider, server: ComfyUIServer) -> None:
@@ -327,7 +337,7 @@ async def test_a_job_that_a_restarted_server_has_forgotten_is_lost(make: MakePro
     with pytest.raises(ProviderUnavailable) as caught:
         await provider.wait(job_id, REQUEST)
 
-    assert (caught.value.code, caught.value.is_charged) == ("job_lost", False)
+    assert (caught.value.code, caught.value.is_charged, caught.value.is_job_over) == ("job_lost", False, True)
     assert await provider.find(REQUEST) is None
     assert await provider.settle(job_id, REQUEST) == Settlement(is_over=True, is_charged=False)
 
@@ -352,7 +362,7 @@ async def test_a_job_that_failed_says_how(
     with pytest.raises(ProviderUnavailable, match=words) as caught:
         await provider.wait(job_id, REQUEST)
 
-    assert caught.value.code == code
+    assert (caught.value.code, caught.value.is_job_over) == (code, True)
     assert await provider.settle(job_id, REQUEST) == Settlement(True, False, None, 2.0, 3.5)
 
 

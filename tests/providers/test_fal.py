@@ -406,7 +406,7 @@ async def test_an_image_may_come_alone(server: FalServer, provider: FalProvider)
     request = flux()
 
     assert await provider.wait(await provider.submit(request), request) == RemoteImage(
-        "https://a.test/1.png", seed=4711
+        "https://a.test/1.png", seed=4711, running_seconds=3.25
     )
 
 

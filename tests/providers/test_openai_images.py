@@ -38,6 +38,7 @@ from tests.providers.local_server import (
     chain,
 )
 from tests.providers.openai_server import KEY, OpenAIServer, a_picture
+from tests.providers.orders import MEASURED
 
 ORDERS = "POST /v1/images/generations"
 REQUEST = ImageRequest(
@@ -112,13 +113,13 @@ async def test_the_key_does_not_go_to_other_addresses(make: MakeProvider, server
     elsewhere = "https://files.example.test/picture.png?signature=x"
     server.misbehave(ORDERS, answers(200, {"data": [{"url": elsewhere}]}))
 
-    assert await a_picture_of(make()) == RemoteImage(elsewhere, {})
+    assert await a_picture_of(make()) == RemoteImage(elsewhere, {}, running_seconds=MEASURED)
 
 
 async def test_a_data_address_is_a_picture_in_hand(make: MakeProvider, server: OpenAIServer) -> None:
     server.mode = "data_url"
 
-    assert await a_picture_of(make()) == RawImage(a_picture("64x32"))
+    assert await a_picture_of(make()) == RawImage(a_picture("64x32"), running_seconds=MEASURED)
 
 
 async def test_a_seed_that_the_server_tells_is_kept(make: MakeProvider, server: OpenAIServer) -> None:
@@ -168,7 +169,7 @@ async def test_who_stops_waiting_leaves_the_order_and_its_picture_alone(
     picture = await provider.wait(job_id, REQUEST)
     settled = await provider.settle(job_id, REQUEST)
     assert (settled.is_over, settled.is_charged, settled.output) == (True, True, picture)
-    assert settled.running_seconds is not None
+    assert settled.running_seconds == picture.running_seconds == MEASURED
     assert server.events("created") == ["purchase-1"]
 
 
@@ -217,7 +218,7 @@ async def test_the_job_of_another_process_is_never_ordered_again(make: MakeProvi
         await successor.wait(job_id, REQUEST)
 
     assert caught.value.is_charged is None
-    assert await successor.settle(job_id, REQUEST) == Settlement(is_over=True, is_charged=None)
+    assert await successor.settle(job_id, REQUEST) == Settlement(is_over=False)  # the other one may get its picture
     assert server.requests == []
 
 
@@ -272,10 +273,12 @@ async def test_a_server_of_ones_own_makes_a_lost_picture_again(
     with pytest.raises(ProviderUnavailable) as caught:
         await provider.wait(job_id, REQUEST)
 
-    assert caught.value.is_charged is False
-    assert isinstance(await provider.wait(job_id, REQUEST), RawImage)
+    assert (caught.value.is_charged, caught.value.is_job_over) == (False, True)
+    assert await provider.find(REQUEST) is None
+    assert isinstance(await a_picture_of(provider), RawImage)
     with pytest.raises(ProviderUnavailable, match="another process"):
         await provider.wait("openai-elsewhere", REQUEST)
+    assert await provider.settle("openai-elsewhere", REQUEST) == Settlement(is_over=True, is_charged=False)
 
 
 async def test_a_server_of_ones_own_is_let_go_when_the_picture_is_not_wanted(
@@ -298,7 +301,7 @@ async def test_a_server_of_ones_own_is_let_go_when_the_picture_is_not_wanted(
 async def test_an_answer_that_comes_slowly_is_an_answer(make: MakeProvider, server: OpenAIServer) -> None:
     server.misbehave(ORDERS, DRIP)
 
-    assert await a_picture_of(make()) == RawImage(a_picture("64x32"))
+    assert await a_picture_of(make()) == RawImage(a_picture("64x32"), running_seconds=MEASURED)
 
 
 @pytest.mark.parametrize(
@@ -322,7 +325,10 @@ async def test_a_wait_that_the_provider_asks_for_is_told(
         await provider.wait(job_id, REQUEST)
 
     assert (caught.value.code, caught.value.retry_after_seconds) == ("provider_busy", seconds)
-    assert isinstance(await provider.wait(job_id, REQUEST), RawImage)  # nothing was sold under the id: it still holds
+    assert caught.value.is_job_over  # nothing was sold: whoever has the item next orders under another id
+    assert await provider.settle(job_id, REQUEST) == Settlement(is_over=True, is_charged=False)
+    assert await provider.find(REQUEST) is None
+    assert isinstance(await a_picture_of(provider), RawImage)
     assert server.events("created") == ["purchase-1"]
 
 
@@ -518,15 +524,37 @@ async def test_pictures_that_were_handed_over_do_not_pile_up(
     assert kept == job_ids[-5:]
 
 
-async def test_closing_lets_go_of_what_is_under_way(server: OpenAIServer) -> None:
+async def test_closing_waits_for_paid_orders_that_are_under_way(make: MakeProvider, server: OpenAIServer) -> None:
     server.gate.clear()
-    provider = OpenAIImagesProvider(key=SecretStr(KEY), base_url=server.api)
+    provider = make(grace_seconds=60)
+    waiting = asyncio.create_task(a_picture_of(provider))
+    await server.began.wait()
+
+    closing = asyncio.create_task(provider.aclose())
+    await asyncio.sleep(0)
+    server.gate.set()
+    await closing
+
+    assert await waiting == RawImage(a_picture("64x32"), running_seconds=MEASURED)
+    assert server.events("charged") == ["purchase-1"]
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [({"grace_seconds": 0.05}, OutcomeUnknown), ({"is_free": True, "grace_seconds": 3600}, ProviderUnavailable)],
+    ids=["paid, and may be charged", "free"],
+)
+async def test_closing_lets_go_of_what_does_not_end(
+    make: MakeProvider, server: OpenAIServer, options: dict[str, Any], error: type[ProviderError]
+) -> None:
+    server.gate.clear()
+    provider = make(**options)
     waiting = asyncio.create_task(a_picture_of(provider))
     await server.began.wait()
 
     await provider.aclose()
 
-    with pytest.raises(OutcomeUnknown):  # it was on its way, and may be charged
+    with pytest.raises(error):
         await waiting
 
 

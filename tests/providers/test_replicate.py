@@ -95,6 +95,7 @@ async def test_a_picture_is_ordered_waited_for_and_found_at_its_address(
     assert isinstance(picture, RemoteImage)
     assert await fetch(picture.url) == (200, PNG)
     assert (picture.seed, picture.version, picture.headers) == (7, None, {})
+    assert (picture.queued_seconds, picture.running_seconds) == (1.5, 2.75)
     assert [entry["event"] for entry in server.log] == ["created", "succeeded", "charged"]
     assert server.jobs[job_id].input == {"prompt": "a red fox", "seed": 7}
 
@@ -421,7 +422,7 @@ async def test_without_a_seed_a_job_like_the_lost_one_may_be_another_users(
 
 
 async def test_an_order_of_another_process_is_found(server: ReplicateServer, make: MakeProvider) -> None:
-    request = flux()
+    request = flux(ordered_at=0.0)
     bought = await make().submit(request)
     server.sell("a blue bird")
 
@@ -429,8 +430,35 @@ async def test_an_order_of_another_process_is_found(server: ReplicateServer, mak
     assert server.asked["buy"] == 1
 
 
+async def test_an_order_of_a_worker_that_died_may_still_be_on_its_way(
+    server: ReplicateServer, make: MakeProvider, pauses: Pauses
+) -> None:
+    request = flux(ordered_at=-4.0)
+
+    async def arrives_late(seconds: float) -> None:
+        await pauses(seconds)
+        server.sell(inputs=dict(request.inputs))
+
+    provider = make(timeout_seconds=20, settle_seconds=3)
+    provider._sleep = arrives_late  # pyright: ignore[reportPrivateUsage]
+
+    assert await provider.find(request) in server.jobs
+    assert pauses.taken == [19]
+
+
+async def test_an_order_that_cannot_be_on_its_way_any_more_never_arrived(
+    server: ReplicateServer, make: MakeProvider, pauses: Pauses
+) -> None:
+    provider = make(timeout_seconds=20, settle_seconds=3)
+
+    assert await provider.find(flux(ordered_at=-4.0)) is None
+    assert (pauses.taken, server.asked["list"]) == ([19], 2)
+    assert await provider.find(flux(ordered_at=-4.0)) is None  # by now it is old enough to be believed at once
+    assert (pauses.taken, server.asked["list"]) == ([19], 3)
+
+
 async def test_equal_orders_of_another_process_find_a_job_each(server: ReplicateServer, make: MakeProvider) -> None:
-    one, other = flux(), flux()
+    one, other = flux(ordered_at=0.0), flux(ordered_at=0.0)
     server.sell(inputs=dict(one.inputs), age_seconds=3)
     server.sell(inputs=dict(one.inputs), age_seconds=2)
     provider = make()
@@ -441,22 +469,19 @@ async def test_equal_orders_of_another_process_find_a_job_each(server: Replicate
     assert jobs[0] == jobs[2]
 
 
-async def test_an_order_that_another_process_may_have_sent_long_ago_stays_unknown(provider: ReplicateProvider) -> None:
-    assert isinstance(await outcome(provider.find(flux())), OutcomeUnknown)
-
-
-async def test_an_order_of_which_the_inputs_are_removed_stays_unknown(
-    server: ReplicateServer, make: MakeProvider
+@pytest.mark.parametrize("ordered_at", [None, -3601.0])
+async def test_an_order_that_another_process_may_have_sent_long_ago_stays_unknown(
+    server: ReplicateServer, provider: ReplicateProvider, ordered_at: float | None
 ) -> None:
-    request = flux()
-    server.jobs[await make().submit(request)].is_removed = True
+    request = flux(ordered_at=ordered_at)
+    server.sell(inputs=dict(request.inputs))  # by somebody else, since
 
-    assert isinstance(await outcome(make().find(request)), OutcomeUnknown)
+    assert isinstance(await outcome(provider.find(request)), OutcomeUnknown)
 
 
 async def test_the_newest_of_several_jobs_of_an_order_is_found(server: ReplicateServer, make: MakeProvider) -> None:
-    request = flux()
-    server.sell(inputs=dict(request.inputs), age_seconds=90)
+    request = flux(ordered_at=0.0)
+    server.sell(inputs=dict(request.inputs), age_seconds=20)
     newest = await make().submit(request)
 
     assert await make().find(request) == newest
@@ -484,7 +509,7 @@ async def test_a_picture_may_lie_in_the_answer(server: ReplicateServer, provider
 
     picture = await provider.wait(await provider.submit(request), request)
 
-    assert picture == RawImage(b"\x89PNG\r\n\x1a\n", seed=7)
+    assert picture == RawImage(b"\x89PNG\r\n\x1a\n", seed=7, queued_seconds=1.5, running_seconds=2.75)
 
 
 async def test_addresses_in_other_texts_of_an_output_are_no_pictures(
