@@ -21,17 +21,8 @@ from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderError, ProviderRejected, ProviderUnavailable
 from batchgen.providers.base import ImageRequest, Output, RawImage, Settlement
-from batchgen.providers.exchange import (
-    Answer,
-    Complaint,
-    Exchange,
-    mapping,
-    read_list,
-    read_object,
-    sequence,
-    text,
-    whole_number,
-)
+from batchgen.providers.exchange import Complaint, Exchange
+from batchgen.providers.http_api import Answer, mapping, read_list, read_object, sequence, text, whole_number
 from batchgen.providers.synchronous import SynchronousJobs
 
 LOCAL_URL = "http://127.0.0.1:7860"

@@ -21,7 +21,8 @@ from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
 from batchgen.providers.base import ImageRequest, RemoteImage, Settlement
-from batchgen.providers.exchange import Answer, Complaint, Exchange, mapping, sequence, text, whole_number
+from batchgen.providers.exchange import Complaint, Exchange
+from batchgen.providers.http_api import Answer, mapping, sequence, text, whole_number
 from batchgen.providers.workflow import MissingInput, default_workflow, filled, is_workflow
 
 LOCAL_URL = "http://127.0.0.1:8188"

@@ -1,67 +1,29 @@
-"""Requests to a provider's HTTP API: each is sent once, its answer is bounded, and every fault becomes one of ours.
+"""The API of a server that one may run oneself: how its refusals and its silence are to be understood.
 
-No request is repeated here and none follows a redirect. Each gets a connection of its own: where a server closes an
-idle one just as a purchase goes out on it, nobody could say whether the purchase was read.
+`ask` is for questions, `buy` for the one request that makes a picture.
 """
 
-import asyncio
-import base64
-import json
-from collections.abc import Callable, Generator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, cast
+from typing import Any
 
 import httpx
 from pydantic import SecretStr
 
-from batchgen.errors import (
-    OutcomeUnknown,
-    ProviderBusy,
-    ProviderError,
-    ProviderRejected,
-    ProviderUnavailable,
-)
+from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
+from batchgen.providers.http_api import Answer, HttpApi, Scheme, Unanswered, authorization
 from batchgen.retry_after import retry_after_seconds
-
-Scheme = Literal["Bearer", "Basic"]
 
 QUESTION_SECONDS = 30.0
 QUESTION_BYTES = 16 * 2**20
-COMPLAINT_BYTES = 64 * 2**10
-COMPLAINT_SECONDS = 5.0
-"""How much is read of an answer that is no success, and for how long: the status has told the most."""
 LONGEST_MESSAGE = 300
 BUSY_SECONDS = 10.0
 """The wait where a 429 does not say how long."""
 OPERATOR_SECONDS = 300.0
 """The wait where the operator has to do something first: a key, an account. No item fails meanwhile."""
-NOT_SENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-    httpx.LocalProtocolError,
-)
 BEHIND_A_GATEWAY = frozenset({502, 504, 520, 524})
 """A gateway lost sight of the service, which may have read the request and gone on with it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def is_success(self) -> bool:
-        return 200 <= self.status < 300
-
-    def as_object(self) -> Mapping[str, Any] | None:
-        """The body as a JSON object; None where it is none."""
-        return read_object(self.body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +37,8 @@ class Complaint:
     """The input that it is about."""
 
 
-class _Unanswered(Exception):
-    """The request went out, and what came back is no whole answer."""
-
-    def __init__(self, reason: str, *, code: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.code = code
-
-
-class Exchange:
-    """One provider's API at `base_url`. `service` is its name in messages.
-
-    `ask` is for questions, `buy` for the one request that makes a picture.
-    """
+class Exchange(HttpApi):
+    """Each request has a connection of its own."""
 
     def __init__(
         self,
@@ -100,20 +50,9 @@ class Exchange:
         question_seconds: float = QUESTION_SECONDS,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self.base_url = checked_url(base_url)
-        self._service = service
-        self._key = checked_key(key)
-        self._scheme: Scheme = scheme
+        super().__init__(base_url, service=service, key=key, scheme=scheme)
         self._question_seconds = question_seconds
         self._now = now
-        self._http = httpx.AsyncClient(
-            base_url=self.base_url,
-            auth=_Authorization(self._key, scheme) if self._key else None,
-            headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "batchgen"},
-            follow_redirects=False,
-            timeout=httpx.Timeout(None, connect=10, pool=10),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
-        )
 
     @property
     def authorization(self) -> Mapping[str, str]:
@@ -129,15 +68,15 @@ class Exchange:
     async def ask(self, method: str, path: str, *, most_bytes: int = QUESTION_BYTES, **more: Any) -> Answer:
         """Ask something that costs nothing. Raises `ProviderUnavailable` where there is no whole answer."""
         try:
-            return await self._send(method, path, self._question_seconds, most_bytes, **more)
-        except _Unanswered as error:
+            return await self._send(self._asking, method, path, self._question_seconds, most_bytes, **more)
+        except Unanswered as error:
             raise ProviderUnavailable(f"{self._service} {error.reason}.", code=error.code) from error
 
     async def buy(self, path: str, body: Mapping[str, Any], *, seconds: float, most_bytes: int, **more: Any) -> Answer:
         """POST a purchase, once. Raises `OutcomeUnknown` where it went out and no whole answer came."""
         try:
-            answer = await self._send("POST", path, seconds, most_bytes, json=body, **more)
-        except _Unanswered as error:
+            answer = await self._send(self._buying, "POST", path, seconds, most_bytes, json=body, **more)
+        except Unanswered as error:
             raise OutcomeUnknown(
                 f"{self._service} {error.reason} after the picture was ordered.", code=error.code
             ) from error
@@ -201,121 +140,3 @@ class Exchange:
             words = words.replace(self._key.get_secret_value(), "[key]")
         words = words if len(words) <= LONGEST_MESSAGE else f"{words[:LONGEST_MESSAGE]}…"
         return f"{self._service} {what}: {words}" if words else f"{self._service} {what}."
-
-    async def aclose(self) -> None:
-        await self._http.aclose()
-
-    async def _send(self, method: str, path: str, seconds: float, most_bytes: int, **more: Any) -> Answer:
-        try:
-            async with asyncio.timeout(seconds), self._http.stream(method, path, **more) as response:
-                return Answer(response.status_code, response.headers, await _read(response, most_bytes))
-        except NOT_SENT as error:
-            what = f"{self._service} cannot be reached ({type(error).__name__})."
-            raise ProviderUnavailable(what, code="provider_unreachable") from error
-        except TimeoutError as error:
-            raise _Unanswered(f"gave no answer within {seconds:g} seconds", code="provider_timeout") from error
-        except httpx.HTTPError as error:
-            raise _Unanswered(f"broke off ({type(error).__name__})", code="provider_unreachable") from error
-
-
-async def _read(response: httpx.Response, most_bytes: int) -> bytes:
-    """The body, as far as it is wanted: whole where the request succeeded, its beginning where not."""
-    if not response.is_success:
-        return await _beginning(response)
-    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise _Unanswered("packs its answers without being asked", code="provider_garbage")
-    body = bytearray()
-    async for chunk in response.aiter_raw():
-        body += chunk
-        if len(body) > most_bytes:
-            raise _Unanswered(f"answered more than {most_bytes} bytes", code="provider_garbage")
-    return bytes(body)
-
-
-async def _beginning(response: httpx.Response) -> bytes:
-    body = bytearray()
-    with suppress(httpx.HTTPError, TimeoutError):  # the status is known, and that is what counts
-        async with asyncio.timeout(COMPLAINT_SECONDS):
-            async for chunk in response.aiter_raw():
-                body += chunk
-                if len(body) >= COMPLAINT_BYTES:
-                    break
-    return bytes(body[:COMPLAINT_BYTES])
-
-
-class _Authorization(httpx.Auth):
-    """Puts the key into a request when it is sent, and nowhere else."""
-
-    def __init__(self, key: SecretStr, scheme: Scheme) -> None:
-        self._key = key
-        self._scheme: Scheme = scheme
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        request.headers["Authorization"] = authorization(self._key, self._scheme)
-        yield request
-
-
-def authorization(key: SecretStr, scheme: Scheme) -> str:
-    value = key.get_secret_value()
-    return f"{scheme} {base64.b64encode(value.encode()).decode() if scheme == 'Basic' else value}"
-
-
-def checked_key(key: SecretStr | None) -> SecretStr | None:
-    """The key without blanks around it; None where nothing is left. HTTP's own error would print a malformed one."""
-    value = key.get_secret_value().strip() if key else ""
-    if not value.isascii() or not value.isprintable():
-        raise ValueError("A provider's key has characters that no key has; was it pasted whole and alone?")
-    return SecretStr(value) if value else None
-
-
-def checked_url(url: str) -> str:
-    """An http(s) address of an API without its last slash. One with a password in it is refused and not repeated."""
-    try:
-        parts = httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise ValueError(f"A provider's address cannot be read: {error}.") from None
-    if parts.userinfo or parts.query or parts.fragment:
-        raise ValueError(
-            "A provider's address holds no user, password, query or fragment; keys are settings of their own."
-        )
-    if parts.scheme not in ("http", "https") or not parts.host:
-        raise ValueError(f"{url} is no http(s) address of a provider.")
-    return str(parts).rstrip("/")
-
-
-def read_object(text: str | bytes) -> Mapping[str, Any] | None:
-    """A JSON object; None where the text is none, whatever it is."""
-    value = _read_json(text)
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
-
-
-def read_list(text: str | bytes) -> list[Any] | None:
-    """A JSON list; None where the text is none, whatever it is."""
-    value = _read_json(text)
-    return cast("list[Any]", value) if isinstance(value, list) else None
-
-
-def _read_json(text: str | bytes) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def mapping(value: object) -> Mapping[str, Any]:
-    """The value where it is a JSON object; an empty one where not."""
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
-
-
-def sequence(value: object) -> list[Any]:
-    """The value where it is a JSON list; an empty one where not."""
-    return cast("list[Any]", value) if isinstance(value, list) else []
-
-
-def text(value: object) -> str:
-    """The value where it is text; none where not."""
-    return value if isinstance(value, str) else ""
-
-
-def whole_number(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -29,7 +29,6 @@ from batchgen.errors import OutcomeUnknown, ProviderError, ProviderRejected, Pro
 from batchgen.providers.base import ImageRequest, RemoteImage, Settlement
 from batchgen.providers.hosted import (
     POLICY,
-    Answer,
     AnswerLost,
     HostedApi,
     Sleep,
@@ -41,6 +40,7 @@ from batchgen.providers.hosted import (
     problems,
     said,
 )
+from batchgen.providers.http_api import Answer
 
 NAME = "fal"
 RUNNING = frozenset({"IN_QUEUE", "IN_PROGRESS"})
@@ -142,7 +142,7 @@ class FalProvider:
 
     def _job_id(self, answer: Answer) -> str:
         """The path of the result's address. Only the path: our key goes nowhere but to the base address."""
-        place = address((answer.fields() or {}).get("response_url"))
+        place = address((answer.as_object() or {}).get("response_url"))
         job_id = "" if place is None else place.path.removeprefix(f"{self._base_path}/")
         if _JOB_ID.fullmatch(job_id) is None:
             problem = f"{NAME} answered the order with something that makes no sense."
@@ -168,9 +168,9 @@ class FalProvider:
             raise _gone("ended, but its result is removed by now", code="output_expired", is_charged=None) from gone
 
     def _picture(self, status: Status, answer: Answer, request: ImageRequest) -> RemoteImage:
-        if not answer.is_good:
+        if not answer.is_success:
             raise self._failure(status, answer)
-        fields = answer.fields() or {}
+        fields = answer.as_object() or {}
         flags: Any = fields.get("has_nsfw_concepts")
         if isinstance(flags, list) and True in flags:
             problem = f"{NAME} blacked the picture out: it was flagged as not safe for work."
@@ -218,7 +218,7 @@ def _base(place: str) -> str:
 
 
 def _status(answer: Answer) -> Status:
-    fields = answer.fields()
+    fields = answer.as_object()
     if not has_word(fields, "status", RUNNING | ENDED):
         raise garbage(NAME, "a job")
     return fields
@@ -226,8 +226,8 @@ def _status(answer: Answer) -> Status:
 
 def _is_the_models(answer: Answer, status: Status, times: int) -> bool:
     """Whether a result is what the model answered, and not a gateway's trouble on the way to it."""
-    fields = answer.fields()
-    if answer.is_good:
+    fields = answer.as_object()
+    if answer.is_success:
         return fields is not None
     is_own = "detail" in (fields or {}) or "X-Fal-Error-Type" in answer.headers
     is_plain = answer.status < 500 and answer.status != 429
@@ -236,7 +236,7 @@ def _is_the_models(answer: Answer, status: Status, times: int) -> bool:
 
 def _kinds(status: Status, answer: Answer) -> frozenset[str]:
     """All that fal calls this error: in the header, in `error_type`, in the status, and problem by problem."""
-    fields = answer.fields() or {}
+    fields = answer.as_object() or {}
     named = (answer.headers.get("X-Fal-Error-Type"), fields.get("error_type"), status.get("error_type"))
     return frozenset(str(kind) for kind in (*named, *(problem.get("type") for problem in problems(answer))) if kind)
 

@@ -6,13 +6,9 @@ garbage came back. For a question the last two are the same. For a purchase they
 may exist, and nobody may send the purchase again.
 """
 
-import asyncio
-import json
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Set
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from itertools import count
 from typing import Any, NoReturn, TypeGuard, TypeVar, cast
 from urllib.parse import SplitResult, urlsplit
@@ -21,6 +17,7 @@ import httpx
 from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderRejected, ProviderUnavailable
+from batchgen.providers.http_api import Answer, HttpApi, Scheme, Unanswered
 from batchgen.retry_after import retry_after_seconds
 from batchgen.texts import printable
 
@@ -52,38 +49,8 @@ class AnswerLost(ProviderUnavailable):
         super().__init__(message, code=code, is_charged=None)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back, whole."""
-
-    status: int
-    headers: httpx.Headers
-    body: bytes
-
-    @property
-    def is_good(self) -> bool:
-        return 200 <= self.status < 300
-
-    def fields(self) -> Mapping[str, Any] | None:
-        """The body as a JSON object; None where it is anything else."""
-        try:
-            data: Any = json.loads(self.body)
-        except (ValueError, RecursionError):
-            return None
-        return cast("Mapping[str, Any]", data) if isinstance(data, dict) else None
-
-    def served_at(self) -> datetime:
-        """The provider's own clock, as its `Date` header has it; ours where there is none."""
-        try:
-            served = parsedate_to_datetime(self.headers.get("Date", ""))
-        except (ValueError, TypeError, IndexError, OverflowError):
-            return datetime.now(UTC)
-        served = served if served.tzinfo else served.replace(tzinfo=UTC)
-        return served if 2000 < served.year < 3000 else datetime.now(UTC)
-
-
-class HostedApi:
-    """Calls to one provider. Nothing here repeats a call, follows a redirect or shows the key."""
+class HostedApi(HttpApi):
+    """Calls to one provider. A job is asked about often, so that questions share connections."""
 
     def __init__(
         self,
@@ -91,22 +58,13 @@ class HostedApi:
         name: str,
         base_url: str,
         key: SecretStr,
-        scheme: str,
+        scheme: Scheme,
         timeout_seconds: float,
         account_wait_seconds: float,
     ) -> None:
-        self._name = name
-        self._key = key
-        self._scheme = scheme
+        super().__init__(base_url, service=name, key=key, scheme=scheme, kept_connections=20, reads_refusals_whole=True)
         self._timeout_seconds = timeout_seconds
         self._account_wait_seconds = account_wait_seconds
-        self._asking = self._client(base_url, httpx.Limits(max_connections=100, max_keepalive_connections=20))
-        # A kept connection may be one that the provider is just closing: a purchase sent over it would be lost without
-        # anybody knowing whether it arrived. So each has a connection of its own.
-        self._buying = self._client(base_url, httpx.Limits(max_connections=100, max_keepalive_connections=0))
-
-    def __repr__(self) -> str:
-        return f"HostedApi({self._name})"
 
     async def ask(
         self, method: str, path: str, *, params: Mapping[str, Any] | None = None, passes: frozenset[int] = frozenset()
@@ -115,62 +73,33 @@ class HostedApi:
 
         Raises `ProviderBusy`, `ProviderUnavailable`, and `ProviderRejected` for other refusals.
         """
-        answer = await self._send(self._asking, method, path, params=params)
-        if not answer.is_good and answer.status not in passes:
+        answer = await self._call(self._asking, method, path, params=params)
+        if not answer.is_success and answer.status not in passes:
             self._refuse(answer)
         return answer
 
     async def buy(self, path: str, inputs: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:
         """The one call that costs money. Raises `AnswerLost` where a job may have come of it all the same."""
-        answer = await self._send(self._buying, "POST", path, json=inputs, headers=headers)
+        answer = await self._call(self._buying, "POST", path, json=inputs, headers=headers)
         if answer.status >= 500 and not (answer.status == 503 and "Retry-After" in answer.headers):
-            raise AnswerLost(f"{self._name} answered the order with HTTP {answer.status}.")
-        if not answer.is_good:
+            raise AnswerLost(f"{self._service} answered the order with HTTP {answer.status}.")
+        if not answer.is_success:
             self._refuse(answer)
         return answer
 
     def words(self, text: object) -> str:
         """What a provider says, fit to be shown and stored: one short line, without our key."""
-        secret = self._key.get_secret_value()
+        secret = self._key.get_secret_value() if self._key else ""
         plain = str(text).replace(secret, "…") if secret else str(text)
         return printable(plain, LONGEST_WORDS)
 
-    async def aclose(self) -> None:
-        await self._asking.aclose()
-        await self._buying.aclose()
-
-    def _client(self, base_url: str, limits: httpx.Limits) -> httpx.AsyncClient:
-        return httpx.AsyncClient(
-            base_url=base_url.rstrip("/"),
-            auth=self._sign,
-            headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "batchgen"},
-            timeout=self._timeout_seconds,
-            limits=limits,
-            follow_redirects=False,
-        )
-
-    def _sign(self, request: httpx.Request) -> httpx.Request:
-        request.headers["Authorization"] = f"{self._scheme} {self._key.get_secret_value()}"
-        return request
-
-    async def _send(self, client: httpx.AsyncClient, method: str, path: str, **more: Any) -> Answer:
+    async def _call(self, client: httpx.AsyncClient, method: str, path: str, **more: Any) -> Answer:
         try:
-            async with asyncio.timeout(self._timeout_seconds), client.stream(method, path, **more) as response:
-                return Answer(response.status_code, response.headers, await self._read(response))
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
-            problem = f"{self._name} cannot be reached ({type(error).__name__})."
-            raise ProviderUnavailable(problem, code="provider_unreachable") from error
-        except (httpx.HTTPError, TimeoutError) as error:
-            raise AnswerLost(f"{self._name} did not answer ({type(error).__name__}).") from error
-
-    async def _read(self, response: httpx.Response) -> bytes:
-        """Raw, since what a few compressed bytes unfold to is not bounded."""
-        body = bytearray()
-        async for piece in response.aiter_raw():
-            body += piece
-            if len(body) > LONGEST_ANSWER_BYTES:
-                raise AnswerLost(f"{self._name} sent an answer without end.", code="provider_garbage")
-        return bytes(body)
+            return await self._send(client, method, path, self._timeout_seconds, LONGEST_ANSWER_BYTES, **more)
+        except Unanswered as error:
+            if error.code == "provider_garbage":
+                raise AnswerLost(f"{self._service} {error.reason}.", code=error.code) from error
+            raise AnswerLost(f"{self._service} did not answer ({type(error.__cause__).__name__}).") from error
 
     def _refuse(self, answer: Answer) -> NoReturn:
         """Sort a refusal by what to do about it. The operator's own trouble makes items wait; it is none of theirs."""
@@ -179,22 +108,22 @@ class HostedApi:
             raise self._account_trouble(answer.status, words)
         if answer.status == 429 or (answer.status == 503 and "Retry-After" in answer.headers):
             wait = retry_after_seconds(answer.headers, answer.body, now=answer.served_at())
-            problem = f"{self._name} asks to wait. {words}".strip()
+            problem = f"{self._service} asks to wait. {words}".strip()
             raise ProviderBusy(problem, retry_after_seconds=BUSY_SECONDS if wait is None else wait)
         if answer.status == 404:
-            raise ProviderRejected(f"{self._name} does not know this model. {words}".strip(), code="model_not_found")
+            raise ProviderRejected(f"{self._service} does not know this model. {words}".strip(), code="model_not_found")
         if answer.status in (400, 413, 422):
             is_policy = any(problem.get("type") == POLICY for problem in problems(answer))
             code = "blocked_by_policy" if is_policy else "invalid_input"
-            raise ProviderRejected(f"{self._name} refused the request. {words}".strip(), code=code)
-        problem = f"{self._name} answered with HTTP {answer.status}."
+            raise ProviderRejected(f"{self._service} refused the request. {words}".strip(), code=code)
+        problem = f"{self._service} answered with HTTP {answer.status}."
         raise ProviderUnavailable(problem, code="provider_unavailable")
 
     def _account_trouble(self, status: int, words: str) -> ProviderBusy:
         if status == 402 or (status == 403 and _MONEY.search(words)):
-            code, problem = "provider_account_empty", f"The account at {self._name} has no money left."
+            code, problem = "provider_account_empty", f"The account at {self._service} has no money left."
         else:
-            code, problem = "provider_key_refused", f"{self._name} refuses the key that the worker has."
+            code, problem = "provider_key_refused", f"{self._service} refuses the key that the worker has."
         return ProviderBusy(problem, code=code, retry_after_seconds=self._account_wait_seconds)
 
 
@@ -278,14 +207,14 @@ def number(value: object) -> float | None:
 
 def problems(answer: Answer) -> Iterator[Mapping[str, Any]]:
     """The single problems of a refusal, where `detail` lists them."""
-    detail = (answer.fields() or {}).get("detail")
+    detail = (answer.as_object() or {}).get("detail")
     if isinstance(detail, list):
         yield from (cast("Mapping[str, Any]", part) for part in cast("list[Any]", detail) if isinstance(part, dict))
 
 
 def said(answer: Answer) -> str:
     """The sentences in a refusal. What it repeats of the request stays out."""
-    fields = answer.fields() or {}
+    fields = answer.as_object() or {}
     listed = "; ".join(str(problem["msg"]) for problem in problems(answer) if problem.get("msg"))
     texts = (listed, *(fields.get(name) for name in ("detail", "message", "error", "title")))
     return next((text for text in texts if text and isinstance(text, str)), "")

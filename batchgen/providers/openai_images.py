@@ -24,7 +24,8 @@ from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderError, ProviderRejected, ProviderUnavailable
 from batchgen.providers.base import ImageRequest, RawImage, RemoteImage, Settlement
-from batchgen.providers.exchange import Answer, Complaint, Exchange, mapping, read_object, sequence, text, whole_number
+from batchgen.providers.exchange import Complaint, Exchange
+from batchgen.providers.http_api import Answer, mapping, read_object, sequence, text, whole_number
 from batchgen.providers.synchronous import SynchronousJobs
 
 OPENAI_URL = "https://api.openai.com/v1"

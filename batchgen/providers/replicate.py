@@ -35,7 +35,6 @@ from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, Provide
 from batchgen.providers.base import ImageRequest, RawImage, RemoteImage, Settlement
 from batchgen.providers.hosted import (
     LONGEST_HELD_SECONDS,
-    Answer,
     AnswerLost,
     HostedApi,
     Sleep,
@@ -48,6 +47,7 @@ from batchgen.providers.hosted import (
     poll,
     seconds_between,
 )
+from batchgen.providers.http_api import Answer
 
 NAME = "Replicate"
 RUNNING = frozenset({"starting", "processing"})
@@ -134,7 +134,7 @@ class ReplicateProvider:
         ordered_at = self._clock()
         try:
             answer = await self._api.buy(path, body, {"Cancel-After": f"{self._deadline_seconds}s"})
-            job_id = _job_id(answer.fields())
+            job_id = _job_id(answer.as_object())
         except AnswerLost as lost:
             job_id = await self._recover(request, ordered_at, lost)
         self._orders[job_id] = _key(request)
@@ -326,14 +326,14 @@ def _job_id(fields: Mapping[str, Any] | None) -> str:
 
 
 def _prediction(answer: Answer) -> Prediction:
-    fields = answer.fields()
+    fields = answer.as_object()
     if not has_word(fields, "status", RUNNING | ENDED):
         raise garbage(NAME, "a job")
     return fields
 
 
 def _page(answer: Answer) -> Page:
-    fields = answer.fields() or {}
+    fields = answer.as_object() or {}
     results, following = fields.get("results"), address(fields.get("next"))
     if not isinstance(results, list) or (following is None and fields.get("next") is not None):
         raise garbage(NAME, "a list of jobs")

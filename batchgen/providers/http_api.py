@@ -1,0 +1,225 @@
+"""Requests to a provider's HTTP API: each is sent once, its answer is bounded, and the key stays secret.
+
+No request is repeated here and none follows a redirect. Each purchase gets a connection of its own: where a server
+closes an idle one just as a purchase goes out on it, nobody could say whether the purchase was read.
+"""
+
+import asyncio
+import base64
+import json
+from collections.abc import Generator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal, cast
+
+import httpx
+from pydantic import SecretStr
+
+from batchgen.errors import ProviderUnavailable
+
+Scheme = Literal["Bearer", "Basic", "Key"]
+
+COMPLAINT_BYTES = 64 * 2**10
+COMPLAINT_SECONDS = 5.0
+"""How much is read of an answer that is no success, and for how long: the status has told the most."""
+NOT_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300
+
+    def as_object(self) -> Mapping[str, Any] | None:
+        """The body as a JSON object; None where it is none."""
+        return read_object(self.body)
+
+    def served_at(self) -> datetime:
+        """The provider's own clock, as its `Date` header has it; ours where there is none."""
+        try:
+            served = parsedate_to_datetime(self.headers.get("Date", ""))
+        except (ValueError, TypeError, IndexError, OverflowError):
+            return datetime.now(UTC)
+        served = served if served.tzinfo else served.replace(tzinfo=UTC)
+        return served if 2000 < served.year < 3000 else datetime.now(UTC)
+
+
+class Unanswered(Exception):
+    """The request went out, and what came back is no whole answer."""
+
+    def __init__(self, reason: str, *, code: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+
+
+class HttpApi:
+    """One provider's API at `base_url`. `service` is its name in messages. Each kind of provider sorts refusals itself.
+
+    `kept_connections`: so many are kept for the next question. `reads_refusals_whole`: a refusal is worth as much as
+    another answer; of others only the beginning is read.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        service: str,
+        key: SecretStr | None,
+        scheme: Scheme,
+        kept_connections: int = 0,
+        reads_refusals_whole: bool = False,
+    ) -> None:
+        self.base_url = checked_url(base_url)
+        self._service = service
+        self._key = checked_key(key)
+        self._scheme: Scheme = scheme
+        self._reads_refusals_whole = reads_refusals_whole
+        self._asking = self._client(kept_connections=kept_connections)
+        self._buying = self._client(kept_connections=0)
+
+    async def aclose(self) -> None:
+        await self._asking.aclose()
+        await self._buying.aclose()
+
+    def _client(self, *, kept_connections: int) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            base_url=self.base_url,
+            auth=_Authorization(self._key, self._scheme) if self._key else None,
+            headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "batchgen"},
+            follow_redirects=False,
+            timeout=httpx.Timeout(None, connect=10, pool=10),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=kept_connections),
+        )
+
+    async def _send(
+        self, client: httpx.AsyncClient, method: str, path: str, seconds: float, most_bytes: int, **more: Any
+    ) -> Answer:
+        """Raises `ProviderUnavailable` where nothing went out, `Unanswered` where it did."""
+        try:
+            async with asyncio.timeout(seconds), client.stream(method, path, **more) as response:
+                is_wanted = response.is_success or self._reads_refusals_whole
+                body = await (_whole(response, most_bytes) if is_wanted else _beginning(response))
+                return Answer(response.status_code, response.headers, body)
+        except NOT_SENT as error:
+            what = f"{self._service} cannot be reached ({type(error).__name__})."
+            raise ProviderUnavailable(what, code="provider_unreachable") from error
+        except TimeoutError as error:
+            raise Unanswered(f"gave no answer within {seconds:g} seconds", code="provider_timeout") from error
+        except httpx.HTTPError as error:
+            raise Unanswered(f"broke off ({type(error).__name__})", code="provider_unreachable") from error
+
+
+async def _whole(response: httpx.Response, most_bytes: int) -> bytes:
+    """Raw, since what a few packed bytes unfold to is not bounded."""
+    if response.is_success and response.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Unanswered("packs its answers without being asked", code="provider_garbage")
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > most_bytes:
+            raise Unanswered(f"answered more than {most_bytes} bytes", code="provider_garbage")
+    return bytes(body)
+
+
+async def _beginning(response: httpx.Response) -> bytes:
+    body = bytearray()
+    with suppress(httpx.HTTPError, TimeoutError):  # the status is known, and that is what counts
+        async with asyncio.timeout(COMPLAINT_SECONDS):
+            async for chunk in response.aiter_raw():
+                body += chunk
+                if len(body) >= COMPLAINT_BYTES:
+                    break
+    return bytes(body[:COMPLAINT_BYTES])
+
+
+class _Authorization(httpx.Auth):
+    """Puts the key into a request when it is sent, and nowhere else."""
+
+    def __init__(self, key: SecretStr, scheme: Scheme) -> None:
+        self._key = key
+        self._scheme: Scheme = scheme
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        request.headers["Authorization"] = authorization(self._key, self._scheme)
+        yield request
+
+
+def authorization(key: SecretStr, scheme: Scheme) -> str:
+    value = key.get_secret_value()
+    return f"{scheme} {base64.b64encode(value.encode()).decode() if scheme == 'Basic' else value}"
+
+
+def checked_key(key: SecretStr | None) -> SecretStr | None:
+    """The key without blanks around it; None where nothing is left. HTTP's own error would print a malformed one."""
+    value = key.get_secret_value().strip() if key else ""
+    if not value.isascii() or not value.isprintable():
+        raise ValueError("A provider's key has characters that no key has; was it pasted whole and alone?")
+    return SecretStr(value) if value else None
+
+
+def checked_url(url: str) -> str:
+    """An http(s) address of an API without its last slash. One with a password in it is refused and not repeated."""
+    try:
+        parts = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ValueError(f"A provider's address cannot be read: {error}.") from None
+    if parts.userinfo or parts.query or parts.fragment:
+        raise ValueError(
+            "A provider's address holds no user, password, query or fragment; keys are settings of their own."
+        )
+    if parts.scheme not in ("http", "https") or not parts.host:
+        raise ValueError(f"{url} is no http(s) address of a provider.")
+    return str(parts).rstrip("/")
+
+
+def read_object(text: str | bytes) -> Mapping[str, Any] | None:
+    """A JSON object; None where the text is none, whatever it is."""
+    value = _read_json(text)
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
+
+
+def read_list(text: str | bytes) -> list[Any] | None:
+    """A JSON list; None where the text is none, whatever it is."""
+    value = _read_json(text)
+    return cast("list[Any]", value) if isinstance(value, list) else None
+
+
+def _read_json(text: str | bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """The value where it is a JSON object; an empty one where not."""
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+
+
+def sequence(value: object) -> list[Any]:
+    """The value where it is a JSON list; an empty one where not."""
+    return cast("list[Any]", value) if isinstance(value, list) else []
+
+
+def text(value: object) -> str:
+    """The value where it is text; none where not."""
+    return value if isinstance(value, str) else ""
+
+
+def whole_number(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
