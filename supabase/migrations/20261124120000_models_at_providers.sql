@@ -178,7 +178,8 @@ insert into batchgen.known_models (
 create view batchgen.models with (security_invoker = on) as
 select m.id, m.name, m.display_name, m.is_active, m.is_default, coalesce(p.provider, 'offline') as provider,
   coalesce(p.provider_model, m.replicate_id) as provider_model, p.provider_version, p.inputs,
-  coalesce(p.price_usd, m.cost_per_generation::numeric(12, 6)) as price_usd,
+  -- What the app's own column says is no price where it is out of all range.
+  coalesce(p.price_usd, case when m.cost_per_generation between 0 and 1000 then m.cost_per_generation::numeric(12, 6) end) as price_usd,
   coalesce(p.estimated_seconds, m.estimated_time_seconds) as estimated_seconds, m.default_steps, m.default_guidance_scale
 from public.models m left join batchgen.model_providers p on p.model_id = m.id;
 comment on view batchgen.models is 'Each model with its provider, for admins: insert, update or delete a row here, and it holds from the next claim on.';
@@ -233,7 +234,16 @@ begin
     update public.models m
     set name = new.name, display_name = new.display_name, is_active = new.is_active, is_default = new.is_default,
       cost_per_generation = new.price_usd, estimated_time_seconds = ceil(new.estimated_seconds),
-      default_steps = new.default_steps, default_guidance_scale = new.default_guidance_scale
+      default_steps = new.default_steps, default_guidance_scale = new.default_guidance_scale,
+      -- Moved to a provider that takes other inputs: the app asks for those.
+      supports_negative_prompt = case
+        when new.inputs is not null and new.inputs is distinct from old.inputs then coalesce(new.inputs ->> 'negative_prompt', '') <> ''
+        else m.supports_negative_prompt
+      end,
+      supports_seed = case
+        when new.inputs is not null and new.inputs is distinct from old.inputs then coalesce(jsonb_typeof(new.inputs -> 'seed') = 'object', false)
+        else m.supports_seed
+      end
     where m.id = old.id;
   end if;
   perform batchgen.put_model_provider(new, coalesce(old.id, new.id));

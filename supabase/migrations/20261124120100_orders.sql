@@ -39,7 +39,7 @@ create table batchgen.orders (
   lease_expires_at timestamptz,
   constraint only_an_open_order_is_asked_about check ((ended_at is null) = (ask_at is null) and (ended_at is not null or lease_id is null)),
   constraint an_order_is_leased_whole check ((lease_id is null) = (lease_expires_at is null))
-);
+) with (fillfactor = 80, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0.02);
 comment on table batchgen.orders is
   'Purchases whose outcome is not final: of items that run or wait, and, with ended_at, open ones that a sweep asks the provider about. Final ones are in ledger.';
 comment on column batchgen.orders.key is 'The purchase''s key; sent to providers that take one.';
@@ -81,11 +81,12 @@ comment on column batchgen.queue.order_key is 'The purchase for this item whose 
 comment on column batchgen.queue.fault_code is 'As what the lease that ends now has failed.';
 comment on column batchgen.queue.job_over is 'Whether its job has ended by that: then the next attempt orders anew.';
 
--- batchgen.note_account(p_order_key, p_account): what a worker says of money and time; what it leaves out stays.
+-- batchgen.note_account(p_order_key, p_account): what a worker says of money and time; what it leaves out stays. Where a
+-- picture costs nothing, none is charged.
 create function batchgen.note_account(p_order_key uuid, p_account jsonb) returns void
 language sql security definer set search_path = '' as $$
   update batchgen.orders o
-  set is_charged = coalesce((p_account ->> 'is_charged')::boolean, o.is_charged),
+  set is_charged = case when o.price_usd = 0 then false else coalesce((p_account ->> 'is_charged')::boolean, o.is_charged) end,
     queued_seconds = coalesce((p_account ->> 'queued_seconds')::double precision, o.queued_seconds),
     running_seconds = coalesce((p_account ->> 'running_seconds')::double precision, o.running_seconds)
   where o.key = p_order_key and jsonb_typeof(p_account) = 'object'
@@ -104,14 +105,36 @@ $$;
 revoke execute on function batchgen.close_model(uuid, double precision, text) from public, anon, authenticated, service_role;
 comment on function batchgen.close_model(uuid, double precision, text) is 'Opens a model''s breaker at once: its row has to be mended.';
 
+-- batchgen.leave_orders(p_keys): their items do not wait for these any more; somebody asks what became of them.
+create function batchgen.leave_orders(p_keys uuid[]) returns void
+language sql security definer set search_path = '' as $$
+  update batchgen.orders o set ended_at = clock_timestamp(), ask_at = clock_timestamp() + interval '2 seconds', asked = 0
+  where o.key = any (p_keys)
+$$;
+revoke execute on function batchgen.leave_orders(uuid[]) from public, anon, authenticated, service_role;
+comment on function batchgen.leave_orders(uuid[]) is 'Leaves orders open, to be asked about.';
+
+-- batchgen.is_in_ledger(p_order_key): whether an attempt that had this order has ended (ledger.sql).
+create function batchgen.is_in_ledger(p_order_key uuid) returns boolean
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  return exists (select from batchgen.ledger l where l.order_key = p_order_key);
+end
+$$;
+revoke execute on function batchgen.is_in_ledger(uuid) from public, anon, authenticated, service_role;
+comment on function batchgen.is_in_ledger(uuid) is 'Whether an order is one of an earlier attempt.';
+
 -- begin_order(p_generation_id, p_lease_id, p_order)
 -- Writes a purchase down before it is sent, so that whoever takes the item over knows of it. p_order: {provider, model,
 -- version, inputs}. Returns its key. An order of the item that was begun before and turned out never to have arrived
--- becomes this one. Locks: the queue row alone, like attach_provider_job.
+-- becomes this one. One of an earlier attempt that has a job is not forgotten: it is left open, and somebody asks what
+-- became of it. PT422 for an item that runs again for its picture alone, and for a second job in one attempt.
+-- Locks: the queue row alone, like attach_provider_job.
 create function public.begin_order(p_generation_id uuid, p_lease_id uuid, p_order jsonb) returns uuid
 language plpgsql security definer set search_path = '' as $$
 declare
   v_item batchgen.queue;
+  v_order batchgen.orders;
   v_key uuid;
 begin
   if coalesce(p_order ->> 'provider', '') = '' or coalesce(jsonb_typeof(p_order -> 'inputs'), 'object') <> 'object' then
@@ -122,17 +145,27 @@ begin
   if not found then
     perform batchgen.lease_lost(p_generation_id, p_lease_id);
   end if;
+  select o.* into v_order from batchgen.orders o where o.key = v_item.order_key;
+  if v_order.is_late then
+    perform batchgen.refuse_argument('p_generation_id', 'runs again for a picture that was made', 'Ask for its job, and order nothing.');
+  elsif v_order.provider_job_id is not null and not batchgen.is_in_ledger(v_order.key) then
+    perform batchgen.refuse_argument('p_generation_id', 'has a job of this attempt', 'Wait for that one.');
+  elsif v_order.provider_job_id is not null then
+    perform batchgen.leave_orders(array[v_order.key]);
+    v_item.order_key := null;
+  end if;
   insert into batchgen.orders as o (
     key, generation_id, user_id, batch_id, model_id, seed, provider, provider_model, provider_version, inputs, price_usd, worker
   )
   select coalesce(v_item.order_key, gen_random_uuid()), g.id, v_item.user_id, g.batch_id, v_item.model_id, coalesce(g.seed, 0),
     p_order ->> 'provider', p_order ->> 'model', p_order ->> 'version', coalesce(p_order -> 'inputs', '{}'),
-    (select greatest(m.price_usd, 0) from batchgen.models m where m.id = v_item.model_id), v_item.worker
+    (select m.price_usd from batchgen.models m where m.id = v_item.model_id), v_item.worker
   from public.image_generations g where g.id = p_generation_id
   on conflict (key) do update
-  set provider = excluded.provider, provider_model = excluded.provider_model, provider_version = excluded.provider_version,
-    inputs = excluded.inputs, price_usd = excluded.price_usd, worker = excluded.worker, ordered_at = clock_timestamp(),
-    provider_job_id = null, is_charged = null, queued_seconds = null, running_seconds = null
+  set batch_id = excluded.batch_id, model_id = excluded.model_id, seed = excluded.seed, provider = excluded.provider,
+    provider_model = excluded.provider_model, provider_version = excluded.provider_version, inputs = excluded.inputs,
+    price_usd = excluded.price_usd, worker = excluded.worker, ordered_at = clock_timestamp(), is_charged = null, queued_seconds = null,
+    running_seconds = null
   returning o.key into v_key;
   update batchgen.queue q set order_key = v_key, provider = null, provider_job_id = null where q.generation_id = p_generation_id;
   return v_key;
@@ -143,7 +176,8 @@ grant execute on function public.begin_order(uuid, uuid, jsonb) to service_role;
 comment on function public.begin_order(uuid, uuid, jsonb) is 'For workers: writes a purchase down before it is sent, and returns its key.';
 
 -- attach_provider_job(...)
--- Remembers the provider's id of a job before anybody waits for it, so that whoever takes the item over resumes it.
+-- Remembers the provider's id of a job before anybody waits for it, so that whoever takes the item over resumes it. An
+-- order that an earlier attempt sent to another provider is left open: this job is none of its.
 create or replace function public.attach_provider_job(p_generation_id uuid, p_lease_id uuid, p_provider text, p_provider_job_id text) returns void
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -159,7 +193,15 @@ begin
   if not found then
     perform batchgen.lease_lost(p_generation_id, p_lease_id);
   end if;
-  update batchgen.orders o set provider = p_provider, provider_job_id = p_provider_job_id where o.key = v_order_key;
+  if v_order_key is null then
+    return;
+  end if;
+  update batchgen.orders o set provider = p_provider, provider_job_id = p_provider_job_id
+  where o.key = v_order_key and (o.provider = p_provider or not batchgen.is_in_ledger(o.key));
+  if not found then
+    perform batchgen.leave_orders(array[v_order_key]);
+    update batchgen.queue q set order_key = null where q.generation_id = p_generation_id;
+  end if;
 end
 $$;
 
@@ -237,26 +279,21 @@ begin
   v_item := batchgen.hold_lease(p_generation_id, p_lease_id);
   select s.* into v_settings from batchgen.settings s;
   select coalesce(g.retry_count, 0) into v_retry_count from public.image_generations g where g.id = p_generation_id;
+  -- A job that is asked about too early goes on: unless it is said to be over, it stays attached and is asked again.
+  v_is_over := coalesce((p_error ->> 'job_over')::boolean, not (v_retryable and v_wait is not null));
   if v_retryable and v_item.cancel_requested then
     v_retryable := false;
     v_code := 'cancelled';
     v_message := 'Cancelled by user';
   end if;
 
-  -- A job that is asked about too early goes on: unless it is said to be over, it stays attached and is asked again.
-  v_is_over := coalesce((p_error ->> 'job_over')::boolean, not (v_retryable and v_wait is not null));
   -- Of a job that goes on only its costs are known, and never that there are none: it may still succeed.
   perform batchgen.note_account(
     v_item.order_key, case when v_is_over or p_error -> 'is_charged' = 'true'::jsonb then p_error else p_error - 'is_charged' end
   );
   select o.* into v_order from batchgen.orders o where o.key = v_item.order_key;
-  if v_order.is_late and v_is_over then
-    -- It had ended before, and was run again for its picture alone: it ends as it had.
-    v_retryable := false;
-    v_code := v_order.late_code;
-    v_message := v_order.late_message;
-  end if;
   update batchgen.queue q set fault_code = left(v_code, 100), job_over = v_is_over where q.generation_id = p_generation_id;
+  v_retryable := v_retryable and not (v_order.is_late is true and v_is_over);
 
   if v_retryable and v_wait is not null then
     perform batchgen.take_back(array[p_generation_id], v_wait, false, false);
@@ -272,7 +309,8 @@ begin
     v_wait := v_settings.retry_delays_seconds[least(v_retry_count, cardinality(v_settings.retry_delays_seconds))];
     perform batchgen.take_back(array[p_generation_id], v_wait, false, true);
   else
-    perform batchgen.end_as_failed(array[p_generation_id], v_code, v_message);
+    -- One that had ended before, and was run again for its picture alone, ends as it had.
+    perform batchgen.end_as_failed(array[p_generation_id], coalesce(v_order.late_code, v_code), coalesce(v_order.late_message, v_message));
     v_status := 'failed';
     v_wait := null;
   end if;
@@ -372,8 +410,10 @@ begin
   from unnest(v_ids, v_leases) h (generation_id, lease_id);
 
   if exists (select from batchgen.queue q where q.generation_id = any (v_ids) and q.order_key is not null) then
-    perform batchgen.note_account(q.order_key, e.value -> 'result' -> 'account')
+    -- A picture was delivered: that costs what it costs, unless the provider said otherwise.
+    perform batchgen.note_account(q.order_key, '{"is_charged": true}' || jsonb_strip_nulls(a.account))
     from batchgen.queue q join jsonb_array_elements(p_results) e on (e.value ->> 'lease_id')::uuid = q.lease_id
+    cross join lateral (select coalesce(nullif(e.value -> 'result' -> 'account', 'null'), '{}') as account) a
     where q.generation_id = any (v_ids) and q.order_key is not null;
   end if;
 

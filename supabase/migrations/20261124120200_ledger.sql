@@ -30,7 +30,7 @@ comment on column batchgen.ledger.generation_id is 'The item. No reference: mone
 comment on column batchgen.ledger.attempt is 'The item''s attempts, counted from 1; an attempt is a lease.';
 comment on column batchgen.ledger.entry is 'attempt: how an attempt ended. settlement: what became known of its order afterwards.';
 comment on column batchgen.ledger.outcome is
-  'completed, handed_back, crashed, deleted, or the code of the failure; of a settlement: settled, or person where somebody decided.';
+  'completed, handed_back, crashed, deleted, withdrawn (taken out of its batch), or the code of the failure, failed where an admin said so; of a settlement: settled, or person where somebody decided.';
 comment on column batchgen.ledger.user_id is 'Whose item it is; zeros for nobody''s.';
 comment on column batchgen.ledger.batch_id is 'The item''s batch; empty where it was deleted before an order.';
 comment on column batchgen.ledger.model_id is 'models.id; zeros for items that name no model.';
@@ -68,8 +68,10 @@ for each statement execute function batchgen.before_ledger_changed();
 -- batchgen.note_attempts(p_items, p_outcome)
 -- The ledger's rows for leases that end now. p_items: their queue rows as they were. p_outcome: how they ended where the
 -- row names no fault; empty: the items are out of the queue, and their generations say. Caller: the queue's triggers.
+-- In PL/pgSQL, since that keeps its plan: every result that a worker sends comes this way.
 create function batchgen.note_attempts(p_items batchgen.queue[], p_outcome text) returns void
-language sql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
+begin
   insert into batchgen.ledger (
     generation_id, attempt, entry, outcome, user_id, batch_id, model_id, provider, provider_model, provider_version, order_key,
     provider_job_id, price_usd, is_charged, amount_usd, queued_seconds, running_seconds, is_late
@@ -84,34 +86,70 @@ language sql security definer set search_path = '' set plan_cache_mode = 'force_
   left join public.image_generations g on g.id = i.generation_id
   left join batchgen.orders o on o.key = i.order_key
   cross join lateral (
-    select coalesce(i.fault_code, p_outcome, case g.status when 'completed' then 'completed' end,
-      (select f.code from batchgen.failures f where f.generation_id = i.generation_id), 'deleted') as outcome
+    select coalesce(
+      i.fault_code, p_outcome,
+      case when g.id is null then 'deleted' when g.status = 'completed' then 'completed' when g.status <> 'failed' then 'withdrawn' end,
+      (select f.code from batchgen.failures f where f.generation_id = i.generation_id), 'failed'
+    ) as outcome
   ) r
   cross join lateral (
     select case
       -- Nothing was ordered, or from who takes no money.
-      when o.key is null then case when i.provider_job_id is null or i.provider = 'offline' then false end
+      when o.key is null then
+        case when i.provider_job_id is null or i.provider = 'offline' then false when r.outcome = 'completed' then true end
       when o.price_usd = 0 then false
-      when r.outcome = 'completed' then coalesce(o.is_charged, true)
       -- Not yet, in an attempt after which the job is asked about again.
-      when i.job_over or (o.is_late and p_outcome is null) then o.is_charged
+      when i.job_over or (p_outcome is null and (o.is_late or g.status = 'completed')) then o.is_charged
     end as is_charged
-  ) c
+  ) c;
+end
 $$;
 revoke execute on function batchgen.note_attempts(batchgen.queue[], text) from public, anon, authenticated, service_role;
 comment on function batchgen.note_attempts(batchgen.queue[], text) is 'Writes the ledger''s rows for leases that end.';
 
+-- batchgen.note_settlement(p_order, p_is_charged, p_outcome): what became known of an order after its last attempt.
+create function batchgen.note_settlement(p_order batchgen.orders, p_is_charged boolean, p_outcome text) returns void
+language sql security definer set search_path = '' as $$
+  insert into batchgen.ledger (
+    generation_id, attempt, entry, outcome, user_id, batch_id, model_id, provider, provider_model, provider_version, order_key,
+    provider_job_id, price_usd, is_charged, amount_usd, queued_seconds, running_seconds, is_late
+  )
+  select p_order.generation_id, max(l.attempt), 'settlement', p_outcome, p_order.user_id, p_order.batch_id, p_order.model_id,
+    p_order.provider, p_order.provider_model, p_order.provider_version, p_order.key, p_order.provider_job_id, p_order.price_usd,
+    p_is_charged, case when p_is_charged then coalesce(p_order.price_usd, 0) else 0 end, p_order.queued_seconds,
+    p_order.running_seconds, false
+  from batchgen.ledger l where l.order_key = p_order.key
+  having max(l.attempt) is not null
+$$;
+revoke execute on function batchgen.note_settlement(batchgen.orders, boolean, text) from public, anon, authenticated, service_role;
+comment on function batchgen.note_settlement(batchgen.orders, boolean, text) is 'Writes the ledger''s row for what became known of an order later.';
+
 -- batchgen.close_orders(p_items): of items that are out of the queue, or whose job is over. What is over is in the
 -- ledger, and gone here; of all others somebody has to ask the provider. Caller: the queue's triggers, after the ledger.
 create function batchgen.close_orders(p_items batchgen.queue[]) returns void
-language sql security definer set search_path = '' as $$
-  delete from batchgen.orders o
-  using unnest(p_items) i
-  where o.key = i.order_key
-    -- An order that was run again for its picture was paid for, and is over with this, whatever became of the picture.
-    and (i.job_over or o.is_late or exists (select from public.image_generations g where g.id = i.generation_id and g.status = 'completed'));
-  update batchgen.orders o set ended_at = clock_timestamp(), ask_at = clock_timestamp() + interval '2 seconds'
-  from unnest(p_items) i where o.key = i.order_key
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
+declare
+  v_over batchgen.orders[];
+  v_waited uuid[] := array(select i.order_key from unnest(p_items) i where i.lease_id is null);
+begin
+  with over as (
+    delete from batchgen.orders o
+    using unnest(p_items) i
+    where o.key = i.order_key
+      -- An order that was run again for its picture is over with this, whatever became of the picture. A result that was
+      -- taken said what it costs; an item that somebody else set to completed says nothing of its job.
+      and (i.job_over or o.is_late or (
+        o.is_charged is not null and exists (select from public.image_generations g where g.id = i.generation_id and g.status = 'completed')
+      ))
+    returning o.key, (o.*)::batchgen.orders as whole
+  )
+  -- Of an item that only waited no attempt ends here that could say so.
+  select array_agg(x.whole) filter (where x.key = any (v_waited) and (x.whole).is_charged is not null) into v_over from over x;
+  if v_over is not null then
+    perform batchgen.note_settlement(v, v.is_charged, 'settled') from unnest(v_over) v;
+  end if;
+  perform batchgen.leave_orders(array(select i.order_key from unnest(p_items) i));
+end
 $$;
 revoke execute on function batchgen.close_orders(batchgen.queue[]) from public, anon, authenticated, service_role;
 comment on function batchgen.close_orders(batchgen.queue[]) is 'Ends the orders of items that left the queue or whose job is over.';
@@ -162,7 +200,10 @@ begin
   update batchgen.orders o set ended_at = null, ask_at = null, lease_id = null, lease_expires_at = null
   where o.key = (
     select e.key from batchgen.orders e
-    where e.generation_id = new.generation_id and e.ended_at is not null order by e.ordered_at desc limit 1
+    where e.generation_id = new.generation_id and e.ended_at is not null
+      -- Where the item is in the queue already, this row is not going to be inserted.
+      and not exists (select from batchgen.queue q where q.generation_id = new.generation_id)
+    order by e.ordered_at desc limit 1
   )
   returning o.key, case when o.provider_job_id is not null then o.provider end, o.provider_job_id
   into new.order_key, new.provider, new.provider_job_id;
@@ -209,28 +250,11 @@ grant execute on function public.take_open_orders(text, integer, integer) to ser
 comment on function public.take_open_orders(text, integer, integer) is
   'For workers: leases orders that nobody waits for any more, to ask the provider what became of them.';
 
--- batchgen.note_settlement(p_order, p_is_charged, p_outcome): what became known of an order after its last attempt.
-create function batchgen.note_settlement(p_order batchgen.orders, p_is_charged boolean, p_outcome text) returns void
-language sql security definer set search_path = '' as $$
-  insert into batchgen.ledger (
-    generation_id, attempt, entry, outcome, user_id, batch_id, model_id, provider, provider_model, provider_version, order_key,
-    provider_job_id, price_usd, is_charged, amount_usd, queued_seconds, running_seconds, is_late
-  )
-  select p_order.generation_id, max(l.attempt), 'settlement', p_outcome, p_order.user_id, p_order.batch_id, p_order.model_id,
-    p_order.provider, p_order.provider_model, p_order.provider_version, p_order.key, p_order.provider_job_id, p_order.price_usd,
-    p_is_charged, case when p_is_charged then coalesce(p_order.price_usd, 0) else 0 end, p_order.queued_seconds,
-    p_order.running_seconds, false
-  from batchgen.ledger l where l.order_key = p_order.key
-  having max(l.attempt) is not null
-$$;
-revoke execute on function batchgen.note_settlement(batchgen.orders, boolean, text) from public, anon, authenticated, service_role;
-comment on function batchgen.note_settlement(batchgen.orders, boolean, text) is 'Writes the ledger''s row for what became known of an order later.';
-
 -- settle_order(p_order_key, p_lease_id, p_outcome)
 -- What the provider said of an open order. p_outcome: {is_over, is_charged, has_picture, queued_seconds, running_seconds}.
 --   not over                                    -> asked about again, after pauses that grow; not known after a day
---   over, and paid for, with a picture to be had -> its item, if it failed and still has its batch, runs again for the
---                                                   picture alone (is_late)
+--   over, with a picture to be had, unless it is known to cost nothing -> its item, if it failed and still has its
+--                                                   batch, runs again for the picture alone (is_late)
 --   over otherwise                              -> a settlement in the ledger
 -- Returns whether the item was queued. An order that is not leased so any more is left alone. Caller: service_role.
 -- Locks: the item and its batch, then the order, like everybody else.
@@ -262,7 +286,7 @@ begin
   perform batchgen.note_account(p_order_key, p_outcome);
   select o.* into v_order from batchgen.orders o where o.key = p_order_key;
   select g.* into v_generation from public.image_generations g where g.id = v_order.generation_id;
-  if v_is_over and v_order.is_charged and p_outcome -> 'has_picture' = 'true'::jsonb
+  if v_is_over and v_order.is_charged is not false and p_outcome -> 'has_picture' = 'true'::jsonb
     and v_generation.status = 'failed' and v_generation.batch_id is not null
   then
     update batchgen.orders o
@@ -272,9 +296,6 @@ begin
     update public.image_generations g set status = 'pending', error_message = null, completed_at = null, retry_count = 0
     where g.id = v_generation.id;
     return true;
-  end if;
-  if v_order.price_usd = 0 then
-    v_order.is_charged := false;
   end if;
   if v_order.is_charged is not null then
     perform batchgen.note_settlement(v_order, v_order.is_charged, 'settled');
@@ -293,6 +314,8 @@ create view batchgen.charges with (security_invoker = on) as
 select l.*, coalesce(l.is_charged, false) as is_paid,
   l.is_charged is null and not exists (
     select from batchgen.ledger k where k.order_key = l.order_key and (k.attempt > l.attempt or k.is_charged is not null)
+  ) and not exists (
+    select from batchgen.ledger s where s.generation_id = l.generation_id and s.attempt = l.attempt and s.entry = 'settlement'
   ) as is_unknown
 from batchgen.ledger l;
 
@@ -374,10 +397,20 @@ $$;
 comment on view batchgen.charges is 'The ledger, with what is still open.';
 
 -- batchgen.note_charge(p_generation_id, p_attempt, p_is_charged)
--- For admins: whether an order of unknown outcome was charged, after a look at the provider's bill.
+-- For admins: whether an order of unknown outcome was charged, after a look at the provider's bill. Nobody asks the
+-- provider about it after that. An order that an item waits for is not decided yet.
 create function batchgen.note_charge(p_generation_id uuid, p_attempt integer, p_is_charged boolean) returns void
 language plpgsql set search_path = '' as $$
+declare
+  v_key uuid;
 begin
+  select c.order_key into v_key from batchgen.charges c
+  where c.generation_id = p_generation_id and c.attempt = p_attempt and c.entry = 'attempt' and c.is_unknown;
+  -- Whoever settles it just now is waited for, and then has settled it.
+  perform 1 from batchgen.orders o where o.key = v_key for update;
+  if exists (select from batchgen.orders o where o.key = v_key and o.ended_at is null) then
+    perform batchgen.refuse('still_open', 'The item waits for this order.', 'p_attempt', 'Look again when the item has ended.', null, null, 'PT409');
+  end if;
   insert into batchgen.ledger (
     generation_id, attempt, entry, outcome, user_id, batch_id, model_id, provider, provider_model, provider_version, order_key,
     provider_job_id, price_usd, is_charged, amount_usd
@@ -392,6 +425,7 @@ begin
     perform batchgen.refuse('nothing_open', 'This attempt has no order of unknown outcome.', 'p_attempt',
       'Look into batchgen.charges, where is_unknown.', null, null, 'PT404');
   end if;
+  delete from batchgen.orders o where o.key = v_key;
 end
 $$;
 revoke execute on function batchgen.note_charge(uuid, integer, boolean) from public, anon, authenticated, service_role;
