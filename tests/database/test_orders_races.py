@@ -1,0 +1,165 @@
+"""Workers buy, sweepers settle, users retry and an admin deletes, all at once: every order is charged once."""
+
+import random
+import threading
+import time
+from collections import Counter
+from uuid import UUID
+
+import psycopg
+import pytest
+from database_harness import Database, Row
+from purchases import PRICE, add_model, begin, settle, submit_paid
+from test_races import Storm, wrong_totals
+
+
+class Provider:
+    """Sells jobs by their orders' keys; some cost nothing. Sells none twice."""
+
+    def __init__(self) -> None:
+        self.charged: dict[UUID, bool] = {}
+        self.lock = threading.Lock()
+
+    def sell(self, db: Database, claim: Row, chance: random.Random) -> UUID:
+        """Begin the order and sell it, as one: that nobody is paused between the two is the workers' own care."""
+        with self.lock:
+            key = begin(db, claim)
+            assert key not in self.charged
+            self.charged[key] = chance.random() < 0.7
+        return key
+
+    def knows(self, key: UUID | None) -> bool:
+        with self.lock:
+            return key in self.charged
+
+    def costs(self, key: UUID) -> bool:
+        with self.lock:
+            return self.charged.get(key, False)
+
+
+PROVIDER = Provider()
+
+
+def work(storm: Storm, db: Database, chance: random.Random) -> None:
+    """Buy, resume, end an attempt in any way. What a job cost is what its provider says."""
+    name = f"worker-{threading.get_ident()}"
+    for claim in db.claim(chance.randint(1, 3), name):
+        with storm.perhaps_lost():
+            _attempt(storm, db, chance, claim, name)
+
+
+def _attempt(storm: Storm, db: Database, chance: random.Random, claim: Row, worker: str) -> None:
+    key = claim["order_key"]
+    if claim["provider_job_id"] is None:
+        if not PROVIDER.knows(key):
+            assert not claim["is_late"]
+            key = PROVIDER.sell(db, claim, chance)
+            storm.counts["bought"] += 1
+        if chance.random() < 0.9:
+            db.attach(claim, f"job of {key}")
+    is_charged = PROVIDER.costs(key)
+    match chance.randrange(6):
+        case 0 | 1 if is_charged:
+            db.complete(claim, account={"is_charged": True})
+        case 0 | 1:
+            db.fail(claim, code="no", retryable=True, job_over=True, is_charged=False)
+        case 2:
+            db.fail(claim, code="late", retryable=False, job_over=False)
+        case 3:
+            db.fail(claim, code="again", retryable=True, job_over=False)
+        case 4:
+            db.release(claim, worker=worker)
+        case _:
+            db.run("update batchgen.queue set lease_expires_at = now() where lease_id = %s", claim["lease_id"])
+
+
+def sweep(storm: Storm, db: Database, chance: random.Random) -> None:
+    db.run("update batchgen.orders set ask_at = now(), ended_at = now() - interval '1 minute' where ask_at > now()")
+    taken = db.as_service("select * from public.take_open_orders(%s, 3, 60)", f"sweeper-{threading.get_ident()}")
+    for order in taken:
+        is_charged = PROVIDER.costs(order["order_key"])
+        has_picture = is_charged and chance.random() < 0.7
+        is_over = chance.random() < 0.8
+        if settle(db, order, is_over=is_over, is_charged=is_charged if is_over else None, has_picture=has_picture):
+            storm.counts["late"] += 1
+        storm.counts["settled"] += 1
+    time.sleep(0.005)
+
+
+def use(storm: Storm, db: Database, chance: random.Random) -> None:
+    """What users do with their batches."""
+    user = chance.choice(storm.users)
+    batches = db.run("select id from public.batch_generations where user_id = %s order by random() limit 1", user)
+    if not batches or chance.random() < 0.4:
+        submit_paid(db, prompts=3, user=user)
+    else:
+        action = chance.choice(["retry_failed", "retry_failed", "cancel_batch"])
+        try:
+            db.as_user(user, f"select public.{action}(%s)", batches[0]["id"])
+        except psycopg.Error as error:
+            if error.sqlstate not in ("PT404", "PT409"):  # deleted meanwhile, or held for long
+                raise
+    storm.counts["used"] += 1
+    time.sleep(0.01)
+
+
+def meddle(storm: Storm, db: Database, chance: random.Random) -> None:
+    some = "(select id from public.image_generations where batch_id is not null order by random() limit 1)"
+    match chance.randrange(4):
+        case 0:
+            batch = "(select id from public.batch_generations order by random() limit 1)"
+            db.run(f"delete from public.batch_generations where id = {batch}")  # noqa: S608
+        case 1:
+            db.run(f"delete from public.image_generations where id = {some}")  # noqa: S608
+        case 2:
+            set_back = "update public.image_generations set status = 'pending' where status <> 'completed'"
+            db.run(f"{set_back} and id = {some}")
+        case _:
+            db.run(f"update public.image_generations set status = 'failed' where id = {some}")  # noqa: S608
+    storm.counts["edits"] += 1
+    time.sleep(0.02)
+
+
+def end_all(db: Database) -> None:
+    """Whatever still waits, runs or is open ends now, and its provider tells what it cost."""
+    for _ in range(500):
+        db.run("update batchgen.queue set lease_expires_at = now() where state = 'running'")
+        db.return_expired()
+        db.make_due()
+        claims = db.claim(1000)
+        for claim in claims:
+            charged = PROVIDER.costs(claim["order_key"])
+            db.fail(claim, code="end", retryable=False, job_over=True, is_charged=charged)
+        db.run("update batchgen.orders set ask_at = now(), ended_at = now() - interval '1 minute' where ask_at > now()")
+        taken = db.as_service("select * from public.take_open_orders('w', 1000, 60)")
+        for order in taken:
+            settle(db, order, is_over=True, is_charged=PROVIDER.costs(order["order_key"]))
+        if not claims and not taken and db.value("select count(*) from batchgen.queue") == 0:
+            return
+    raise AssertionError("it does not end")
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_every_job_that_costs_is_charged_once_and_no_other_one(db: Database, seed: int) -> None:
+    PROVIDER.charged.clear()
+    add_model(db)
+    db.run(
+        "update batchgen.settings set retry_delays_seconds = '{0}', max_retries = 3, max_crashes = 20,"
+        " max_waiting_per_user = 1000000, default_daily_limit = 1000000, default_hourly_limit = 1000000"
+    )
+    storm = Storm(db.dsn, [db.new_user() for _ in range(4)])
+    for user in storm.users:
+        submit_paid(db, prompts=5, user=user)
+
+    storm.run(*[work] * 4, sweep, sweep, use, use, meddle)
+    end_all(db)
+
+    assert storm.counts["bought"] > 20
+    assert storm.counts["settled"] > 5
+    rows = db.run("select order_key, is_charged from batchgen.ledger where order_key is not null")
+    charges = Counter[UUID](row["order_key"] for row in rows if row["is_charged"])
+    assert charges == {key: 1 for key, is_charged in PROVIDER.charged.items() if is_charged}
+    assert db.value("select sum(paid_usd) from batchgen.costs_of_users") == charges.total() * PRICE
+    assert db.value("select count(*) from batchgen.charges where is_unknown") == 0
+    assert db.value("select count(*) from batchgen.orders") == 0
+    assert wrong_totals(db) == []
