@@ -215,11 +215,13 @@ async def _prepared(options: Options, stack: StackInfo, folder: Path, say: Say) 
 async def hurry_the_sweep(database: Database, workers: Sequence[str] = ()) -> None:
     """As if the pauses were over before an open order is asked about again, and by others than a sender that is dead.
 
-    `workers` are alive.
+    `workers` are alive. Of a dead one's orders at OpenAI nobody can learn anything: their day is over, too.
     """
     await database.execute(
         "update batchgen.orders set ask_at = least(ask_at, clock_timestamp()), ended_at = case"
-        " when worker = any (%s) then ended_at else least(ended_at, clock_timestamp() - interval '31 seconds') end"
+        " when worker = any (%s) then ended_at"
+        " when provider = 'openai' and asked >= 3 then least(ended_at, clock_timestamp() - interval '25 hours')"
+        " else least(ended_at, clock_timestamp() - interval '31 seconds') end"
         " where ended_at is not null and lease_id is null",
         [list(workers)],
     )
