@@ -1,11 +1,14 @@
-"""What tests of all providers need: orders to place, and pauses that take no time."""
+"""What tests of all providers need: orders to place, what becomes of them, and pauses that take no time."""
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 
+from batchgen.errors import ProviderError
 from batchgen.providers.base import ImageRequest
 
 MEASURED: Any = pytest.approx(30, abs=30)
@@ -16,6 +19,20 @@ def order(prompt: str = "a red fox", *, seed: int = 7, **other: Any) -> ImageReq
     """A request for one picture; its inputs are prompt and seed unless they are given."""
     fields: dict[str, Any] = {"key": uuid4().hex, "inputs": {"prompt": prompt, "seed": seed}, **other}
     return ImageRequest(generation_id=uuid4(), prompt=prompt, seed=seed, width=1024, height=1024, **fields)
+
+
+async def outcome(work: Awaitable[object]) -> ProviderError:
+    """The error that it ends with."""
+    with pytest.raises(ProviderError) as raised:
+        await work
+    return raised.value
+
+
+async def fetch(url: str) -> tuple[int, bytes]:
+    """What is at an address."""
+    async with httpx.AsyncClient() as client:
+        answer = await client.get(url)
+    return answer.status_code, answer.content
 
 
 class Pauses:

@@ -1,8 +1,6 @@
 """fal, against a server on this machine that speaks its queue API and counts what it sells."""
 
 import asyncio
-import logging
-import traceback
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from random import Random
@@ -16,8 +14,8 @@ from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, Provide
 from batchgen.providers.base import AccountableProvider, ImageRequest, RemoteImage
 from batchgen.providers.fal import FalProvider
 from tests.providers.fal_server import KEY, PNG, FalServer, Fate
-from tests.providers.faulty_server import GARBAGE, LOST, NEVER_ARRIVED, Fault, FaultyServer
-from tests.providers.orders import Pauses, order
+from tests.providers.faulty_server import GARBAGE, LOST, NEVER_ARRIVED, Fault
+from tests.providers.orders import Pauses, fetch, order, outcome
 
 MakeProvider = Callable[..., FalProvider]
 
@@ -58,18 +56,6 @@ def provider(make: MakeProvider) -> FalProvider:
 
 def flux(prompt: str = "a red fox", **other: Any) -> ImageRequest:
     return order(prompt, **cast("dict[str, Any]", {"model": "fal-ai/flux/dev", **other}))
-
-
-async def outcome(work: Any) -> ProviderError:
-    with pytest.raises(ProviderError) as raised:
-        await work
-    return raised.value
-
-
-async def fetch(url: str) -> tuple[int, bytes]:
-    async with httpx.AsyncClient() as client:
-        answer = await client.get(url)
-    return answer.status_code, answer.content
 
 
 # Ordering.
@@ -117,10 +103,8 @@ async def test_an_order_waits_for_a_runner_only_so_long(server: FalServer, make:
     assert [job.start_timeout for job in server.jobs.values()] == ["900"]
 
 
-@pytest.mark.parametrize(
-    "model", [None, "", "flux", "../../account", "fal-ai/flux/../x", "fal-ai/flux?x=1", "someone/unknown"]
-)
-async def test_an_unknown_model_is_refused(server: FalServer, provider: FalProvider, model: str | None) -> None:
+@pytest.mark.parametrize("model", ["fal-ai/flux/../x", "fal-ai/flux?x=1"])
+async def test_what_cannot_be_a_model_is_refused(server: FalServer, provider: FalProvider, model: str) -> None:
     refused = await outcome(provider.submit(order(model=model)))
 
     assert isinstance(refused, ProviderRejected)
@@ -140,62 +124,6 @@ async def test_an_order_may_be_refused_at_once(server: FalServer, provider: FalP
     assert (refused.code, refused.is_charged) == (code, False)
     assert "The prompt is no good." in str(refused)
     assert "the whole prompt" not in str(refused)
-
-
-@pytest.mark.parametrize(
-    ("fault", "seconds"),
-    [(Fault(429, {"Retry-After": "8"}), 8), (Fault(429, body='{"retry_after": 3}'), 3), (Fault(429), 10)],
-)
-async def test_a_provider_that_asks_to_wait_is_left_alone_for_so_long(
-    server: FalServer, provider: FalProvider, fault: Fault, seconds: float
-) -> None:
-    server.fail("buy", fault)
-
-    busy = await outcome(provider.submit(flux()))
-
-    assert isinstance(busy, ProviderBusy)
-    assert busy.retry_after_seconds == seconds
-
-
-@pytest.mark.parametrize(
-    ("fault", "code"),
-    [
-        (Fault(403, body='{"detail": "User is locked. Reason: Exhausted balance. Top up."}'), "provider_account_empty"),
-        (Fault(403, body='{"detail": "User is locked. Reason: TOP_UP."}'), "provider_account_empty"),
-        (Fault(403, body='{"detail": "User is locked. Reason: Admin lock."}'), "provider_key_refused"),
-        (Fault(401), "provider_key_refused"),
-    ],
-)
-async def test_trouble_with_the_account_makes_items_wait_and_fails_none(
-    server: FalServer, provider: FalProvider, fault: Fault, code: str
-) -> None:
-    server.fail("buy", fault)
-
-    busy = await outcome(provider.submit(flux()))
-
-    assert isinstance(busy, ProviderBusy)
-    assert (busy.code, busy.retry_after_seconds) == (code, 300)
-
-
-async def test_a_wrong_key_is_never_shown(make: MakeProvider, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
-    key = "another-id:another-secret"
-    provider = make(key=SecretStr(key))
-
-    refused = await outcome(provider.submit(flux()))
-
-    shown = "".join(traceback.format_exception(refused)) + repr(refused) + repr(vars(provider)) + caplog.text
-    assert refused.code == "provider_key_refused"
-    assert key not in shown
-
-
-async def test_a_provider_that_cannot_be_reached_has_sold_nothing(make: MakeProvider) -> None:
-    async with FaultyServer() as gone:
-        address = gone.url
-    failed = await outcome(make(base_url=address).submit(flux()))
-
-    assert isinstance(failed, ProviderUnavailable)
-    assert (failed.code, failed.is_charged) == ("provider_unreachable", False)
 
 
 # Orders whose answer is lost.
@@ -262,18 +190,15 @@ async def test_an_address_elsewhere_gets_no_key_of_ours(server: FalServer, provi
         Fault(way="truncate"),
         Fault(way="endless"),
         GARBAGE,
-        Fault(200, body='{"status": "ODD"}'),
+        Fault(200, body="[]"),
         Fault(way="hang"),
     ],
 )
-@pytest.mark.parametrize("call", ["look", "result"])
-async def test_faults_while_waiting_say_nothing_about_the_job(
-    server: FalServer, make: MakeProvider, call: str, fault: Fault
+async def test_faults_on_the_way_to_the_result_say_nothing_about_it(
+    server: FalServer, make: MakeProvider, fault: Fault
 ) -> None:
-    if call == "result" and fault.body == '{"status": "ODD"}':
-        fault = Fault(200, body="[]")
     provider, request = make(timeout_seconds=1), flux()
-    server.fail(call, fault, fault)
+    server.fail("result", fault, fault)
 
     assert isinstance(await provider.wait(await provider.submit(request), request), RemoteImage)
     assert len(server.jobs) == 1
@@ -288,27 +213,6 @@ async def test_a_gateways_error_that_looks_like_the_models_is_not_believed_at_on
     assert isinstance(await provider.wait(await provider.submit(request), request), RemoteImage)
 
 
-async def test_pauses_between_looks_grow_up_to_a_limit(
-    server: FalServer, provider: FalProvider, pauses: Pauses
-) -> None:
-    server.fates["a red fox"] = Fate(looks=12)
-    request = flux()
-
-    await provider.wait(await provider.submit(request), request)
-
-    assert pauses.taken == sorted(pauses.taken)
-    assert (pauses.taken[0], pauses.taken[-1]) == (0.5, 5)
-
-
-async def test_a_short_wait_is_sat_out_while_waiting(server: FalServer, provider: FalProvider, pauses: Pauses) -> None:
-    server.fail("look", Fault(429, {"Retry-After": "17"}))
-    request = flux()
-
-    await provider.wait(await provider.submit(request), request)
-
-    assert pauses.taken[0] == 17
-
-
 @pytest.mark.parametrize("call", ["look", "result"])
 async def test_an_account_that_is_locked_meanwhile_gives_the_item_back_with_its_job(
     server: FalServer, provider: FalProvider, call: str
@@ -320,31 +224,6 @@ async def test_an_account_that_is_locked_meanwhile_gives_the_item_back_with_its_
     assert isinstance(await outcome(provider.wait(job_id, request)), ProviderBusy)
     assert isinstance(await provider.wait(job_id, request), RemoteImage)
     assert len(server.jobs) == 1
-
-
-@pytest.mark.parametrize("job_id", ["fal-ai/flux/requests/unknown", "../account", "", "fal-ai/flux/requests/../x"])
-async def test_a_job_that_is_unknown_is_nobodys_to_buy_again(provider: FalProvider, job_id: str) -> None:
-    unknown = await outcome(provider.wait(job_id, flux()))
-
-    assert isinstance(unknown, OutcomeUnknown)
-    assert unknown.code == "job_gone"
-
-
-async def test_a_job_that_never_ends_is_waited_for_until_the_caller_gives_up(
-    server: FalServer, provider: FalProvider, pauses: Pauses
-) -> None:
-    server.fates["a red fox"] = Fate(looks=10**9)
-    request = flux()
-    job_id = await provider.submit(request)
-
-    waiting = asyncio.create_task(provider.wait(job_id, request))
-    async with asyncio.timeout(20):
-        await pauses.after(20).wait()
-    waiting.cancel()
-
-    with pytest.raises(asyncio.CancelledError):
-        await waiting
-    assert [job.status for job in server.jobs.values()] == ["IN_PROGRESS"]
 
 
 POLICY = Fate(422, refusal("content_policy_violation", "The content was flagged by a content checker."))
@@ -429,14 +308,6 @@ async def test_a_result_that_is_removed_by_now_is_no_reason_to_believe_that_it_w
 # Settling and cancelling.
 
 
-async def test_a_job_that_runs_is_not_settled(provider: FalProvider) -> None:
-    request = flux()
-
-    settlement = await provider.settle(await provider.submit(request), request)
-
-    assert (settlement.is_over, settlement.is_charged) == (False, None)
-
-
 async def test_a_job_that_ended_is_settled_with_its_picture_and_its_time(provider: FalProvider) -> None:
     request = flux()
     job_id = await provider.submit(request)
@@ -459,12 +330,6 @@ async def test_a_settlement_that_could_not_be_read_is_none(
     server.fail(call, fault)
 
     assert isinstance(await outcome(provider.settle(job_id, request)), ProviderUnavailable)
-
-
-async def test_a_job_that_is_forgotten_is_settled_without_a_word_of_its_charge(provider: FalProvider) -> None:
-    settlement = await provider.settle("fal-ai/flux/requests/unknown", flux())
-
-    assert (settlement.is_over, settlement.is_charged) == (True, None)
 
 
 async def test_a_cancelled_job_ends_at_the_provider(server: FalServer, provider: FalProvider) -> None:
