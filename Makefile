@@ -12,7 +12,7 @@ PIP_INSTALL = $(BIN)/python -m pip install $$([ -t 1 ] || echo --quiet) --disabl
 
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 ON_AN_OLD_PROJECT = worker_functions results_in_bulk order_and_fairness races pacing batch_waits create_batch limits \
-	totals_and_edits batch_actions
+	totals_and_edits batch_actions purchases models_at_providers
 
 .PHONY: demo test test-sql test-postgres15 mutate-sql fuzz chaos money bench check types format clean
 

@@ -40,7 +40,7 @@ def costs(db: Database, view: str) -> Row:
     return db.one(f"select * from batchgen.costs_of_{view}")  # noqa: S608
 
 
-# more ends of an attempt, beside those in test_orders.py
+# more ends of an attempt, beside those in test_purchases.py
 
 
 def complete_and_claim(db: Database, claim: Row) -> None:

@@ -213,7 +213,7 @@ def test_times_at_the_provider_are_kept(db: Database, claim: Row) -> None:
 def test_what_the_picture_really_is_is_kept(db: Database, claim: Row) -> None:
     db.complete(claim, seed=2**62, model_version="v7", is_black=True)
 
-    image = db.one("select * from public.images")
+    image = db.one("select * from public.images where generation_id = %s", claim["generation_id"])
     assert (image["seed"], image["model_version"], image["is_black"]) == (2**62, "v7", True)
 
 
