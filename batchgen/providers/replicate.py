@@ -210,9 +210,13 @@ class ReplicateProvider:
 
     async def _newest_of(self, request: ImageRequest, ordered_at: float) -> str | None:
         """The newest job of this order. Jobs that answered other orders of this process are none of it."""
+        may_be_hidden = False
         async with aclosing(self._recent(ordered_at)) as predictions:
             async for prediction in predictions:
-                if not _is_of(prediction, request) or self._is_another_orders(prediction, request):
+                if self._is_another_orders(prediction, request):
+                    continue
+                if not _is_of(prediction, request):
+                    may_be_hidden = may_be_hidden or _hides_its_inputs(prediction, request)
                     continue
                 if "seed" not in request.inputs:
                     raise OutcomeUnknown(f"{NAME} shows a job like this, but without a seed it may be another's.")
@@ -220,6 +224,8 @@ class ReplicateProvider:
                 job_id = _job_id(prediction)
                 self._orders[job_id] = _key(request)
                 return job_id
+        if may_be_hidden:
+            raise OutcomeUnknown(f"{NAME} shows a job of this model whose inputs are removed: it may be this order's.")
         return None
 
     def _is_another_orders(self, prediction: Prediction, request: ImageRequest) -> bool:
@@ -353,7 +359,16 @@ def _is_of(prediction: Prediction, request: ImageRequest) -> bool:
         return False
     inputs = cast("dict[str, Any]", shown)
     is_same = all(name in inputs and inputs[name] == value for name, value in request.inputs.items())
-    return bool(request.inputs) and is_same and prediction.get("model") == (request.model or "").partition(":")[0]
+    return bool(request.inputs) and is_same and _is_of_model(prediction, request)
+
+
+def _is_of_model(prediction: Prediction, request: ImageRequest) -> bool:
+    return prediction.get("model") == (request.model or "").partition(":")[0]
+
+
+def _hides_its_inputs(prediction: Prediction, request: ImageRequest) -> bool:
+    """Whether nobody can tell any more what a prediction was made from: accounts may have it removed at once."""
+    return prediction.get("data_removed") is True and _is_of_model(prediction, request)
 
 
 def _addresses(output: Any, depth: int) -> Iterator[str]:

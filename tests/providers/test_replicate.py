@@ -390,6 +390,15 @@ async def test_equal_orders_of_another_process_find_a_job_each(server: Replicate
     assert jobs[0] == jobs[2]
 
 
+async def test_an_order_of_which_the_inputs_are_removed_stays_unknown(
+    server: ReplicateServer, make: MakeProvider
+) -> None:
+    request = flux(ordered_at=0.0)
+    server.jobs[await make().submit(request)].is_removed = True
+
+    assert isinstance(await outcome(make().find(request)), OutcomeUnknown)
+
+
 @pytest.mark.parametrize("ordered_at", [None, -3601.0])
 async def test_an_order_that_another_process_may_have_sent_long_ago_stays_unknown(
     server: ReplicateServer, provider: ReplicateProvider, ordered_at: float | None
