@@ -56,8 +56,9 @@ def _fault(error: Exception, provider: str | None) -> Fault:
                 model_fault=True,
             )
         case OutcomeUnknown():
-            # It may be bought already: whoever tries again would pay twice.
-            return Fault(code=error.code, message=str(error), provider=provider)
+            # It may be bought already: whoever tries again would pay twice. By this code, whatever went wrong there,
+            # the database refuses a retry by its user.
+            return Fault(code="outcome_unknown", message=str(error), provider=provider)
         case ProviderRejected():
             return Fault(code=error.code, message=str(error), provider=provider, provider_fault=False)
         case ProviderUnavailable():

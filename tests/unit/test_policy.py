@@ -132,3 +132,10 @@ def test_a_pause_is_never_longer_than_allowed_nor_nothing(tries: int, jitter: fl
     pause = backoff_seconds(tries, first=0.5, longest=30, jitter=jitter)
 
     assert 0.25 <= pause <= 30
+
+
+@pytest.mark.parametrize("code", ["outcome_unknown", "job_gone", "provider_timeout", "provider_garbage"])
+def test_whatever_went_wrong_with_an_order_that_may_be_bought_no_user_retries_it(code: str) -> None:
+    fault = fault_of(OutcomeUnknown("The answer got lost.", code=code), provider="openai")
+
+    assert (fault.code, fault.retryable, fault.is_charged) == ("outcome_unknown", False, None)
