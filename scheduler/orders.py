@@ -20,7 +20,7 @@ from batchgen.errors import (
     ProviderUnavailable,
 )
 from batchgen.models import Account, Order
-from batchgen.providers import ProvidersByName
+from batchgen.providers import NOT_SET_UP_SECONDS, ProvidersByName
 from batchgen.providers.base import AccountableProvider, GeneratedImage, ImageRequest, Output, Provider, Settlement
 from batchgen.queue import Queue
 from scheduler.insisting import Insist, Patience, to_the_end
@@ -28,8 +28,6 @@ from scheduler.leases import Lease, Stop
 from scheduler.requests import new_request, request_of_order
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
-
-NOT_SET_UP_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)

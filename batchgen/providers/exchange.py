@@ -12,14 +12,12 @@ import httpx
 from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
-from batchgen.providers.http_api import Answer, HttpApi, Scheme, Unanswered, authorization
+from batchgen.providers.http_api import BUSY_SECONDS, Answer, HttpApi, Scheme, Unanswered, authorization
 from batchgen.retry_after import retry_after_seconds
 
 QUESTION_SECONDS = 30.0
 QUESTION_BYTES = 16 * 2**20
 LONGEST_MESSAGE = 300
-BUSY_SECONDS = 10.0
-"""The wait where a 429 does not say how long."""
 OPERATOR_SECONDS = 300.0
 """The wait where the operator has to do something first: a key, an account. No item fails meanwhile."""
 BEHIND_A_GATEWAY = frozenset({502, 504, 520, 524})

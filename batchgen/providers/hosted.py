@@ -17,7 +17,7 @@ import httpx
 from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderRejected, ProviderUnavailable
-from batchgen.providers.http_api import Answer, HttpApi, Scheme, Unanswered
+from batchgen.providers.http_api import BUSY_SECONDS, Answer, HttpApi, Scheme, Unanswered
 from batchgen.retry_after import retry_after_seconds
 from batchgen.texts import printable
 
@@ -27,8 +27,6 @@ Sleep = Callable[[float], Awaitable[object]]
 LONGEST_ANSWER_BYTES = 8 * 1024 * 1024
 """Of JSON; pictures come from elsewhere, unless they are small enough to lie in the answer."""
 LONGEST_WORDS = 300
-BUSY_SECONDS = 10.0
-"""The wait after a 429 that names none."""
 LONGEST_HELD_SECONDS = 60.0
 """A longer wait is not sat out in a slot: the item goes back to the queue and keeps its job."""
 FIRST_PAUSE_SECONDS = 0.5

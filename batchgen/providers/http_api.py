@@ -24,6 +24,8 @@ Scheme = Literal["Bearer", "Basic", "Key"]
 COMPLAINT_BYTES = 64 * 2**10
 COMPLAINT_SECONDS = 5.0
 """How much is read of an answer that is no success, and for how long: the status has told the most."""
+BUSY_SECONDS = 10.0
+"""The wait where a 429 does not say how long."""
 NOT_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
