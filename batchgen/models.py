@@ -84,11 +84,15 @@ class Generation(_Frozen):
     status: GenerationStatus
     seed: int | None = None
     error_message: str | None = None
+    error_code: str | None = None
+    """Why it failed, as a stable word for programs; None unless it has failed."""
     retry_count: int = 0
     width: int | None = None
     height: int | None = None
     generation_time_seconds: int | None = None
     """How long the successful attempt took, rounded up."""
+    started_at: datetime | None = None
+    """When the attempt that runs began, or else the last one."""
     completed_at: datetime | None = None
 
 
@@ -204,6 +208,7 @@ class WaitReason(StrEnum):
     RETRY = "retry"
     PROVIDER = "provider"
     BREAKER = "breaker"
+    NO_WORKER = "no_worker"
     OWN_CAP = "own_cap"
     TOTAL_CAP = "total_cap"
     QUEUE = "queue"
@@ -347,12 +352,21 @@ class StorageDeletion(_Frozen):
     path: str
 
 
+class ClaimError(_Frozen):
+    """Why no work came with results that were written down."""
+
+    code: str
+    message: str
+
+
 class Completed(_Frozen):
     """What became of results that were written down together, and the new work that came with the answer."""
 
     lease_ids: frozenset[UUID]
     """Whose items are completed now; the other results came too late."""
     claims: tuple[Claim, ...] = ()
+    claim_error: ClaimError | None = None
+    """The results are written; the claim that should have followed failed."""
 
 
 class Fault(_Frozen):

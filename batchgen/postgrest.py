@@ -190,7 +190,8 @@ def _is_busy(error: APIError) -> bool:
 class PostgrestQueue:
     """The queue of `batchgen.queue.Queue`, reached through PostgREST with the project's secret key.
 
-    Every method is one request and one transaction. Beside `QueueUnavailable` and `LeaseLost` it raises
+    Every method is one request and one transaction, and its answer is one JSON value: of rows PostgREST returns no more
+    than the project's "Max rows", and does not say so. Beside `QueueUnavailable` and `LeaseLost` it raises
     `NotSignedIn` where the key is no worker's key.
     """
 
@@ -200,16 +201,19 @@ class PostgrestQueue:
         self._lease_seconds = lease_seconds
 
     async def claim(self, limit: int) -> Sequence[Claim]:
-        rows = await self._call(
-            "claim_generations", p_worker=self._worker, p_limit=limit, p_lease_seconds=self._lease_seconds
+        answer = await self._call(
+            "claim_generations_as_json", p_worker=self._worker, p_limit=limit, p_lease_seconds=self._lease_seconds
         )
-        return _models(Claim, rows)
+        return _models(Claim, _listed(answer, "claims"))
 
     async def renew(self, lease_ids: Sequence[UUID]) -> Sequence[Renewal]:
-        rows = await self._call(
-            "renew_leases", p_worker=self._worker, p_lease_ids=_texts(lease_ids), p_lease_seconds=self._lease_seconds
+        answer = await self._call(
+            "renew_leases_as_json",
+            p_worker=self._worker,
+            p_lease_ids=_texts(lease_ids),
+            p_lease_seconds=self._lease_seconds,
         )
-        return _models(Renewal, rows)
+        return _models(Renewal, _listed(answer, "renewals"))
 
     async def begin_order(self, claim: Claim, order: Order) -> UUID:
         return UUID(await self._call("begin_order", **_fence(claim), p_order=order.model_dump(mode="json")))
@@ -238,10 +242,12 @@ class PostgrestQueue:
         if not lease_ids:
             return []
         try:
-            rows = await self._call("release_generations", p_worker=self._worker, p_lease_ids=_texts(lease_ids))
+            answer = await self._call(
+                "release_generations_as_json", p_worker=self._worker, p_lease_ids=_texts(lease_ids)
+            )
         except LeaseLost:
             return []
-        return [UUID(row["lease_id"]) for row in rows]
+        return [UUID(row["lease_id"]) for row in _listed(answer, "released")]
 
     async def return_expired(self) -> int:
         return int(await self._call("return_expired_leases"))
@@ -260,7 +266,8 @@ class PostgrestOutbox:
 
     async def take(self, limit: int) -> Sequence[StorageDeletion]:
         arguments = {"p_worker": self._worker, "p_limit": limit, "p_lease_seconds": self._lease_seconds}
-        return _models(StorageDeletion, await _worker_rpc(self._client, "take_storage_deletions", arguments))
+        answer = await _worker_rpc(self._client, "take_storage_deletions_as_json", arguments)
+        return _models(StorageDeletion, _listed(answer, "deletions"))
 
     async def end(self, lease_ids: Sequence[UUID]) -> int:
         arguments = {"p_worker": self._worker, "p_lease_ids": _texts(lease_ids)}
@@ -280,7 +287,8 @@ class PostgrestOrders:
 
     async def take(self, limit: int) -> Sequence[OpenOrder]:
         arguments = {"p_worker": self._worker, "p_limit": limit, "p_lease_seconds": self._lease_seconds}
-        return _models(OpenOrder, await _worker_rpc(self._client, "take_open_orders", arguments))
+        answer = await _worker_rpc(self._client, "take_open_orders_as_json", arguments)
+        return _models(OpenOrder, _listed(answer, "orders"))
 
     async def settle(self, order: OpenOrder, outcome: OrderOutcome) -> bool:
         arguments = {
@@ -312,6 +320,14 @@ def _columns(image: StoredImage) -> dict[str, Any]:
 
 def _texts(ids: Sequence[UUID]) -> list[str]:
     return [str(one) for one in ids]
+
+
+def _listed(answer: Any, name: str) -> list[Any]:
+    """The list `name` of an answer that is one object."""
+    rows: Any = cast("Mapping[str, Any]", answer).get(name) if isinstance(answer, Mapping) else None
+    if not isinstance(rows, list):
+        raise QueueUnavailable(f"The answer has no list '{name}': is the database older than the worker?")
+    return cast("list[Any]", rows)
 
 
 def _models(kind: type[ModelT], rows: Any) -> list[ModelT]:

@@ -11,8 +11,8 @@ from batchgen.postgrest import rpc, translated
 
 BATCH = "id,user_id,name,status,total_count,completed_count,failed_count,created_at,completed_at"
 GENERATION = (
-    "id,batch_id,batch_index,prompt,status,seed,error_message,retry_count,"
-    "width,height,generation_time_seconds,completed_at"
+    "id,batch_id,batch_index,prompt,status,seed,error_message,error_code,retry_count,"
+    "width,height,generation_time_seconds,started_at,completed_at"
 )
 IMAGE = "id,generation_id,filename,storage_path,prompt,public_url,width,height,format,file_size"
 SNAPSHOT = f"{BATCH},generations:image_generations({GENERATION},images({IMAGE}))"

@@ -107,6 +107,8 @@ def wait_text(wait: Wait, now: datetime) -> str:
             return f"provider until {until}" + (f" ({name})" if wait.detail else "")
         case WaitReason.BREAKER:
             return f"breaker open for {name}" + (f" until {until}" if until else ", one item is being tried")
+        case WaitReason.NO_WORKER:
+            return "no worker is running"
         case WaitReason.OWN_CAP:
             return f"own cap {wait.running}/{wait.cap}"
         case WaitReason.TOTAL_CAP:

@@ -5,9 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import structlog
+
 from batchgen.errors import InvalidRequest, LeaseLost
 from batchgen.models import Claim, StoredImage
 from batchgen.queue import Queue
+
+log = structlog.get_logger()
 
 MOST_AT_ONCE = 100
 
@@ -109,6 +113,9 @@ class Completions:
         for one in together:
             is_written = one.claim.lease_id in done.lease_ids
             one.settle(None if is_written else LeaseLost(f"generation {one.claim.generation_id} is not ours any more"))
+        if done.claim_error is not None:
+            log.warning("results are written, but no work came with the answer", **done.claim_error.model_dump())
+            return None
         return done.claims
 
     def _write_apart(self, together: Sequence[Result], error: Exception) -> None:

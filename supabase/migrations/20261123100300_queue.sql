@@ -27,6 +27,7 @@ create table batchgen.settings (
   max_guidance_scale double precision not null default 30 constraint max_guidance_scale_in_range check (max_guidance_scale between 0 and 1000),
   breaker_failures integer not null default 5 constraint breaker_failures_in_range check (breaker_failures between 1 and 1000),
   breaker_open_seconds double precision not null default 60 constraint breaker_open_seconds_in_range check (breaker_open_seconds between 0 and 86400),
+  worker_silence_seconds double precision not null default 30 constraint worker_silence_seconds_in_range check (worker_silence_seconds between 5 and 86400),
   updated_at timestamptz not null default now()
 );
 comment on table batchgen.settings is 'Limits that hold for all workers and clients: one row, edit it in place. A change takes effect at the next claim.';
@@ -42,6 +43,8 @@ comment on column batchgen.settings.max_guidance_scale is 'Highest guidance scal
 comment on column batchgen.settings.breaker_failures is
   'After provider faults of so many different items of a model, with no success between them, its breaker opens.';
 comment on column batchgen.settings.breaker_open_seconds is 'How long an open breaker lets nothing of its model start; then one item is tried.';
+comment on column batchgen.settings.worker_silence_seconds is
+  'A worker that has not called for so long counts as gone, and items that wait are said to wait for a worker.';
 insert into batchgen.settings default values;
 
 create type batchgen.queue_state as enum ('delayed', 'parked', 'waiting', 'running');
@@ -227,7 +230,7 @@ begin
   select id, left(p_code, 100) from unnest(p_generation_ids) as id
   on conflict (generation_id) do update set code = excluded.code, failed_at = now();
   update public.image_generations g
-  set status = 'failed', error_message = left(p_message, 2000), completed_at = clock_timestamp()
+  set status = 'failed', error_message = left(p_message, 2000), error_code = left(p_code, 100), completed_at = clock_timestamp()
   where g.id = any (p_generation_ids);
 end
 $$;

@@ -357,6 +357,7 @@ begin
   select r.lease_id, r.lease_expires_at, r.cancel_requested from batchgen.queue r
   where r.lease_id = any (p_lease_ids) and r.worker = p_worker and r.lease_expires_at > clock_timestamp()
     and r.lease_id not in (select p.lease_id from prolonged p);
+  perform batchgen.note_worker(p_worker, p_lease_seconds);
 end
 $$;
 revoke execute on function public.renew_leases(text, uuid[], integer) from public, anon, authenticated, service_role;

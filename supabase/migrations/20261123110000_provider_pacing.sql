@@ -365,6 +365,7 @@ grant execute on function batchgen_api.batch_waits(uuid) to authenticated;
 --   retry      an attempt failed, or was told to wait: due again at until
 --   provider   the provider (detail) asked everybody to wait until then
 --   breaker    the model (detail) failed again and again: nothing starts until then; until is empty while one item tries
+--   no_worker  it has been due for settings.worker_silence_seconds, and no worker was seen for as long
 --   own_cap    its user runs as many items as one user may (running of cap)
 --   total_cap  as many items run in all as may (running of cap)
 --   queue      others come first

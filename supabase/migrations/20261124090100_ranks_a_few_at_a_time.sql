@@ -253,6 +253,7 @@ language plpgsql security definer set search_path = '' as $$
 declare
   v_settings batchgen.settings;
   v_running_in_all integer;
+  v_is_worker_live boolean := exists (select from batchgen.live_workers);
 begin
   select s.* into v_settings from batchgen.settings s;
   select count(*) into v_running_in_all from batchgen.queue q where q.state = 'running';
@@ -332,6 +333,8 @@ begin
       when c.reason is not null then c.reason
       -- The breaker lets one item try, and it need not be this one.
       when exists (select from batchgen.breakers b where b.model_id = i.model_id and b.opened_until is not null) then 'breaker'
+      when not v_is_worker_live and i.due_at <= clock_timestamp() - make_interval(secs => v_settings.worker_silence_seconds)
+        then 'no_worker'
       when u.running >= v_settings.max_parallel_per_user then 'own_cap'
       when v_running_in_all >= v_settings.max_parallel_global then 'total_cap'
       else 'queue'

@@ -111,7 +111,7 @@ begin
   if p_user_id is not null then
     perform batchgen.take_from_limits(p_user_id, cardinality(p_generation_ids));
   end if;
-  update public.image_generations g set status = 'pending', error_message = null, retry_count = 0, completed_at = null
+  update public.image_generations g set status = 'pending', error_message = null, error_code = null, retry_count = 0, completed_at = null
   where g.id = any (p_generation_ids);
 end
 $$;
@@ -124,6 +124,7 @@ begin
   if not exists (select from public.batch_generations b where b.id = old.batch_id) then
     new.status := 'failed';
     new.error_message := 'The batch was deleted.';
+    new.error_code := 'cancelled';
     new.completed_at := clock_timestamp();
   end if;
   return new;
@@ -133,6 +134,24 @@ revoke execute on function batchgen.before_item_leaves_batch() from public, anon
 create trigger batchgen_before_leaving before update of batch_id on public.image_generations
 for each row when (old.batch_id is not null and new.batch_id is null and new.status = 'pending')
 execute function batchgen.before_item_leaves_batch();
+
+-- An item of a batch that somebody fails by hand says so in error_code; one that has not failed has none.
+create function batchgen.before_item_status_updated() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  new.error_code := case
+    when new.status = 'failed' and new.error_message = 'Cancelled by user' then 'cancelled'
+    when new.status = 'failed' then 'failed'
+  end;
+  return new;
+end
+$$;
+revoke execute on function batchgen.before_item_status_updated() from public, anon, authenticated, service_role;
+comment on function batchgen.before_item_status_updated() is 'Trigger: an item that is failed by hand has an error_code, and no other one.';
+-- What the worker's functions write says so itself, and costs no call of this.
+create trigger batchgen_error_code before update of status on public.image_generations
+for each row when (new.batch_id is not null and (new.status = 'failed') is distinct from (new.error_code is not null))
+execute function batchgen.before_item_status_updated();
 
 create or replace function batchgen.after_generations_updated() returns trigger
 language plpgsql security definer set search_path = '' as $$

@@ -123,6 +123,7 @@ begin
   end if;
   p_old.status := 'pending';
   p_old.error_message := null;
+  p_old.error_code := null;
   p_old.retry_count := 0;
   p_old.completed_at := null;
   return p_old;
@@ -142,6 +143,7 @@ begin
   end if;
   p_old.status := 'failed';
   p_old.error_message := 'Cancelled by user';
+  p_old.error_code := 'cancelled';
   p_old.completed_at := clock_timestamp();
   return p_old;
 end

@@ -58,12 +58,18 @@ create view batchgen.queue_health with (security_invoker = on) as
 select h.*,
   case
     when h.overdue_leases > 0 then 'Leases ended more than a minute ago and nobody took the items back: does a worker run?'
-    when h.waiting > 0 and h.running = 0 and h.oldest_wait > interval '1 minute' then 'Items wait and none runs: does a worker run?'
+    when h.waiting > 0 and h.running = 0 and h.oldest_wait > interval '1 minute' then case
+      when h.live_workers = 0 then 'Items wait and none runs: does a worker run?'
+      else 'Items wait and none runs, although a worker calls: batch_waits says why each item waits.'
+    end
+    when h.delayed + h.parked > 0 and h.running = 0 and h.live_workers = 0
+      then 'Items wait for their time or their provider, and no worker calls: does a worker run?'
     when h.parked > 0 then 'Items wait for a provider or a model that is not to be asked now: see queue_by_model.'
     when h.running >= h.running_at_most then 'As many items run as may: see max_parallel_global in settings.'
   end as remark
 from (
   select q.*, s.max_parallel_global as running_at_most,
+    (select count(*) from batchgen.live_workers) as live_workers,
     (select count(*) from batchgen.providers p where p.not_before > now()) as providers_paused,
     (select count(*) from batchgen.breakers b where b.opened_until is not null) as breakers_open,
     (select count(*) from batchgen.failures f where f.failed_at > now() - interval '1 hour') as failed_last_hour

@@ -203,6 +203,7 @@ begin
       ('batchgen.queue_health', 'parked', 'Items that are due, but whose provider or model is not to be asked now.'),
       ('batchgen.queue_health', 'users', 'Users with items that wait or run.'),
       ('batchgen.queue_health', 'workers', 'Workers that run items.'),
+      ('batchgen.queue_health', 'live_workers', 'Workers that have called lately, whether or not they run items: see get_workers().'),
       ('batchgen.queue_health', 'oldest_wait', 'How long the item has been due that waits longest.'),
       ('batchgen.queue_health', 'expired_leases', 'Running items whose lease has ended: their worker is gone, and the next claim takes them back.'),
       ('batchgen.queue_health', 'overdue_leases', 'Those whose lease ended more than a minute ago: nobody claims.'),

@@ -418,7 +418,7 @@ begin
   end if;
 
   update public.image_generations g
-  set status = 'completed', error_message = null, completed_at = clock_timestamp(),
+  set status = 'completed', error_message = null, error_code = null, completed_at = clock_timestamp(),
     generation_time_seconds = ceil(extract(epoch from clock_timestamp() - q.started_at))::integer
   from batchgen.queue q
   where g.id = any (v_ids) and q.generation_id = g.id;
@@ -578,12 +578,13 @@ begin
       v_depth := least(v_depth * 2, 100000);
     end if;
   end loop;
+  perform batchgen.note_worker(p_worker, p_lease_seconds);
   if v_all = '{}' then
     return;
   end if;
 
   update public.image_generations g
-  set status = 'processing', error_message = null, completed_at = null,
+  set status = 'processing', error_message = null, error_code = null, completed_at = null, started_at = clock_timestamp(),
     seed = coalesce(g.seed, floor(random() * 2147483648)::bigint)
   where g.id = any (v_all);
 

@@ -293,7 +293,7 @@ begin
     set is_late = true, late_message = coalesce(v_generation.error_message, 'The picture could not be made.'),
       late_code = coalesce((select f.code from batchgen.failures f where f.generation_id = v_generation.id), 'failed')
     where o.key = p_order_key;
-    update public.image_generations g set status = 'pending', error_message = null, completed_at = null, retry_count = 0
+    update public.image_generations g set status = 'pending', error_message = null, error_code = null, completed_at = null, retry_count = 0
     where g.id = v_generation.id;
     return true;
   end if;

@@ -139,7 +139,7 @@ begin
     jsonb_strip_nulls(jsonb_build_object(
       'retry_count', new.retry_count, 'priority', new.priority, 'error_message', new.error_message,
       'replicate_prediction_id', new.replicate_prediction_id, 'generation_time_seconds', new.generation_time_seconds,
-      'completed_at', new.completed_at
+      'completed_at', new.completed_at, 'error_code', new.error_code, 'started_at', new.started_at
     )),
     '{}'
   );

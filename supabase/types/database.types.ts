@@ -65,6 +65,7 @@ export type Database = {
           batch_index: number | null;
           completed_at: string | null;
           created_at: string | null;
+          error_code: string | null;
           error_message: string | null;
           generation_strength: number | null;
           generation_time_seconds: number | null;
@@ -80,6 +81,7 @@ export type Database = {
           retry_count: number | null;
           seed: number | null;
           source_image_url: string | null;
+          started_at: string | null;
           status: string | null;
           steps: number | null;
           style: string | null;
@@ -92,6 +94,7 @@ export type Database = {
           batch_index?: number | null;
           completed_at?: string | null;
           created_at?: string | null;
+          error_code?: string | null;
           error_message?: string | null;
           generation_strength?: number | null;
           generation_time_seconds?: number | null;
@@ -107,6 +110,7 @@ export type Database = {
           retry_count?: number | null;
           seed?: number | null;
           source_image_url?: string | null;
+          started_at?: string | null;
           status?: string | null;
           steps?: number | null;
           style?: string | null;
@@ -118,6 +122,7 @@ export type Database = {
           batch_index?: number | null;
           completed_at?: string | null;
           created_at?: string | null;
+          error_code?: string | null;
           error_message?: string | null;
           generation_strength?: number | null;
           generation_time_seconds?: number | null;
@@ -133,6 +138,7 @@ export type Database = {
           retry_count?: number | null;
           seed?: number | null;
           source_image_url?: string | null;
+          started_at?: string | null;
           status?: string | null;
           steps?: number | null;
           style?: string | null;
@@ -578,6 +584,10 @@ export type Database = {
           width: number;
         }[];
       };
+      claim_generations_as_json: {
+        Args: { p_about?: Json; p_lease_seconds: number; p_limit: number; p_worker: string };
+        Returns: Json;
+      };
       complete_and_claim: {
         Args: { p_lease_seconds: number; p_limit: number; p_results: Json; p_worker: string };
         Returns: Json;
@@ -609,6 +619,19 @@ export type Database = {
         }[];
       };
       get_user_limits: { Args: { p_user_id: string }; Returns: Json };
+      get_workers: {
+        Args: Record<PropertyKey, never>;
+        Returns: {
+          first_seen: string;
+          is_live: boolean;
+          last_seen: string;
+          providers: string[];
+          running: number;
+          seconds_ago: number;
+          version: string;
+          worker: string;
+        }[];
+      };
       release_generations: {
         Args: { p_lease_ids: string[]; p_worker: string };
         Returns: {
@@ -616,6 +639,7 @@ export type Database = {
           lease_id: string;
         }[];
       };
+      release_generations_as_json: { Args: { p_lease_ids: string[]; p_worker: string }; Returns: Json };
       remove_expired_images: { Args: Record<PropertyKey, never>; Returns: number };
       renew_leases: {
         Args: { p_lease_ids: string[]; p_lease_seconds: number; p_worker: string };
@@ -624,6 +648,10 @@ export type Database = {
           lease_expires_at: string;
           lease_id: string;
         }[];
+      };
+      renew_leases_as_json: {
+        Args: { p_lease_ids: string[]; p_lease_seconds: number; p_worker: string };
+        Returns: Json;
       };
       retry_failed: { Args: { p_batch_id: string }; Returns: Json };
       return_expired_leases: { Args: Record<PropertyKey, never>; Returns: number };
@@ -645,6 +673,7 @@ export type Database = {
           version: string;
         }[];
       };
+      take_open_orders_as_json: { Args: { p_lease_seconds: number; p_limit: number; p_worker: string }; Returns: Json };
       take_storage_deletions: {
         Args: { p_lease_seconds: number; p_limit: number; p_worker: string };
         Returns: {
@@ -653,6 +682,10 @@ export type Database = {
           lease_id: string;
           path: string;
         }[];
+      };
+      take_storage_deletions_as_json: {
+        Args: { p_lease_seconds: number; p_limit: number; p_worker: string };
+        Returns: Json;
       };
     };
     Enums: {

@@ -186,3 +186,37 @@ def test_an_item_that_somebody_holds_is_told_so_that_the_others_can_go_alone(db:
 
     assert refusal.detail["code"] == "busy"
     assert len(db.complete_all([held, free])) == 2
+
+
+def test_a_claim_that_fails_costs_no_result(db: Database) -> None:
+    """Whatever is wrong with the queue: what was paid for is written down."""
+    db.submit(prompts=3)
+    claim = db.claim_one()
+    db.run("alter function batchgen.repair_ready_ranks(integer) rename to repaired_by_nobody")
+
+    answer = complete_and_claim(db, [entry(claim)], 5)
+
+    assert (answer["lease_ids"], answer["claims"]) == ([str(claim["lease_id"])], [])
+    assert answer["claim_error"]["code"] == "42883"
+    assert "repair_ready_ranks" in answer["claim_error"]["message"]
+    assert db.item(claim["generation_id"])["status"] == "completed"
+
+
+def test_a_claim_that_takes_longer_than_a_statement_may_costs_no_result(db: Database) -> None:
+    db.submit(prompts=3)
+    claim = db.claim_one()
+    db.run(
+        "create or replace function batchgen.repair_ready_ranks(p_depth integer default 2) returns void"
+        " language sql as 'select pg_sleep(60)'"
+    )
+    db.run("set statement_timeout = '1s'")
+
+    answer = complete_and_claim(db, [entry(claim)], 5)
+
+    assert answer["claim_error"]["code"] == "57014"
+    assert db.item(claim["generation_id"])["status"] == "completed"
+
+
+def test_a_claim_without_results_fails_like_any_other(db: Database) -> None:
+    with refused("PT422"):
+        complete_and_claim(db, [], -1)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import pytest
 
 from batchgen.errors import InvalidRequest, LeaseLost, QueueUnavailable
-from batchgen.models import Claim, Completed, GenerationStatus, StoredImage
-from scheduler.completions import Completions
+from batchgen.models import Claim, ClaimError, Completed, GenerationStatus, StoredImage
+from scheduler.completions import Completions, NoRefill, Reservation
 from tests.fake_queue import FakeQueue
 from tests.support import eventually
 from tests.worker.stage import theatre, working
@@ -27,6 +27,16 @@ class SlowQueue(FakeQueue):
         if any(image.filename == "bad" for _, image in results):
             raise InvalidRequest("p_result does not fit", code="invalid_argument")
         return await super().complete_and_claim(results, limit)
+
+
+class Listening(NoRefill):
+    """Notes what was handed on to fill slots with."""
+
+    def __init__(self, taken: list[Sequence[Claim] | None]) -> None:
+        self._taken = taken
+
+    def take(self, claims: Sequence[Claim] | None, reservation: Reservation) -> None:
+        self._taken.append(claims)
 
 
 def picture(filename: str = "a.png") -> StoredImage:
@@ -157,3 +167,22 @@ async def test_claims_that_arrive_after_the_stop_are_handed_back_before_the_rest
         assert {item.prompt: item.status for item in queue.shelf.items.values()}["b"] is GenerationStatus.PENDING
         assert stage.provider.submitted == ["a", "long"]
         stage.worker.stop()
+
+
+async def test_results_whose_claim_failed_are_written_and_the_slots_are_asked_for_again() -> None:
+    class FailingClaims(FakeQueue):
+        async def complete_and_claim(self, results: Sequence[tuple[Claim, StoredImage]], limit: int) -> Completed:
+            done = await super().complete_and_claim(results, 0)
+            return done.model_copy(update={"claim_error": ClaimError(code="22003", message="integer out of range")})
+
+    queue = FailingClaims()
+    queue.shelf.add("a", "b")
+    [claim] = await queue.claim(1)
+    taken: list[Sequence[Claim] | None] = []
+    completions = Completions(queue)
+    completions.refill = Listening(taken)
+
+    await completions.complete(claim, picture())
+
+    assert queue.shelf.items[claim.generation_id].status is GenerationStatus.COMPLETED
+    assert taken == [None]  # as where nobody answered

@@ -30,6 +30,7 @@ select bag_eq(
       ('public.cancel_batch(uuid)', 'authenticated'),
       ('public.cancel_batch(uuid)', 'service_role'),
       ('public.claim_generations(text,integer,integer)', 'service_role'),
+      ('public.claim_generations_as_json(text,integer,integer,jsonb)', 'service_role'),
       ('public.complete_and_claim(jsonb,text,integer,integer)', 'service_role'),
       ('public.complete_generation(uuid,uuid,jsonb)', 'service_role'),
       ('public.complete_generations(jsonb)', 'service_role'),
@@ -42,9 +43,12 @@ select bag_eq(
       ('public.get_costs(text,timestampwithtimezone,integer)', 'service_role'),
       ('public.get_user_limits(uuid)', 'authenticated'),
       ('public.get_user_limits(uuid)', 'service_role'),
+      ('public.get_workers()', 'service_role'),
       ('public.release_generations(text,uuid[])', 'service_role'),
+      ('public.release_generations_as_json(text,uuid[])', 'service_role'),
       ('public.remove_expired_images()', 'service_role'),
       ('public.renew_leases(text,uuid[],integer)', 'service_role'),
+      ('public.renew_leases_as_json(text,uuid[],integer)', 'service_role'),
       ('public.retry_failed(uuid)', 'authenticated'),
       ('public.retry_failed(uuid)', 'service_role'),
       ('public.return_expired_leases()', 'service_role'),
@@ -54,7 +58,9 @@ select bag_eq(
       ('public.tag_batch_images(uuid,text[])', 'authenticated'),
       ('public.tag_batch_images(uuid,text[])', 'service_role'),
       ('public.take_open_orders(text,integer,integer)', 'service_role'),
-      ('public.take_storage_deletions(text,integer,integer)', 'service_role')
+      ('public.take_open_orders_as_json(text,integer,integer)', 'service_role'),
+      ('public.take_storage_deletions(text,integer,integer)', 'service_role'),
+      ('public.take_storage_deletions_as_json(text,integer,integer)', 'service_role')
   $$,
   'functions are executable as listed'
 );
