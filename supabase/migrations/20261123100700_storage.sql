@@ -1,24 +1,51 @@
 -- The bucket of finished pictures: public by URL, 50 MB a file, paths {user_id}/{generation_id}.{format}. Users reach
 -- their own folder alone; the worker writes with the secret key. A plain Postgres without Storage skips this file.
+--
+-- Hosted projects let the role postgres make policies on storage.objects, which belongs to somebody else. Where neither
+-- that nor ownership is given, the rest goes on, and a warning says what Storage's owner has to run.
 do $$
+declare
+  v_statement text;
 begin
-  if to_regclass('storage.buckets') is null or to_regclass('storage.objects') is null then
+  if not exists (
+    select from pg_class c
+    where c.relnamespace::regnamespace::text = 'storage' and c.relname in ('buckets', 'objects')
+    having count(*) = 2
+  ) then
     return;
   end if;
-  insert into storage.buckets (id, name, public, file_size_limit, allowed_mime_types)
-  values ('generated-images', 'generated-images', true, 52428800, array['image/png', 'image/webp', 'image/jpeg', 'image/svg+xml'])
-  on conflict (id) do nothing;
 
-  if not exists (select from pg_policies where schemaname = 'storage' and tablename = 'objects' and policyname like 'batchgen: %') then
-    create policy "batchgen: owners list their pictures" on storage.objects for select to authenticated
-      using (bucket_id = 'generated-images' and (storage.foldername(name))[1] = (select auth.uid())::text);
-    create policy "batchgen: owners store in their folder" on storage.objects for insert to authenticated
-      with check (bucket_id = 'generated-images' and (storage.foldername(name))[1] = (select auth.uid())::text);
-    create policy "batchgen: owners replace their pictures" on storage.objects for update to authenticated
-      using (bucket_id = 'generated-images' and (storage.foldername(name))[1] = (select auth.uid())::text)
-      with check (bucket_id = 'generated-images' and (storage.foldername(name))[1] = (select auth.uid())::text);
-    create policy "batchgen: owners remove their pictures" on storage.objects for delete to authenticated
-      using (bucket_id = 'generated-images' and (storage.foldername(name))[1] = (select auth.uid())::text);
+  begin
+    insert into storage.buckets (id, name, public, file_size_limit, allowed_mime_types)
+    values ('generated-images', 'generated-images', true, 52428800, array['image/png', 'image/webp', 'image/jpeg', 'image/svg+xml'])
+    on conflict (id) do nothing;
+  exception when insufficient_privilege then
+    raise warning using message = format('%I may not make the bucket generated-images: make it in the dashboard.', current_user),
+      detail = 'Public; at most 50 MB a file; image/png, image/webp, image/jpeg, image/svg+xml.';
+  end;
+
+  if exists (
+    select from pg_policies where schemaname = 'storage' and tablename = 'objects' and policyname like 'batchgen: %'
+  ) then
+    return;
   end if;
+  foreach v_statement in array array[
+    $p$create policy "batchgen: owners list their pictures" on storage.objects for select to authenticated
+      using (bucket_id = 'generated-images' and (storage.foldername(name))[1] = (select auth.uid())::text)$p$,
+    $p$create policy "batchgen: owners store in their folder" on storage.objects for insert to authenticated
+      with check (bucket_id = 'generated-images' and (storage.foldername(name))[1] = (select auth.uid())::text)$p$,
+    $p$create policy "batchgen: owners replace their pictures" on storage.objects for update to authenticated
+      using (bucket_id = 'generated-images' and (storage.foldername(name))[1] = (select auth.uid())::text)
+      with check (bucket_id = 'generated-images' and (storage.foldername(name))[1] = (select auth.uid())::text)$p$,
+    $p$create policy "batchgen: owners remove their pictures" on storage.objects for delete to authenticated
+      using (bucket_id = 'generated-images' and (storage.foldername(name))[1] = (select auth.uid())::text)$p$
+  ] loop
+    begin
+      execute v_statement;
+    exception when insufficient_privilege then
+      raise warning using message = format('%I may make no policies on storage.objects: users reach no file of theirs.', current_user),
+        detail = v_statement, hint = 'Run it as the owner of storage.objects.';
+    end;
+  end loop;
 end
 $$;
