@@ -1,5 +1,7 @@
 """Batches of image prompts on Supabase: submit, watch, read, act, download. Start with `BatchgenClient`."""
 
+from importlib.metadata import version
+
 from batchgen.client import BatchgenClient
 from batchgen.download import SavedImage
 from batchgen.errors import (
@@ -34,6 +36,8 @@ from batchgen.models import (
 from batchgen.session import Session, SessionStore
 from batchgen.watch import WatchTiming
 
+__version__ = version("batchgen")
+
 __all__ = [
     "Action",
     "ActionDone",
@@ -65,4 +69,5 @@ __all__ = [
     "Wait",
     "WaitReason",
     "WatchTiming",
+    "__version__",
 ]

@@ -1,0 +1,77 @@
+"""The wheel as somebody else's program gets it: typed, licensed, with its version."""
+
+import json
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import batchgen
+
+ROOT = Path(__file__).parents[2]
+
+PROGRAM = """
+from batchgen import BatchgenClient, BatchRequest, Prompt, __version__
+
+async def run(client: BatchgenClient) -> None:
+    reveal_type(await client.submit(BatchRequest(prompts=(Prompt(text="a fox"), Prompt(text="a bird")))))
+    reveal_type(__version__)
+    Prompt(text=7)
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True)
+    [built] = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_has_the_licence_and_the_mark_of_a_typed_package(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as file:
+        names = file.namelist()
+        [metadata] = [file.read(name).decode() for name in names if name.endswith(".dist-info/METADATA")]
+
+    assert "batchgen/py.typed" in names
+    assert "License-Expression: MIT\n" in metadata
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+
+
+def test_a_type_checker_knows_the_types_of_the_installed_package(wheel: Path, tmp_path: Path) -> None:
+    python = installed(wheel, tmp_path / "venv")
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+
+    command = [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", str(python), str(program)]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    said = [found["message"] for found in json.loads(ran.stdout)["generalDiagnostics"]]
+
+    assert (
+        'Type of "await client.submit(BatchRequest(prompts=(Prompt(text="a fox"), Prompt(text="a bird"))))" is'
+        in (said[0])
+    )
+    assert '"CreatedBatch"' in said[0]
+    assert '"str"' in said[1]
+    assert '"Literal[7]" cannot be assigned to parameter "text" of type "str"' in " ".join(said[2].split())
+    assert len(said) == 3
+
+
+def test_the_version_is_the_packages() -> None:
+    assert batchgen.__version__ == version("batchgen")
+
+
+def installed(wheel: Path, folder: Path) -> Path:
+    """A Python with the wheel alone, which finds what the wheel needs where these tests find it."""
+    venv.create(folder, with_pip=False)
+    [packages] = folder.glob("lib/python*/site-packages")
+    with zipfile.ZipFile(wheel) as file:
+        file.extractall(packages)
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return folder / "bin" / "python"
