@@ -7,8 +7,6 @@ SHELL := /bin/sh
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 BIN := .venv/bin
-# pip's own progress on a terminal, one line per step elsewhere.
-PIP_INSTALL = $(BIN)/python -m pip install $$([ -t 1 ] || echo --quiet) --disable-pip-version-check --no-input -c constraints.txt
 
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 ON_AN_OLD_PROJECT = worker_functions results_in_bulk order_and_fairness races pacing batch_waits create_batch limits \
@@ -83,11 +81,11 @@ clean:
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "$(PYTHON) -m venv failed. On Debian and Ubuntu: apt-get install python3-venv." >&2; exit 1; }
 
 .venv/.installed-devstack: .venv/bin/python pyproject.toml constraints.txt
-	@echo "• Python packages (half a minute)"
-	@$(PIP_INSTALL) -e '.[devstack]'
+	@echo "• Python packages"
+	@$(BIN)/python tools/install.py '.[devstack]'
 	@touch $@
 
 .venv/.installed-dev: .venv/bin/python pyproject.toml constraints.txt
-	@echo "• Python packages for development (half a minute)"
-	@$(PIP_INSTALL) -e '.[dev]'
+	@echo "• Python packages for development"
+	@$(BIN)/python tools/install.py '.[dev]'
 	@touch $@ .venv/.installed-devstack

@@ -1,0 +1,93 @@
+"""tools/install.py looks for packages where pip would."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+FILE = Path(__file__).parents[2] / "tools" / "install.py"
+
+
+@pytest.fixture(scope="module")
+def install() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("install", FILE)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_settings_of_pip_become_options_of_uv(install: ModuleType) -> None:
+    settings = install.pip_settings(
+        "global.index-url='https://pip.example/simple'\n"
+        "global.extra-index-url='https://more.example/simple\\nfile:///opt/more'\n"
+        "install.find-links='/opt/wheels'\n"
+        "global.trusted-host='pip.example'\n"
+        "global.cert='/etc/ssl/own.pem'\n"
+        "list.format='columns'\n"
+    )
+
+    command = install.uv_command(settings, [".[dev]"])
+    given = " ".join(command)
+
+    assert command[:3] == [sys.executable, "-m", "uv"]
+    assert "--default-index https://pip.example/simple" in given
+    assert "--index https://more.example/simple --index file:///opt/more" in given
+    assert "--find-links /opt/wheels" in given
+    assert "--allow-insecure-host pip.example" in given
+    assert given.endswith("-e .[dev]")
+    assert install.uv_environment(settings, {})["SSL_CERT_FILE"] == "/etc/ssl/own.pem"
+
+
+def test_a_variable_of_the_environment_goes_before_a_file(install: ModuleType) -> None:
+    settings = install.pip_settings(
+        ":env:.index-url='https://env.example/simple'\n"
+        "global.index-url='https://file.example/simple'\n"
+        "install.index-url='https://install.example/simple'\n"
+    )
+
+    assert settings == {"index-url": ["https://env.example/simple"]}
+
+
+def test_uv_keeps_the_certificates_that_its_own_variable_names(install: ModuleType) -> None:
+    environment = install.uv_environment({"cert": ["/etc/ssl/pip.pem"]}, {"SSL_CERT_FILE": "/etc/ssl/uv.pem"})
+
+    assert environment["SSL_CERT_FILE"] == "/etc/ssl/uv.pem"
+
+
+@pytest.mark.parametrize("listing", ["global.no-index='true'\n", "global.client-cert='/etc/client.pem'\n"])
+def test_pip_itself_installs_where_it_has_settings_that_uv_would_not_follow(
+    install: ModuleType, monkeypatch: pytest.MonkeyPatch, listing: str
+) -> None:
+    ran = watch_pip(install, monkeypatch, listing)
+
+    assert install.main([".[dev]"]) == 0
+    assert ran == [["install", "-c", "constraints.txt", "-e", ".[dev]"]]
+
+
+def test_pip_itself_installs_where_uv_cannot_be_had(install: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = watch_pip(install, monkeypatch, "", refused="uv")
+
+    assert install.main([".[dev]"]) == 0
+    assert ran == [
+        ["install", "--quiet", "-c", "constraints.txt", "uv"],
+        ["install", "-c", "constraints.txt", "-e", ".[dev]"],
+    ]
+
+
+def watch_pip(
+    install: ModuleType, monkeypatch: pytest.MonkeyPatch, listing: str, refused: str | None = None
+) -> list[list[str]]:
+    """The calls of pip that would install something; `config list` answers `listing`."""
+    ran: list[list[str]] = []
+
+    def pip(*arguments: str, **_: object) -> object:
+        if arguments[0] == "install":
+            ran.append(list(arguments))
+        return type("Ran", (), {"returncode": int(arguments[-1] == refused), "stdout": listing})
+
+    monkeypatch.setattr(install, "_pip", pip)
+    return ran
