@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from devstack.errors import DevstackError, PostgresFailed
-from devstack.files import write_private
+from devstack.accounts import make_dev_account
+from devstack.errors import DevstackError, PartEnded
+from devstack.files import shortest, write_private
 from devstack.progress import Progress
 from devstack.stack import Stack, StackConfig, StackInfo
 from devstack.worker import WorkerProcess, worker_environment
@@ -26,14 +27,22 @@ class Options:
     stack: StackConfig
     env_file: Path
     worker: bool
+    worker_log: Path | None = None
+    brief: bool = False
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run until a signal; 0 after an orderly stop, 3 when it could not run."""
+    """Run until a signal; 0 after an orderly stop, 1 when a part ended meanwhile, 3 when it could not start."""
     options = _parse(sys.argv[1:] if argv is None else argv)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="batchgen dev: %(message)s", stream=sys.stderr)
+    logging.getLogger("devstack.realtime").setLevel(logging.ERROR)  # it tries again, and whoever needs to know is told
     try:
         asyncio.run(_until_signal(options))
+    except KeyboardInterrupt:  # before the loop listens to signals: nothing was started yet
+        return 0
+    except PartEnded as error:
+        print(f"batchgen dev: {error}", file=sys.stderr)  # noqa: T201
+        return 1
     except DevstackError as error:
         print(f"batchgen dev: {error}", file=sys.stderr)  # noqa: T201
         return 3
@@ -48,12 +57,16 @@ def _parse(argv: Sequence[str]) -> Options:
     parser.add_argument("--data-dir", type=Path, default=Path(".batchgen/dev"), help="what it keeps (./.batchgen/dev)")
     parser.add_argument("--env-file", type=Path, help="written when ready, removed at the end (<data-dir>/dev.env)")
     parser.add_argument("--no-worker", action="store_true", help="start no worker")
+    parser.add_argument("--worker-log", type=Path, metavar="FILE", help="the worker's log goes there; else to stderr")
+    parser.add_argument("--brief", action="store_true", help=argparse.SUPPRESS)  # for make demo
     given = parser.parse_args(argv)
     data_dir: Path = given.data_dir.resolve()
     return Options(
         stack=StackConfig(data_dir=data_dir, port=given.port, cache_dir=_cache_dir(data_dir)),
         env_file=(given.env_file or data_dir / "dev.env").resolve(),
         worker=not given.no_worker,
+        brief=given.brief,
+        worker_log=given.worker_log.resolve() if given.worker_log else None,
     )
 
 
@@ -72,7 +85,7 @@ def _port(text: str) -> int:
 
 
 async def _until_signal(options: Options) -> None:
-    stack = Stack(options.stack, (progress := Progress()).part)
+    stack = Stack(options.stack, (progress := Progress(brief=options.brief)).part)
     running = asyncio.create_task(_run(options, stack, progress))
     signals = 0
 
@@ -111,18 +124,24 @@ async def _run(options: Options, stack: Stack, progress: Progress) -> None:
 
 
 async def _serve(options: Options, stack: Stack, info: StackInfo, progress: Progress, began: float) -> None:
-    worker = WorkerProcess(worker_environment(os.environ, info.url, info.secret_key))
-    working = asyncio.create_task(worker.run()) if options.worker else None
+    await make_dev_account(info.url, info.publishable_key)
+    worker = WorkerProcess(worker_environment(os.environ, info.url, info.secret_key), options.worker_log)
+    working = [asyncio.create_task(worker.run())] if options.worker else []
+    postgres = asyncio.create_task(_ended(stack))
     try:
         options.env_file.parent.mkdir(parents=True, exist_ok=True)
         write_private(options.env_file, _settings(info))
         progress.ready(info, options.env_file, time.monotonic() - began)
-        await stack.postgres.wait()
-        raise PostgresFailed(f"Postgres ended unexpectedly: see {stack.postgres.log_file}")
+        await asyncio.gather(postgres, *working)
     finally:
-        if working:
-            working.cancel()
-            await asyncio.wait([working])
+        for task in (postgres, *working):
+            task.cancel()
+        await asyncio.wait([postgres, *working])
+
+
+async def _ended(stack: Stack) -> None:
+    await stack.postgres.wait()
+    raise PartEnded(f"Postgres ended unexpectedly, see {shortest(stack.postgres.log_file)}: all is stopped.")
 
 
 def _settings(info: StackInfo) -> str:

@@ -43,12 +43,8 @@ async def spawn(
     stderr: int | IO[bytes] = asyncio.subprocess.DEVNULL,
 ) -> asyncio.subprocess.Process:
     """Start a program in a session of its own, so that Ctrl-C reaches only the one that stops it in order."""
-    who = f"{account.uid}:{account.gid}" if account else "-"
     return await asyncio.create_subprocess_exec(
-        *_launcher(),
-        str(os.getpid()),
-        str(int(death_signal)),
-        who,
+        *launcher(death_signal=death_signal, account=account),
         *command,
         env=env,
         cwd=cwd,
@@ -74,8 +70,11 @@ async def end(process: asyncio.subprocess.Process, steps: Sequence[tuple[signal.
         await process.wait()
 
 
-def _launcher() -> list[str]:
-    return [sys.executable, "-I", "-S", str(Path(__file__).resolve())]
+def launcher(*, death_signal: signal.Signals, account: Account | None = None) -> list[str]:
+    """What goes before a command so that it ends with this process, for those who start it themselves."""
+    who = f"{account.uid}:{account.gid}" if account else "-"
+    own_file = str(Path(__file__).resolve())
+    return [sys.executable, "-I", "-S", own_file, str(os.getpid()), str(int(death_signal)), who]
 
 
 def _main(argv: Sequence[str]) -> None:

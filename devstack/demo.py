@@ -1,12 +1,13 @@
 """`make demo`: the whole main job on this machine, by the same commands that a user would type.
 
-Starts `batchgen dev`, signs up a user, submits five prompts, shows them live, saves the pictures and a contact sheet,
-and leaves the stack running until Ctrl-C (`--once` stops it).
+Starts `batchgen dev`, or uses the one that runs, signs in, submits five prompts, shows them live, saves the pictures
+and a contact sheet, and leaves the stack running until Ctrl-C (`--once` stops it).
 """
 
 import argparse
+import contextlib
+import fcntl
 import os
-import secrets
 import shlex
 import signal
 import socket
@@ -16,8 +17,11 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from devstack.progress import shortest
+from devstack import child
+from devstack.files import shortest
+from devstack.keys import DEV_EMAIL, DEV_PASSWORD
 
 PROMPTS = (
     "a red fox in a snowy forest at dawn",
@@ -26,8 +30,14 @@ PROMPTS = (
     "hot air balloons over golden dunes",
     "a whale under the stars",
 )
-START_SECONDS = 180
+START_SECONDS = 600  # the first time npm fetches Supabase Lite
 STOP_SECONDS = 60
+LAST_SECONDS = 10
+INTERRUPTED = 130
+# What a shell has of another project must not lead the demo there: the environment goes before a settings file.
+FOREIGN = ("SUPABASE_", "BATCHGEN_ENV_FILE", "BATCHGEN_USER", "BATCHGEN_OPERATOR")
+
+Stack = subprocess.Popen[bytes]
 
 
 class DemoError(Exception):
@@ -35,18 +45,21 @@ class DemoError(Exception):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the demo; 0 when the batch completed, 1 otherwise."""
+    """Run the demo; 0 when the batch completed and the stack was stopped, 1 otherwise, 130 when it was interrupted."""
     options = _parse(argv)
     data_dir: Path = options.data_dir.resolve()
     env_file = data_dir / "dev.env"
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    done = False
     try:
-        with _running_stack(_free_port(options.port), data_dir, env_file) as stack:
-            _main_job(env_file, options.save_to)
+        with _stack(options.port, data_dir, env_file) as stack:
+            _main_job(stack, env_file, options.save_to)
+            done = True
             if not options.once:
-                _leave_running(stack)
+                _leave_running(stack, env_file)
     except KeyboardInterrupt:
-        return 0
+        return 0 if done else INTERRUPTED
     except DemoError as error:
         _say(f"The demo failed: {error}")
         return 1
@@ -57,34 +70,72 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m devstack.demo", description=__doc__)
     parser.add_argument("--once", action="store_true", help="stop the stack at the end instead of leaving it running")
     parser.add_argument("--port", type=int, default=54321, help="taken if it is free; otherwise any free one")
-    parser.add_argument("--data-dir", type=Path, default=Path(".batchgen/demo"), help="what the stack keeps")
+    parser.add_argument("--data-dir", type=Path, default=Path(".batchgen/dev"), help="what the stack keeps")
     parser.add_argument("--save-to", type=Path, default=Path("demo-output"), help="where the pictures go")
     return parser.parse_args(argv)
 
 
-def _main_job(env_file: Path, save_to: Path) -> None:
-    password = secrets.token_urlsafe(16)
-    email = f"demo-{secrets.token_hex(4)}@example.com"
-    _command(env_file, "login", "--sign-up", "--email", email, "--password-stdin", answer=password)
-    _command(env_file, "submit", *PROMPTS, "--name", "Demo", "--save-to", str(save_to), "--contact-sheet")
-    _say(f"The pictures and the contact sheet are in {save_to.resolve()}")
+def _main_job(stack: Stack | None, env_file: Path, save_to: Path) -> None:
+    signing_in = ("login", "--email", DEV_EMAIL, "--password-stdin")
+    _command(stack, env_file, *signing_in, answer=DEV_PASSWORD)
+    _command(stack, env_file, "submit", *PROMPTS, "--name", "Demo", "--save-to", str(save_to), "--contact-sheet")
+    _say(f"\nFive pictures and a contact sheet of them are in {shortest(save_to.resolve())}/")
 
 
-def _command(env_file: Path, *arguments: str, answer: str | None = None) -> None:
+def _command(stack: Stack | None, env_file: Path, *arguments: str, answer: str | None = None) -> None:
     """Show a command as a user would type it, and run it."""
-    _say(f"\n$ batchgen {shlex.join(arguments)}")
+    _say(f"\n$ {f'echo {answer} | ' if answer else ''}batchgen {shlex.join(arguments)}")
     command = [sys.executable, "-m", "batchgen", "--env-file", str(env_file), *arguments]
-    code = subprocess.run(command, input=answer, text=True, check=False).returncode
-    if code:
-        raise DemoError(f"batchgen {arguments[0]} ended with exit code {code}")
+    process = subprocess.Popen(command, env=_environment(), stdin=subprocess.PIPE if answer else None)
+    if answer and process.stdin:
+        with contextlib.suppress(BrokenPipeError), process.stdin:
+            process.stdin.write(answer.encode())
+    try:
+        while process.poll() is None:
+            _check(stack)
+            time.sleep(0.1)
+    except DemoError:
+        process.send_signal(signal.SIGINT)
+        raise
+    finally:  # Ctrl-C reached it, too
+        _end(process)
+    if process.returncode:
+        raise DemoError(f"batchgen {arguments[0]} ended with exit code {process.returncode}.")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+        process.wait(timeout=LAST_SECONDS)
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+
+
+def _check(stack: Stack | None) -> None:
+    if stack and stack.poll() is not None:
+        raise DemoError(f"the stack has ended (batchgen dev: {_ending(stack.returncode)}).")
+
+
+def _ending(code: int) -> str:
+    return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
 
 
 @contextmanager
-def _running_stack(port: int, data_dir: Path, env_file: Path) -> Generator[subprocess.Popen[bytes]]:
-    data_dir.mkdir(parents=True, exist_ok=True)
+def _stack(port: int, data_dir: Path, env_file: Path) -> Generator[Stack | None]:
+    """The stack of this folder: None where it ran already, and goes on running."""
+    data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+    if _is_running(data_dir):
+        if not env_file.exists():
+            raise DemoError(f"another stack on {shortest(data_dir)} is just starting or stopping: try again.")
+        _say(f"The stack of {shortest(data_dir)} runs already, and is used.")
+        yield None
+        return
     env_file.unlink(missing_ok=True)
-    log = data_dir / "worker.log"
-    _say(f"$ batchgen dev --port {port}    (its worker logs to {shortest(log)})")
+    log = data_dir / "logs" / "worker.log"
     stack = _start(port, data_dir, env_file, log)
     try:
         _wait_until_ready(stack, env_file)
@@ -93,40 +144,56 @@ def _running_stack(port: int, data_dir: Path, env_file: Path) -> Generator[subpr
         _stop(stack)
 
 
-def _start(port: int, data_dir: Path, env_file: Path, log: Path) -> subprocess.Popen[bytes]:
-    """The stack in a session of its own, so that Ctrl-C reaches it through us alone."""
-    command = [sys.executable, "-m", "batchgen", "dev", "--port", str(port)]
-    command += ["--data-dir", str(data_dir), "--env-file", str(env_file)]
-    with log.open("wb") as stderr:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=stderr, start_new_session=True)
+def _is_running(data_dir: Path) -> bool:
+    """Whether somebody holds the folder's lock, as `DataDirLock` takes it."""
+    with (data_dir / "lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
-def _wait_until_ready(stack: subprocess.Popen[bytes], env_file: Path) -> None:
+def _start(port: int, data_dir: Path, env_file: Path, log: Path) -> Stack:
+    """In a session of its own, so that Ctrl-C reaches it through us alone; it ends with us, whatever ends us."""
+    port = _free_port(port)
+    command = [sys.executable, "-m", "batchgen", "dev", "--port", str(port), "--data-dir", str(data_dir)]
+    command += ["--env-file", str(env_file), "--worker-log", str(log), "--brief"]
+    _say(f"$ batchgen dev --port {port}    (the worker's log: {shortest(log)})")
+    launcher = child.launcher(death_signal=signal.SIGTERM)
+    return subprocess.Popen([*launcher, *command], env=_environment(), stdin=subprocess.DEVNULL, start_new_session=True)
+
+
+def _wait_until_ready(stack: Stack, env_file: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not env_file.exists():
-        if stack.poll() is not None:
-            raise DemoError(f"batchgen dev ended with exit code {stack.returncode}; {_last_line(env_file)}")
+        _check(stack)
         if time.monotonic() > deadline:
-            raise DemoError(f"batchgen dev was not ready after {START_SECONDS} s")
+            raise DemoError(f"batchgen dev was not ready after {START_SECONDS} s.")
         time.sleep(0.1)
 
 
-def _last_line(env_file: Path) -> str:
-    lines = (env_file.parent / "worker.log").read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+def _leave_running(stack: Stack | None, env_file: Path) -> None:
+    if stack is None:
+        return
+    _say("\nThe stack goes on running; Ctrl-C here stops it. Next, in another terminal, in this folder:\n")
+    _say(f"  . .venv/bin/activate; export BATCHGEN_ENV_FILE={shlex.quote(shortest(env_file))}")
+    _say("  batchgen list")
+    _say('  batchgen submit "a red fox" "a blue bird" --wait\n')
+    while True:
+        _check(stack)
+        time.sleep(0.2)
 
 
-def _leave_running(stack: subprocess.Popen[bytes]) -> None:
-    _say("\nThe stack goes on running. Try the commands above in another terminal; Ctrl-C here stops it.")
-    stack.wait()
-
-
-def _stop(stack: subprocess.Popen[bytes]) -> None:
-    if stack.poll() is None:
+def _stop(stack: Stack) -> None:
+    """In order; at a second interruption at once, which leaves nothing behind either."""
+    for seconds in (STOP_SECONDS, LAST_SECONDS):
+        if stack.poll() is not None:
+            return
         stack.terminate()
-    try:
-        stack.wait(timeout=STOP_SECONDS)
-    except subprocess.TimeoutExpired:
+        with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+            stack.wait(timeout=seconds)
+    if stack.poll() is None:
         os.killpg(stack.pid, signal.SIGKILL)
         stack.wait()
 
@@ -138,12 +205,14 @@ def _free_port(wanted: int) -> int:
         try:
             probe.bind(("127.0.0.1", wanted))
         except OSError:
-            _say(f"Port {wanted} is in use; the demo takes a free one.")
+            _say(
+                f"Port {wanted} is taken, so any free one is used; PORT=N chooses another. The settings file names it."
+            )
             return 0
     return wanted
 
 
-def _interrupt(_number: int, _frame: object) -> None:
+def _interrupt(_number: int, _frame: Any) -> None:
     raise KeyboardInterrupt
 
 

@@ -9,6 +9,7 @@ DevstackError          one clear line: what happened, and what to do
   LiteFailed           Supabase Lite did not start
   FunctionsFailed      the Edge Functions did not start
   MigrationFailed      a migration was refused by the database
+  PartEnded            a part ended while the stack ran, and is not started again
 """
 
 
@@ -45,4 +46,8 @@ class FunctionsFailed(DevstackError):
 
 
 class MigrationFailed(DevstackError):
+    pass
+
+
+class PartEnded(DevstackError):
     pass

@@ -18,6 +18,12 @@ def write_private(path: Path, text: str) -> None:
             temporary.unlink()
 
 
+def shortest(path: Path) -> str:
+    """Relative to where the user is, if it lies below."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
 def last_line(log: Path) -> str:
     """The last line of a log that says something, to be quoted in an error."""
     try:

@@ -1,10 +1,11 @@
 """The one port: passes REST, Auth and Storage on to Supabase Lite, functions to Deno and websockets to Realtime."""
 
 import contextlib
+import hmac
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import aiohttp
 from aiohttp import hdrs, web
@@ -35,6 +36,14 @@ class Upstream:
     base_url: Callable[[], str | None]
 
 
+@dataclass(frozen=True)
+class AdminUsers:
+    """Auth's list of users, for whoever has the secret key; `page` answers a request's query."""
+
+    secret_key: str
+    page: Callable[[Mapping[str, str]], Awaitable[Mapping[str, Any]]]
+
+
 class Gateway:
     """`functions` is None where there is no Deno."""
 
@@ -44,11 +53,13 @@ class Gateway:
         lite: Upstream,
         functions: Upstream | None,
         realtime: WebsocketServer | None,
+        users: AdminUsers | None = None,
     ) -> None:
         self._listener = listener
         self._lite = lite
         self._functions = functions
         self._realtime = realtime
+        self._users = users
         self._session: aiohttp.ClientSession | None = None
         self._runner: web.AppRunner | None = None
 
@@ -74,6 +85,7 @@ class Gateway:
         app = web.Application(client_max_size=0)
         app.router.add_get("/health", self._health)
         app.router.add_get("/realtime/v1/websocket", self._websocket)
+        app.router.add_get("/auth/v1/admin/users", self._list_users)
         for prefix in ("rest", "auth", "storage"):
             app.router.add_route("*", f"/{prefix}/v1{{tail:(/.*)?}}", self._to_lite)
         app.router.add_route("*", "/functions/v1/{tail:.+}", self._to_functions)
@@ -93,6 +105,15 @@ class Gateway:
         if self._realtime is None:
             return await self._not_found(request)
         return await self._realtime.handle(request)
+
+    async def _list_users(self, request: web.Request) -> web.StreamResponse:
+        """Where somebody else asks, Lite refuses it."""
+        bearer = request.headers.get(hdrs.AUTHORIZATION, "").removeprefix("Bearer ")
+        given = (request.headers.get("apikey", ""), bearer)
+        users = self._users
+        if users is None or not any(hmac.compare_digest(key.encode(), users.secret_key.encode()) for key in given):
+            return await self._to_lite(request)
+        return _json(200, await users.page(request.query))
 
     async def _to_lite(self, request: web.Request) -> web.StreamResponse:
         return _allow(request) if _is_preflight(request) else await self._pass_on(request, self._lite)
@@ -132,7 +153,8 @@ def listen(port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise PortInUse(
-            f"Port {port} on 127.0.0.1 is not free ({error.strerror}): choose another with --port."
+            f"Port {port} on 127.0.0.1 is taken ({error.strerror}), perhaps by another stack. Stop what runs there, "
+            "or choose another port with --port; --port 0 takes any free one."
         ) from error
     listener.setblocking(False)
     return listener

@@ -1,4 +1,7 @@
-"""The keys of a dev stack: made once, kept in its data folder, readable by their owner alone."""
+"""The keys of a dev stack: made once, kept in its data folder, readable by their owner alone.
+
+And the account that each stack has.
+"""
 
 import json
 import secrets
@@ -7,6 +10,9 @@ from pathlib import Path
 
 from devstack.errors import DevstackError
 from devstack.files import write_private
+
+DEV_EMAIL = "dev@example.com"
+DEV_PASSWORD = "batchgen-dev"  # noqa: S105 - printed at each start, for a stack that only this machine can reach
 
 
 @dataclass(frozen=True)

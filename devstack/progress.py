@@ -8,14 +8,19 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from devstack.files import shortest
+from devstack.keys import DEV_EMAIL, DEV_PASSWORD
 from devstack.stack import StackInfo
 
 NOTICE = "For development and tests only. Nothing but this machine can reach it."
 
 
 class Progress:
-    def __init__(self, console: Console | None = None) -> None:
+    """`brief` leaves out the settings and the next steps, for a program that goes on by itself."""
+
+    def __init__(self, console: Console | None = None, *, brief: bool = False) -> None:
         self._console = console or Console(file=sys.stdout, highlight=False, soft_wrap=True)
+        self._brief = brief
 
     def begin(self, data_dir: Path) -> None:
         self._print(f"[bold]batchgen dev[/] with its data in {escape(str(data_dir))}")
@@ -28,17 +33,19 @@ class Progress:
     def ready(self, info: StackInfo, env_file: Path, seconds: float) -> None:
         file = shlex.quote(shortest(env_file))
         self._print(f"[bold green]Ready[/] after {seconds:.1f} s. Ctrl-C stops it.")
+        if self._brief:
+            return
         for name, value in (
             ("URL", info.url),
             ("Publishable key", info.publishable_key),
             ("Secret key", info.secret_key),
             ("Database", info.database_url),
+            ("Account", f"{DEV_EMAIL}, password {DEV_PASSWORD}"),
             ("Settings file", str(env_file)),
         ):
             self._print(f"  {name:<16} {escape(value)}")
-        self._print("Next, in another terminal:")
-        self._print(f'  {escape(_own_command())} --env-file {escape(file)} submit "a red fox" "a blue bird" --wait')
-        self._print(f"  set -a; . {escape(file)}; set +a    # the same settings for any other program")
+        for when, line in next_steps(file):
+            self._print(escape(f"{when}\n  {line}"))
 
     def say(self, text: str) -> None:
         self._print(escape(text))
@@ -48,12 +55,27 @@ class Progress:
         self._console.file.flush()
 
 
+def next_steps(env_file: str) -> tuple[tuple[str, str], ...]:
+    """What to type when, for a shell: each line works as it stands, whoever was signed in before."""
+    command = f"{_own_command()} --env-file {env_file}"
+    return (
+        (
+            f"Next, in another terminal, in {Path.cwd()}:",
+            f'{command} submit "a red fox" "a blue bird" --wait --user {DEV_EMAIL}',
+        ),
+        (
+            "Or sign in first; from then on --user is not needed:",
+            f"echo {DEV_PASSWORD} | {command} login --email {DEV_EMAIL} --password-stdin",
+        ),
+        (
+            "The same settings for any other program:",
+            f"set -a; . {env_file if '/' in env_file else f'./{env_file}'}; set +a",
+        ),
+    )
+
+
 def _own_command() -> str:
-    """`batchgen` where the shell finds it, else the path of the one beside this Python."""
-    return "batchgen" if shutil.which("batchgen") else shlex.quote(shortest(Path(sys.executable).parent / "batchgen"))
-
-
-def shortest(path: Path) -> str:
-    """Relative to where the user is, if it lies below."""
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+    """`batchgen` where the shell finds this one, else its path beside this Python."""
+    own = Path(sys.executable).parent / "batchgen"
+    found = shutil.which("batchgen")
+    return "batchgen" if found and Path(found).resolve() == own.resolve() else shlex.quote(shortest(own))

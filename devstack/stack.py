@@ -14,9 +14,10 @@ from typing import TypeVar
 from platformdirs import user_cache_path
 
 from devstack import database, migrations
+from devstack.accounts import list_users
 from devstack.errors import DevstackError, FunctionsFailed
 from devstack.functions import FunctionsConfig, FunctionsServer, default_functions_dir
-from devstack.gateway import Gateway, Upstream, listen
+from devstack.gateway import AdminUsers, Gateway, Upstream, listen
 from devstack.keys import Keys, load_or_create_keys
 from devstack.lite import LiteConfig, LiteServer
 from devstack.lock import DataDirLock
@@ -130,7 +131,7 @@ class Stack:
         if deno := deno_binary(scripts):
             self._functions = FunctionsServer(deno, self._functions_config(info), self._log_file("functions"))
             await self._timed("Edge Functions", self._start_functions(self._functions))
-        await self._timed("Gateway", self._start_gateway(listener, realtime))
+        await self._timed("Gateway", self._start_gateway(listener, realtime, info))
         return info
 
     async def _timed(self, part: str, starting: Awaitable[tuple[T, str]]) -> T:
@@ -141,7 +142,7 @@ class Stack:
 
     async def _install_packages(self) -> tuple[Path, str]:
         def installing() -> None:
-            self._report("Node packages", "installing, the first time only")
+            self._report("Node packages", "installing Supabase Lite from npm, the first time only")
 
         cache_dir = self.config.cache_dir or user_cache_path("batchgen")
         return await install_packages(cache_dir, installing), "installed"
@@ -196,13 +197,16 @@ class Stack:
         self.realtime = realtime
         return realtime, "postgres_changes"
 
-    async def _start_gateway(self, listener: socket.socket, realtime: RealtimeServer) -> tuple[None, str]:
+    async def _start_gateway(
+        self, listener: socket.socket, realtime: RealtimeServer, info: StackInfo
+    ) -> tuple[None, str]:
         lite, functions = self._running_lite(), self._functions
         gateway = Gateway(
             listener,
             Upstream(lite.program.name, lambda: lite.base_url),
             Upstream(functions.program.name, lambda: functions.base_url) if functions else None,
             realtime,
+            AdminUsers(info.secret_key, lambda query: list_users(info.database_url, query)),
         )
         self._parts.push_async_callback(gateway.stop)
         await gateway.start()

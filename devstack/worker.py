@@ -5,9 +5,12 @@ import logging
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from devstack import child
+from devstack.errors import PartEnded
+from devstack.files import shortest
 
 log = logging.getLogger(__name__)
 
@@ -15,11 +18,15 @@ FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
 HEALTHY_SECONDS = 30.0
 STOP = ((signal.SIGTERM, 20.0),)
+WRONG_SETTINGS = 2
 
 
 class WorkerProcess:
-    def __init__(self, env: Mapping[str, str]) -> None:
+    """Its log goes to stderr, or to the end of `log_file`."""
+
+    def __init__(self, env: Mapping[str, str], log_file: Path | None = None) -> None:
         self._env = env
+        self._log_file = log_file
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -27,31 +34,43 @@ class WorkerProcess:
         return self._process.pid if self._process else None
 
     async def run(self) -> None:
-        """Until cancelled: then the worker hands back what it holds."""
+        """Until cancelled: then the worker hands back what it holds. `PartEnded` means that its settings are wrong."""
         pause = FIRST_PAUSE_SECONDS
         try:
             while True:
                 began = asyncio.get_running_loop().time()
                 self._process = await self._spawn()
                 code = await self._process.wait()
+                if code == WRONG_SETTINGS:
+                    raise PartEnded(f"The worker ended with exit code {code}: its settings are wrong{self._see_log()}.")
                 if asyncio.get_running_loop().time() - began > HEALTHY_SECONDS:
                     pause = FIRST_PAUSE_SECONDS
-                log.warning("The worker ended with code %s and is started again in %.0f s", code, pause)
+                log.warning("The worker %s and is started again in %.0f s%s", ending(code), pause, self._see_log())
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
         finally:
             if self._process:
                 await child.end(self._process, STOP)
 
+    def _see_log(self) -> str:
+        return f", see {shortest(self._log_file)}" if self._log_file else ""
+
     async def _spawn(self) -> asyncio.subprocess.Process:
-        return await child.spawn(
-            [sys.executable, "-m", "scheduler"],
-            death_signal=signal.SIGTERM,
-            env=self._env,
-            cwd=Path.cwd(),
-            stdout=sys.stdout.fileno(),
-            stderr=sys.stderr.fileno(),
-        )
+        with ExitStack() as opened:
+            log_file = opened.enter_context(self._log_file.open("ab")) if self._log_file else None
+            return await child.spawn(
+                [sys.executable, "-m", "scheduler"],
+                death_signal=signal.SIGTERM,
+                env=self._env,
+                cwd=Path.cwd(),
+                stdout=log_file or sys.stdout.fileno(),
+                stderr=log_file or sys.stderr.fileno(),
+            )
+
+
+def ending(code: int) -> str:
+    """How a process ended, in words."""
+    return f"ended with exit code {code}" if code >= 0 else f"was ended by {signal.Signals(-code).name}"
 
 
 def worker_environment(inherited: Mapping[str, str], url: str, secret_key: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+
+from tests.support import eventually
 
 
 @dataclass(frozen=True)
@@ -24,13 +27,14 @@ class Dev:
         return psutil.Process(self.process.pid).children(recursive=True)
 
 
-async def start(folder: Path, *more: str) -> Dev:
+async def start(folder: Path, *more: str, worker: bool = False, **environment: str) -> Dev:
     (folder / "tmp").mkdir(exist_ok=True)
     env_file = folder / "test.env"
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "devstack", "--port", "0", "--no-worker"),
+        *(sys.executable, "-m", "devstack", "--port", "0", *(() if worker else ("--no-worker",))),
         *("--data-dir", str(folder / "data"), "--env-file", str(env_file), *more),
-        env={**os.environ, "TMPDIR": str(folder / "tmp")},
+        env={**os.environ, "TMPDIR": str(folder / "tmp"), **environment},
+        cwd=folder,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -140,3 +144,142 @@ async def test_data_that_cannot_be_used_is_one_clear_line(tmp_path: Path, file: 
 
     assert "Traceback" not in told
     assert await dev.process.wait() == 3
+
+
+async def test_each_next_step_that_it_prints_works_as_it_stands(tmp_path: Path) -> None:
+    dev = await start(tmp_path, worker=True, BATCHGEN_OFFLINE_SECONDS="0.1", XDG_CONFIG_HOME=str(tmp_path / "config"))
+    await said(dev, "Next, in another terminal")
+    steps = [line for line in (await said(dev, "set -a")).splitlines() if line.startswith("  ")]
+
+    ran = [await in_a_shell(step, tmp_path) for step in steps]
+    await end(dev, signal.SIGTERM)
+
+    assert [code for code, _ in ran] == [0, 0, 0], ran
+    assert "2 of 2 done" in ran[0][1]
+    assert "as dev@example.com" in ran[1][1]
+
+
+async def in_a_shell(line: str, folder: Path) -> tuple[int | None, str]:
+    """As typed on a machine where nobody is signed in."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-c", line),
+        cwd=folder,
+        env={**kept, "XDG_CONFIG_HOME": str(folder / "config")},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await asyncio.wait_for(process.communicate(), 60)
+    return process.returncode, output.decode()
+
+
+async def test_the_end_of_postgres_is_said_in_one_line_and_ends_all_with_1(tmp_path: Path) -> None:
+    dev = await start(tmp_path)
+    await said(dev, "set -a")
+    family = dev.family()
+
+    os.kill(postmaster(tmp_path), signal.SIGKILL)
+    output, _ = await asyncio.wait_for(dev.process.communicate(), 30)
+
+    assert dev.process.returncode == 1
+    assert [line for line in output.decode().splitlines() if "Postgres" in line] == [
+        "batchgen dev: Postgres ended unexpectedly, see data/logs/postgres.log: all is stopped."
+    ]
+    assert "Traceback" not in output.decode()
+    assert await everything_ended(family)
+
+
+async def test_a_worker_that_dies_is_named_and_started_again(tmp_path: Path) -> None:
+    dev = await start(tmp_path, "--worker-log", str(tmp_path / "worker.log"), worker=True)
+    await said(dev, "set -a")
+    [worker] = await eventually(lambda: [one for one in dev.family() if "scheduler" in one.cmdline()], 30)
+
+    worker.send_signal(signal.SIGKILL)
+    told = await said(dev, "started again")
+    await end(dev, signal.SIGTERM)
+
+    assert "batchgen dev: The worker was ended by SIGKILL and is started again in 1 s, see worker.log" in told
+
+
+async def test_a_worker_whose_settings_are_wrong_is_not_started_again(tmp_path: Path) -> None:
+    dev = await start(tmp_path, worker=True, BATCHGEN_POLL_SECONDS="often")
+
+    told = await said(dev, "its settings are wrong")
+
+    assert "BATCHGEN_POLL_SECONDS" in told
+    assert await dev.process.wait() == 1
+
+
+async def test_a_port_that_is_taken_is_one_line_with_the_remedy(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        dev = await start(tmp_path, "--port", str(port))
+        told = await said(dev, "Port ")
+        code = await dev.process.wait()
+
+    assert f"Port {port} on 127.0.0.1 is taken" in told
+    assert "--port 0 takes any free one" in told
+    assert code == 3
+
+
+def postmaster(folder: Path) -> int:
+    return int((folder / "data" / "postgres" / "cluster" / "postmaster.pid").read_text().splitlines()[0])
+
+
+async def test_the_demo_ends_with_1_and_says_why_when_its_stack_ends(tmp_path: Path) -> None:
+    demo = await start_demo(tmp_path)
+    await said(demo, "The stack goes on running")
+    family = demo.family()
+
+    os.kill(postmaster(tmp_path), signal.SIGKILL)
+    output, _ = await asyncio.wait_for(demo.process.communicate(), 60)
+
+    assert demo.process.returncode == 1
+    assert "batchgen dev: Postgres ended unexpectedly" in output.decode()
+    assert "The demo failed: the stack has ended (batchgen dev: exit code 1)." in output.decode()
+    assert await everything_ended(family)
+
+
+@pytest.mark.parametrize("sign", ["$ batchgen dev", "Postgres ", "Ready", "$ echo", "$ batchgen submit", "demo-output"])
+async def test_the_demo_can_be_interrupted_at_any_time(tmp_path: Path, sign: str) -> None:
+    demo = await start_demo(tmp_path)
+    told = await said(demo, sign)
+    family = demo.family()
+
+    os.killpg(demo.process.pid, signal.SIGINT)  # as a terminal does it
+    output, _ = await asyncio.wait_for(demo.process.communicate(), 60)
+
+    assert demo.process.returncode in (0, 130)
+    assert "Traceback" not in told + output.decode()
+    assert await everything_ended(family)
+
+
+async def test_the_demo_uses_a_stack_that_runs_already_and_leaves_it_running(tmp_path: Path) -> None:
+    env_file = tmp_path / "data" / "dev.env"
+    dev = await start(tmp_path, "--env-file", str(env_file), worker=True, BATCHGEN_OFFLINE_SECONDS="0.1")
+    await said(dev, "set -a")
+
+    demo = await start_demo(tmp_path)
+    told = await said(demo, "Five pictures")
+    code = await demo.process.wait()
+    runs = dev.process.returncode is None
+    await end(dev, signal.SIGTERM)
+
+    assert "The stack of data runs already, and is used." in told
+    assert code == 0
+    assert runs
+    assert len(list((tmp_path / "demo-output").glob("*.png"))) == 6
+
+
+async def start_demo(folder: Path, *more: str) -> Dev:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "devstack.demo", "--port", "0", "--data-dir", "data", *more),
+        cwd=folder,
+        env={**os.environ, "XDG_CONFIG_HOME": str(folder / "config"), "BATCHGEN_OFFLINE_SECONDS": "0.1"},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+    )
+    return Dev(process, folder / "data" / "dev.env")

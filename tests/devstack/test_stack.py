@@ -13,9 +13,10 @@ import pytest
 from postgrest import APIError
 from storage3.exceptions import StorageApiError
 from supabase import AsyncClient
+from supabase_auth.errors import AuthApiError
 
 from devstack import DevstackError, Stack, StackConfig
-from tests.devstack.stack_clients import Running, User
+from tests.devstack.stack_clients import Running, User, client_of
 
 
 async def test_sign_up_gives_a_session_without_confirmation(user: User) -> None:
@@ -240,3 +241,14 @@ async def statuses_until(running: Running, status: int) -> list[int]:
         while status not in seen:
             seen.append((await http.get("/health")).status_code)
     return seen
+
+
+async def test_the_secret_key_alone_lists_the_users(running: Running, user: User) -> None:
+    async with client_of(running.info, running.info.secret_key) as operator:
+        users = await operator.auth.admin.list_users(page=1, per_page=1000)
+    async with client_of(running.info, running.info.publishable_key) as anybody:
+        with pytest.raises(AuthApiError) as refused:
+            await anybody.auth.admin.list_users()
+
+    assert user.id in {found.id for found in users}
+    assert refused.value.status == 401
