@@ -10,12 +10,6 @@ from batchgen.models import Batch, BatchSnapshot, Generation, Image, Wait
 from batchgen.postgrest import rpc, translated
 
 BATCH = "id,user_id,name,status,total_count,completed_count,failed_count,created_at,completed_at"
-GENERATION = (
-    "id,batch_id,batch_index,prompt,status,seed,error_message,error_code,retry_count,"
-    "width,height,generation_time_seconds,started_at,completed_at"
-)
-IMAGE = "id,generation_id,filename,storage_path,prompt,public_url,width,height,format,file_size"
-SNAPSHOT = f"{BATCH},generations:image_generations({GENERATION},images({IMAGE}))"
 
 
 async def read_batches(access: Access, limit: int) -> tuple[Batch, ...]:
@@ -29,12 +23,20 @@ async def read_snapshot(access: Access, batch_id: UUID) -> BatchSnapshot:
 
     Raises `NotFound` where there is none, or none that the caller may see.
     """
-    return _snapshot(await _read_one(access, SNAPSHOT, batch_id))
+    found: Any = await access.call(lambda: rpc(access.supabase, "batch_snapshot", {"p_batch_id": str(batch_id)}))
+    if not found or (access.user_id and found["batch"]["user_id"] != str(access.user_id)):
+        raise _no_batch(batch_id)
+    return BatchSnapshot(
+        batch=Batch.model_validate(found["batch"]),
+        generations=tuple(Generation.model_validate(item) for item in found["generations"]),
+        images=tuple(Image.model_validate(image) for item in found["generations"] for image in item["images"]),
+    )
 
 
 async def check_batch(access: Access, batch_id: UUID) -> None:
     """Raises `NotFound` where there is no batch, or none that the caller may see."""
-    await _read_one(access, "id", batch_id)
+    if not await access.call(lambda: _select(access, "id", 1, batch_id)):
+        raise _no_batch(batch_id)
 
 
 async def read_waits(access: Access, batch_id: UUID) -> tuple[Wait, ...]:
@@ -46,16 +48,13 @@ async def read_waits(access: Access, batch_id: UUID) -> tuple[Wait, ...]:
     return tuple(Wait.model_validate(row) for row in rows or ())
 
 
-async def _read_one(access: Access, columns: str, batch_id: UUID) -> Mapping[str, Any]:
-    rows = await access.call(lambda: _select(access, columns, 1, batch_id))
-    if not rows:
-        raise NotFound(
-            f"There is no batch {batch_id}, or it is somebody else's.",
-            code="batch_not_found",
-            field="id",
-            remedy="Look up the ids with batchgen list.",
-        )
-    return rows[0]
+def _no_batch(batch_id: UUID) -> NotFound:
+    return NotFound(
+        f"There is no batch {batch_id}, or it is somebody else's.",
+        code="batch_not_found",
+        field="id",
+        remedy="Look up the ids with batchgen list.",
+    )
 
 
 async def _select(
@@ -69,12 +68,3 @@ async def _select(
     with translated("Reading batches"):
         rows: Any = (await query.execute()).data
     return rows
-
-
-def _snapshot(row: Mapping[str, Any]) -> BatchSnapshot:
-    items = sorted(row["generations"], key=lambda item: (item["batch_index"], item["id"]))
-    return BatchSnapshot(
-        batch=Batch.model_validate(row),
-        generations=tuple(Generation.model_validate(item) for item in items),
-        images=tuple(Image.model_validate(image) for item in items for image in item["images"]),
-    )

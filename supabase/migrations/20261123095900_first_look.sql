@@ -43,11 +43,13 @@ begin
       'Rename it: alter function public.%1$I(%2$s) rename to ….', p.proname, pg_get_function_identity_arguments(p.oid))
     from pg_proc p
     where p.pronamespace = 'public'::regnamespace and p.proname in (
-      'attach_provider_job', 'batch_waits', 'begin_order', 'cancel_batch', 'claim_generations', 'complete_and_claim',
-      'complete_generation', 'complete_generations', 'create_batch', 'create_batch_as', 'delete_batch_images',
-      'end_storage_deletions', 'fail_generation', 'get_costs', 'get_user_limits', 'release_generations',
-      'remove_expired_images', 'renew_leases', 'retry_failed', 'return_expired_leases', 'save_batch_images',
-      'settle_order', 'tag_batch_images', 'take_open_orders', 'take_storage_deletions'
+      'attach_provider_job', 'batch_snapshot', 'batch_waits', 'begin_order', 'cancel_batch', 'claim_generations',
+      'claim_generations_as_json', 'complete_and_claim', 'complete_generation', 'complete_generations',
+      'create_batch', 'create_batch_as', 'delete_batch_images', 'end_storage_deletions', 'fail_generation',
+      'get_costs', 'get_user_limits', 'get_workers', 'release_generations', 'release_generations_as_json',
+      'remove_expired_images', 'renew_leases', 'renew_leases_as_json', 'retry_failed', 'return_expired_leases',
+      'save_batch_images', 'settle_order', 'tag_batch_images', 'take_open_orders', 'take_open_orders_as_json',
+      'take_storage_deletions', 'take_storage_deletions_as_json'
     )
     -- The app's own get_user_limits(uuid) makes way, where it can.
     and not (p.proname = 'get_user_limits' and p.prokind = 'f' and oidvectortypes(p.proargtypes) = 'uuid'
@@ -143,7 +145,8 @@ begin
       ('image_generations', '{integer,bigint,double precision,numeric,real}', 'generation_time_seconds'),
       ('image_generations', '{bigint}', 'seed'),
       ('image_generations', '{double precision,numeric,real}', 'guidance_scale generation_strength'),
-      ('image_generations', '{timestamp with time zone}', 'created_at completed_at'),
+      ('image_generations', '{text}', '(error_code)'),
+      ('image_generations', '{timestamp with time zone}', 'created_at completed_at (started_at)'),
       ('images', '{uuid}', 'id generation_id user_id source_image_id'),
       ('images', '{text}', 'filename storage_path prompt public_url negative_prompt model style format blurhash'),
       ('images', '{text}', '(model_version)'),
@@ -250,13 +253,13 @@ begin
   -- Columns that rows of ours leave empty, or leave to their default.
   v_found := v_found || array(
     select format('public.%s.%s: may not be empty%s, and batchgen leaves it so. Either: alter table public.%1$s alter '
-      'column %2$I drop not null. Or: alter table public.%1$s alter column %2$I set default ….', w.table_name, a.attname,
-      case when a.atthasdef then '' else ' and has no default' end)
+      'column %2$I drop not null. Or: alter table public.%1$s alter column %2$I set default ….',
+      w.table_name, a.attname, case when a.atthasdef then '' else ' and has no default' end)
     from (values
       ('models', 'id name display_name replicate_id is_active is_default', 'cost_per_generation estimated_time_seconds '
         'default_steps default_guidance_scale supports_negative_prompt supports_seed'),
-      ('image_generations', 'user_id prompt status batch_index retry_count priority width height seed',
-        'model model_id negative_prompt steps guidance_scale batch_id error_message completed_at'),
+      ('image_generations', 'user_id prompt status batch_index retry_count priority width height seed', 'model model_id '
+        'negative_prompt steps guidance_scale batch_id error_message error_code started_at completed_at'),
       ('images', 'user_id filename storage_path prompt is_black', 'generation_id public_url negative_prompt model '
         'style width height format file_size blurhash source_image_id saved_at seed model_version'),
       ('tags', 'name', ''),

@@ -539,6 +539,7 @@ export type Database = {
         Args: { p_generation_id: string; p_lease_id: string; p_provider: string; p_provider_job_id: string };
         Returns: undefined;
       };
+      batch_snapshot: { Args: { p_batch_id: string }; Returns: Json };
       batch_waits: {
         Args: { p_batch_id: string };
         Returns: {

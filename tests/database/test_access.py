@@ -12,6 +12,7 @@ USERS = {
     "create_batch(jsonb)",
     "delete_batch_images(uuid)",
     "get_user_limits(uuid)",
+    "batch_snapshot(uuid)",
     "retry_failed(uuid)",
     "save_batch_images(uuid)",
     "tag_batch_images(uuid,text[])",

@@ -378,6 +378,8 @@ def the_main_job_runs(db: Database) -> None:
     assert db.as_user(user, "select public.get_user_limits(%s) as answer", user)[0]["answer"]["daily_used"] == 4
     [progress] = db.as_user(user, "select * from public.batch_progress where id = %s", batch["id"])
     assert [item["status"] for item in progress["items"]] == ["failed", "completed", "completed"]
+    snapshot = db.as_user(user, sql.format("batch_snapshot"), batch["id"])[0]["answer"]
+    assert [len(item["images"]) for item in snapshot["generations"]] == [0, 1, 1]
     deleted = db.as_user(user, sql.format("delete_batch_images"), batch["id"])[0]["answer"]
     assert [done["action"] for done in deleted["done"]] == ["already_deleted", "deleted", "deleted"]
     db.run("delete from auth.users where id = %s", user)

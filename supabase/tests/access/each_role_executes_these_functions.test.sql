@@ -24,6 +24,8 @@ select bag_eq(
       ('batchgen_api.limits_of_any_user(uuid)', 'service_role'),
       ('batchgen_api.waits_of_any_batch(uuid)', 'service_role'),
       ('public.attach_provider_job(uuid,uuid,text,text)', 'service_role'),
+      ('public.batch_snapshot(uuid)', 'authenticated'),
+      ('public.batch_snapshot(uuid)', 'service_role'),
       ('public.batch_waits(uuid)', 'authenticated'),
       ('public.batch_waits(uuid)', 'service_role'),
       ('public.begin_order(uuid,uuid,jsonb)', 'service_role'),
