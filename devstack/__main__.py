@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devstack.accounts import make_dev_account
-from devstack.errors import DevstackError, PartEnded
+from devstack.errors import DevstackError, MigrationFailed, PartEnded
 from devstack.files import shortest, write_private
 from devstack.progress import Progress
 from devstack.stack import Stack, StackConfig, StackInfo
@@ -43,6 +43,10 @@ def main(argv: list[str] | None = None) -> int:
     except PartEnded as error:
         print(f"batchgen dev: {error}", file=sys.stderr)  # noqa: T201
         return 1
+    except MigrationFailed as error:
+        folder = shortest(options.stack.data_dir)
+        print(f"batchgen dev: {error} To begin with an empty database, remove {folder}.", file=sys.stderr)  # noqa: T201
+        return 3
     except DevstackError as error:
         print(f"batchgen dev: {error}", file=sys.stderr)  # noqa: T201
         return 3

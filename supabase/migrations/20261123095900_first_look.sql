@@ -404,8 +404,8 @@ begin
     where p.pubname = 'supabase_realtime' and not p.puballtables and not pg_has_role(p.pubowner, 'usage') and (
       select count(*) from pg_publication_tables t
       where t.pubname = p.pubname and t.schemaname = 'public'
-        and t.tablename in ('batch_generations', 'image_generations')
-    ) < 2
+        and t.tablename in ('batch_generations', 'image_generations', 'images')
+    ) < 3
   );
   perform set_config('batchgen.in_the_way',
     current_setting('batchgen.in_the_way') || array_to_string(v_found || ''::text, E'\n'), false);

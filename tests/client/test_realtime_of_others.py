@@ -19,7 +19,7 @@ from tests.support import Database, User, eventually
 ALL = RealtimePostgresChangesListenEvent.All
 INSERT = RealtimePostgresChangesListenEvent.Insert
 UPDATE = RealtimePostgresChangesListenEvent.Update
-TABLES = ("batch_generations", "image_generations")
+TABLES = ("batch_generations", "image_generations", "images")
 TWO = {"prompts": [{"text": "a secret prompt"}, {"text": "another secret prompt"}], "batch_name": "a secret name"}
 
 
@@ -31,7 +31,7 @@ class Listener:
     ready: int = 0
 
     async def listen(self, client: AsyncClient, batch_id: str) -> None:
-        """The two channels that the app joins, and one on everything of both tables without a filter."""
+        """The two channels that the app joins, and one on everything of all tables without a filter."""
         batch = client.channel(f"batch_{batch_id}")
         batch.on_postgres_changes(
             ALL, self.hear, table="batch_generations", schema="public", filter=f"id=eq.{batch_id}"
@@ -124,6 +124,11 @@ async def test_a_batch_is_told_to_its_owner_and_to_nobody_else(
         "insert into public.image_generations (user_id, prompt, status) values (%s, 'a single secret', 'pending')",
         [user.id],
     )
+    await database.execute(
+        "insert into public.images (user_id, filename, storage_path, prompt)"
+        " values (%s, 'fox.png', %s, 'a secret picture')",
+        [user.id, f"{user.id}/fox.png"],
+    )
     await database.execute("delete from public.image_generations where id = %s", [items[1]])
     # Then a batch of the stranger's own: whoever is told of it has been told all that came before.
     _, theirs = await create(stranger.client)
@@ -131,7 +136,8 @@ async def test_a_batch_is_told_to_its_owner_and_to_nobody_else(
     seen = listeners["stranger"]
     await eventually(lambda: {row["id"] for row in seen.rows("INSERT")} >= set(theirs), what="the stranger's own items")
     await eventually(lambda: any(row.get("id") == theirs[1] for row in listeners["service"].rows()))
-    await eventually(lambda: any(row.get("prompt") == "a single secret" for row in listeners["owner"].rows()))
+    for prompt in ("a single secret", "a secret picture"):
+        await eventually(lambda prompt=prompt: prompt in {row.get("prompt") for row in listeners["owner"].rows()})
     assert {row["user_id"] for row in seen.rows()} == {stranger.id}
     assert {row["user_id"] for row in listeners["owner"].rows()} == {user.id}
     assert {row["user_id"] for row in listeners["service"].rows()} == {user.id, stranger.id}

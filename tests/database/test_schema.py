@@ -140,23 +140,26 @@ async def test_grants_are_the_same_whether_or_not_new_objects_are_granted_by_def
     assert grants(strict) == grants(generous)
 
 
-@pytest.mark.parametrize("table", ["batch_generations", "image_generations"])
-def test_realtime_publishes_both_tables_with_the_default_identity(shared_db: Database, table: str) -> None:
+@pytest.mark.parametrize("table", ["batch_generations", "image_generations", "images"])
+def test_realtime_publishes_what_users_watch_with_the_default_identity(shared_db: Database, table: str) -> None:
     published = shared_db.run(
         "select tablename from pg_publication_tables where pubname = 'supabase_realtime' and schemaname = 'public'"
     )
 
-    assert {row["tablename"] for row in published} == {"batch_generations", "image_generations"}
+    assert {row["tablename"] for row in published} == {"batch_generations", "image_generations", "images"}
     assert shared_db.value("select relreplident::text from pg_class where oid = %s::regclass", f"public.{table}") == "d"
 
 
 async def test_a_publication_that_has_the_tables_already_stays_as_it_is(bare: NewDatabase) -> None:
     db = await bare("app_schema.sql", "seed_schema.sql")
-    db.run("alter publication supabase_realtime add table public.image_generations, public.batch_generations")
+    db.run(
+        "alter publication supabase_realtime"
+        " add table public.image_generations, public.batch_generations, public.images"
+    )
 
     await migrate(db)
 
-    assert db.value("select count(*) from pg_publication_tables where pubname = 'supabase_realtime'") == 2
+    assert db.value("select count(*) from pg_publication_tables where pubname = 'supabase_realtime'") == 3
 
 
 def columns(db: Database, table: str, names: Collection[str] | None = None) -> list[Row]:
