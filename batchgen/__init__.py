@@ -1,42 +1,47 @@
-"""Batches of image prompts on Supabase: submit, watch, read, act, download. Start with `BatchgenClient`."""
+"""Batches of image prompts on Supabase: submit, watch, read, act, download. Start with `BatchgenClient`.
 
-from importlib.metadata import version
+Names are imported when they are first used, since the command line needs few of them to answer `--version`.
+"""
 
-from batchgen.client import BatchgenClient
-from batchgen.download import SavedImage
-from batchgen.errors import (
-    BackendUnavailable,
-    BatchgenError,
-    Conflict,
-    InvalidRequest,
-    LimitReached,
-    NotFound,
-    NotSignedIn,
-    StorageError,
-)
-from batchgen.models import (
-    Action,
-    ActionDone,
-    ActionRefused,
-    ActionReport,
-    Batch,
-    BatchRequest,
-    BatchSnapshot,
-    BatchStatus,
-    BatchTotals,
-    CreatedBatch,
-    Generation,
-    GenerationStatus,
-    Image,
-    Prompt,
-    SharedSettings,
-    Wait,
-    WaitReason,
-)
-from batchgen.session import Session, SessionStore
-from batchgen.watch import WatchTiming
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__version__ = version("batchgen")
+if TYPE_CHECKING:
+    from batchgen.client import BatchgenClient
+    from batchgen.download import SavedImage
+    from batchgen.errors import (
+        BackendUnavailable,
+        BatchgenError,
+        Conflict,
+        InvalidRequest,
+        LimitReached,
+        NotFound,
+        NotSignedIn,
+        StorageError,
+    )
+    from batchgen.models import (
+        Action,
+        ActionDone,
+        ActionRefused,
+        ActionReport,
+        Batch,
+        BatchRequest,
+        BatchSnapshot,
+        BatchStatus,
+        BatchTotals,
+        CreatedBatch,
+        Generation,
+        GenerationStatus,
+        Image,
+        Prompt,
+        SharedSettings,
+        Wait,
+        WaitReason,
+    )
+    from batchgen.session import Session, SessionStore
+    from batchgen.watch import WatchTiming
+
+    __version__: str
 
 __all__ = [
     "Action",
@@ -71,3 +76,21 @@ __all__ = [
     "WatchTiming",
     "__version__",
 ]
+
+_HOMES = ("errors", "models", "session", "download", "watch", "client")
+"""Where the names are defined, the cheapest to import first."""
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("batchgen")
+    if name in __all__:
+        for home in _HOMES:
+            module = import_module(f"batchgen.{home}")
+            if name in vars(module):
+                return vars(module)[name]
+    raise AttributeError(f"module 'batchgen' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,8 +1,19 @@
-"""`python -m batchgen` is the command `batchgen`."""
+"""The command `batchgen`, and `python -m batchgen`: what may be interrupted from its first import on."""
 
 import sys
 
-from batchgen.cli import main
+INTERRUPTED = 130
+
+
+def main() -> int:
+    """Run the command line and return its exit code."""
+    try:
+        from batchgen.cli import main as run
+
+        return run()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
 
 if __name__ == "__main__":
     sys.exit(main())

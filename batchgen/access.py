@@ -14,6 +14,8 @@ from batchgen.session import Session, SessionStore
 
 T = TypeVar("T")
 
+KEY_REFUSED = "Check that SUPABASE_SECRET_KEY and SUPABASE_URL belong to the same project."
+
 
 class Access:
     """A user with a session, or an operator with the secret key, who may act for one user (`user_id`)."""
@@ -56,8 +58,9 @@ class Access:
         used = self.session
         try:
             return await request()
-        except NotSignedIn:
+        except NotSignedIn as error:
             if used is None:
+                error.code, error.remedy = "key_refused", KEY_REFUSED
                 raise
             await self.renew(used)
             return await request()

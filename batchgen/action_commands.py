@@ -83,7 +83,7 @@ def _show(out: Output, report: ActionReport, files: dict[str, Any] | None = None
         out.json({**_as_json(report), **(files or {})})
     else:
         out.lines([render.heading(report.batch), ""])
-        out.out.print(render.report_table(report))
+        out.show(render.report_table(report))
     return WORK_FAILED if report.refused and not report.done else DONE
 
 

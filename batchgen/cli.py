@@ -1,28 +1,31 @@
 """The command line: parse, call, print. Exit codes: 0 done, 1 work failed, 2 invalid, 3 backend unreachable."""
 
 import asyncio
-import importlib.metadata
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
 
-from batchgen import action_commands, commands, costs, storage_command
-from batchgen.cli_input import check_terminal, is_agreed, password_from, request_from
-from batchgen.commands import Wanted
 from batchgen.errors import BatchgenError, InvalidRequest
-from batchgen.output import BROKEN, INTERRUPTED, INVALID, Output
-from batchgen.settings import Settings, load
+from batchgen.output import BROKEN, INTERRUPTED, INVALID, UNREAD, Output
 from batchgen.texts import printable
 
-Command = Callable[[Output, Settings], Coroutine[Any, Any, int]]
+if TYPE_CHECKING:
+    from batchgen.commands import Wanted
+    from batchgen.settings import Settings
+
+# What a command needs is imported when it runs: --version, --help and wrong usage shall not wait for all of it.
+
+Command = Callable[[Output, "Settings"], Coroutine[Any, Any, int]]
 PASS_ON: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 Json = Annotated[bool, typer.Option("--json", help="Speak JSON: results on stdout, errors on stderr.")]
@@ -36,13 +39,24 @@ Sheet = Annotated[bool, typer.Option("--contact-sheet", help="Wait, then put all
 
 app = typer.Typer(
     help="Batches of image prompts on Supabase.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-storage = typer.Typer(help="The bucket of the pictures, for operators.", no_args_is_help=True, rich_markup_mode=None)
+storage = typer.Typer(
+    help="The bucket of the pictures, for operators.", invoke_without_command=True, rich_markup_mode=None
+)
 app.add_typer(storage, name="storage")
+
+
+class CostsBy(StrEnum):
+    """What costs are added up by."""
+
+    BATCH = "batch"
+    USER = "user"
+    DAY = "day"
+    MODEL = "model"
 
 
 @dataclass
@@ -78,6 +92,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _version(wanted: bool) -> None:
     if wanted:
+        import importlib.metadata
+
         typer.echo(f"batchgen {importlib.metadata.version('batchgen')}")
         raise typer.Exit
 
@@ -95,6 +111,19 @@ def options(
     """Batches of image prompts on Supabase."""
     context.obj.env_file = env_file
     context.obj.output.as_json |= as_json
+    _help_without_command(context)
+
+
+@storage.callback()
+def storage_commands(context: typer.Context) -> None:
+    """The bucket of the pictures, for operators."""
+    _help_without_command(context)
+
+
+def _help_without_command(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit
 
 
 @app.command()
@@ -122,7 +151,13 @@ def submit(
     contact_sheet: Sheet = False,
     as_json: Json = False,
 ) -> int:
-    """Submit a batch of prompts: as arguments, as a file with one per line, or as JSON."""
+    """Submit a batch of prompts.
+
+    They come as arguments, as a file with one per line, or as JSON.
+    """
+    from batchgen import commands
+    from batchgen.cli_input import request_from
+
     shared = {"model_id": model, "model_version": model_version, "width": width, "height": height}
     request = request_from(
         prompts or (),
@@ -135,7 +170,7 @@ def submit(
         seed=seed,
         tags=tag or (),
     )
-    wanted = Wanted(save_to, contact_sheet) if wait or save_to or contact_sheet else None
+    wanted = _wanted(wait, save_to, contact_sheet)
     return _run(context, as_json, lambda out, settings: commands.submit(out, settings, user, request, wanted))
 
 
@@ -148,8 +183,13 @@ def watch(
     contact_sheet: Sheet = False,
     as_json: Json = False,
 ) -> int:
-    """Follow a batch live up to its end; exit 1 unless all pictures are completed."""
-    wanted = Wanted(save_to, contact_sheet, every_snapshot=True)
+    """Follow a batch live up to its end.
+
+    Exit code 1 unless all pictures are completed.
+    """
+    from batchgen import commands
+
+    wanted = commands.Wanted(save_to, contact_sheet, every_snapshot=True)
     return _run(context, as_json, lambda out, settings: commands.watch(out, settings, user, _uuid(batch_id), wanted))
 
 
@@ -161,18 +201,27 @@ def show_list(
     as_json: Json = False,
 ) -> int:
     """List the newest batches."""
+    from batchgen import commands
+
     return _run(context, as_json, lambda out, settings: commands.show_list(out, settings, user, limit))
 
 
 @app.command()
 def show(context: typer.Context, batch_id: BatchId, user: User = None, as_json: Json = False) -> int:
     """Show one batch, item by item."""
+    from batchgen import commands
+
     return _run(context, as_json, lambda out, settings: commands.show(out, settings, user, _uuid(batch_id)))
 
 
 @app.command()
 def cancel(context: typer.Context, batch_id: BatchId, user: User = None, as_json: Json = False) -> int:
-    """Cancel a batch: waiting items end at once, running ones are stopped at their provider."""
+    """Cancel what waits or runs of a batch.
+
+    Waiting items end at once, running ones are stopped at their provider.
+    """
+    from batchgen import action_commands
+
     return _run(context, as_json, lambda out, settings: action_commands.cancel(out, settings, user, _uuid(batch_id)))
 
 
@@ -187,7 +236,9 @@ def retry(
     as_json: Json = False,
 ) -> int:
     """Queue the failed items of a batch once more."""
-    wanted = Wanted(save_to, contact_sheet) if wait or save_to or contact_sheet else None
+    from batchgen import action_commands
+
+    wanted = _wanted(wait, save_to, contact_sheet)
     return _run(
         context, as_json, lambda out, settings: action_commands.retry(out, settings, user, _uuid(batch_id), wanted)
     )
@@ -201,7 +252,12 @@ def save(
     user: User = None,
     as_json: Json = False,
 ) -> int:
-    """Keep a batch's pictures in the gallery: no retention setting removes them."""
+    """Keep a batch's pictures; --to downloads them.
+
+    Kept pictures are removed by no retention setting.
+    """
+    from batchgen import action_commands
+
     return _run(context, as_json, lambda out, settings: action_commands.save(out, settings, user, _uuid(batch_id), to))
 
 
@@ -214,6 +270,8 @@ def tag(
     as_json: Json = False,
 ) -> int:
     """Put tags on all pictures of a batch."""
+    from batchgen import action_commands
+
     return _run(context, as_json, lambda out, settings: action_commands.tag(out, settings, user, _uuid(batch_id), tags))
 
 
@@ -226,6 +284,9 @@ def delete(
     as_json: Json = False,
 ) -> int:
     """Delete all pictures of a batch, with their files, for good."""
+    from batchgen import action_commands
+    from batchgen.cli_input import check_terminal, is_agreed
+
     batch = _uuid(batch_id)
     if not yes:
         check_terminal()
@@ -245,7 +306,13 @@ def login(
     sign_up: Annotated[bool, typer.Option("--sign-up", help="Make a new account.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Sign in with e-mail and password; the session is kept for further commands."""
+    """Sign in with e-mail and password.
+
+    The session is kept for further commands.
+    """
+    from batchgen import commands
+    from batchgen.cli_input import password_from
+
     address, password = password_from(email, password_stdin=password_stdin, twice=sign_up)
     return _run(
         context, as_json, lambda out, settings: commands.login(out, settings, address, password, sign_up=sign_up)
@@ -255,6 +322,8 @@ def login(
 @app.command()
 def logout(context: typer.Context, as_json: Json = False) -> int:
     """Sign out, here and on the server."""
+    from batchgen import commands
+
     return _run(context, as_json, commands.logout)
 
 
@@ -267,7 +336,12 @@ def storage_check(
     grace_hours: Annotated[float, typer.Option(min=1, max=8760, help="Leave alone what is younger.")] = 48,
     as_json: Json = False,
 ) -> int:
-    """Compare the bucket with the rows of images, both ways; exit 1 unless they balance."""
+    """Compare bucket and rows of images, both ways.
+
+    Exit code 1 unless they balance.
+    """
+    from batchgen import storage_command
+
     return _run(
         context,
         as_json,
@@ -278,7 +352,7 @@ def storage_check(
 @app.command("costs")
 def show_costs(
     context: typer.Context,
-    by: Annotated[costs.CostsBy, typer.Option(help="Sum up by this.")] = costs.CostsBy.DAY,
+    by: Annotated[CostsBy, typer.Option(help="Sum up by this.")] = CostsBy.DAY,
     since: Annotated[
         datetime | None,
         typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S%z"], help="Only what came since then, UTC."),
@@ -287,8 +361,10 @@ def show_costs(
     as_json: Json = False,
 ) -> int:
     """Show what pictures cost, for operators."""
+    from batchgen import costs
+
     return _run(
-        context, as_json, lambda out, settings: costs.show_costs(out, settings, by=by, since=since, limit=limit)
+        context, as_json, lambda out, settings: costs.show_costs(out, settings, by=by.value, since=since, limit=limit)
     )
 
 
@@ -302,7 +378,10 @@ def worker(context: typer.Context) -> int:
 
 @app.command(context_settings=PASS_ON, add_help_option=False)
 def dev(context: typer.Context) -> int:
-    """Run Supabase and a worker on this machine, for development (--help shows its options)."""
+    """Run Supabase and a worker on this machine.
+
+    For development; --help shows its options.
+    """
     try:
         from devstack.__main__ import main as run_stack
     except ModuleNotFoundError as error:
@@ -317,13 +396,27 @@ def dev(context: typer.Context) -> int:
 def _run(context: typer.Context, as_json: bool, command: Command) -> int:
     state: State = context.obj
     state.output.as_json |= as_json
-    settings = load(Settings, _existing(state.env_file))
     try:
-        return asyncio.run(command(state.output, settings))
+        from batchgen.settings import Settings, load
+
+        settings = load(Settings, _existing(state.env_file))
+        code = asyncio.run(command(state.output, settings))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Whoever read our output has seen enough, such as `head`. Python itself would complain when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNREAD
     except KeyboardInterrupt:
         go_on = f" The batch goes on; follow it with: {state.output.go_on_with}" if state.output.go_on_with else ""
         state.output.note(f"Interrupted.{go_on}")
         return INTERRUPTED
+
+
+def _wanted(wait: bool, save_to: Path | None, contact_sheet: bool) -> "Wanted | None":
+    from batchgen.commands import Wanted
+
+    return Wanted(save_to, contact_sheet) if wait or save_to or contact_sheet else None
 
 
 def _existing(env_file: Path | None) -> Path | None:

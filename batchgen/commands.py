@@ -59,7 +59,7 @@ async def show_list(out: Output, settings: Settings, user: str | None, limit: in
     if out.as_json:
         out.json([batch.model_dump(mode="json") for batch in batches])
     elif batches:
-        out.out.print(render.batch_table(batches))
+        out.show(render.batch_table(batches))
     else:
         out.note("No batches yet. Make one with batchgen submit.")
     return DONE
@@ -77,7 +77,7 @@ async def show(out: Output, settings: Settings, user: str | None, batch_id: UUID
         out.json(_with_waits(snapshot, waits))
         return DONE
     out.lines([render.heading(snapshot.batch), render.times(snapshot.batch), ""])
-    out.out.print(render.item_table(snapshot, waits))
+    out.show(render.item_table(snapshot, waits))
     if snapshot.images:
         out.lines(["", *render.picture_lines(snapshot.model_copy(update={"generations": _finished(snapshot)}))])
     return DONE

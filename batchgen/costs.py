@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
@@ -14,13 +13,6 @@ from batchgen.postgrest import rpc
 from batchgen.render import dollars, table_of
 from batchgen.settings import Settings
 from batchgen.texts import printable
-
-
-class CostsBy(StrEnum):
-    BATCH = "batch"
-    USER = "user"
-    DAY = "day"
-    MODEL = "model"
 
 
 class Costs(BaseModel):
@@ -41,11 +33,11 @@ class Costs(BaseModel):
     """What those cost if all of them were."""
 
 
-async def show_costs(out: Output, settings: Settings, *, by: CostsBy, since: datetime | None, limit: int) -> int:
+async def show_costs(out: Output, settings: Settings, *, by: str, since: datetime | None, limit: int) -> int:
     client = await connect(settings, key=secret_key(settings))
     try:
         with out.working("Adding up …"):
-            arguments = {"p_by": by.value, "p_since": since.isoformat() if since else None, "p_limit": limit}
+            arguments = {"p_by": by, "p_since": since.isoformat() if since else None, "p_limit": limit}
             costs = [Costs.model_validate(row) for row in await rpc(client, "get_costs", arguments) or ()]
     finally:
         await disconnect(client)
@@ -53,7 +45,7 @@ async def show_costs(out: Output, settings: Settings, *, by: CostsBy, since: dat
     return DONE
 
 
-def _print(out: Output, by: CostsBy, costs: Sequence[Costs]) -> None:
+def _print(out: Output, by: str, costs: Sequence[Costs]) -> None:
     if out.as_json:
         out.json([one.model_dump(mode="json") for one in costs])
     elif costs:
@@ -68,6 +60,6 @@ def _print(out: Output, by: CostsBy, costs: Sequence[Costs]) -> None:
             )
             for one in costs
         ]
-        out.out.print(table_of(by.value.capitalize(), "Attempts", "Paid", "Cost", "Unknown", "At most", rows=rows))
+        out.show(table_of(by.capitalize(), "Attempts", "Paid", "Cost", "Unknown", "At most", rows=rows))
     else:
         out.note("Nothing was ordered yet.")

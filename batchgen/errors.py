@@ -99,11 +99,23 @@ class LimitReached(InvalidRequest):
 
 
 class NotSignedIn(BatchgenError):
-    """No session, or one that ended."""
+    """No session, one that ended, or a key or password that is refused. `code` says which; `remedy` what to do."""
+
+    def __init__(
+        self, message: str, *, code: str = "not_signed_in", remedy: str = "Sign in with batchgen login."
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.remedy = remedy
 
 
 class BackendUnavailable(BatchgenError):
     """The project's API did not answer, or answered with a fault of its own."""
+
+    def __init__(self, message: str, *, code: str = "backend_unavailable", remedy: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.remedy = remedy
 
 
 class ProviderError(BatchgenError):

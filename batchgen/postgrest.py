@@ -13,7 +13,7 @@ import httpx
 from postgrest import APIError
 from pydantic import BaseModel, ValidationError
 from supabase import AsyncClient
-from supabase_auth.errors import AuthApiError, AuthError, AuthRetryableError
+from supabase_auth.errors import AuthApiError, AuthError, AuthRetryableError, AuthUnknownError
 
 from batchgen.connection import Answer, watched_answer
 from batchgen.errors import (
@@ -39,6 +39,7 @@ from batchgen.models import (
     StorageDeletion,
     StoredImage,
 )
+from batchgen.unreachable import no_answer
 
 COLLISIONS = frozenset({"40001", "40P01", "55P03"})
 """SQLSTATEs of transactions that Postgres undid because another one was in their way: doing them again is right."""
@@ -96,15 +97,19 @@ def translate(error: Exception, *, status: int | None = None, what: str = "The c
         case APIError():
             return _from_postgrest(error, status if status is not None else _status_in(error.code), what)
         case AuthRetryableError():
-            return BackendUnavailable(f"{what}: Auth did not answer ({error.status or 'no connection'}). Try again.")
+            if not error.status:
+                return no_answer(what, error)
+            return BackendUnavailable(f"{what}: Auth answered {error.status}.", remedy="Try again.")
         case AuthApiError():
             if error.status >= 500 or error.status == 429:
                 return BackendUnavailable(f"{what}: Auth answered {error.status}. Try again later.")
             return NotSignedIn(f"{what}: Auth refused ({error.code or error.status}): {error.message}")
+        case AuthUnknownError():
+            return BackendUnavailable(f"{what}: an answer that is not Auth's. Is SUPABASE_URL the project's address?")
         case AuthError():
             return NotSignedIn(f"{what}: {error.message}")
         case _:
-            return BackendUnavailable(f"{what}: no answer from the project's API ({type(error).__name__}).")
+            return no_answer(what, error)
 
 
 def _from_postgrest(error: APIError, status: int | None, what: str) -> BatchgenError:

@@ -27,8 +27,6 @@ from batchgen.texts import printable
 WRAPPED = frozenset({"Prompt", "Error", "Name", "Tags", "Why"})
 """Columns of words; all others stay on one line."""
 COUNTED = frozenset({"Attempts", "Paid", "Cost", "Unknown", "At most"})
-PIPE_WIDTH = 160
-"""Columns of a table that goes to a file or a pipe."""
 STYLES = {
     "pending": "bright_black",
     "processing": "cyan",

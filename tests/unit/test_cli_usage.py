@@ -1,10 +1,15 @@
 """The command line where no backend is asked: wrong usage, help, version."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import batchgen
 from batchgen.cli import main
 
 
@@ -89,7 +94,7 @@ def test_a_bug_is_no_failed_batch(capsys: pytest.CaptureFixture[str], monkeypatc
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("batchgen.cli.load", broken)
+    monkeypatch.setattr("batchgen.settings.load", broken)
 
     assert main(["list"]) == 70
     assert "ZeroDivisionError" in capsys.readouterr().err
@@ -109,3 +114,68 @@ def test_every_command_shows_its_own_options(capsys: pytest.CaptureFixture[str],
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("batchgen 0.")
+
+
+@pytest.mark.parametrize("arguments", [[], ["storage"]])
+def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    assert main(arguments) == 0
+
+    out, err = capsys.readouterr()
+    assert out.startswith(f"Usage: batchgen {' '.join(arguments)}")
+    assert "\nCommands:\n" in out
+    assert err == ""
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["submit", "--help"], ["nonsense"], ["list", "--no"]])
+def test_version_help_and_wrong_usage_do_not_wait_for_the_libraries_of_the_work(arguments: list[str]) -> None:
+    code = f"""
+import sys
+from batchgen.cli import main
+main({arguments!r})
+print(sorted({{"supabase", "pydantic_settings", "httpx", "PIL"}} & set(sys.modules)))
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert ended.stdout.splitlines()[-1] == "[]"
+
+
+def test_every_name_of_the_library_can_be_imported() -> None:
+    assert all(getattr(batchgen, name).__name__ == name for name in batchgen.__all__ if name != "__version__")
+    with pytest.raises(AttributeError):
+        _ = batchgen.nothing  # pyright: ignore[reportAttributeAccessIssue]
+
+
+INTERRUPTED_IMPORT = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+from batchgen.__main__ import main
+sys.exit(main())
+"""
+
+
+def test_an_interrupt_while_the_command_starts_prints_nothing() -> None:
+    ended = subprocess.run([sys.executable, "-c", INTERRUPTED_IMPORT], capture_output=True, text=True, check=False)
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+def test_an_interrupt_at_the_password_is_exit_130_without_a_traceback() -> None:
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "batchgen", "login", "--email", "a@example.test"]
+    process = subprocess.Popen(command, stdin=theirs, stderr=subprocess.PIPE, start_new_session=True)
+    assert process.stderr
+    try:
+        assert process.stderr.read(len("Password")) == b"Password"
+        process.send_signal(signal.SIGINT)
+        _, rest = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.communicate()
+        os.close(ours)
+        os.close(theirs)
+    assert process.returncode == 130
+    assert b"Traceback" not in rest

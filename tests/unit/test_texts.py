@@ -1,9 +1,12 @@
 """Foreign text on terminals and in file names."""
 
+import json
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchgen.texts import printable, slug
+from batchgen.texts import json_text, printable, slug
 
 
 @given(st.text())
@@ -45,3 +48,21 @@ def test_a_slug_cannot_leave_the_folder() -> None:
 
 def test_a_slug_of_signs_alone_is_still_a_name() -> None:
     assert slug("!!! ///") == "picture"
+
+
+def test_json_is_readable_in_any_script_and_moves_no_terminal() -> None:
+    data = {"prompt": "ein Füchslein 狐 🦊", "evil": "\x1b[31m\x7f\x85\u202e\u2028\ud800\U000e0001"}
+
+    text = json_text(data)
+
+    assert "ein Füchslein 狐 🦊" in text
+    assert printable(text) == text
+    assert json.loads(text) == data
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", None])
+def test_json_is_ascii_where_nothing_else_can_be_written(encoding: str | None) -> None:
+    text = json_text({"prompt": "狐"}, encoding=encoding)
+
+    assert text.isascii()
+    assert json.loads(text) == {"prompt": "狐"}
