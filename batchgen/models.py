@@ -211,6 +211,7 @@ class WaitReason(StrEnum):
     NO_WORKER = "no_worker"
     OWN_CAP = "own_cap"
     TOTAL_CAP = "total_cap"
+    RUNS_ALONE = "runs_alone"
     QUEUE = "queue"
 
 

@@ -111,6 +111,8 @@ def wait_text(wait: Wait, now: datetime) -> str:
             return f"own cap {wait.running}/{wait.cap}"
         case WaitReason.TOTAL_CAP:
             return f"total cap {wait.running}/{wait.cap}"
+        case WaitReason.RUNS_ALONE:
+            return "a worker that does nothing else, as one stopped while it made this"
         case WaitReason.QUEUE:
             return f"position {wait.position} in the queue" if wait.position else "its turn"
 

@@ -27,6 +27,7 @@ create table batchgen.settings (
   max_guidance_scale double precision not null default 30 constraint max_guidance_scale_in_range check (max_guidance_scale between 0 and 1000),
   breaker_failures integer not null default 5 constraint breaker_failures_in_range check (breaker_failures between 1 and 1000),
   breaker_open_seconds double precision not null default 60 constraint breaker_open_seconds_in_range check (breaker_open_seconds between 0 and 86400),
+  suspect_turn_seconds double precision not null default 10 constraint suspect_turn_seconds_in_range check (suspect_turn_seconds between 0 and 3600),
   worker_silence_seconds double precision not null default 30 constraint worker_silence_seconds_in_range check (worker_silence_seconds between 5 and 86400),
   updated_at timestamptz not null default now()
 );
@@ -35,7 +36,8 @@ comment on column batchgen.settings.max_parallel_per_user is 'How many items of 
 comment on column batchgen.settings.max_parallel_global is 'How many items may run at once in all.';
 comment on column batchgen.settings.max_retries is 'How often a failed attempt is tried again before the item fails.';
 comment on column batchgen.settings.retry_delays_seconds is 'Wait before the first, second, … retry; the last value serves all further ones.';
-comment on column batchgen.settings.max_crashes is 'How often an item''s lease may expire (its worker died) before the item fails with code crashed.';
+comment on column batchgen.settings.max_crashes is
+  'How often an item''s lease may expire (its worker died) while that worker ran nothing else before the item fails with code crashed.';
 comment on column batchgen.settings.min_batch_size is 'Fewest prompts of a batch.';
 comment on column batchgen.settings.max_batch_size is 'Most prompts of a batch.';
 comment on column batchgen.settings.max_prompt_characters is 'Longest prompt, in characters; the same holds for negative prompts.';
@@ -43,6 +45,8 @@ comment on column batchgen.settings.max_guidance_scale is 'Highest guidance scal
 comment on column batchgen.settings.breaker_failures is
   'After provider faults of so many different items of a model, with no success between them, its breaker opens.';
 comment on column batchgen.settings.breaker_open_seconds is 'How long an open breaker lets nothing of its model start; then one item is tried.';
+comment on column batchgen.settings.suspect_turn_seconds is
+  'Where items that run alone since a worker died wait beside others: how long the others go first, divided among the workers.';
 comment on column batchgen.settings.worker_silence_seconds is
   'A worker that has not called for so long counts as gone, and items that wait are said to wait for a worker.';
 insert into batchgen.settings default values;
@@ -65,6 +69,9 @@ create table batchgen.queue (
   started_at timestamptz,
   cancel_requested boolean not null default false,
   crash_count integer not null default 0,
+  lone_crash_count integer not null default 0,
+  is_suspect boolean not null default false,
+  ran_alone boolean not null default false,
   provider text,
   provider_job_id text,
   constraint running_means_leased check ((state = 'running') = (lease_id is not null)),
@@ -73,7 +80,7 @@ create table batchgen.queue (
     and (lease_id is null) = (worker is null)
     and (lease_id is null) = (started_at is null)
   ),
-  constraint only_waiting_items_are_ready check (ready_rank is null or (state = 'waiting' and ready_rank > 0)),
+  constraint only_waiting_items_are_ready check (ready_rank is null or (state = 'waiting' and ready_rank > 0 and not is_suspect)),
   constraint a_provider_job_names_its_provider check ((provider is null) = (provider_job_id is null))
 ) with (fillfactor = 80, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0.02);
 comment on table batchgen.queue is 'One row per generation that waits or runs; gone when the generation is final.';
@@ -86,10 +93,17 @@ comment on column batchgen.queue.ready_rank is
 comment on column batchgen.queue.lease_id is 'Minted by the claim; every write of a worker names it.';
 comment on column batchgen.queue.lease_expires_at is 'After this any worker may take the item over; by the database''s clock.';
 comment on column batchgen.queue.crash_count is 'How many leases expired. Counted apart from retries.';
+comment on column batchgen.queue.lone_crash_count is 'How many of them while their worker ran nothing else: those are the item''s own.';
+comment on column batchgen.queue.is_suspect is 'A worker died while it had the item: it runs alone until an attempt has ended.';
+comment on column batchgen.queue.ran_alone is 'Whether the worker has had nothing else since it took the item.';
 comment on column batchgen.queue.provider_job_id is 'The provider''s id of a job that may be running or paid for: resumed, never bought again.';
 
 -- A user's waiting rows in claim order: the first few are one descent away.
-create index queue_of_a_user on batchgen.queue (user_id, priority desc, created_at, batch_index, generation_id) where state = 'waiting';
+create index queue_of_a_user on batchgen.queue (user_id, priority desc, created_at, batch_index, generation_id)
+where state = 'waiting' and not is_suspect;
+-- The few that run alone; they carry no ready rank.
+create index queue_suspects on batchgen.queue (state, priority desc, created_at, batch_index, generation_id) where is_suspect;
+create index queue_running_alone on batchgen.queue (worker) where ran_alone;
 -- All that a claim may take, in the order in which it takes them: small, whatever waits.
 -- The two conditions say the same in different words, so that each query can use its own index alone: with statistics
 -- from an idle hour the planner would take either for empty, and read and sort every ready row at each claim.

@@ -7,7 +7,8 @@ create table batchgen.workers (
   last_seen timestamptz not null default clock_timestamp(),
   lease_seconds integer not null,
   version text,
-  providers text[]
+  providers text[],
+  drains_until timestamptz
 -- No index but the key, and room on each page: the updates are HOT, and the next one clears up after them.
 ) with (fillfactor = 50, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0);
 comment on table batchgen.workers is 'Workers that called within the last day. A worker that has ended keeps its row until then.';
@@ -17,6 +18,7 @@ comment on column batchgen.workers.last_seen is 'When it last claimed or renewed
 comment on column batchgen.workers.lease_seconds is 'How long its leases are: it renews them at a third of that, at the latest.';
 comment on column batchgen.workers.version is 'Its version of batchgen, where it tells.';
 comment on column batchgen.workers.providers is 'The providers that it can order from, where it tells.';
+comment on column batchgen.workers.drains_until is 'It is given nothing until its items have ended, to take one that runs alone; at most until then.';
 alter table batchgen.workers enable row level security;
 create policy "Nobody" on batchgen.workers for all to public using (false);
 revoke all on batchgen.workers from public, anon, authenticated, service_role;

@@ -195,7 +195,7 @@ begin
       select w.generation_id
       from unnest(v_users) as u (user_id) cross join lateral (
         select q.generation_id from batchgen.queue q
-        where q.state = 'waiting' and q.user_id = u.user_id and q.model_id = any (p_model_ids)
+        where q.state = 'waiting' and not q.is_suspect and q.user_id = u.user_id and q.model_id = any (p_model_ids)
         order by q.priority desc, q.created_at, q.batch_index, q.generation_id
         limit 200
       ) w
@@ -368,8 +368,9 @@ grant execute on function batchgen_api.batch_waits(uuid) to authenticated;
 --   no_worker  it has been due for settings.worker_silence_seconds, and no worker was seen for as long
 --   own_cap    its user runs as many items as one user may (running of cap)
 --   total_cap  as many items run in all as may (running of cap)
+--   runs_alone a worker died while it had the item: it waits for one that does nothing else
 --   queue      others come first
--- position is its place in the order of claims, from 1, for the last three; 1000 stands for that or more.
+-- position is its place in the order of claims, from 1, for own_cap, total_cap and queue; 1000 stands for that or more.
 -- Caller: authenticated, for a batch of their own (PT404 otherwise); service_role, for any.
 create function public.batch_waits(p_batch_id uuid)
 returns table (generation_id uuid, reason text, detail text, "until" timestamptz, running integer, cap integer, "position" integer)

@@ -35,7 +35,7 @@ begin
       select h.generation_id, h.ready_rank, (row_number() over (order by h.priority desc, h.created_at, h.batch_index, h.generation_id))::integer as nth
       from (
         select q.generation_id, q.ready_rank, q.priority, q.created_at, q.batch_index
-        from batchgen.queue q where q.state = 'waiting' and q.user_id = room.user_id
+        from batchgen.queue q where q.state = 'waiting' and not q.is_suspect and q.user_id = room.user_id
         order by q.priority desc, q.created_at, q.batch_index, q.generation_id
         limit least(greatest(v_cap - room.running, 0), p_depth)
       ) h
@@ -277,7 +277,7 @@ begin
       row_number() over (partition by u.user_id order by w.priority desc, w.created_at, w.batch_index, w.generation_id) as nth, u.running
     from users u cross join lateral (
       select q.generation_id, q.priority, q.created_at, q.batch_index from batchgen.queue q
-      where q.state = 'waiting' and q.user_id = u.user_id and q.model_id not in (select c.model_id from closed c)
+      where q.state = 'waiting' and not q.is_suspect and q.user_id = u.user_id and q.model_id not in (select c.model_id from closed c)
       order by q.priority desc, q.created_at, q.batch_index, q.generation_id limit 1000
     ) w
   ),
@@ -301,7 +301,8 @@ begin
       select h.*, row_number() over (order by h.priority desc, h.created_at, h.batch_index, h.generation_id) as nth
       from (
         select q.priority, q.created_at, q.batch_index, q.generation_id from batchgen.queue q
-        where q.state = 'waiting' and q.user_id = o.user_id and q.model_id not in (select c.model_id from closed c)
+        where q.state = 'waiting' and not q.is_suspect and q.user_id = o.user_id
+          and q.model_id not in (select c.model_id from closed c)
         order by q.priority desc, q.created_at, q.batch_index, q.generation_id
         limit least(greatest(v_settings.max_parallel_per_user - r.running, 0), 50)
       ) h
@@ -321,7 +322,9 @@ begin
     case why.reason when 'retry' then i.due_at when 'provider' then c.until when 'breaker' then c.until end,
     case why.reason when 'own_cap' then u.running when 'total_cap' then v_running_in_all end,
     case why.reason when 'own_cap' then v_settings.max_parallel_per_user when 'total_cap' then v_settings.max_parallel_global end,
-    case when why.reason in ('own_cap', 'total_cap', 'queue') then case when i.state = 'waiting' then coalesce(p.place, 1000) end end
+    case when why.reason in ('own_cap', 'total_cap', 'queue') then
+      case when i.state = 'waiting' and not i.is_suspect then coalesce(p.place, 1000) end
+    end
   from items i
   join users u on u.user_id = i.user_id
   left join closed c on c.model_id = i.model_id
@@ -337,6 +340,7 @@ begin
         then 'no_worker'
       when u.running >= v_settings.max_parallel_per_user then 'own_cap'
       when v_running_in_all >= v_settings.max_parallel_global then 'total_cap'
+      when i.is_suspect then 'runs_alone'
       else 'queue'
     end as reason
   ) why

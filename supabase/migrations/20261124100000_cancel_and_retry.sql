@@ -246,7 +246,7 @@ begin
       where n.id = any (v_entered)
       on conflict (generation_id) do update
         set state = excluded.state, due_at = excluded.due_at, lease_id = null, lease_expires_at = null, worker = null,
-          started_at = null, cancel_requested = false
+          started_at = null, cancel_requested = false, ran_alone = false
         where q.state = 'running'
       returning q.user_id
     )
@@ -300,8 +300,8 @@ end
 $$;
 
 -- return_expired_leases()
--- Takes back the items whose lease has ended: due again at once, cancelled where that was asked for, or failed as
--- 'crashed' after settings.max_crashes. Returns how many. Caller: service_role, and every claim. Locks: skips what
+-- Takes back the items whose lease has ended: due again at once, to run alone; cancelled where that was asked for; or
+-- failed as 'crashed' after settings.max_crashes while they ran alone. Returns how many. Caller: service_role, and every claim. Locks: skips what
 -- others hold, so it never waits.
 create or replace function public.return_expired_leases() returns integer
 language plpgsql security definer set search_path = '' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -317,11 +317,11 @@ begin
   end if;
   select s.max_crashes into v_max_crashes from batchgen.settings s;
   select array_agg(x.generation_id) filter (where not x.cancel_requested),
-    array_agg(x.generation_id) filter (where not x.cancel_requested and x.crash_count + 1 >= v_max_crashes),
+    array_agg(x.generation_id) filter (where not x.cancel_requested and x.ran_alone and x.lone_crash_count + 1 >= v_max_crashes),
     coalesce(array_agg(x.generation_id) filter (where x.cancel_requested), '{}')
   into v_expired, v_poison, v_cancelled
   from (
-    select q.generation_id, q.crash_count, q.cancel_requested
+    select q.generation_id, q.ran_alone, q.lone_crash_count, q.cancel_requested
     from batchgen.queue q
     join public.image_generations g on g.id = q.generation_id
     join public.batch_generations b on b.id = g.batch_id

@@ -38,7 +38,9 @@ revoke execute on function batchgen.is_operator() from public, anon, authenticat
 create function batchgen.waiting_of(p_user_id uuid, p_enough integer) returns integer
 language sql stable security definer set search_path = '' set enable_seqscan = 'off' set enable_bitmapscan = 'off' set jit = 'off' as $$
   select count(*)::integer from (
-    select 1 from batchgen.queue q where q.user_id = p_user_id and q.state = 'waiting'
+    select 1 from batchgen.queue q where q.user_id = p_user_id and q.state = 'waiting' and not q.is_suspect
+    union all
+    select 1 from batchgen.queue q where q.user_id = p_user_id and q.state = 'waiting' and q.is_suspect
     union all
     select 1 from batchgen.queue q where q.user_id = p_user_id and q.state in ('delayed', 'parked')
     limit p_enough

@@ -78,6 +78,7 @@ from (
       count(*) filter (where i.state = 'waiting') as waiting,
       count(*) filter (where i.state = 'delayed') as delayed,
       count(*) filter (where i.state = 'parked') as parked,
+      count(*) filter (where i.is_suspect) as suspects,
       count(distinct i.user_id) as users,
       count(distinct i.worker) as workers,
       date_trunc('second', now() - min(i.due_at) filter (where i.state in ('waiting', 'parked'))) as oldest_wait,

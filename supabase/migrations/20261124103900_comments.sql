@@ -201,6 +201,7 @@ begin
       ('batchgen.queue_health', 'waiting', 'Items that are due and wait for a slot.'),
       ('batchgen.queue_health', 'delayed', 'Items that wait for their next attempt.'),
       ('batchgen.queue_health', 'parked', 'Items that are due, but whose provider or model is not to be asked now.'),
+      ('batchgen.queue_health', 'suspects', 'Items that a dead worker had, in whichever state: they run alone until an attempt has ended.'),
       ('batchgen.queue_health', 'users', 'Users with items that wait or run.'),
       ('batchgen.queue_health', 'workers', 'Workers that run items.'),
       ('batchgen.queue_health', 'live_workers', 'Workers that have called lately, whether or not they run items: see get_workers().'),

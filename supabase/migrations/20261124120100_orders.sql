@@ -35,6 +35,7 @@ create table batchgen.orders (
   ended_at timestamptz,
   ask_at timestamptz,
   asked integer not null default 0,
+  is_settled boolean not null default false,
   lease_id uuid,
   lease_expires_at timestamptz,
   constraint only_an_open_order_is_asked_about check ((ended_at is null) = (ask_at is null) and (ended_at is not null or lease_id is null)),
@@ -65,6 +66,8 @@ comment on column batchgen.orders.late_message is 'The sentence that it had ende
 comment on column batchgen.orders.ended_at is 'Since when nobody waits for it: its item ended, and what became of the order is not known.';
 comment on column batchgen.orders.ask_at is 'When the provider is asked next.';
 comment on column batchgen.orders.asked is 'How often it was asked.';
+comment on column batchgen.orders.is_settled is
+  'What it cost is in the ledger. Its item ended as crashed, and who runs that again finds the picture here for a day.';
 comment on column batchgen.orders.lease_id is 'Minted when a worker takes it to ask.';
 comment on column batchgen.orders.lease_expires_at is 'After this another worker may ask.';
 create index orders_of_a_generation on batchgen.orders (generation_id);
@@ -165,7 +168,7 @@ begin
   set batch_id = excluded.batch_id, model_id = excluded.model_id, seed = excluded.seed, provider = excluded.provider,
     provider_model = excluded.provider_model, provider_version = excluded.provider_version, inputs = excluded.inputs,
     price_usd = excluded.price_usd, worker = excluded.worker, ordered_at = clock_timestamp(), is_charged = null, queued_seconds = null,
-    running_seconds = null
+    running_seconds = null, is_settled = false
   returning o.key into v_key;
   update batchgen.queue q set order_key = v_key, provider = null, provider_job_id = null where q.generation_id = p_generation_id;
   return v_key;
@@ -227,6 +230,10 @@ begin
       due_at = clock_timestamp() + make_interval(secs => p_due_in_seconds),
       lease_id = null, lease_expires_at = null, worker = null, started_at = null,
       crash_count = q.crash_count + p_crashed::integer,
+      lone_crash_count = q.lone_crash_count + (p_crashed and q.ran_alone)::integer,
+      -- A wait or a planned release proves nothing; an attempt that has ended does.
+      is_suspect = p_crashed or (q.is_suspect and not p_retried),
+      ran_alone = false,
       -- A job that is over is not resumed; one that was only left is.
       provider = case when q.job_over is not true then q.provider end,
       provider_job_id = case when q.job_over is not true then q.provider_job_id end,
@@ -434,6 +441,7 @@ $$;
 -- Only the next few rows of a user are ranked. Where a claim comes to the end of them it takes what surely goes first,
 -- ranks twice as many of those users, and goes on: a high limit costs only those who use it. It goes on as well where
 -- somebody holds what it picked, so that a row that is locked keeps no other one from its turn.
+-- An item that a dead worker had is claimed alone, and its worker gets nothing beside it (crash_suspects.sql).
 -- Caller: service_role. Locks: one claim at a time (advisory); rows that others hold are left out.
 -- Plans are generic, and without sequential scans: a session keeps its plans, and may have made them while the queue was
 -- empty. Without JIT, which such plans' guessed costs would start: compiling takes longer than a hundred claims. Without
@@ -455,11 +463,10 @@ language plpgsql security definer set search_path = '' set plan_cache_mode = 'fo
 declare
   v_settings batchgen.settings;
   v_room integer;
+  v_held integer;
   v_depth integer := 2;
   v_ids uuid[];
   v_all uuid[] := '{}';
-  v_batches uuid[];
-  v_busy uuid[];
   v_used_up uuid[];
   v_picked uuid[];
   v_left_out uuid[] := '{}';
@@ -468,6 +475,11 @@ declare
   v_closed uuid[] := '{}';
   v_tried uuid[] := '{}';
   v_probes uuid[] := '{}';
+  v_is_first boolean := true;
+  v_suspect uuid;
+  v_is_its_turn boolean := false;
+  v_is_drained boolean := false;
+  v_has_others boolean;
 begin
   perform batchgen.check_worker_arguments(p_worker, p_lease_seconds);
   if p_limit is null or p_limit not between 0 and 10000 then
@@ -506,9 +518,17 @@ begin
       perform batchgen.park(v_closed);
     end if;
     select s.* into v_settings from batchgen.settings s;
-    select least(p_limit - cardinality(v_all), v_settings.max_parallel_global - count(*))::integer into v_room
-    from batchgen.queue q where q.state = 'running';
+    select least(p_limit - cardinality(v_all), v_settings.max_parallel_global - count(*))::integer,
+      count(*) filter (where q.worker = p_worker)
+    into v_room, v_held from batchgen.queue q where q.state = 'running';
     exit when v_room <= 0;
+    if v_is_first and exists (select from batchgen.queue q where q.is_suspect) then
+      -- What a dead worker had runs alone (crash_suspects.sql).
+      select p.suspect_id, p.is_its_turn, p.is_drained, p.has_others into v_suspect, v_is_its_turn, v_is_drained, v_has_others
+      from batchgen.place_suspect(p_worker, v_held > 0, v_closed) p;
+      exit when v_is_its_turn or v_is_drained;
+    end if;
+    v_is_first := false;
     if v_tried <> '{}' then
       v_probes := batchgen.pick_probes(v_tried, v_room, v_settings.max_parallel_per_user);
     end if;
@@ -540,28 +560,11 @@ begin
     where s.nth <= v_settings.max_parallel_per_user
       and (h.priority is null or (-s.priority, s.ready_rank) <= (h.priority, h.ready_rank));
     v_picked := v_ids || v_probes;
-    v_ids := array(select g.id from public.image_generations g where g.id = any (v_picked) for no key update skip locked);
-    -- A start opens a pending batch. One that somebody else holds just now is left for the next claim.
-    v_batches := array(select g.batch_id from public.image_generations g where g.id = any (v_ids));
-    with opened as (
-      select b.id from public.batch_generations b
-      where b.id = any (v_batches) and b.status = 'pending' for no key update skip locked
-    )
-    select array_agg(b.id) into v_busy
-    from public.batch_generations b
-    where b.id = any (v_batches) and b.status = 'pending' and b.id not in (select o.id from opened o);
-    if v_busy is not null then
-      v_ids := array(select g.id from public.image_generations g where g.id = any (v_ids) and g.batch_id <> all (v_busy));
-    end if;
+    v_ids := batchgen.start_items(v_picked, p_worker, p_lease_seconds, v_held > 0);
     v_picked := array(select id from unnest(v_picked) id where id <> all (v_ids));
     v_left_out := v_left_out || v_picked;
     v_goes_on := v_picked <> '{}' or v_used_up is not null or v_probes <> '{}';
 
-    update batchgen.queue q
-    set state = 'running', ready_rank = null, lease_id = gen_random_uuid(), worker = p_worker, started_at = clock_timestamp(),
-      lease_expires_at = clock_timestamp() + make_interval(secs => p_lease_seconds), cancel_requested = false,
-      fault_code = null, job_over = null
-    where q.generation_id = any (v_ids);
     if v_probes <> '{}' then
       update batchgen.breakers b set probe_lease_id = q.lease_id
       from batchgen.queue q
@@ -578,6 +581,17 @@ begin
       v_depth := least(v_depth * 2, 100000);
     end if;
   end loop;
+  if v_suspect is not null and v_all <> '{}' then
+    perform batchgen.note_turn(false);
+  elsif v_suspect is not null and v_held = 0 and not v_is_drained then
+    -- Its turn, or that of others, all of which somebody holds just now.
+    v_all := batchgen.start_items(array[v_suspect], p_worker, p_lease_seconds, false);
+    update batchgen.breakers b set probe_lease_id = q.lease_id
+    from batchgen.queue q where q.generation_id = any (v_all) and b.model_id = q.model_id and b.model_id = any (v_tried);
+    if v_has_others and v_is_its_turn and v_all <> '{}' then
+      perform batchgen.note_turn(true);
+    end if;
+  end if;
   perform batchgen.note_worker(p_worker, p_lease_seconds);
   if v_all = '{}' then
     return;

@@ -230,10 +230,11 @@ begin
   if p_limit is null or p_limit not between 0 and 1000 then
     perform batchgen.refuse_argument('p_limit', 'is not between 0 and 1000', 'Take a handful and come again.');
   end if;
+  delete from batchgen.orders o where o.is_settled and o.ended_at is not null and o.ask_at <= clock_timestamp();
   return query
   with due as (
     select o.key from batchgen.orders o
-    where o.ended_at is not null and o.ask_at <= clock_timestamp()
+    where o.ended_at is not null and o.ask_at <= clock_timestamp() and not o.is_settled
       and (o.lease_expires_at is null or o.lease_expires_at <= clock_timestamp())
       and (o.worker = p_worker or o.ended_at <= clock_timestamp() - interval '30 seconds')
     order by o.ask_at limit p_limit for no key update skip locked
@@ -255,6 +256,8 @@ comment on function public.take_open_orders(text, integer, integer) is
 --   not over                                    -> asked about again, after pauses that grow; not known after a day
 --   over, with a picture to be had, unless it is known to cost nothing -> its item, if it failed and still has its
 --                                                   batch, runs again for the picture alone (is_late)
+--   the same, of an item that ended as crashed  -> a settlement in the ledger. That picture may be what its workers died
+--                                                   of: it is collected only if a person has the item run again, within a day
 --   over otherwise                              -> a settlement in the ledger
 -- Returns whether the item was queued. An order that is not leased so any more is left alone. Caller: service_role.
 -- Locks: the item and its batch, then the order, like everybody else.
@@ -264,6 +267,7 @@ declare
   v_order batchgen.orders;
   v_is_over boolean := coalesce(p_outcome -> 'is_over' = 'true'::jsonb, false);
   v_generation public.image_generations;
+  v_code text;
 begin
   if jsonb_typeof(p_outcome) is distinct from 'object' then
     perform batchgen.refuse_argument('p_outcome', 'is not an object', 'Send {is_over, is_charged, has_picture}.');
@@ -286,12 +290,23 @@ begin
   perform batchgen.note_account(p_order_key, p_outcome);
   select o.* into v_order from batchgen.orders o where o.key = p_order_key;
   select g.* into v_generation from public.image_generations g where g.id = v_order.generation_id;
+  select coalesce((select f.code from batchgen.failures f where f.generation_id = v_generation.id), 'failed') into v_code;
   if v_is_over and v_order.is_charged is not false and p_outcome -> 'has_picture' = 'true'::jsonb
+    and v_generation.status = 'failed' and v_generation.batch_id is not null and v_code = 'crashed'
+  then
+    perform batchgen.note_settlement(v_order, coalesce(v_order.is_charged, true), 'settled');
+    -- From here on it costs nothing more.
+    update batchgen.orders o
+    set is_settled = true, price_usd = 0, is_charged = false, lease_id = null, lease_expires_at = null,
+      ask_at = clock_timestamp() + interval '1 day'
+    where o.key = p_order_key;
+    return false;
+  elsif v_is_over and v_order.is_charged is not false and p_outcome -> 'has_picture' = 'true'::jsonb
     and v_generation.status = 'failed' and v_generation.batch_id is not null
   then
     update batchgen.orders o
     set is_late = true, late_message = coalesce(v_generation.error_message, 'The picture could not be made.'),
-      late_code = coalesce((select f.code from batchgen.failures f where f.generation_id = v_generation.id), 'failed')
+      late_code = v_code
     where o.key = p_order_key;
     update public.image_generations g set status = 'pending', error_message = null, error_code = null, completed_at = null, retry_count = 0
     where g.id = v_generation.id;

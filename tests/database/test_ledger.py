@@ -522,6 +522,7 @@ class History:
 
     def _claim(self, _: Item) -> None:
         self.db.make_due()
+        self.db.run("update batchgen.queue set is_suspect = false")  # all at once: the ledger is the same
         for claim in self.db.claim():
             [item] = [one for one in self.items if one.id == claim["generation_id"]]
             assert item.state == "waiting"

@@ -212,7 +212,8 @@ ACTIONS = (
     + ["enqueue"] * 4
     + ["complete"] * 4
     + ["fail"] * 2
-    + ["release", "expire", "make_due", "prioritise", "limit", "cancel", "requeue", "delete"]
+    + ["expire"] * 2
+    + ["release", "make_due", "prioritise", "limit", "cancel", "requeue", "delete"]
 )
 
 
@@ -252,4 +253,5 @@ def _drain(history: History) -> None:
 
 def _forget_everything(db: Database) -> None:
     db.run("truncate auth.users, batchgen.touched cascade")
-    db.run("update batchgen.settings set max_parallel_per_user = 3, max_parallel_global = 20")
+    db.run("update batchgen.turns set suspects_at = '-infinity', suspects_in_a_row = 0")
+    db.run("update batchgen.settings set max_parallel_per_user = 3, max_parallel_global = 20, suspect_turn_seconds = 0")

@@ -388,7 +388,7 @@ def test_a_claim_takes_expired_items_back_by_itself(db: Database) -> None:
     for claim in db.claim():
         db.expire(claim)
 
-    again = db.claim(worker=OTHER_WORKER)
+    again = db.claim(worker=OTHER_WORKER) + db.claim(worker="worker-c")
 
     assert [claim["attempt"] for claim in again] == [2, 2]
 

@@ -58,8 +58,9 @@ def test_an_idle_workers_polls_leave_one_row_version_behind(db: Database) -> Non
     stats = db.one(
         "select n_tup_upd, n_tup_hot_upd from pg_stat_user_tables where relid = 'batchgen.workers'::regclass"
     )
-    assert stats["n_tup_hot_upd"] == stats["n_tup_upd"] >= 400
-    assert db.value("select pg_relation_size('batchgen.workers')") <= 2 * 8192
+    assert stats["n_tup_upd"] >= 400
+    assert stats["n_tup_hot_upd"] >= 0.9 * stats["n_tup_upd"], stats
+    assert db.value("select pg_relation_size('batchgen.workers')") <= 4 * 8192
 
 
 def test_workers_that_were_not_seen_for_a_day_are_forgotten_when_a_new_one_comes(db: Database) -> None:

@@ -121,6 +121,10 @@ def test_tags_reasons_and_names_in_a_report_are_neither_obeyed_nor_markup() -> N
         ({"reason": "own_cap", "running": 3, "cap": 3}, "own cap 3/3"),
         ({"reason": "no_worker"}, "no worker is running"),
         ({"reason": "total_cap", "running": 20, "cap": 20}, "total cap 20/20"),
+        (
+            {"reason": "runs_alone"},
+            "a worker that does nothing else, as one stopped while it made this",
+        ),
         ({"reason": "queue", "position": 7}, "position 7 in the queue"),
         ({"reason": "queue"}, "its turn"),
         ({"reason": "retry", "until": LATER}, "retry due 12:03:10 UTC"),

@@ -14,6 +14,7 @@ insert into bad values
   ('max_guidance_scale = -1', 'max_guidance_scale_in_range'), ('max_guidance_scale = 1001', 'max_guidance_scale_in_range'),
   ('breaker_failures = 0', 'breaker_failures_in_range'), ('breaker_failures = 1001', 'breaker_failures_in_range'),
   ('breaker_open_seconds = -1', 'breaker_open_seconds_in_range'), ('breaker_open_seconds = 86401', 'breaker_open_seconds_in_range'),
+  ('suspect_turn_seconds = -1', 'suspect_turn_seconds_in_range'), ('suspect_turn_seconds = 3601', 'suspect_turn_seconds_in_range'),
   ('worker_silence_seconds = 4', 'worker_silence_seconds_in_range'), ('worker_silence_seconds = 86401', 'worker_silence_seconds_in_range'),
   ('image_retention_days = 0', 'image_retention_days_in_range'), ('image_retention_days = 36501', 'image_retention_days_in_range'),
   ('max_waiting_per_user = 0', 'max_waiting_per_user_in_range'), ('max_waiting_per_user = 1000001', 'max_waiting_per_user_in_range'),
