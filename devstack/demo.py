@@ -176,7 +176,7 @@ def _wait_until_ready(stack: Stack, env_file: Path) -> None:
 def _leave_running(stack: Stack | None, env_file: Path) -> None:
     if stack is None:
         return
-    _say("\nThe stack goes on running; Ctrl-C here stops it. Next, in another terminal, in this folder:\n")
+    _say("\nThe stack goes on running; Ctrl-C here stops it.\nNext, in another terminal, in this folder:\n")
     _say(f"  . .venv/bin/activate; export BATCHGEN_ENV_FILE={shlex.quote(shortest(env_file))}")
     _say("  batchgen list")
     _say('  batchgen submit "a red fox" "a blue bird" --wait\n')

@@ -27,7 +27,9 @@ class Progress:
         self._print(f"[yellow]{NOTICE}[/]")
 
     def part(self, name: str, detail: str) -> None:
-        mark = "[green]✓[/]" if self._console.is_terminal else "-"
+        """What is up, or, where the detail ends with an ellipsis, what it waits for."""
+        up = not detail.endswith("…")
+        mark = ("[green]✓[/]" if up else "[yellow]…[/]") if self._console.is_terminal else "-"
         self._print(f"  {mark} {escape(f'{name:<20}')} {escape(detail)}")
 
     def ready(self, info: StackInfo, env_file: Path, seconds: float) -> None:

@@ -142,7 +142,7 @@ class Stack:
 
     async def _install_packages(self) -> tuple[Path, str]:
         def installing() -> None:
-            self._report("Node packages", "installing Supabase Lite from npm, the first time only")
+            self._report("Node packages", "installing Supabase Lite from npm, the first time only …")
 
         cache_dir = self.config.cache_dir or user_cache_path("batchgen")
         return await install_packages(cache_dir, installing), "installed"
