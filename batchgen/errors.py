@@ -161,13 +161,14 @@ class ProviderBusy(ProviderError):
 
 
 class ModelUnusable(ProviderError):
-    """Nothing can be ordered of this model until the operator mends its row (`batchgen.model_providers`).
+    """Nothing can be ordered of this model for now: the operator has to mend its row (`batchgen.model_providers`) or
+    to be let in by the provider, or the provider wants fewer orders of this very model.
 
-    Its items wait, and no attempt is used up; other models go on.
+    Its items wait, and no attempt is used up; other models go on. `is_job_over`: it is the order that was turned away.
     """
 
-    def __init__(self, message: str, *, code: str, retry_after_seconds: float = 60) -> None:
-        super().__init__(message, code=code, is_job_over=False)
+    def __init__(self, message: str, *, code: str, retry_after_seconds: float = 60, is_job_over: bool = False) -> None:
+        super().__init__(message, code=code, is_job_over=is_job_over)
         self.retry_after_seconds = retry_after_seconds
 
 

@@ -11,17 +11,25 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
-from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
+from batchgen.errors import (
+    ModelUnusable,
+    OutcomeUnknown,
+    ProviderBusy,
+    ProviderError,
+    ProviderRejected,
+    ProviderUnavailable,
+)
+from batchgen.providers import words
 from batchgen.providers.http_api import BUSY_SECONDS, Answer, HttpApi, Scheme, Unanswered, authorization
-from batchgen.retry_after import retry_after_seconds
+from batchgen.retry_after import patient, retry_after_seconds
 
 QUESTION_SECONDS = 30.0
 QUESTION_BYTES = 16 * 2**20
 LONGEST_MESSAGE = 300
 OPERATOR_SECONDS = 300.0
 """The wait where the operator has to do something first: a key, an account. No item fails meanwhile."""
-BEHIND_A_GATEWAY = frozenset({502, 504, 520, 524})
-"""A gateway lost sight of the service, which may have read the request and gone on with it."""
+BEHIND_A_GATEWAY = frozenset({303, 499, 502, 504, 520, 524, 598, 599})
+"""A gateway lost sight of the service, which may have read the request and gone on with it. 303 says that it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,22 +90,33 @@ class Exchange(HttpApi):
             raise OutcomeUnknown(f"A gateway before {self._service} answered {answer.status} to the order.")
         return answer
 
-    def refusal(self, answer: Answer, complaint: Complaint) -> ProviderError:
-        """What an answer without success means, where the provider's own codes say nothing else."""
-        wait = retry_after_seconds(answer.headers, answer.body, now=self._now())
-        match answer.status:
+    def refusal(
+        self, answer: Answer, complaint: Complaint, *, status: int | None = None, model: str | None = None
+    ) -> ProviderError:
+        """What an answer without success means, where the provider's own codes say nothing else.
+
+        `status`: the one that counts, where the body names another. `model`: the one that was ordered. What an answer
+        says of it alone concerns no other one.
+        """
+        status = answer.status if status is None else status
+        wait = self.wait_in(answer, status)
+        match status:
             case 429:
-                return self.busy(complaint, wait)
+                return self.busy(complaint, wait, model=model)
             case 401 | 407:  # the text may hold a part of the key
                 return self.key_refused(Complaint())
             case 403:
-                return self.key_refused(complaint)
+                return self.forbidden(complaint, model=model)
             case 402:
                 return self.account_empty(complaint)
             case 503 | 529 if wait is not None:
-                return self.busy(complaint, wait)
+                return self.busy(complaint, wait, model=model)
+            case 400 if words.KEY.search(complaint.message):
+                return self.key_refused(Complaint())
             case 408 | 409 | 425:
                 return self.unavailable(answer, complaint)
+            case 404 | 410 if words.speaks_of(complaint.message, model):
+                return ProviderRejected(self.says("does not have this model", complaint), code="model_not_found")
             case 404 | 405 | 410:
                 return self.misplaced(answer)
             case status if 400 <= status < 500:
@@ -107,9 +126,35 @@ class Exchange(HttpApi):
             case _:
                 return self.misplaced(answer)
 
-    def busy(self, complaint: Complaint, wait: float | None) -> ProviderBusy:
-        seconds = BUSY_SECONDS if wait is None else wait
+    def wait_in(self, answer: Answer, status: int) -> float | None:
+        """How long an answer asks to wait. Some services tell in each answer when their limits are whole again."""
+        return retry_after_seconds(answer.headers, answer.body, now=self._now(), reads_limits=status == 429)
+
+    def busy(self, complaint: Complaint, wait: float | None, *, model: str | None = None) -> ProviderError:
+        """Of the whole provider, or of the one model whose limit the answer speaks of."""
+        seconds = BUSY_SECONDS if wait is None else patient(wait)
+        if words.speaks_of(complaint.message, model):
+            what = self.says(f"asks to wait with {model}", complaint)
+            return ModelUnusable(what, code="model_busy", retry_after_seconds=seconds)
         return ProviderBusy(self.says("asks to wait", complaint), retry_after_seconds=seconds)
+
+    def forbidden(self, complaint: Complaint, *, model: str | None = None) -> ProviderError:
+        """Of the account, of the key, or of the one model that is not for this account."""
+        said = complaint.message[: words.LONGEST_READ]
+        if words.ACCOUNT_BLOCKED.search(said) or words.KEY.search(said):
+            return self.key_refused(complaint)
+        if words.speaks_of(said, model) or (model and (complaint.field == "model" or words.OF_A_MODEL.search(said))):
+            return self.model_refused(complaint, model)
+        return self.account_empty(complaint) if words.MONEY.search(said) else self.key_refused(complaint)
+
+    def model_refused(self, complaint: Complaint, model: str | None) -> ModelUnusable:
+        """The operator's to mend; other models go on."""
+        what = self.says(f"does not let this account use {model}", complaint)
+        return ModelUnusable(
+            f"{what} {words.remedy(complaint.message)}.",
+            code="model_not_allowed",
+            retry_after_seconds=OPERATOR_SECONDS,
+        )
 
     def key_refused(self, complaint: Complaint) -> ProviderBusy:
         """The operator's fault and nobody else's: items wait for it, and no attempt is used up."""
@@ -133,8 +178,6 @@ class Exchange(HttpApi):
 
     def says(self, what: str, complaint: Complaint) -> str:
         """A sentence of ours with the provider's own words behind it: one line, not long, and without the key."""
-        words = " ".join(complaint.message.split())
-        if self._key:
-            words = words.replace(self._key.get_secret_value(), "[key]")
-        words = words if len(words) <= LONGEST_MESSAGE else f"{words[:LONGEST_MESSAGE]}…"
-        return f"{self._service} {what}: {words}" if words else f"{self._service} {what}."
+        secret = self._key.get_secret_value() if self._key else ""
+        said = words.shown(complaint.message, LONGEST_MESSAGE, secret=secret)
+        return f"{self._service} {what}: {said}" if said else f"{self._service} {what}."

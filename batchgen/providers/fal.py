@@ -19,16 +19,19 @@ Why not its Python client: `fal_client` (alive, async) sends a submit up to ten 
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderError, ProviderRejected, ProviderUnavailable
-from batchgen.providers.base import ImageRequest, RemoteImage, Settlement
+from batchgen.providers import delivered, words
+from batchgen.providers.base import ImageRequest, RawImage, RemoteImage, Settlement
 from batchgen.providers.hosted import (
-    POLICY,
+    AGAIN_SECONDS,
+    POLICY_TYPES,
+    WITHOUT_A_PICTURE,
     AnswerLost,
     HostedApi,
     Sleep,
@@ -44,18 +47,39 @@ from batchgen.providers.http_api import Answer
 
 NAME = "fal"
 RUNNING = frozenset({"IN_QUEUE", "IN_PROGRESS"})
-ENDED = frozenset({"COMPLETED", "FAILED", "CANCELED", "CANCELLED"})
+ENDED = frozenset({"COMPLETED", "FAILED", "ERROR", "CANCELED", "CANCELLED"})
 GONE = frozenset({404})
 OWN_REFUSALS = frozenset(range(400, 600)) - {401, 402, 403, 404}
 """What may be the model's own answer; the rest is about our account, or says that there is none any more."""
 BELIEVED = 3
 """A result is kept: a 429 or 5xx that comes so often is the model's own, and not of the moment."""
-TRANSIENT = frozenset({"startup_timeout", "request_timeout", "generation_timeout"})
+TIMEOUTS = frozenset({"startup_timeout", "request_timeout", "generation_timeout"})
+TRANSIENT = frozenset(
+    {
+        "runner_scheduling_failure",
+        "runner_connection_timeout",
+        "runner_disconnected",
+        "runner_connection_refused",
+        "runner_connection_error",
+        "runner_incomplete_response",
+        "runner_server_error",
+        "internal_error",
+        "internal_server_error",
+        "downstream_service_error",
+        "downstream_service_unavailable",
+    }
+)
+"""Faults of a moment, some of which come with 422."""
+NOTHING_MADE = frozenset({"no_media_generated", "no_images_generated"})
+PICTURE_FIELDS = ("images", "image", "output", "outputs", "data", "result", "files", "file")
+"""No other text of a result is a picture's address, for it repeats the prompt."""
+FLAGS = ("has_nsfw_concepts", "nsfw_content_detected", "has_nsfw_content")
 
 _MODEL = re.compile(r"[A-Za-z0-9][\w.-]{0,99}(?:/[A-Za-z0-9][\w.-]{0,99}){1,5}")
 _JOB_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]{0,99}/){2,4}requests/[A-Za-z0-9-]{1,100}(?:/response)?")
 
 Status = Mapping[str, Any]
+Picture = RawImage | RemoteImage
 
 
 class FalProvider:
@@ -96,15 +120,18 @@ class FalProvider:
             raise ProviderRejected(f"{model!r} is no model at {NAME}.", code="model_not_found")
         headers = {"X-Fal-Request-Start-Timeout": f"{self._start_timeout_seconds:g}"}
         try:
-            return self._job_id(await self._api.buy(f"/{model}", request.inputs, headers))
+            return self._job_id(await self._api.buy(f"/{model}", request.inputs, headers, model=model))
         except AnswerLost as lost:
             raise OutcomeUnknown(str(lost)) from lost
 
     async def find(self, request: ImageRequest) -> str | None:
         raise OutcomeUnknown(f"{NAME} cannot tell what became of the order of {request.generation_id} without its id.")
 
-    async def wait(self, job_id: str, request: ImageRequest) -> RemoteImage:
-        """The picture of a job that succeeded; an error that says what became of any other."""
+    async def wait(self, job_id: str, request: ImageRequest) -> Picture:
+        """The picture of a job that succeeded; an error that says what became of any other.
+
+        A result without a picture is fetched once more, and believed then: another order might come without one, too.
+        """
         place = _checked(job_id)
 
         async def look() -> Status | None:
@@ -113,8 +140,13 @@ class FalProvider:
 
         estimated = request.estimated_seconds
         status = await poll(look, sleep=self._sleep, estimated_seconds=estimated, job_id=place)
-        answer = await self._result(place, status, request)
-        return self._picture(status, answer, request)
+        try:
+            return await asyncio.to_thread(self._picture, status, await self._result(place, status, request), request)
+        except ProviderRejected as error:
+            if error.code not in WITHOUT_A_PICTURE:
+                raise
+        await self._sleep(AGAIN_SECONDS)
+        return await asyncio.to_thread(self._picture, status, await self._result(place, status, request), request)
 
     async def settle(self, job_id: str, request: ImageRequest) -> Settlement:
         place = _checked(job_id)
@@ -124,11 +156,11 @@ class FalProvider:
         status = _status(answer)
         if status["status"] not in ENDED:
             return Settlement(is_over=False)
-        result = await self._api.ask("GET", f"/{place}", passes=OWN_REFUSALS | GONE)
+        result = await self._api.ask("GET", f"/{place}", passes=OWN_REFUSALS | GONE, may_hold_a_picture=True)
         if result.status not in GONE and not _is_the_models(result, status, BELIEVED):
             raise garbage(NAME, "a result")
         try:
-            output, is_charged = self._picture(status, result, request), True
+            output, is_charged = await asyncio.to_thread(self._picture, status, result, request), True
         except ProviderError as error:
             output, is_charged = None, error.is_charged
         return Settlement(True, is_charged, output, running_seconds=_running_seconds(status))
@@ -158,7 +190,7 @@ class FalProvider:
 
         async def look() -> Answer | None:
             nonlocal times
-            answer = await self._api.ask("GET", f"/{place}", passes=OWN_REFUSALS)
+            answer = await self._api.ask("GET", f"/{place}", passes=OWN_REFUSALS, may_hold_a_picture=True)
             times += 1
             return answer if _is_the_models(answer, status, times) else None
 
@@ -167,44 +199,59 @@ class FalProvider:
         except OutcomeUnknown as gone:
             raise _gone("ended, but its result is removed by now", code="output_expired", is_charged=None) from gone
 
-    def _picture(self, status: Status, answer: Answer, request: ImageRequest) -> RemoteImage:
+    def _picture(self, status: Status, answer: Answer, request: ImageRequest) -> Picture:
+        """May have long texts to unpack: called in a thread."""
         if not answer.is_success:
             raise self._failure(status, answer)
-        fields = answer.as_object() or {}
-        flags: Any = fields.get("has_nsfw_concepts")
-        if isinstance(flags, list) and True in flags:
+        fields = _fields(answer)
+        if any(_is_flagged(fields.get(name)) for name in FLAGS):
             problem = f"{NAME} blacked the picture out: it was flagged as not safe for work."
             raise ProviderRejected(problem, code="blocked_by_policy", is_charged=True)
-        url = next(_addresses(fields), None)
-        if url is None:
-            raise ProviderUnavailable(
-                f"The job at {NAME} succeeded without a picture.", code="no_output", is_charged=True
-            )
+        place = next(delivered.places({name: fields.get(name) for name in PICTURE_FIELDS}), None)
+        if place is None:
+            raise self._nothing(fields)
         seed = fields.get("seed", request.inputs.get("seed"))
-        return RemoteImage(
-            url,
-            seed=seed if isinstance(seed, int) and not isinstance(seed, bool) else None,
-            running_seconds=_running_seconds(status),
-        )
+        known: Any = {
+            "seed": seed if isinstance(seed, int) and not isinstance(seed, bool) else None,
+            "running_seconds": _running_seconds(status),
+        }
+        if delivered.is_address(place):
+            return RemoteImage(place, **known)
+        content = delivered.unpacked(place, service=NAME)
+        if content is None:
+            problem = f"The job at {NAME} succeeded, and its picture is damaged."
+            raise ProviderRejected(problem, code="provider_garbage", is_charged=True)
+        return RawImage(content, **known)
+
+    def _nothing(self, fields: Mapping[str, Any]) -> ProviderError:
+        """Another order would be another purchase that may come without a picture, too."""
+        texts = (fields.get(name) for name in ("detail", "message", "error"))
+        said = self._api.words(next((text for text in texts if isinstance(text, str)), ""))
+        problem = f"The job at {NAME} succeeded without a picture. {said}".strip()
+        return ProviderRejected(problem, code="no_output", is_charged=True)
 
     def _failure(self, status: Status, answer: Answer) -> ProviderError:
-        kinds, words = _kinds(status, answer), self._api.words(said(answer))
+        kinds, text = _kinds(status, answer), said(answer)
+        told = self._api.words(text)
         is_charged = False if answer.status >= 500 else None
-        if POLICY in kinds:
+        is_final = answer.headers.get("X-Fal-Retryable", "").strip().lower() == "false"
+        if kinds & POLICY_TYPES or (not kinds and words.is_policy(text)) or answer.status == 451:
             return ProviderRejected(
-                f"{NAME} refuses this prompt. {words}", code="blocked_by_policy", is_charged=is_charged
+                f"{NAME} refuses this prompt. {told}", code="blocked_by_policy", is_charged=is_charged
             )
+        if kinds & NOTHING_MADE:
+            code = "blocked_by_policy" if words.is_policy(text) else "no_output"
+            return ProviderRejected(f"{NAME} made no picture of it. {told}", code=code, is_charged=is_charged)
         if answer.status in GONE:
             return _gone("ended, but its result is removed by now", code="output_expired", is_charged=None)
         if "client_cancelled" in kinds or answer.status == 499:
             return _gone("was cancelled there", code="provider_cancelled", is_charged=None)
-        if kinds & TRANSIENT or answer.status in (408, 504):
-            return ProviderUnavailable(f"The job at {NAME} took too long. {words}", code="provider_timeout")
-        if answer.status == 429 or answer.status >= 500:
-            is_final = answer.headers.get("X-Fal-Retryable", "").lower() == "false"
+        if kinds & TIMEOUTS or answer.status in (408, 504):
+            return ProviderUnavailable(f"The job at {NAME} took too long. {told}", code="provider_timeout")
+        if kinds & TRANSIENT or answer.status == 429 or answer.status >= 500:
             kind = ProviderRejected if is_final else ProviderUnavailable
-            return kind(f"The job failed at {NAME}. {words}", code="generation_failed", is_charged=is_charged)
-        return ProviderRejected(f"{NAME} refused the request. {words}", code="invalid_input", is_charged=is_charged)
+            return kind(f"The job failed at {NAME}. {told}", code="generation_failed", is_charged=is_charged)
+        return ProviderRejected(f"{NAME} refused the request. {told}", code="invalid_input", is_charged=is_charged)
 
 
 def _checked(job_id: str) -> str:
@@ -228,10 +275,11 @@ def _is_the_models(answer: Answer, status: Status, times: int) -> bool:
     """Whether a result is what the model answered, and not a gateway's trouble on the way to it."""
     fields = answer.as_object()
     if answer.is_success:
-        return fields is not None
+        return fields is not None or bool(answer.as_json())
+    is_told = bool(status.get("error") or status.get("error_type"))
     is_own = "detail" in (fields or {}) or "X-Fal-Error-Type" in answer.headers
     is_plain = answer.status < 500 and answer.status != 429
-    return is_own and (is_plain or times >= BELIEVED or bool(status.get("error") or status.get("error_type")))
+    return (is_own and (is_plain or is_told)) or ((is_own or is_told) and times >= BELIEVED)
 
 
 def _kinds(status: Status, answer: Answer) -> frozenset[str]:
@@ -241,14 +289,14 @@ def _kinds(status: Status, answer: Answer) -> frozenset[str]:
     return frozenset(str(kind) for kind in (*named, *(problem.get("type") for problem in problems(answer))) if kind)
 
 
-def _addresses(fields: Mapping[str, Any]) -> Iterator[str]:
-    """`images[].url` or `image.url`: no other text of a result, for it repeats the prompt."""
-    images: Any = fields.get("images")
-    listed = cast("list[Any]", images) if isinstance(images, list) else []
-    for image in (*listed, fields.get("image")):
-        url: Any = cast("dict[str, Any]", image).get("url") if isinstance(image, dict) else None
-        if isinstance(url, str) and url.startswith(("https://", "http://")):
-            yield url
+def _fields(answer: Answer) -> Mapping[str, Any]:
+    """The result's object; some models answer with a bare list of pictures."""
+    value = answer.as_json()
+    return {"images": value} if isinstance(value, list) else answer.as_object() or {}
+
+
+def _is_flagged(flags: Any) -> bool:
+    return flags is True or (isinstance(flags, list) and True in cast("list[Any]", flags)[:1])
 
 
 def _running_seconds(status: Status) -> float | None:

@@ -6,7 +6,6 @@ garbage came back. For a question the last two are the same. For a purchase they
 may exist, and nobody may send the purchase again.
 """
 
-import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Set
 from datetime import UTC, datetime
 from itertools import count
@@ -16,16 +15,24 @@ from urllib.parse import SplitResult, urlsplit
 import httpx
 from pydantic import SecretStr
 
-from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderRejected, ProviderUnavailable
+from batchgen.errors import (
+    ModelUnusable,
+    OutcomeUnknown,
+    ProviderBusy,
+    ProviderError,
+    ProviderRejected,
+    ProviderUnavailable,
+)
+from batchgen.providers import words
+from batchgen.providers.delivered import LARGEST_ANSWER_BYTES
 from batchgen.providers.http_api import BUSY_SECONDS, Answer, HttpApi, Scheme, Unanswered
-from batchgen.retry_after import retry_after_seconds
-from batchgen.texts import printable
+from batchgen.retry_after import patient, retry_after_seconds
 
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[object]]
 
-LONGEST_ANSWER_BYTES = 8 * 1024 * 1024
-"""Of JSON; pictures come from elsewhere, unless they are small enough to lie in the answer."""
+ANSWER_BYTES = 8 * 1024 * 1024
+"""Of JSON. A result may be as long as a picture in it."""
 LONGEST_WORDS = 300
 LONGEST_HELD_SECONDS = 60.0
 """A longer wait is not sat out in a slot: the item goes back to the queue and keeps its job."""
@@ -34,10 +41,19 @@ LONGEST_PAUSE_SECONDS = 5.0
 MISSES = 5
 """So many answers in a row that the job is unknown are believed; a few right after its start are a delay of theirs."""
 
-POLICY = "content_policy_violation"
-"""What fal calls it."""
-
-_MONEY = re.compile(r"balance|credit|billing|payment|top.?up|spend(?:ing)? limit|invoice", re.IGNORECASE)
+AGAIN_SECONDS = 2.0
+"""Before a job that succeeded without a picture is looked at once more."""
+WITHOUT_A_PICTURE = frozenset({"no_output", "provider_garbage"})
+POLICY_TYPES = frozenset(
+    {
+        "content_policy_violation",
+        "nsfw_content_detected",
+        "moderation_blocked",
+        "moderation_error",
+        "content_moderation",
+    }
+)
+"""What a problem is called that is one of policy."""
 
 
 class AnswerLost(ProviderUnavailable):
@@ -65,64 +81,109 @@ class HostedApi(HttpApi):
         self._account_wait_seconds = account_wait_seconds
 
     async def ask(
-        self, method: str, path: str, *, params: Mapping[str, Any] | None = None, passes: frozenset[int] = frozenset()
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        passes: frozenset[int] = frozenset(),
+        may_hold_a_picture: bool = False,
     ) -> Answer:
         """A call that may be repeated by whoever likes. Answers with a status in `passes` are given back as they are.
 
         Raises `ProviderBusy`, `ProviderUnavailable`, and `ProviderRejected` for other refusals.
         """
-        answer = await self._call(self._asking, method, path, params=params)
+        most_bytes = LARGEST_ANSWER_BYTES if may_hold_a_picture else ANSWER_BYTES
+        answer = await self._call(self._asking, method, path, most_bytes, params=params)
         if not answer.is_success and answer.status not in passes:
             self._refuse(answer)
         return answer
 
-    async def buy(self, path: str, inputs: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:
-        """The one call that costs money. Raises `AnswerLost` where a job may have come of it all the same."""
-        answer = await self._call(self._buying, "POST", path, json=inputs, headers=headers)
-        if answer.status >= 500 and not (answer.status == 503 and "Retry-After" in answer.headers):
+    async def buy(self, path: str, inputs: Mapping[str, Any], headers: Mapping[str, str], *, model: str) -> Answer:
+        """The one call that costs money. Raises `AnswerLost` where a job may have come of it all the same.
+
+        What the answer says of this model alone is a `ModelUnusable`.
+        """
+        answer = await self._call(self._buying, "POST", path, ANSWER_BYTES, json=inputs, headers=headers)
+        if answer.status == 303 or (answer.status >= 500 and not _asks_to_wait(answer)):
             raise AnswerLost(f"{self._service} answered the order with HTTP {answer.status}.")
         if not answer.is_success:
-            self._refuse(answer)
+            self._refuse(answer, model)
         return answer
 
     def words(self, text: object) -> str:
         """What a provider says, fit to be shown and stored: one short line, without our key."""
-        secret = self._key.get_secret_value() if self._key else ""
-        plain = str(text).replace(secret, "…") if secret else str(text)
-        return printable(plain, LONGEST_WORDS)
+        return words.shown(text, LONGEST_WORDS, secret=self._key.get_secret_value() if self._key else "")
 
-    async def _call(self, client: httpx.AsyncClient, method: str, path: str, **more: Any) -> Answer:
+    async def _call(self, client: httpx.AsyncClient, method: str, path: str, most_bytes: int, **more: Any) -> Answer:
         try:
-            return await self._send(client, method, path, self._timeout_seconds, LONGEST_ANSWER_BYTES, **more)
+            return await self._send(client, method, path, self._timeout_seconds, most_bytes, **more)
         except Unanswered as error:
             if error.code == "provider_garbage":
                 raise AnswerLost(f"{self._service} {error.reason}.", code=error.code) from error
             raise AnswerLost(f"{self._service} did not answer ({type(error.__cause__).__name__}).") from error
 
-    def _refuse(self, answer: Answer) -> NoReturn:
+    def _refuse(self, answer: Answer, model: str | None = None) -> NoReturn:
         """Sort a refusal by what to do about it. The operator's own trouble makes items wait; it is none of theirs."""
-        words = self.words(said(answer))
-        if answer.status in (401, 402, 403):
-            raise self._account_trouble(answer.status, words)
-        if answer.status == 429 or (answer.status == 503 and "Retry-After" in answer.headers):
-            wait = retry_after_seconds(answer.headers, answer.body, now=answer.served_at())
-            problem = f"{self._service} asks to wait. {words}".strip()
-            raise ProviderBusy(problem, retry_after_seconds=BUSY_SECONDS if wait is None else wait)
-        if answer.status == 404:
-            raise ProviderRejected(f"{self._service} does not know this model. {words}".strip(), code="model_not_found")
-        if answer.status in (400, 413, 422):
-            is_policy = any(problem.get("type") == POLICY for problem in problems(answer))
+        text = said(answer)
+        what = self.words(text)
+        if answer.status in (401, 402, 403, 407):
+            raise self._account_trouble(answer.status, text, model)
+        if _asks_to_wait(answer):
+            raise self._busy(answer, text, model)
+        kinds = {str(problem.get("type")) for problem in problems(answer)}
+        if kinds & POLICY_TYPES or answer.status == 451:
+            raise ProviderRejected(f"{self._service} refuses this prompt. {what}".strip(), code="blocked_by_policy")
+        if answer.status in (404, 410) or (answer.status in (400, 422) and words.NO_MODEL.search(text)):
+            raise ProviderRejected(f"{self._service} does not know this model. {what}".strip(), code="model_not_found")
+        if answer.status in (400, 406, 411, 413, 414, 415, 416, 422, 431):
+            is_policy = not kinds and words.is_policy(text)
             code = "blocked_by_policy" if is_policy else "invalid_input"
-            raise ProviderRejected(f"{self._service} refused the request. {words}".strip(), code=code)
+            raise ProviderRejected(f"{self._service} refused the request. {what}".strip(), code=code)
         problem = f"{self._service} answered with HTTP {answer.status}."
         raise ProviderUnavailable(problem, code="provider_unavailable")
 
-    def _account_trouble(self, status: int, words: str) -> ProviderBusy:
-        if status == 402 or (status == 403 and _MONEY.search(words)):
-            code, problem = "provider_account_empty", f"The account at {self._service} has no money left."
-        else:
-            code, problem = "provider_key_refused", f"{self._service} refuses the key that the worker has."
+    def _busy(self, answer: Answer, text: str, model: str | None) -> ProviderError:
+        """Of the whole provider, or of the one model whose limit the answer speaks of."""
+        is_limit = answer.status == 429
+        wait = retry_after_seconds(answer.headers, answer.body, now=answer.served_at(), reads_limits=is_limit)
+        seconds = BUSY_SECONDS if wait is None else patient(wait)
+        if words.speaks_of(text, model):
+            problem = f"{self._service} asks to wait with {model}. {self.words(text)}"
+            return ModelUnusable(problem, code="model_busy", retry_after_seconds=seconds, is_job_over=True)
+        problem = f"{self._service} asks to wait. {self.words(text)}".strip()
+        return ProviderBusy(problem, retry_after_seconds=seconds)
+
+    def _account_trouble(self, status: int, text: str, model: str | None) -> ProviderError:
+        is_blocked = words.ACCOUNT_BLOCKED.search(text) or words.KEY.search(text)
+        is_money = words.MONEY.search(text) is not None
+        if status == 402 or (status == 403 and is_money):
+            problem = f"The account at {self._service} has no money left. {self.words(text)}".strip()
+            return self._operators(problem, "provider_account_empty")
+        if status == 403 and model and not is_blocked and is_of(text, model):
+            problem = f"{self._service} does not let this account use {model}. {self.words(text)} {words.remedy(text)}."
+            return ModelUnusable(
+                problem,
+                code="model_not_allowed",
+                retry_after_seconds=self._account_wait_seconds,
+                is_job_over=True,
+            )
+        # What comes with a 401 may hold a part of the key.
+        more = f" {self.words(text)}" if status == 403 and text else ""
+        return self._operators(f"{self._service} refuses the key that the worker has.{more}", "provider_key_refused")
+
+    def _operators(self, problem: str, code: str) -> ProviderBusy:
         return ProviderBusy(problem, code=code, retry_after_seconds=self._account_wait_seconds)
+
+
+def is_of(text: str, model: str) -> bool:
+    """Whether a refusal is about this model, and not about the account."""
+    return words.speaks_of(text, model) or words.OF_A_MODEL.search(text) is not None
+
+
+def _asks_to_wait(answer: Answer) -> bool:
+    is_told = "Retry-After" in answer.headers or "Retry-After-Ms" in answer.headers
+    return answer.status == 429 or (answer.status in (503, 529) and is_told)
 
 
 async def poll(
@@ -214,5 +275,7 @@ def said(answer: Answer) -> str:
     """The sentences in a refusal. What it repeats of the request stays out."""
     fields = answer.as_object() or {}
     listed = "; ".join(str(problem["msg"]) for problem in problems(answer) if problem.get("msg"))
-    texts = (listed, *(fields.get(name) for name in ("detail", "message", "error", "title")))
-    return next((text for text in texts if text and isinstance(text, str)), "")
+    error = fields.get("error")
+    inner = cast("dict[str, Any]", error).get("message") if isinstance(error, dict) else error
+    texts = (listed, fields.get("detail"), fields.get("message"), inner, fields.get("title"))
+    return next((text for text in texts if text and isinstance(text, str)), "")[: words.LONGEST_READ]

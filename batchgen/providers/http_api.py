@@ -7,9 +7,10 @@ closes an idle one just as a purchase goes out on it, nobody could say whether t
 import asyncio
 import base64
 import json
+import zlib
 from collections.abc import Generator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal, cast
@@ -26,6 +27,12 @@ COMPLAINT_SECONDS = 5.0
 """How much is read of an answer that is no success, and for how long: the status has told the most."""
 BUSY_SECONDS = 10.0
 """The wait where a 429 does not say how long."""
+LONG_BODY_BYTES = 2**20
+"""Longer ones are read in a thread, once, and only where they can be a picture: few parts, one of them long."""
+MOST_PARTS = 200_000
+PACKINGS = frozenset({"gzip", "x-gzip", "deflate"})
+WINDOW_BITS = 32 + zlib.MAX_WBITS
+"""Lets zlib see by itself which of the two it is."""
 NOT_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -36,11 +43,13 @@ NOT_SENT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+    _read: list[Any] = field(default_factory=list[Any], repr=False, compare=False)
+    """The body as JSON, once somebody has asked for it."""
 
     @property
     def is_success(self) -> bool:
@@ -48,7 +57,14 @@ class Answer:
 
     def as_object(self) -> Mapping[str, Any] | None:
         """The body as a JSON object; None where it is none."""
-        return read_object(self.body)
+        value = self.as_json()
+        return cast("dict[str, Any]", value) if isinstance(value, dict) else None
+
+    def as_json(self) -> Any:
+        """The body as JSON, whatever it is; None where it is no JSON, or more of it than an answer needs."""
+        if not self._read:
+            self._read.append(_read_json(self.body))
+        return self._read[0]
 
     def served_at(self) -> datetime:
         """The provider's own clock, as its `Date` header has it; ours where there is none."""
@@ -116,7 +132,10 @@ class HttpApi:
             async with asyncio.timeout(seconds), client.stream(method, path, **more) as response:
                 is_wanted = response.is_success or self._reads_refusals_whole
                 body = await (_whole(response, most_bytes) if is_wanted else _beginning(response))
-                return Answer(response.status_code, response.headers, body)
+            answer = Answer(response.status_code, response.headers, body)
+            if len(body) > LONG_BODY_BYTES:
+                await asyncio.to_thread(answer.as_json)
+            return answer
         except NOT_SENT as error:
             what = f"{self._service} cannot be reached ({type(error).__name__})."
             raise ProviderUnavailable(what, code="provider_unreachable") from error
@@ -124,18 +143,40 @@ class HttpApi:
             raise Unanswered(f"gave no answer within {seconds:g} seconds", code="provider_timeout") from error
         except httpx.HTTPError as error:
             raise Unanswered(f"broke off ({type(error).__name__})", code="provider_unreachable") from error
+        except httpx.InvalidURL as error:  # of a redirect, which httpx reads although it follows none
+            raise Unanswered("answered with an address that is none", code="provider_garbage") from error
 
 
 async def _whole(response: httpx.Response, most_bytes: int) -> bytes:
-    """Raw, since what a few packed bytes unfold to is not bounded."""
-    if response.is_success and response.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise Unanswered("packs its answers without being asked", code="provider_garbage")
+    """As it came, or unpacked by us: what a few packed bytes unfold to has to be bounded."""
     body = bytearray()
     async for chunk in response.aiter_raw():
         body += chunk
         if len(body) > most_bytes:
-            raise Unanswered(f"answered more than {most_bytes} bytes", code="provider_garbage")
-    return bytes(body)
+            raise _too_long(most_bytes)
+    packing = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if not response.is_success or packing in ("identity", "", "none"):
+        return bytes(body)
+    if packing not in PACKINGS:
+        raise Unanswered("packs its answers without being asked", code="provider_garbage")
+    return await asyncio.to_thread(_unpacked, body, most_bytes)
+
+
+def _unpacked(body: bytearray, most_bytes: int) -> bytes:
+    unpacking = zlib.decompressobj(WINDOW_BITS)
+    try:
+        whole = unpacking.decompress(body, most_bytes + 1)
+    except zlib.error as error:
+        raise Unanswered("says that its answer is packed, and it is not", code="provider_garbage") from error
+    if len(whole) > most_bytes:
+        raise _too_long(most_bytes)
+    if not unpacking.eof:
+        raise Unanswered("broke off in a packed answer", code="provider_garbage")
+    return whole
+
+
+def _too_long(most_bytes: int) -> Unanswered:
+    return Unanswered(f"answered more than {most_bytes} bytes", code="provider_garbage")
 
 
 async def _beginning(response: httpx.Response) -> bytes:
@@ -202,10 +243,19 @@ def read_list(text: str | bytes) -> list[Any] | None:
 
 
 def _read_json(text: str | bytes) -> Any:
+    if len(text) > LONG_BODY_BYTES and _parts_of(text) > MOST_PARTS:
+        return None  # a list of lists takes twenty times its length in memory
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
         return None
+
+
+def _parts_of(text: str | bytes) -> int:
+    """How many values a JSON text has, or a few more."""
+    if isinstance(text, str):
+        return sum(text.count(sign) for sign in ",[{")
+    return sum(text.count(sign) for sign in (b",", b"[", b"{"))
 
 
 def mapping(value: object) -> Mapping[str, Any]:

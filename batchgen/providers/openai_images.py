@@ -13,55 +13,26 @@ repeated order, so that one whose answer was lost stays unknown.
 """
 
 import asyncio
-import base64
-import binascii
-import re
 from collections.abc import Mapping
-from typing import Any
 
 import httpx
 from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderError, ProviderRejected, ProviderUnavailable
+from batchgen.providers import delivered
+from batchgen.providers import openai_answers as answers
 from batchgen.providers.base import ImageRequest, RawImage, RemoteImage, Settlement
 from batchgen.providers.exchange import Complaint, Exchange
-from batchgen.providers.http_api import Answer, mapping, read_object, sequence, text, whole_number
+from batchgen.providers.http_api import Answer, mapping, text, whole_number
+from batchgen.providers.openai_answers import complaint_of
 from batchgen.providers.synchronous import SynchronousJobs
 
 OPENAI_URL = "https://api.openai.com/v1"
 ANSWER_SECONDS = 600.0
 GRACE_SECONDS = 30.0
-ANSWER_BYTES = 96 * 2**20
-"""A picture of 50 MB, as much as the bucket takes, in base64 and with some room."""
+ANSWER_BYTES = delivered.LARGEST_ANSWER_BYTES
 LONGEST_ID = 512
 """Of `X-Client-Request-Id`."""
-
-POLICY_CODES = frozenset(
-    {
-        "moderation_blocked",
-        "content_policy_violation",
-        "content_filter",
-        "contentfilter",
-        "responsibleaipolicyviolation",
-        "safety_violation",
-    }
-)
-POLICY_WORDS = re.compile(
-    r"\b(safety system|content polic(?:y|ies)|content management policy|moderation)\b", re.IGNORECASE
-)
-ACCOUNT_CODES = frozenset(
-    {
-        "insufficient_quota",
-        "billing_hard_limit_reached",
-        "billing_not_active",
-        "credit_balance_exhausted",
-        "organization_spend_limit_exceeded",
-        "organization_usage_limit_exceeded",
-        "project_spend_limit_exceeded",
-    }
-)
-MODEL_CODES = frozenset({"model_not_found", "model_not_available"})
-_DATA_URL = re.compile(r"data:image/[\w.+-]+;base64,")
 
 
 class OpenAIImagesProvider:
@@ -125,34 +96,37 @@ class OpenAIImagesProvider:
             headers=_names_of(request),
         )
         if not answer.is_success:
-            raise self._refused(answer)
-        return await asyncio.to_thread(self._picture, answer)
+            raise self._refused(answer, request)
+        return await asyncio.to_thread(self._picture, answer, request)
 
-    def _picture(self, answer: Answer) -> RawImage | RemoteImage:
+    def _picture(self, answer: Answer, request: ImageRequest) -> RawImage | RemoteImage:
         """Plain CPU work without a loop: the text may be long."""
-        body = mapping(answer.as_object())
-        if body.get("error"):
-            raise self._refused(answer)
-        if not isinstance(body.get("data"), list):
-            raise self._senseless()
-        pictures = [mapping(item) for item in sequence(body.get("data"))]
-        if not pictures:
+        value = answers.value_of(answer)
+        if answers.error_in(mapping(value)) or answers.error_of(answer):
+            raise self._refused(answer, request)
+        pictures = answers.pictures_in(value)
+        if pictures == []:
             what = f"{self.name} answered without a picture, which may mean that its policy blocked it."
             raise ProviderRejected(what, code="no_image", is_charged=self._maybe_charged)
+        if pictures is None:
+            raise self._senseless()
         return self._read(pictures[0])
 
-    def _read(self, picture: Mapping[str, Any]) -> RawImage | RemoteImage:
-        seed = whole_number(picture.get("seed"))
-        url = text(picture.get("url"))
-        packed = text(picture.get("b64_json")) or (url if _DATA_URL.match(url) else "")
-        if packed:
-            return RawImage(self._unpacked(packed), seed=seed)
-        if url.startswith(("https://", "http://")):
-            return RemoteImage(url, self._headers_for(url), seed=seed)
-        if picture.get("respect_moderation") is False:
+    def _read(self, picture: object) -> RawImage | RemoteImage:
+        fields = mapping(picture)
+        seed = whole_number(fields.get("seed"))
+        place = next(delivered.places(picture, name="image"), None)
+        if place is None:
+            packed = text(fields.get("b64_json"))
+            place = packed if packed and not packed.isspace() else None
+        if place is None and fields.get("respect_moderation") is False:
             what = f"{self.name} blocked the picture by its policy."
             raise ProviderRejected(what, code="blocked_by_policy", is_charged=self._maybe_charged)
-        raise self._senseless()
+        if place is None:
+            raise self._senseless()
+        if delivered.is_address(place):
+            return RemoteImage(place, self._headers_for(place), seed=seed)
+        return RawImage(self._unpacked(place), seed=seed)
 
     def _headers_for(self, url: str) -> Mapping[str, str]:
         try:
@@ -161,31 +135,42 @@ class OpenAIImagesProvider:
             raise self._senseless() from error
 
     def _unpacked(self, packed: str) -> bytes:
-        start = match.end() if (match := _DATA_URL.match(packed)) else 0
-        try:
-            content = base64.b64decode(packed[start:], validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise self._senseless() from error
-        if not content:
+        content = delivered.unpacked(packed, service=self.name)
+        if content is None:
             raise self._senseless()
         return content
 
-    def _refused(self, answer: Answer) -> ProviderError:
+    def _refused(self, answer: Answer, request: ImageRequest) -> ProviderError:
+        """By the codes that the answer has; where they say nothing, by its status and its words."""
         complaint = complaint_of(answer)
-        error = mapping(mapping(answer.as_object()).get("error"))
-        if complaint.codes & ACCOUNT_CODES:
+        codes, status = complaint.codes, answers.status_of(answer, complaint)
+        if codes & answers.ACCOUNT_CODES:
             return self._api.account_empty(complaint)
-        if _is_policy(answer.status, complaint):
-            stage = text(mapping(error.get("moderation_details")).get("moderation_stage"))
-            charged = self._maybe_charged if stage == "output" or answer.is_success else False
-            what = self._api.says("blocked the prompt by its policy", complaint)
-            return ProviderRejected(what, code="blocked_by_policy", is_charged=charged)
-        if complaint.codes & MODEL_CODES or (400 <= answer.status < 500 and complaint.field == "model"):
-            return ProviderRejected(self._api.says("does not have this model", complaint), code="model_not_found")
-        if answer.is_success:
+        if codes & answers.KEY_CODES:
+            return self._api.key_refused(Complaint())
+        if codes & answers.POLICY_CODES or status == 451:
+            return self._blocked(answer, complaint)
+        if codes & answers.WAIT_CODES:
+            return self._api.busy(complaint, self._api.wait_in(answer, 429), model=request.model)
+        if codes & answers.MODEL_CODES or (400 <= status < 500 and complaint.field == "model"):
+            return self._without_the_model(status, complaint, request)
+        if not codes & (answers.INPUT_CODES | answers.FAULT_CODES) and answers.is_policy(status, complaint):
+            return self._blocked(answer, complaint)
+        if answer.is_success and (status == answer.status or codes & answers.FAULT_CODES):
             what = self._api.says("answered with an error", complaint)
             return ProviderUnavailable(what, code="provider_unavailable", is_charged=self._maybe_charged)
-        return self._api.refusal(answer, complaint)
+        return self._api.refusal(answer, complaint, status=status, model=request.model)
+
+    def _blocked(self, answer: Answer, complaint: Complaint) -> ProviderRejected:
+        stage = text(mapping(answers.error_of(answer).get("moderation_details")).get("moderation_stage"))
+        charged = self._maybe_charged if stage == "output" or answer.is_success else False
+        what = self._api.says("blocked the prompt by its policy", complaint)
+        return ProviderRejected(what, code="blocked_by_policy", is_charged=charged)
+
+    def _without_the_model(self, status: int, complaint: Complaint, request: ImageRequest) -> ProviderError:
+        if status == 403:
+            return self._api.model_refused(complaint, request.model)
+        return ProviderRejected(self._api.says("does not have this model", complaint), code="model_not_found")
 
     @property
     def _maybe_charged(self) -> bool | None:
@@ -196,25 +181,6 @@ class OpenAIImagesProvider:
         return OutcomeUnknown(
             f"{self.name} answered the order with something that is no picture.", code="provider_garbage"
         )
-
-
-def complaint_of(answer: Answer) -> Complaint:
-    """The error object of OpenAI's form, or what servers like it put there: a text, a `detail`, a `message`."""
-    body = mapping(read_object(answer.body))
-    error = mapping(body.get("error"))
-    words = (error.get("message"), body.get("error"), body.get("detail"), body.get("message"))
-    codes = (error.get("code"), error.get("type"), mapping(error.get("innererror")).get("code"), body.get("code"))
-    return Complaint(
-        message=next((word for word in words if isinstance(word, str)), ""),
-        codes=frozenset(code.lower() for code in codes if isinstance(code, str)),
-        field=text(error.get("param")),
-    )
-
-
-def _is_policy(status: int, complaint: Complaint) -> bool:
-    if complaint.codes & POLICY_CODES or status == 451:
-        return True
-    return status in (200, 400, 403, 422) and POLICY_WORDS.search(complaint.message) is not None
 
 
 def _names_of(request: ImageRequest) -> Mapping[str, str]:

@@ -17,12 +17,10 @@ redirects with the key, and reads answers of any size. What is needed here is fo
 """
 
 import asyncio
-import base64
-import binascii
 import re
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -32,9 +30,12 @@ from urllib.parse import parse_qsl
 from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
+from batchgen.providers import delivered, words
 from batchgen.providers.base import ImageRequest, RawImage, RemoteImage, Settlement
 from batchgen.providers.hosted import (
+    AGAIN_SECONDS,
     LONGEST_HELD_SECONDS,
+    WITHOUT_A_PICTURE,
     AnswerLost,
     HostedApi,
     Sleep,
@@ -62,17 +63,40 @@ MOST_PAGES = 50
 MOST_REMEMBERED = 10_000
 LIST_TRIES = 4
 LONGEST_LOGS = 20_000
-PICTURE_FIELDS = ("image", "images", "url", "uri", "output", "outputs", "file", "files")
 
 _MODEL = re.compile(r"(?P<model>[A-Za-z0-9][\w.-]{0,99}/[A-Za-z0-9][\w.-]{0,99})(?::(?P<version>[A-Za-z0-9]{1,100}))?")
 _VERSION = re.compile(r"[A-Za-z0-9]{1,100}")
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
-_DATA_URL = re.compile(r"data:image/[a-z+.-]+;base64,")
-_POLICY = re.compile(
-    r"nsfw|flagged|sensitive|moderat(?:ion|ed)|content policy|safety (?:filter|system|policy)|prohibited|\bE005\b",
-    re.IGNORECASE,
+_CODE = re.compile(r"\bE[0-9]{3,4}\b|\(code: [A-Z]{2}\)")
+"""`(E005)` of a model's own, `(E6716)` and `(code: PA)` of Replicate's runtime."""
+POLICY_CODES = frozenset({"E005"})
+INPUT_CODES = frozenset({"E006"})
+FAULT_CODES = frozenset(
+    {
+        *(
+            "E001",
+            "E002",
+            "E003",
+            "E004",
+            "E1000",
+            "E1001",
+            "E4875",
+            "E6716",
+            "E8367",
+            "E8765",
+            "E9243",
+            "E9825",
+            "E9828",
+        ),
+        "(code: PA)",
+    }
 )
-_BAD_INPUT = re.compile(r"invalid input|input validation|\bE006\b|must be (?:less|greater|one of)", re.IGNORECASE)
+"""Faults of a moment, as Replicate's page "Error codes" has them and as people met them."""
+_POLICY = re.compile(r"nsfw|flagged|sensitive|moderat(?:ion|ed)|prohibited", re.IGNORECASE)
+_BAD_INPUT = re.compile(
+    r"invalid input|input was invalid|input validation|must be (?:less|greater|one of)", re.IGNORECASE
+)
+_NSFW = re.compile(r"nsfw content|potential nsfw|safety checker", re.IGNORECASE)
 _SEED = re.compile(r"(?:using seed|random seed|seed)\s*[:=]\s*(\d{1,19})\b", re.IGNORECASE)
 
 Prediction = Mapping[str, Any]
@@ -133,7 +157,8 @@ class ReplicateProvider:
         path, body = _order(request)
         ordered_at = self._clock()
         try:
-            answer = await self._api.buy(path, body, {"Cancel-After": f"{self._deadline_seconds}s"})
+            cancel_after = {"Cancel-After": f"{self._deadline_seconds}s"}
+            answer = await self._api.buy(path, body, cancel_after, model=request.model or "")
             job_id = _job_id(answer.as_object())
         except AnswerLost as lost:
             job_id = await self._recover(request, ordered_at, lost)
@@ -153,26 +178,27 @@ class ReplicateProvider:
         return await self._look_for(request, ordered_at, on_its_way_seconds)
 
     async def wait(self, job_id: str, request: ImageRequest) -> Picture:
-        """The picture of a job that succeeded; an error that says what became of any other."""
+        """The picture of a job that succeeded; an error that says what became of any other.
 
-        async def look() -> Prediction | None:
-            prediction = await self._look(job_id)
-            return prediction if prediction["status"] in ENDED else None
-
-        ended = await poll(
-            look, sleep=self._sleep, estimated_seconds=request.estimated_seconds, job_id=self._api.words(job_id)
-        )
-        return self._picture(ended, request)
+        One without a picture is looked at once more, and believed then: another order might come without one, too.
+        """
+        try:
+            return await asyncio.to_thread(self._picture, await self._ended(job_id, request), request)
+        except ProviderRejected as error:
+            if error.code not in WITHOUT_A_PICTURE:
+                raise
+        await self._sleep(AGAIN_SECONDS)
+        return await asyncio.to_thread(self._picture, await self._ended(job_id, request), request)
 
     async def settle(self, job_id: str, request: ImageRequest) -> Settlement:
-        answer = await self._api.ask("GET", f"/predictions/{_checked(job_id)}", passes=GONE)
+        answer = await self._api.ask("GET", f"/predictions/{_checked(job_id)}", passes=GONE, may_hold_a_picture=True)
         if answer.status in GONE:
             return Settlement(is_over=True)
         prediction = _prediction(answer)
         if prediction["status"] not in ENDED:
             return Settlement(is_over=False)
         try:
-            output, is_charged = self._picture(prediction, request), True
+            output, is_charged = await asyncio.to_thread(self._picture, prediction, request), True
         except ProviderError as error:
             output, is_charged = None, error.is_charged
         queued, running = _seconds(prediction)
@@ -185,8 +211,17 @@ class ReplicateProvider:
     async def aclose(self) -> None:
         await self._api.aclose()
 
+    async def _ended(self, job_id: str, request: ImageRequest) -> Prediction:
+        async def look() -> Prediction | None:
+            prediction = await self._look(job_id)
+            return prediction if prediction["status"] in ENDED else None
+
+        return await poll(
+            look, sleep=self._sleep, estimated_seconds=request.estimated_seconds, job_id=self._api.words(job_id)
+        )
+
     async def _look(self, job_id: str) -> Prediction:
-        return _prediction(await self._api.ask("GET", f"/predictions/{_checked(job_id)}"))
+        return _prediction(await self._api.ask("GET", f"/predictions/{_checked(job_id)}", may_hold_a_picture=True))
 
     async def _recover(self, request: ImageRequest, ordered_at: float, lost: AnswerLost) -> str:
         try:
@@ -269,23 +304,44 @@ class ReplicateProvider:
                 raise self._failure(prediction)
 
     def _output(self, prediction: Prediction, request: ImageRequest) -> Picture:
-        place = next(_addresses(prediction.get("output"), depth=4), None)
+        place = next(delivered.places(prediction.get("output")), None)
         if place is None and prediction.get("data_removed") is True:
             raise _ended("made a picture that is removed by now", code="output_expired", is_charged=True)
         if place is None:
-            raise _ended("succeeded without a picture", code="no_output", is_charged=True)
-        if _DATA_URL.match(place):
-            return _with_what_is_told(RawImage(_unpacked(place)), prediction, request)
-        return _with_what_is_told(RemoteImage(place), prediction, request)
+            raise self._nothing(prediction)
+        if delivered.is_address(place):
+            return _with_what_is_told(RemoteImage(place), prediction, request)
+        content = delivered.unpacked(place, service=NAME)
+        if content is None:
+            problem = f"The job at {NAME} succeeded, and its picture is damaged."
+            raise ProviderRejected(problem, code="provider_garbage", is_charged=True)
+        return _with_what_is_told(RawImage(content), prediction, request)
+
+    def _nothing(self, prediction: Prediction) -> ProviderError:
+        """Another order would be another purchase that may come without a picture, too. Old models leave pictures out
+        that their filter does not like, and say so in their logs.
+        """
+        logs = str(prediction.get("logs") or "")[:LONGEST_LOGS]
+        if _NSFW.search(logs):
+            problem = f"{NAME} withheld the picture: it was flagged as not safe for work."
+            return ProviderRejected(problem, code="blocked_by_policy", is_charged=True)
+        error = prediction.get("error")
+        told = self._api.words(error) if error else ""
+        problem = f"The job at {NAME} succeeded without a picture. {told}".strip()
+        return ProviderRejected(problem, code="no_output", is_charged=True)
 
     def _failure(self, prediction: Prediction) -> ProviderError:
         """Replicate does not say in the answer whether a job that failed costs: models differ."""
         said = self._api.words(prediction.get("error") or "It does not say why.")
-        if _POLICY.search(said):
-            return ProviderRejected(f"{NAME} refuses this prompt. {said}", code="blocked_by_policy", is_charged=None)
-        if _BAD_INPUT.search(said):
-            return ProviderRejected(f"{NAME} refused the request. {said}", code="invalid_input", is_charged=None)
-        return ProviderUnavailable(f"The job failed at {NAME}. {said}", code="generation_failed", is_charged=None)
+        match _kind_of(said):
+            case "policy":
+                what, code = f"{NAME} refuses this prompt. {said}", "blocked_by_policy"
+            case "input":
+                what, code = f"{NAME} refused the request. {said}", "invalid_input"
+            case _:
+                what = f"The job failed at {NAME}. {said}"
+                return ProviderUnavailable(what, code="generation_failed", is_charged=None)
+        return ProviderRejected(what, code=code, is_charged=None)
 
 
 class _Memory(OrderedDict[str, str]):
@@ -316,6 +372,21 @@ def _order(request: ImageRequest) -> tuple[str, Mapping[str, Any]]:
 
 def _key(request: ImageRequest) -> str:
     return request.key or str(request.generation_id)
+
+
+def _kind_of(error: str) -> str:
+    """What a job's error is about: by its code where it is a known one, else by its words."""
+    codes = frozenset(_CODE.findall(error))
+    for kind, known in (("policy", POLICY_CODES), ("input", INPUT_CODES)):
+        if codes & known:
+            return kind
+    if codes & FAULT_CODES:
+        return "fault"
+    if _BAD_INPUT.search(error) or words.PARAMETER.search(error):
+        return "input"
+    if words.is_policy(error) or _POLICY.search(error):
+        return "policy"
+    return "fault"
 
 
 def _checked(job_id: str) -> str:
@@ -369,29 +440,6 @@ def _is_of_model(prediction: Prediction, request: ImageRequest) -> bool:
 def _hides_its_inputs(prediction: Prediction, request: ImageRequest) -> bool:
     """Whether nobody can tell any more what a prediction was made from: accounts may have it removed at once."""
     return prediction.get("data_removed") is True and _is_of_model(prediction, request)
-
-
-def _addresses(output: Any, depth: int) -> Iterator[str]:
-    """Where pictures are in an output: a text, a list, or an object, of which only what is called a picture counts.
-
-    Others of its texts may be the user's own words.
-    """
-    if isinstance(output, str) and (output.startswith(("https://", "http://")) or _DATA_URL.match(output)):
-        yield output
-    elif isinstance(output, list) and depth:
-        for part in cast("list[Any]", output):
-            yield from _addresses(part, depth - 1)
-    elif isinstance(output, dict) and depth:
-        fields = cast("dict[str, Any]", output)
-        for name in PICTURE_FIELDS:
-            yield from _addresses(fields.get(name), depth - 1)
-
-
-def _unpacked(data_url: str) -> bytes:
-    try:
-        return base64.b64decode(data_url.partition(",")[2], validate=True)
-    except binascii.Error as error:
-        raise _ended("sent a damaged picture", code="provider_garbage", is_charged=True) from error
 
 
 def _with_what_is_told(picture: Picture, prediction: Prediction, request: ImageRequest) -> Picture:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
 
-from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderUnavailable
+from batchgen.errors import ModelUnusable, OutcomeUnknown, ProviderBusy, ProviderError, ProviderUnavailable
 from batchgen.providers.base import ImageRequest, RawImage, RemoteImage, Settlement
 
 KEPT_JOBS = 256
@@ -50,7 +50,7 @@ class _Job:
     def sold_nothing(self) -> bool:
         """Whether the order was turned away or failed for now, and costs nothing: another one may be sent."""
         error = self.error
-        return isinstance(error, ProviderBusy | ProviderUnavailable) and error.is_charged is False
+        return isinstance(error, ProviderBusy | ModelUnusable | ProviderUnavailable) and error.is_charged is False
 
     @property
     def size(self) -> int:
@@ -152,7 +152,7 @@ class SynchronousJobs:
         try:
             picture = await self._order(job_id, request)
             return replace(picture, running_seconds=self._clock() - started_at)
-        except ProviderBusy as busy:
+        except (ProviderBusy, ModelUnusable) as busy:
             # It is the order that was turned away. Only this process could order under its id, and any other one that
             # takes the item over would have to believe that it was sent.
             busy.is_job_over = True

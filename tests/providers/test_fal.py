@@ -250,8 +250,8 @@ STARTUP = {"detail": "Request timed out", "error_type": "startup_timeout"}
         ),
         (Fate(429, {"detail": "The model is busy."}), ProviderUnavailable, "generation_failed", None),
         (Fate(499, {"detail": "…", "error_type": "client_cancelled"}), ProviderUnavailable, "provider_cancelled", None),
-        (Fate(200, {"images": []}), ProviderUnavailable, "no_output", True),
-        (Fate(200, {"images": [{"url": 7}], "prompt": "https://a.test"}), ProviderUnavailable, "no_output", True),
+        (Fate(200, {"images": []}), ProviderRejected, "no_output", True),
+        (Fate(200, {"images": [{"url": 7}], "prompt": "https://a.test"}), ProviderRejected, "no_output", True),
         (
             Fate(200, {"images": [{"url": "https://a.test/black.png"}], "has_nsfw_concepts": [True]}),
             ProviderRejected,

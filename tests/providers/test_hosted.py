@@ -1,6 +1,7 @@
 """What Replicate and fal have in common, each against a server on this machine that speaks its API."""
 
 import asyncio
+import json
 import logging
 import traceback
 from collections.abc import AsyncGenerator, Callable
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderRejected, ProviderUnavailable
+from batchgen.errors import ModelUnusable, OutcomeUnknown, ProviderBusy, ProviderRejected, ProviderUnavailable
 from batchgen.providers.base import AccountableProvider, ImageRequest, RemoteImage
 from batchgen.providers.fal import FalProvider
 from batchgen.providers.replicate import ReplicateProvider
@@ -95,6 +96,12 @@ async def test_an_unknown_model_is_refused(shop: Shop, model: str | None) -> Non
         (Fault(429, body='{"retry_after": 3}'), 3),
         (Fault(429), 10),
         (Fault(503, {"Retry-After": "20"}), 20),
+        (Fault(429, {"Retry-After": "0"}), 1),
+        (Fault(429, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}), 1),
+        (Fault(429, {"Retry-After-Ms": "20"}), 1),
+        (Fault(429, body='{"detail": "Please try again in 20ms"}'), 1),
+        (Fault(429, body='{"detail": "Please try again in 1m12s"}'), 72),
+        (Fault(429, {"X-RateLimit-Reset-Requests": "6m0s"}), 360),
     ],
 )
 async def test_a_provider_that_asks_to_wait_is_left_alone_for_so_long(shop: Shop, fault: Fault, seconds: float) -> None:
@@ -127,6 +134,28 @@ async def test_trouble_with_the_account_makes_items_wait_and_fails_none(shop: Sh
 
         assert isinstance(busy, ProviderBusy)
         assert (busy.code, busy.retry_after_seconds) == (code, seconds)
+
+
+@pytest.mark.parametrize(
+    ("status", "detail", "code", "seconds"),
+    [
+        (403, "You do not have access to this model.", "model_not_allowed", 300),
+        (403, "{model} is a gated model: accept the license first.", "model_not_allowed", 300),
+        (429, "Rate limit reached for {model}. Please try again in 1m12s.", "model_busy", 72),
+        (429, "Too many requests for {model}", "model_busy", 10),
+    ],
+)
+async def test_what_is_said_of_one_model_makes_that_model_wait_and_no_other(
+    shop: Shop, status: int, detail: str, code: str, seconds: float
+) -> None:
+    shop.server.fail("buy", Fault(status, body=json.dumps({"detail": detail.format(model=shop.model)})))
+
+    refused = await outcome(shop.make().submit(shop.order()))
+
+    assert isinstance(refused, ModelUnusable)
+    assert (refused.code, refused.retry_after_seconds) == (code, seconds)
+    assert (refused.is_job_over, refused.is_charged) == (True, False)
+    assert shop.model in str(refused)
 
 
 async def test_a_wrong_key_is_never_shown(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:

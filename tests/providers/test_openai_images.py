@@ -16,6 +16,7 @@ from PIL import Image
 from pydantic import SecretStr
 
 from batchgen.errors import (
+    ModelUnusable,
     OutcomeUnknown,
     ProviderBusy,
     ProviderError,
@@ -308,7 +309,11 @@ async def test_an_answer_that_comes_slowly_is_an_answer(make: MakeProvider, serv
     ("fault", "seconds"),
     [
         (answers(429, Retry_After="8"), 8),
-        (answers(429, Retry_After="Sun, 06 Nov 1994 08:49:37 GMT"), 0),
+        (answers(429, Retry_After="Sun, 06 Nov 1994 08:49:37 GMT"), 1),
+        (answers(429, Retry_After="0"), 1),
+        (answers(429, {"error": {"message": "Please try again in 20ms."}}), 1),
+        (answers(429, {"error": {"message": "Please try again in 6m0s."}}), 360),
+        (answers(429, x_ratelimit_reset_requests="1m12s"), 72),
         (answers(429, {"error": {"message": "Rate limit reached. Please try again in 20s."}}), 20),
         (answers(429, "slow down"), 10),
         (answers(503, Retry_After="4"), 4),
@@ -340,6 +345,7 @@ BILLING = {"type": "insufficient_quota", "code": "project_spend_limit_exceeded",
     [
         (answers(401, {"error": {"message": f"Incorrect API key provided: {KEY}"}}), "provider_key_refused"),
         (answers(403, {"error": {"message": "Your organization must be verified."}}), "provider_key_refused"),
+        (answers(403, {"error": {"message": "You are not a member of this organization."}}), "provider_key_refused"),
         (answers(402, {"error": {"message": "Payment required"}}), "provider_account_empty"),
         (answers(429, {"error": BILLING}), "provider_account_empty"),
         (answers(400, {"error": {"code": "billing_hard_limit_reached"}}), "provider_account_empty"),
@@ -355,6 +361,50 @@ async def test_what_the_operator_has_to_mend_fails_no_item(
 
     assert (caught.value.code, caught.value.retry_after_seconds) == (code, 300)
     assert KEY not in str(caught.value)
+
+
+VERIFY = (
+    "Your organization must be verified to use the model `gpt-image-1`. Please go to: "
+    "https://platform.openai.com/settings/organization/general and click on Verify Organization."
+)
+NO_ACCESS = "Project `proj_x` does not have access to model `gpt-image-1`"
+LIMIT = "Rate limit reached for gpt-image-1 in organization org-x on input-images per min. Please try again in 12s."
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "seconds"),
+    [
+        (
+            answers(403, {"error": {"message": VERIFY, "type": "invalid_request_error", "code": None}}),
+            "model_not_allowed",
+            300,
+        ),
+        (answers(403, {"error": {"message": NO_ACCESS, "code": "model_not_found"}}), "model_not_allowed", 300),
+        (answers(429, {"error": {"message": LIMIT, "code": "rate_limit_exceeded"}}), "model_busy", 12),
+        (answers(429, {"error": {"message": "Slow down with gpt-image-1"}}, Retry_After="60"), "model_busy", 60),
+    ],
+)
+async def test_what_is_said_of_one_model_makes_that_model_wait_and_no_other(
+    make: MakeProvider, server: OpenAIServer, fault: Fault, code: str, seconds: float
+) -> None:
+    provider = make()
+    server.misbehave(ORDERS, fault)
+    job_id = await provider.submit(REQUEST)
+
+    with pytest.raises(ModelUnusable) as caught:
+        await provider.wait(job_id, REQUEST)
+
+    assert (caught.value.code, caught.value.retry_after_seconds, caught.value.is_job_over) == (code, seconds, True)
+    assert await provider.find(REQUEST) is None
+    assert isinstance(await a_picture_of(provider), RawImage)
+    assert server.events("created") == ["purchase-1"]
+
+
+async def test_who_has_to_verify_an_organisation_is_told_so(make: MakeProvider, server: OpenAIServer) -> None:
+    server.misbehave(ORDERS, answers(403, {"error": {"message": VERIFY}}))
+
+    with pytest.raises(ModelUnusable, match="Verify the organisation"):
+        await a_picture_of(make())
 
 
 @pytest.mark.parametrize(

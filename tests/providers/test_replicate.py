@@ -511,8 +511,9 @@ async def test_a_job_that_is_not_listed_yet_is_asked_for_again(
         (Fate("failed", None), ProviderUnavailable, "generation_failed", None),
         (Fate("canceled"), ProviderUnavailable, "provider_cancelled", True),
         (Fate("aborted"), ProviderUnavailable, "provider_timeout", False),
-        (Fate(output=None), ProviderUnavailable, "no_output", True),
-        (Fate(output=["data:image/png;base64,%%%"]), ProviderUnavailable, "provider_garbage", True),
+        (Fate(output=None), ProviderRejected, "no_output", True),
+        (Fate(output=[], logs="NSFW content detected in image 0"), ProviderRejected, "blocked_by_policy", True),
+        (Fate(output=["data:image/png;base64,%%%"]), ProviderRejected, "provider_garbage", True),
     ],
 )
 async def test_a_job_that_made_no_picture_says_why_and_whether_it_costs(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchgen.retry_after import LONGEST_SECONDS, retry_after_seconds
+from batchgen.retry_after import LONGEST_SECONDS, SHORTEST_SECONDS, patient, retry_after_seconds
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -27,6 +27,18 @@ NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
         ("Mon, 23 Nov 2026 13:00:30 +0100", 30),
         ("Mon, 23 Nov 2026 11:00:00 GMT", 0),
         ("Mon, 23 Nov 2026 12:00:30 -0000", 30),
+        ("Monday, 23-Nov-26 12:00:30 GMT", 30),
+        ("Mon Nov 23 12:00:30 2026", 30),
+        ("2026-11-23T12:00:30Z", 30),
+        ("1795435230", 30),
+        ("1m12s", 72),
+        ("20s", 20),
+        ("5, 8", 8),
+        ("2147483647", LONGEST_SECONDS),
+        ("1e400", LONGEST_SECONDS),
+        ("1_000", None),
+        ("٣", None),
+        ("9" * 100_000, None),
         ("soon", None),
         ("", None),
     ],
@@ -49,6 +61,29 @@ def test_the_header_gives_seconds_or_a_date(value: str, seconds: float | None) -
         ('{"error": {"message": "Rate limit reached. Please try again in 20ms."}}', 0.02),
         ("Please try again in 2 minutes", 120),
         ("retry after 1h", 3600),
+        ('{"error": {"message": "Rate limit reached for gpt-image-1. Please try again in 6m0s."}}', 360),
+        ("Please try again in 1m12s.", 72),
+        ("Please try again in 1m2.64s. Visit https://example.test/limits to learn more.", 62.64),
+        ("Please try again in 17m52.4s.", 1072.4),
+        ("try again in 1h2m3s", 3723),
+        ("Please wait 1 minute 30 seconds", 90),
+        ("available in 1 hour, 2 minutes and 3 seconds", 3723),
+        ("try again in 2 min", 120),
+        ("retry in 500ms", 0.5),
+        ("try again in 1d2h", LONGEST_SECONDS),
+        ("You've exceeded the rate limit, please slow down and try again after 51.84 seconds.", 51.84),
+        ("Please retry in 34.074824224s.", 34.074824224),
+        ("retry 3 times, or try again in 9s", 9),
+        ('[{"error": {"details": [{"@type": "google.rpc.RetryInfo", "retryDelay": "34.5s"}]}}]', 34.5),
+        ('{"error": {"metadata": {"headers": {"X-RateLimit-Reset": "1795435240000"}}}}', 40),
+        ('{"reset_at": "2026-11-23T12:00:30Z"}', 30),
+        ('{"retry_after": 1' + "0" * 400 + "}", LONGEST_SECONDS),
+        ('{"retry_after": -5}', 0),
+        ('{"retry_after": NaN}', None),
+        ('{"retry_after": Infinity}', LONGEST_SECONDS),
+        ("try again in ٣ seconds", None),
+        ("try again in 5 parts", None),
+        ('{"note": "' + "x" * 50_000 + '", "retry_after": 8}', 8),
         ('{"detail": "Rate limit of 600 requests a minute."}', None),
         ('{"retry_after": true}', None),
         ('{"retry_after": null}', None),
@@ -65,6 +100,45 @@ def test_the_header_goes_before_the_body_whatever_its_case() -> None:
     assert retry_after_seconds({"retry-AFTER": "5"}, '{"retry_after": 8}', now=NOW) == 5
     assert retry_after_seconds({"retry-after-ms": "250", "retry-after": "1"}, now=NOW) == 0.25
     assert retry_after_seconds({"retry-after": "soon"}, '{"retry_after": 8}', now=NOW) == 8
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"x-ratelimit-reset-requests": "1m12s"}, 72),
+        ({"x-ratelimit-reset-requests": "120ms", "x-ratelimit-reset-tokens": "6m0s"}, 360),
+        (
+            {
+                "x-ratelimit-reset-requests": "20s",
+                "x-ratelimit-remaining-requests": "0",
+                "x-ratelimit-reset-tokens": "6m0s",
+                "x-ratelimit-remaining-tokens": "700",
+            },
+            20,
+        ),
+        ({"RateLimit-Reset": "7"}, 7),
+        ({"ratelimit-reset": "1795435230"}, 30),
+        ({"X-RateLimit-Reset": "1795435240000"}, 40),
+        ({"RateLimit": "limit=10, remaining=0, reset=50"}, 50),
+        ({"RateLimit": '"default";r=0;t=5'}, 5),
+        ({"x-ratelimit-reset-requests": "", "x-ratelimit-reset-tokens": "soon"}, None),
+    ],
+)
+def test_a_limit_says_when_it_is_whole_again(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after_seconds(headers, now=NOW) == seconds
+    assert retry_after_seconds(headers, now=NOW, reads_limits=False) is None
+    assert retry_after_seconds({**headers, "Retry-After": "3"}, now=NOW) == 3
+    assert retry_after_seconds(headers, "Please try again in 2s", now=NOW) == 2
+
+
+@pytest.mark.parametrize("asked", [0, 0.02, -1, float("nan")])
+def test_nobody_comes_back_at_once(asked: float) -> None:
+    assert patient(asked) == SHORTEST_SECONDS
+
+
+def test_a_wait_that_is_long_enough_stays_as_it_is() -> None:
+    assert patient(72) == 72
+    assert patient(float("inf")) == LONGEST_SECONDS
 
 
 json_values = st.recursive(
