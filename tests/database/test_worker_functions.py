@@ -460,3 +460,19 @@ def test_an_attempt_updates_its_item_at_most_twice(db: Database, end: str) -> No
 
     assert db.value("select count(*) from public.updates where id = %s", claim["generation_id"]) == 2
     assert db.value("select count(*) from public.updates") == 2
+
+
+def test_a_finished_item_writes_its_picture_once(db: Database) -> None:
+    """Each write of images is an event for every device of its user."""
+    db.run(
+        "create table public.writes (what text);"
+        "create function public.note_write() returns trigger language plpgsql security definer as"
+        " $$begin insert into public.writes values (tg_op); return null; end$$;"
+        " create trigger note_write after insert or update or delete on public.images"
+        " for each row execute function public.note_write()"
+    )
+    db.submit()
+
+    db.complete(db.claim_one())
+
+    assert db.run("select what from public.writes") == [{"what": "INSERT"}]
