@@ -122,7 +122,7 @@ class WorkerSettings(Settings):
     storage_patience_seconds: Seconds = Field(
         default=120,
         description="How long a finished picture is offered to Storage before the attempt counts as failed; "
-        "the next one makes, and pays for, another picture.",
+        "the next one asks for the same job, and orders again where its picture is gone.",
     )
     backoff_seconds: Seconds = Field(
         default=0.5, description="First pause after a fault of the backend or Storage; doubles with each further one."

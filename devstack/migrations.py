@@ -1,6 +1,7 @@
 """Applies `supabase/migrations` and records them as the Supabase CLI does, so that each sees the other's work."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +50,24 @@ async def apply_migrations(dsn: str, folder: Path) -> list[Migration]:
         for migration in waiting:
             await _apply(connection, migration)
     return waiting
+
+
+async def changed_migrations(dsn: str, folder: Path) -> list[Migration]:
+    """Those whose file says something else than what was applied: the database is not what the files would make."""
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+        await connection.execute(HISTORY)
+        rows = await connection.execute("select version, statements from supabase_migrations.schema_migrations")
+        applied = {str(version): _bare(statements or ()) for version, statements in await rows.fetchall()}
+    return [
+        migration
+        for migration in find_migrations(folder)
+        if applied.get(migration.version) not in (None, _bare(split_statements(migration.file.read_text())))
+    ]
+
+
+def _bare(statements: Sequence[str]) -> list[str]:
+    """The words alone: whoever recorded them may have cut them otherwise."""
+    return " ".join(statements).replace(";", " ").split()
 
 
 async def _apply(connection: psycopg.AsyncConnection, migration: Migration) -> None:

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from devstack import DevstackError, PostgresServer
-from devstack.migrations import apply_migrations, default_migrations_dir, find_migrations
+from devstack.migrations import apply_migrations, changed_migrations, default_migrations_dir, find_migrations
 from devstack.statements import split_statements
 
 
@@ -43,6 +43,21 @@ async def test_files_are_applied_once_in_the_order_of_their_versions(dsn: str, t
         ("20260101000000", "first", ["create table t (id int)"]),
         ("20260102000000", "second", ["insert into t values (1)"]),
     ]
+
+
+async def test_a_file_that_changed_after_it_was_applied_is_named(dsn: str, tmp_path: Path) -> None:
+    (tmp_path / "20260101000000_first.sql").write_text("create table t (id int); -- the first\n")
+    (tmp_path / "20260102000000_second.sql").write_text("insert into t values (1);")
+    before = await changed_migrations(dsn, tmp_path)
+    await apply_migrations(dsn, tmp_path)
+    unchanged = await changed_migrations(dsn, tmp_path)
+
+    (tmp_path / "20260102000000_second.sql").write_text("insert into t values (2);")
+    (tmp_path / "20260103000000_third.sql").write_text("insert into t values (3);")
+    [changed] = await changed_migrations(dsn, tmp_path)
+
+    assert before == unchanged == []
+    assert changed.name == "second"
 
 
 async def test_a_failing_file_leaves_nothing_and_says_where(dsn: str, tmp_path: Path) -> None:
