@@ -229,6 +229,10 @@ class PostgrestQueue:
     async def complete(self, claim: Claim, image: StoredImage) -> None:
         await self._call("complete_generation", **_fence(claim), p_result=_columns(image))
 
+    async def discard(self, claim: Claim, *, seconds: float) -> None:
+        names = {"p_user_id": str(claim.user_id), "p_generation_id": str(claim.generation_id)}
+        await self._call("discard_files", **names, p_seconds=seconds)
+
     async def complete_and_claim(self, results: Sequence[tuple[Claim, StoredImage]], limit: int) -> Completed:
         answer = await self._call(
             "complete_and_claim",

@@ -50,6 +50,13 @@ class Queue(Protocol):
         """Hand items back unharmed and return the leases that were still held."""
         ...
 
+    async def discard(self, claim: Claim, *, seconds: float) -> None:
+        """Have the files deleted that were stored for an item whose lease is lost, after so many seconds.
+
+        What another worker makes of the item, or has made, stays.
+        """
+        ...
+
     async def return_expired(self) -> int:
         """Take back items whose lease has ended, whoever held it; return how many."""
         ...

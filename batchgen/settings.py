@@ -37,6 +37,16 @@ def _with_a_user(pair: SecretStr) -> SecretStr:
     return pair
 
 
+def _the_one_that_all_name(bucket: str) -> str:
+    if bucket != "generated-images":
+        raise ValueError(
+            "has to be generated-images: the database deletes files there, and its policies hold there. "
+            "Remove the variable"
+        )
+    return bucket
+
+
+Bucket = Annotated[str, AfterValidator(_the_one_that_all_name)]
 ApiUrl = Annotated[HttpUrl, AfterValidator(_without_secrets)]
 Key = Annotated[SecretStr, AfterValidator(_pasted_whole)]
 Credentials = Annotated[Key, AfterValidator(_with_a_user)]
@@ -68,7 +78,11 @@ class Settings(BaseSettings):
         description="The key for workers and operators (`sb_secret_…`, or the older service_role key).",
     )
     request_timeout_seconds: Seconds = Field(default=20, description="Longest wait for one answer of the API.")
-    bucket: str = Field(default="generated-images", min_length=1, description="The Storage bucket of the pictures.")
+    bucket: Bucket = Field(
+        default="generated-images",
+        description="The Storage bucket of the pictures. The app, the database's functions and its policies name it, "
+        "too: another one is refused.",
+    )
     watch_poll_seconds: Seconds = Field(
         default=10, description="Longest pause between two looks at a watched batch, with or without Realtime."
     )

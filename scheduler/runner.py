@@ -29,6 +29,8 @@ log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 LARGEST_SEED = 2**63 - 1
 """Of a column that holds one; ComfyUI knows larger ones."""
 LONGEST_VERSION = 200
+UPLOAD_SECONDS = 60
+"""An upload that was cut off may still arrive within it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,10 @@ class Runner:
         log.info("generation started")
         outcome = await self.attempt(lease)
         lease.is_reporting = True
-        return await self.report(lease, outcome)
+        end = await self.report(lease, outcome)
+        if end == Released(Stop.LOST) and (lease.is_paid or isinstance(outcome, Succeeded)):
+            await self._discard(lease.claim, UPLOAD_SECONDS if outcome == end else 0)
+        return end
 
     async def attempt(self, lease: Lease) -> Outcome:
         """Make and store the picture; every failure becomes an outcome."""
@@ -120,6 +125,15 @@ class Runner:
         except InvalidRequest as error:
             return await self._report_refusal(lease, outcome.image if isinstance(outcome, Succeeded) else None, error)
         return outcome
+
+    async def _discard(self, claim: Claim, seconds: float) -> None:
+        """The picture was stored, or may have been, and is no item's any more. Where nobody hears this, the database
+        looks after the files of ended items by itself.
+        """
+        try:
+            await self._queue.discard(claim, seconds=seconds)
+        except (QueueUnavailable, NotSignedIn, InvalidRequest) as error:
+            log.info("stored files not discarded", reason=str(error))
 
     async def _make_and_store(self, purchase: Purchase) -> StoredImage:
         delivery = await self._orders.deliver(purchase)

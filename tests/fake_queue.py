@@ -64,6 +64,7 @@ class FakeQueue:
         self.claimed_limits: list[int] = []
         self.renewed: list[list[UUID]] = []
         self.released: list[list[UUID]] = []
+        self.discarded: list[tuple[UUID, float]] = []
         self._is_inside = False
         self.is_down = False
         self.down_calls: set[str] = set()
@@ -157,6 +158,10 @@ class FakeQueue:
         for item in held:
             item.status, item.lease_id = GenerationStatus.PENDING, None
         return released
+
+    async def discard(self, claim: Claim, *, seconds: float) -> None:
+        await self._called("discard")
+        self.discarded.append((claim.generation_id, seconds))
 
     async def return_expired(self) -> int:
         await self._called("return_expired")

@@ -45,7 +45,8 @@ begin
     where p.pronamespace = 'public'::regnamespace and p.proname in (
       'attach_provider_job', 'batch_snapshot', 'batch_waits', 'begin_order', 'cancel_batch', 'claim_generations',
       'claim_generations_as_json', 'complete_and_claim', 'complete_generation', 'complete_generations',
-      'create_batch', 'create_batch_as', 'delete_batch_images', 'end_storage_deletions', 'fail_generation',
+      'create_batch', 'create_batch_as', 'delete_batch_images', 'discard_files', 'end_storage_deletions',
+      'fail_generation',
       'get_costs', 'get_user_limits', 'get_workers', 'release_generations', 'release_generations_as_json',
       'remove_expired_images', 'renew_leases', 'renew_leases_as_json', 'retry_failed', 'return_expired_leases',
       'save_batch_images', 'settle_order', 'tag_batch_images', 'take_open_orders', 'take_open_orders_as_json',
@@ -145,8 +146,9 @@ begin
       ('image_generations', '{integer,bigint,double precision,numeric,real}', 'generation_time_seconds'),
       ('image_generations', '{bigint}', 'seed'),
       ('image_generations', '{double precision,numeric,real}', 'guidance_scale generation_strength'),
-      ('image_generations', '{text}', '(error_code)'),
-      ('image_generations', '{timestamp with time zone}', 'created_at completed_at (started_at)'),
+      ('image_generations', '{text,character varying}', '(error_code)'),
+      ('image_generations', '{timestamp with time zone}', 'created_at completed_at'),
+      ('image_generations', '{timestamp with time zone,timestamp without time zone}', '(started_at)'),
       ('images', '{uuid}', 'id generation_id user_id source_image_id'),
       ('images', '{text}', 'filename storage_path prompt public_url negative_prompt model style format blurhash'),
       ('images', '{text}', '(model_version)'),
@@ -258,8 +260,8 @@ begin
     from (values
       ('models', 'id name display_name replicate_id is_active is_default', 'cost_per_generation estimated_time_seconds '
         'default_steps default_guidance_scale supports_negative_prompt supports_seed'),
-      ('image_generations', 'user_id prompt status batch_index retry_count priority width height seed', 'model model_id '
-        'negative_prompt steps guidance_scale batch_id error_message error_code started_at completed_at'),
+      ('image_generations', 'user_id prompt status batch_index retry_count priority width height seed', 'model '
+        'model_id negative_prompt steps guidance_scale batch_id error_message error_code started_at completed_at'),
       ('images', 'user_id filename storage_path prompt is_black', 'generation_id public_url negative_prompt model '
         'style width height format file_size blurhash source_image_id saved_at seed model_version'),
       ('tags', 'name', ''),

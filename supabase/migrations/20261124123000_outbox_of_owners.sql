@@ -49,13 +49,18 @@ $$;
 revoke execute on function batchgen.after_images_deleted() from public, anon, authenticated, service_role;
 
 -- batchgen.keep_files(p_generation_ids): items that are run again write to the same paths, so nobody may delete those now.
--- A deletion that is leased just now cannot be called back: the item waits for its end (files_deleted_until). What
--- others delete in folders of their own, whatever its name, neither goes nor is waited for.
+-- It waits for whoever takes such a deletion just now, and whoever takes one from here on sees the item's queue row and
+-- leaves it until the item has ended; then a path that a row of images names is dropped. A deletion that is leased cannot
+-- be called back: the item waits for its end (files_deleted_until). What others delete in folders of their own, whatever
+-- its name, is not waited for.
 create or replace function batchgen.keep_files(p_generation_ids uuid[]) returns void
-language sql security definer set search_path = '' as $$
-  delete from batchgen.storage_deletions d
-  where d.generation_id = any (p_generation_ids) and (d.lease_id is null or d.lease_expires_at <= clock_timestamp())
+language plpgsql security definer set search_path = '' as $$
+begin
+  perform 1 from batchgen.storage_deletions d
+  where d.generation_id = any (p_generation_ids)
     and batchgen.is_in_folder((select g.user_id from public.image_generations g where g.id = d.generation_id), d.path)
+  for no key update;
+end
 $$;
 revoke execute on function batchgen.keep_files(uuid[]) from public, anon, authenticated, service_role;
 
@@ -75,23 +80,39 @@ returns table (deletion_id bigint, lease_id uuid, bucket_id text, path text)
 language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
 declare
-  v_ids bigint[];
+  v_ids bigint[] := '{}';
+  v_more bigint[];
+  v_there text[];
 begin
   perform batchgen.check_worker_arguments(p_worker, p_lease_seconds);
   if p_limit is null or p_limit not between 0 and 1000 then
     perform batchgen.refuse_argument('p_limit', 'is not between 0 and 1000', 'The Storage API deletes up to 1000 files at once.');
   end if;
-  -- From here on these rows are locked: an item that enters the queue meanwhile waits, and then sees the lease.
-  v_ids := array(
-    select d.id from batchgen.storage_deletions d
-    where d.due_at <= clock_timestamp() and (d.lease_id is null or d.lease_expires_at <= clock_timestamp())
-      and not exists (
-        select from batchgen.queue q where q.generation_id = d.generation_id and batchgen.is_in_folder(q.user_id, d.path)
-      )
-    order by d.due_at, d.id limit p_limit for update skip locked
-  );
-  delete from batchgen.storage_deletions d
-  where d.id = any (v_ids) and exists (select from public.images i where i.storage_path = d.path);
+  while cardinality(v_ids) < p_limit loop
+    -- From here on these rows are locked: an item that enters the queue meanwhile waits, and then sees the lease.
+    v_more := array(
+      select d.id from batchgen.storage_deletions d
+      where d.due_at <= clock_timestamp() and (d.lease_id is null or d.lease_expires_at <= clock_timestamp())
+        and d.id <> all (v_ids) and not exists (
+          select from batchgen.queue q
+          where q.generation_id = d.generation_id and batchgen.is_in_folder(q.user_id, d.path)
+        )
+      order by d.due_at, d.id limit p_limit - cardinality(v_ids) for update skip locked
+    );
+    exit when v_more = '{}';
+    -- Where a row of images names the file it stays; and there may be none, since entries are made on suspicion, too.
+    v_there := array(
+      select b.bucket_id || ' ' || unnest(batchgen.files_in_storage(b.bucket_id, b.paths))
+      from (
+        select d.bucket_id, array_agg(d.path) as paths from batchgen.storage_deletions d
+        where d.id = any (v_more) group by d.bucket_id
+      ) b
+    );
+    delete from batchgen.storage_deletions d
+    where d.id = any (v_more)
+      and (exists (select from public.images i where i.storage_path = d.path) or d.bucket_id || ' ' || d.path <> all (v_there));
+    v_ids := v_ids || array(select d.id from batchgen.storage_deletions d where d.id = any (v_more));
+  end loop;
   return query
   update batchgen.storage_deletions d
   set lease_id = gen_random_uuid(), worker = p_worker, attempts = d.attempts + 1,

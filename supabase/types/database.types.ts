@@ -605,6 +605,7 @@ export type Database = {
       create_batch: { Args: { p_request: Json }; Returns: Json };
       create_batch_as: { Args: { p_request: Json; p_user_id: string }; Returns: Json };
       delete_batch_images: { Args: { p_batch_id: string }; Returns: Json };
+      discard_files: { Args: { p_generation_id: string; p_seconds: number; p_user_id: string }; Returns: undefined };
       end_storage_deletions: { Args: { p_lease_ids: string[]; p_worker: string }; Returns: number };
       fail_generation: { Args: { p_error: Json; p_generation_id: string; p_lease_id: string }; Returns: Json };
       get_costs: {

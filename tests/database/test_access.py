@@ -25,6 +25,7 @@ WORKERS = (USERS - {"create_batch(jsonb)"}) | {
     "complete_generations(jsonb)",
     "complete_and_claim(jsonb,text,integer,integer)",
     "create_batch_as(uuid,jsonb)",
+    "discard_files(uuid,uuid,double precision)",
     "end_storage_deletions(text,uuid[])",
     "fail_generation(uuid,uuid,jsonb)",
     "get_costs(text,timestamp with time zone,integer)",

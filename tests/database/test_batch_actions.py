@@ -8,6 +8,8 @@ from database_harness import Database, Row, refused
 from test_direct_writes import COUNT_UPDATES as COUNT_UPDATES
 from test_direct_writes import LIMIT, codes, everything, failed_batch, requested, statuses, updates
 
+from batchgen.storage import CONTENT_TYPES
+
 ACTIONS = {
     "cancel": "select public.cancel_batch(%s) as answer",
     "retry": "select public.retry_failed(%s) as answer",
@@ -430,6 +432,7 @@ def test_delete_takes_rows_at_once_and_files_by_the_outbox(db: Database) -> None
     batch = finished_batch(db, user, 3, pictures=2)
     other = finished_batch(db, user, 2)
     paths = {f"{user}/{item['id']}.png" for item in batch["generations"][:2]}
+    paths |= {f"{user}/{batch['generations'][2]['id']}.{kind}" for kind in CONTENT_TYPES}  # may be left
 
     answer = act(db, user, "delete", batch)
 

@@ -101,3 +101,12 @@ def test_all_keys_are_known_as_secrets(tmp_path: Path) -> None:
 
     assert sorted(settings.secrets()) == ["fal-hush", "me:hush", "sb_secret_hush"]
     assert "hush" not in repr(settings)
+
+
+def test_another_bucket_is_refused(tmp_path: Path) -> None:
+    """Nothing would ever be deleted there: the database knows one bucket."""
+    with pytest.raises(InvalidRequest, match="has to be generated-images") as refused:
+        loaded(tmp_path, BATCHGEN_BUCKET="pics")
+
+    assert refused.value.field == "BATCHGEN_BUCKET"
+    assert loaded(tmp_path, BATCHGEN_BUCKET="generated-images").bucket == "generated-images"

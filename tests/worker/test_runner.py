@@ -2,6 +2,7 @@
 
 import asyncio
 from io import BytesIO
+from typing import NoReturn
 
 import pytest
 from PIL import Image
@@ -10,7 +11,7 @@ from batchgen.errors import InvalidRequest, OutcomeUnknown, ProviderRejected, Pr
 from batchgen.models import Claim, GenerationStatus, StoredImage
 from batchgen.providers.base import Output, RawImage, RemoteImage
 from scheduler.leases import Lease, Stop
-from scheduler.runner import Failed, Released, RetryLater, Succeeded
+from scheduler.runner import UPLOAD_SECONDS, Failed, Released, RetryLater, Succeeded
 from tests.fake_queue import FakeQueue
 from tests.support import eventually
 from tests.worker.stage import theatre
@@ -141,6 +142,27 @@ async def test_a_late_result_of_a_lost_lease_is_dropped() -> None:
     assert outcome == Released(Stop.LOST)
     assert item.status is GenerationStatus.PROCESSING
     assert item.lease_id == theirs.lease_id
+    assert stage.queue.discarded == [(item.id, 0)], "its file is not the item's, unless the other worker makes it so"
+
+
+async def test_a_lease_that_is_lost_while_the_picture_is_being_stored_has_the_file_discarded_later() -> None:
+    stage = theatre()
+    (item,) = stage.queue.shelf.add("a")
+    lease = await stage.hold_one()
+    storing = asyncio.Event()
+
+    async def never(*_: object, **__: object) -> NoReturn:
+        storing.set()
+        await asyncio.Event().wait()
+        raise AssertionError("it is cut off")
+
+    stage.storage.put = never
+    running = asyncio.create_task(stage.runner.run(lease))
+    await storing.wait()
+    lease.stop(Stop.LOST)
+
+    assert await running == Released(Stop.LOST)
+    assert stage.queue.discarded == [(item.id, UPLOAD_SECONDS)]
 
 
 async def test_a_job_that_takes_too_long_is_cancelled_and_tried_again_later() -> None:

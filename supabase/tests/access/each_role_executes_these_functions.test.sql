@@ -40,6 +40,7 @@ select bag_eq(
       ('public.create_batch_as(uuid,jsonb)', 'service_role'),
       ('public.delete_batch_images(uuid)', 'authenticated'),
       ('public.delete_batch_images(uuid)', 'service_role'),
+      ('public.discard_files(uuid,uuid,doubleprecision)', 'service_role'),
       ('public.end_storage_deletions(text,uuid[])', 'service_role'),
       ('public.fail_generation(uuid,uuid,jsonb)', 'service_role'),
       ('public.get_costs(text,timestampwithtimezone,integer)', 'service_role'),

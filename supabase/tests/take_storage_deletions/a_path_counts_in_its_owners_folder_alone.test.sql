@@ -5,7 +5,10 @@ insert into batchgen.storage_deletions (path, lease_id, lease_expires_at, worker
   ('bbbbbbbb-0000-4000-8000-000000000002/17e30000-0000-4000-8000-000000000001.png', '1ea5e000-0000-4000-8000-000000000002', now() + interval '1 hour', 'w'),
   ('bbbbbbbb-0000-4000-8000-000000000002/17e30000-0000-4000-8000-000000000002.png', null, null, null),
   ('aaaaaaaa-0000-4000-8000-000000000001/17e30000-0000-4000-8000-000000000002.png', null, null, null);
-select plan(4);
+insert into storage.objects (bucket_id, name)
+select 'generated-images', d.path from batchgen.storage_deletions d
+union all values ('generated-images', 'bbbbbbbb-0000-4000-8000-000000000002/more.png');
+select plan(3);
 
 update public.image_generations set status = 'pending' where id = '17e30000-0000-4000-8000-000000000001';
 select results_eq(
@@ -15,12 +18,6 @@ select results_eq(
 update public.image_generations set status = 'failed' where id = '17e30000-0000-4000-8000-000000000002';
 insert into batchgen.storage_deletions (path) values ('bbbbbbbb-0000-4000-8000-000000000002/more.png');
 update public.image_generations set status = 'pending' where id = '17e30000-0000-4000-8000-000000000002';
-select bag_eq(
-  $$ select path from batchgen.storage_deletions where lease_id is null $$,
-  $$ values ('bbbbbbbb-0000-4000-8000-000000000002/17e30000-0000-4000-8000-000000000002.png'), ('bbbbbbbb-0000-4000-8000-000000000002/more.png') $$,
-  'its own file is kept, and nobody else''s'
-);
-insert into batchgen.storage_deletions (path) values ('aaaaaaaa-0000-4000-8000-000000000001/17e30000-0000-4000-8000-000000000002.webp');
 :as_service;
 select bag_eq(
   $$ select path from public.take_storage_deletions('w', 10, 60) $$,

@@ -1,6 +1,7 @@
 begin;
 \ir ../setup.psql
 insert into batchgen.storage_deletions (path) values ('aaaaaaaa-0000-4000-8000-000000000001/gone.png');
+insert into storage.objects (bucket_id, name) select bucket_id, path from batchgen.storage_deletions;
 select plan(4);
 
 :as_anon;

@@ -1,0 +1,40 @@
+begin;
+\ir ../setup.psql
+insert into storage.objects (bucket_id, name) values
+  ('generated-images', 'aaaaaaaa-0000-4000-8000-000000000001/17e30000-0000-4000-8000-000000000001.png'),
+  ('generated-images', 'aaaaaaaa-0000-4000-8000-000000000001/17e30000-0000-4000-8000-000000000001.webp'),
+  ('generated-images', 'aaaaaaaa-0000-4000-8000-000000000001/17e30000-0000-4000-8000-000000000002.png');
+select plan(7);
+
+:as_anon;
+select throws_ok($$ select public.discard_files(gen_random_uuid(), gen_random_uuid(), 0) $$, '42501', null, 'anon discards nothing');
+:as_owner;
+select throws_ok($$ select public.discard_files(gen_random_uuid(), gen_random_uuid(), 0) $$, '42501', null, 'nor does a user');
+:as_service;
+select throws_ok(
+  $$ select public.discard_files(null, gen_random_uuid(), 0) $$, 'PT422', 'p_generation_id or p_user_id is empty', 'whose, is said'
+);
+select throws_ok(
+  $$ select public.discard_files(gen_random_uuid(), gen_random_uuid(), 86401) $$, 'PT422',
+  'p_seconds is not between 0 and 86400', 'and when, within a day'
+);
+select lives_ok(
+  $$
+    select public.discard_files('aaaaaaaa-0000-4000-8000-000000000001', ('17e30000-0000-4000-8000-00000000000' || n)::uuid, 0)
+    from generate_series(1, 2) n
+  $$, 'a worker discards what it stored for two items'
+);
+select results_eq(
+  $$ select path from public.take_storage_deletions('w', 10, 60) $$,
+  $$ values ('aaaaaaaa-0000-4000-8000-000000000001/17e30000-0000-4000-8000-000000000001.webp') $$,
+  'what no row names goes; the picture that is named stays, and so does what an item in the queue may still write'
+);
+:as_admin;
+select results_eq(
+  $$ select distinct generation_id from batchgen.storage_deletions order by 1 $$,
+  $$ values ('17e30000-0000-4000-8000-000000000001'::uuid), ('17e30000-0000-4000-8000-000000000002') $$,
+  'which is looked after when that item has ended'
+);
+
+select * from finish();
+rollback;
