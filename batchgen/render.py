@@ -97,10 +97,10 @@ def report_table(report: ActionReport) -> Table:
 def wait_text(wait: Wait, now: datetime) -> str:
     """What an item waits for, in a few words; times of another day than `now` are told with their date."""
     until = "" if wait.until is None else moment_text(wait.until, now)
-    name = printable(wait.detail or "this model", 40)
+    name = printable(wait.detail or "this model", 200)
     match wait.reason:
         case WaitReason.RETRY:
-            return f"retry due {until}"
+            return f"retry due {until}" + (f" ({name})" if wait.detail else "")
         case WaitReason.PROVIDER:
             return f"provider until {until}" + (f" ({name})" if wait.detail else "")
         case WaitReason.BREAKER:

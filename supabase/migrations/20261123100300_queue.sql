@@ -72,6 +72,7 @@ create table batchgen.queue (
   lone_crash_count integer not null default 0,
   is_suspect boolean not null default false,
   ran_alone boolean not null default false,
+  wait_count integer not null default 0,
   provider text,
   provider_job_id text,
   constraint running_means_leased check ((state = 'running') = (lease_id is not null)),
@@ -95,6 +96,7 @@ comment on column batchgen.queue.lease_expires_at is 'After this any worker may 
 comment on column batchgen.queue.crash_count is 'How many leases expired. Counted apart from retries.';
 comment on column batchgen.queue.lone_crash_count is 'How many of them while their worker ran nothing else: those are the item''s own.';
 comment on column batchgen.queue.is_suspect is 'A worker died while it had the item: it runs alone until an attempt has ended.';
+comment on column batchgen.queue.wait_count is 'How often in a row it was told to wait, which uses up no attempt: each time for longer.';
 comment on column batchgen.queue.ran_alone is 'Whether the worker has had nothing else since it took the item.';
 comment on column batchgen.queue.provider_job_id is 'The provider''s id of a job that may be running or paid for: resumed, never bought again.';
 

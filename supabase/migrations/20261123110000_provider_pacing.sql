@@ -15,10 +15,13 @@ create table batchgen.providers (
   name text primary key,
   not_before timestamptz not null,
   reason text,
+  refusals integer not null default 1,
   updated_at timestamptz not null default now()
 );
 comment on table batchgen.providers is 'Providers that asked to wait. Delete a row to ask again at once.';
 comment on column batchgen.providers.not_before is 'No worker asks before this time.';
+comment on column batchgen.providers.refusals is
+  'How often it refused since it last made a picture; what was on its way together counts once. Each one doubles the shortest pause.';
 comment on column batchgen.providers.reason is 'The code of the last failure that asked for it.';
 
 create table batchgen.breakers (
@@ -51,20 +54,34 @@ language sql stable security definer set search_path = '' as $$
 $$;
 revoke execute on function batchgen.provider_of(uuid) from public, anon, authenticated, service_role;
 
--- batchgen.pause_provider(...): nobody asks the provider for so many seconds; a longer pause that is known already stays.
-create function batchgen.pause_provider(p_name text, p_seconds double precision, p_reason text) returns void
-language plpgsql security definer set search_path = '' as $$
-begin
-  if p_seconds <= 0 then
-    return;
-  end if;
-  insert into batchgen.providers as p (name, not_before, reason)
-  values (left(p_name, 200), clock_timestamp() + make_interval(secs => p_seconds), left(p_reason, 100))
-  on conflict (name) do update set not_before = excluded.not_before, reason = excluded.reason, updated_at = now()
-  where excluded.not_before > p.not_before;
-end
+-- batchgen.shortest_wait(p_times): in seconds, for what is told to wait for the n-th time in a row, whatever it is told: 1,
+-- 2, 4, … 300. So no answer, a wait of 0 among them, makes a loop without a pause.
+create function batchgen.shortest_wait(p_times integer) returns double precision
+language sql immutable set search_path = '' as $$
+  select least(300, 2 ^ least(greatest(p_times, 1) - 1, 20))::double precision
 $$;
-revoke execute on function batchgen.pause_provider(text, double precision, text) from public, anon, authenticated, service_role;
+revoke execute on function batchgen.shortest_wait(integer) from public, anon, authenticated, service_role;
+comment on function batchgen.shortest_wait(integer) is 'The shortest wait in seconds for what is told to wait for the n-th time in a row.';
+
+-- batchgen.pause_provider(...): nobody asks the provider for so many seconds, or for the shortest wait that its refusals
+-- make due; a longer pause that is known already stays. p_began_at: when the attempt began that it refused. An attempt
+-- from before its last refusal says nothing new.
+create function batchgen.pause_provider(p_name text, p_seconds double precision, p_reason text, p_began_at timestamptz) returns void
+language sql security definer set search_path = '' as $$
+  insert into batchgen.providers as p (name, not_before, reason, updated_at)
+  values (
+    left(p_name, 200), clock_timestamp() + make_interval(secs => greatest(batchgen.shortest_wait(1), least(p_seconds, 86400))),
+    left(p_reason, 100), clock_timestamp()
+  )
+  on conflict (name) do update
+  set refusals = p.refusals + (p_began_at > p.updated_at and p.refusals < 100)::integer,
+    not_before = greatest(p.not_before, excluded.not_before, clock_timestamp() + make_interval(
+      secs => batchgen.shortest_wait(p.refusals + (p_began_at > p.updated_at and p.refusals < 100)::integer)
+    )),
+    reason = case when excluded.not_before > p.not_before then excluded.reason else p.reason end,
+    updated_at = case when p_began_at > p.updated_at then excluded.updated_at else p.updated_at end
+$$;
+revoke execute on function batchgen.pause_provider(text, double precision, text, timestamptz) from public, anon, authenticated, service_role;
 
 -- batchgen.count_provider_fault(p_item)
 -- closed -> open with the settings.breaker_failures-th item that failed; a failed probe: half open -> open again.
@@ -362,7 +379,7 @@ revoke execute on function batchgen_api.batch_waits(uuid) from public, anon, aut
 grant execute on function batchgen_api.batch_waits(uuid) to authenticated;
 
 -- batch_waits(p_batch_id): a row for each pending item of the batch, with the reason why it does not run:
---   retry      an attempt failed, or was told to wait: due again at until
+--   retry      an attempt failed, or was told to wait: due again at until; detail says so where that goes on and on
 --   provider   the provider (detail) asked everybody to wait until then
 --   breaker    the model (detail) failed again and again: nothing starts until then; until is empty while one item tries
 --   no_worker  it has been due for settings.worker_silence_seconds, and no worker was seen for as long

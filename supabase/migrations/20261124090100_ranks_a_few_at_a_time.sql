@@ -318,7 +318,11 @@ begin
     from own o
   )
   select i.generation_id, why.reason,
-    case why.reason when 'provider' then c.name when 'breaker' then coalesce(c.name, m.display_name) end,
+    case why.reason
+      when 'provider' then c.name
+      when 'breaker' then concat_ws(': ', coalesce(c.name, m.display_name), (select b.message from batchgen.breakers b where b.model_id = i.model_id))
+      when 'retry' then case when i.wait_count > 2 then format('%s, told to wait %s times', i.fault_code, i.wait_count) end
+    end,
     case why.reason when 'retry' then i.due_at when 'provider' then c.until when 'breaker' then c.until end,
     case why.reason when 'own_cap' then u.running when 'total_cap' then v_running_in_all end,
     case why.reason when 'own_cap' then v_settings.max_parallel_per_user when 'total_cap' then v_settings.max_parallel_global end,

@@ -97,16 +97,21 @@ $$;
 revoke execute on function batchgen.note_account(uuid, jsonb) from public, anon, authenticated, service_role;
 comment on function batchgen.note_account(uuid, jsonb) is 'Writes down what a worker learned of an order''s money and time.';
 
--- batchgen.close_model(...): nothing of the model starts for so many seconds: its row has to be mended.
-create function batchgen.close_model(p_model_id uuid, p_seconds double precision, p_reason text) returns void
+alter table batchgen.breakers add column message text;
+comment on column batchgen.breakers.message is 'What is to be done about it, as the provider or the worker said.';
+
+-- batchgen.close_model(...): nothing of the model starts for so many seconds: its row, or the account's right to it, has
+-- to be mended. p_message says so to whoever asks why an item waits.
+create function batchgen.close_model(p_model_id uuid, p_seconds double precision, p_reason text, p_message text) returns void
 language sql security definer set search_path = '' as $$
-  insert into batchgen.breakers as b (model_id, opened_until, reason)
-  values (p_model_id, clock_timestamp() + make_interval(secs => p_seconds), left(p_reason, 100))
+  insert into batchgen.breakers as b (model_id, opened_until, reason, message)
+  values (p_model_id, clock_timestamp() + make_interval(secs => p_seconds), left(p_reason, 100), left(p_message, 500))
   on conflict (model_id) do update
-  set opened_until = greatest(b.opened_until, excluded.opened_until), reason = excluded.reason, probe_lease_id = null, updated_at = now()
+  set opened_until = greatest(b.opened_until, excluded.opened_until), reason = excluded.reason, message = excluded.message,
+    probe_lease_id = null, updated_at = now()
 $$;
-revoke execute on function batchgen.close_model(uuid, double precision, text) from public, anon, authenticated, service_role;
-comment on function batchgen.close_model(uuid, double precision, text) is 'Opens a model''s breaker at once: its row has to be mended.';
+revoke execute on function batchgen.close_model(uuid, double precision, text, text) from public, anon, authenticated, service_role;
+comment on function batchgen.close_model(uuid, double precision, text, text) is 'Opens a model''s breaker at once: its row has to be mended.';
 
 -- batchgen.leave_orders(p_keys): their items do not wait for these any more; somebody asks what became of them.
 create function batchgen.leave_orders(p_keys uuid[]) returns void
@@ -256,7 +261,9 @@ $$;
 --   otherwise                           -> failed, with the message
 -- One whose owner asked for its end is not tried again: failed, as cancelled.
 -- A provider that asked to wait (retryable, retry_after_seconds) is asked by no worker before that time; provider names
--- it, by default the one of the item's job or model. With model_fault it is the model that waits, and no other one.
+-- it, by default the one of the item's job or model. With model_fault it is the model that waits, and no other one. An
+-- item that is told to wait again and again, and a provider that refuses again and again, wait for longer than they are
+-- told: 1 s, 2 s, 4 s, … 5 min at the least.
 -- provider_fault says what the model's breaker learns: true, one more fault; false, the provider answered as it should;
 -- left out, nothing. job_over: whether the item's job has ended; left out, it has, unless the provider asks to wait.
 -- Returns {status, retry_count, retry_in_seconds}.
@@ -271,6 +278,7 @@ declare
   v_message text := coalesce(nullif(p_error ->> 'message', ''), 'The picture could not be made.');
   v_retryable boolean := coalesce(p_error -> 'retryable' = 'true'::jsonb, false);
   v_wait double precision;
+  v_told double precision;
   v_order batchgen.orders;
   v_is_over boolean;
 begin
@@ -278,7 +286,8 @@ begin
     perform batchgen.refuse_argument('p_error', 'is not an object', 'Send {code, message, retryable, retry_after_seconds}.');
   end if;
   if jsonb_typeof(p_error -> 'retry_after_seconds') = 'number' then
-    v_wait := least(greatest((p_error ->> 'retry_after_seconds')::numeric, 0), 86400)::double precision;
+    -- Rounded, since a number next to zero has no double precision.
+    v_wait := round(least(greatest((p_error ->> 'retry_after_seconds')::numeric, 0), 86400), 6)::double precision;
   elsif coalesce(jsonb_typeof(p_error -> 'retry_after_seconds'), 'null') <> 'null' then
     perform batchgen.refuse_argument('p_error.retry_after_seconds', 'is not a number', 'Give seconds as a number, or leave it out.');
   end if;
@@ -299,16 +308,22 @@ begin
     v_item.order_key, case when v_is_over or p_error -> 'is_charged' = 'true'::jsonb then p_error else p_error - 'is_charged' end
   );
   select o.* into v_order from batchgen.orders o where o.key = v_item.order_key;
-  update batchgen.queue q set fault_code = left(v_code, 100), job_over = v_is_over where q.generation_id = p_generation_id;
   v_retryable := v_retryable and not (v_order.is_late is true and v_is_over);
+  update batchgen.queue q
+  set fault_code = left(v_code, 100), job_over = v_is_over,
+    wait_count = case when v_retryable and v_wait is not null then least(q.wait_count, 1000000) + 1 else 0 end
+  where q.generation_id = p_generation_id;
 
   if v_retryable and v_wait is not null then
+    v_told := v_wait;
+    v_wait := greatest(v_wait, batchgen.shortest_wait(v_item.wait_count + 1));
     perform batchgen.take_back(array[p_generation_id], v_wait, false, false);
     if p_error -> 'model_fault' = 'true'::jsonb then
-      perform batchgen.close_model(v_item.model_id, v_wait, v_code);
+      perform batchgen.close_model(v_item.model_id, v_wait, v_code, v_message);
     else
       perform batchgen.pause_provider(
-        coalesce(nullif(p_error ->> 'provider', ''), v_item.provider, batchgen.provider_of(v_item.model_id)), v_wait, v_code
+        coalesce(nullif(p_error ->> 'provider', ''), v_item.provider, batchgen.provider_of(v_item.model_id)), v_told, v_code,
+        v_item.started_at
       );
     end if;
   elsif v_retryable and v_retry_count < v_settings.max_retries then
@@ -339,6 +354,7 @@ declare
   v_ids uuid[];
   v_leases uuid[];
   v_models uuid[];
+  v_items batchgen.queue[];
   v_images public.images[];
   v_problem record;
 begin
@@ -349,10 +365,10 @@ begin
   elsif not batchgen.lock_items_within(v_ids, 1) then
     perform batchgen.refuse('busy', 'Somebody holds one of these items.', 'p_results', 'Send the results one by one.', null, null, 'PT409');
   end if;
-  select array_agg(held.generation_id), array_agg(held.lease_id), array_agg(distinct held.model_id)
-  into v_ids, v_leases, v_models
+  select array_agg(held.generation_id), array_agg(held.lease_id), array_agg(distinct held.model_id), array_agg(held)
+  into v_ids, v_leases, v_models, v_items
   from (
-    select q.generation_id, q.lease_id, q.model_id from batchgen.queue q
+    select q.* from batchgen.queue q
     where q.generation_id = any (v_ids) and q.lease_id = any (v_leases) and q.lease_expires_at > clock_timestamp()
       and exists (
         select from jsonb_array_elements(p_results) e
@@ -430,6 +446,11 @@ begin
   from batchgen.queue q
   where g.id = any (v_ids) and q.generation_id = g.id;
   delete from batchgen.breakers b where b.model_id = any (v_models);
+  -- At the end, like the breakers: who pauses a provider waits for nothing else.
+  if exists (select from batchgen.providers p where p.refusals > 0) then
+    update batchgen.providers p set refusals = 0
+    where p.refusals > 0 and p.name in (select coalesce(v.provider, batchgen.provider_of(v.model_id)) from unnest(v_items) v);
+  end if;
 end
 $$;
 

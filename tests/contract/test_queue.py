@@ -28,6 +28,8 @@ class Bench:
     add: Callable[[int], Awaitable[list[UUID]]]
     expire: Callable[[Claim], Awaitable[Any]]
     status: Callable[[UUID], Awaitable[GenerationStatus]]
+    make_due: Callable[[], Awaitable[Any]]
+    """What waits for a time, or for a provider, waits no longer."""
 
 
 @pytest.fixture(params=["fake", "postgrest"])
@@ -49,7 +51,12 @@ async def fake_bench() -> Bench:
     async def status(generation_id: UUID) -> GenerationStatus:
         return shelf.items[generation_id].status
 
-    return Bench(queue, FakeQueue(shelf), add, expire, status)
+    async def make_due() -> None:
+        shelf.not_before = 0
+        for item in shelf.items.values():
+            item.due_at = 0
+
+    return Bench(queue, FakeQueue(shelf), add, expire, status, make_due)
 
 
 @pytest.fixture
@@ -78,12 +85,17 @@ async def postgrest_bench(
             await _value(database, "select status from public.image_generations where id = %s", generation_id)
         )
 
+    async def make_due() -> None:
+        await database.execute("delete from batchgen.providers")
+        await database.execute("update batchgen.queue set due_at = clock_timestamp() where state = 'delayed'")
+
     yield Bench(
         PostgrestQueue(service, worker="one", lease_seconds=60),
         PostgrestQueue(service, worker="two", lease_seconds=60),
         add,
         expire,
         status,
+        make_due,
     )
     await database.execute(
         "delete from public.image_generations where id in (select generation_id from batchgen.queue)"
@@ -240,6 +252,7 @@ async def test_waiting_as_told_uses_up_no_attempt(bench: Bench) -> None:
     claim = (await bench.queue.claim(2))[0]
 
     verdict = await bench.queue.fail(claim, BUSY)
+    await bench.make_due()
     again = (await bench.queue.claim(2))[0]
 
     assert verdict.retry_count == 0

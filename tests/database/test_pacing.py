@@ -121,13 +121,110 @@ def test_the_longest_pause_counts(db: Database) -> None:
     assert 86_300 < row["seconds"] <= 86_400
 
 
-@pytest.mark.parametrize("seconds", [0, -5])
-def test_a_wait_of_no_time_pauses_nobody(db: Database, seconds: float) -> None:
+def paused_seconds(db: Database) -> float:
+    return db.value("select extract(epoch from not_before - clock_timestamp())::float8 from batchgen.providers")
+
+
+@pytest.mark.parametrize("seconds", ["0", "-5", "0.02", "1e-400", "-1e400"])
+def test_a_wait_of_no_time_is_one_second_for_the_item_and_its_provider(db: Database, seconds: str) -> None:
     submit(db, prompts=3)
+    claim = db.claim_one()
 
-    ask_to_wait(db, db.claim_one(), seconds)
+    sql = "select public.fail_generation(%s, %s, %s::jsonb) as verdict"
+    error = '{"retryable": true, "retry_after_seconds": ' + seconds + "}"
+    [row] = db.as_service(sql, claim["generation_id"], claim["lease_id"], error)
 
-    assert len(db.claim()) == 3
+    assert row["verdict"]["retry_in_seconds"] == 1
+    assert 0.5 < db.wait_seconds(claim["generation_id"]) <= 1
+    assert 0.5 < paused_seconds(db) <= 1
+    assert db.claim() == []
+
+
+def test_an_item_that_is_told_to_wait_again_and_again_waits_for_longer_each_time(db: Database) -> None:
+    submit(db, prompts=2)
+    claim = db.claim_one()
+    waits = list[float]()
+    for _ in range(11):
+        waits.append(ask_to_wait(db, claim, 0)["retry_in_seconds"])
+        db.make_due()
+        claim = next(one for one in db.claim() if one["generation_id"] == claim["generation_id"])
+
+    assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
+    assert db.item(claim["generation_id"])["retry_count"] == 0
+    assert ask_to_wait(db, claim, 4000)["retry_in_seconds"] == 4000
+
+
+def test_an_attempt_that_counts_begins_the_waits_anew(db: Database) -> None:
+    submit(db, prompts=2)
+    claim = db.claim_one()
+    for _ in range(3):
+        ask_to_wait(db, claim, 0)
+        db.make_due()
+        claim = next(one for one in db.claim() if one["generation_id"] == claim["generation_id"])
+    db.fail(claim, retryable=True)
+    db.make_due()
+    claim = next(one for one in db.claim() if one["generation_id"] == claim["generation_id"])
+
+    assert ask_to_wait(db, claim, 0)["retry_in_seconds"] == 1
+
+
+def test_a_provider_that_refuses_item_after_item_is_paused_for_longer_until_it_makes_a_picture(db: Database) -> None:
+    wide(db)
+    submit(db, prompts=10)
+    claims = db.claim(2)
+    together = [ask_to_wait(db, claim, 0) for claim in claims]
+    assert {one["retry_in_seconds"] for one in together} == {1}
+    assert 0 < paused_seconds(db) <= 1  # those that were on their way together are one refusal
+    pauses = list[int]()
+    for _ in range(3):
+        pause_ends(db)
+        ask_to_wait(db, db.claim_one(), 0)
+        pauses.append(round(paused_seconds(db)))
+    assert pauses == [2, 4, 8]
+
+    pause_ends(db)
+    done, refused_next = db.claim(2)
+    db.complete(done)
+    ask_to_wait(db, refused_next, 0)
+
+    assert round(paused_seconds(db)) == 1
+
+
+def test_an_item_that_waits_on_and_on_says_so(db: Database) -> None:
+    user = db.new_user()
+    batch = submit(db, user=user)
+    claim = db.claim_one()
+    for _ in range(4):
+        ask_to_wait(db, claim, 0)
+        db.make_due()
+        claim = next(one for one in db.claim() if one["generation_id"] == claim["generation_id"])
+    ask_to_wait(db, claim, 0)
+    db.run("delete from batchgen.providers")
+
+    rows = db.as_user(user, "select * from public.batch_waits(%s)", batch["id"])
+
+    waiting = next(row for row in rows if row["generation_id"] == claim["generation_id"])
+    assert (waiting["reason"], waiting["detail"]) == ("retry", "provider_busy, told to wait 5 times")
+
+
+def test_a_model_that_is_closed_alone_says_what_is_to_be_done_and_others_go_on(db: Database) -> None:
+    """For example an account that may not use one model: the provider's others run, whatever is tried meanwhile."""
+    user = db.new_user()
+    closed, open_one = a_model(db, "gated"), a_model(db, "flux")
+    batch = submit(db, closed, 3, user)
+    message = "Your organization must be verified to use the model gated."
+    ask_to_wait(db, db.claim_one(), 300, model_fault=True, message=message)
+    submit(db, open_one, 2)
+
+    assert models_of(db.claim()) == {"acme/flux"}
+    rows = db.as_user(user, "select * from public.batch_waits(%s)", batch["id"])
+    assert {(row["reason"], row["detail"]) for row in rows} == {("breaker", f"Gated: {message}")}
+
+    db.make_due()
+    ask_to_wait(db, next(one for one in db.claim() if one["model"] == "acme/gated"), 300, model_fault=True)
+    assert db.run("select * from batchgen.providers") == []
+    submit(db, open_one, 2)
+    assert models_of(db.claim()) == {"acme/flux"}
 
 
 def test_other_providers_and_other_users_go_on(db: Database) -> None:

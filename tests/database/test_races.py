@@ -103,7 +103,8 @@ def work(storm: Storm, db: Database, chance: random.Random) -> None:
             elif end < 0.8:
                 db.fail(claim, retryable=False)
             elif end < 0.9:
-                db.fail(claim, retryable=True, retry_after_seconds=0)
+                # Another provider's pause: the storm goes on.
+                db.fail(claim, retryable=True, retry_after_seconds=0, provider="another")
             else:
                 db.release(claim, worker=name)
 

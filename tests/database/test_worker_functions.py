@@ -333,6 +333,7 @@ def test_a_job_that_is_paid_for_survives_a_wait_that_the_provider_asked_for(db: 
 
     db.fail(claim, retryable=True, retry_after_seconds=0)
 
+    db.make_due()
     again = next(c for c in db.claim() if c["generation_id"] == claim["generation_id"])
     assert again["provider_job_id"] == "job-1"
 
