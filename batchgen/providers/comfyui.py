@@ -9,21 +9,60 @@ an order whose answer was lost is found again. Older servers mint their own id; 
 which queue and history show. Both live in the server's memory: what is in neither is gone. A job is cancelled by its
 id with `POST /api/jobs/{id}/cancel`. Where that does not exist yet it is taken out of `/queue`, or interrupted if it
 runs: the oldest servers stop whatever runs then, so `/interrupt` is sent only while that is our job (issue 2566).
+
+The server keeps the results of nodes and does not run again what it has run. Where an order has no `client_id`, what
+it takes from there is missing in the history (pull request 14939); and what it takes may name a file that somebody has
+removed. So each order has a `client_id` and file names of its own, and is made again where the picture is missing.
 """
 
 import asyncio
+import logging
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
 from batchgen.providers.base import ImageRequest, RemoteImage, Settlement
+from batchgen.providers.comfyui_answers import (
+    Entry,
+    address_of,
+    body_of,
+    code_of,
+    complaint_of,
+    extra_data_of,
+    failed_outputs,
+    faults_in,
+    has_moving_pictures,
+    job_id_of,
+    messages_of,
+    missing_file,
+    names_in,
+    picture_in,
+    times_of,
+    was_cached,
+    workflow_of,
+)
 from batchgen.providers.exchange import Complaint, Exchange
+from batchgen.providers.gpu import is_out_of_memory
 from batchgen.providers.http_api import Answer, mapping, sequence, text, whole_number
-from batchgen.providers.workflow import MissingInput, default_workflow, filled, is_workflow
+from batchgen.providers.names import or_near, same_name
+from batchgen.providers.workflow import (
+    MissingInput,
+    class_names,
+    default_workflow,
+    filled,
+    is_workflow,
+    last_nodes,
+    marked,
+    saving_nodes,
+)
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 LOCAL_URL = "http://127.0.0.1:8188"
 ORDER_SECONDS = 60.0
@@ -38,11 +77,15 @@ LOOKS_AFTER_SECONDS = (0.2, 1.0, 3.0)
 RECENT_JOBS = 100
 """Of the history: where a job is looked for whose id the server has minted."""
 KEY = "batchgen_key"
+REPEATED = "batchgen_repeated"
+"""In `extra_data` of an order that follows one that failed."""
 JOB_LOST = "job_lost"
+LOOKS_FOR_A_FILE_SECONDS = (0.0, 0.5, 2.0)
+GONE = frozenset({400, 403, 404, 410})
+"""How `/view` answers for a file that is not there any more."""
+REMEMBERED_JOBS = 1000
+LONGEST_HINT = 200
 _NAMESPACE = uuid.UUID("6f1a2a52-6f0f-5d6c-9a55-0a7a3a1d9a11")
-
-Entry = Mapping[str, Any]
-"""A finished job, as the history has it."""
 
 
 class ComfyUIProvider:
@@ -70,12 +113,22 @@ class ComfyUIProvider:
         self._patience_seconds = patience_seconds
         self._sleep = sleep
         self._clock = clock or _loop_time
+        self._left_out: dict[str, ProviderRejected] = {}
+        """What the server would not run of jobs that it took otherwise."""
+        self._handed_over: dict[str, str] = {}
+        """The addresses of the jobs' pictures that were handed over."""
 
     async def submit(self, request: ImageRequest) -> str:
         """Queue the workflow. Where the answer is lost the server is asked whether it has the job."""
+        nodes = _nodes(request)
         try:
-            answer = await self._api.buy("/prompt", _order(request), seconds=self._order_seconds, most_bytes=2**20)
-            return self._id_in(answer)
+            answer = await self._ordered(nodes, request)
+            if answer.status != 400:
+                return await self._accepted(answer, nodes, request)
+            renamed, hint = await self._with_the_servers_names(nodes, body_of(answer))
+            if renamed is None:
+                raise self._refused(answer, hint)
+            return await self._accepted(await self._ordered(renamed, request), renamed, request)
         except OutcomeUnknown as error:
             if (job_id := await self._look_for(request, error)) is not None:
                 return job_id
@@ -110,7 +163,7 @@ class ComfyUIProvider:
                     error.is_job_over = False  # nothing was heard of it: the next attempt asks for it again
                     raise
             if entry is not None:
-                return self._picture(entry, request)
+                return await self._delivered(job_id, entry, request)
             await self._sleep(pause)
 
     async def settle(self, job_id: str, request: ImageRequest) -> Settlement:
@@ -120,9 +173,9 @@ class ComfyUIProvider:
             return Settlement(is_over=False)
         if entry is None:
             return Settlement(is_over=True, is_charged=False)
-        queued_seconds, running_seconds = _times(entry)
+        queued_seconds, running_seconds = times_of(entry)
         try:
-            picture = self._picture(entry, request)
+            picture = self._picture(job_id, entry, request)
         except ProviderError:
             picture = None
         return Settlement(True, False, picture, queued_seconds, running_seconds)
@@ -190,58 +243,160 @@ class ComfyUIProvider:
 
     def _checked(self, answer: Answer) -> Answer:
         if not answer.is_success:
-            raise self._api.refusal(answer, _complaint(answer))
+            raise self._api.refusal(answer, complaint_of(body_of(answer)))
         return answer
 
-    def _id_in(self, answer: Answer) -> str:
+    async def _ordered(self, nodes: Mapping[str, Any], request: ImageRequest) -> Answer:
+        return await self._api.buy("/prompt", _order(nodes, request), seconds=self._order_seconds, most_bytes=2**20)
+
+    async def _accepted(self, answer: Answer, nodes: Mapping[str, Any], request: ImageRequest) -> str:
+        """The id of the job. One of which the server runs no node that saves the picture is cancelled."""
         if not answer.is_success:
             raise self._refused(answer)
-        job_id = text(mapping(answer.as_object()).get("prompt_id"))
+        body = body_of(answer)
+        job_id = job_id_of(body.get("prompt_id"))
         if not job_id:
             raise OutcomeUnknown(f"{self.name} took an order without saying under which id.", code="provider_garbage")
+        if mapping(body.get("node_errors")):
+            what = self._api.says("leaves out a part of the workflow", complaint_of(body))
+            refused = ProviderRejected(what, code=_code_of_a_part(body))
+            if not _can_save(nodes, failed_outputs(body), text(request.inputs.get("output_node"))):
+                with suppress(ProviderError):
+                    await self.cancel(job_id)
+                raise refused
+            _remember(self._left_out, job_id, refused)
         return job_id
 
-    def _refused(self, answer: Answer) -> ProviderError:
-        body, complaint = mapping(answer.as_object()), _complaint(answer)
+    async def _with_the_servers_names(
+        self, nodes: Mapping[str, Any], body: Mapping[str, Any]
+    ) -> tuple[Mapping[str, Any] | None, str]:
+        """The refused workflow with files as this server spells them; None and a hint where it does not have one."""
+        renamed, can_be_mended = dict(nodes), False
+        for node_id, node in mapping(body.get("node_errors")).items():
+            for fault in sequence(mapping(node).get("errors")):
+                name = missing_file(mapping(fault))
+                wanted = text(mapping(mapping(renamed.get(node_id)).get("inputs")).get(name))
+                if not name or not wanted:
+                    return None, ""
+                known = await self._known_files(mapping(fault), text(renamed[node_id].get("class_type")), name)
+                found = same_name(wanted, known)
+                if found is None or found == wanted:
+                    return None, f"it does not have {wanted}; {or_near(wanted, known)}"
+                renamed[node_id] = {**renamed[node_id], "inputs": {**renamed[node_id]["inputs"], name: found}}
+                can_be_mended = True
+        return (renamed, "") if can_be_mended else (None, "")
+
+    async def _known_files(self, fault: Mapping[str, Any], node_class: str, name: str) -> list[str]:
+        """What the input may be. Newer servers leave a long list out of the refusal."""
+        known = names_in(mapping(fault.get("extra_info")).get("input_config"))
+        if known:
+            return known
+        try:
+            answer = await self._object(f"/object_info/{quote(node_class.encode('utf-8', 'replace'), safe='')}")
+        except (ProviderUnavailable, ProviderBusy, ProviderRejected):
+            return []  # it is for the message alone, or for a spelling; the refusal stands without it
+        inputs = mapping(mapping(answer.get(node_class)).get("input"))
+        return names_in({**mapping(inputs.get("optional")), **mapping(inputs.get("required"))}.get(name))
+
+    def _refused(self, answer: Answer, hint: str = "") -> ProviderError:
+        body = body_of(answer)
+        complaint = complaint_of(body)
         if answer.status != 400 or "error" not in body:
             return self._api.refusal(answer, complaint)
-        code = "model_not_found" if _lacks_a_model(body) else "invalid_input"
-        if complaint.codes & {"missing_node_type", "invalid_prompt", "prompt_no_outputs", "no_prompt"}:
-            code = "workflow_invalid"
-        return ProviderRejected(self._api.says("refuses the workflow", complaint), code=code)
+        if hint:
+            complaint = Complaint(f"{hint[:LONGEST_HINT]}. {complaint.message}", complaint.codes)
+        return ProviderRejected(self._api.says("refuses the workflow", complaint), code=code_of(body))
 
-    def _picture(self, entry: Entry, request: ImageRequest) -> RemoteImage:
+    async def _delivered(self, job_id: str, entry: Entry, request: ImageRequest) -> RemoteImage:
+        """The picture. Whoever asks a second time could not fetch it: where it is gone, the job is over."""
+        picture = self._picture(job_id, entry, request)
+        if self._handed_over.get(job_id) == picture.url and await self._is_gone(picture.url):
+            del self._handed_over[job_id]
+            what = f"{self.name} has the job {job_id} in its history, and its file is gone; it is made again."
+            raise ProviderUnavailable(what, code="link_expired", is_provider_fault=False)
+        _remember(self._handed_over, job_id, picture.url)
+        if (refused := self._left_out.get(job_id)) is not None:
+            log.warning("the picture of a job that ran only in part is taken: %s", refused)
+        return picture
+
+    async def _is_gone(self, url: str) -> bool:
+        """A few looks: a server that does not find the file once may do so a moment later."""
+        for pause in LOOKS_FOR_A_FILE_SECONDS:
+            await self._sleep(pause)
+            try:
+                answer = await self._api.ask(
+                    "GET", url.removeprefix(self._api.base_url), headers={"Range": "bytes=0-0"}
+                )
+            except ProviderUnavailable:
+                return False  # more came than a question takes: it is there
+            if answer.status not in GONE:
+                return False
+        return True
+
+    def _picture(self, job_id: str, entry: Entry, request: ImageRequest) -> RemoteImage:
         """Where the picture is. Raises what the job ended with, where it made none."""
         self._raise_what_went_wrong(entry)
-        image = _image(mapping(entry.get("outputs")), text(request.inputs.get("output_node")))
+        wanted, nodes = text(request.inputs.get("output_node")), workflow_of(entry)
+        takes_previews = job_id not in self._left_out and not _saves(nodes or _nodes(request), wanted)
+        image = picture_in(mapping(entry.get("outputs")), wanted, takes_previews=takes_previews)
         if image is None:
-            raise ProviderRejected(f"{self.name} ran the workflow, which saved no picture.", code="no_image")
-        query = "&".join(
-            f"{name}={quote(text(image.get(name)), safe='')}" for name in ("filename", "subfolder", "type")
-        )
-        queued, running = _times(entry)
+            raise self._no_picture(job_id, entry, request)
+        self._check_models(nodes, request)
+        queued, running = times_of(entry)
         return RemoteImage(
-            f"{self._api.base_url}/view?{query}",
+            self._api.base_url + address_of(image),
             self._api.authorization,
             seed=whole_number(request.inputs.get("seed", request.seed)),
             queued_seconds=queued,
             running_seconds=running,
         )
 
+    def _no_picture(self, job_id: str, entry: Entry, request: ImageRequest) -> ProviderError:
+        if (refused := self._left_out.get(job_id)) is not None:
+            return refused
+        if was_cached(entry) and not extra_data_of(entry).get(REPEATED):
+            what = f"{self.name} took the job {job_id} from its cache and lists no picture; it is made again."
+            return ProviderUnavailable(what, code="no_image", is_provider_fault=False)
+        if has_moving_pictures(mapping(entry.get("outputs"))):
+            what = f"{self.name} ran the workflow, which saved a video, a sound or a model, and no still picture."
+            return ProviderRejected(what, code="no_image")
+        nodes = workflow_of(entry) or _nodes(request)
+        wanted = text(request.inputs.get("output_node"))
+        found = [wanted] if wanted in nodes else saving_nodes(nodes) or last_nodes(nodes)
+        named = ", ".join(class_names(nodes, found))[:LONGEST_HINT]
+        if wanted and wanted not in nodes:
+            return ProviderRejected(f"The workflow has no node {wanted[:LONGEST_HINT]} (output_node).", code="no_image")
+        complaint = Complaint(f"it ends in {named}; a SaveImage node is needed")
+        return ProviderRejected(self._api.says("ran the workflow, which lists no picture", complaint), code="no_image")
+
+    def _check_models(self, ran: Mapping[str, Any], request: ImageRequest) -> None:
+        """Raises `wrong_model` where the history shows another file than the one that was ordered."""
+        for node_id, node in _nodes(request).items() if ran else ():
+            inputs = mapping(mapping(ran.get(node_id)).get("inputs"))
+            for name in ("ckpt_name", "unet_name"):
+                wanted, found = text(mapping(node.get("inputs")).get(name)), text(inputs.get(name))
+                if wanted and found and same_name(wanted, [found]) is None:
+                    complaint = Complaint(f"{found} instead of {wanted}")
+                    raise ProviderUnavailable(
+                        self._api.says("took another model", complaint), code="wrong_model", is_provider_fault=False
+                    )
+
     def _raise_what_went_wrong(self, entry: Entry) -> None:
-        messages = _messages(entry)
+        messages = messages_of(entry)
         if "execution_interrupted" in messages:
             what = f"{self.name} was told to stop before the picture was finished."
             raise ProviderUnavailable(what, code="job_cancelled", is_provider_fault=False)
         if "execution_error" in messages or mapping(entry.get("status")).get("status_str") == "error":
             error = messages.get("execution_error", {})
-            words = text(error.get("exception_message"))
-            is_memory = "outofmemory" in text(error.get("exception_type")).lower() or "out of memory" in words.lower()
-            what = self._api.says(f"failed in {text(error.get('node_type')) or 'the workflow'}", Complaint(words))
-            raise ProviderUnavailable(what, code="out_of_memory" if is_memory else "job_failed")
+            words, kind = text(error.get("exception_message")), text(error.get("exception_type"))
+            node = text(error.get("node_type"))[:LONGEST_HINT] or "the workflow"
+            what = self._api.says(f"failed in {node}", Complaint(words or kind))
+            code = "out_of_memory" if is_out_of_memory(kind, words) else "job_failed"
+            raise ProviderUnavailable(what, code=code)
 
 
-def _order(request: ImageRequest) -> Mapping[str, Any]:
+def _nodes(request: ImageRequest) -> Mapping[str, Any]:
+    """The workflow with its inputs. Raises `workflow_invalid`."""
     known = {"model": request.model, "prompt": request.prompt, "seed": request.seed}
     inputs = {**{name: value for name, value in known.items() if value is not None}, **request.inputs}
     workflow = inputs.get("workflow") or default_workflow()
@@ -249,11 +404,44 @@ def _order(request: ImageRequest) -> Mapping[str, Any]:
         what = "The model's workflow is not in ComfyUI's API format; its menu writes it as “Export (API)”."
         raise ProviderRejected(what, code="workflow_invalid")
     try:
-        nodes = filled(workflow, inputs)
+        return filled(workflow, inputs)
     except MissingInput as error:
         what = f"The model's workflow needs an input {error.name}, which its row does not provide."
         raise ProviderRejected(what, code="workflow_invalid") from error
-    return {"prompt": nodes, "prompt_id": _prompt_id(request), "extra_data": {KEY: _key(request)}}
+
+
+def _order(nodes: Mapping[str, Any], request: ImageRequest) -> Mapping[str, Any]:
+    """The order has file names of its own; one that follows a failed one is changed where it has no name, too."""
+    job_id, is_repeated = _prompt_id(request), request.retry_count > 0
+    extra_data = {KEY: _key(request), **({REPEATED: True} if is_repeated else {})}
+    prompt = marked(nodes, job_id[:8], also_unnamed=is_repeated)
+    return {"prompt": prompt, "prompt_id": job_id, "client_id": job_id, "extra_data": extra_data}
+
+
+def _saves(nodes: Mapping[str, Any], wanted: str) -> bool:
+    """Whether the workflow means to save the picture, so that a preview is not it."""
+    saving = saving_nodes(nodes) if is_workflow(nodes) else []
+    return wanted in saving if wanted else bool(saving)
+
+
+def _can_save(nodes: Mapping[str, Any], failed: frozenset[str], wanted: str) -> bool:
+    """Whether a node is left that may save the picture."""
+    if wanted:
+        return wanted not in failed
+    left = {*saving_nodes(nodes), *last_nodes(nodes)}.difference(failed)
+    return any("preview" not in name.lower() for name in class_names(nodes, left))
+
+
+def _code_of_a_part(body: Mapping[str, Any]) -> str:
+    """Nothing that a user chose is at fault where a node cannot run: it is a missing file, or else the workflow."""
+    is_file = any(missing_file(fault) for _, fault in faults_in(body))
+    return "model_not_found" if is_file else "workflow_invalid"
+
+
+def _remember(known: dict[str, T], job_id: str, what: T) -> None:
+    known[job_id] = what
+    while len(known) > REMEMBERED_JOBS:
+        known.pop(next(iter(known)))
 
 
 def _key(request: ImageRequest) -> str:
@@ -270,57 +458,6 @@ def _id_of(job: list[Any]) -> str:
 
 def _is_ours(job: list[Any], job_id: str, key: str) -> bool:
     return _id_of(job) == job_id or (len(job) > 3 and mapping(job[3]).get(KEY) == key)
-
-
-def _complaint(answer: Answer) -> Complaint:
-    """What a refused workflow lacks: the details of each node before the general sentence."""
-    body = mapping(answer.as_object())
-    error = mapping(body.get("error"))
-    faults = [
-        fault for node in mapping(body.get("node_errors")).values() for fault in sequence(mapping(node).get("errors"))
-    ]
-    words = [f"{text(mapping(fault).get('message'))} ({text(mapping(fault).get('details'))})" for fault in faults]
-    message = "; ".join(words) or text(error.get("message")) or text(body.get("error"))
-    return Complaint(message, codes=frozenset({text(error.get("type"))}))
-
-
-def _lacks_a_model(body: Mapping[str, Any]) -> bool:
-    """Whether a file that the workflow loads is not among those that the server has."""
-    for node in mapping(body.get("node_errors")).values():
-        for fault in sequence(mapping(node).get("errors")):
-            name = text(mapping(mapping(fault).get("extra_info")).get("input_name"))
-            if mapping(fault).get("type") == "value_not_in_list" and name.endswith("_name") and "sampler" not in name:
-                return True
-    return False
-
-
-def _image(outputs: Mapping[str, Any], wanted_node: str) -> Mapping[str, Any] | None:
-    """The first saved picture, of the wanted node or of any; a preview where nothing was saved."""
-    nodes = [outputs.get(wanted_node)] if wanted_node else list(outputs.values())
-    images = [mapping(image) for node in nodes for image in sequence(mapping(node).get("images"))]
-    images = [image for image in images if text(image.get("filename"))]
-    saved = [image for image in images if image.get("type") == "output"]
-    return next(iter(saved or images), None)
-
-
-def _messages(entry: Entry) -> Mapping[str, Mapping[str, Any]]:
-    """What happened to the job, by the event's name."""
-    pairs = [sequence(pair) for pair in sequence(mapping(entry.get("status")).get("messages"))]
-    return {text(pair[0]): mapping(pair[1]) for pair in pairs if len(pair) > 1}
-
-
-def _times(entry: Entry) -> tuple[float | None, float | None]:
-    """The seconds that the job waited and ran, as far as the server tells."""
-    messages, prompt = _messages(entry), sequence(entry.get("prompt"))
-    created = whole_number(mapping(prompt[3]).get("create_time")) if len(prompt) > 3 else None
-    started = whole_number(messages.get("execution_start", {}).get("timestamp"))
-    ends = ("execution_success", "execution_error", "execution_interrupted")
-    ended = next((whole_number(messages[name].get("timestamp")) for name in ends if name in messages), None)
-    return _seconds_between(created, started), _seconds_between(started, ended)
-
-
-def _seconds_between(first: int | None, last: int | None) -> float | None:
-    return None if first is None or last is None else max(0.0, (last - first) / 1000)
 
 
 def _pauses(estimated_seconds: float | None) -> Iterator[float]:

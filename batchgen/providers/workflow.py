@@ -6,11 +6,13 @@ workflow and never through its text, so that a prompt is a prompt whatever it ho
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any, cast
 
+LONGEST_PREFIX = 200
+"""Of a file's name before the mark; file systems allow 255."""
 _HOLE = re.compile(r"\{\{\s*(\w+)\s*(?:\|([^{}]*))?\}\}")
 
 
@@ -38,6 +40,62 @@ def is_workflow(value: object) -> bool:
         return False
     nodes = cast("Mapping[str, Any]", value).values()
     return all(isinstance(node, Mapping) and "class_type" in node for node in nodes)
+
+
+def saving_nodes(workflow: Mapping[str, Any]) -> list[str]:
+    """The ids of the nodes that save something, as far as their names and inputs tell."""
+    return [
+        node_id
+        for node_id, node in workflow.items()
+        if "save" in str(node.get("class_type")).lower() or "filename_prefix" in _inputs_of(node)
+    ]
+
+
+def last_nodes(workflow: Mapping[str, Any]) -> list[str]:
+    """The ids of the nodes whose results no other node takes: what the workflow is run for."""
+    taken = {str(value[0]) for node in workflow.values() for value in _inputs_of(node).values() if _is_link(value)}
+    return [node_id for node_id in workflow if node_id not in taken]
+
+
+def class_names(workflow: Mapping[str, Any], node_ids: Iterable[str]) -> list[str]:
+    """The classes of these nodes, each once."""
+    return list(dict.fromkeys(str(workflow[node_id].get("class_type")) for node_id in node_ids))
+
+
+def marked(workflow: Mapping[str, Any], mark: str, *, also_unnamed: bool = False) -> Mapping[str, Any]:
+    """A copy that the server does not take for one that it has run already, and that makes the same picture.
+
+    The mark goes behind each `filename_prefix`, so that the pictures get a file of their own. `also_unnamed`: nodes
+    without one get an input that they do not know, which ComfyUI compares with its cache and does not hand to them.
+    """
+    nodes = dict(workflow)
+    named = {node_id: _inputs_of(node)["filename_prefix"] for node_id, node in workflow.items() if _has_prefix(node)}
+    for node_id, prefix in named.items():
+        nodes[node_id] = _with_input(nodes[node_id], "filename_prefix", f"{prefix}_{mark}")
+    if also_unnamed:
+        for node_id in {*last_nodes(workflow), *saving_nodes(workflow)}.difference(named):
+            nodes[node_id] = _with_input(nodes[node_id], "batchgen_order", mark)
+    return nodes
+
+
+def _has_prefix(node: Mapping[str, Any]) -> bool:
+    """Whether it names its files by a text that has room for a mark."""
+    prefix = _inputs_of(node).get("filename_prefix")
+    return isinstance(prefix, str) and len(prefix.replace("\\", "/").rpartition("/")[2]) <= LONGEST_PREFIX
+
+
+def _with_input(node: Mapping[str, Any], name: str, value: str) -> Mapping[str, Any]:
+    return {**node, "inputs": {**_inputs_of(node), name: value}}
+
+
+def _inputs_of(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    inputs = node.get("inputs")
+    return cast("Mapping[str, Any]", inputs) if isinstance(inputs, Mapping) else {}
+
+
+def _is_link(value: object) -> bool:
+    """Whether an input is another node's result: `[node id, number of the result]`."""
+    return isinstance(value, list) and len(cast("list[Any]", value)) == 2
 
 
 def filled(value: Any, inputs: Mapping[str, Any]) -> Any:

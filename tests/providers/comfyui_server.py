@@ -15,7 +15,7 @@ from PIL import Image
 from tests.providers.local_server import LocalServer
 
 Age = Literal["new", "interrupts_by_id", "old"]
-CHECKPOINTS = ("sdxl.safetensors",)
+CHECKPOINTS = ("sdxl.safetensors", "flux\\flux1-dev.safetensors")
 
 
 @dataclass
@@ -43,6 +43,11 @@ class ComfyUIServer(LocalServer):
         self.running: Job | None = None
         self.history: dict[str, dict[str, Any]] = {}
         self.outputs: dict[str, Any] = saved("ComfyUI_00001_.png")
+        self.cache: list[Any] | None = None
+        """Workflows that ran, where the server remembers them: an equal one ends without outputs."""
+        self.lists_choices = True
+        """Whether a refusal lists what a value may be; newer servers leave long lists out."""
+        self.node_errors: dict[str, Any] = {}
         self._number = 0
         self.route("POST", "/prompt", self._prompt)
         self.route("GET", "/history", self._all_history)
@@ -51,6 +56,7 @@ class ComfyUIServer(LocalServer):
         self.route("POST", "/queue", self._change_queue)
         self.route("POST", "/interrupt", self._interrupt)
         self.route("GET", "/view", self._view)
+        self.route("GET", "/object_info/{node}", self._object_info)
         if age == "new":
             self.route("POST", "/api/jobs/{id}/cancel", self._cancel)
 
@@ -68,7 +74,7 @@ class ComfyUIServer(LocalServer):
         if self.token and request.headers.get("Authorization") != f"Bearer {self.token}":
             return web.Response(status=401)
         body: dict[str, Any] = await request.json()
-        if refusal := _refusal(body.get("prompt") or {}):
+        if refusal := _refusal(body.get("prompt") or {}, lists_choices=self.lists_choices):
             return web.json_response(refusal, status=400)
         job_id = str(uuid.uuid4()) if self.age == "old" else str(body["prompt_id"])
         assert str(uuid.UUID(job_id)) == job_id, "the server takes canonical ids only"
@@ -77,7 +83,7 @@ class ComfyUIServer(LocalServer):
         self.queue.append(Job(job_id, self._number, body["prompt"], extra))
         self.note("queued", str(extra["batchgen_key"]))
         self._begin()
-        return web.json_response({"prompt_id": job_id, "number": self._number, "node_errors": {}})
+        return web.json_response({"prompt_id": job_id, "number": self._number, "node_errors": self.node_errors})
 
     def _begin(self) -> None:
         if self.running is None and self.queue:
@@ -94,6 +100,11 @@ class ComfyUIServer(LocalServer):
         job.messages.append([f"execution_{fate}", {"prompt_id": job.id, "timestamp": 1_764_000_005_500, **error}])
         status = {"status_str": "success" if fate == "success" else "error", "completed": fate == "success"}
         outputs = self.outputs if fate == "success" else {}
+        if self.cache is not None and job.workflow in self.cache:
+            job.messages.append(["execution_cached", {"nodes": list(job.workflow), "prompt_id": job.id}])
+            outputs = {}
+        elif self.cache is not None:
+            self.cache.append(job.workflow)
         self.history[job.id] = {
             "prompt": job.as_list(),
             "outputs": outputs,
@@ -132,10 +143,16 @@ class ComfyUIServer(LocalServer):
             self.finish("interrupted")
         return web.json_response({"cancelled": is_running or len(self.queue) < before})
 
+    async def _object_info(self, request: web.Request) -> web.Response:
+        node = request.match_info["node"]
+        inputs = {"required": {"ckpt_name": ["COMBO", {"options": list(CHECKPOINTS)}]}}
+        return web.json_response({node: {"input": inputs, "output": ["MODEL"]}})
+
     async def _view(self, request: web.Request) -> web.Response:
         if self.token and request.headers.get("Authorization") != f"Bearer {self.token}":
             return web.Response(status=401)
-        names = {image["filename"] for node in self.outputs.values() for image in node.get("images", [])}
+        nodes: list[dict[str, Any]] = list(self.outputs.values())
+        names = {file["filename"] for node in nodes for file in node.get("images", [])}
         if request.query["filename"] not in names:
             return web.Response(status=404)
         file = io.BytesIO()
@@ -148,21 +165,25 @@ def saved(*names: str, node: str = "picture", kind: str = "output", subfolder: s
     return {node: {"images": [{"filename": name, "subfolder": subfolder, "type": kind} for name in names]}}
 
 
-def _refusal(workflow: dict[str, Any]) -> dict[str, Any] | None:
+def _refusal(workflow: dict[str, Any], *, lists_choices: bool) -> dict[str, Any] | None:
     for node_id, node in workflow.items():
         if node["class_type"].startswith("Missing"):
             error = {"type": "missing_node_type", "message": f"Node '{node['class_type']}' not found.", "details": ""}
             return {"error": error, "node_errors": {}}
         checkpoint = node["inputs"].get("ckpt_name", CHECKPOINTS[0])
         if checkpoint not in CHECKPOINTS:
-            return _invalid(node_id, "value_not_in_list", "Value not in list", "ckpt_name", repr(checkpoint))
+            choices: list[Any] | None = [list(CHECKPOINTS), {}] if lists_choices else None
+            return _invalid(node_id, "value_not_in_list", "Value not in list", "ckpt_name", repr(checkpoint), choices)
         if node["inputs"].get("steps", 1) < 1:
             return _invalid(node_id, "value_smaller_than_min", "Value 0 smaller than min of 1", "steps", "steps")
     return None
 
 
-def _invalid(node_id: str, kind: str, message: str, field_name: str, details: str) -> dict[str, Any]:
-    fault = {"type": kind, "message": message, "details": details, "extra_info": {"input_name": field_name}}
+def _invalid(
+    node_id: str, kind: str, message: str, field_name: str, details: str, choices: object = None
+) -> dict[str, Any]:
+    about = {"input_name": field_name, "input_config": choices}
+    fault = {"type": kind, "message": message, "details": details, "extra_info": about}
     return {
         "error": {"type": "prompt_outputs_failed_validation", "message": "Prompt outputs failed validation"},
         "node_errors": {node_id: {"errors": [fault], "dependent_outputs": ["picture"], "class_type": "X"}},

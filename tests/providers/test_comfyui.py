@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
 from batchgen.providers.base import AccountableProvider, ImageRequest, RemoteImage, Settlement
 from batchgen.providers.comfyui import ComfyUIProvider
-from tests.providers.comfyui_server import Age, ComfyUIServer, saved
+from tests.providers.comfyui_server import CHECKPOINTS, Age, ComfyUIServer, saved
 from tests.providers.local_server import (
     DRIP,
     DROPPED,
@@ -393,6 +393,273 @@ async def test_saved_pictures_go_before_previews_and_the_wanted_node_before_othe
 
     assert "filename=a.png" in (await provider.wait(job_id, REQUEST)).url
     assert "filename=b.png" in (await provider.wait(job_id, wants_third)).url
+
+
+PREVIEW: dict[str, Any] = {"class_type": "PreviewImage", "inputs": {}}
+SAVES: dict[str, Any] = {"class_type": "SaveImage", "inputs": {"filename_prefix": "mine/%date%"}}
+NO_CHECKPOINT: dict[str, Any] = {
+    "errors": [
+        {
+            "type": "value_not_in_list",
+            "message": "Value not in list",
+            "details": "ckpt_name: 'gone.safetensors' not in ['sdxl.safetensors']",
+            "extra_info": {"input_name": "ckpt_name", "received_value": "gone.safetensors"},
+        }
+    ],
+    "dependent_outputs": ["9"],
+    "class_type": "SaveImage",
+}
+NOT_LINKED: dict[str, Any] = {
+    "errors": [{"type": "bad_linked_input", "message": "Bad linked input", "details": "images", "extra_info": {}}],
+    "dependent_outputs": ["9"],
+    "class_type": "SaveImage",
+}
+
+
+async def test_an_order_names_a_client_so_that_cached_results_are_in_the_history(
+    make: MakeProvider, server: ComfyUIServer
+) -> None:
+    job_id = await make().submit(REQUEST)
+
+    [body] = [body for route, _, body in server.requests if route == "POST /prompt"]
+    assert body["client_id"] == job_id
+
+
+async def test_an_equal_order_gets_a_picture_of_its_own(make: MakeProvider, server: ComfyUIServer) -> None:
+    server.cache = []
+    provider = make()
+
+    for key in ("purchase-1", "purchase-2"):
+        request = replace(REQUEST, key=key)
+        assert isinstance(await provider.wait(await provider.submit(request), request), RemoteImage)
+
+    first, second = server.cache
+    assert first["sampler"] == second["sampler"]
+    prefixes = [workflow["picture"]["inputs"]["filename_prefix"] for workflow in server.cache]
+    assert len(set(prefixes)) == 2
+    assert all(prefix.startswith("batchgen/picture_") for prefix in prefixes)
+
+
+async def test_a_job_from_the_cache_without_a_picture_is_made_again_with_something_changed(
+    make: MakeProvider, server: ComfyUIServer
+) -> None:
+    server.cache = []
+    nodes = {"3": {"class_type": "Sample", "inputs": {"seed": 11}}, "9": {"class_type": "X", "inputs": {"a": ["3", 0]}}}
+    provider = make()
+    await provider.submit(with_workflow(**nodes))
+    second = replace(with_workflow(**nodes), key="purchase-2")
+
+    with pytest.raises(ProviderUnavailable) as caught:
+        await provider.wait(await provider.submit(second), second)
+    third = replace(second, key="purchase-3", retry_count=1)
+    picture = await provider.wait(await provider.submit(third), third)
+
+    assert (caught.value.code, caught.value.is_job_over, caught.value.is_charged) == ("no_image", True, False)
+    assert isinstance(picture, RemoteImage)
+    workflow = await ordered(server)
+    assert (workflow["3"], picture.seed) == (nodes["3"], 11)
+    assert workflow["9"]["inputs"].keys() == {"a", "batchgen_order"}
+
+
+async def test_a_cached_job_that_was_made_again_already_is_the_workflows_fault(
+    make: MakeProvider, server: ComfyUIServer
+) -> None:
+    server.outputs = {}
+    server.cache = []
+    request = replace(with_workflow(a={"class_type": "Image Save", "inputs": {}}), retry_count=1)
+    provider = make()
+    job_id = await provider.submit(request)
+    server.history[job_id]["status"]["messages"].append(["execution_cached", {"nodes": ["a"]}])
+
+    with pytest.raises(ProviderRejected, match="Image Save; a SaveImage node is needed") as caught:
+        await provider.wait(job_id, request)
+
+    assert caught.value.code == "no_image"
+
+
+@pytest.mark.parametrize(("fault", "code"), [(NO_CHECKPOINT, "model_not_found"), (NOT_LINKED, "workflow_invalid")])
+async def test_a_job_whose_saving_node_is_left_out_is_cancelled(
+    make: MakeProvider, server: ComfyUIServer, fault: dict[str, Any], code: str
+) -> None:
+    server.holds = True
+    server.node_errors = {"9": fault}
+
+    with pytest.raises(ProviderRejected, match=fault["errors"][0]["message"]) as caught:
+        await make().submit(with_workflow(**{"9": SAVES, "preview": PREVIEW}))
+
+    assert caught.value.code == code
+    assert server.events("interrupted") == server.events("started")
+
+
+@pytest.mark.parametrize("outputs", [{}, saved("temp_1.png", node="preview", kind="temp")])
+async def test_a_preview_is_no_picture_where_a_node_was_left_out(
+    make: MakeProvider, server: ComfyUIServer, outputs: dict[str, Any]
+) -> None:
+    server.node_errors, server.outputs = {"9": NO_CHECKPOINT}, outputs
+    request = with_workflow(**{"8": SAVES, "9": SAVES, "preview": PREVIEW})
+    provider = make()
+
+    with pytest.raises(ProviderRejected, match="Value not in list") as caught:
+        await provider.wait(await provider.submit(request), request)
+
+    assert caught.value.code == "model_not_found"
+
+
+async def test_a_picture_that_was_saved_is_taken_although_another_node_was_left_out(
+    make: MakeProvider, server: ComfyUIServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.node_errors = {"9": NO_CHECKPOINT}
+    provider = make()
+
+    picture = await provider.wait(await provider.submit(REQUEST), REQUEST)
+
+    assert "ComfyUI_00001_" in picture.url
+    assert "Value not in list" in caplog.text
+
+
+@pytest.mark.parametrize(("nodes", "is_taken"), [({"p": PREVIEW}, True), ({"p": PREVIEW, "9": SAVES}, False)])
+async def test_a_preview_is_the_picture_only_where_the_workflow_saves_none(
+    make: MakeProvider, server: ComfyUIServer, nodes: dict[str, Any], is_taken: bool
+) -> None:
+    server.outputs = saved("temp_1.png", node="p", kind="temp")
+    request, provider = with_workflow(**nodes), make()
+    job_id = await provider.submit(request)
+
+    if is_taken:
+        assert "type=temp" in (await provider.wait(job_id, request)).url
+    else:
+        with pytest.raises(ProviderRejected):
+            await provider.wait(job_id, request)
+
+
+async def test_a_job_whose_file_is_gone_is_over_after_one_repeat(make: MakeProvider, server: ComfyUIServer) -> None:
+    provider = make()
+    job_id = await provider.submit(REQUEST)
+    first = await provider.wait(job_id, REQUEST)
+    again = await provider.wait(job_id, REQUEST)
+    server.misbehave("GET /view", answers(404), answers(404), answers(404))
+
+    with pytest.raises(ProviderUnavailable) as caught:
+        await provider.wait(job_id, REQUEST)
+
+    assert first == again
+    assert (caught.value.code, caught.value.is_job_over, caught.value.is_charged) == ("link_expired", True, False)
+    assert not caught.value.is_provider_fault
+
+
+@pytest.mark.parametrize("fault", [answers(500), answers(401), DROPPED, FLOOD, answers(200)])
+async def test_a_file_that_is_there_or_cannot_be_looked_at_is_not_gone(
+    make: MakeProvider, server: ComfyUIServer, fault: Fault
+) -> None:
+    provider = make()
+    job_id = await provider.submit(REQUEST)
+    picture = await provider.wait(job_id, REQUEST)
+    server.misbehave("GET /view", answers(404), answers(404), fault)
+
+    assert await provider.wait(job_id, REQUEST) == picture
+
+
+@pytest.mark.parametrize(
+    ("outputs", "filename"),
+    [
+        ({"9": {"gifs": [{"filename": "a.webp", "type": "output"}]}}, "a.webp"),
+        ({"9": {"ui": {"images": [{"filename": "b.png", "type": "output"}]}}}, "b.png"),
+        ({"9": {"files": ["text", None, {"filename": "c.JPG", "subfolder": "x", "type": "output"}]}}, "c.JPG"),
+        ({"9": {"images": [{"filename": "d", "type": "output"}]}}, "d"),
+        ({"9": {"images": [{"filename": "e.png"}]}}, "e.png"),
+        ({"9": {"gifs": [{"filename": "v.mp4", "type": "output"}]}, "3": saved("f.png")["picture"]}, "f.png"),
+        ({"3": {"images": [{"filename": "in.png", "type": "input"}]}, "9": saved("g.png")["picture"]}, "g.png"),
+    ],
+)
+async def test_still_pictures_are_taken_whatever_the_node_calls_them(
+    make: MakeProvider, server: ComfyUIServer, outputs: dict[str, Any], filename: str
+) -> None:
+    server.outputs = outputs
+    provider = make()
+
+    assert f"filename={filename}&" in (await provider.wait(await provider.submit(REQUEST), REQUEST)).url
+
+
+@pytest.mark.parametrize(
+    ("outputs", "words"),
+    [
+        ({}, "it ends in Image Save; a SaveImage node is needed"),
+        ({"a": {"text": ["saved to C:/out"]}}, "Image Save"),
+        ({"a": {"gifs": [{"filename": "a.mp4", "type": "output", "format": "video/h264-mp4"}]}}, "a video, a sound"),
+        ({"a": {"audio": [{"filename": "a.flac", "type": "output"}]}}, "a video, a sound"),
+    ],
+)
+async def test_a_workflow_without_a_still_picture_is_told_what_it_lacks(
+    make: MakeProvider, server: ComfyUIServer, outputs: dict[str, Any], words: str
+) -> None:
+    server.outputs = outputs
+    request = with_workflow(a={"class_type": "Image Save", "inputs": {}})
+    provider = make()
+
+    with pytest.raises(ProviderRejected, match=words) as caught:
+        await provider.wait(await provider.submit(request), request)
+
+    assert caught.value.code == "no_image"
+
+
+async def test_a_wanted_node_that_the_workflow_does_not_have_is_named(
+    make: MakeProvider, server: ComfyUIServer
+) -> None:
+    request = replace(REQUEST, inputs={**REQUEST.inputs, "output_node": "77"})
+    provider = make()
+
+    with pytest.raises(ProviderRejected, match="no node 77"):
+        await provider.wait(await provider.submit(request), request)
+
+
+@pytest.mark.parametrize("lists_choices", [True, False])
+@pytest.mark.parametrize("name", ["flux/flux1-dev.safetensors", "FLUX\\Flux1-dev.safetensors", "flux1-dev", "sdxl"])
+async def test_a_checkpoint_is_taken_however_its_name_is_spelled(
+    make: MakeProvider, server: ComfyUIServer, name: str, lists_choices: bool
+) -> None:
+    server.lists_choices = lists_choices
+    request = replace(REQUEST, model=name)
+    provider = make()
+
+    picture = await provider.wait(await provider.submit(request), request)
+
+    assert isinstance(picture, RemoteImage)
+    assert (await ordered(server))["model"]["inputs"]["ckpt_name"] in CHECKPOINTS
+    assert server.asked("POST /prompt") == 2
+
+
+@pytest.mark.parametrize("lists_choices", [True, False])
+async def test_a_checkpoint_that_is_not_there_is_told_with_near_names(
+    make: MakeProvider, server: ComfyUIServer, lists_choices: bool
+) -> None:
+    server.lists_choices = lists_choices
+
+    with pytest.raises(ProviderRejected, match=r"does not have sdxl_turbo; near names: sdxl.safetensors") as caught:
+        await make().submit(replace(REQUEST, model="sdxl_turbo"))
+
+    assert caught.value.code == "model_not_found"
+    assert server.asked("POST /prompt") == 1
+
+
+async def test_a_picture_of_another_checkpoint_is_not_taken(make: MakeProvider, server: ComfyUIServer) -> None:
+    provider = make()
+    job_id = await provider.submit(REQUEST)
+    server.history[job_id]["prompt"][2]["model"]["inputs"]["ckpt_name"] = "other.safetensors"
+
+    with pytest.raises(ProviderUnavailable, match=r"other.safetensors instead of sdxl.safetensors") as caught:
+        await provider.wait(job_id, REQUEST)
+
+    assert (caught.value.code, caught.value.is_job_over) == ("wrong_model", True)
+
+
+@pytest.mark.parametrize("job_id", ["", "x\0y", "\ud800", "ü", "a" * 300, 7, None, {"id": 1}])
+async def test_an_id_that_cannot_be_stored_is_no_id(make: MakeProvider, server: ComfyUIServer, job_id: object) -> None:
+    server.misbehave("POST /prompt", answers(200, {"prompt_id": job_id}))
+
+    with pytest.raises(ProviderUnavailable) as caught:
+        await make().submit(REQUEST)
+
+    assert caught.value.code == "provider_garbage"
 
 
 async def test_a_file_name_cannot_leave_its_place_in_the_address(make: MakeProvider, server: ComfyUIServer) -> None:
