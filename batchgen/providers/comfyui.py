@@ -293,7 +293,7 @@ class ComfyUIProvider:
             return known
         try:
             answer = await self._object(f"/object_info/{quote(node_class.encode('utf-8', 'replace'), safe='')}")
-        except (ProviderUnavailable, ProviderBusy, ProviderRejected):
+        except ProviderError:
             return []  # it is for the message alone, or for a spelling; the refusal stands without it
         inputs = mapping(mapping(answer.get(node_class)).get("input"))
         return names_in({**mapping(inputs.get("optional")), **mapping(inputs.get("required"))}.get(name))
