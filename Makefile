@@ -1,6 +1,6 @@
 # Two commands: `make demo` shows the main job, `make test` passes the tests. Both set up what they need.
-# All else: `make check` (what CI checks beside the tests), `make test-sql`, `make mutate-sql`, `make fuzz`, `make types`,
-# `make chaos`, `make money`, `make bench`, `make clean`.
+# All else: `make check` (what CI checks beside the tests), `make test-sql`, `make mutate-sql`, `make fuzz`, `make fuzz-providers`,
+# `make types`, `make chaos`, `make money`, `make bench`, `make clean`.
 
 SHELL := /bin/sh
 # The first Python on the PATH that is new enough.
@@ -12,7 +12,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loa
 ON_AN_OLD_PROJECT = worker_functions results_in_bulk order_and_fairness races pacing batch_waits create_batch limits \
 	totals_and_edits batch_actions purchases models_at_providers item_columns workers crash_suspects
 
-.PHONY: demo test test-sql test-postgres15 mutate-sql fuzz chaos money bench check types format clean
+.PHONY: demo test test-sql test-postgres15 mutate-sql fuzz fuzz-providers chaos money bench check types format clean
 
 ## The whole main job on this machine: `make demo`, or `make demo ONCE=1` to stop at the end. PORT=N chooses a port.
 demo: .venv/.installed-devstack
@@ -41,6 +41,10 @@ test-postgres15: .venv/.installed-dev
 ## 20,000 strange requests to create_batch in SQL, and as many over HTTP; half an hour. CASES=1000 chooses.
 fuzz: .venv/.installed-dev
 	@BATCHGEN_FUZZ_CASES=$(or $(CASES),20000) $(BIN)/python -m pytest tests/database/test_fuzz_create_batch.py tests/e2e/test_fuzz_http.py
+
+## 5,000 strange answers of each provider to a real worker; an hour. CASES=500 chooses; ARGS="-k fal" for one alone.
+fuzz-providers: .venv/.installed-dev
+	@BATCHGEN_FUZZ_CASES=$(or $(CASES),5000) $(BIN)/python -m pytest -s tests/provider_fuzz $(ARGS)
 
 ## Ten minutes of faults on everything; exits with 1 where a promise was broken. SEED=7, SECONDS=60 and BATCHES=20 choose.
 chaos: .venv/.installed-dev

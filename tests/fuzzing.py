@@ -155,7 +155,7 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
     """A valid request in which up to two values are replaced by something else, or gone."""
     request = draw(valid_requests)
     for _ in range(draw(st.sampled_from([0, 0, 1, 1, 1, 2]))):
-        places = list(_places(request))
+        places = list(places_in(request))
         if not places:
             break
         inside, key = draw(st.sampled_from(places))
@@ -166,13 +166,13 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
     return request
 
 
-def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+def places_in(value: Any) -> Iterator[tuple[Any, Any]]:
     """Every container in a value with each of its keys."""
     container = cast("dict[str, Any] | list[Any]", value)
     for key, inner in list(container.items() if isinstance(container, dict) else enumerate(container)):
         yield container, key
         if isinstance(inner, dict | list):
-            yield from _places(inner)
+            yield from places_in(inner)
 
 
 @st.composite

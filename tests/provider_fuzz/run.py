@@ -1,0 +1,209 @@
+"""Rounds of strange answers: a worker process, the cases of one user, and the untouched items of another one."""
+
+import asyncio
+import signal
+import uuid
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from psycopg.rows import dict_row
+from supabase import AsyncClient
+
+from batchgen.connection import connect, disconnect
+from batchgen.postgrest import rpc
+from batchgen.settings import Settings
+from devstack import StackInfo
+from tests.money.books import Books
+from tests.money.catalogue import LISTINGS, Listing
+from tests.money.run import quick_pace, worker_environment
+from tests.money.verdict import OWN_FAULTS, WITHOUT_A_PICTURE
+from tests.provider_fuzz.shops import NOBODY, TARGETS, Meddler
+from tests.provider_fuzz.strange import Case, in_groups
+from tests.support import Database, WorkerProcess
+
+GROUP = 40
+"""Cases that run at once."""
+BATCH_SIZE = 10
+ROUND_SECONDS = 90.0
+LOOK_SECONDS = 0.25
+WORKER: Mapping[str, str] = {
+    "BATCHGEN_MAX_PARALLEL": "60",
+    "BATCHGEN_LEASE_SECONDS": "30",
+    "BATCHGEN_POLL_SECONDS": "0.5",
+    "BATCHGEN_ITEM_TIMEOUT_SECONDS": "6",
+    "BATCHGEN_PROVIDER_TIMEOUT_SECONDS": "1.5",
+    "BATCHGEN_OFFLINE_SECONDS": "0",
+}
+PACE: Mapping[str, object] = {
+    "max_parallel_per_user": 60,
+    "max_parallel_global": 200,
+    "max_retries": 4,
+    "retry_delays_seconds": [0.1],
+    "breaker_failures": 1000,
+    "breaker_open_seconds": 0.1,
+}
+SIZE = {"width": 64, "height": 64}
+ITEMS = "select id, prompt, status, error_code, error_message from public.image_generations where batch_id = any (%s)"
+
+
+@dataclass
+class Report:
+    """`violations` is empty, or a promise was broken."""
+
+    cases: int = 0
+    sent: int = 0
+    completed: int = 0
+    codes: dict[str, int] = field(default_factory=dict[str, int])
+    violations: list[str] = field(default_factory=list[str])
+
+
+@dataclass
+class Bench:
+    """What a run works with."""
+
+    provider: str
+    listing: Listing
+    books: Books
+    meddler: Meddler
+    database: Database
+    user: AsyncClient
+    neighbour: AsyncClient
+    model_id: uuid.UUID
+    worker: WorkerProcess
+    report: Report = field(default_factory=Report)
+
+    async def run(self, cases: Sequence[Case], say: Callable[[str], None]) -> Report:
+        for group in in_groups(cases, GROUP):
+            await self._round(group)
+            report = self.report
+            say(f"{report.cases} cases, {report.sent} strange answers, {len(report.violations)} violations")
+            if self.worker.process.returncode is not None:
+                self.report.violations.append(f"the worker ended with {self.worker.process.returncode}")
+                return self.report
+        await self._stop_worker()
+        return self.report
+
+    async def _round(self, group: Sequence[Case]) -> None:
+        """All cases of a group at once. Each has a prompt of its own."""
+        prompts = {f"a fox, case {self.report.cases + number}": case for number, case in enumerate(group)}
+        padding = [] if len(prompts) % BATCH_SIZE != 1 else [f"a fox beside case {self.report.cases}"]
+        for prompt, case in prompts.items():
+            self.meddler.plan(prompt, case, TARGETS[self.provider].nameless)
+        texts = [*prompts, *padding]
+        batches = [
+            await self._submit(self.user, texts[start : start + BATCH_SIZE], str(self.model_id))
+            for start in range(0, len(texts), BATCH_SIZE)
+        ]
+        clean = [
+            await self._submit(self.neighbour, ["a quiet owl", "a quiet hare"], str(self.model_id)),
+            await self._submit(self.neighbour, ["an owl", "a hare"], "batchgen/offline-sketch"),
+        ]
+        await self._until_over([*batches, *clean])
+        await self._judge(prompts, batches, clean)
+        self.report.cases += len(group)
+
+    async def _submit(self, client: AsyncClient, prompts: Sequence[str], model: str) -> str:
+        request = {"prompts": [{"text": prompt} for prompt in prompts], "shared_settings": {"model_id": model, **SIZE}}
+        return str((await rpc(client, "create_batch", {"p_request": request}))["batch"]["id"])
+
+    async def _until_over(self, batches: Sequence[str]) -> None:
+        """Until every item is final. Waits that a provider asked for are cut short: they may be as long as a day."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + ROUND_SECONDS
+        while clock() < deadline and self.worker.process.returncode is None:
+            if all(item["status"] in ("completed", "failed") for item in await self._items(batches)):
+                return
+            await self.database.execute("delete from batchgen.providers")
+            await self.database.execute("delete from batchgen.breakers")
+            await self.database.execute("update batchgen.queue set due_at = now() where state = 'delayed'")
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _items(self, batches: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+        return await (await self.database.execute(ITEMS, [list(batches)])).fetchall()
+
+    async def _judge(self, prompts: Mapping[str, Case], batches: Sequence[str], clean: Sequence[str]) -> None:
+        report = self.report
+        for item in await self._items(clean):
+            if item["status"] != "completed":
+                report.violations.append(f"an untouched item of somebody else ended badly: {dict(item)}")
+        for item in await self._items(batches):
+            prompt = item["prompt"]
+            evidence = f"{dict(item)}\n  sent {self.meddler.sent[prompt]}\n  books {list(self.books.of(prompt))}"
+            if problem := self._problem(item):
+                report.violations.append(f"{problem}: {evidence}\n  planned {prompts.get(prompt)}")
+            report.sent += len(self.meddler.sent[prompt])
+            report.completed += item["status"] == "completed"
+            if item["status"] == "failed":
+                report.codes[str(item["error_code"])] = report.codes.get(str(item["error_code"]), 0) + 1
+
+    def _problem(self, item: Mapping[str, Any]) -> str | None:
+        prompt, code = item["prompt"], item["error_code"]
+        if item["status"] not in ("completed", "failed"):
+            return "has no end"
+        if item["status"] == "failed" and not code:
+            return "failed without a code"
+        if code in ("crashed", "internal_error"):
+            return f"ended by a fault of the worker, {code}"
+        again = self._bought_again(prompt)
+        allowed = self.meddler.excuses[prompt] + self.meddler.excuses[NOBODY]
+        return f"bought {again} times too often with {allowed} excuses" if again > allowed else None
+
+    def _bought_again(self, prompt: str) -> int:
+        """How many jobs were created while an earlier one had not ended without a picture."""
+        alive: set[str] = set()
+        again = 0
+        for event in self.books.of(prompt):
+            job, what = str(event["job"]), str(event["event"])
+            if what == "created":
+                again += bool(alive)
+                alive.add(job)
+            elif what in WITHOUT_A_PICTURE:
+                alive.discard(job)
+        return again
+
+    async def _stop_worker(self) -> None:
+        self.worker.send(signal.SIGTERM)
+        code = await self.worker.exit_code(60)
+        if code:
+            self.report.violations.append(f"the worker ended with {code}: {self.worker.lines[-5:]}")
+        self.report.violations += [
+            f"the worker's own fault: {event}"
+            for event in self.worker.events
+            if event["event"] in OWN_FAULTS or event.get("code") == "internal_error"
+        ]
+
+
+async def fuzz(
+    provider: str, cases: Sequence[Case], stack: StackInfo, folder: Path, say: Callable[[str], None] = lambda _: None
+) -> Report:
+    """All cases against one worker process on a running stack."""
+    async with _bench(provider, stack, folder) as bench:
+        return await bench.run(cases, say)
+
+
+@asynccontextmanager
+async def _bench(provider: str, stack: StackInfo, folder: Path) -> AsyncGenerator[Bench]:
+    listing = LISTINGS[provider]
+    books = Books(folder / f"{provider}.jsonl", listing.price_usd)
+    async with AsyncExitStack() as parts:
+        database = await Database.connect(stack.database_url, autocommit=True, row_factory=dict_row)
+        parts.push_async_callback(database.close)
+        await parts.enter_async_context(quick_pace(database, **PACE))
+        shop = TARGETS[provider].shop(books)
+        await parts.enter_async_context(shop)
+        settings = Settings.model_validate({"supabase_url": stack.url, "supabase_secret_key": stack.secret_key})
+        users: list[AsyncClient] = []
+        for _ in range(2):
+            client = await connect(settings, key=stack.publishable_key)
+            parts.push_async_callback(disconnect, client)
+            await client.auth.sign_up({"email": f"{uuid.uuid4().hex}@example.test", "password": uuid.uuid4().hex})
+            users.append(client)
+        model_id = await listing.offer(database, f"fuzz-{provider}-{uuid.uuid4().hex[:6]}")
+        worker = await WorkerProcess.start({**worker_environment(stack), **listing.environment(shop.url), **WORKER})
+        parts.push_async_callback(worker.end)
+        meddler: Meddler = cast("Any", shop).meddler
+        yield Bench(provider, listing, books, meddler, database, users[0], users[1], model_id, worker)
+        await database.execute("delete from batchgen.orders")

@@ -1,0 +1,28 @@
+"""Whatever a provider answers, its item ends with a code, is bought once, and harms nobody else."""
+
+from pathlib import Path
+
+import pytest
+
+from devstack import StackInfo
+from tests.fuzzing import CASES
+from tests.provider_fuzz.run import fuzz
+from tests.provider_fuzz.shops import TARGETS
+from tests.provider_fuzz.strange import drawn
+
+USUAL_CASES = 40
+
+
+@pytest.mark.timeout(max(300, CASES))
+@pytest.mark.parametrize("provider", TARGETS)
+async def test_whatever_a_provider_answers_its_item_ends_and_no_other_is_harmed(
+    provider: str, stack: StackInfo, empty_queue: None, tmp_path: Path
+) -> None:
+    cases = drawn(TARGETS[provider].kinds, USUAL_CASES)
+
+    report = await fuzz(provider, cases, stack, tmp_path, lambda text: print(f"{provider}: {text}"))  # noqa: T201
+
+    assert not report.violations, f"{len(report.violations)}:\n" + "\n".join(report.violations[:20])
+    assert report.cases == len(cases)
+    assert report.sent, "no strange answer was ever asked for"
+    print(f"{provider}: {report.completed} completed, {report.codes}")  # noqa: T201
