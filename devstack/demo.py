@@ -4,12 +4,16 @@ Starts `batchgen dev`, or uses the one that runs, signs in, submits five prompts
 and a contact sheet, and leaves the stack running until Ctrl-C (`--once` stops it).
 """
 
+import signal
+
+if __name__ == "__main__":  # until main listens, Ctrl-C just ends it: nothing was started yet
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import argparse
 import contextlib
 import fcntl
 import os
 import shlex
-import signal
 import socket
 import subprocess
 import sys
@@ -49,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parse(argv)
     data_dir: Path = options.data_dir.resolve()
     env_file = data_dir / "dev.env"
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     done = False
     try:
