@@ -9,27 +9,41 @@ result, so that a picture whose answer was lost is made again: it costs time on 
 /internal/progress` tells whether a task runs. `POST /sdapi/v1/interrupt` stops whatever runs, so it is sent only
 while that is our task; a task that waits in the server's own queue cannot be taken out of it. An interrupted task
 answers like a finished one, with half a picture.
+
+Forge has not honoured `override_settings.sd_model_checkpoint` for long (its issues 1610 and 1940), and A1111 takes the
+checkpoint that it has loaded for one that it does not find. So the checkpoint that an answer names is compared with the
+ordered one. Where it is another, it is set by `POST /sdapi/v1/options`, for this order and for all later ones.
 """
 
 import asyncio
 import base64
 import binascii
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderError, ProviderRejected, ProviderUnavailable
 from batchgen.providers.base import ImageRequest, Output, RawImage, Settlement
+from batchgen.providers.checkpoints import Checkpoint, Made, checkpoints_in, made_with, named
 from batchgen.providers.exchange import Complaint, Exchange
+from batchgen.providers.gpu import is_out_of_memory
 from batchgen.providers.http_api import Answer, mapping, read_list, read_object, sequence, text, whole_number
+from batchgen.providers.names import or_near
 from batchgen.providers.synchronous import SynchronousJobs
+
+log = logging.getLogger(__name__)
 
 LOCAL_URL = "http://127.0.0.1:7860"
 ANSWER_SECONDS = 600.0
 ANSWER_BYTES = 96 * 2**20
 QUEUE_PAUSE_SECONDS = 1.0
 """Between two looks whether a task that nobody wants any more has begun."""
+
+REPORTED = ("width", "height", "steps", "cfg_scale", "sampler_name")
+"""Of an order, and of what the server says that it did."""
 
 
 class Automatic1111Provider:
@@ -53,14 +67,16 @@ class Automatic1111Provider:
         self._answer_seconds = answer_seconds
         self._most_bytes = most_bytes
         self._jobs = SynchronousJobs(self.name, self._order, is_free=True)
-        self._checkpoints: frozenset[str] = frozenset()
+        self._wanted: dict[str, Sequence[Checkpoint]] = {}
+        """What the server has for each model that was asked for."""
+        self._sets_checkpoint = False
+        """Whether this server takes no notice of the checkpoint in an order."""
+        self._one_checkpoint = asyncio.Lock()
 
     async def submit(self, request: ImageRequest) -> str:
         """Name the task, after a look whether the server has the checkpoint: it would silently take another one."""
-        if request.model and request.model not in self._checkpoints:
-            self._checkpoints = await self._known_checkpoints()
-            if request.model not in self._checkpoints:
-                raise ProviderRejected(f"{self.name} has no checkpoint {request.model}.", code="model_not_found")
+        if request.model and request.model not in self._wanted:
+            self._wanted[request.model] = await self._checkpoints_named(request.model)
         return self._jobs.mint(request)
 
     async def find(self, request: ImageRequest) -> str | None:
@@ -98,7 +114,44 @@ class Automatic1111Provider:
         await self._api.aclose()
 
     async def _order(self, job_id: str, request: ImageRequest) -> RawImage:
-        body = {"prompt": request.prompt, **request.inputs, **_checkpoint(request)}
+        """The picture, of the checkpoint that was ordered. Raises `wrong_model` where the server makes no such one."""
+        model = request.model or ""
+        if not model or not self._sets_checkpoint:
+            picture, made = await self._made(job_id, request)
+            if self._is_right(model, made):
+                return picture
+            log.warning(
+                "the server took the checkpoint %s for %s; it is set before each order from now on", made, model
+            )
+        async with self._one_checkpoint:
+            await self._set_checkpoint(model)
+            picture, made = await self._made(job_id, request)
+        if not self._is_right(model, made):
+            self._wanted.pop(model, None)  # a file may have been replaced since the list was read
+            raise self._wrong_model(f"{made} instead of {model}")
+        self._sets_checkpoint = True
+        return picture
+
+    def _is_right(self, model: str, made: Made) -> bool:
+        wanted = self._wanted.get(model, ())
+        return not wanted or any(checkpoint.has_made(made.name, made.short_hash) for checkpoint in wanted)
+
+    async def _set_checkpoint(self, model: str) -> None:
+        try:
+            answer = await self._api.ask(
+                "POST", "/sdapi/v1/options", json={"sd_model_checkpoint": self._name_of(model)}
+            )
+            if not answer.is_success:
+                raise self._refused(answer)
+        except (ProviderUnavailable, ProviderRejected) as error:
+            raise self._wrong_model(f"{model} could not be set. {error}") from error
+
+    def _wrong_model(self, words: str) -> ProviderUnavailable:
+        what = self._api.says("makes pictures with another checkpoint", Complaint(words))
+        return ProviderUnavailable(what, code="wrong_model", is_provider_fault=False)
+
+    async def _made(self, job_id: str, request: ImageRequest) -> tuple[RawImage, Made]:
+        body = {"prompt": request.prompt, **request.inputs, **self._checkpoint(request)}
         answer = await self._api.buy(
             "/sdapi/v1/txt2img",
             {**body, "force_task_id": job_id, "send_images": True},
@@ -111,22 +164,42 @@ class Automatic1111Provider:
         if await self._was_interrupted(text(info.get("job_timestamp"))):
             what = f"{self.name} was told to stop before the picture was finished."
             raise ProviderUnavailable(what, code="job_cancelled", is_provider_fault=False)
-        return picture
+        _tell_differences(body, info)
+        return picture, made_with(info)
+
+    def _checkpoint(self, request: ImageRequest) -> Mapping[str, Any]:
+        """Without the second setting the server would load its former checkpoint again after every picture."""
+        if not request.model:
+            return {}
+        settings = {
+            **mapping(request.inputs.get("override_settings")),
+            "sd_model_checkpoint": self._name_of(request.model),
+        }
+        return {"override_settings": settings, "override_settings_restore_afterwards": False}
+
+    def _name_of(self, model: str) -> str:
+        """As the server spells it."""
+        wanted = self._wanted.get(model, ())
+        is_its_own = any(model in (*checkpoint.names, *checkpoint.hashes) for checkpoint in wanted)
+        return model if is_its_own or not wanted else wanted[0].title
 
     def _picture(self, answer: Answer) -> tuple[RawImage, Mapping[str, Any]]:
-        """Plain CPU work without a loop. `info` is JSON within the JSON."""
+        """Plain CPU work without a loop. `info` is JSON within the JSON; some servers unfold it."""
         body = mapping(answer.as_object())
-        info = mapping(read_object(text(body.get("info"))))
+        info = mapping(body.get("info")) or mapping(read_object(text(body.get("info"))))
         images = sequence(body.get("images"))
         first = whole_number(info.get("index_of_first_image")) or 0  # a grid of all of them may come before it
         if not 0 <= first < len(images):
             raise self._senseless()
-        version = text(info.get("sd_model_hash")) or text(info.get("sd_model_name")) or None
-        return RawImage(self._unpacked(images[first]), seed=whole_number(info.get("seed")), version=version), info
+        made = made_with(info)
+        return RawImage(
+            self._unpacked(images[first]), seed=_seed(info), version=made.short_hash or made.name or None
+        ), info
 
     def _unpacked(self, packed: object) -> bytes:
+        plain = "".join((text(packed).partition("base64,")[2] or text(packed)).split())
         try:
-            content = base64.b64decode(text(packed).partition("base64,")[2] or text(packed), validate=True)
+            content = base64.b64decode(plain, validate=True)
         except (binascii.Error, ValueError) as error:
             raise self._senseless() from error
         if not content:
@@ -135,19 +208,43 @@ class Automatic1111Provider:
 
     def _refused(self, answer: Answer) -> ProviderError:
         body = mapping(answer.as_object())
-        words = (body.get("errors"), body.get("detail"), body.get("error"))
-        complaint = Complaint(next((word for word in words if isinstance(word, str) and word), _field_faults(body)))
+        words = [word for word in (body.get("errors"), body.get("detail"), body.get("error")) if isinstance(word, str)]
+        complaint = Complaint(next(filter(None, words), _field_faults(body)))
+        if is_out_of_memory(*words):
+            return ProviderUnavailable(self._api.says("has no memory left", complaint), code="out_of_memory")
+        if answer.status >= 500 and "NansException" in words:
+            what = self._api.says("could not compute the picture", complaint)
+            return ProviderUnavailable(what, code="job_failed", is_provider_fault=False)
         if answer.status == 404 and "not found" in complaint.message.lower() and complaint.message != "Not Found":
             return ProviderRejected(self._api.says("does not have all of this", complaint), code="model_not_found")
+        if answer.status in (404, 405):
+            what = f"{self.name} answered {answer.status}: its API is not at this address, or it runs without --api."
+            return ProviderUnavailable(what, code="provider_garbage")
+        if answer.status == 401:
+            what = "wants the user and password of its --api-auth; set BATCHGEN_AUTOMATIC1111_AUTH=user:password"
+            return self._api.key_refused(Complaint(what))
         return self._api.refusal(answer, complaint)
 
-    async def _known_checkpoints(self) -> frozenset[str]:
+    async def _checkpoints_named(self, model: str) -> Sequence[Checkpoint]:
+        """What the server has by this name, after one look at its disk. Raises `model_not_found`."""
+        known = await self._listed_checkpoints()
+        if not named(model, known):
+            with suppress(ProviderError):  # a server that cannot do so has told what it has
+                await self._api.ask("POST", "/sdapi/v1/refresh-checkpoints")
+            known = await self._listed_checkpoints()
+        if found := named(model, known):
+            return found
+        hint = or_near(model, (checkpoint.title for checkpoint in known))
+        what = self._api.says(f"has no checkpoint {model}", Complaint(hint))
+        raise ProviderRejected(what, code="model_not_found")
+
+    async def _listed_checkpoints(self) -> Sequence[Checkpoint]:
         answer = await self._api.ask("GET", "/sdapi/v1/sd-models")
         if not answer.is_success:
             raise self._refused(answer)
-        if (checkpoints := read_list(answer.body)) is None:
+        if (listed := read_list(answer.body)) is None:
             raise self._api.garbage()
-        return frozenset(name for item in checkpoints for name in _names(mapping(item)))
+        return checkpoints_in(listed)
 
     async def _interrupt(self, job_id: str) -> bool:
         """Stop the task if it is the one that runs; whether it still waits there. Another may just have begun instead.
@@ -186,20 +283,18 @@ class Automatic1111Provider:
         return OutcomeUnknown(f"{self.name} answered with something that is no picture.", code="provider_garbage")
 
 
-def _checkpoint(request: ImageRequest) -> Mapping[str, Any]:
-    """Without the second setting the server would load its former checkpoint again after every picture."""
-    if not request.model:
-        return {}
-    settings = {**mapping(request.inputs.get("override_settings")), "sd_model_checkpoint": request.model}
-    return {"override_settings": settings, "override_settings_restore_afterwards": False}
+def _seed(info: Mapping[str, Any]) -> int | None:
+    """The one that was used, whatever was ordered."""
+    seeds = (info.get("seed"), next(iter(sequence(info.get("all_seeds"))), None))
+    return next((seed for seed in map(whole_number, seeds) if seed is not None and seed >= 0), None)
 
 
-def _names(checkpoint: Mapping[str, Any]) -> Iterable[str]:
-    """All that the server finds a checkpoint by (`CheckpointInfo.ids`), as far as it lists it."""
-    title = text(checkpoint.get("title"))
-    file = text(checkpoint.get("filename")).replace("\\", "/").rpartition("/")[2]
-    names = (title, title.rpartition(" [")[0], text(checkpoint.get("model_name")), file, file.rpartition(".")[0])
-    return filter(None, (*names, text(checkpoint.get("hash")), text(checkpoint.get("sha256"))))
+def _tell_differences(ordered: Mapping[str, Any], info: Mapping[str, Any]) -> None:
+    """An extension or a setting of the server may change an order; the picture is the server's, and it is taken."""
+    pairs = {name: (ordered.get(name), info.get(name)) for name in REPORTED}
+    other = {name: pair for name, pair in pairs.items() if None not in pair and pair[0] != pair[1]}
+    if other:
+        log.warning("the server did something else than was ordered: %.300s", other)
 
 
 def _field_faults(body: Mapping[str, Any]) -> str:

@@ -34,8 +34,10 @@ def same_name(wanted: str, names: Iterable[str]) -> str | None:
 
 def near_names(wanted: str, names: Iterable[str]) -> Sequence[str]:
     """Some of `names` that look like it."""
-    by_plain = {plain(name): name for name in list(names)[:MOST_NAMES] if len(name) <= LONGEST_NAME}
-    return [by_plain[found] for found in get_close_matches(plain(wanted)[:LONGEST_NAME], by_plain, NEAR, 0.5)]
+    known = [name for name in list(names)[:MOST_NAMES] if len(name) <= LONGEST_NAME]
+    by_form = {form(name): name for name in known for form in (_file, plain)}
+    found = [get_close_matches(form(wanted)[:LONGEST_NAME], by_form, NEAR, 0.5) for form in (plain, _file)]
+    return list(dict.fromkeys(by_form[near] for close in found for near in close))[:NEAR]
 
 
 def or_near(wanted: str, names: Iterable[str]) -> str:

@@ -20,6 +20,14 @@ CHECKPOINT = {
     "filename": "C:\\models\\xl\\sdxl.safetensors",
     "config": None,
 }
+ADDED_LATER = {
+    "title": "flux\\flux1-dev.safetensors",
+    "model_name": "flux_flux1-dev",
+    "hash": None,
+    "sha256": None,
+    "filename": "C:\\models\\flux\\flux1-dev.safetensors",
+    "config": None,
+}
 
 
 class Automatic1111Server(LocalServer):
@@ -31,6 +39,13 @@ class Automatic1111Server(LocalServer):
         self.gate.set()
         self.credentials = ""
         self.has_grid = False
+        self.heeds_overrides = True
+        self.heeds_options = True
+        self.loaded = CHECKPOINT
+        self.listed: list[dict[str, Any]] = [CHECKPOINT]
+        self.on_disk: list[dict[str, Any]] = [CHECKPOINT]
+        self.told: dict[str, Any] = {}
+        """What `info` says besides, or instead."""
         self.pending: list[str] = []
         self.current = ""
         self.interrupted = False
@@ -40,6 +55,8 @@ class Automatic1111Server(LocalServer):
         self._stop = asyncio.Event()
         self.route("POST", "/sdapi/v1/txt2img", self._txt2img)
         self.route("GET", "/sdapi/v1/sd-models", self._models)
+        self.route("POST", "/sdapi/v1/refresh-checkpoints", self._refresh)
+        self.route("POST", "/sdapi/v1/options", self._options)
         self.route("GET", "/sdapi/v1/progress", self._progress)
         self.route("POST", "/sdapi/v1/interrupt", self._interrupt)
         self.route("POST", "/internal/progress", self._task_progress)
@@ -77,19 +94,40 @@ class Automatic1111Server(LocalServer):
         self.note("interrupted" if self.interrupted else "finished", task)
         return web.json_response(self._result(body))
 
+    def _load(self, name: object) -> None:
+        """As the server does it: what it does not find leaves everything as it was."""
+        for checkpoint in self.listed:
+            file = str(checkpoint["filename"]).rpartition("\\")[2]
+            title, stem = str(checkpoint["title"]), file.partition(".")[0]
+            names = (title, title.rpartition(" [")[0], checkpoint["model_name"], file, stem, checkpoint["hash"])
+            if name and (name in names or name == checkpoint["sha256"]):
+                self.loaded = checkpoint
+
     def _result(self, body: dict[str, Any]) -> dict[str, Any]:
+        if self.heeds_overrides:
+            self._load(body.get("override_settings", {}).get("sd_model_checkpoint"))
         colours = ["gray", "teal"] if self.has_grid else ["teal"]
         info = {
             "seed": body.get("seed", -1),
-            "sd_model_hash": "31e35c80fc",
-            "sd_model_name": "xl_sdxl",
+            "sd_model_hash": self.loaded["hash"],
+            "sd_model_name": str(self.loaded["filename"]).rpartition("\\")[2].partition(".")[0],
             "job_timestamp": self.timestamp,
             "index_of_first_image": len(colours) - 1,
+            **self.told,
         }
         return {"images": [a_picture(colour) for colour in colours], "parameters": body, "info": json.dumps(info)}
 
     async def _models(self, request: web.Request) -> web.Response:
-        return self._unauthorised(request) or web.json_response([CHECKPOINT])
+        return self._unauthorised(request) or web.json_response(self.listed)
+
+    async def _refresh(self, _: web.Request) -> web.Response:
+        self.listed = self.on_disk
+        return web.json_response(None)
+
+    async def _options(self, request: web.Request) -> web.Response:
+        if self.heeds_options:
+            self._load((await request.json()).get("sd_model_checkpoint"))
+        return web.json_response(None)
 
     async def _progress(self, _: web.Request) -> web.Response:
         state = {"interrupted": self.interrupted, "job_timestamp": self.timestamp, "job_count": bool(self.current)}

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from batchgen.errors import ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
 from batchgen.providers.automatic1111 import Automatic1111Provider
 from batchgen.providers.base import AccountableProvider, ImageRequest, RawImage, Settlement
-from tests.providers.automatic1111_server import CHECKPOINT, CREDENTIALS, Automatic1111Server, a_picture
+from tests.providers.automatic1111_server import ADDED_LATER, CHECKPOINT, CREDENTIALS, Automatic1111Server, a_picture
 from tests.providers.local_server import (
     DRIP,
     DROPPED,
@@ -131,6 +131,182 @@ async def test_a_checkpoint_that_is_not_there_is_no_other_ones_picture(
 
     assert caught.value.code == "model_not_found"
     assert server.asked(ORDERS) == 0
+
+
+OTHER = {
+    "title": "something_else.safetensors [deadbeef00]",
+    "model_name": "something_else",
+    "hash": "deadbeef00",
+    "sha256": "deadbeef0011",
+    "filename": "C:\\models\\something_else.safetensors",
+}
+SDXL = replace(REQUEST, model="xl/sdxl.safetensors")
+
+
+@pytest.fixture
+def forge(server: Automatic1111Server) -> Automatic1111Server:
+    """Has another checkpoint loaded, and takes no notice of the one in an order."""
+    server.heeds_overrides = False
+    server.listed, server.loaded = [CHECKPOINT, OTHER], OTHER
+    return server
+
+
+async def test_a_server_that_ignores_the_orders_checkpoint_is_told_it_first(
+    make: MakeProvider, forge: Automatic1111Server
+) -> None:
+    provider = make()
+
+    assert await a_picture_of(provider, SDXL) == TEAL
+    assert await a_picture_of(provider, replace(SDXL, model="something_else", key="2")) == replace(
+        TEAL, version="deadbeef00"
+    )
+
+    set_to = [body for route, _, body in forge.requests if route == "POST /sdapi/v1/options"]
+    names = ["xl/sdxl.safetensors", "something_else"]
+    assert set_to == [{"sd_model_checkpoint": name} for name in names]
+    assert forge.asked(ORDERS) == 3
+
+
+async def test_two_checkpoints_at_such_a_server_do_not_get_into_each_others_way(
+    make: MakeProvider, forge: Automatic1111Server
+) -> None:
+    provider = make()
+    await a_picture_of(provider, SDXL)
+    requests = [
+        replace(SDXL, model=model, key=f"{model}{number}")
+        for number in range(3)
+        for model in ("sdxl", "something_else")
+    ]
+
+    pictures = await asyncio.gather(*(a_picture_of(provider, request) for request in requests))
+
+    assert [picture.version for picture in pictures] == ["31e35c80fc", "deadbeef00"] * 3
+    assert forge.asked(ORDERS) == 2 + len(requests)
+
+
+async def test_a_picture_of_another_checkpoint_is_not_taken(make: MakeProvider, forge: Automatic1111Server) -> None:
+    forge.heeds_options = False
+
+    with pytest.raises(ProviderUnavailable, match=r"something_else \[deadbeef00\] instead of xl/sdxl") as caught:
+        await a_picture_of(make(), SDXL)
+
+    assert (caught.value.code, caught.value.is_charged, caught.value.is_job_over) == ("wrong_model", False, True)
+    assert forge.asked(ORDERS) == 2
+
+
+@pytest.mark.parametrize("fault", [answers(404), answers(500, {"errors": "model 'sdxl' not found"}), DROPPED])
+async def test_a_checkpoint_that_cannot_be_set_is_another_one(
+    make: MakeProvider, forge: Automatic1111Server, fault: Fault
+) -> None:
+    forge.misbehave("POST /sdapi/v1/options", fault)
+
+    with pytest.raises(ProviderUnavailable, match="could not be set") as caught:
+        await a_picture_of(make(), SDXL)
+
+    assert caught.value.code == "wrong_model"
+
+
+@pytest.mark.parametrize(
+    ("told", "is_taken"),
+    [
+        ({"sd_model_name": "sdxl", "sd_model_hash": "31e35c80fc"}, True),
+        ({"sd_model_name": "sdxl", "sd_model_hash": None}, True),
+        ({"sd_model_name": None, "sd_model_hash": "31E35C80"}, True),
+        ({"sd_model_name": None, "sd_model_hash": None}, True),
+        ({"sd_model_name": 7, "sd_model_hash": []}, True),
+        ({"sd_model_name": "sdxl", "sd_model_hash": "deadbeef00"}, False),
+        ({"sd_model_name": "something_else", "sd_model_hash": None}, False),
+        ({"sd_model_name": None, "sd_model_hash": None, "infotexts": ["x\nSteps: 4, Model: sdxl, Version: f2"]}, True),
+        ({"sd_model_name": None, "sd_model_hash": None, "infotexts": ["Model: sdxl\nSteps: 4, Model: other"]}, False),
+        ({"sd_model_name": None, "sd_model_hash": None, "infotexts": ["a\nModel hash: deadbeef00, Seed: 1"]}, False),
+    ],
+)
+async def test_a_checkpoint_is_known_by_what_the_server_tells(
+    make: MakeProvider, server: Automatic1111Server, told: dict[str, Any], is_taken: bool
+) -> None:
+    server.told = told
+
+    if is_taken:
+        assert (await a_picture_of(make(), SDXL)).content == TEAL.content
+    else:
+        with pytest.raises(ProviderUnavailable, match="another checkpoint"):
+            await a_picture_of(make(), SDXL)
+
+
+async def test_a_checkpoint_that_was_added_later_is_found(make: MakeProvider, server: Automatic1111Server) -> None:
+    server.on_disk = [CHECKPOINT, ADDED_LATER]
+
+    picture = await a_picture_of(make(), replace(REQUEST, model="flux/flux1-dev.safetensors"))
+
+    assert picture.version == "flux1-dev"
+    assert server.requests[-2][2]["override_settings"]["sd_model_checkpoint"] == ADDED_LATER["title"]
+    assert server.asked("POST /sdapi/v1/refresh-checkpoints") == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "xl\\sdxl.safetensors",
+        "xl\\sdxl.safetensors [31e35c80fc]",
+        "XL/SDXL.safetensors",
+        "xl/sdxl",
+        "xl/sdxl.ckpt",
+        "xl/sdxl.safetensors [7460a6fa]",
+        "SDXL",
+    ],
+)
+async def test_a_checkpoint_is_taken_however_its_name_is_spelled(
+    make: MakeProvider, server: Automatic1111Server, name: str
+) -> None:
+    assert await a_picture_of(make(), replace(REQUEST, model=name)) == TEAL
+    assert server.requests[-2][2]["override_settings"]["sd_model_checkpoint"] == CHECKPOINT["title"]
+
+
+@pytest.mark.parametrize("name", ["sd/sdxl", "sdxl_turbo", "xl/sdxl.safetensors [1234567890]"])
+async def test_a_checkpoint_that_is_not_there_is_told_with_near_names(
+    make: MakeProvider, server: Automatic1111Server, name: str
+) -> None:
+    with pytest.raises(ProviderRejected, match=r"near names: xl/sdxl.safetensors") as caught:
+        await make().submit(replace(REQUEST, model=name))
+
+    assert caught.value.code == "model_not_found"
+    assert server.asked("POST /sdapi/v1/refresh-checkpoints") == 1
+
+
+@pytest.mark.parametrize("fault", [answers(404), answers(500), DROPPED])
+async def test_a_server_that_does_not_look_at_its_disk_has_told_what_it_has(
+    make: MakeProvider, server: Automatic1111Server, fault: Fault
+) -> None:
+    server.misbehave("POST /sdapi/v1/refresh-checkpoints", fault)
+
+    with pytest.raises(ProviderRejected):
+        await make().submit(replace(REQUEST, model="no-such"))
+
+
+@pytest.mark.parametrize(
+    ("told", "seed"),
+    [
+        ({"seed": 99}, 99),
+        ({"seed": -1, "all_seeds": [77, 78]}, 77),
+        ({"seed": None}, None),
+        ({"seed": "11", "all_seeds": "x"}, None),
+    ],
+)
+async def test_the_seed_is_the_one_that_was_used(
+    make: MakeProvider, server: Automatic1111Server, told: dict[str, Any], seed: int | None
+) -> None:
+    server.told = told
+
+    assert (await a_picture_of(make())).seed == seed
+
+
+async def test_what_else_the_server_changed_is_told_and_taken(
+    make: MakeProvider, server: Automatic1111Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.told = {"width": 512, "height": 32, "steps": "many"}
+
+    assert await a_picture_of(make()) == TEAL
+    assert "'width': (64, 512), 'steps': (4, 'many')" in caplog.text
 
 
 @pytest.mark.parametrize("fault", [HTML, answers(200, {}), answers(500), DROPPED])
