@@ -1,31 +1,34 @@
 """Look whether a delivered file is the picture that it claims to be, before anybody stores it.
 
-The format is what the content says. A file is taken as it is, byte for byte, or refused; only an SVG, which is a
-program for drawing, is written anew from what is known to be harmless.
+The worker opens no foreign picture itself: processes of their own do (`batchgen.check_child`), each within a time and
+an amount of memory. One that exceeds them is killed, and only the picture that it had in hand fails for it.
 """
 
 import asyncio
 import io
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from mmap import ACCESS_READ, mmap
-from typing import cast
+import os
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
 
-from PIL import Image
+from batchgen.check_child import answer_for
+from batchgen.check_process import PROGRAM, CheckProcess, ChildCrashed, ChildTimedOut, ChildUnavailable
+from batchgen.errors import ProviderRejected, ProviderUnavailable, StorageError
+from batchgen.judging import MEBIBYTE, CheckLimits
 
-from batchgen.blurhash import blurhash
-from batchgen.containers import Layout, NotAPicture, Truncated, layout_of
-from batchgen.errors import ProviderRejected, ProviderUnavailable
-from batchgen.svg import SvgLimits, looks_like_svg, sanitised
-from batchgen.temporary import write
+__all__ = ["CheckLimits", "CheckedImage", "Checker", "PictureDamaged", "PictureRefused", "checked"]
 
-TOO_LARGE = "picture_too_large"
-DARKEST = 8
-"""Brightness, of 255, that all-black pictures keep below: JPEG does not store black exactly."""
+PICTURES_PER_CHILD = 1000
+"""A child that has judged so many is replaced: decoders written in C may leak."""
+STARTS = 3
+"""Children that are tried where they end before they look at a picture."""
 
 
 class PictureRefused(ProviderRejected):
-    """The file is no picture that may be stored: `not_a_picture` or `picture_too_large`."""
+    """The file is no picture that may be stored; `code` says which check says so (docs/pictures.md)."""
 
     def __init__(self, message: str, *, code: str) -> None:
         super().__init__(message, code=code, is_charged=True)
@@ -38,129 +41,178 @@ class PictureDamaged(ProviderUnavailable):
         super().__init__(message, code="picture_damaged", is_provider_fault=False, is_charged=True, is_job_over=False)
 
 
-@dataclass(frozen=True, slots=True)
-class CheckLimits:
-    max_bytes: int = 50 * 1024 * 1024
-    max_pixels: int = 40_000_000
-    """A decoded pixel takes up to 4 bytes, or 8 while its colours are converted."""
-    max_side: int = 16_383
-    """Pixels; the longest that a WebP can have."""
-    svg: SvgLimits = field(default_factory=SvgLimits)
+class CheckUnavailable(ProviderUnavailable):
+    """This machine cannot check pictures at present; nothing is said about this one."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="check_unavailable", is_provider_fault=False, is_charged=True, is_job_over=False)
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedImage:
-    """A picture that may be stored, in an open file that belongs to whoever opened it."""
+    """A picture that may be stored, in an open file that belongs to whoever opened it. Fields as in `Judgement`."""
 
     file: io.FileIO
     format: str
-    """`png`, `webp`, `jpeg` or `svg`; also the file's extension in Storage."""
     width: int
     height: int
-    """Of an SVG: its own unit, rounded."""
     file_size: int
-    """Bytes."""
     blurhash: str | None
-    """None for an SVG."""
     is_black: bool
-    """All black or wholly transparent: what safety filters leave in place of a picture. Never said of an SVG."""
+    changes: Sequence[str] = ()
 
 
 class Checker:
-    """Checks pictures in threads of its own, a few at once, so that decoded ones do not fill the memory."""
+    """Checks pictures in processes of its own, one at a time in each, and a few at once: decoded ones fill memory.
 
-    def __init__(self, limits: CheckLimits | None = None, *, at_once: int = 2) -> None:
+    The processes start with the first pictures and are kept. `seconds` and `memory_bytes` bound each picture.
+    """
+
+    def __init__(
+        self,
+        limits: CheckLimits | None = None,
+        *,
+        at_once: int = 2,
+        seconds: float = 60,
+        memory_bytes: int = 1536 * MEBIBYTE,
+        program: Sequence[str] = PROGRAM,
+    ) -> None:
         self._limits = limits or CheckLimits()
+        self._seconds = seconds
+        self._memory_bytes = memory_bytes
+        self._program = program
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="check")
+        self._lock = threading.Lock()
+        self._idle: list[CheckProcess] = []
+        self._children: set[CheckProcess] = set()
+        self._is_closed = False
+        # Whoever forgets to close it leaves no process behind.
+        weakref.finalize(self, _close_all, self._children)
 
     async def check(self, file: io.FileIO) -> CheckedImage:
-        """The picture in `file`, which is then at its start. Raises `PictureRefused` or `PictureDamaged`."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, checked, file, self._limits)
+        """The picture in `file`, which is then at its start and holds nothing else any more.
+
+        Raises `PictureRefused` or `PictureDamaged`, or `StorageError` where this machine has no room.
+        """
+        # A cancelled call closes its file, whose number may then be another picture's.
+        fd = os.dup(file.fileno())
+        work = self._threads.submit(self._answer, fd)
+
+        def done(_: Future[Mapping[str, Any]]) -> None:
+            os.close(fd)
+
+        work.add_done_callback(done)
+        try:
+            answer = await asyncio.wrap_future(work)
+        except ChildUnavailable as error:
+            raise CheckUnavailable(str(error)) from error
+        image = _image(file, answer)
+        file.seek(0)
+        return image
 
     def close(self) -> None:
-        self._threads.shutdown(cancel_futures=True)
+        """End the processes, also those that are at work."""
+        with self._lock:
+            self._is_closed = True
+            children = list(self._children)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for child in children:
+            child.close()
+        self._threads.shutdown(wait=True)
+
+    def _answer(self, fd: int) -> Mapping[str, Any]:
+        """Judge a picture, and once more in a fresh child where that may be no fault of the picture: where the child
+        was killed, perhaps by the system for lack of memory, or was full of what earlier pictures had left.
+        """
+        lost, is_second = 0, False
+        while True:
+            child: CheckProcess | None = None
+            try:
+                child = self._child(fresh=is_second)
+                answer = child.judge(fd, self._limits, self._seconds)
+            except ChildUnavailable:
+                self._drop(child)
+                lost += 1
+                if lost == STARTS or self._is_closed:
+                    raise
+                continue
+            except ChildTimedOut:
+                self._drop(child)
+                return _refusal("check_timed_out", f"Checking the picture took longer than {self._seconds:g} s.")
+            except ChildCrashed as error:
+                self._drop(child)
+                if self._is_closed:
+                    raise ChildUnavailable("The worker ends.") from error
+                if is_second:
+                    return _refusal("check_crashed", f"The picture ended the process that checked it ({error}).")
+            else:
+                if "out_of_memory" not in answer:
+                    self._give_back(child)
+                    return answer
+                was_fresh = child.judged == 1
+                self._drop(child)
+                if was_fresh:
+                    most = self._memory_bytes / MEBIBYTE
+                    return _refusal("check_out_of_memory", f"Checking the picture took more than {most:g} MiB.")
+            is_second = True
+
+    def _child(self, *, fresh: bool) -> CheckProcess:
+        with self._lock:
+            child = self._idle.pop() if self._idle else None
+        if child is not None and not fresh:
+            return child
+        self._drop(child)
+        child = CheckProcess(memory_bytes=self._memory_bytes, program=self._program)
+        with self._lock:
+            self._children.add(child)
+            is_closed = self._is_closed
+        if is_closed:
+            self._drop(child)
+            raise ChildUnavailable("The worker ends.")
+        return child
+
+    def _give_back(self, child: CheckProcess) -> None:
+        with self._lock:
+            is_kept = not self._is_closed and child.judged < PICTURES_PER_CHILD
+            if is_kept:
+                self._idle.append(child)
+        if not is_kept:
+            self._drop(child)
+
+    def _drop(self, child: CheckProcess | None) -> None:
+        if child is not None:
+            child.close()
+            with self._lock:
+                self._children.discard(child)
 
 
 def checked(file: io.FileIO, limits: CheckLimits) -> CheckedImage:
-    """What `Checker.check` does, in this thread."""
-    size = file.seek(0, io.SEEK_END)
-    file.seek(0)
-    if size == 0:
-        raise PictureDamaged("The picture is an empty file.")
-    if size > limits.max_bytes:
-        raise PictureRefused(f"The picture has {size} bytes; at most {limits.max_bytes} are taken.", code=TOO_LARGE)
-    try:
-        image = _as_svg(file, limits) if looks_like_svg(file.read(1024)) else _as_pixels(file, limits, size)
-    except NotAPicture as error:
-        raise PictureRefused(str(error), code="not_a_picture") from error
-    except Truncated as error:
-        raise PictureDamaged(str(error)) from error
+    """What `Checker.check` does, in this process and without its bounds."""
+    image = _image(file, answer_for(file, limits))
     file.seek(0)
     return image
 
 
-def _as_pixels(file: io.FileIO, limits: CheckLimits, size: int) -> CheckedImage:
-    with mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-        layout = layout_of(data)
-    if layout.width * layout.height > limits.max_pixels or max(layout.width, layout.height) > limits.max_side:
-        raise PictureRefused(
-            f"The picture has {layout.width} by {layout.height} pixels; that is more than is taken.", code=TOO_LARGE
-        )
-    try:
-        hash_, is_black = _seen(file, layout)
-    except NotAPicture:
-        raise
-    except Exception as error:  # pillow's decoders raise all sorts of things over a damaged file
-        raise Truncated(f"The picture cannot be decoded ({type(error).__name__}).") from error
-    return CheckedImage(file, layout.format, layout.width, layout.height, size, hash_, is_black)
+def _image(file: io.FileIO, answer: Mapping[str, Any]) -> CheckedImage:
+    match answer:
+        case {"picture": picture}:
+            return CheckedImage(file, **picture)
+        case {"refused": message, "code": code}:
+            raise PictureRefused(message, code=code)
+        case {"damaged": message}:
+            raise PictureDamaged(message)
+        case {"no_room": message}:
+            raise StorageError(message)
+        case {"out_of_memory": True}:
+            raise PictureRefused("Checking the picture took more memory than there is.", code="check_out_of_memory")
+        case _:
+            raise CheckUnavailable("The process that checks pictures gave an answer that is none.")
 
 
-def _seen(file: io.FileIO, layout: Layout) -> tuple[str, bool]:
-    """Decode the whole picture; its BlurHash, and whether it is black."""
-    formats = [layout.format.upper()]
-    file.seek(0)
-    with Image.open(file, formats=formats) as image:
-        image.verify()
-    file.seek(0)
-    with Image.open(file, formats=formats) as image:
-        if image.size != (layout.width, layout.height):
-            raise NotAPicture("The picture has two sizes.")
-        image.load()
-        plain = _in_eight_bits(image)
-        return blurhash(_small(plain)), _is_black(plain)
+def _close_all(children: set[CheckProcess]) -> None:
+    for child in list(children):
+        child.close()
 
 
-def _in_eight_bits(image: Image.Image) -> Image.Image:
-    """The picture in greys or RGB, with or without transparency; itself where it is so already."""
-    if image.mode.startswith("I"):
-        return image.convert("I").point(_highest_byte).convert("L")  # pyright: ignore[reportUnknownMemberType]
-    if image.mode == "P":
-        return image.convert("RGBA" if "transparency" in image.info else "RGB")
-    return image if image.mode in ("L", "LA", "RGB", "RGBA") else image.convert("RGB")
-
-
-def _highest_byte(value: float) -> float:
-    return value / 256
-
-
-def _small(image: Image.Image) -> Image.Image:
-    side = (min(64, image.width), min(64, image.height))
-    return image.resize(side, Image.Resampling.BOX).convert("RGB")  # pyright: ignore[reportUnknownMemberType]
-
-
-def _is_black(image: Image.Image) -> bool:
-    bands = image.getextrema()
-    ranges = cast("list[tuple[float, float]]", list(bands) if isinstance(bands[0], tuple) else [bands])
-    if image.mode in ("LA", "RGBA") and ranges.pop()[1] == 0:
-        return True
-    return all(highest <= DARKEST for _, highest in ranges)
-
-
-def _as_svg(file: io.FileIO, limits: CheckLimits) -> CheckedImage:
-    """The drawing without what could do harm, written in place of what came."""
-    file.seek(0)
-    drawing = sanitised(file.read(limits.svg.max_bytes + 1), limits.svg)
-    file.seek(0)
-    file.truncate()
-    write(file, drawing.content)
-    return CheckedImage(file, "svg", drawing.width, drawing.height, len(drawing.content), None, is_black=False)
+def _refusal(code: str, message: str) -> Mapping[str, Any]:
+    return {"refused": message, "code": code}

@@ -1,25 +1,51 @@
-"""What a picture's file is, by its bytes from the first to the last: a PNG, a WebP or a JPEG, and nothing beside it.
+"""What of a PNG, WebP or JPEG file is the picture itself: all that belongs to it, and nothing beside it.
 
 Walks the file's blocks without decoding any pixel, so that a picture that would not fit into memory is known by its
-head. Written from the PNG specification (W3C, third edition), ITU-T T.81 annex B with JFIF 1.02, and RFC 9649.
+head. Each byte is looked at a bounded number of times. Written from the PNG specification (W3C, third edition), ITU-T
+T.81 annex B with JFIF 1.02, and RFC 9649.
 """
 
 import re
 import zlib
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
 from mmap import mmap
+from typing import Literal
 
 MOST_BLOCKS = 100_000
 MOST_JPEG_SCANS = 100
+MOST_PROFILE_BYTES = 1024 * 1024
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_SIGNATURE = b"\xff\xd8\xff"
 
-_ANIMATION = frozenset({b"acTL", b"fcTL", b"fdAT", b"ANIM", b"ANMF"})
+_PNG_KEPT: Mapping[bytes, int] = {
+    kind.encode(): most
+    for most, kinds in {
+        2**31: "IDAT",
+        768: "PLTE",
+        256: "tRNS",
+        32: "cHRM",
+        24: "mDCV",
+        13: "IHDR",
+        9: "pHYs",
+        8: "cLLI",
+        6: "bKGD",
+        4: "gAMA sBIT cICP",
+        1: "sRGB",
+        0: "IEND",
+    }.items()
+    for kind in kinds.split()
+}
+"""Blocks that say how the picture looks, and how long each can be."""
 _PNG_CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 _JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_SHOWN = frozenset({0xC0, 0xC1, 0xC2})
+"""Baseline, extended and progressive; no browser shows the other ways to code a JPEG."""
+_JPEG_KEPT = _JPEG_SHOWN | {0xC4, 0xD9, 0xDA, 0xDB, 0xDD}
+_JPEG_COMMENT = 0xFE
 _JPEG_LONE = frozenset({0x01, *range(0xD0, 0xD9)})
-_AFTER_PIXELS = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+"""What ends the pixels of a scan. Two bytes, so that no search goes back."""
 _MARKUP = re.compile(rb"<(?:[sS][cC][rR][iI][pP][tT]|![dD][oO][cC][tT][yY][pP][eE])")
 """Long enough that compressed pixels do not hold it by chance (once in 20 million pictures of 20 MB)."""
 _OTHER_FORMATS = re.compile(
@@ -30,19 +56,101 @@ _OTHER_FORMATS = re.compile(
 
 
 class NotAPicture(Exception):
-    """The file is something else, or something more; the message says what, in one sentence."""
+    """The file is something else; the message says what, in one sentence, and `code` which check says so."""
+
+    def __init__(self, message: str, *, code: str = "not_a_picture") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Truncated(Exception):
     """The file begins as a picture and ends too early."""
 
 
-@dataclass(frozen=True, slots=True)
+class Unfamiliar(Exception):
+    """Pillow may decode it, but what of the file is the picture cannot be told by its blocks: it is written anew."""
+
+
+Span = tuple[int, int]
+
+
+@dataclass(slots=True)
 class Layout:
+    """A picture's head, and the parts of its file that are kept."""
+
     format: str
     """`png`, `webp` or `jpeg`."""
-    width: int
-    height: int
+    width: int = 0
+    height: int = 0
+    parts: list[Span | bytes] = field(default_factory=list["Span | bytes"])
+    """Places in the file, or bytes in place of what is there."""
+    channels: int = 0
+    """Of a JPEG: 1 is grey, 3 are colours, 4 are inks."""
+    exif: bytes = b""
+    """Cut; says how the picture has to be turned."""
+    profile: bytes = b""
+    """The colour profile; in `parts` only where `keeps_profile`."""
+    profile_parts: list[Span | bytes] = field(default_factory=list["Span | bytes"])
+    profile_place: int = 0
+    """The place in `parts` where the profile belongs."""
+
+    def keep(self, start: int, end: int) -> None:
+        """Keep a part, and grow the one before it where they touch."""
+        last = self.parts[-1] if self.parts and self.profile_place != len(self.parts) else None
+        if isinstance(last, tuple) and last[1] == start:
+            self.parts[-1] = (last[0], end)
+        else:
+            self.parts.append((start, end))
+
+    def with_profile(self) -> list[Span | bytes]:
+        """All parts, with the colour profile."""
+        return self.parts[: self.profile_place] + self.profile_parts + self.parts[self.profile_place :]
+
+
+def is_whole(parts: list[Span | bytes], size: int) -> bool:
+    """Whether these parts are a file of `size` bytes from its first to its last."""
+    place = 0
+    for part in parts:
+        if isinstance(part, bytes) or part[0] != place:
+            return False
+        place = part[1]
+    return place == size
+
+
+def joined(data: mmap | bytes, parts: list[Span | bytes]) -> bytes:
+    return b"".join(part if isinstance(part, bytes) else data[part[0] : part[1]] for part in parts)
+
+
+def has_markup(data: mmap | bytes, parts: list[Span | bytes]) -> bool:
+    """Whether a script or a web page could be read in these parts."""
+    return any(
+        _MARKUP.search(part) if isinstance(part, bytes) else _MARKUP.search(data, part[0], part[1]) for part in parts
+    )
+
+
+def format_of(head: bytes) -> str | None:
+    """Whether a file that begins so is walked here: `png`, `webp`, `jpeg`, or None."""
+    if head[:8] == PNG_SIGNATURE:
+        return "png"
+    if head[:3] == JPEG_SIGNATURE:
+        return "jpeg"
+    return "webp" if head[:4] == b"RIFF" and head[8:12] == b"WEBP" else None
+
+
+def layout_of(data: mmap | bytes) -> Layout:
+    """The picture that `data` begins with. Raises `NotAPicture`, `Truncated` or `Unfamiliar`."""
+    match format_of(data[:12]):
+        case "png":
+            layout = _png(data)
+        case "jpeg":
+            layout = _jpeg(data)
+        case "webp":
+            layout = _webp(data)
+        case _:
+            raise NotAPicture("The file is no PNG, WebP or JPEG.")
+    if layout.width < 1 or layout.height < 1:
+        raise NotAPicture("The picture has no size.")
+    return layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,43 +159,55 @@ class _Block:
     start: int
     """Where the block's content begins."""
     end: int
+    whole: Span
+    """With its head, and what belongs to it after its end."""
 
 
-def layout_of(data: mmap) -> Layout:
-    """Format and size of the picture that fills `data` from end to end. Raises `NotAPicture` or `Truncated`."""
-    if data[:8] == PNG_SIGNATURE:
-        layout = _png(data)
-    elif data[:3] == JPEG_SIGNATURE:
-        layout = _jpeg(data)
-    elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        layout = _webp(data)
-    else:
-        raise NotAPicture("The file is no PNG, WebP, JPEG or SVG.")
-    if layout.width < 1 or layout.height < 1:
-        raise NotAPicture("The picture has no size.")
-    if _MARKUP.search(data):
-        raise NotAPicture("There is a script or a web page in the picture.")
-    return layout
-
-
-def _png(data: mmap) -> Layout:
+def _png(data: mmap | bytes) -> Layout:
+    layout = Layout("png", parts=[(0, len(PNG_SIGNATURE))])
     first, last = b"", b""
     for block in _png_blocks(data):
-        _no_animation(block.kind)
-        if not block.kind.isalpha() or (block.kind[:1].isupper() and block.kind not in _PNG_CRITICAL):
-            raise NotAPicture("The PNG has a block that no PNG has.")
-        if block.kind != b"IDAT":
-            _nothing_else_in(data, block)
+        if block.kind[:1].isupper() and block.kind not in _PNG_CRITICAL:
+            raise Unfamiliar
+        _keep_png_block(data, block, layout)
         first, last = first or block.kind, block.kind
         if block.kind == b"IEND":
-            _ends_here(data, block.end + 4)
             break
     if first != b"IHDR" or last != b"IEND":
         raise Truncated("The PNG has no beginning or no end.")
-    return Layout("png", _number(data, 16, 4), _number(data, 20, 4))
+    layout.width, layout.height = _number(data, 16, 4), _number(data, 20, 4)
+    return layout
 
 
-def _png_blocks(data: mmap) -> Generator[_Block]:
+def _keep_png_block(data: mmap | bytes, block: _Block, layout: Layout) -> None:
+    length = block.end - block.start
+    if block.kind == b"eXIf":
+        layout.exif = data[block.start : min(block.end, block.start + 65_536)]
+    elif block.kind == b"iCCP" and not layout.profile_parts:
+        layout.profile = _unpacked(data[block.start : min(block.end, block.start + MOST_PROFILE_BYTES)])
+        layout.profile_parts, layout.profile_place = [block.whole], len(layout.parts)
+    elif length <= _PNG_KEPT.get(block.kind, -1):
+        if block.kind != b"IDAT":
+            _nothing_else_in(data, block)
+        layout.keep(*block.whole)
+    elif block.kind in _PNG_CRITICAL:
+        raise Unfamiliar
+
+
+def _unpacked(content: bytes) -> bytes:
+    """The colour profile in a block of a PNG; empty where something is wrong with it, or follows it."""
+    name, _, rest = content[:82].partition(b"\0")
+    if not rest or rest[:1] != b"\0":
+        return b""
+    unpacking = zlib.decompressobj()
+    try:
+        profile = unpacking.decompress(content[len(name) + 2 :], MOST_PROFILE_BYTES)
+    except zlib.error:
+        return b""
+    return profile if unpacking.eof and not unpacking.unused_data and not _OTHER_FORMATS.search(name) else b""
+
+
+def _png_blocks(data: mmap | bytes) -> Generator[_Block]:
     offset = len(PNG_SIGNATURE)
     for _ in range(MOST_BLOCKS):
         _needs(data, offset + 12)
@@ -95,135 +215,186 @@ def _png_blocks(data: mmap) -> Generator[_Block]:
         _needs(data, end + 4)
         if _checksum(data, offset + 4, end) != _number(data, end, 4):
             raise Truncated("A block of the PNG is damaged.")
-        yield _Block(data[offset + 4 : start], start, end)
+        yield _Block(data[offset + 4 : start], start, end, (offset, end + 4))
         offset = end + 4
-    raise NotAPicture("The PNG has too many blocks.")
+    raise Unfamiliar
 
 
-def _checksum(data: mmap, start: int, end: int) -> int:
+def _checksum(data: mmap | bytes, start: int, end: int) -> int:
     checksum = 0
     for offset in range(start, end, 1 << 20):
         checksum = zlib.crc32(data[offset : min(offset + (1 << 20), end)], checksum)
     return checksum
 
 
-def _webp(data: mmap) -> Layout:
-    declared = _number(data, 4, 4, "little") + 8
-    _needs(data, declared)
-    _ends_here(data, declared)
-    sizes: list[Layout] = []
-    for block in _webp_blocks(data):
-        _no_animation(block.kind)
-        if block.kind in (b"VP8X", b"VP8L", b"VP8 "):
-            sizes.append(_webp_size(data, block))
-        if block.kind not in (b"VP8L", b"VP8 ", b"ALPH"):
-            _nothing_else_in(data, block)
-    if not sizes:
+def _webp(data: mmap | bytes) -> Layout:
+    end = _number(data, 4, 4, "little") + 8
+    _needs(data, end)
+    layout = Layout("webp", parts=[(0, 12)])
+    head: _Block | None = None
+    for block in _webp_blocks(data, end):
+        match block.kind:
+            case b"VP8X" if head is None and block.end - block.start == 10:
+                head = block
+                layout.width, layout.height = _webp_size(data, block)
+                layout.keep(*block.whole)
+                layout.profile_place = len(layout.parts)
+            case b"VP8 " | b"VP8L":
+                if not layout.width:
+                    layout.width, layout.height = _webp_size(data, block)
+                layout.keep(*block.whole)
+            case b"ALPH":
+                layout.keep(*block.whole)
+            case b"ICCP" if head is not None and not layout.profile_parts:
+                layout.profile = data[block.start : min(block.end, block.start + MOST_PROFILE_BYTES)]
+                layout.profile_parts = [block.whole]
+            case b"EXIF":
+                layout.exif = data[block.start : min(block.end, block.start + 65_536)]
+            case b"VP8X" | b"ANIM" | b"ANMF":
+                raise Unfamiliar
+            case _:
+                pass
+    if not layout.width:
         raise Truncated("The WebP has no picture.")
-    return sizes[0]
+    return layout
 
 
-def _webp_blocks(data: mmap) -> Generator[_Block]:
+def webp_file(data: mmap | bytes, parts: list[Span | bytes], *, keeps_profile: bool) -> list[Span | bytes]:
+    """The parts of a WebP with a head that says what is in it now."""
+    size = sum(len(part) if isinstance(part, bytes) else part[1] - part[0] for part in parts)
+    body = list(parts)
+    first = body.pop(0)
+    if not isinstance(first, tuple):
+        raise TypeError("a WebP's first part is a place in its file")
+    old = data[: min(first[1], 30)]
+    new = b"RIFF" + (size - 8).to_bytes(4, "little") + old[8:]
+    if len(old) == 30 and old[12:16] == b"VP8X":
+        new = new[:20] + bytes([old[20] & 0x10 | (0x20 if keeps_profile else 0)]) + new[21:]
+    if new == old:
+        return list(parts)
+    rest: list[Span | bytes] = [(len(old), first[1])] if first[1] > len(old) else []
+    return [new, *rest, *body]
+
+
+def _webp_blocks(data: mmap | bytes, whole: int) -> Generator[_Block]:
     offset = 12
     for _ in range(MOST_BLOCKS):
-        if offset == len(data):
+        if offset >= whole:
             return
         _needs(data, offset + 8)
         start = offset + 8
         end = start + _number(data, offset + 4, 4, "little")
         offset = end + end % 2
+        if offset > whole:
+            raise Truncated("The picture ends too early.")
         _needs(data, offset)
-        yield _Block(data[start - 8 : start - 4], start, end)
-    raise NotAPicture("The WebP has too many blocks.")
+        yield _Block(data[start - 8 : start - 4], start, end, (start - 8, offset))
+    raise Unfamiliar
 
 
-def _webp_size(data: mmap, block: _Block) -> Layout:
+def _webp_size(data: mmap | bytes, block: _Block) -> tuple[int, int]:
     _needs(data, block.start + 10)
     if block.kind == b"VP8X":
-        return Layout("webp", *(1 + _number(data, block.start + place, 3, "little") for place in (4, 7)))
+        return 1 + _number(data, block.start + 4, 3, "little"), 1 + _number(data, block.start + 7, 3, "little")
     if block.kind == b"VP8L":
         bits = _number(data, block.start + 1, 4, "little")
-        return Layout("webp", 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF))
-    return Layout("webp", *(_number(data, block.start + place, 2, "little") & 0x3FFF for place in (6, 8)))
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    return (
+        _number(data, block.start + 6, 2, "little") & 0x3FFF,
+        _number(data, block.start + 8, 2, "little") & 0x3FFF,
+    )
 
 
-def _jpeg(data: mmap) -> Layout:
-    sizes: list[Layout] = []
-    scans = 0
+def _jpeg(data: mmap | bytes) -> Layout:
+    layout = Layout("jpeg", parts=[(0, 2)])
+    sizes = scans = 0
     for block in _jpeg_blocks(data):
         marker = block.kind[0]
         if marker in _JPEG_SIZES:
-            _needs(data, block.start + 5)
-            sizes.append(Layout("jpeg", _number(data, block.start + 3, 2), _number(data, block.start + 1, 2)))
-        if marker == 0xE0:
-            _is_jfif(data, block)
-        if marker == 0xDA:
-            scans += 1
-        _nothing_else_in(data, block)
-    if len(sizes) != 1 or not 1 <= scans <= MOST_JPEG_SCANS:
-        raise NotAPicture("The JPEG holds no picture, or more than one.")
-    return sizes[0]
+            sizes += 1
+            _needs(data, block.start + 6)
+            layout.width, layout.height = _number(data, block.start + 3, 2), _number(data, block.start + 1, 2)
+            layout.channels = data[block.start + 5]
+        scans += marker == 0xDA
+        if scans > MOST_JPEG_SCANS:
+            raise NotAPicture(f"The JPEG has more than {MOST_JPEG_SCANS} scans.", code="too_many_scans")
+        if marker in _JPEG_KEPT:
+            _nothing_else_in(data, block)
+            layout.keep(*block.whole)
+        elif 0xE0 <= marker <= 0xEF:
+            _keep_jpeg_note(marker, block, data[block.start : block.end], layout)
+        elif marker != _JPEG_COMMENT:
+            raise Unfamiliar
+    if sizes != 1 or not scans or layout.width < 1 or layout.height < 1:
+        raise Unfamiliar
+    return layout
 
 
-def _jpeg_blocks(data: mmap) -> Generator[_Block]:
-    """All segments; the pixels after a scan's head are skipped. Ends at the end of the file."""
+def _keep_jpeg_note(marker: int, block: _Block, content: bytes, layout: Layout) -> None:
+    """Keep what says how the colours are meant, and nothing else, whatever the segment holds beside it."""
+    if marker == 0xE0 and content[:5] == b"JFIF\0" and len(content) >= 12:
+        _keep_or_replace(layout, block, content, content[:12] + b"\0\0")
+    elif marker == 0xEE and content[:5] == b"Adobe" and len(content) >= 12:
+        _keep_or_replace(layout, block, content, content[:12])
+    elif marker == 0xE1 and content[:6] == b"Exif\0\0":
+        layout.exif = layout.exif or content
+    elif marker == 0xE2 and content[:12] == b"ICC_PROFILE\0" and len(layout.profile) < MOST_PROFILE_BYTES:
+        if not layout.profile_parts:
+            layout.profile_place = len(layout.parts)
+        layout.profile += content[14:]
+        layout.profile_parts.append(block.whole)
+
+
+def _keep_or_replace(layout: Layout, block: _Block, content: bytes, plain: bytes) -> None:
+    if content == plain:
+        layout.keep(*block.whole)
+    else:
+        layout.parts.append(b"\xff" + block.kind + (len(plain) + 2).to_bytes(2, "big") + plain)
+
+
+def _jpeg_blocks(data: mmap | bytes) -> Generator[_Block]:
+    """All segments up to the end of the picture; the pixels after a scan's head belong to it."""
     offset = 2
     for _ in range(MOST_BLOCKS):
         _needs(data, offset + 2)
         if data[offset] != 0xFF:
-            raise NotAPicture("There is something in the JPEG that no JPEG has.")
+            raise Unfamiliar
         marker = data[offset + 1]
         if marker == 0xD9:
-            return _ends_here(data, offset + 2)
+            yield _Block(b"\xd9", offset + 2, offset + 2, (offset, offset + 2))
+            return
         if marker in _JPEG_LONE:
-            raise NotAPicture("There is something in the JPEG that no JPEG has.")
+            raise Unfamiliar
         if marker == 0xFF:  # a fill byte
             offset += 1
             continue
         _needs(data, offset + 4)
         end = offset + 2 + max(2, _number(data, offset + 2, 2))
         _needs(data, end)
-        yield _Block(bytes([marker]), offset + 4, end)
-        offset = _after_pixels(data, end) if marker == 0xDA else end
-    raise NotAPicture("The JPEG has too many blocks.")
+        after = _after_pixels(data, end) if marker == 0xDA else end
+        yield _Block(bytes([marker]), offset + 4, end, (offset, after))
+        offset = after
+    raise Unfamiliar
 
 
-def _after_pixels(data: mmap, start: int) -> int:
+def _after_pixels(data: mmap | bytes, start: int) -> int:
     """Where the marker after a scan begins."""
-    found = _AFTER_PIXELS.search(data, start)
+    found = _MARKER.search(data, start)
     if found is None:
         raise Truncated("The JPEG has no end.")
-    return found.end() - 2
+    return found.start()
 
 
-def _is_jfif(data: mmap, block: _Block) -> None:
-    """The first segment of a JPEG can be as long as somebody needs to hide a script in it; JFIF says how long it is."""
-    content = data[block.start : block.end]
-    is_jfif = content[:5] == b"JFIF\0" and len(content) >= 14 and len(content) == 14 + 3 * content[12] * content[13]
-    if not is_jfif and content[:5] != b"JFXX\0":
-        raise NotAPicture("The JPEG has a head that no JPEG has.")
-
-
-def _nothing_else_in(data: mmap, block: _Block) -> None:
+def _nothing_else_in(data: mmap | bytes, block: _Block) -> None:
     if _OTHER_FORMATS.search(data, block.start, block.end):
-        raise NotAPicture("There is a file of another kind in the picture.")
+        raise Unfamiliar
 
 
-def _no_animation(kind: bytes) -> None:
-    if kind in _ANIMATION:
-        raise NotAPicture("The picture moves; a still one was asked for.")
-
-
-def _ends_here(data: mmap, end: int) -> None:
-    if len(data) != end:
-        raise NotAPicture("Something follows after the end of the picture.")
-
-
-def _needs(data: mmap, end: int) -> None:
+def _needs(data: mmap | bytes, end: int) -> None:
     if len(data) < end:
         raise Truncated("The picture ends too early.")
 
 
-def _number(data: mmap, offset: int, length: int, order: str = "big") -> int:
+def _number(data: mmap | bytes, offset: int, length: int, order: Literal["big", "little"] = "big") -> int:
     _needs(data, offset + length)
-    return int.from_bytes(data[offset : offset + length], "little" if order == "little" else "big")
+    return int.from_bytes(data[offset : offset + length], order)

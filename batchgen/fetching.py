@@ -50,8 +50,8 @@ class LinkExpired(ProviderUnavailable):
 class FetchLimits:
     """What a fetch may cost at most."""
 
-    max_bytes: int = 50 * MEBIBYTE
-    """The bucket takes no more either."""
+    max_bytes: int = 128 * MEBIBYTE
+    """More than the bucket takes: larger pictures are made smaller."""
     total_seconds: float = 120
     """From the first look-up of a name to the last byte, redirects and all."""
     connect_seconds: float = 10

@@ -127,6 +127,20 @@ class WorkerSettings(Settings):
         default=600,
         description="Longest time for one attempt at one picture; then it counts as failed and is tried again.",
     )
+    check_seconds: float = Field(
+        default=60,
+        ge=1,
+        le=600,
+        description="Longest time for checking one picture that a provider delivered; then the item fails with "
+        "`check_timed_out`.",
+    )
+    check_memory_mib: int = Field(
+        default=1536,
+        ge=256,
+        le=65_536,
+        description="Most memory, in MiB, for checking one picture; two are checked at once. A picture that needs more "
+        "fails with `check_out_of_memory`.",
+    )
     grace_seconds: float = Field(
         default=30,
         ge=0,

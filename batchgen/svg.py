@@ -12,9 +12,11 @@ from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
 from batchgen.containers import NotAPicture
+from batchgen.svg_references import Multiplies, Part, bounded
 
 SVG = "http://www.w3.org/2000/svg"
 XLINK_HREF = "http://www.w3.org/1999/xlink href"
+_MULTIPLIES = "The SVG multiplies itself."
 XML_SPACE = "http://www.w3.org/XML/1998/namespace space"
 
 
@@ -54,20 +56,24 @@ ATTRIBUTES = STYLES | _words("""
     viewBox width x x1 x2 xChannelSelector y y1 y2 yChannelSelector z
 """)
 
-_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml\b|!--|!DOCTYPE\s+svg\b|svg[\s>])", re.IGNORECASE)
+_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*+<(?:\?xml\b|!--|!DOCTYPE\s+svg\b|svg[\s>])", re.IGNORECASE)
 _WIDE_START = re.compile(rb"(?:\xff\xfe)?<\0(?:\?\0x\0m\0l\0|s\0v\0g\0)|(?:\xfe\xff)?\0<(?:\0\?\0x\0m\0l|\0s\0v\0g)")
 _RISKY = re.compile(r"[\\@<]|/\*|javascript|vbscript|data:|expression|behavior|binding|image-set|src\(", re.IGNORECASE)
-_URL = re.compile(r"url\s*\(\s*(['\"]?)\s*([^)]*?)\s*\1\s*\)", re.IGNORECASE)
-_LOCAL = re.compile(r"#[\w.:-]+")
-_RULE = re.compile(r"([^{}]+)\{([^{}]*)\}")
-_LENGTH = re.compile(r"\s*\+?(\d*\.?\d+(?:[eE][+-]?\d+)?)\s*(?:px)?\s*")
+_LOCAL_URL = re.compile(r"url\(\s*+(['\"]?)#([\w.:-]++)\1\s*+\)", re.IGNORECASE)
+_LOCAL = re.compile(r"#([\w.:-]++)")
+_LENGTH = re.compile(r"\+?((?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][+-]?\d++)?)\s*+(?:px)?")
+_PLAIN_SELECTOR = re.compile(r"[\w\s.#>+~-]++")
+_NAME = re.compile(r"[.#]?[\w-]++")
+"""All of them are possessive where they repeat: a search never goes back over what it has read."""
+LONGEST_NUMBER = 64
 
 
 @dataclass(frozen=True, slots=True)
 class SvgLimits:
     max_bytes: int = 10 * 1024 * 1024
     max_elements: int = 100_000
-    """Also of what `use` would multiply them to."""
+    max_drawn: int = 1_000_000
+    """Shapes, those that are drawn again by reference counted as often as they are drawn."""
     max_depth: int = 64
     max_side: int = 100_000
 
@@ -89,7 +95,7 @@ def looks_like_svg(head: bytes) -> bool:
 def sanitised(content: bytes, limits: SvgLimits) -> Drawing:
     """The drawing without what could do harm. Raises `NotAPicture` where nothing harmless is left, or too much."""
     if len(content) > limits.max_bytes:
-        raise NotAPicture(f"The SVG is larger than {limits.max_bytes} bytes.")
+        raise NotAPicture(f"The SVG is larger than {limits.max_bytes} bytes.", code="svg_too_large")
     writer = _Writer(limits)
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.buffer_text = True
@@ -101,7 +107,7 @@ def sanitised(content: bytes, limits: SvgLimits) -> Drawing:
     try:
         parser.Parse(content, True)
     except (expat.ExpatError, ValueError, LookupError) as error:
-        raise NotAPicture("The SVG is no well-formed XML.") from error
+        raise NotAPicture("The SVG is no well-formed XML.", code="svg_malformed") from error
     return writer.drawing()
 
 
@@ -111,7 +117,8 @@ class _Open:
 
     name: str
     id: str | None
-    elements_before: int
+    place: int
+    """Among all elements that stay."""
     has_use: bool = False
 
 
@@ -128,12 +135,15 @@ class _Writer:
     size: tuple[int, int] | None = None
     style_text: list[str] = field(default_factory=list[str])
     uses: list[str] = field(default_factory=list[str])
-    sizes_by_id: dict[str, int] = field(default_factory=dict[str, int])
     ids_with_use: set[str] = field(default_factory=set[str])
+    drawn: list[Part] = field(default_factory=list[Part])
+    """All elements that stay."""
+    ids: dict[str, int] = field(default_factory=dict[str, int])
+    rules: dict[str, set[tuple[str, str]]] = field(default_factory=dict[str, "set[tuple[str, str]]"])
 
     def doctype(self, _name: str, _system: str | None, _public: str | None, has_internal_subset: bool) -> None:
         if has_internal_subset:
-            raise NotAPicture("The SVG declares entities.")
+            raise NotAPicture("The SVG declares entities.", code="svg_has_entities")
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         if self.skipped_depth or not self._is_allowed(name):
@@ -143,11 +153,12 @@ class _Writer:
             return
         self.elements += 1
         local = name.removeprefix(f"{SVG} ")
-        self.path.append(_Open(local, attributes.get("id"), self.elements))
+        self.path.append(_Open(local, attributes.get("id"), len(self.drawn)))
         self._bounded(len(self.path), self.elements + self.left_out)
         if len(self.path) == 1:
             self.size = _size(attributes, self.limits.max_side)
         self.shapes += local in SHAPES
+        self._note(local, attributes)
         self._write_start(local, attributes)
 
     def end(self, _name: str) -> None:
@@ -156,15 +167,14 @@ class _Writer:
             return
         element = self.path.pop()
         if element.name == "style":
-            self.parts.append(escape(_clean_sheet("".join(self.style_text))))
+            self.parts.append(escape(self._sheet("".join(self.style_text))))
             self.style_text.clear()
         self.parts.append(f"</{element.name}>")
         if element.has_use and self.path:
             self.path[-1].has_use = True
-        if element.id is not None:
-            self._note_size(element.id, self.elements - element.elements_before + 1)
-            if element.has_use:
-                self.ids_with_use.add(element.id)
+        if element.id is not None and element.has_use:
+            self.ids_with_use.add(element.id)
+        self.drawn[element.place].end = len(self.drawn)
 
     def text(self, text: str) -> None:
         if self.skipped_depth or not self.path:
@@ -176,17 +186,20 @@ class _Writer:
 
     def drawing(self) -> Drawing:
         if self.size is None or not self.shapes:
-            raise NotAPicture("The SVG draws nothing.")
-        multiplied = sum(self.sizes_by_id.get(target, 0) for target in self.uses)
-        if self.ids_with_use.intersection(self.uses) or multiplied + self.elements > self.limits.max_elements:
-            raise NotAPicture("The SVG multiplies itself.")
+            raise NotAPicture("The SVG draws nothing.", code="svg_empty")
+        if self.ids_with_use.intersection(self.uses):
+            raise NotAPicture(_MULTIPLIES, code="svg_multiplies")
+        try:
+            bounded(self.drawn, self.ids, self.rules, self.limits.max_drawn)
+        except Multiplies:
+            raise NotAPicture(_MULTIPLIES, code="svg_multiplies") from None
         width, height = self.size
         return Drawing("".join(self.parts).encode(), width, height, self.left_out)
 
     def _is_allowed(self, name: str) -> bool:
         namespace, _, local = name.rpartition(" ")
         if not self.path and (namespace, local) != (SVG, "svg"):
-            raise NotAPicture("The XML is no SVG.")
+            raise NotAPicture("The XML is no SVG.", code="not_a_picture")
         inside_style = bool(self.path) and self.path[-1].name == "style"
         return namespace == SVG and local in ELEMENTS and not inside_style
 
@@ -206,8 +219,46 @@ class _Writer:
         if local == "use":
             self._note_use(attributes)
 
-    def _note_size(self, id_: str, elements: int) -> None:
-        self.sizes_by_id[id_] = max(elements, self.sizes_by_id.get(id_, 0))
+    def _note(self, local: str, attributes: dict[str, str]) -> None:
+        """What counts when it is summed up how much is drawn."""
+        names = {local, *(f".{name}" for name in attributes.get("class", "").split())}
+        if "id" in attributes:
+            names.add(f"#{attributes['id']}")
+            self.ids.setdefault(attributes["id"], len(self.drawn))
+        points = 2 + sum(len(attributes.get(name, "")) for name in ("d", "points")) // 2
+        part = Part(local in SHAPES, points if local in SHAPES else 0, 0, frozenset(names))
+        for name, value in attributes.items():
+            if name in STYLES:
+                part.references += _references(name, value)
+            elif name in ("href", XLINK_HREF) and (found := _LOCAL.fullmatch(value.strip())):
+                part.references.append(("href", found[1]))
+            elif name == "style":
+                for declaration in value.split(";"):
+                    property_, _, text = declaration.partition(":")
+                    part.references += _references(property_.strip().lower(), text)
+        self.drawn.append(part)
+
+    def _sheet(self, text: str) -> str:
+        """The rules of a style sheet that consist of harmless declarations; comments and at-rules are none."""
+        kept: list[str] = []
+        for block in _without_comments(text).split("}")[:-1]:
+            selector, _, body = (part.strip() for part in block.rpartition("{"))
+            declarations = _clean_declarations(body)
+            if not declarations or not selector or "{" in selector or _RISKY.search(selector):
+                continue
+            kept.append(f"{selector}{{{declarations}}}")
+            self._note_rule(selector, declarations)
+        return "".join(kept)
+
+    def _note_rule(self, selector: str, declarations: str) -> None:
+        references: set[tuple[str, str]] = set()
+        for declaration in declarations.split(";"):
+            name, _, value = declaration.partition(":")
+            references.update(_references(name, value))
+        if references:
+            for alone in selector.split(","):
+                for name in set(_NAME.findall(alone)) if _PLAIN_SELECTOR.fullmatch(alone) else {"*"}:
+                    self.rules.setdefault(name, set()).update(references)
 
     def _note_use(self, attributes: dict[str, str]) -> None:
         self.path[-1].has_use = True
@@ -215,9 +266,9 @@ class _Writer:
 
     def _bounded(self, depth: int, elements: int) -> None:
         if depth > self.limits.max_depth:
-            raise NotAPicture(f"The SVG is nested deeper than {self.limits.max_depth} elements.")
+            raise NotAPicture(f"The SVG is nested deeper than {self.limits.max_depth} elements.", code="svg_too_large")
         if elements > self.limits.max_elements:
-            raise NotAPicture(f"The SVG has more than {self.limits.max_elements} elements.")
+            raise NotAPicture(f"The SVG has more than {self.limits.max_elements} elements.", code="svg_too_large")
 
 
 def _clean(name: str, value: str) -> str | None:
@@ -237,11 +288,11 @@ def _clean(name: str, value: str) -> str | None:
 
 def _is_harmless(value: str) -> bool:
     """Whether a style's value names nothing outside the drawing."""
-    if _RISKY.search(value):
-        return False
-    if any(not _LOCAL.fullmatch(found[2]) for found in _URL.finditer(value)):
-        return False
-    return "url" not in _URL.sub("", value).lower()
+    return not _RISKY.search(value) and "url" not in _LOCAL_URL.sub("", value).lower()
+
+
+def _references(property_: str, value: str) -> list[tuple[str, str]]:
+    return [(property_, found[2]) for found in _LOCAL_URL.finditer(value)]
 
 
 def _clean_declarations(text: str) -> str:
@@ -253,26 +304,26 @@ def _clean_declarations(text: str) -> str:
     return ";".join(kept)
 
 
-def _clean_sheet(text: str) -> str:
-    """The rules of a style sheet that consist of harmless declarations; comments and at-rules are none."""
-    plain = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
-    rules = ((selector.strip(), _clean_declarations(body)) for selector, body in _RULE.findall(plain))
-    return "".join(f"{selector}{{{body}}}" for selector, body in rules if body and not _RISKY.search(selector))
+def _without_comments(text: str) -> str:
+    """A comment that has no end goes up to the end."""
+    first, *others = text.split("/*")
+    return first + "".join(after for other in others if (after := other.partition("*/")[2]))
 
 
 def _size(attributes: dict[str, str], most: int) -> tuple[int, int] | None:
     """Width and height, from the attributes or from the view box."""
     sides = [_length(attributes.get(name, "")) for name in ("width", "height")]
     if None in sides:
-        box = re.split(r"[\s,]+", attributes.get("viewBox", "").strip())
+        box = attributes.get("viewBox", "").replace(",", " ").split(None, 4)
         sides = [_length(text) for text in box[2:4]] if len(box) == 4 else []
     whole = [max(1, round(side)) for side in sides if side is not None and 0 < side <= most]
     if len(whole) != 2:
-        raise NotAPicture("The SVG has no size.")
+        raise NotAPicture("The SVG has no size.", code="svg_has_no_size")
     return whole[0], whole[1]
 
 
 def _length(text: str) -> float | None:
-    found = _LENGTH.fullmatch(text)
+    plain = text.strip()
+    found = _LENGTH.fullmatch(plain) if len(plain) <= LONGEST_NUMBER else None
     value = float(found[1]) if found else None
     return value if value is not None and isfinite(value) else None

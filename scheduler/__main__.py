@@ -18,7 +18,7 @@ import structlog
 from batchgen.checking import Checker
 from batchgen.connection import connect, disconnect
 from batchgen.errors import BackendUnavailable, InvalidRequest, NotSignedIn, QueueUnavailable
-from batchgen.fetching import Fetcher
+from batchgen.fetching import MEBIBYTE, Fetcher
 from batchgen.postgrest import PostgrestOrders, PostgrestOutbox, PostgrestQueue
 from batchgen.providers import OneProvider, make_providers
 from batchgen.providers.base import Provider
@@ -131,7 +131,8 @@ async def _running_worker(
     leases = Leases(queue, lease_seconds=settings.lease_seconds)
     patience = _patience(settings)
     completions = Completions(queue)
-    receiver = Receiver(Fetcher(), Checker())
+    checker = Checker(seconds=settings.check_seconds, memory_bytes=settings.check_memory_mib * MEBIBYTE)
+    receiver = Receiver(Fetcher(), checker)
     runner = Runner(
         queue=queue,
         completions=completions,

@@ -81,3 +81,12 @@ def zip_end(comment: bytes = b"") -> bytes:
 
 def svg(inside: str, attributes: str = 'width="64" height="48"') -> bytes:
     return f'<svg xmlns="http://www.w3.org/2000/svg" {attributes}>{inside}</svg>'.encode()
+
+
+def nested_patterns(levels: int, each: int) -> str:
+    """`each` ** `levels` shapes: patterns whose shapes are filled by the next pattern."""
+    patterns = "".join(
+        f'<pattern id="p{level}" width="1" height="1">' + f'<rect fill="url(#p{level + 1})"/>' * each + "</pattern>"
+        for level in range(levels)
+    )
+    return f'{patterns}<pattern id="p{levels}"><rect/></pattern><rect fill="url(#p0)" width="9" height="9"/>'

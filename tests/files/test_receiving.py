@@ -68,7 +68,7 @@ async def test_a_drawing_in_hand_is_stored_without_its_script(
     assert stored.file_size == len(content)
 
 
-@pytest.mark.parametrize("content", [HTML, png_bomb(30_000, 30_000), picture() + zip_end(), picture()[:-40], b""])
+@pytest.mark.parametrize("content", [HTML, png_bomb(30_000, 30_000), zip_end() + picture(), picture()[:-40], b""])
 async def test_a_hostile_file_never_reaches_storage(
     receiver: Receiver,
     storage: ImageStorage,
