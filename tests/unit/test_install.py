@@ -1,6 +1,8 @@
 """tools/install.py looks for packages where pip would."""
 
 import importlib.util
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -91,3 +93,25 @@ def watch_pip(
 
     monkeypatch.setattr(install, "_pip", pip)
     return ran
+
+
+FAKE_UV = """
+import sys
+print("Downloading pillow (6.8MiB)", " + pillow==13.0.0", sep="\\n", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(("on_a_terminal", "said"), [(True, "  Downloading pillow (6.8MiB)"), (False, "")])
+def test_progress_is_shown_on_a_terminal_and_nowhere_else(tmp_path: Path, on_a_terminal: bool, said: str) -> None:
+    (tmp_path / "uv.py").write_text(FAKE_UV)
+    (tmp_path / "pip.py").write_text("")  # knows no settings, and has uv already
+    ours, theirs = os.openpty() if on_a_terminal else os.pipe()
+
+    command = [sys.executable, str(FILE), "."]
+    subprocess.run(command, stdout=theirs, env={**os.environ, "PYTHONPATH": str(tmp_path)}, check=True)
+    os.write(theirs, b"the end\n")
+    shown = os.read(ours, 4096).decode()
+    os.close(ours)
+    os.close(theirs)
+
+    assert shown.replace("\r\n", "\n").removesuffix("the end\n").rstrip("\n") == said
