@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         ActionRefused,
         ActionReport,
         Batch,
+        BatchFacts,
         BatchRequest,
         BatchSnapshot,
         BatchStatus,
@@ -38,7 +39,10 @@ if TYPE_CHECKING:
         Wait,
         WaitReason,
     )
+    from batchgen.overview import Costs, KnownWorker, Model
+    from batchgen.reading import FoundBatch
     from batchgen.session import Session, SessionStore
+    from batchgen.storage_check import StorageReport
     from batchgen.watch import WatchTiming
 
     __version__: str
@@ -50,6 +54,7 @@ __all__ = [
     "ActionReport",
     "BackendUnavailable",
     "Batch",
+    "BatchFacts",
     "BatchRequest",
     "BatchSnapshot",
     "BatchStatus",
@@ -57,12 +62,16 @@ __all__ = [
     "BatchgenClient",
     "BatchgenError",
     "Conflict",
+    "Costs",
     "CreatedBatch",
+    "FoundBatch",
     "Generation",
     "GenerationStatus",
     "Image",
     "InvalidRequest",
+    "KnownWorker",
     "LimitReached",
+    "Model",
     "NotFound",
     "NotSignedIn",
     "Prompt",
@@ -71,13 +80,14 @@ __all__ = [
     "SessionStore",
     "SharedSettings",
     "StorageError",
+    "StorageReport",
     "Wait",
     "WaitReason",
     "WatchTiming",
     "__version__",
 ]
 
-_HOMES = ("errors", "models", "session", "download", "watch", "client")
+_HOMES = ("errors", "models", "session", "overview", "reading", "storage_check", "download", "watch", "client")
 """Where the names are defined, the cheapest to import first."""
 
 

@@ -7,82 +7,101 @@ from uuid import UUID
 
 from batchgen import render
 from batchgen.client import BatchgenClient
-from batchgen.commands import Wanted, follow, save_files
-from batchgen.identity import client_for
-from batchgen.models import Action, ActionReport
+from batchgen.commands import Wanted, follow, opened, save_files, who_is
+from batchgen.download import check_folder, check_room
+from batchgen.identity import Asker
+from batchgen.models import Action, ActionReport, BatchFacts
 from batchgen.output import DONE, WORK_FAILED, Output
+from batchgen.render import Called
 from batchgen.settings import Settings
+from batchgen.words import NOTHING_MORE
 
-Act = Callable[[BatchgenClient], Awaitable[ActionReport]]
-
-
-async def cancel(out: Output, settings: Settings, user: str | None, batch_id: UUID) -> int:
-    return await _act(out, settings, user, "Cancelling …", lambda client: client.cancel(batch_id))
+Act = Callable[[BatchgenClient, UUID], Awaitable[ActionReport]]
 
 
-async def tag(out: Output, settings: Settings, user: str | None, batch_id: UUID, tags: Sequence[str]) -> int:
-    return await _act(out, settings, user, "Tagging …", lambda client: client.tag_images(batch_id, tags))
+async def cancel(out: Output, settings: Settings, asker: Asker, batch_id: str) -> int:
+    return await _act(out, settings, asker, batch_id, "Cancelling …", lambda client, one: client.cancel(one))
 
 
-async def delete(out: Output, settings: Settings, user: str | None, batch_id: UUID) -> int:
-    return await _act(out, settings, user, "Deleting …", lambda client: client.delete_images(batch_id))
+async def tag(out: Output, settings: Settings, asker: Asker, batch_id: str, tags: Sequence[str]) -> int:
+    return await _act(out, settings, asker, batch_id, "Tagging …", lambda client, one: client.tag_images(one, tags))
 
 
-async def announce(out: Output, settings: Settings, user: str | None, batch_id: UUID) -> int:
-    """Say on stderr which batch it is that a question is about to be asked of."""
-    with out.working("Reading …"):
-        async with await client_for(settings, user) as client:
-            snapshot = await client.snapshot(batch_id)
-    out.note(render.heading(snapshot.batch).plain)
-    return DONE
+async def delete(out: Output, settings: Settings, asker: Asker, batch_id: str) -> int:
+    return await _act(out, settings, asker, batch_id, "Deleting …", lambda client, one: client.delete_images(one))
 
 
-async def retry(out: Output, settings: Settings, user: str | None, batch_id: UUID, wanted: Wanted | None) -> int:
+async def announce(out: Output, settings: Settings, asker: Asker, batch_id: str) -> str:
+    """Say on stderr which batch it is, and whose, that a question is about to be asked of; return its whole id."""
+    async with await opened(out, settings, asker, "Reading …") as client:
+        with out.working("Reading …"):
+            found = await client.find(batch_id)
+            facts = await _facts(client, found.batch.id)
+    out.note(render.heading(found.batch, who_is(client, found), facts).plain)
+    return str(found.batch.id)
+
+
+async def retry(out: Output, settings: Settings, asker: Asker, batch_id: str, wanted: Wanted | None) -> int:
     """Queue failed items again; with `wanted`, wait for the batch's end, which then decides on the exit code."""
-    with out.working("Queueing again …"):
-        client = await client_for(settings, user)
-    async with client:
+    if wanted and wanted.save_to:
+        check_folder(wanted.save_to)
+    async with await opened(out, settings, asker, "Queueing again …") as client:
         with out.working("Queueing again …"):
-            report = await client.retry_failed(batch_id)
+            found = await client.find(batch_id)
+            report = await client.retry_failed(found.batch.id)
+        who = who_is(client, found)
         requeued = sum(item.action is Action.REQUEUED for item in report.done)
         if wanted is None:
             if requeued:
-                out.note(f"Follow it with: batchgen watch {batch_id}")
-            return _show(out, report)
+                out.note(f"Follow it with: batchgen watch {who.id}")
+            return _show(out, report, who, await _facts(client, found.batch.id))
         out.note(f"{requeued} of {report.batch.total_count} items are queued again.")
         answer = _as_json(report)
-        return await follow(out, client, batch_id, wanted, {"done": answer["done"], "refused": answer["refused"]})
+        more = {"done": answer["done"], "refused": answer["refused"]}
+        return await follow(out, client, found.batch.id, who, wanted, more)
 
 
-async def save(out: Output, settings: Settings, user: str | None, batch_id: UUID, to: Path | None) -> int:
+async def save(out: Output, settings: Settings, asker: Asker, batch_id: str, to: Path | None) -> int:
     """Mark the pictures first, so that none is removed while they are downloaded."""
-    with out.working("Saving …"):
-        client = await client_for(settings, user)
-    async with client:
+    if to:
+        check_folder(to)
+    async with await opened(out, settings, asker, "Saving …") as client:
         with out.working("Saving …"):
-            report = await client.keep_images(batch_id)
+            found = await client.find(batch_id)
+            if to:
+                check_room(to, await client.snapshot(found.batch.id))
+            report = await client.keep_images(found.batch.id)
         files: dict[str, Any] = {}
         if to:
-            files = await save_files(out, client, await client.snapshot(batch_id), Wanted(save_to=to))
-    code = _show(out, report, files)
+            files = await save_files(out, client, await client.snapshot(found.batch.id), Wanted(save_to=to))
+        facts = await _facts(client, found.batch.id)
+    code = _show(out, report, who_is(client, found), facts, files)
     if not out.as_json:
-        out.lines(f"{file['index']}  {render.printable(file['path'])}" for file in files.get("files", ()))
+        out.lines(f"{file['index'] + 1}  {render.printable(file['path'])}" for file in files.get("files", ()))
     return code
 
 
-async def _act(out: Output, settings: Settings, user: str | None, doing: str, act: Act) -> int:
-    with out.working(doing):
-        async with await client_for(settings, user) as client:
-            report = await act(client)
-    return _show(out, report)
+async def _act(out: Output, settings: Settings, asker: Asker, batch_id: str, doing: str, act: Act) -> int:
+    async with await opened(out, settings, asker, doing) as client:
+        with out.working(doing):
+            found = await client.find(batch_id)
+            report = await act(client, found.batch.id)
+            facts = NOTHING_MORE if out.as_json else await _facts(client, found.batch.id)
+    return _show(out, report, who_is(client, found), facts)
 
 
-def _show(out: Output, report: ActionReport, files: dict[str, Any] | None = None) -> int:
+async def _facts(client: BatchgenClient, batch_id: UUID) -> BatchFacts:
+    return (await client.facts([batch_id])).get(batch_id, NOTHING_MORE)
+
+
+def _show(
+    out: Output, report: ActionReport, who: Called, facts: BatchFacts, files: dict[str, Any] | None = None
+) -> int:
     """Exit code 1 says that not one item is as it was wanted."""
     if out.as_json:
         out.json({**_as_json(report), **(files or {})})
     else:
-        out.lines([render.heading(report.batch), ""])
+        out.lines([render.heading(report.batch, who, facts), ""])
         out.show(render.report_table(report))
     return WORK_FAILED if report.refused and not report.done else DONE
 

@@ -14,8 +14,9 @@ from rich.text import Text
 
 from batchgen.errors import BackendUnavailable
 from batchgen.models import BatchSnapshot, Generation, GenerationStatus
-from batchgen.render import ICONS, STYLES, change_lines, duration_text, heading
+from batchgen.render import ICONS, STYLES, Called, change_lines, duration_text, heading
 from batchgen.texts import printable
+from batchgen.words import facts_of, is_cancelled, item_word
 
 REDRAWS_PER_SECOND = 10
 BAR_WIDTH = 20
@@ -26,26 +27,33 @@ class Progress(Protocol):
 
     def show(self, snapshot: BatchSnapshot) -> None: ...
     def trouble(self, error: BackendUnavailable | None) -> None: ...
+    def hint(self, text: str) -> None:
+        """Say why nothing moves, once; an empty text: it moves again."""
+        ...
+
     def __enter__(self) -> Self: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
 
-def progress_on(console: Console) -> Progress:
-    return LiveBars(console) if console.is_terminal and not console.is_dumb_terminal else PlainLines(console)
+def progress_on(console: Console, who: Called | None = None) -> Progress:
+    """`who` is what the batch is called."""
+    is_live = console.is_terminal and not console.is_dumb_terminal
+    return LiveBars(console, who) if is_live else PlainLines(console, who)
 
 
 class PlainLines:
     """One line per change, for files, pipes and CI."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, who: Called | None = None) -> None:
         self._console = console
+        self._who = who
         self._last: BatchSnapshot | None = None
         self._away = False
 
     def show(self, snapshot: BatchSnapshot) -> None:
-        for line in change_lines(self._last, snapshot):
+        for line in change_lines(self._last, snapshot, self._who):
             say(self._console, line)
         self._last = snapshot
 
@@ -55,6 +63,10 @@ class PlainLines:
         elif self._away and not error:
             say(self._console, "connection is back")
         self._away = error is not None
+
+    def hint(self, text: str) -> None:
+        if text:
+            say(self._console, text)
 
     def __enter__(self) -> Self:
         return self
@@ -68,7 +80,9 @@ class PlainLines:
 class LiveBars:
     """A bar per item with its icon, prompt and time, redrawn in place; the last state stays on the screen."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, who: Called | None = None) -> None:
+        self._who = who
+        self._hint = ""
         self._snapshot: BatchSnapshot | None = None
         self._away = False
         self._began: dict[UUID, float] = {}
@@ -83,6 +97,9 @@ class LiveBars:
 
     def trouble(self, error: BackendUnavailable | None) -> None:
         self._away = error is not None
+
+    def hint(self, text: str) -> None:
+        self._hint = text
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -115,16 +132,21 @@ class LiveBars:
         rows.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
         for item in self._snapshot.generations:
             rows.add_row(*self._row(item))
-        title = heading(self._snapshot.batch)
+        # How it ended is the command's result, and stands below the bars.
+        title = [] if self._snapshot.batch.status.is_final else [self._title(self._snapshot)]
+        words = "connection lost, trying again …" if self._away else self._hint
+        return Group(*title, rows, *([Text(words, style="yellow")] if words else []))
+
+    def _title(self, snapshot: BatchSnapshot) -> Text:
+        title = heading(snapshot.batch, self._who, facts_of(snapshot))
         title.no_wrap, title.overflow = True, "ellipsis"
-        away = Text("connection lost, trying again …", style="yellow")
-        return Group(title, rows, away) if self._away else Group(title, rows)
+        return title
 
     def _row(self, item: Generation) -> tuple[RenderableType, ...]:
         running = item.status is GenerationStatus.PROCESSING
-        style = STYLES[item.status]
+        style = STYLES[item_word(item)]
         icon = self._spinner if running else Text(ICONS[item.status], style=style)
-        return icon, Text(str(item.index)), _bar(item.status), Text(self._elapsed(item), style=style), _words(item)
+        return icon, Text(str(item.index + 1)), _bar(item), Text(self._elapsed(item), style=style), _words(item)
 
     def _elapsed(self, item: Generation) -> str:
         if item.status.is_final:
@@ -137,9 +159,10 @@ def say(console: Console, line: str) -> None:
     console.print(Text(line), soft_wrap=True)
 
 
-def _bar(status: GenerationStatus) -> ProgressBar:
+def _bar(item: Generation) -> ProgressBar:
+    status = item.status
     done = {GenerationStatus.PENDING: 0, GenerationStatus.PROCESSING: 50}.get(status, 100)
-    finished = "red" if status is GenerationStatus.FAILED else "green"
+    finished = "green" if status is not GenerationStatus.FAILED else "yellow" if is_cancelled(item) else "red"
     return ProgressBar(
         total=100,
         completed=done,
@@ -155,5 +178,5 @@ def _words(item: Generation) -> Text:
     if item.retry_count and not item.status.is_final:
         text.append(f"  retry {item.retry_count}", style="yellow")
     if item.status is GenerationStatus.FAILED and item.error_message:
-        text.append(f"  {printable(item.error_message, 200)}", style="red")
+        text.append(f"  {printable(item.error_message, 200)}", style=STYLES[item_word(item)])
     return text

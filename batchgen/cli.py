@@ -11,16 +11,16 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from uuid import UUID
 
 import typer
 
 from batchgen.errors import BatchgenError, InvalidRequest
+from batchgen.ids import check_batch_id
 from batchgen.output import BROKEN, INTERRUPTED, INVALID, UNREAD, Output
-from batchgen.texts import printable
 
 if TYPE_CHECKING:
     from batchgen.commands import Wanted
+    from batchgen.identity import Asker
     from batchgen.settings import Settings
 
 # What a command needs is imported when it runs: --version, --help and wrong usage shall not wait for all of it.
@@ -31,9 +31,20 @@ PASS_ON: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": T
 Json = Annotated[bool, typer.Option("--json", help="Speak JSON: results on stdout, errors on stderr.")]
 User = Annotated[
     str | None,
-    typer.Option(envvar="BATCHGEN_USER", help="For operators: act for this user (id or e-mail), with the secret key."),
+    typer.Option(envvar="BATCHGEN_USER", help="Act as operator for this user: an id, its first digits, or an e-mail."),
 ]
-BatchId = Annotated[str, typer.Argument(metavar="ID", help="The batch's id.")]
+Operator = Annotated[
+    bool,
+    typer.Option("--operator", envvar="BATCHGEN_OPERATOR", help="Act as operator for all users, with the secret key."),
+]
+BatchId = Annotated[
+    str,
+    typer.Argument(
+        callback=check_batch_id,
+        metavar="ID",
+        help="The batch's id, or its first digits; latest or - is the newest batch.",
+    ),
+]
 SaveTo = Annotated[Path | None, typer.Option(metavar="DIR", help="Wait, then download the pictures to this folder.")]
 Sheet = Annotated[bool, typer.Option("--contact-sheet", help="Wait, then put all pictures on one PNG.")]
 
@@ -146,6 +157,7 @@ def submit(
     client_key: Annotated[str | None, typer.Option(help="The same key and request give the same batch again.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="For all pictures; can be repeated.")] = None,
     user: User = None,
+    operator: Operator = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit 1 unless all are completed.")] = False,
     save_to: SaveTo = None,
     contact_sheet: Sheet = False,
@@ -171,7 +183,9 @@ def submit(
         tags=tag or (),
     )
     wanted = _wanted(wait, save_to, contact_sheet)
-    return _run(context, as_json, lambda out, settings: commands.submit(out, settings, user, request, wanted))
+    return _run(
+        context, as_json, lambda out, settings: commands.submit(out, settings, _asker(user, operator), request, wanted)
+    )
 
 
 @app.command()
@@ -179,6 +193,7 @@ def watch(
     context: typer.Context,
     batch_id: BatchId,
     user: User = None,
+    operator: Operator = False,
     save_to: SaveTo = None,
     contact_sheet: Sheet = False,
     as_json: Json = False,
@@ -190,7 +205,9 @@ def watch(
     from batchgen import commands
 
     wanted = commands.Wanted(save_to, contact_sheet, every_snapshot=True)
-    return _run(context, as_json, lambda out, settings: commands.watch(out, settings, user, _uuid(batch_id), wanted))
+    return _run(
+        context, as_json, lambda out, settings: commands.watch(out, settings, _asker(user, operator), batch_id, wanted)
+    )
 
 
 @app.command("list")
@@ -198,31 +215,53 @@ def show_list(
     context: typer.Context,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, newest first.")] = 20,
     user: User = None,
+    operator: Operator = False,
     as_json: Json = False,
 ) -> int:
     """List the newest batches."""
     from batchgen import commands
 
-    return _run(context, as_json, lambda out, settings: commands.show_list(out, settings, user, limit))
+    return _run(
+        context, as_json, lambda out, settings: commands.show_list(out, settings, _asker(user, operator), limit)
+    )
 
 
 @app.command()
-def show(context: typer.Context, batch_id: BatchId, user: User = None, as_json: Json = False) -> int:
+def show(
+    context: typer.Context,
+    batch_id: BatchId,
+    everything: Annotated[bool, typer.Option("--long", help="All of it: whole prompts, settings, addresses.")] = False,
+    user: User = None,
+    operator: Operator = False,
+    as_json: Json = False,
+) -> int:
     """Show one batch, item by item."""
     from batchgen import commands
 
-    return _run(context, as_json, lambda out, settings: commands.show(out, settings, user, _uuid(batch_id)))
+    return _run(
+        context,
+        as_json,
+        lambda out, settings: commands.show(out, settings, _asker(user, operator), batch_id, everything=everything),
+    )
 
 
 @app.command()
-def cancel(context: typer.Context, batch_id: BatchId, user: User = None, as_json: Json = False) -> int:
+def cancel(
+    context: typer.Context,
+    batch_id: BatchId,
+    user: User = None,
+    operator: Operator = False,
+    as_json: Json = False,
+) -> int:
     """Cancel what waits or runs of a batch.
 
     Waiting items end at once, running ones are stopped at their provider.
     """
     from batchgen import action_commands
 
-    return _run(context, as_json, lambda out, settings: action_commands.cancel(out, settings, user, _uuid(batch_id)))
+    return _run(
+        context, as_json, lambda out, settings: action_commands.cancel(out, settings, _asker(user, operator), batch_id)
+    )
 
 
 @app.command()
@@ -230,6 +269,7 @@ def retry(
     context: typer.Context,
     batch_id: BatchId,
     user: User = None,
+    operator: Operator = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit 1 unless all are completed.")] = False,
     save_to: SaveTo = None,
     contact_sheet: Sheet = False,
@@ -240,7 +280,9 @@ def retry(
 
     wanted = _wanted(wait, save_to, contact_sheet)
     return _run(
-        context, as_json, lambda out, settings: action_commands.retry(out, settings, user, _uuid(batch_id), wanted)
+        context,
+        as_json,
+        lambda out, settings: action_commands.retry(out, settings, _asker(user, operator), batch_id, wanted),
     )
 
 
@@ -250,6 +292,7 @@ def save(
     batch_id: BatchId,
     to: Annotated[Path | None, typer.Option(metavar="DIR", help="Download the pictures to this folder, too.")] = None,
     user: User = None,
+    operator: Operator = False,
     as_json: Json = False,
 ) -> int:
     """Keep a batch's pictures; --to downloads them.
@@ -258,7 +301,11 @@ def save(
     """
     from batchgen import action_commands
 
-    return _run(context, as_json, lambda out, settings: action_commands.save(out, settings, user, _uuid(batch_id), to))
+    return _run(
+        context,
+        as_json,
+        lambda out, settings: action_commands.save(out, settings, _asker(user, operator), batch_id, to),
+    )
 
 
 @app.command()
@@ -267,12 +314,17 @@ def tag(
     batch_id: BatchId,
     tags: Annotated[list[str], typer.Argument(metavar="TAG...", help="Words; made lower case, each once.")],
     user: User = None,
+    operator: Operator = False,
     as_json: Json = False,
 ) -> int:
     """Put tags on all pictures of a batch."""
     from batchgen import action_commands
 
-    return _run(context, as_json, lambda out, settings: action_commands.tag(out, settings, user, _uuid(batch_id), tags))
+    return _run(
+        context,
+        as_json,
+        lambda out, settings: action_commands.tag(out, settings, _asker(user, operator), batch_id, tags),
+    )
 
 
 @app.command()
@@ -281,21 +333,30 @@ def delete(
     batch_id: BatchId,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     user: User = None,
+    operator: Operator = False,
     as_json: Json = False,
 ) -> int:
     """Delete all pictures of a batch, with their files, for good."""
     from batchgen import action_commands
     from batchgen.cli_input import check_terminal, is_agreed
 
-    batch = _uuid(batch_id)
+    asker = _asker(user, operator)
+    meant: list[str] = []
+
+    async def announce(out: Output, settings: "Settings") -> int:
+        meant.append(await action_commands.announce(out, settings, asker, batch_id))
+        return 0
+
     if not yes:
         check_terminal()
-        if code := _run(context, as_json, lambda out, settings: action_commands.announce(out, settings, user, batch)):
+        if code := _run(context, as_json, announce):
             return code
         if not is_agreed("Delete all its pictures for good?"):
             context.obj.output.note("Nothing was deleted.")
             return INTERRUPTED
-    return _run(context, as_json, lambda out, settings: action_commands.delete(out, settings, user, batch))
+    # What was shown is deleted, even where another batch is the newest by now.
+    which = meant[0] if meant else batch_id
+    return _run(context, as_json, lambda out, settings: action_commands.delete(out, settings, asker, which))
 
 
 @app.command()
@@ -340,13 +401,41 @@ def storage_check(
 
     Exit code 1 unless they balance.
     """
-    from batchgen import storage_command
+    from batchgen import operator_commands
 
     return _run(
         context,
         as_json,
-        lambda out, settings: storage_command.check_storage(out, settings, fix=fix, grace_hours=grace_hours),
+        lambda out, settings: operator_commands.check_storage(out, settings, fix=fix, grace_hours=grace_hours),
     )
+
+
+@app.command("models")
+def show_models(
+    context: typer.Context,
+    everything: Annotated[bool, typer.Option("--all", help="For operators: also those that are switched off.")] = False,
+    user: User = None,
+    operator: Operator = False,
+    as_json: Json = False,
+) -> int:
+    """List the models that a request may name."""
+    from batchgen import operator_commands
+
+    return _run(
+        context,
+        as_json,
+        lambda out, settings: operator_commands.show_models(
+            out, settings, _asker(user, operator), everything=everything
+        ),
+    )
+
+
+@app.command("workers")
+def show_workers(context: typer.Context, as_json: Json = False) -> int:
+    """List the workers of the last day, for operators."""
+    from batchgen import operator_commands
+
+    return _run(context, as_json, operator_commands.show_workers)
 
 
 @app.command("costs")
@@ -361,10 +450,12 @@ def show_costs(
     as_json: Json = False,
 ) -> int:
     """Show what pictures cost, for operators."""
-    from batchgen import costs
+    from batchgen import operator_commands
 
     return _run(
-        context, as_json, lambda out, settings: costs.show_costs(out, settings, by=by.value, since=since, limit=limit)
+        context,
+        as_json,
+        lambda out, settings: operator_commands.show_costs(out, settings, by=by.value, since=since, limit=limit),
     )
 
 
@@ -432,16 +523,10 @@ def _passed_on(context: typer.Context) -> list[str]:
     return ["--env-file", str(env_file), *context.args] if env_file and not named else context.args
 
 
-def _uuid(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise InvalidRequest(
-            f"{printable(text, 60)} is no batch id.",
-            code="invalid_id",
-            field="id",
-            remedy="Give the whole id; batchgen list shows it.",
-        ) from None
+def _asker(user: str | None, operator: bool) -> "Asker":
+    from batchgen.identity import Asker
+
+    return Asker(operator=operator, user=user or None)
 
 
 def _wrong_usage(out: Output, error: typer.TyperException) -> int:

@@ -1,7 +1,9 @@
 """The library's front door: all that the command line does, as calls."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,11 +19,31 @@ from batchgen.contact_sheet import contact_sheet
 from batchgen.create import create_batch
 from batchgen.download import OnSaved, SavedImage, read_images, save_images
 from batchgen.errors import InvalidRequest
-from batchgen.models import ActionReport, Batch, BatchRequest, BatchSnapshot, CreatedBatch, Wait
-from batchgen.reading import read_batches, read_snapshot, read_waits
+from batchgen.models import ActionReport, Batch, BatchFacts, BatchRequest, BatchSnapshot, CreatedBatch, Wait
+from batchgen.overview import (
+    Costs,
+    KnownWorker,
+    Model,
+    check_is_operator,
+    read_costs,
+    read_facts,
+    read_models,
+    read_workers,
+)
+from batchgen.reading import (
+    BatchId,
+    FoundBatch,
+    find_batch,
+    id_of,
+    read_batches,
+    read_short_ids,
+    read_snapshot,
+    read_waits,
+)
 from batchgen.session import Session, SessionStore
 from batchgen.settings import Settings
 from batchgen.storage import ImageStorage
+from batchgen.storage_check import StorageCheck, StorageReport
 from batchgen.users import find_user
 from batchgen.watch import Trouble, WatchTiming, watch
 
@@ -89,6 +111,15 @@ class BatchgenClient:
         """The user's session as it is now; None for an operator."""
         return self._access.session
 
+    @property
+    def is_operator(self) -> bool:
+        return self._access.is_operator
+
+    @property
+    def acting_for(self) -> UUID | None:
+        """The user that an operator acts for; None for an operator for all, and for users."""
+        return self._access.user_id
+
     async def submit(self, request: BatchRequest) -> CreatedBatch:
         """Create a batch; it is pending when this returns. Safe to repeat with the same `client_key`.
 
@@ -101,19 +132,56 @@ class BatchgenClient:
         """The newest batches, newest first."""
         return await read_batches(self._access, limit)
 
-    async def snapshot(self, batch_id: UUID) -> BatchSnapshot:
-        """A batch with its items and pictures. Raises `NotFound`."""
-        return await read_snapshot(self._access, batch_id)
+    async def find(self, batch_id: BatchId) -> FoundBatch:
+        """The batch that is meant by an id, by its first digits (four are the least), or by `latest` or `-`.
 
-    async def waits(self, batch_id: UUID) -> tuple[Wait, ...]:
+        All calls that take a batch's id take it in these forms. They raise `InvalidRequest` for what is no id
+        (`invalid_id`) or begins several (`ambiguous_id`), and `NotFound`.
+        """
+        return await find_batch(self._access, batch_id)
+
+    async def short_ids(self, batch_ids: Iterable[UUID]) -> Mapping[UUID, str]:
+        """Each id as short as it can be, from eight digits on, and mean no other batch that the caller may see."""
+        return await read_short_ids(self._access, batch_ids)
+
+    async def snapshot(self, batch_id: BatchId) -> BatchSnapshot:
+        """A batch with its items and pictures. Raises `NotFound`."""
+        return await read_snapshot(self._access, await id_of(self._access, batch_id))
+
+    async def facts(self, batch_ids: Sequence[UUID]) -> Mapping[UUID, BatchFacts]:
+        """What the counts of batches do not tell: what was cancelled or deleted, and when they were queued again."""
+        return await read_facts(self._access, batch_ids)
+
+    async def costs(
+        self, by: str = "day", *, since: datetime | None = None, limit: int = 100, batch_id: UUID | None = None
+    ) -> tuple[Costs, ...]:
+        """For operators: what pictures cost, from the ledger, by `day`, `batch`, `user` or `model`."""
+        return await read_costs(self._access, by, since=since, limit=limit, batch_id=batch_id)
+
+    async def workers(self) -> tuple[KnownWorker, ...]:
+        """For operators: the workers of the last day, those that run first."""
+        return await read_workers(self._access)
+
+    async def models(self, *, inactive: bool = False) -> tuple[Model, ...]:
+        """The models that a request may name; operators also see provider and price, and all with `inactive`."""
+        return await read_models(self._access, inactive=inactive)
+
+    async def check_storage(self, *, fix: bool = False, grace_hours: float = 48) -> StorageReport:
+        """For operators: compare the bucket with the rows of `images`, both ways; `fix` puts right what is wrong."""
+        check_is_operator(self._access, "compare the bucket with all rows")
+        check = StorageCheck(self._access.supabase, bucket=self._settings.bucket, grace=timedelta(hours=grace_hours))
+        report = await check.report()
+        return await check.fix(report) if fix else report
+
+    async def waits(self, batch_id: BatchId) -> tuple[Wait, ...]:
         """Why each pending item of a batch does not run yet: a limit, its provider, a retry, or others before it.
 
         A moment's truth: items may have started since the snapshot. Raises `NotFound`.
         """
-        return await read_waits(self._access, batch_id)
+        return await read_waits(self._access, await id_of(self._access, batch_id))
 
     def watch(
-        self, batch_id: UUID, *, timing: WatchTiming | None = None, on_trouble: Trouble | None = None
+        self, batch_id: BatchId, *, timing: WatchTiming | None = None, on_trouble: Trouble | None = None
     ) -> AsyncGenerator[BatchSnapshot]:
         """Yield the batch now and after every change, up to its final state. Raises `NotFound`.
 
@@ -122,44 +190,51 @@ class BatchgenClient:
         if timing is None:
             poll, silence = self._settings.watch_poll_seconds, self._settings.watch_silence_seconds
             timing = WatchTiming(poll_seconds=poll, silence_seconds=silence)
-        return watch(self._access, batch_id, timing, on_trouble)
+        return self._watch(batch_id, timing, on_trouble)
 
-    async def cancel(self, batch_id: UUID) -> ActionReport:
+    async def _watch(
+        self, batch_id: BatchId, timing: WatchTiming, on_trouble: Trouble | None
+    ) -> AsyncGenerator[BatchSnapshot]:
+        async with aclosing(watch(self._access, await id_of(self._access, batch_id), timing, on_trouble)) as changes:
+            async for snapshot in changes:
+                yield snapshot
+
+    async def cancel(self, batch_id: BatchId) -> ActionReport:
         """End the batch's waiting items at once and ask the workers to stop the running ones at their provider.
 
         Finished pictures stay. This and the four calls below answer for each item what was done or why it was refused,
         change nothing more when they are repeated, and raise `NotFound`.
         """
-        return await actions.cancel_batch(self._access, batch_id)
+        return await actions.cancel_batch(self._access, await id_of(self._access, batch_id))
 
-    async def retry_failed(self, batch_id: UUID) -> ActionReport:
+    async def retry_failed(self, batch_id: BatchId) -> ActionReport:
         """Queue the failed items once more; cancelled ones and those blocked by policy stay as they are.
 
         Raises `LimitReached`, and then changes nothing, where the user may not queue so many items now.
         """
-        return await actions.retry_failed(self._access, batch_id)
+        return await actions.retry_failed(self._access, await id_of(self._access, batch_id))
 
-    async def keep_images(self, batch_id: UUID) -> ActionReport:
+    async def keep_images(self, batch_id: BatchId) -> ActionReport:
         """Mark the batch's pictures as saved, so that no retention setting removes them. `save_images` downloads."""
-        return await actions.keep_images(self._access, batch_id)
+        return await actions.keep_images(self._access, await id_of(self._access, batch_id))
 
-    async def tag_images(self, batch_id: UUID, tags: Sequence[str]) -> ActionReport:
+    async def tag_images(self, batch_id: BatchId, tags: Sequence[str]) -> ActionReport:
         """Put tags on the batch's pictures; new words become tags. Raises `InvalidRequest` for tags that cannot be."""
-        return await actions.tag_images(self._access, batch_id, tags)
+        return await actions.tag_images(self._access, await id_of(self._access, batch_id), tags)
 
-    async def delete_images(self, batch_id: UUID) -> ActionReport:
+    async def delete_images(self, batch_id: BatchId) -> ActionReport:
         """Delete the batch's pictures for good; a worker removes their files soon after. The items and totals stay."""
-        return await actions.delete_images(self._access, batch_id)
+        return await actions.delete_images(self._access, await id_of(self._access, batch_id))
 
     async def save_images(
-        self, snapshot: BatchSnapshot, directory: Path, on_saved: OnSaved | None = None
+        self, snapshot: BatchSnapshot, directory: Path | str, on_saved: OnSaved | None = None
     ) -> tuple[SavedImage, ...]:
         """Download the batch's pictures as `<index>-<words of the prompt>.<format>`; see `batchgen.download`.
 
         Raises `StorageError` where a file cannot be had; those that can be are written first.
         """
         await self._access.freshen()
-        return await save_images(self._storage, snapshot, directory, on_saved)
+        return await save_images(self._storage, snapshot, Path(directory), on_saved)
 
     async def contact_sheet(self, snapshot: BatchSnapshot) -> bytes:
         """One PNG with all pictures of the batch; a failed item is a grey tile that says why."""

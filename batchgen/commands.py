@@ -1,7 +1,8 @@
 """What each command does, once its arguments are read: ask the library, hand the answer to the output."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, aclosing
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import ExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,30 @@ from uuid import UUID
 from batchgen import render
 from batchgen.bars import Progress, progress_on
 from batchgen.client import BatchgenClient
-from batchgen.download import SavedImage
+from batchgen.download import SavedImage, check_folder, writing
 from batchgen.errors import BatchgenError
-from batchgen.identity import client_for, publishable_key
-from batchgen.models import BatchRequest, BatchSnapshot, BatchStatus, CreatedBatch, GenerationStatus, Wait
+from batchgen.identity import Asker, client_for, publishable_key
+from batchgen.ids import short_id, short_ids
+from batchgen.models import (
+    BatchFacts,
+    BatchRequest,
+    BatchSnapshot,
+    BatchStatus,
+    CreatedBatch,
+    GenerationStatus,
+    Wait,
+    WaitReason,
+)
 from batchgen.output import DONE, WORK_FAILED, Output
+from batchgen.reading import FoundBatch
+from batchgen.render import Called
 from batchgen.session import SessionStore, write_atomically
 from batchgen.settings import Settings
+from batchgen.words import NOTHING_MORE
+
+IDLE_SECONDS = 3.0
+"""While nothing of a watched batch runs, the pause between two questions whether there is a worker."""
+NO_WORKER = "No worker is running, so nothing happens: start one with batchgen worker."
 
 
 @dataclass(frozen=True)
@@ -29,58 +47,82 @@ class Wanted:
     """With `--json`: a line per snapshot, and not only the last one."""
 
 
-async def submit(
-    out: Output, settings: Settings, user: str | None, request: BatchRequest, wanted: Wanted | None
-) -> int:
+async def submit(out: Output, settings: Settings, asker: Asker, request: BatchRequest, wanted: Wanted | None) -> int:
     """Create a batch; with `wanted`, wait for its end."""
-    with out.working("Submitting …"):
-        client = await client_for(settings, user)
-    async with client:
+    check_target(wanted)
+    async with await opened(out, settings, asker, "Submitting …") as client:
         with out.working("Submitting …"):
             created = await client.submit(request)
+            who = await _called_after(client, created.id)
         if wanted is None:
-            _print_created(out, created)
+            _print_created(out, created, who)
             return DONE
-        out.note(f"Batch {created.id} submitted: {created.total_count} pictures.")
-        return await follow(out, client, created.id, wanted)
+        out.note(_submitted(created, who))
+        return await follow(out, client, created.id, who, wanted)
 
 
-async def watch(out: Output, settings: Settings, user: str | None, batch_id: UUID, wanted: Wanted) -> int:
-    with out.working("Connecting …"):
-        client = await client_for(settings, user)
-    async with client:
-        return await follow(out, client, batch_id, wanted)
+async def watch(out: Output, settings: Settings, asker: Asker, batch_id: str, wanted: Wanted) -> int:
+    check_target(wanted)
+    async with await opened(out, settings, asker, "Connecting …") as client:
+        with out.working("Connecting …"):
+            found = await client.find(batch_id)
+        return await follow(out, client, found.batch.id, who_is(client, found), wanted)
 
 
-async def show_list(out: Output, settings: Settings, user: str | None, limit: int) -> int:
-    with out.working("Reading …"):
-        async with await client_for(settings, user) as client:
+async def show_list(out: Output, settings: Settings, asker: Asker, limit: int) -> int:
+    async with await opened(out, settings, asker, "Reading …") as client:
+        with out.working("Reading …"):
             batches = await client.batches(limit)
+            ids = [] if out.as_json else [batch.id for batch in batches]
+            short, facts = await asyncio.gather(client.short_ids(ids), client.facts(ids))
     if out.as_json:
         out.json([batch.model_dump(mode="json") for batch in batches])
     elif batches:
-        out.show(render.batch_table(batches))
+        users = {batch.user_id for batch in batches if batch.user_id}
+        out.show(render.batch_table(batches, short, facts, short_ids(users) if client.is_operator else None))
     else:
         out.note("No batches yet. Make one with batchgen submit.")
     return DONE
 
 
-async def show(out: Output, settings: Settings, user: str | None, batch_id: UUID) -> int:
-    with out.working("Reading …"):
-        async with await client_for(settings, user) as client:
-            snapshot = await client.snapshot(batch_id)
+async def show(out: Output, settings: Settings, asker: Asker, batch_id: str, *, everything: bool = False) -> int:
+    async with await opened(out, settings, asker, "Reading …") as client:
+        with out.working("Reading …"):
+            found = await client.find(batch_id)
+            snapshot = await client.snapshot(found.batch.id)
             pending = {item.id for item in snapshot.generations if item.status is GenerationStatus.PENDING}
-            waits = await client.waits(batch_id) if pending else ()
+            waits = await client.waits(found.batch.id) if pending else ()
+            facts = (await client.facts([found.batch.id])).get(found.batch.id, NOTHING_MORE)
+            cost = await client.costs("batch", batch_id=found.batch.id) if client.is_operator else ()
     # An item that was set back between the two looks is told of next time.
     waits = tuple(wait for wait in waits if wait.generation_id in pending)
     if out.as_json:
         out.json(_with_waits(snapshot, waits))
         return DONE
-    out.lines([render.heading(snapshot.batch), render.times(snapshot.batch), ""])
+    who = who_is(client, found)
+    if everything:
+        who = Called(str(found.batch.id), str(found.batch.user_id) if who.owner else None)
+    out.lines([render.heading(snapshot.batch, who, facts), render.times(snapshot.batch, facts)])
+    out.lines([*render.settings_lines(snapshot), *(f"Cost: {render.cost_text(one)}" for one in cost)])
+    if everything:
+        out.lines(render.long_lines(snapshot, waits))
+        return DONE
+    out.lines([""])
     out.show(render.item_table(snapshot, waits))
-    if snapshot.images:
-        out.lines(["", *render.picture_lines(snapshot.model_copy(update={"generations": _finished(snapshot)}))])
+    _print_more(out, snapshot, found.short_id)
     return DONE
+
+
+def _print_more(out: Output, snapshot: BatchSnapshot, short: str) -> None:
+    """Below the table: why items failed, and where the pictures are."""
+    faults = [*render.fault_lines(snapshot)]
+    if faults:
+        out.lines(["", *faults])
+    if snapshot.images:
+        out.note(
+            f"batchgen show {short} --long tells all of it, the pictures' addresses too. "
+            "The bucket is public: whoever has an address sees the picture."
+        )
 
 
 async def login(out: Output, settings: Settings, email: str, password: str, *, sign_up: bool) -> int:
@@ -119,26 +161,60 @@ async def logout(out: Output, settings: Settings) -> int:
     return DONE
 
 
+async def opened(out: Output, settings: Settings, asker: Asker, doing: str) -> BatchgenClient:
+    """A client for whoever asks; that an operator does is said."""
+    with out.working(doing):
+        client = await client_for(settings, asker)
+    if asker.is_operator:
+        whom = f"user {client.acting_for}" if client.acting_for else "all users"
+        out.note(f"As operator, for {whom}.")
+    return client
+
+
+def who_is(client: BatchgenClient, found: FoundBatch) -> Called:
+    """What a batch is called; to an operator, also whose it is."""
+    owner = found.batch.user_id
+    return Called(found.short_id, (short_id(owner) if owner else "nobody") if client.is_operator else None)
+
+
+async def _called_after(client: BatchgenClient, batch_id: UUID) -> Called:
+    """What a batch is called that was just made: its whole id where no shorter one can be looked up now."""
+    owner = short_id(client.acting_for) if client.acting_for else None
+    try:
+        return Called((await client.short_ids([batch_id]))[batch_id], owner)
+    except BatchgenError:
+        return Called(str(batch_id), owner)
+
+
 async def follow(
-    out: Output, client: BatchgenClient, batch_id: UUID, wanted: Wanted, more: Mapping[str, Any] | None = None
+    out: Output,
+    client: BatchgenClient,
+    batch_id: UUID,
+    who: Called,
+    wanted: Wanted,
+    more: Mapping[str, Any] | None = None,
 ) -> int:
     """Watch the batch to its end and say how it ended; `more` are further keys of the JSON answer."""
-    out.go_on_with = f"batchgen watch {batch_id}"
-    snapshot = await _watch_to_the_end(out, client, batch_id, wanted)
+    out.go_on_with = f"batchgen watch {who.id}"
+    snapshot = await _watch_to_the_end(out, client, batch_id, who, wanted)
     files = await save_files(out, client, snapshot, wanted)
     if out.as_json:
         out.json({**snapshot.model_dump(mode="json"), **(more or {}), **files})
     else:
-        _print_end(out, snapshot, files)
+        facts = (await client.facts([batch_id])).get(batch_id, NOTHING_MORE)
+        _print_end(out, snapshot, who, facts, files)
     return DONE if snapshot.batch.status is BatchStatus.COMPLETED else WORK_FAILED
 
 
-async def _watch_to_the_end(out: Output, client: BatchgenClient, batch_id: UUID, wanted: Wanted) -> BatchSnapshot:
+async def _watch_to_the_end(
+    out: Output, client: BatchgenClient, batch_id: UUID, who: Called, wanted: Wanted
+) -> BatchSnapshot:
     with ExitStack() as shown:
-        progress: Progress | None = None if out.as_json else shown.enter_context(progress_on(out.err))
+        progress: Progress | None = None if out.as_json else shown.enter_context(progress_on(out.err, who))
         changes = client.watch(batch_id, on_trouble=progress.trouble if progress else None)
-        async with aclosing(changes):
+        async with aclosing(changes), _idle_watch(client, batch_id, progress) as idle:
             async for snapshot in changes:
+                idle.latest = snapshot
                 if progress:
                     progress.show(snapshot)
                 if snapshot.batch.status.is_final:
@@ -146,6 +222,47 @@ async def _watch_to_the_end(out: Output, client: BatchgenClient, batch_id: UUID,
                 if out.as_json and wanted.every_snapshot:
                     out.json(snapshot)
     raise AssertionError("a watch ends with a final state or an error")
+
+
+@dataclass
+class _Idle:
+    latest: BatchSnapshot | None = None
+
+
+@asynccontextmanager
+async def _idle_watch(client: BatchgenClient, batch_id: UUID, progress: Progress | None) -> AsyncGenerator[_Idle]:
+    """While nothing of the batch runs, ask whether there is a worker at all, and say where there is none."""
+    idle = _Idle()
+    task = asyncio.create_task(_tell_of_no_worker(client, batch_id, progress, idle)) if progress else None
+    try:
+        yield idle
+    finally:
+        if task:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+async def _tell_of_no_worker(client: BatchgenClient, batch_id: UUID, progress: Progress, idle: _Idle) -> None:
+    told = False
+    while True:
+        await asyncio.sleep(IDLE_SECONDS)
+        is_missing = False
+        if idle.latest and not any(item.status is GenerationStatus.PROCESSING for item in idle.latest.generations):
+            try:
+                is_missing = any(wait.reason is WaitReason.NO_WORKER for wait in await client.waits(batch_id))
+            except BatchgenError:
+                continue
+        if is_missing != told:
+            progress.hint(NO_WORKER if is_missing else "")
+            told = is_missing
+
+
+def check_target(wanted: Wanted | None) -> None:
+    """Raises `InvalidRequest` where files could not be written, before anything is submitted or changed."""
+    if wanted and wanted.save_to:
+        check_folder(wanted.save_to)
+    elif wanted and wanted.contact_sheet:
+        check_folder(Path())
 
 
 async def save_files(out: Output, client: BatchgenClient, snapshot: BatchSnapshot, wanted: Wanted) -> dict[str, Any]:
@@ -159,7 +276,8 @@ async def save_files(out: Output, client: BatchgenClient, snapshot: BatchSnapsho
         with out.working("Drawing the contact sheet …"):
             content = await client.contact_sheet(snapshot)
         path = (wanted.save_to or Path()) / f"contact-sheet-{str(snapshot.batch.id)[:8]}.png"
-        write_atomically(path, content, mode=0o644)
+        with writing(path):
+            write_atomically(path, content, mode=0o644)
         answer["contact_sheet"] = str(path)
     return answer
 
@@ -177,22 +295,27 @@ def _file(saved: SavedImage) -> Mapping[str, Any]:
     return {"index": saved.index, "generation_id": str(saved.generation_id), "path": str(saved.path)}
 
 
-def _finished(snapshot: BatchSnapshot) -> tuple[Any, ...]:
-    images = render.images_by_item(snapshot)
-    return tuple(item for item in snapshot.generations if item.id in images)
+def _submitted(created: CreatedBatch, who: Called) -> str:
+    owner = f" for user {who.owner}" if who.owner else ""
+    return f"Batch {who.id} submitted{owner}: {created.total_count} pictures."
 
 
-def _print_created(out: Output, created: CreatedBatch) -> None:
+def _print_created(out: Output, created: CreatedBatch, who: Called) -> None:
     if out.as_json:
         batch = created.model_dump(mode="json", exclude={"generations"})
         out.json({"batch": batch, "generations": [item.model_dump(mode="json") for item in created.generations]})
         return
-    out.lines([f"Batch {created.id} submitted: {created.total_count} pictures."])
-    out.note(f"Follow it with: batchgen watch {created.id}")
+    out.lines([_submitted(created, who)])
+    out.note(f"Follow it with: batchgen watch {who.id}")
 
 
-def _print_end(out: Output, snapshot: BatchSnapshot, files: Mapping[str, Any]) -> None:
+def _print_end(out: Output, snapshot: BatchSnapshot, who: Called, facts: BatchFacts, files: Mapping[str, Any]) -> None:
     paths = {UUID(file["generation_id"]): str(file["path"]) for file in files.get("files", ())}
-    out.lines([render.heading(snapshot.batch), *render.picture_lines(snapshot, paths)])
+    out.lines([render.heading(snapshot.batch, who, facts)])
+    out.lines(render.picture_lines(snapshot, paths, out.out.width))
     if "contact_sheet" in files:
         out.lines([render.printable(f"all  {files['contact_sheet']}")])
+    if snapshot.images and not paths:
+        out.note(
+            f"batchgen save {who.id} --to DIR downloads the pictures; batchgen show {who.id} --long has the addresses."
+        )

@@ -33,7 +33,7 @@ def contact_sheet(snapshot: BatchSnapshot, pictures: Mapping[UUID, bytes]) -> by
         left = GAP + place % columns * (TILE + GAP)
         top = HEADER + place // columns * (TILE + CAPTION + GAP)
         sheet.paste(_tile(item, pictures.get(item.id)), (left, top))
-        _lines(draw, (left, top + TILE + 6), f"{item.index}  {printable(item.prompt)}", _font(15), INK, most=2)
+        _lines(draw, (left, top + TILE + 6), f"{item.index + 1}  {printable(item.prompt)}", _font(15), INK, most=2)
     file = io.BytesIO()
     sheet.save(file, "PNG", optimize=True)
     return file.getvalue()

@@ -33,6 +33,6 @@ def _call(access: Access, request: BatchRequest) -> tuple[str, dict[str, Any]]:
             "An operator submits in the name of a user, and none was named.",
             code="user_missing",
             field="user",
-            remedy="Give --user with the user's id, or sign in with batchgen login.",
+            remedy="Give --user with the user's id or e-mail address, or sign in with batchgen login.",
         )
     return "create_batch_as", {"p_user_id": str(access.user_id), "p_request": body}

@@ -1,8 +1,12 @@
 """Download the pictures of a batch to files."""
 
 import asyncio
+import errno
+import os
 import re
-from collections.abc import Callable, Coroutine, Mapping
+import shutil
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,9 +16,11 @@ from batchgen.errors import InvalidRequest
 from batchgen.models import BatchSnapshot, Generation, Image
 from batchgen.session import write_atomically
 from batchgen.storage import ImageStorage
-from batchgen.texts import slug
+from batchgen.texts import printable, slug
 
 DOWNLOADS_AT_ONCE = 4
+LEAST_FREE_BYTES = 1_000_000
+ANOTHER_FOLDER = "Name a folder that can be written to, or one that is not there yet."
 
 T = TypeVar("T")
 
@@ -41,7 +47,8 @@ async def save_images(
 
     async def save(item: Generation, image: Image) -> SavedImage:
         content = await storage.get(image.storage_path)
-        saved = SavedImage(await asyncio.to_thread(_write, directory, item, image, content), item.id, item.index)
+        name = picture_name(item, image, snapshot.batch.total_count)
+        saved = SavedImage(await asyncio.to_thread(_write, directory, name, item, content), item.id, item.index)
         if on_saved:
             on_saved(saved)
         return saved
@@ -58,36 +65,79 @@ async def read_images(storage: ImageStorage, snapshot: BatchSnapshot) -> Mapping
     return dict(await _for_all(snapshot, read))
 
 
-def picture_name(item: Generation, image: Image) -> str:
-    """`<index>-<words of the prompt>.<format>`: one path part, whatever the prompt says."""
+def picture_name(item: Generation, image: Image, total: int = 1) -> str:
+    """`<number>-<words of the prompt>.<format>`: one path part, whatever the prompt says.
+
+    Numbers count from 1, with as many digits as the last of `total` needs, so that files sort as the batch does.
+    """
     suffix = image.format or image.storage_path.rpartition(".")[2]
     extension = re.sub(r"[^a-z0-9]", "", suffix.lower())[:5] or "bin"
-    return f"{item.index}-{slug(item.prompt)}.{extension}"
+    return f"{item.index + 1:0{len(str(total))}}-{slug(item.prompt)}.{extension}"
+
+
+def check_folder(directory: Path) -> None:
+    """Raises `InvalidRequest` where pictures cannot be written there. Makes nothing, and opens nothing but folders."""
+    with writing(directory):
+        place = directory.absolute()
+        while not os.path.lexists(place):
+            place = place.parent
+        if not place.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{printable(str(place))} is no folder")
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, f"{printable(str(place))} cannot be written to")
+        if shutil.disk_usage(place).free < LEAST_FREE_BYTES:
+            raise OSError(errno.ENOSPC, "no room is left on the disk")
+
+
+def check_room(directory: Path, snapshot: BatchSnapshot) -> None:
+    """Raises `InvalidRequest` where the pictures are larger than what is free."""
+    place = directory.absolute()
+    while not place.exists():
+        place = place.parent
+    needed, free = sum(image.file_size or 0 for image in snapshot.images), shutil.disk_usage(place).free
+    if needed > free:
+        raise InvalidRequest(
+            f"The pictures need {needed / 1e6:.1f} MB; {free / 1e6:.1f} MB are free for {printable(str(directory))}.",
+            code="folder_unusable",
+            field="save_to",
+            limit=free,
+            remedy=ANOTHER_FOLDER,
+        )
+
+
+@contextmanager
+def writing(path: Path) -> Generator[None]:
+    """Turn what the system refuses into `InvalidRequest` that names the path."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise InvalidRequest(
+            f"Nothing can be written to {printable(str(path))}: {reason[:1].lower()}{reason[1:]}.",
+            code="folder_unusable",
+            field="save_to",
+            remedy=ANOTHER_FOLDER,
+        ) from error
 
 
 def _make(directory: Path) -> None:
-    try:
+    check_folder(directory)
+    with writing(directory):
         directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InvalidRequest(
-            f"The folder {directory} cannot be made: {error.strerror}.",
-            code="folder_unusable",
-            field="save_to",
-            remedy="Name a folder that can be written to.",
-        ) from error
 
 
-def _write(directory: Path, item: Generation, image: Image, content: bytes) -> Path:
-    path = directory / picture_name(item, image)
-    if path.is_dir() or (path.exists() and path.read_bytes() != content):
-        path = path.with_name(f"{path.stem}-{str(item.id)[:8]}{path.suffix}")
-    try:
+def _write(directory: Path, name: str, item: Generation, content: bytes) -> Path:
+    path = directory / name
+    with writing(path):
+        if os.path.lexists(path) and not _holds(path, content):
+            path = path.with_name(f"{path.stem}-{str(item.id)[:8]}{path.suffix}")
         write_atomically(path, content, mode=0o644)
-    except OSError as error:
-        raise InvalidRequest(
-            f"{path} cannot be written: {error.strerror}.", code="folder_unusable", field="save_to"
-        ) from error
     return path
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """Whether it is a file with this content. Pipes and devices are not opened."""
+    return path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content
 
 
 async def _for_all(

@@ -1,4 +1,6 @@
-"""As whom a command speaks: an operator for a named user, the signed-in user, or an operator who sees all."""
+"""As whom a command speaks: the signed-in user, or, only where that is asked for, an operator."""
+
+from dataclasses import dataclass
 
 from pydantic import SecretStr
 
@@ -6,19 +8,42 @@ from batchgen.client import BatchgenClient
 from batchgen.errors import InvalidRequest, NotSignedIn
 from batchgen.session import SessionStore
 from batchgen.settings import Settings
+from batchgen.texts import printable
 
 
-async def client_for(settings: Settings, user: str | None) -> BatchgenClient:
-    """A client by this order: `user` with the secret key; the session of `batchgen login`; the secret key alone."""
-    if user:
-        return await BatchgenClient.operator(settings.url, secret_key(settings), user=user, settings=settings)
+@dataclass(frozen=True)
+class Asker:
+    """Who a command speaks for: the user who is signed in, or an operator, but only where one was asked for."""
+
+    operator: bool = False
+    """With the secret key: any batch of any user."""
+    user: str | None = None
+    """With the secret key, for this user alone: an id, the beginning of one, or an e-mail address."""
+
+    @property
+    def is_operator(self) -> bool:
+        return self.operator or self.user is not None
+
+
+async def client_for(settings: Settings, asker: Asker) -> BatchgenClient:
+    """A client for whoever asks. Raises `NotSignedIn` where nobody is signed in and no operator was asked for."""
+    if asker.is_operator:
+        return await BatchgenClient.operator(settings.url, secret_key(settings), user=asker.user, settings=settings)
     store = SessionStore(settings.url)
-    if session := store.load():
-        key = publishable_key(settings)
-        return await BatchgenClient.with_session(settings.url, key, session, store=store, settings=settings)
-    if settings.supabase_secret_key:
-        return await BatchgenClient.operator(settings.url, secret_key(settings), settings=settings)
-    raise NotSignedIn("Nobody is signed in. Run batchgen login, or set SUPABASE_SECRET_KEY and give --user.")
+    session = store.load()
+    if session is None:
+        raise _nobody(settings, store)
+    key = publishable_key(settings)
+    return await BatchgenClient.with_session(settings.url, key, session, store=store, settings=settings)
+
+
+def _nobody(settings: Settings, store: SessionStore) -> NotSignedIn:
+    elsewhere = store.other_projects()
+    known = f" The sessions that are kept are for {', '.join(elsewhere)}." if elsewhere else ""
+    operator = "--operator acts as operator" + ("." if settings.supabase_secret_key else ", with SUPABASE_SECRET_KEY.")
+    return NotSignedIn(
+        printable(f"Nobody is signed in to {settings.url}.{known}"), remedy=f"Sign in with batchgen login; {operator}"
+    )
 
 
 def publishable_key(settings: Settings) -> str:

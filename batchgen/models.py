@@ -87,6 +87,10 @@ class Generation(_Frozen):
     error_code: str | None = None
     """Why it failed, as a stable word for programs; None unless it has failed."""
     retry_count: int = 0
+    negative_prompt: str | None = None
+    model: str | None = None
+    steps: int | None = None
+    guidance_scale: float | None = None
     width: int | None = None
     height: int | None = None
     generation_time_seconds: int | None = None
@@ -108,6 +112,8 @@ class Batch(_Frozen):
     failed_count: int = 0
     created_at: datetime
     completed_at: datetime | None = None
+    model_version: str | None = None
+    """As the request named it."""
 
 
 class Image(_Frozen):
@@ -124,6 +130,8 @@ class Image(_Frozen):
     format: str | None = None
     file_size: int | None = None
     """Bytes."""
+    saved_at: datetime | None = None
+    tags: tuple[str, ...] = ()
 
 
 class BatchSnapshot(_Frozen):
@@ -132,6 +140,17 @@ class BatchSnapshot(_Frozen):
     batch: Batch
     generations: tuple[Generation, ...]
     images: tuple[Image, ...] = ()
+
+
+class BatchFacts(_Frozen):
+    """What the counts of a batch do not tell."""
+
+    cancelled: int = 0
+    """Failed items that somebody cancelled."""
+    deleted: int = 0
+    """Completed items whose picture was deleted."""
+    reopened_at: datetime | None = None
+    """When items of the batch, which had ended, were last queued again."""
 
 
 class CreatedBatch(_Frozen):

@@ -52,6 +52,10 @@ class SessionStore:
         except ValidationError:
             return None
 
+    def other_projects(self) -> list[str]:
+        """The addresses of other projects that somebody is signed in to."""
+        return sorted(url for url in self._read_all() if url != self._url)
+
     def save(self, session: Session) -> None:
         tokens = {
             "access_token": session.access_token.get_secret_value(),

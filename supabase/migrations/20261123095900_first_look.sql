@@ -43,11 +43,11 @@ begin
       'Rename it: alter function public.%1$I(%2$s) rename to ….', p.proname, pg_get_function_identity_arguments(p.oid))
     from pg_proc p
     where p.pronamespace = 'public'::regnamespace and p.proname in (
-      'attach_provider_job', 'batch_snapshot', 'batch_waits', 'begin_order', 'cancel_batch', 'claim_generations',
-      'claim_generations_as_json', 'complete_and_claim', 'complete_generation', 'complete_generations',
-      'create_batch', 'create_batch_as', 'delete_batch_images', 'discard_files', 'end_storage_deletions',
-      'fail_generation',
-      'get_costs', 'get_user_limits', 'get_workers', 'release_generations', 'release_generations_as_json',
+      'attach_provider_job', 'batch_facts', 'batch_snapshot', 'batch_waits', 'begin_order', 'cancel_batch',
+      'claim_generations', 'claim_generations_as_json', 'complete_and_claim', 'complete_generation',
+      'complete_generations', 'create_batch', 'create_batch_as', 'delete_batch_images', 'discard_files',
+      'end_storage_deletions', 'fail_generation', 'get_costs', 'get_models', 'get_user_limits', 'get_workers',
+      'release_generations', 'release_generations_as_json',
       'remove_expired_images', 'renew_leases', 'renew_leases_as_json', 'retry_failed', 'return_expired_leases',
       'save_batch_images', 'settle_order', 'tag_batch_images', 'take_open_orders', 'take_open_orders_as_json',
       'take_storage_deletions', 'take_storage_deletions_as_json'

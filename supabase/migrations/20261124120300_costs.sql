@@ -1,9 +1,11 @@
 -- What pictures cost, for operators: the ledger summed up by batch, user, day or model.
 
--- get_costs(p_by, p_since, p_limit)
+-- get_costs(p_by, p_since, p_limit, p_batch_id)
 -- p_by: batch, user, day (in UTC) or model. p_since: only what was noted at this time or later. The dearest first, days
--- the newest first; at most p_limit rows. Caller: service_role.
-create function public.get_costs(p_by text, p_since timestamptz default null, p_limit integer default 100)
+-- the newest first; at most p_limit rows. p_batch_id: only of this batch. Caller: service_role.
+create function public.get_costs(
+  p_by text, p_since timestamptz default null, p_limit integer default 100, p_batch_id uuid default null
+)
 returns table (key text, name text, attempts bigint, paid bigint, paid_usd numeric, unknown bigint, unknown_usd numeric)
 language plpgsql stable security definer set search_path = '' as $$
 #variable_conflict use_column
@@ -28,14 +30,14 @@ begin
       sum(c.amount_usd) as paid_usd, count(*) filter (where c.is_unknown) as unknown,
       coalesce(sum(c.price_usd) filter (where c.is_unknown), 0) as unknown_usd
     from batchgen.charges c
-    where p_since is null or c.noted_at >= p_since
+    where (p_since is null or c.noted_at >= p_since) and (p_batch_id is null or c.batch_id = p_batch_id)
     group by 1
   ) s
   order by case when p_by = 'day' then s.key end desc, s.paid_usd desc, s.unknown_usd desc, s.key
   limit p_limit;
 end
 $$;
-revoke execute on function public.get_costs(text, timestamptz, integer) from public, anon, authenticated, service_role;
-grant execute on function public.get_costs(text, timestamptz, integer) to service_role;
-comment on function public.get_costs(text, timestamptz, integer) is
+revoke execute on function public.get_costs(text, timestamptz, integer, uuid) from public, anon, authenticated, service_role;
+grant execute on function public.get_costs(text, timestamptz, integer, uuid) to service_role;
+comment on function public.get_costs(text, timestamptz, integer, uuid) is
   'For operators: what pictures cost, by batch, user, day or model.';

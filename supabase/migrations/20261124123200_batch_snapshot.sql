@@ -1,4 +1,4 @@
--- batch_snapshot(p_batch_id): {batch, generations: [{…, images: [{…}]}]}: a batch with its items and their pictures, all
+-- batch_snapshot(p_batch_id): {batch, generations: [{…, images: [{…, tags: […]}]}]}: a batch with its items and their pictures, all
 -- columns, in one value and of one moment; null where there is no such batch, or none that the caller may see. It asks by
 -- columns: an embedding by PostgREST is ambiguous (PGRST201) where a project has a second foreign key between the tables,
 -- and max-rows cuts it. Caller: authenticated, service_role; each sees what row level security shows.
@@ -9,7 +9,11 @@ language sql stable set search_path = '' as $$
     'generations', coalesce((
       select jsonb_agg(
         to_jsonb(g) || jsonb_build_object('images', coalesce((
-          select jsonb_agg(to_jsonb(i) order by i.created_at, i.id) from public.images i where i.generation_id = g.id
+          select jsonb_agg(to_jsonb(i) || jsonb_build_object('tags', coalesce((
+            select jsonb_agg(t.name order by t.name)
+            from public.image_tags it join public.tags t on t.id = it.tag_id where it.image_id = i.id
+          ), '[]')) order by i.created_at, i.id)
+          from public.images i where i.generation_id = g.id
         ), '[]'))
         order by g.batch_index, g.id
       )

@@ -539,6 +539,7 @@ export type Database = {
         Args: { p_generation_id: string; p_lease_id: string; p_provider: string; p_provider_job_id: string };
         Returns: undefined;
       };
+      batch_facts: { Args: { p_batch_ids: string[] }; Returns: Json };
       batch_snapshot: { Args: { p_batch_id: string }; Returns: Json };
       batch_waits: {
         Args: { p_batch_id: string };
@@ -609,7 +610,7 @@ export type Database = {
       end_storage_deletions: { Args: { p_lease_ids: string[]; p_worker: string }; Returns: number };
       fail_generation: { Args: { p_error: Json; p_generation_id: string; p_lease_id: string }; Returns: Json };
       get_costs: {
-        Args: { p_by: string; p_limit?: number; p_since?: string };
+        Args: { p_batch_id?: string; p_by: string; p_limit?: number; p_since?: string };
         Returns: {
           attempts: number;
           key: string;
@@ -618,6 +619,28 @@ export type Database = {
           paid_usd: number;
           unknown: number;
           unknown_usd: number;
+        }[];
+      };
+      get_models: {
+        Args: Record<PropertyKey, never>;
+        Returns: {
+          default_height: number;
+          default_width: number;
+          display_name: string;
+          estimated_seconds: number;
+          id: string;
+          is_active: boolean;
+          is_default: boolean;
+          max_height: number;
+          max_steps: number;
+          max_width: number;
+          min_height: number;
+          min_width: number;
+          name: string;
+          price_usd: number;
+          provider: string;
+          provider_model: string;
+          replicate_id: string;
         }[];
       };
       get_user_limits: { Args: { p_user_id: string }; Returns: Json };

@@ -56,8 +56,8 @@ async def test_a_running_batch_is_cancelled_within_seconds(signed_in: Shell) -> 
     assert cancelled.code == 0
     assert outcomes(cancelled) == ["cancel_requested"] * 3 + ["cancelled"]
     assert watched.code == 1
-    assert "failed: 0 of 4 done, 4 failed" in watched.stdout
-    assert watched.stdout.count("failed: Cancelled by user") == 4
+    assert "cancelled: 0 of 4 done, 4 cancelled" in watched.stdout
+    assert watched.stdout.count("cancelled: Cancelled by user") == 4
 
 
 async def test_an_action_that_is_refused_for_every_item_is_exit_1_and_says_why(signed_in: Shell) -> None:
@@ -68,8 +68,8 @@ async def test_an_action_that_is_refused_for_every_item_is_exit_1_and_says_why(s
     )
 
     assert (for_people.code, for_people.stderr) == (1, "")
-    assert for_people.stdout.startswith(f"Batch {batch_id} completed: 2 of 2 done\n")
-    assert [row[:2] for row in table(for_people)] == [["#", "Result"], ["0", "refused"], ["1", "refused"]]
+    assert for_people.stdout.startswith(f"Batch {batch_id[:8]} completed: 2 of 2 done\n")
+    assert [row[:2] for row in table(for_people)] == [["#", "Result"], ["1", "refused"], ["2", "refused"]]
     assert all(row[2] for row in table(for_people))
     assert for_machines.code == 1
     assert outcomes(for_machines) == ["already_completed"] * 2
@@ -97,8 +97,8 @@ async def test_a_retry_that_does_not_wait_says_how_to_follow_it(signed_in: Shell
     await signed_in.run("watch", batch_id)
 
     assert retried.code == 0
-    assert retried.stderr == f"Follow it with: batchgen watch {batch_id}\n"
-    assert [row[:2] for row in table(retried)[1:]] == [["0", "refused"], ["1", "requeued"]]
+    assert retried.stderr == f"Follow it with: batchgen watch {batch_id[:8]}\n"
+    assert [row[:2] for row in table(retried)[1:]] == [["1", "refused"], ["2", "requeued"]]
 
 
 async def test_saving_keeps_the_pictures_and_downloads_them_where_a_folder_is_named(
@@ -113,9 +113,9 @@ async def test_saving_keeps_the_pictures_and_downloads_them_where_a_folder_is_na
     assert (kept.code, outcomes(kept)) == (0, ["saved", "saved", "no_image"])
     assert "files" not in kept.json
     assert outcomes(saved) == ["already_saved", "already_saved", "no_image"]
-    assert [file["path"] for file in saved.json["files"]] == ["out/0-a-fox.png", "out/1-a-bird.png"]
-    assert {file.name for file in (signed_in.folder / "out").iterdir()} == {"0-a-fox.png", "1-a-bird.png"}
-    assert for_people.stdout.splitlines()[-2:] == ["0  out/0-a-fox.png", "1  out/1-a-bird.png"]
+    assert [file["path"] for file in saved.json["files"]] == ["out/1-a-fox.png", "out/2-a-bird.png"]
+    assert {file.name for file in (signed_in.folder / "out").iterdir()} == {"1-a-fox.png", "2-a-bird.png"}
+    assert for_people.stdout.splitlines()[-2:] == ["1  out/1-a-fox.png", "2  out/2-a-bird.png"]
     rows = await database.execute(
         "select count(*) as kept from public.images i join public.image_generations g on g.id = i.generation_id"
         " where g.batch_id = %s and i.saved_at is not null",
@@ -131,7 +131,7 @@ async def test_tags_are_shown_as_they_are_now_and_no_terminal_obeys_them(signed_
 
     assert "\x1b" not in tagged.stdout + tagged.stderr
     if tagged.code == 0:  # the database may as well refuse such a tag
-        assert table(tagged)[1] == ["0", "tagged", "animals, [red]\\x1b[31mx"]
+        assert table(tagged)[1] == ["1", "tagged", "animals, [red]\\x1b[31mx"]
     plain = await signed_in.run("tag", batch_id, "Animals", " animals ", "--json")
     assert plain.code == 0
     assert [item["tags"] for item in plain.json["done"]] == [["animals"]] * 2
@@ -156,7 +156,7 @@ async def test_deleted_pictures_are_gone_with_their_files_and_others_stay(signed
     deleted = await signed_in.run("delete", gone, "--yes")
 
     assert deleted.code == 0
-    assert table(deleted) == [["#", "Result"], ["0", "deleted"], ["1", "deleted"]]
+    assert table(deleted) == [["#", "Result"], ["1", "deleted"], ["2", "deleted"]]
     assert (await signed_in.run("show", gone, "--json")).json["images"] == []
     async with httpx.AsyncClient() as http:
 
@@ -190,7 +190,7 @@ async def test_at_a_terminal_deleting_asks_first_and_says_of_what(signed_in: She
 
     assert (refused.code, refused.stdout) == (130, "")
     first, question = refused.stderr.splitlines()
-    assert first.startswith(f"Batch {batch_id} “evil \\x1b[31m” completed: 2 of 2 done")
+    assert first.startswith(f"Batch {batch_id[:8]} “evil \\x1b[31m” completed: 2 of 2 done")
     assert question == "Delete all its pictures for good? [y/N] Nothing was deleted."
     assert len(kept) == 2
     assert agreed.code == 0
@@ -224,7 +224,7 @@ async def test_an_operator_acts_on_any_batch_and_with_user_on_that_users_alone(
     for_another = await operator.run("delete", batch_id, "--yes", "--user", stranger, "--json")
     for_the_owner, for_any = await asyncio.gather(
         operator.run("tag", batch_id, "animals", "--user", user.id, "--json"),
-        operator.run("save", batch_id, "--json"),
+        operator.run("save", batch_id, "--operator", "--json"),
     )
 
     assert (for_another.code, for_another.error["code"]) == (2, "batch_not_found")

@@ -11,6 +11,7 @@ import pytest
 
 import batchgen
 from batchgen.cli import main
+from batchgen.ids import LOOK_UP
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +43,14 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["login", "--password-stdin"], "email_missing"),
         (["login"], "password_missing"),
         (["list"], "not_signed_in"),
+        (["delete", "latest", "--yes"], "not_signed_in"),
+        (["show", "abc"], "invalid_id"),
+        (["show", "5f0c6d0e-0000-0000-0000-000000000000-1"], "invalid_id"),
+        (["watch", "5f0c-6d0e"], "invalid_id"),
+        (["models", "--all"], "key_missing"),
+        (["workers"], "key_missing"),
+        (["costs"], "key_missing"),
+        (["storage", "check"], "key_missing"),
         (["list", "--user", "somebody"], "key_missing"),
     ],
 )
@@ -62,7 +71,7 @@ def test_people_read_the_error_and_what_to_do_without_control_characters(capsys:
     assert main(["show", "\x1b[31m[bold]x"]) == 2
 
     error = capsys.readouterr().err.splitlines()
-    assert error == ["Error: \\x1b[31m[bold]x is no batch id.", "Give the whole id; batchgen list shows it."]
+    assert error == ["Error: \\x1b[31m[bold]x is no batch id.", LOOK_UP]
 
 
 def test_wrong_settings_are_named_and_their_values_are_not_shown(
@@ -82,7 +91,7 @@ def test_a_backend_that_cannot_be_reached_is_exit_3(
 ) -> None:
     monkeypatch.setenv("SUPABASE_SECRET_KEY", "sb_secret_not-to-be-seen")
 
-    assert main(["list", "--json"]) == 3
+    assert main(["list", "--operator", "--json"]) == 3
 
     out, err = capsys.readouterr()
     assert out == ""
@@ -131,6 +140,7 @@ def test_version_help_and_wrong_usage_do_not_wait_for_the_libraries_of_the_work(
     code = f"""
 import sys
 from batchgen.cli import main
+from batchgen.ids import LOOK_UP
 main({arguments!r})
 print(sorted({{"supabase", "pydantic_settings", "httpx", "PIL"}} & set(sys.modules)))
 """

@@ -6,23 +6,28 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
-from snapshots import BEGAN, a_failed_item, a_snapshot, an_item
+from snapshots import BEGAN, a_failed_item, a_snapshot, an_image, an_item
 
 from batchgen import render
 from batchgen.bars import LiveBars, PlainLines, progress_on
 from batchgen.errors import BackendUnavailable
+from batchgen.ids import short_ids
 from batchgen.models import (
     Action,
     ActionDone,
     ActionRefused,
     ActionReport,
+    BatchFacts,
+    BatchSnapshot,
     BatchStatus,
     BatchTotals,
     GenerationStatus,
     Wait,
     WaitReason,
 )
+from batchgen.words import facts_of
 
 LATER = BEGAN + timedelta(minutes=3, seconds=10)
 EVIL = "a [bold red]fox[/] \x1b]0;title\x07 :smile:"
@@ -38,9 +43,10 @@ def printed(what: object, width: int = 200) -> str:
 def test_prompts_names_and_errors_in_tables_are_neither_obeyed_nor_markup() -> None:
     snapshot = a_snapshot(an_item(0, prompt=EVIL), a_failed_item(1, EVIL), name=EVIL)
 
-    text = printed(render.item_table(snapshot)) + printed(render.batch_table([snapshot.batch]))
+    shown = [render.item_table(snapshot), render.batch_table([snapshot.batch]), *render.fault_lines(snapshot)]
+    text = "".join(printed(one) for one in [*shown, *render.long_lines(snapshot), *render.settings_lines(snapshot)])
 
-    assert text.count(SHOWN) + text.count(render.printable(EVIL, 40)) >= 3
+    assert text.count(SHOWN) >= 5
     assert "\x1b" not in text
 
 
@@ -58,7 +64,7 @@ def test_each_item_has_a_line_with_its_picture_or_its_reason() -> None:
 
     lines = [line.plain for line in render.picture_lines(snapshot, {first.id: "pictures/0-a.png"})]
 
-    assert lines == ["0  pictures/0-a.png", "1  http://project.test/1.png", "2  failed: blocked \\x1b"]
+    assert lines == ["1  pictures/0-a.png", "2  http://project.test/1.png", "3  failed: blocked \\x1b"]
 
 
 def test_only_what_changed_becomes_a_line() -> None:
@@ -68,9 +74,8 @@ def test_only_what_changed_becomes_a_line() -> None:
 
     lines = list(render.change_lines(before, after))
 
-    assert lines[0] == "item 1 failed  prompt 1: no"
-    assert lines[1].startswith(f"Batch {after.batch.id} partial")
-    assert len(lines) == 2
+    assert lines[0] == "item 2 failed  prompt 1: no"
+    assert len(lines) == 1, "how it ended is the result, and no progress"
 
 
 ITEM = UUID(int=1)
@@ -94,7 +99,7 @@ def test_an_action_is_told_item_by_item_in_order_with_what_was_refused_and_why()
 
     lines = [line.split(maxsplit=1) for line in printed(render.report_table(report)).splitlines()]
 
-    assert [line[0] for line in lines] == ["#", "0", "1", "2"]
+    assert [line[0] for line in lines] == ["#", "1", "2", "3"]
     assert [" ".join(line[1].split()) for line in lines[1:]] == [
         "cancelled",
         "refused The picture is there.",
@@ -187,6 +192,116 @@ def test_live_bars_show_every_item_with_icon_and_prompt() -> None:
         bars.show(a_snapshot(an_item(0), a_failed_item(1, "no\x9b"), status=BatchStatus.PARTIAL))
 
     screen = file.getvalue()
-    assert "✔  0" in screen
-    assert "✘  1" in screen
+    assert "✔  1" in screen
+    assert "✘  2" in screen
     assert "prompt 1  no\\x9b" in screen
+
+
+TOPICS = (
+    "a red fox in a snowy forest at dawn, by nobody",
+    "狐が雪の中で眠っている絵、とても長い説明文です",
+    "🦊" * 40,
+    "a",
+)
+WIDTHS = (40, 60, 80, 120)
+
+
+def many(count: int = 4) -> BatchSnapshot:
+    items = [
+        an_item(n, prompt=TOPICS[n % 4], seed=2**62 + n, generation_time_seconds=123, retry_count=2)
+        for n in range(count - 1)
+    ]
+    return a_snapshot(*items, a_failed_item(count - 1, "x" * 300), name=TOPICS[0])
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_tables_fit_and_keep_id_name_and_prompt(width: int) -> None:
+    snapshot = many()
+    owner = UUID(int=2**100)
+    batch = snapshot.batch.model_copy(update={"user_id": owner, "total_count": 10, "completed_count": 9})
+
+    wait = Wait(generation_id=snapshot.generations[0].id, reason=WaitReason.BREAKER, detail="m" * 60)
+    tables = {
+        "list": printed(render.batch_table([batch]), width),
+        "operator": printed(render.batch_table([batch], owners={owner: "00000010"}), width),
+        "items": printed(render.item_table(snapshot, [wait]), width),
+    }
+
+    for name, text in tables.items():
+        assert all(cell_len(line) <= width for line in text.splitlines())
+        assert len(text.splitlines()) == 1 + (4 if name == "items" else 1), "a line for each"
+    assert tables["list"].splitlines()[1].startswith("00000000  a red f")
+    assert tables["operator"].splitlines()[1].startswith("00000000  00000010  a red f")
+    assert "Prompt" in tables["items"]
+    assert "a red fox in" in tables["items"]
+
+
+def test_wide_characters_are_aligned() -> None:
+    lines = printed(render.item_table(many()), 80).splitlines()
+
+    assert len({cell_len(line) for line in lines}) == 1
+
+
+def test_an_ids_short_form_tells_it_from_its_neighbours_in_the_list() -> None:
+    first, second = UUID("aaaaaaaa-1111-4000-8000-000000000000"), UUID("aaaaaaaa-1121-4000-8000-000000000000")
+    batch = a_snapshot(an_item(0)).batch
+    batches = [batch.model_copy(update={"id": one}) for one in (first, second)]
+
+    text = printed(render.batch_table(batches, short_ids([first, second])))
+
+    assert "aaaaaaaa-111 " in text
+    assert "aaaaaaaa-112 " in text
+
+
+@pytest.mark.parametrize(
+    ("codes", "deleted", "word", "counted"),
+    [
+        (["cancelled", "cancelled"], 0, "cancelled", "0 of 2 done, 2 cancelled"),
+        (["cancelled", None], 0, "cancelled", "1 of 2 done, 1 cancelled"),
+        (["cancelled", "timeout"], 0, "failed", "0 of 2 done, 1 failed, 1 cancelled"),
+        (["timeout", None], 0, "partial", "1 of 2 done, 1 failed"),
+        ([None, None], 2, "deleted", "0 of 2 left, 2 deleted"),
+        ([None, None], 1, "completed", "1 of 2 left, 1 deleted"),
+        ([None, None], 0, "completed", "2 of 2 done"),
+    ],
+)
+def test_a_batch_is_told_in_words_that_are_true(codes: list[str | None], deleted: int, word: str, counted: str) -> None:
+    items = [
+        an_item(n) if code is None else a_failed_item(n, "why").model_copy(update={"error_code": code})
+        for n, code in enumerate(codes)
+    ]
+    failed = sum(code is not None for code in codes)
+    status = [BatchStatus.COMPLETED, BatchStatus.PARTIAL, BatchStatus.FAILED][(failed > 0) + (failed == len(codes))]
+    snapshot = a_snapshot(*items, status=status)
+    snapshot = snapshot.model_copy(update={"images": snapshot.images[deleted:]})
+
+    heading = render.heading(snapshot.batch, facts=facts_of(snapshot)).plain
+
+    assert heading.endswith(f"{word}: {counted} in 4.5 s")
+    assert snapshot.batch.status is status, "the data keep their own words"
+
+
+def test_after_a_retry_the_time_counts_from_the_retry() -> None:
+    batch = a_snapshot(an_item(0), completed_at=BEGAN + timedelta(hours=3, seconds=2)).batch
+
+    assert render.took_text(batch, BatchFacts(reopened_at=BEGAN + timedelta(hours=3))) == "2.0 s"
+    assert render.took_text(batch) == "3:00 h"
+
+
+def test_an_address_that_is_too_wide_is_a_short_name_that_leads_there() -> None:
+    item = an_item(0)
+    snapshot = a_snapshot(item)
+
+    [wide], [narrow] = [list(render.picture_lines(snapshot, width=width)) for width in (80, 20)]
+
+    assert wide.plain == "1  http://project.test/0.png"
+    assert narrow.plain == "1  00000000.png"
+    assert any(getattr(span.style, "link", None) == "http://project.test/0.png" for span in narrow.spans)
+
+
+@pytest.mark.parametrize("address", ["javascript:alert(1)", "http://x\x1b]8;;evil", "https://a b", ""])
+def test_what_is_no_address_is_no_link(address: str) -> None:
+    name = render.picture_name(an_image(an_item(0), public_url=address, filename="\x1b[31m.png"))
+
+    assert name.style == ""
+    assert "\x1b" not in name.plain

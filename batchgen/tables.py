@@ -1,0 +1,88 @@
+"""Tables that fit: what matters least is left out, long words are cut, and ids never are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+GAP = 2
+Cell = str | Text
+
+
+@dataclass
+class Column:
+    """One column. `least` is the width down to which its cells are cut; without it they are whole, always."""
+
+    name: str
+    cells: list[Cell] = field(default_factory=list[Cell])
+    least: int | None = None
+    wraps: bool = False
+    """Cells are folded and not cut."""
+    right: bool = False
+    spare: int = 0
+    """The higher, the sooner the column is left out where there is no room; 0: never."""
+
+    @property
+    def natural(self) -> int:
+        return max((cell_len(_plain(cell)) for cell in (self.name, *self.cells)), default=0)
+
+    @property
+    def smallest(self) -> int:
+        return self.natural if self.least is None else min(self.natural, max(self.least, cell_len(self.name)))
+
+
+class FittedTable:
+    """Chooses columns and widths when it knows how much room there is."""
+
+    def __init__(self, *columns: Column) -> None:
+        self.columns = [column for column in columns if column.spare == 0 or any(map(_plain, column.cells))]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self.fitted(options.max_width)
+
+    def fitted(self, width: int) -> Table:
+        columns = _that_fit(self.columns, width)
+        widths = _widths(columns, width)
+        table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0))
+        for column, room in zip(columns, widths, strict=True):
+            table.add_column(
+                column.name,
+                width=room,
+                justify="right" if column.right else "left",
+                no_wrap=not column.wraps,
+                overflow="fold" if column.wraps else "ellipsis",
+            )
+        for row in zip(*(column.cells for column in columns), strict=True):
+            table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+        return table
+
+
+def _that_fit(columns: Sequence[Column], width: int) -> Sequence[Column]:
+    kept = list(columns)
+    while sum(column.smallest for column in kept) + GAP * (len(kept) - 1) > width:
+        spare = max(kept, key=lambda column: column.spare)
+        if spare.spare == 0:
+            break
+        kept.remove(spare)
+    return kept
+
+
+def _widths(columns: Sequence[Column], width: int) -> Sequence[int]:
+    """What is left of the width goes to those that can use it, evenly."""
+    widths = [column.smallest for column in columns]
+    left = width - sum(widths) - GAP * (len(columns) - 1)
+    while left > 0:
+        hungry = [place for place, column in enumerate(columns) if widths[place] < column.natural]
+        if not hungry:
+            break
+        for place in hungry[:left]:
+            widths[place] += 1
+        left -= len(hungry[:left])
+    return widths
+
+
+def _plain(cell: Cell) -> str:
+    return cell.plain if isinstance(cell, Text) else cell

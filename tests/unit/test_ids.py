@@ -1,0 +1,59 @@
+"""Short ids: what is shown, and what is taken."""
+
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchgen.errors import InvalidRequest
+from batchgen.ids import digits_of, range_of, short_id, short_ids, written
+
+ONE = UUID("0f0c6d0e-1111-4000-8000-000000000000")
+
+
+@pytest.mark.parametrize(
+    ("text", "digits"),
+    [
+        ("0f0c", "0f0c"),
+        ("0F0C6D0E", "0f0c6d0e"),
+        ("0f0c6d0e-", "0f0c6d0e"),
+        ("0f0c6d0e-11", "0f0c6d0e11"),
+        ("0f0c6d0e11", "0f0c6d0e11"),
+        (f" {ONE} ", ONE.hex),
+        (ONE.hex, ONE.hex),
+    ],
+)
+def test_an_id_is_taken_from_four_digits_on_with_or_without_hyphens(text: str, digits: str) -> None:
+    assert digits_of(text) == digits
+
+
+@pytest.mark.parametrize(
+    "text", ["", "-", "0f0", "0f0c-6d0e", "nope", "0f0c6d0e_", f"{ONE}0", "{0f0c6d0e}", "\uff10f0c6d0e"]
+)
+def test_what_is_no_id_is_refused_with_the_remedy(text: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        digits_of(text, remedy="Look it up.")
+
+    assert (refused.value.code, refused.value.remedy) == ("invalid_id", "Look it up.")
+
+
+@given(st.uuids(), st.integers(4, 32))
+def test_the_range_of_a_beginning_holds_its_ids_alone(one: UUID, length: int) -> None:
+    first, last = range_of(one.hex[:length])
+
+    assert first <= one <= last
+    assert first.hex[:length] == last.hex[:length] == one.hex[:length]
+    assert UUID(written(one.hex)) == one
+
+
+@given(st.lists(st.uuids(), min_size=1, max_size=20, unique=True), st.integers(4, 30))
+def test_each_short_id_begins_one_id_alone_and_has_eight_digits_or_more(ids: list[UUID], shared: int) -> None:
+    near = [UUID(ids[0].hex[:shared] + one.hex[shared:]) for one in ids]
+    among = sorted({*near, *ids})
+
+    for one, short in short_ids(among).items():
+        assert [other for other in among if str(other).startswith(short)] == [one]
+        assert len(short) >= 8
+        assert not short.endswith("-")
+        assert short == short_id(one, among)
