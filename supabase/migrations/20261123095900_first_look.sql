@@ -99,6 +99,7 @@ begin
       ('idx_image_generations_batch', 'image_generations'), ('idx_batch_generations_user_status', 'batch_generations'),
       ('idx_images_generation', 'images'), ('idx_images_user', 'images'), ('idx_images_source', 'images'),
       ('idx_images_storage_path', 'images'), ('idx_images_unsaved', 'images'), ('idx_image_tags_tag', 'image_tags'),
+      ('idx_tags_created_by', 'tags'),
       ('idx_prompt_templates_user', 'prompt_templates'), ('idx_prompt_templates_public', 'prompt_templates')
     ) n (name, table_name)
     join pg_class c on c.relnamespace = 'public'::regnamespace and c.relname = n.name
@@ -158,7 +159,7 @@ begin
       ('images', '{double precision,numeric,real}', 'generation_strength'),
       ('images', '{boolean}', 'is_public is_favorite (is_black)'),
       ('images', '{timestamp with time zone}', 'archived_at created_at (saved_at)'),
-      ('tags', '{uuid}', 'id'),
+      ('tags', '{uuid}', 'id (created_by)'),
       ('tags', '{text}', 'name color'),
       ('tags', '{timestamp with time zone}', 'created_at'),
       ('image_tags', '{uuid}', 'image_id tag_id'),
@@ -264,7 +265,7 @@ begin
         'model_id negative_prompt steps guidance_scale batch_id error_message error_code started_at completed_at'),
       ('images', 'user_id filename storage_path prompt is_black', 'generation_id public_url negative_prompt model '
         'style width height format file_size blurhash source_image_id saved_at seed model_version'),
-      ('tags', 'name', ''),
+      ('tags', 'name', 'created_by'),
       ('image_tags', 'image_id tag_id', ''),
       ('batch_generations', 'id user_id total_count completed_count failed_count status width height',
         'name model_id model_version steps guidance_scale completed_at'),

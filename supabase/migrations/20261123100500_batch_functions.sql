@@ -150,6 +150,7 @@ begin
   end if;
   for v_tag in select value from jsonb_array_elements(p_tags) loop
     v_name := lower(btrim(batchgen.read_text(v_tag, v_field, 50, p_index), E' \t\r\n'));
+    v_name := batchgen.check_tag_name(v_name, v_field, p_index);
     if v_name is null or batchgen.is_blank(v_name) then
       perform batchgen.refuse('blank_tag', format('%s has an empty tag.', v_field), v_field, 'Leave the tag out.', p_index);
     end if;

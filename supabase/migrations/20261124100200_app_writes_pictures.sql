@@ -74,11 +74,12 @@ begin
   if auth.uid() is null then
     perform batchgen.refuse('not_signed_in', 'Nobody is signed in.', null, 'Sign in, then try again.', null, null, 'PT401');
   end if;
+  new.name := batchgen.check_tag_name(new.name, 'name');
   if array[new.name] is distinct from batchgen.clean_tags(array[new.name]) then
     perform batchgen.refuse('not_allowed', 'A tag is lower case, with no space around it.', 'name', 'Trim it and make it lower case.');
   end if;
-  if length(new.color) > 50 then
-    perform batchgen.refuse('too_long', 'color is longer than 50 characters.', 'color', 'Shorten it.', null, to_jsonb(50));
+  if new.color is not null and not batchgen.is_color(new.color) then
+    perform batchgen.refuse('not_allowed', 'color is no colour.', 'color', 'Send #rrggbb or a colour''s name, or leave it out.');
   end if;
   new.created_at := now();
   return new;

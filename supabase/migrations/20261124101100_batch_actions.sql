@@ -169,7 +169,7 @@ begin
       perform batchgen.refuse('too_long', format('p_tags has a tag of %s characters; at most 50 are allowed.', length(v_tag)), 'p_tags',
         'Shorten it to 50 characters.', null, to_jsonb(50));
     end if;
-    v_name := lower(btrim(v_tag, E' \t\r\n'));
+    v_name := batchgen.check_tag_name(lower(btrim(v_tag, E' \t\r\n')), 'p_tags');
     if v_name is null or batchgen.is_blank(v_name) then
       perform batchgen.refuse('blank_tag', 'p_tags has an empty tag.', 'p_tags', 'Leave the tag out.');
     end if;
@@ -190,6 +190,7 @@ declare
   v_tagged uuid[];
 begin
   insert into public.tags (name) select name from unnest(v_names) name order by name on conflict do nothing;
+  perform batchgen.count_tags(auth.uid());
   v_tag_ids := array(select t.id from public.tags t where t.name = any (v_names));
   with tagged as (
     insert into public.image_tags (image_id, tag_id)

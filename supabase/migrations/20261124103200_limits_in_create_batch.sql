@@ -152,6 +152,9 @@ begin
   end if;
 
   perform batchgen.take_from_limits(p_user_id, v_count);
+  if v_tag_names <> '{}' then
+    perform batchgen.check_new_tags(p_user_id, v_tag_names);
+  end if;
 
   insert into public.batch_generations (id, user_id, name, total_count, completed_count, failed_count, status,
     model_id, model_version, width, height, steps, guidance_scale)

@@ -419,8 +419,10 @@ begin
   from unnest(v_images) n join public.image_generations g on g.id = n.generation_id
   where not exists (select from public.images j where j.generation_id = n.generation_id);
   -- All new words at once and in order: two calls that make the same ones wait for each other, and never in a circle.
-  insert into public.tags (name)
-  select distinct t.name from batchgen.generation_tags t where t.generation_id = any (v_ids) order by t.name
+  insert into public.tags (name, created_by)
+  select distinct on (t.name) t.name, g.user_id
+  from batchgen.generation_tags t join public.image_generations g on g.id = t.generation_id
+  where t.generation_id = any (v_ids) order by t.name, g.user_id
   on conflict do nothing;
   perform batchgen.tag_image(i.id, i.generation_id)
   from public.images i

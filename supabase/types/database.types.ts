@@ -453,6 +453,7 @@ export type Database = {
         Row: {
           color: string | null;
           created_at: string | null;
+          created_by: string | null;
           id: string;
           name: string;
         };
@@ -460,12 +461,14 @@ export type Database = {
         Insert: {
           color?: string | null;
           created_at?: string | null;
+          created_by?: string | null;
           id?: string;
           name: string;
         };
         Update: {
           color?: string | null;
           created_at?: string | null;
+          created_by?: string | null;
           id?: string;
           name?: string;
         };

@@ -139,7 +139,7 @@ WRITABLE = {
     ("tags", "insert"): {"name", "color"},
     ("image_tags", "insert"): {"image_id", "tag_id"},
 }
-DELETABLE = {"batch_generations", "images", "image_tags"}
+DELETABLE = {"batch_generations", "images", "image_tags", "tags"}
 
 
 @pytest.mark.parametrize("role", ["anon", "authenticated"])

@@ -617,7 +617,8 @@ def test_templates_are_the_owners_to_write_and_the_public_ones_everybodys_to_rea
     user, other = db.new_user(), db.new_user()
     add = "insert into public.prompt_templates (user_id, name, prompt, is_public) values (%s, %s, 'a fox', %s)"
     db.as_user(user, add, user, "mine", False)
-    db.as_user(user, add, user, "shared", True)
+    db.as_user(user, add, user, "shared", False)
+    db.run("update public.prompt_templates set is_public = true where name = 'shared'")
     db.run("insert into public.prompt_templates (name, prompt, is_public) values ('ours', 'a fox', true)")
 
     def names(reader: UUID) -> set[str]:
@@ -629,9 +630,11 @@ def test_templates_are_the_owners_to_write_and_the_public_ones_everybodys_to_rea
     db.as_user(other, "delete from public.prompt_templates")
     assert db.value("select count(*) from public.prompt_templates where prompt = 'a fox'") == 3
     for owner in (user, None):
-        with refused("42501"):
-            db.as_user(other, add, owner, "in your name", True)
-    with refused("42501"):
+        with refused("PT403"):
+            db.as_user(other, add, owner, "in your name", False)
+    with refused("PT403"):
+        db.as_user(user, add, user, "for all", True)
+    with refused("PT403"):
         db.as_user(user, "update public.prompt_templates set user_id = %s where name = 'mine'", other)
     db.as_user(user, "update public.prompt_templates set prompt = 'an owl'")
     db.as_user(user, "delete from public.prompt_templates")

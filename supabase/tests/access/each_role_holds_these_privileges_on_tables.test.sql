@@ -28,7 +28,7 @@ select bag_eq(
       ('public.models', 'service_role', 'delete, insert, select, update'),
       ('public.prompt_templates', 'authenticated', 'delete, insert, select, update'),
       ('public.prompt_templates', 'service_role', 'delete, insert, select, update'),
-      ('public.tags', 'authenticated', 'select'),
+      ('public.tags', 'authenticated', 'delete, select'),
       ('public.tags', 'service_role', 'delete, insert, select, update'),
       ('public.user_rate_limits', 'authenticated', 'select'),
       ('public.user_rate_limits', 'service_role', 'delete, insert, select, update')

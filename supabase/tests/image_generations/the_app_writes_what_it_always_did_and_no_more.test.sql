@@ -49,8 +49,8 @@ select bag_eq(
   $$ values ('failed', 'pending'), ('blocked', 'failed') $$, 'queues what failed, and not what the provider''s policy blocked'
 );
 select results_eq(
-  $$ select hourly_generations_count from public.user_rate_limits where user_id = 'aaaaaaaa-0000-4000-8000-000000000001' $$, $$ values (1) $$,
-  'and counts against the limits'
+  $$ select hourly_generations_count from public.user_rate_limits where user_id = 'aaaaaaaa-0000-4000-8000-000000000001' $$, $$ values (2) $$,
+  'and counts against the limits, as the single one does'
 );
 update public.user_rate_limits set hourly_generations_limit = 1;
 update public.image_generations set status = 'failed' where prompt = 'failed';

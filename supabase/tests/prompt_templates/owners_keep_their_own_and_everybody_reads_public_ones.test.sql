@@ -1,5 +1,6 @@
 begin;
 \ir ../setup.psql
+alter table public.prompt_templates disable trigger user;
 insert into public.prompt_templates (name, prompt, user_id, is_public) values
   ('hers', 'p', 'aaaaaaaa-0000-4000-8000-000000000001', false), ('shared', 'p', 'aaaaaaaa-0000-4000-8000-000000000001', true),
   ('theirs', 'p', 'bbbbbbbb-0000-4000-8000-000000000002', false);

@@ -1,7 +1,7 @@
 begin;
 \ir ../setup.psql
 \ir ../policies_alone.psql
-select plan(6);
+select plan(7);
 
 :as_other;
 select lives_ok($$ insert into public.tags (name) values ('birds') $$, 'a user adds a word');
@@ -13,6 +13,12 @@ select throws_ok($$ insert into public.tags (name) values ('nobody') $$, '42501'
 select throws_ok($$ insert into public.tags (name) values ('anon') $$, '42501', null, 'nor does anon');
 :as_admin;
 select results_eq($$ select name, color from public.tags order by name $$, $$ values ('animals', null), ('birds', null) $$, 'none');
+
+update public.tags set created_by = 'bbbbbbbb-0000-4000-8000-000000000002' where name = 'birds';
+:as_other;
+delete from public.tags;
+:as_admin;
+select results_eq($$ select name from public.tags $$, $$ values ('animals') $$, 'whoever made a word removes it');
 
 select * from finish();
 rollback;
