@@ -1,7 +1,8 @@
 """Fetch a finished picture from the address that its provider gave, trusting neither the address nor what it sends.
 
 The picture goes to a file without a name, piece by piece: memory stays flat, and a worker that is killed leaves nothing
-behind. Environment proxies are not used: behind one, nobody could say which machine was reached.
+behind. Where orders go through an HTTP proxy, pictures do so, too. Then it is the proxy that looks names up: names and
+addresses of one's own network are refused here, and which machine another name leads to is the proxy's to judge.
 """
 
 import asyncio
@@ -17,9 +18,23 @@ from typing import Self, cast
 import httpcore
 import httpx
 
-from batchgen.addresses import PublicOnly, Resolve, refusal, resolve_host
-from batchgen.errors import ProviderError, ProviderRejected, ProviderUnavailable
+from batchgen.addresses import (
+    OPERATOR_SECONDS,
+    PUBLIC,
+    PublicOnly,
+    Resolve,
+    Rule,
+    is_local_name,
+    made_up_address,
+    refusal,
+    refusal_of,
+    resolve_host,
+    resolved,
+    spelled_address,
+)
+from batchgen.errors import ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
 from batchgen.providers.base import RemoteImage
+from batchgen.proxies import Proxies
 from batchgen.temporary import unnamed_file, write
 
 MEBIBYTE = 1024 * 1024
@@ -28,6 +43,8 @@ PIECE_BYTES = MEBIBYTE
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 GONE = frozenset({400, 401, 403, 404, 410})
 """How stores answer for a link that ended: some with 400 or 401 for a signature that is too old."""
+
+FAULTS = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol, httpcore.ProxyError)
 
 Origin = tuple[str, str, int]
 
@@ -77,16 +94,29 @@ class Fetcher:
         resolve: Resolve = resolve_host,
         network: httpcore.AsyncNetworkBackend | None = None,
         certificates: ssl.SSLContext | None = None,
+        rule: Rule = PUBLIC,
+        proxies: Proxies | None = None,
+        any_local_port: bool = False,
     ) -> None:
-        """`folder` holds the unnamed files (default: the system's folder for them): disk, up to `max_bytes` each.
+        """`rule` and `proxies` say what is reached and how. `any_local_port`: a named local server may give pictures
+        from its host at any port, by http or https.
+
+        `folder` holds the unnamed files (default: the system's folder for them): disk, up to `max_bytes` each.
 
         `network` and `certificates` are for tests and for private certificate authorities.
         """
         self._limits = limits or FetchLimits()
         self._folder = folder
         inner = network or cast("httpcore.AsyncNetworkBackend", httpcore.AnyIOBackend())
-        self._public = self._pool(PublicOnly(inner, resolve), certificates)
+        self._inner = inner
+        self._resolve = resolve
+        self._certificates = certificates
+        self._rule = rule
+        self._proxies = proxies or Proxies()
+        self._any_local_port = any_local_port
+        self._public = self._pool(PublicOnly(inner, resolve, rule), certificates)
         self._local = self._pool(inner, certificates)
+        self._by_proxy: dict[str, httpcore.AsyncHTTPProxy] = {}
 
     @asynccontextmanager
     async def fetch(self, image: RemoteImage, *, local_server: str | None = None) -> AsyncGenerator[io.FileIO]:
@@ -100,7 +130,28 @@ class Fetcher:
             file.seek(0)
             yield file
 
+    async def check_reach(self, api_url: str) -> None:
+        """Whether pictures of a provider with this API could be fetched from here; ask before anything is bought.
+
+        Raises `ProviderBusy` (`network_not_public`) where this machine's DNS has the API at an address that is not the
+        internet's. No answer of DNS is an outage, which whoever orders will notice.
+        """
+        url = parsed(api_url)
+        if self._proxies.of(url) is not None:
+            return
+        try:
+            addresses = await resolved(url.host, _port(url), self._resolve)
+        except httpcore.ConnectError:
+            return
+        problem = refusal_of(url.host, addresses, self._rule)
+        if problem is not None and not isinstance(problem, ProviderBusy):
+            problem = made_up_address(url.host, next(a for a in addresses if not self._rule.allows(a)))
+        if problem is not None:
+            raise problem
+
     async def aclose(self) -> None:
+        for pool in self._by_proxy.values():
+            await pool.aclose()
         await self._public.aclose()
         await self._local.aclose()
 
@@ -123,26 +174,43 @@ class Fetcher:
         )
 
     async def _within_time(self, image: RemoteImage, file: io.FileIO, local_server: str | None) -> None:
-        url = parsed(image.url)
+        url, local = parsed(image.url), parsed(local_server) if local_server else None
+        if local is not None:
+            url = self._at_the_local_server(url, local)
         deadline = asyncio.timeout(self._limits.total_seconds)
         try:
             async with deadline:
-                await self._follow(url, image.headers, file, _origin(parsed(local_server)) if local_server else None)
+                await self._follow(url, image.headers, file, local)
         except TimeoutError:
             if not deadline.expired():
                 raise
             raise _too_slow(url, f"was not here after {self._limits.total_seconds:g} s") from None
         except httpcore.TimeoutException as error:
             raise _too_slow(url, "stopped coming") from error
-        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol) as error:
+        except FAULTS as error:
             raise _failed(url, type(error).__name__) from error
 
+    def _at_the_local_server(self, url: httpx.URL, local: httpx.URL) -> httpx.URL:
+        """The address as it is to be fetched: by https where the server is there, and its links have lost that."""
+        is_the_same = _host(url) == _host(local)
+        if is_the_same and (url.scheme, local.scheme) == ("http", "https") and url.port in (None, local.port):
+            return url.copy_with(scheme="https", port=local.port)
+        if is_the_same and _origin(url) != _origin(local) and not self._any_local_port and is_local_name(url.host):
+            raise ProviderBusy(
+                f"The server at {_shown(local)} gives a picture at {_shown(url)}. Set BATCHGEN_PICTURE_PORTS=any to "
+                "let it give pictures from other ports of its host, or mend the address that it names.",
+                code="address_refused",
+                retry_after_seconds=OPERATOR_SECONDS,
+            )
+        return url
+
     async def _follow(
-        self, url: httpx.URL, headers: Mapping[str, str], file: io.FileIO, local_origin: Origin | None
+        self, url: httpx.URL, headers: Mapping[str, str], file: io.FileIO, local: httpx.URL | None
     ) -> None:
         first = _origin(url)
         # A public address that sends us to the local server must not get there.
-        local_origin = local_origin if local_origin == first else None
+        is_first_local = local is not None and self._is_of_the_local_server(url, local)
+        local_origin = first if is_first_local else None
         for _ in range(self._limits.max_redirects + 1):
             origin = _origin(url)
             pool = self._pool_for(url, is_local=origin == local_origin)
@@ -156,12 +224,30 @@ class Fetcher:
             is_charged=True,
         )
 
+    def _is_of_the_local_server(self, url: httpx.URL, local: httpx.URL) -> bool:
+        return _origin(url) == _origin(local) or (self._any_local_port and _host(url) == _host(local))
+
     def _pool_for(self, url: httpx.URL, *, is_local: bool) -> httpcore.AsyncConnectionPool:
-        if is_local:
-            return self._local
-        if url.scheme != "https":
+        if not is_local and url.scheme != "https":
             raise refusal(f"A picture is fetched over https alone, and {url.host or 'this address'} is not.")
-        return self._public
+        proxy = self._proxies.of(url)
+        if proxy is None:
+            return self._local if is_local else self._public
+        if not is_local and is_local_name(url.host):
+            raise refusal(f"{url.host} is not on the public internet; nothing was fetched from it.")
+        return self._by_proxy.get(proxy) or self._proxied(proxy)
+
+    def _proxied(self, proxy: str) -> httpcore.AsyncHTTPProxy:
+        url = httpx.URL(proxy)
+        self._by_proxy[proxy] = httpcore.AsyncHTTPProxy(
+            httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=b"/"),
+            proxy_auth=(url.username.encode(), url.password.encode()) if url.userinfo else None,
+            ssl_context=self._certificates,
+            max_connections=self._limits.max_at_once,
+            keepalive_expiry=30,
+            network_backend=self._inner,
+        )
+        return self._by_proxy[proxy]
 
     async def _hop(
         self, pool: httpcore.AsyncConnectionPool, url: httpx.URL, headers: Mapping[str, str], file: io.FileIO
@@ -211,13 +297,32 @@ def parsed(url: str) -> httpx.URL:
         address = httpx.URL(url)
     except (httpx.InvalidURL, ValueError) as error:
         raise refusal("The picture's address is no URL.") from error
-    if address.scheme not in ("https", "http") or not address.host or not 0 < (address.port or 1) < 65_536:
+    has_port = address.port is None or 0 < address.port < 65_536
+    if address.scheme not in ("https", "http") or not address.host or not has_port:
         raise refusal("The picture's address is no https URL with a host.")
     return address
 
 
 def _origin(url: httpx.URL) -> Origin:
-    return url.scheme, url.host.lower(), url.port or {"https": 443, "http": 80}[url.scheme]
+    return url.scheme, _host(url), _port(url)
+
+
+def _port(url: httpx.URL) -> int:
+    return url.port or {"https": 443, "http": 80}[url.scheme]
+
+
+def _host(url: httpx.URL) -> str:
+    """The name, or the address that it spells; this machine is the same by every name."""
+    name = url.host.lower().rstrip(".")
+    address = spelled_address(name)
+    if name == "localhost" or (address is not None and address.is_loopback):
+        return "localhost"
+    return str(address or name)
+
+
+def _shown(url: httpx.URL) -> str:
+    """Without its path, which may be secret."""
+    return f"{url.scheme}://{url.netloc.decode('ascii')}"
 
 
 def _headers(response: httpcore.Response) -> Mapping[str, str]:

@@ -3,6 +3,7 @@
 What must be the same for all workers and clients is not here but in the database: the row `batchgen.settings`.
 """
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -10,6 +11,7 @@ from pydantic import AfterValidator, AliasChoices, Field, HttpUrl, SecretStr, Va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from batchgen.errors import InvalidRequest
+from batchgen.proxies import Proxies
 
 SHORTEST_RENEWAL_SECONDS = 1.0
 Seconds = Annotated[float, Field(ge=0.05, le=86_400)]
@@ -47,6 +49,26 @@ def _the_one_that_all_name(bucket: str) -> str:
 
 
 Bucket = Annotated[str, AfterValidator(_the_one_that_all_name)]
+
+
+def _of_bounded_size(text: str) -> str:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if len(names) > MOST_NETWORKS:
+        raise ValueError(f"holds at most {MOST_NETWORKS} networks")
+    for name in names:
+        try:
+            network = ip_network(name)
+        except ValueError:
+            raise ValueError("has to be networks such as 198.18.0.0/15, with commas between them") from None
+        if network.prefixlen < (10 if network.version == 4 else 16):
+            raise ValueError("has a network larger than /10 (IPv6: /16); name the part that is needed")
+        if network.is_loopback or network.is_link_local or network.is_multicast or network.is_unspecified:
+            raise ValueError("has a network of this machine alone (loopback, link-local, multicast)")
+    return ",".join(names)
+
+
+MOST_NETWORKS = 8
+Networks = Annotated[str, AfterValidator(_of_bounded_size)]
 ApiUrl = Annotated[HttpUrl, AfterValidator(_without_secrets)]
 Key = Annotated[SecretStr, AfterValidator(_pasted_whole)]
 Credentials = Annotated[Key, AfterValidator(_with_a_user)]
@@ -89,6 +111,12 @@ class Settings(BaseSettings):
     watch_silence_seconds: Seconds = Field(
         default=30, description="A watch without any Realtime event for so long, while items run, subscribes again."
     )
+
+    @model_validator(mode="after")
+    def _speaks_to_its_proxies(self) -> Self:
+        if (fault := Proxies.of_environment().fault()) is not None:
+            raise ValueError(fault)
+        return self
 
     @property
     def url(self) -> str:
@@ -187,6 +215,16 @@ class WorkerSettings(Settings):
     )
     automatic1111_auth: Credentials | None = Field(
         default=None, description="`user:password`, as given to `--api-auth`."
+    )
+    picture_networks: Networks = Field(
+        default="",
+        description="Networks, with commas between them, that count as the internet's where pictures are fetched, "
+        "such as `198.18.0.0/15` for fake-IP DNS. At most 8, of /10 (IPv6: /16) or smaller; never this machine's own.",
+    )
+    picture_ports: Literal["own", "any"] = Field(
+        default="own",
+        description="From which ports of its host a server of one's own may give pictures: that of its address, or "
+        "any, by http or https.",
     )
     offline_seconds: float = Field(
         default=1, ge=0, le=3600, description="How long the offline provider takes for a picture."

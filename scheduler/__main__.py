@@ -11,10 +11,12 @@ from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import ip_network
 from pathlib import Path
 
 import structlog
 
+from batchgen.addresses import Rule
 from batchgen.checking import Checker
 from batchgen.connection import connect, disconnect
 from batchgen.errors import BackendUnavailable, InvalidRequest, NotSignedIn, QueueUnavailable
@@ -22,6 +24,7 @@ from batchgen.fetching import MEBIBYTE, Fetcher
 from batchgen.postgrest import PostgrestOrders, PostgrestOutbox, PostgrestQueue
 from batchgen.providers import OneProvider, make_providers
 from batchgen.providers.base import Provider
+from batchgen.proxies import Proxies
 from batchgen.receiving import Receiver
 from batchgen.settings import WorkerSettings, load
 from batchgen.storage import ImageStorage, remove_files
@@ -132,7 +135,7 @@ async def _running_worker(
     patience = _patience(settings)
     completions = Completions(queue)
     checker = Checker(seconds=settings.check_seconds, memory_bytes=settings.check_memory_mib * MEBIBYTE)
-    receiver = Receiver(Fetcher(), checker)
+    receiver = Receiver(_fetcher(settings), checker)
     runner = Runner(
         queue=queue,
         completions=completions,
@@ -177,6 +180,12 @@ async def _running_worker(
         await providers.aclose()
         await receiver.aclose()
         await disconnect(client)
+
+
+def _fetcher(settings: WorkerSettings) -> Fetcher:
+    networks = tuple(ip_network(name) for name in settings.picture_networks.split(",") if name)
+    any_port = settings.picture_ports == "any"
+    return Fetcher(rule=Rule(networks), proxies=Proxies.of_environment(), any_local_port=any_port)
 
 
 def _ticks(settings: WorkerSettings, crew: Crew, leases: Leases, *, settles_at_start: bool) -> list[Tick]:

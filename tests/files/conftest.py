@@ -45,11 +45,16 @@ def world(server: PictureServer) -> World:
 
 
 @pytest.fixture
-async def fetcher_with(world: World, authority: trustme.CA) -> AsyncGenerator[FetcherMaker]:
+def trusted(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)  # pyright: ignore[reportUnknownMemberType]
+    return context
+
+
+@pytest.fixture
+async def fetcher_with(world: World, trusted: ssl.SSLContext) -> AsyncGenerator[FetcherMaker]:
     """`fetcher_with(max_bytes=10)`: a fetcher in that world, with limits as given."""
     made: list[Fetcher] = []
-    trusted = ssl.create_default_context()
-    authority.configure_trust(trusted)  # pyright: ignore[reportUnknownMemberType]
 
     def make(**limits: Any) -> Fetcher:
         fetcher = Fetcher(FetchLimits(**limits), resolve=world.resolve, network=world, certificates=trusted)

@@ -3,15 +3,20 @@
 import asyncio
 import itertools
 import os
-from collections.abc import Callable
+import ssl
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
 from picture_server import PRIVATE_ADDRESS, PUBLIC_ADDRESS, PictureServer, World, head_of
 
-from batchgen.errors import ProviderError, ProviderRejected, ProviderUnavailable, StorageError
+from batchgen.addresses import Rule
+from batchgen.errors import ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable, StorageError
 from batchgen.fetching import Fetcher, LinkExpired
 from batchgen.providers.base import RemoteImage
+from batchgen.proxies import Proxies
 from batchgen.temporary import in_a_file
 
 URL = "https://pictures.test/one.png?signature=secret-part"
@@ -26,6 +31,7 @@ NO_ADDRESS = [
     "https:///a",
     "https://[::1/a",
     "https://pictures.test:99999/a",
+    "https://pictures.test:0/a",
 ]
 PRIVATE = ["127.0.0.1", "169.254.169.254", "::1", "::ffff:10.0.0.7", "fe80::1%eth0", "0.0.0.0"]  # noqa: S104
 FetcherMaker = Callable[..., Fetcher]
@@ -334,7 +340,168 @@ async def test_a_public_address_cannot_send_to_the_local_server(
     assert world.connected == [(PUBLIC_ADDRESS, 443)]
 
 
-async def test_the_environment_s_proxy_is_not_used(
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1"])
+async def test_this_machine_is_the_same_local_server_by_every_name(plain_server: PictureServer, host: str) -> None:
+    plain_server.gives("/view", CONTENT)
+    base = f"http://localhost:{plain_server.port}/v1"
+
+    async with Fetcher() as fetcher:
+        assert await fetched(fetcher, f"http://{host}:{plain_server.port}/view", local_server=base) == CONTENT
+
+
+@pytest.mark.parametrize(
+    "other", ["http://127.0.0.1:{other_port}/view?sig=secret-part", "https://127.0.0.1:{port}/view"]
+)
+async def test_another_port_of_the_local_server_is_the_operators_to_allow(
+    plain_server: PictureServer, other: str
+) -> None:
+    base = f"http://127.0.0.1:{plain_server.port}"
+    address = other.format(port=plain_server.port, other_port=plain_server.port - 1)
+
+    async with Fetcher() as fetcher:
+        error = await refused(fetcher, address, local_server=base)
+
+    assert isinstance(error, ProviderBusy)
+    assert (error.code, error.is_job_over) == ("address_refused", False)
+    assert "BATCHGEN_PICTURE_PORTS=any" in str(error)
+    assert "secret-part" not in str(error)
+
+
+async def test_any_port_of_the_local_server_is_taken_where_that_is_allowed(plain_server: PictureServer) -> None:
+    plain_server.gives("/view", CONTENT)
+
+    async with Fetcher(any_local_port=True) as fetcher:
+        url = f"http://127.0.0.1:{plain_server.port}/view"
+        assert await fetched(fetcher, url, local_server="https://localhost:1/v1") == CONTENT
+        elsewhere = await refused(fetcher, url, local_server="http://10.0.0.7:8080")
+
+    assert elsewhere.code == "address_refused"
+
+
+async def test_a_link_that_has_lost_its_https_is_fetched_by_https(server: PictureServer, fetcher: Fetcher) -> None:
+    server.gives("/generated-images/1.png", CONTENT)
+
+    address = "http://pictures.test/generated-images/1.png"
+    assert await fetched(fetcher, address, local_server="https://pictures.test/v1") == CONTENT
+
+
+@pytest.mark.parametrize("addresses", [["198.18.0.5"], ["198.18.0.5", "198.19.1.1"]])
+async def test_made_up_addresses_of_dns_wait_for_the_operator(
+    fetcher: Fetcher, world: World, addresses: list[str]
+) -> None:
+    world.knows("pictures.test", addresses)
+
+    error = await refused(fetcher)
+
+    assert isinstance(error, ProviderBusy)
+    assert (error.code, error.is_job_over) == ("network_not_public", False)
+    assert world.connected == []
+
+
+@pytest.mark.parametrize(
+    ("addresses", "is_reached"),
+    [(["198.18.0.5"], False), (["10.0.0.7"], False), ([PUBLIC_ADDRESS], True), (None, True)],
+)
+async def test_where_pictures_cannot_be_fetched_is_known_before_anything_is_bought(
+    fetcher: Fetcher, world: World, addresses: list[str] | None, is_reached: bool
+) -> None:
+    if addresses:
+        world.knows("api.test", addresses)
+
+    if is_reached:
+        await fetcher.check_reach("https://api.test/v1")
+    else:
+        with pytest.raises(ProviderBusy, match=rf"{addresses[0] if addresses else ''}.*BATCHGEN_PICTURE_NETWORKS"):
+            await fetcher.check_reach("https://api.test/v1")
+    assert world.connected == []
+
+
+async def test_the_operators_networks_are_fetched_from(
+    server: PictureServer, world: World, trusted: ssl.SSLContext
+) -> None:
+    server.gives("/one.png", CONTENT)
+    world.knows("pictures.test", ["198.18.0.5"])
+    rule = Rule((IPv4Network("198.18.0.0/15"),))
+
+    async with Fetcher(resolve=world.resolve, network=world, certificates=trusted, rule=rule) as fetcher:
+        await fetcher.check_reach(URL)
+        assert await fetched(fetcher) == CONTENT
+
+
+@pytest.fixture
+async def proxy(server: PictureServer) -> AsyncGenerator[list[str]]:
+    """An HTTP proxy; the list has what it was asked to connect to, and with which password."""
+    asked: list[str] = []
+
+    async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        asked.append(head[0])
+        asked.extend(line for line in head if line.lower().startswith("proxy-authorization"))
+        inside, outside = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        await asyncio.gather(_pump(reader, outside), _pump(inside, writer))
+
+    listening = await asyncio.start_server(tunnel, "127.0.0.1", 0)
+    asked.append(f"http://me:pass@127.0.0.1:{listening.sockets[0].getsockname()[1]}")
+    yield asked
+    listening.close()
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+async def test_where_orders_go_through_a_proxy_pictures_do_so_too(
+    server: PictureServer, proxy: list[str], world: World, trusted: ssl.SSLContext
+) -> None:
+    server.gives("/one.png", CONTENT)
+    proxies = Proxies({"https": proxy.pop()}, ("direct.test",))
+
+    async with Fetcher(resolve=world.resolve, certificates=trusted, proxies=proxies) as fetcher:
+        await fetcher.check_reach("https://unknown.test")
+        assert await fetched(fetcher) == CONTENT
+
+    assert proxy == ["CONNECT pictures.test:443 HTTP/1.1", "Proxy-Authorization: Basic bWU6cGFzcw=="]
+    assert world.looked_up == []
+
+
+@pytest.mark.parametrize(
+    "url", ["https://127.1/a", "https://10.0.0.7/a", "https://[::1]/a", "https://db/a", "https://x.internal/a"]
+)
+async def test_no_proxy_is_asked_for_ones_own_network(proxy: list[str], url: str) -> None:
+    async with Fetcher(proxies=Proxies({"all": proxy.pop()})) as fetcher:
+        assert (await refused(fetcher, url)).code == "address_refused"
+
+    assert proxy == []
+
+
+async def test_a_proxy_that_refuses_may_do_better_next_time() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+        writer.close()
+
+    listening = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    async with Fetcher(proxies=Proxies({"https": f"http://127.0.0.1:{port}"})) as fetcher:
+        assert (await refused(fetcher)).code == "download_failed"
+    listening.close()
+
+
+async def test_a_user_in_an_address_is_not_sent_anywhere(server: PictureServer, fetcher: Fetcher) -> None:
+    server.redirects("/one.png", "https://user:secret@elsewhere.test/two.png")
+    server.gives("/two.png", CONTENT)
+
+    assert await fetched(fetcher, "https://user:secret@pictures.test/one.png") == CONTENT
+    assert all("authorization" not in seen.headers for seen in server.seen)
+    assert [seen.headers["host"] for seen in server.seen] == ["pictures.test", "elsewhere.test"]
+
+
+async def test_without_being_told_no_proxy_of_the_environment_is_used(
     server: PictureServer, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch, world: World
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
