@@ -1,6 +1,6 @@
 # Two commands: `make demo` shows the main job, `make test` passes the tests. Both set up what they need.
 # All else: `make check` (what CI checks beside the tests), `make test-sql`, `make mutate-sql`, `make fuzz`, `make fuzz-providers`,
-# `make types`, `make chaos`, `make money`, `make bench`, `make clean`.
+# `make types`, `make chaos`, `make money`, `make readme`, `make bench`, `make clean`.
 
 SHELL := /bin/sh
 # The first Python on the PATH that is new enough.
@@ -12,7 +12,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loa
 ON_AN_OLD_PROJECT = worker_functions results_in_bulk order_and_fairness races pacing batch_waits create_batch limits \
 	totals_and_edits batch_actions purchases models_at_providers item_columns workers crash_suspects
 
-.PHONY: demo test test-sql test-postgres15 mutate-sql fuzz fuzz-providers chaos money bench check types format clean
+.PHONY: demo test test-sql test-postgres15 mutate-sql fuzz fuzz-providers chaos money bench readme check types format clean
 
 ## The whole main job on this machine: `make demo`, or `make demo ONCE=1` to stop at the end. PORT=N chooses a port.
 demo: .venv/.installed-devstack
@@ -55,6 +55,10 @@ chaos: .venv/.installed-dev
 ## was bought twice or the ledger is wrong. SEED=7, ITEMS=50 and KILLS=8 choose; ARGS="--provider fal" for one alone.
 money: .venv/.installed-dev
 	@$(BIN)/python -m tests.money $(if $(SEED),--seed $(SEED)) $(if $(ITEMS),--items $(ITEMS)) $(if $(KILLS),--kills $(KILLS)) $(ARGS)
+
+## Every command of README.md, in order, in a copy of this checkout with an empty home and nothing installed; two minutes.
+readme: .venv/.installed-dev
+	@$(BIN)/python -m tests.readme
 
 ## Speed beside other queues. ARGS=--quick for a short look, ARGS="--only drain,claim" for some subjects.
 bench: .venv/.installed-dev

@@ -1,0 +1,37 @@
+"""README.md from top to bottom."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.readme.commands import EXPECTED, NEEDS, README, blocks
+from tests.readme.walk import SECONDS, machine_of_these_tests
+
+TEXT = README.read_text()
+
+
+@pytest.mark.timeout(SECONDS)
+def test_every_command_does_what_the_text_says(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path.parent):
+        folder.chmod(0o711)  # Postgres may run as somebody else
+
+    ran = machine_of_these_tests(tmp_path).walk()
+
+    assert set(ran) == EXPECTED.keys()
+
+
+def test_something_is_expected_of_every_command_and_nothing_else() -> None:
+    run = [
+        command for block in blocks(TEXT) if block.language == "sh" and not block.needs for command in block.commands
+    ]
+
+    assert set(run) == EXPECTED.keys()
+
+
+def test_what_is_not_run_says_what_it_needs() -> None:
+    assert {block.needs for block in blocks(TEXT) if block.needs} == NEEDS
+    assert {block.language for block in blocks(TEXT)} == {"sh", "python"}
+
+
+def test_no_line_is_longer_than_120_characters() -> None:
+    assert [line for line in TEXT.splitlines() if len(line) > 120] == []
