@@ -143,8 +143,10 @@ class HttpApi:
             raise Unanswered(f"gave no answer within {seconds:g} seconds", code="provider_timeout") from error
         except httpx.HTTPError as error:
             raise Unanswered(f"broke off ({type(error).__name__})", code="provider_unreachable") from error
-        except httpx.InvalidURL as error:  # of a redirect, which httpx reads although it follows none
-            raise Unanswered("answered with an address that is none", code="provider_garbage") from error
+        except Unanswered:
+            raise
+        except Exception as error:  # httpx lets some through: of a redirect's address, of a header in odd letters
+            raise Unanswered("answered with something that is no HTTP", code="provider_garbage") from error
 
 
 async def _whole(response: httpx.Response, most_bytes: int) -> bytes:

@@ -74,6 +74,10 @@ async def _deliver(
 ) -> web.StreamResponse:
     if answer.framing == "silent":
         await asyncio.sleep(SILENT_SECONDS)
+    if answer.framing == "wire" and request.transport is not None:
+        request.transport.write(body)
+        request.transport.close()
+        return web.Response()
     if answer.framing in ("silent", "reset"):
         return _cut(request, web.Response())
     kept = {name: value for name, value in own_headers.items() if name.lower() == "content-type"}

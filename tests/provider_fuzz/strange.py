@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tests.fuzzing import BROKEN, CASES, STRINGS, Raw, places_in, render, values
 
-Framing = Literal["whole", "cut", "reset", "silent", "endless", "drip"]
+Framing = Literal["whole", "cut", "reset", "silent", "endless", "drip", "wire"]
+"""`wire`: the body is all that goes out, in place of an answer in HTTP."""
 
 STATUSES = (
     *(200, 201, 202, 203, 204, 205, 206, 226, 300, 301, 302, 303, 304, 305, 307, 308),
@@ -85,6 +86,29 @@ BYTES = (
         b'{"status": NaN}',
     ),
     *(b"<html>It works!</html>", b"error code: 1015", b'{"error": null}', b'{"error": "no"}', b'{"detail": [[[]]]}'),
+)
+
+
+WIRE = (
+    *(
+        b"",
+        b"\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"HTTP/2 200\r\n\r\n",
+        b"HTTP/0.9 999 \r\n\r\n",
+    ),
+    b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 9999999999\r\n\r\n{}",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n{}",
+    b"HTTP/1.1 200 OK\r\nX: " + b"a" * 200_000 + b"\r\n\r\n{}",
+    b"HTTP/1.1 200 OK\r\n\xff\xfe: \x00\r\n\r\n{}",
+    b"HTTP/1.1 302 Found\r\nLocation: https://[\xd9\xa3\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 302 Found\r\nLocation: //\xd9\xa3:\xd9\xa3/\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n",
+    b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 20 + b"HTTP/1.1 204 No Content\r\n\r\n",
 )
 
 
@@ -164,7 +188,13 @@ headers = st.lists(
     ),
     max_size=2,
 ).map(tuple)
-strange = st.builds(
+off_the_wire = st.builds(
+    Strange,
+    body=st.sampled_from(WIRE) | st.binary(max_size=60),
+    framing=cast("st.SearchStrategy[Any]", st.just("wire")),
+    after=st.booleans(),
+)
+in_http = st.builds(
     Strange,
     status=st.one_of(st.none(), st.none(), st.sampled_from(STATUSES)),
     headers=headers,
@@ -172,6 +202,7 @@ strange = st.builds(
     framing=st.sampled_from([*["whole"] * 16, "cut", "reset", "reset", "silent", "endless", "drip"]),
     after=st.sampled_from([True, True, False]),
 )
+strange = st.integers(0, 9).flatmap(lambda number: in_http if number else off_the_wire)
 
 
 def cases_of(kinds: Sequence[str]) -> st.SearchStrategy[Case]:

@@ -20,6 +20,8 @@ class OpenAIServer(LocalServer):
     def __init__(self, mode: Mode = "b64_json") -> None:
         super().__init__()
         self.mode: Mode = mode
+        self.packs = False
+        """Whether answers come in gzip, whatever was asked for."""
         self.gate = asyncio.Event()
         self.gate.set()
         self.began = asyncio.Event()
@@ -43,7 +45,12 @@ class OpenAIServer(LocalServer):
         self.began.set()
         await self.gate.wait()
         self.note("charged", name)
-        return web.json_response({"created": 1764000000, "data": [self._item(body)], "output_format": "png", "news": 1})
+        answer = web.json_response(
+            {"created": 1764000000, "data": [self._item(body)], "output_format": "png", "news": 1}
+        )
+        if self.packs:
+            answer.enable_compression(web.ContentCoding.gzip)
+        return answer
 
     def _refusal(self, body: dict[str, Any]) -> web.Response | None:
         prompt = body.get("prompt")

@@ -72,6 +72,7 @@ async def test_a_picture_is_ordered_waited_for_and_found_at_its_address(
     [job] = server.jobs.values()
     assert job_id == f"fal-ai/flux/requests/{job.id}"
     assert (job.model, job.input) == ("fal-ai/flux/dev", {"prompt": "a red fox", "seed": 7})
+    assert isinstance(picture, RemoteImage)
     assert (picture.seed, picture.version, picture.headers) == (7, None, {})
     assert await fetch(picture.url) == (200, PNG)
     assert [entry["event"] for entry in server.log] == ["created", "charged"]
@@ -302,6 +303,7 @@ async def test_a_result_that_is_removed_by_now_is_no_reason_to_believe_that_it_w
 
     assert (failed.code, failed.is_charged) == ("output_expired", None)
     assert (settlement.is_over, settlement.is_charged) == (True, None)
+    assert isinstance(picture, RemoteImage)
     assert (await fetch(picture.url))[0] == 404
 
 
