@@ -295,10 +295,11 @@ def parsed(url: str) -> httpx.URL:
     """An absolute http(s) URL. Raises `ProviderRejected`."""
     try:
         address = httpx.URL(url)
+        host = address.host  # a name in other scripts is unfolded only here, and may turn out to be none
     except (httpx.InvalidURL, ValueError) as error:
         raise refusal("The picture's address is no URL.") from error
     has_port = address.port is None or 0 < address.port < 65_536
-    if address.scheme not in ("https", "http") or not address.host or not has_port:
+    if address.scheme not in ("https", "http") or not host or not has_port:
         raise refusal("The picture's address is no https URL with a host.")
     return address
 

@@ -30,6 +30,8 @@ OPERATOR_SECONDS = 300.0
 """The wait where the operator has to do something first: a key, an account. No item fails meanwhile."""
 BEHIND_A_GATEWAY = frozenset({303, 499, 502, 504, 520, 524, 598, 599})
 """A gateway lost sight of the service, which may have read the request and gone on with it. 303 says that it has."""
+NOT_REACHED = frozenset({503, 521, 522, 523, 525, 526, 529, 530})
+"""Nobody took the request: the service is down or full, or its gateway could not connect to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,8 @@ class Exchange(HttpApi):
     def headers_for(self, url: str) -> Mapping[str, str]:
         """The header that opens this API where the address belongs to it, and nothing where it is another's."""
         address, own = httpx.URL(url), httpx.URL(self.base_url)
-        is_own = (address.scheme, address.host, address.port) == (own.scheme, own.host, own.port)
+        # Not `host`, which unfolds names in other scripts and fails at some of them.
+        is_own = (address.scheme, address.raw_host, address.port) == (own.scheme, own.raw_host, own.port)
         return self.authorization if is_own else {}
 
     async def ask(self, method: str, path: str, *, most_bytes: int = QUESTION_BYTES, **more: Any) -> Answer:
@@ -88,6 +91,9 @@ class Exchange(HttpApi):
             ) from error
         if answer.status in BEHIND_A_GATEWAY:
             raise OutcomeUnknown(f"A gateway before {self._service} answered {answer.status} to the order.")
+        if answer.status >= 500 and answer.status not in NOT_REACHED and answer.as_json() is None:
+            # The service itself says what is wrong, as JSON. This comes from somewhere on the way, or out of a crash.
+            raise OutcomeUnknown(f"{self._service} answered {answer.status} to the order, and does not say why.")
         return answer
 
     def refusal(

@@ -131,7 +131,7 @@ class OpenAIImagesProvider:
     def _headers_for(self, url: str) -> Mapping[str, str]:
         try:
             return self._api.headers_for(url)
-        except httpx.InvalidURL as error:
+        except (httpx.InvalidURL, ValueError) as error:
             raise self._senseless() from error
 
     def _unpacked(self, packed: str) -> bytes:

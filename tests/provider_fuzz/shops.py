@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from aiohttp import web
 
+from batchgen.providers.exchange import NOT_REACHED
 from tests.money.books import Books
 from tests.money.catalogue import LISTINGS, Shop
 from tests.money.hosted_shops import FalShop, ReplicateShop
@@ -61,12 +62,14 @@ class Meddler:
 
 
 def _may_mean_the_end(kind: str, status: int, body: bytes) -> bool:
-    """A refusal, a redirect, or an object that may say anything. No other answer is a reason to order again."""
+    """A refusal, a redirect, a service that was not reached, or an object that may say anything. No other answer is a
+    reason to order again.
+    """
     try:
         is_object = isinstance(json.loads(body), dict)
     except (ValueError, RecursionError):
         is_object = False
-    return 300 <= status < 500 or is_object
+    return 300 <= status < 500 or status in NOT_REACHED or is_object
 
 
 async def _deliver(

@@ -245,6 +245,9 @@ async def test_the_job_of_another_process_is_never_ordered_again(make: MakeProvi
         (answers(502, "<html>", after=True), "outcome_unknown"),
         (answers(504, "<html>", after=True), "outcome_unknown"),
         (answers(524, "<html>", after=True), "outcome_unknown"),
+        (answers(500, "Internal Server Error", after=True), "outcome_unknown"),
+        (answers(501, "", after=True), "outcome_unknown"),
+        (answers(303, Location="/v1/pictures/1.png", after=True), "outcome_unknown"),
     ],
 )
 async def test_an_order_whose_answer_is_lost_stays_unknown_and_is_not_repeated(
@@ -412,6 +415,8 @@ async def test_who_has_to_verify_an_organisation_is_told_so(make: MakeProvider, 
     [
         (answers(500, {"error": {"message": "The server had an error."}}), "provider_unavailable"),
         (answers(503, {"error": {"message": "Overloaded"}}), "provider_unavailable"),
+        (answers(503, "<html>503 Service Temporarily Unavailable</html>"), "provider_unavailable"),
+        (answers(521, "<html>Web server is down</html>"), "provider_unavailable"),
         (answers(500, {"error": {"message": "CUDA out of memory."}}), "out_of_memory"),
         (answers(409, {"error": "conflict"}), "provider_unavailable"),
         (answers(404, {"detail": "Not Found"}), "provider_garbage"),
@@ -652,3 +657,24 @@ async def _tried_until_it_ends(provider: AccountableProvider, request: ImageRequ
             return "unknown"
         except (ProviderBusy, ProviderUnavailable):
             continue
+
+
+async def test_a_host_that_is_no_name_in_any_script_is_left_to_whoever_fetches(
+    make: MakeProvider, server: OpenAIServer
+) -> None:
+    server.misbehave(ORDERS, answers(200, {"data": [{"url": "https://xn--a/1.png"}]}))
+
+    picture = await a_picture_of(make())
+
+    assert isinstance(picture, RemoteImage)
+    assert picture.headers == {}
+
+
+async def test_a_redirect_to_an_address_in_odd_letters_is_no_answer(make: MakeProvider, server: OpenAIServer) -> None:
+    server.misbehave(ORDERS, answers(302, Location="//٣:٣/"))
+
+    with pytest.raises(ProviderError) as caught:
+        await a_picture_of(make())
+
+    assert caught.value.code in ("provider_garbage", "provider_unreachable")
+    assert server.asked(ORDERS) == 1
