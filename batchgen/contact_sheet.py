@@ -5,9 +5,12 @@ import math
 from collections.abc import Mapping
 from uuid import UUID
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
+from batchgen.containers import NotAPicture, Truncated, Unfamiliar, layout_of
+from batchgen.lettering import Lettering
 from batchgen.models import BatchSnapshot, Generation, GenerationStatus
+from batchgen.opening import TooManyPixels, opened
 from batchgen.texts import printable
 
 TILE = 320
@@ -17,7 +20,9 @@ HEADER = 64
 MOST_COLUMNS = 4
 PAPER, INK, FAINT, GREY, ALARM = "#fbfaf7", "#22252a", "#6b7078", "#d9dadd", "#a3352b"
 
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+LONGEST_TEXT = 600
+"""Characters that are looked at, of prompts and reasons: no tile shows more."""
+LINE = 19
 
 
 def contact_sheet(snapshot: BatchSnapshot, pictures: Mapping[UUID, bytes]) -> bytes:
@@ -33,7 +38,7 @@ def contact_sheet(snapshot: BatchSnapshot, pictures: Mapping[UUID, bytes]) -> by
         left = GAP + place % columns * (TILE + GAP)
         top = HEADER + place // columns * (TILE + CAPTION + GAP)
         sheet.paste(_tile(item, pictures.get(item.id)), (left, top))
-        _lines(draw, (left, top + TILE + 6), f"{item.index + 1}  {printable(item.prompt)}", _font(15), INK, most=2)
+        _lines(draw, (left, top + TILE + 6), f"{item.index + 1}  {item.prompt}", 15, INK, most=2)
     file = io.BytesIO()
     sheet.save(file, "PNG", optimize=True)
     return file.getvalue()
@@ -41,10 +46,10 @@ def contact_sheet(snapshot: BatchSnapshot, pictures: Mapping[UUID, bytes]) -> by
 
 def _header(draw: ImageDraw.ImageDraw, snapshot: BatchSnapshot, width: int) -> None:
     batch = snapshot.batch
-    title = printable(batch.name or f"Batch {str(batch.id)[:8]}")
-    _lines(draw, (GAP, 12), title, _font(20), INK, most=1, width=width - 2 * GAP)
+    title = batch.name or f"Batch {str(batch.id)[:8]}"
+    _lines(draw, (GAP, 12), title, 20, INK, most=1, width=width - 2 * GAP)
     counts = f"{batch.completed_count} of {batch.total_count} pictures · {batch.created_at:%Y-%m-%d %H:%M} UTC"
-    _lines(draw, (GAP, 38), counts, _font(14), FAINT, most=1, width=width - 2 * GAP)
+    _lines(draw, (GAP, 38), counts, 14, FAINT, most=1, width=width - 2 * GAP)
 
 
 def _tile(item: Generation, content: bytes | None) -> Image.Image:
@@ -57,47 +62,31 @@ def _tile(item: Generation, content: bytes | None) -> Image.Image:
     draw = ImageDraw.Draw(tile)
     failed = item.status is GenerationStatus.FAILED
     label = "picture cannot be shown" if content is not None else str(item.status)
-    _lines(draw, (GAP, TILE // 3), label, _font(22), ALARM if failed else FAINT, most=1, width=TILE - 2 * GAP)
+    _lines(draw, (GAP, TILE // 3), label, 22, ALARM if failed else FAINT, most=1, width=TILE - 2 * GAP)
     if failed and item.error_message:
-        reason = printable(item.error_message)
-        _lines(draw, (GAP, TILE // 3 + 36), reason, _font(15), INK, most=6, width=TILE - 2 * GAP)
+        _lines(draw, (GAP, TILE // 3 + 36), item.error_message, 15, INK, most=6, width=TILE - 2 * GAP)
     return tile
 
 
 def _open(content: bytes) -> Image.Image | None:
     """The picture in the tile's size, or None for what is no picture, damaged, or absurdly large."""
     try:
-        with Image.open(io.BytesIO(content)) as picture:
+        layout_of(content)  # of what users put there themselves, nothing but a whole picture is decoded
+        with opened(io.BytesIO(content)) as picture:
             picture.draft("RGB", (TILE, TILE))
+            picture.thumbnail((4 * TILE, 4 * TILE), Image.Resampling.BOX)
             small = ImageOps.contain(ImageOps.exif_transpose(picture).convert("RGBA"), (TILE, TILE))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except (OSError, ValueError, SyntaxError, TooManyPixels, NotAPicture, Truncated, Unfamiliar, MemoryError):
         return None
     paper = Image.new("RGBA", small.size, PAPER)
     return Image.alpha_composite(paper, small).convert("RGB")
 
 
 def _lines(
-    draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, font: Font, ink: str, *, most: int, width: int = TILE
+    draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int, ink: str, *, most: int, width: int = TILE
 ) -> None:
     """Write `text` in at most `most` lines; the last one ends with an ellipsis where it does not fit."""
     left, top = at
-    rest = text
-    for number in range(most):
-        fitting = _fitting(draw, rest, font, width, whole_words=number < most - 1)
-        last = number == most - 1 and len(fitting) < len(rest)
-        draw.text((left, top + number * 19), fitting.rstrip()[:-1] + "…" if last else fitting, font=font, fill=ink)
-        rest = rest[len(fitting) :].lstrip()
-        if not rest:
-            return
-
-
-def _fitting(draw: ImageDraw.ImageDraw, text: str, font: Font, width: int, *, whole_words: bool) -> str:
-    end = len(text)
-    while end > 1 and draw.textlength(text[:end], font=font) > width:
-        end -= 1
-    space = text.rfind(" ", 0, end + 1)
-    return text[:space] if whole_words and end < len(text) and space > 0 else text[:end]
-
-
-def _font(size: int) -> Font:
-    return ImageFont.load_default(size)
+    lettering = Lettering(size)
+    for number, line in enumerate(lettering.lines(printable(text[:LONGEST_TEXT]), width, most)):
+        lettering.draw(draw, (left, top + number * LINE), line, ink)

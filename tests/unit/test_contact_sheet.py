@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 from snapshots import a_failed_item, a_snapshot, an_item
 
+from batchgen import lettering
 from batchgen.contact_sheet import GAP, GREY, HEADER, TILE, contact_sheet
 
 
@@ -68,3 +69,90 @@ def test_the_sheet_grows_with_the_batch(count: int, columns: int, rows: int) -> 
 
     assert sheet.width == GAP + columns * (TILE + GAP)
     assert sheet.height > HEADER + rows * TILE
+
+
+@pytest.mark.parametrize("format", ["TIFF", "GIF", "BMP", "PPM", "ICO"])
+def test_only_formats_that_storage_holds_are_opened(format: str) -> None:
+    item = an_item(0)
+
+    sheet = opened(contact_sheet(a_snapshot(item), {item.id: a_picture("red", kind=format)}))
+
+    assert corner_of(sheet, 0) != (255, 0, 0)
+
+
+def test_a_file_for_ghostscript_is_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*_: object, **__: object) -> None:
+        raise AssertionError("nobody may start a program for a picture")
+
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", run)
+    item = an_item(0)
+
+    sheet = opened(contact_sheet(a_snapshot(item), {item.id: a_picture("red", kind="EPS")}))
+
+    assert corner_of(sheet, 0) != (255, 0, 0)
+
+
+def test_a_bomb_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*_: object, **__: object) -> None:
+        raise AssertionError("nobody may decode this")
+
+    item, content = an_item(0), a_picture("red", (13_000, 13_000), mode="1")
+    with monkeypatch.context() as patched:
+        patched.setattr("PIL.ImageFile.ImageFile.load", load)
+        sheet = contact_sheet(a_snapshot(item), {item.id: content})
+
+    assert corner_of(opened(sheet), 0) != (255, 0, 0)
+
+
+@pytest.mark.parametrize("letter", ["W", "i", " ", "م", "ש", "中", "😀", "\u200d", "\u0301"])
+def test_the_longest_prompt_costs_as_much_as_one_that_fills_its_tile(
+    letter: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = [0]
+    real = lettering.get_width
+
+    def counted(character: str, size: int) -> float:
+        looks[0] += 1
+        return real(character, size)
+
+    monkeypatch.setattr(lettering, "get_width", counted)
+    costs: list[int] = []
+    for length in (600, 4000, 40_000):
+        looks[0] = 0
+        contact_sheet(a_snapshot(an_item(0, prompt=letter * length)), {})
+        costs.append(looks[0])
+
+    assert costs[0] == costs[1] == costs[2] < 5000
+
+
+@pytest.mark.parametrize("word", ["ثعلب أحمر", "שועל אדום", "лиса", "αλεπού", "renard éclair ñ"])
+def test_scripts_of_the_fonts_that_come_along_are_no_boxes(word: str) -> None:
+    (line,) = lettering.Lettering(15).lines(word, 300, 2)
+
+    assert line.text
+    assert "[" not in line.text
+    assert not [character for character in line.text if lettering.font_with(character, 15) is None]
+
+
+def test_arabic_letters_are_joined_and_run_from_right_to_left() -> None:
+    (line,) = lettering.Lettering(15).lines("أحمر abc", 300, 2)
+
+    assert line.text.startswith("abc ")
+    assert [f"{ord(character):04x}" for character in line.text[4:]] == ["feae", "fee4", "fea3", "fe83"]
+
+
+def test_what_no_font_has_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lettering, "SYSTEM_FONTS", ())
+    lettering.forget_fonts()
+    (line,) = lettering.Lettering(15).lines("a 中国 \u2764\ufe0f \U0001f98a\U0001f98a", 600, 1)
+    lettering.forget_fonts()
+
+    assert line.text == "a [2 x CJK] [heavy black heart] [2 x fox face]"
+
+
+def test_a_text_that_does_not_fit_ends_with_an_ellipsis() -> None:
+    first, second = lettering.Lettering(15).lines("a red fox in the snow " * 20, 300, 2)
+
+    assert first.text == "a red fox in the snow a red fox in the"
+    assert second.text.endswith("…")
+    assert not second.is_whole
