@@ -3,6 +3,7 @@
 import io
 import random
 from collections.abc import Callable, Generator
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -424,3 +425,24 @@ def test_a_drawing_is_written_anew(check: Check) -> None:
     assert b"onclick" not in content
     assert image.blurhash is None
     assert not image.is_black
+
+
+@pytest.mark.parametrize("part", [b"\xff", b"\xff\x00", b"\xff\xd0", b"<", b"\x00"])
+def test_time_grows_with_a_scan_and_no_faster(check: Check, part: bytes) -> None:
+    """In a size that an expression which goes back could not take in a lifetime."""
+    content = picture("jpeg")[:-2] + part * 3_000_000
+
+    with pytest.raises(PictureDamaged):
+        check(content)
+
+
+def test_image_files_are_opened_in_one_place() -> None:
+    root = Path(__file__).parents[2]
+    opening = [
+        path.name
+        for folder in ("batchgen", "scheduler", "devstack")
+        for path in (root / folder).rglob("*.py")
+        if "Image.open(" in path.read_text()
+    ]
+
+    assert opening == ["opening.py"]

@@ -1,7 +1,9 @@
 """A drawing keeps what draws and loses what could do harm."""
 
+from collections.abc import Callable
+
 import pytest
-from hostile import svg
+from hostile import nested_patterns, svg
 
 from batchgen.containers import NotAPicture
 from batchgen.svg import Drawing, SvgLimits, looks_like_svg, sanitised
@@ -206,3 +208,65 @@ def test_a_drawing_that_multiplies_itself_is_refused(inside: str) -> None:
 @pytest.mark.parametrize("head", [b"", b"\x89PNG", b"<html>", b"<!DOCTYPE html>", b"svg", b"<svgx>", b"<rss>"])
 def test_other_files_do_not_look_like_drawings(head: bytes) -> None:
     assert not looks_like_svg(head)
+
+
+PARTS_THAT_REPEAT: dict[str, Callable[[int], str]] = {
+    "blanks in a reference": lambda n: f'<rect fill="url({" " * n}"/>' + SHAPE,
+    "quotes in a reference": lambda n: f'<rect fill="url({chr(39) * n}"/>' + SHAPE,
+    "references without an end": lambda n: f'<rect fill="{"url(" * n}"/>' + SHAPE,
+    "names without an end": lambda n: f'<rect fill="url(#{"a" * n}"/>' + SHAPE,
+    "a sheet without braces": lambda n: f"<style>{'a' * n}</style>" + SHAPE,
+    "a sheet of opening braces": lambda n: f"<style>{'a{' * n}</style>" + SHAPE,
+    "comments without an end": lambda n: f"<style>{'/*' * n}</style>" + SHAPE,
+    "halves of comments": lambda n: f"<style>{'/*/' * n}</style>" + SHAPE,
+    "a selector of many names": lambda n: f"<style>{'.a ' * n}{{fill:url(#b)}}</style>" + SHAPE,
+    "many declarations": lambda n: f'<rect style="{"fill:url(#b);" * n}"/>' + SHAPE,
+    "many classes": lambda n: f'<rect class="{"a " * n}"/>' + SHAPE,
+}
+"""Each is given in a size that an expression which goes back could not take in a lifetime."""
+
+
+@pytest.mark.parametrize("part", PARTS_THAT_REPEAT)
+def test_time_grows_with_the_drawing_and_no_faster(part: str) -> None:
+    drawing = clean(svg(PARTS_THAT_REPEAT[part](500_000)))
+
+    assert (drawing.width, drawing.height) == (64, 48)
+
+
+@pytest.mark.parametrize("attribute", ["width", "height", "viewBox"])
+@pytest.mark.parametrize("character", ["1", " ", "1 ", "+", ".", "1e", ","])
+def test_a_size_of_any_length_is_read_at_once(attribute: str, character: str) -> None:
+    with pytest.raises(NotAPicture, match="no size"):
+        clean(svg(SHAPE, f'{attribute}="{character * 500_000}x"'))
+
+
+@pytest.mark.parametrize("each", [10, 100])
+def test_nested_patterns_are_counted_by_what_they_draw(each: int) -> None:
+    with pytest.raises(NotAPicture, match="multiplies"):
+        clean(svg(nested_patterns(12, each)))
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "<pattern id='a'><rect fill='url(#a)'/></pattern><rect fill='url(#a)'/>",
+        "<mask id='a'><rect mask='url(#b)'/></mask><mask id='b'><rect mask='url(#a)'/></mask><rect mask='url(#a)'/>",
+        f"<pattern id='a'>{SHAPE * 2000}</pattern><g fill='url(#a)'>{SHAPE * 1000}</g>",
+        f"<pattern id='a'>{SHAPE * 2000}</pattern><style>.b{{fill:url(#a)}}</style>" + "<rect class='b'/>" * 1000,
+        f"<pattern id='a'>{SHAPE * 2000}</pattern><style>*{{fill:url(#a)}}</style>" + SHAPE * 1000,
+        f"<marker id='a'>{SHAPE * 2000}</marker><path marker-mid='url(#a)' d='{'L1 1' * 1000}'/>",
+        f"<pattern id='a'>{SHAPE * 2000}</pattern>" + "<rect style='fill:url(#a)'/>" * 1000,
+    ],
+)
+def test_other_ways_to_multiply_are_refused(inside: str) -> None:
+    with pytest.raises(NotAPicture, match="multiplies"):
+        clean(svg(inside))
+
+
+def test_what_refers_to_other_parts_as_drawings_do_passes() -> None:
+    inside = (
+        "<style>.b{fill:url(#p)}.c{clip-path:url(#m)}</style><clipPath id='m'><rect class='b'/></clipPath>"
+        f"<pattern id='p'>{SHAPE * 3}</pattern><g class='c'>" + "<path class='b' d='M0 0L9 9Z'/>" * 2000 + "</g>"
+    )
+
+    assert clean(svg(inside)).left_out == 0

@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 
 from PIL import Image, PngImagePlugin
 
+from batchgen.opening import opened
 from batchgen.providers.base import ImageRequest
 
 ImageFormat = Literal["png", "webp"]
@@ -74,7 +75,7 @@ def _exif(metadata: Mapping[str, str]) -> bytes:
 
 def read_metadata(content: bytes) -> dict[str, str]:
     """What a picture from the offline provider says about itself; empty for any other picture."""
-    with Image.open(io.BytesIO(content)) as image:
+    with opened(io.BytesIO(content)) as image:
         image.load()
         if image.format == "PNG":
             found: Mapping[str, Any] = cast("PngImagePlugin.PngImageFile", image).text
