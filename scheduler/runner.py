@@ -195,7 +195,13 @@ class Runner:
         if verdict.status is GenerationStatus.FAILED:
             log.warning("generation failed", code=fault.code, reason=fault.message)
             return Failed(fault)
-        log.info("generation will be tried again", code=fault.code, in_seconds=verdict.retry_in_seconds)
+        log.warning(
+            "generation will be tried again",
+            code=fault.code,
+            reason=fault.message,
+            provider=fault.provider,
+            in_seconds=verdict.retry_in_seconds,
+        )
         return RetryLater(fault, verdict.retry_in_seconds)
 
     async def _report_refusal(self, lease: Lease, image: StoredImage | None, error: InvalidRequest) -> Outcome:

@@ -1,0 +1,145 @@
+"""What a provider's answers cost, seen with a whole worker."""
+
+import base64
+import json
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+from aiohttp import web
+
+from tests.money.books import picture_of
+from tests.money.conftest import OpenStall, Stall, Submit
+from tests.money.hosted_shops import FalShop, ReplicateShop
+from tests.money.own_gpu_shops import OpenAIShop
+from tests.providers.faulty_server import Fault
+from tests.providers.local_server import Fault as LocalFault
+from tests.providers.local_server import answers
+from tests.support import Database, WorkerProcess, eventually
+
+StartWorker = Callable[..., Awaitable[WorkerProcess]]
+VERIFY = "Your organization must be verified to use the model `gpt-image-1`. Click on Verify Organization."
+
+
+async def withdraw(database: Database, batch: str) -> None:
+    """What would wait for ever leaves the queue."""
+    await database.execute("delete from public.image_generations where batch_id = %s", [batch])
+
+
+async def ended(database: Database, batch: str) -> list[dict[str, Any]]:
+    async def items() -> list[dict[str, Any]]:
+        query = "select * from public.image_generations where batch_id = %s order by batch_index"
+        rows = await (await database.execute(query, [batch])).fetchall()
+        return rows if all(row["status"] in ("completed", "failed") for row in rows) else []
+
+    return await eventually(items, 60, every=0.1, what="all items are final")
+
+
+def created(stall: Stall) -> int:
+    return stall.books.count("created")
+
+
+async def test_a_provider_that_asks_for_no_wait_at_all_is_not_stormed(
+    open_stall: OpenStall, submit: Submit, start_worker: StartWorker, pace: Callable[..., Awaitable[None]],
+    database: Database,
+) -> None:  # fmt: skip
+    await pace()
+    stall = await open_stall("replicate")
+    assert isinstance(stall.shop, ReplicateShop)
+    times: list[float] = []
+
+    def turn_away(call: str) -> Fault | None:
+        if call != "buy":
+            return None
+        times.append(time.monotonic())
+        return Fault(429, {"Retry-After": "0"})
+
+    stall.shop.fail_by(turn_away)
+    await start_worker(stall)
+
+    batch = await submit(stall.model_id, ["a red boat", "a small owl"])
+
+    await eventually(lambda: len(times) >= 5, 60, what="both were turned away twice")
+    assert times[2] - times[0] > 0.9
+    assert times[4] - times[2] > 0.9
+    waits = await (
+        await database.execute("select retry_count from public.image_generations where status = 'pending'")
+    ).fetchall()
+    assert all(row["retry_count"] == 0 for row in waits)
+    await withdraw(database, batch)
+
+
+async def test_one_models_403_leaves_the_other_models_of_its_provider_alone(
+    open_stall: OpenStall, submit: Submit, start_worker: StartWorker, pace: Callable[..., Awaitable[None]],
+    database: Database, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    await pace()
+    stall = await open_stall("openai")
+    shop = stall.shop
+    assert isinstance(shop, OpenAIShop)
+    flux = await replace(stall.listing, model="flux").offer(database, "stall-flux")
+    asked: list[str] = []
+
+    async def next_fault(name: str, request: web.Request, body: Any) -> LocalFault | None:
+        asked.append(str(cast("dict[str, Any]", body or {}).get("model")))
+        is_closed = asked[-1] == "gpt-image-1"
+        return answers(403, {"error": {"message": VERIFY, "type": "invalid_request_error"}}) if is_closed else None
+
+    monkeypatch.setattr(shop, "next_fault", next_fault)
+    worker = await start_worker(stall)
+    closed = await submit(stall.model_id, ["a red boat", "a small owl"])
+    await eventually(lambda: "gpt-image-1" in asked, 30, what="the model that is not verified was asked for")
+
+    items = await ended(database, await submit(flux, ["a glass bird", "an old tree"]))
+
+    assert [item["status"] for item in items] == ["completed", "completed"]
+    query = "select count(*) as n from public.image_generations where batch_id = %s and status = 'failed'"
+    assert (await (await database.execute(query, [closed])).fetchone() or {})["n"] == 0
+    paused = await (await database.execute("select name from batchgen.providers where not_before > now()")).fetchall()
+    assert paused == []
+    breaker = await (
+        await database.execute("select reason from batchgen.breakers where model_id = %s", [stall.model_id])
+    ).fetchone()
+    assert breaker == {"reason": "model_not_allowed"}
+    assert any("Verify the organisation" in line for line in worker.lines)
+    await withdraw(database, closed)
+
+
+@pytest.mark.parametrize("times", [1, 5], ids=["once", "for good"])
+async def test_fal_without_a_picture_is_asked_once_more_and_bought_once(
+    times: int, open_stall: OpenStall, submit: Submit, start_worker: StartWorker,
+    pace: Callable[..., Awaitable[None]], database: Database,
+) -> None:  # fmt: skip
+    await pace()
+    stall = await open_stall("fal")
+    assert isinstance(stall.shop, FalShop)
+    stall.shop.fail("result", *[Fault(200, body='{"images": []}')] * times * 2)
+    await start_worker(stall, BATCHGEN_MAX_PARALLEL="2")
+
+    items = await ended(database, await submit(stall.model_id, ["a red boat", "a small owl"]))
+
+    assert created(stall) == 2
+    if times > 1:
+        assert [(item["status"], item["error_code"]) for item in items] == [("failed", "no_output")] * 2
+
+
+async def test_pictures_that_fal_sends_in_its_answer_are_bought_once_and_stored(
+    open_stall: OpenStall, submit: Submit, start_worker: StartWorker, pace: Callable[..., Awaitable[None]],
+    database: Database,
+) -> None:  # fmt: skip
+    await pace()
+    stall = await open_stall("fal")
+    assert isinstance(stall.shop, FalShop)
+    url = f"data:image/png;base64,{base64.b64encode(picture_of('a red boat')).decode()}"
+    stall.shop.fail("result", *[Fault(200, body=json.dumps({"images": [{"url": url}], "seed": 7}))] * 2)
+    await start_worker(stall)
+
+    items = await ended(database, await submit(stall.model_id, ["a red boat", "a small owl"]))
+
+    assert [item["status"] for item in items] == ["completed", "completed"]
+    assert created(stall) == 2
+    query = "select count(*) as n from public.images where generation_id = any (%s)"
+    stored = await (await database.execute(query, [[item["id"] for item in items]])).fetchone()
+    assert stored == {"n": 2}
