@@ -225,6 +225,34 @@ class SizeChoices(_Part):
 SizeInput = Annotated[WidthHeight | SizeObject | AspectRatio | SizeChoices, Field(discriminator="kind")]
 
 
+FORMAT_INPUTS = frozenset({"output_format", "format", "image_format", "file_format", "output_type"})
+"""What models call the format of their picture."""
+NOT_STORED = frozenset(
+    [
+        *(
+            "heic",
+            "heif",
+            "jxl",
+            "psd",
+            "exr",
+            "hdr",
+            "dng",
+            "eps",
+            "ps",
+            "pdf",
+            "ai",
+            "mp4",
+            "webm",
+            "mov",
+            "avi",
+            "mkv",
+        ),
+        *("gltf", "glb", "obj", "zip", "tar", "tar.gz", "html", "json", "npy", "pt", "latent"),
+    ]
+)
+"""Formats that are refused when they are delivered: then they are paid for."""
+
+
 class InputSpec(_Part):
     """What a model takes, and what it calls it. What is missing or null the model does not know: it is left out."""
 
@@ -236,6 +264,17 @@ class InputSpec(_Part):
     size: SizeInput | None = None
     fixed: dict[Name, Any] = Field(default_factory=dict[str, Any])
     """Sent with every request as it stands."""
+
+    @field_validator("fixed")
+    @classmethod
+    def _asks_for_pictures(cls, fixed: dict[str, Any]) -> dict[str, Any]:
+        for name in FORMAT_INPUTS.intersection(fixed):
+            wanted = fixed[name]
+            if isinstance(wanted, str) and wanted.lower().rpartition("/")[2].lstrip(".") in NOT_STORED:
+                raise ValueError(
+                    f"{name} asks for {wanted}, which cannot be stored: docs/pictures.md lists what can be"
+                )
+        return fixed
 
     @model_validator(mode="after")
     def _gives_each_name_once(self) -> Self:

@@ -218,3 +218,17 @@ def test_a_wrong_spec_is_refused_with_the_field_and_its_rule(
     assert refused.value.code == "invalid_inputs_spec"
     assert refused.value.field == field
     assert rule in refused.value.message
+
+
+@pytest.mark.parametrize("wanted", ["heic", "MP4", "image/jxl", ".pdf"])
+def test_a_format_that_cannot_be_stored_is_known_before_anything_is_bought(wanted: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        read_spec({"prompt": "prompt", "fixed": {"output_format": wanted}})
+
+    assert caught.value.code == "invalid_inputs_spec"
+    assert wanted in caught.value.message
+
+
+@pytest.mark.parametrize("wanted", ["png", "webp", "jpg", "jpeg", "gif", "avif", "svg", None, 7])
+def test_a_format_that_is_stored_or_converted_passes(wanted: object) -> None:
+    assert read_spec({"prompt": "prompt", "fixed": {"output_format": wanted}}).fixed == {"output_format": wanted}
