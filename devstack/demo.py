@@ -89,12 +89,14 @@ def _main_job(stack: Stack | None, env_file: Path, save_to: Path) -> None:
 def _command(stack: Stack | None, env_file: Path, *arguments: str, answer: str | None = None) -> None:
     """Show a command as a user would type it, and run it."""
     _say(f"\n$ {f'echo {answer} | ' if answer else ''}batchgen {shlex.join(arguments)}")
-    command = [sys.executable, "-m", "batchgen", "--env-file", str(env_file), *arguments]
+    command = [sys.executable, "-m", "devstack.command", "--env-file", str(env_file), *arguments]
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the command inherits it
     process = subprocess.Popen(command, env=_environment(), stdin=subprocess.PIPE if answer else None)
-    if answer and process.stdin:
-        with contextlib.suppress(BrokenPipeError), process.stdin:
-            process.stdin.write(answer.encode())
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # one that came meanwhile is raised here
+        if answer and process.stdin:
+            with contextlib.suppress(BrokenPipeError), process.stdin:
+                process.stdin.write(answer.encode())
         while process.poll() is None:
             _check(stack)
             time.sleep(0.1)
