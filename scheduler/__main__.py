@@ -19,10 +19,10 @@ import structlog
 from batchgen.addresses import Rule
 from batchgen.checking import Checker
 from batchgen.connection import connect, disconnect
-from batchgen.errors import BackendUnavailable, InvalidRequest, NotSignedIn, QueueUnavailable
+from batchgen.errors import BackendUnavailable, InvalidRequest, NotSignedIn, ProviderBusy, QueueUnavailable
 from batchgen.fetching import MEBIBYTE, Fetcher
 from batchgen.postgrest import PostgrestOrders, PostgrestOutbox, PostgrestQueue
-from batchgen.providers import OneProvider, make_providers
+from batchgen.providers import OneProvider, Providers, make_providers
 from batchgen.providers.base import Provider
 from batchgen.proxies import Proxies
 from batchgen.receiving import Receiver
@@ -63,8 +63,12 @@ def main(argv: list[str] | None = None, provider_for: ProviderMaker | None = Non
     options = _parse(sys.argv[1:] if argv is None else argv)
     try:
         settings = load(WorkerSettings, options.env_file)
+        if provider_for is None and settings.provider == "model":
+            asyncio.run(_check_reach(settings))
     except InvalidRequest as error:
         return _refuse(error.message)
+    except ProviderBusy as error:
+        return _refuse(str(error))
     configure_logs(settings)
     name = settings.worker_name or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     structlog.contextvars.bind_contextvars(worker=name)
@@ -180,6 +184,13 @@ async def _running_worker(
         await providers.aclose()
         await receiver.aclose()
         await disconnect(client)
+
+
+async def _check_reach(settings: WorkerSettings) -> None:
+    """Raises `ProviderBusy` where pictures could be bought from here and not be fetched."""
+    async with _fetcher(settings) as fetcher:
+        for url in Providers(settings).apis_with_links():
+            await fetcher.check_reach(url)
 
 
 def _fetcher(settings: WorkerSettings) -> Fetcher:

@@ -1,6 +1,6 @@
 """Image providers: `base` says what one is, the others are one each."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from pydantic import SecretStr
@@ -65,6 +65,12 @@ class Providers:
         if name not in self._made:
             self._made[name] = self._make(name)
         return self._made[name]
+
+    def apis_with_links(self) -> Sequence[str]:
+        """The addresses of the services on the internet that this worker may buy from and has to fetch from."""
+        urls = {"replicate": self._settings.replicate_url, "fal": self._settings.fal_url}
+        usable = (name for name in urls if any(self._settings.is_given(variable) for variable in MAKERS[name][0]))
+        return [str(urls[name]) for name in usable if self.local_server(name) is None]
 
     def local_server(self, name: str) -> str | None:
         """One's own server, or a gateway in one's own network; None for a service at its usual place."""

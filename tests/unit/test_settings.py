@@ -110,3 +110,28 @@ def test_another_bucket_is_refused(tmp_path: Path) -> None:
 
     assert refused.value.field == "BATCHGEN_BUCKET"
     assert loaded(tmp_path, BATCHGEN_BUCKET="generated-images").bucket == "generated-images"
+
+
+@pytest.mark.parametrize(
+    ("networks", "words"),
+    [
+        ("198.18.0.5/15", "has to be networks"),
+        ("everything", "has to be networks"),
+        ("0.0.0.0/0", "larger than /10"),
+        ("10.0.0.0/9", "larger than /10"),
+        ("fc00::/7", "larger than /10"),
+        ("127.0.0.0/16", "of this machine alone"),
+        ("169.254.169.254/32", "of this machine alone"),
+        ("::1/128", "of this machine alone"),
+        (",".join(f"10.0.{number}.0/24" for number in range(9)), "at most 8 networks"),
+    ],
+)
+def test_networks_that_count_as_the_internets_are_bounded(
+    monkeypatch: pytest.MonkeyPatch, networks: str, words: str
+) -> None:
+    monkeypatch.setenv("SUPABASE_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("SUPABASE_SECRET_KEY", "sb_secret_for_this_test")
+    monkeypatch.setenv("BATCHGEN_PICTURE_NETWORKS", networks)
+
+    with pytest.raises(InvalidRequest, match=words):
+        load(WorkerSettings)

@@ -1,0 +1,64 @@
+"""A worker from whose machine no picture can be fetched says so before it buys one."""
+
+import socket
+from typing import Any
+
+import pytest
+
+from batchgen.providers import Providers
+from batchgen.settings import WorkerSettings
+from scheduler.__main__ import NO_BACKEND, WRONG_SETTINGS, main
+
+REAL = socket.getaddrinfo
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.setenv("SUPABASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("SUPABASE_SECRET_KEY", "sb_secret_for_this_test")
+    monkeypatch.setenv("BATCHGEN_REPLICATE_API_TOKEN", "r8_for_this_test")
+    monkeypatch.setenv("BATCHGEN_BACKOFF_SECONDS", "0.05")
+    return monkeypatch
+
+
+@pytest.fixture
+def made_up(environment: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """DNS answers every name with an address that it makes up."""
+
+    def answer(host: Any, port: Any, *more: Any, **options: Any) -> Any:
+        return REAL("198.18.0.5" if host == "api.replicate.com" else host, port, *more, **options)
+
+    environment.setattr(socket, "getaddrinfo", answer)
+    return environment
+
+
+def test_made_up_addresses_are_found_at_the_start(
+    made_up: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--once"]) == WRONG_SETTINGS
+    assert "BATCHGEN_PICTURE_NETWORKS=198.18.0.0/15" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("BATCHGEN_PICTURE_NETWORKS", "198.18.0.0/15"), ("BATCHGEN_PROVIDER", "offline")]
+)
+def test_what_the_operator_allows_or_does_not_use_is_no_obstacle(
+    made_up: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    made_up.setenv(variable, value)
+
+    assert main(["--once"]) == NO_BACKEND
+
+
+def test_only_services_whose_pictures_are_fetched_are_looked_at(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("BATCHGEN_OPENAI_API_KEY", "sk-for-this-test")
+    environment.setenv("BATCHGEN_COMFYUI_URL", "http://10.0.0.7:8188")
+    environment.setenv("BATCHGEN_FAL_KEY", "for-this-test")
+    environment.setenv("BATCHGEN_FAL_URL", "http://10.0.0.7")
+
+    settings = WorkerSettings()  # pyright: ignore[reportCallIssue]
+
+    assert Providers(settings).apis_with_links() == ["https://api.replicate.com/v1"]
