@@ -344,8 +344,9 @@ async def test_a_single_generation_is_the_apps_own(
         batch = await submit(app, "a lake", "a hill")
         await until_final(database, batch)  # a worker has looked at all that there is
         still = await row_of(database, generation["id"])
-        first = await app.call("upload", generation["id"], "<svg/>")
-        second = await app.call("upload", generation["id"], "<svg>2</svg>")
+        first = await app.call("upload", generation["id"], "first")
+        second = await app.call("upload", generation["id"], "second")
+        drawing = await app.call("upload", generation["id"], "<svg/>", "svg")
         failed = await app.call("failSingle", generation["id"], "The provider was away.")
         after = await row_of(database, generation["id"])
         await eventually(lambda: len([c for c in app.seen("gallery") if c["row"]["id"] == generation["id"]]) == 2)
@@ -359,7 +360,9 @@ async def test_a_single_generation_is_the_apps_own(
     assert untouched["status"] == "pending"
     assert (first["error"], second["error"]) == (None, None)
     async with httpx.AsyncClient() as http:
-        assert (await http.get(second["publicUrl"])).text == "<svg>2</svg>"
+        assert (await http.get(second["publicUrl"])).text == "second"
+        assert drawing["error"] is not None
+        assert (await http.get(drawing["publicUrl"])).status_code in (400, 404)
     assert succeeded(failed)
     assert (after["status"], after["error_message"]) == ("failed", "The provider was away.")
     assert changes == [("INSERT", "pending"), ("UPDATE", "failed")]

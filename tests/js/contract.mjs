@@ -94,7 +94,7 @@ const calls = {
     supabase.from("image_generations").update({ status: "failed", error_message: message }).eq("id", generationId),
 
   // The app's picture of a single generation.
-  async upload(generationId, text, format = "svg") {
+  async upload(generationId, text, format = "png") {
     const file = new Blob([text], { type: format === "svg" ? "image/svg+xml" : `image/${format}` });
     const path = `${userId}/${generationId}.${format}`;
     const bucket = supabase.storage.from("generated-images");

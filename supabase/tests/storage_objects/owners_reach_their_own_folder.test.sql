@@ -5,7 +5,7 @@ insert into storage.objects (bucket_id, name) values
   ('generated-images', 'aaaaaaaa-0000-4000-8000-000000000001/fox.png'),
   ('generated-images', 'bbbbbbbb-0000-4000-8000-000000000002/secret.png'),
   ('other-bucket', 'aaaaaaaa-0000-4000-8000-000000000001/elsewhere.png');
-select plan(14);
+select plan(21);
 
 :as_owner;
 select results_eq(
@@ -48,6 +48,38 @@ select bag_eq(
   $$ select name from storage.objects $$,
   $$ values ('aaaaaaaa-0000-4000-8000-000000000001/fox.png'), ('aaaaaaaa-0000-4000-8000-000000000001/elsewhere.png') $$,
   'their own alone'
+);
+
+-- Her folder, but not all that lies there, nor of every kind.
+insert into storage.objects (bucket_id, name)
+values ('generated-images', 'aaaaaaaa-0000-4000-8000-000000000001/17e30000-0000-4000-8000-000000000001.png');
+:as_owner;
+select throws_ok(
+  format('insert into storage.objects (bucket_id, name, metadata) values (%L, %L, %L)', 'generated-images',
+    'aaaaaaaa-0000-4000-8000-000000000001/' || n.name, n.metadata), '42501', null, n.what
+)
+from (values
+  ('17e30000-0000-4000-8000-000000000002.webp', '{}', 'nobody stores at the path of a batch''s picture'),
+  ('drawing.svg', '{}', 'an owner stores no drawing'), ('drawing', '{}', 'whatever it is called')
+) n (name, metadata, what);
+select is_empty(
+  $$ update storage.objects set metadata = '{"changed": 2}' where name like '%/17e30000%' returning 1 $$, 'nor replaces one that a worker stored'
+);
+select throws_ok(
+  format('insert into storage.objects (bucket_id, name, metadata, owner) values (%L, %L, %L, %L)', 'generated-images',
+    'aaaaaaaa-0000-4000-8000-000000000001/a.png', '{"mimetype": "image/svg+xml"}', 'aaaaaaaa-0000-4000-8000-000000000001'),
+  '42501', null, 'and no drawing under another name'
+);
+select lives_ok(
+  $$ insert into storage.objects (bucket_id, name) values ('generated-images', 'aaaaaaaa-0000-4000-8000-000000000001/17e30000-0000-4000-8000-000000000004.png') $$,
+  'the picture of a single generation is the app''s'
+);
+:as_service;
+reset role;
+select lives_ok(
+  $$ insert into storage.objects (bucket_id, name, metadata)
+     values ('generated-images', 'aaaaaaaa-0000-4000-8000-000000000001/w.svg', '{"mimetype": "image/svg+xml"}') $$,
+  'a worker stores drawings'
 );
 :as_anon;
 select is_empty($$ select 1 from storage.objects $$, 'anon lists nothing');
