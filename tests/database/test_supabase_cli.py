@@ -1,6 +1,8 @@
 """Supabase's own command line applies the migrations, to a project of any kind. No Docker, no account."""
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from database_harness import Database, NewDatabase
@@ -35,6 +37,27 @@ async def test_db_push_finds_nothing_to_do_after_the_dev_stack(supabase: Supabas
     await apply_migrations(db.dsn, default_migrations_dir())
 
     assert "up to date" in await supabase("db", "push", f"--remote={db.dsn}", "--yes")
+
+
+async def test_db_push_beside_an_apps_own_history_leaves_it_alone(
+    supabase: SupabaseCli, bare: NewDatabase, tmp_path: Path
+) -> None:
+    """As docs/existing-projects.md says: the files are copied to the app's own, which has earlier and later ones."""
+    db = await bare()
+    folder = tmp_path / "supabase" / "migrations"
+    folder.mkdir(parents=True)
+    for version in ("20250101000000", "20990101000000"):
+        (folder / f"{version}_app.sql").write_text(f"create table public.app_{version} (id uuid primary key);")
+    push = ("db", "push", f"--remote={db.dsn}", "--yes", f"--workdir={tmp_path}")
+    await supabase(*push)
+
+    for file in default_migrations_dir().glob("*.sql"):
+        shutil.copy(file, folder)
+    await supabase(*push, "--include-all")
+
+    applied = {row["version"] for row in db.run("select version from supabase_migrations.schema_migrations")}
+    assert applied == {path.name.split("_", 1)[0] for path in folder.glob("*.sql")}
+    assert _one_batch_runs(db)
 
 
 def _one_batch_runs(db: Database) -> bool:
