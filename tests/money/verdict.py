@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import httpx
 
-from tests.money.books import Books, prompt_in
+from tests.money.books import Books, is_picture_of
 from tests.money.catalogue import Listing
 from tests.support import Database
 
@@ -239,11 +239,11 @@ async def _check_pictures(verdict: Verdict, items: Sequence[Item], witnesses: Wi
             for image in own:
                 answer = await http.get(image["public_url"])
                 try:
-                    prompt = prompt_in(answer.content)
+                    problem = None if is_picture_of(answer.content, item.prompt) else "another one's"
                 except (OSError, SyntaxError) as error:
-                    prompt = f"none at all: {answer.status_code}, {error}"
-                if prompt != item.prompt:
-                    verdict.violations.append(f"the picture of {item.prompt} is of {prompt}")
+                    problem = f"none at all: {answer.status_code}, {error}"
+                if problem:
+                    verdict.violations.append(f"the picture of {item.prompt} is {problem}")
 
 
 def _check_logs(verdict: Verdict, witnesses: Witnesses) -> None:
