@@ -35,7 +35,7 @@ begin
   end if;
   v_found := array(
     select format('schema %s: is there already; batchgen makes its own. Rename it: alter schema %1$s rename to …. '
-      'If it is left of an earlier installation, run supabase/uninstall.sql.', n.nspname)
+      'If it is left of an earlier installation: drop schema %1$s cascade.', n.nspname)
     from pg_namespace n where n.nspname in ('batchgen', 'batchgen_api') order by n.nspname
   );
   v_found := v_found || array(
