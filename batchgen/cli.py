@@ -145,7 +145,9 @@ def submit(
     json_file: Annotated[
         str | None, typer.Option(metavar="FILE", help="A list of prompts, or a whole request, as JSON; - is stdin.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="models.id or models.replicate_id; else the default one.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A model's name or id, see batchgen models; else the default one.")
+    ] = None,
     model_version: str | None = None,
     width: Annotated[int | None, typer.Option(help="Pixels.")] = None,
     height: Annotated[int | None, typer.Option(help="Pixels.")] = None,

@@ -12,7 +12,7 @@ from batchgen import render
 from batchgen.bars import Progress, progress_on
 from batchgen.client import BatchgenClient
 from batchgen.download import SavedImage, check_folder, writing
-from batchgen.errors import BatchgenError
+from batchgen.errors import BatchgenError, InvalidRequest
 from batchgen.identity import Asker, client_for, publishable_key
 from batchgen.ids import short_id, short_ids
 from batchgen.models import (
@@ -52,7 +52,10 @@ async def submit(out: Output, settings: Settings, asker: Asker, request: BatchRe
     check_target(wanted)
     async with await opened(out, settings, asker, "Submitting …") as client:
         with out.working("Submitting …"):
-            created = await client.submit(request)
+            try:
+                created = await client.submit(request)
+            except InvalidRequest as error:
+                raise _with_a_way(error) from error.__cause__
             who = await _called_after(client, created.id)
         if wanted is None:
             _print_created(out, created, who)
@@ -293,6 +296,16 @@ def _with_waits(snapshot: BatchSnapshot, waits: Sequence[Wait]) -> dict[str, Any
 
 def _file(saved: SavedImage) -> Mapping[str, Any]:
     return {"index": saved.index, "generation_id": str(saved.generation_id), "path": str(saved.path)}
+
+
+def _with_a_way(error: InvalidRequest) -> InvalidRequest:
+    """The refusal of too many prompts, with the commands that submit them all."""
+    if error.code == "too_many_prompts" and isinstance(error.limit, int):
+        error.remedy = (
+            f"Submit at most {error.limit} at once. A file with a prompt per line: split -l {error.limit} FILE part-, "
+            'then for part in part-*; do batchgen submit --file "$part"; done'
+        )
+    return error
 
 
 def _submitted(created: CreatedBatch, who: Called) -> str:

@@ -3,10 +3,22 @@
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self, cast
 from uuid import UUID
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from batchgen.asking import below, found, in_our_words, refuse_unknown
+from batchgen.errors import InvalidRequest
 
 
 class GenerationStatus(StrEnum):
@@ -36,11 +48,38 @@ class BatchStatus(StrEnum):
         return self in (BatchStatus.COMPLETED, BatchStatus.PARTIAL, BatchStatus.FAILED)
 
 
+def _part(kind: type[BaseModel], value: Any, path: str, index: int | None = None) -> Any:
+    """A part of a request; what is wrong with it is told of its path."""
+    if not isinstance(value, kind | dict):
+        message = f"{path} is {found(value)}; an object is needed."
+        remedy = f"Make {path} an object with {', '.join(kind.model_fields)}."
+        raise InvalidRequest(message, code="wrong_type", field=path, index=index, remedy=remedy)
+    try:
+        return kind.model_validate(value)
+    except InvalidRequest as error:
+        raise below(path, error, index) from None
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Prompt(_Frozen):
+class _Asked(_Frozen):
+    """Part of a request. What it does not know, or cannot be, is refused with `InvalidRequest`, and never ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_our_words(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        refuse_unknown(cls, data)
+        try:
+            return handler(data)
+        except ValidationError as error:
+            raise in_our_words(error) from None
+
+
+class Prompt(_Asked):
     """One picture of a batch. The database checks all limits; nothing is checked twice here."""
 
     text: str
@@ -50,13 +89,11 @@ class Prompt(_Frozen):
     tags: tuple[str, ...] = ()
 
 
-class SharedSettings(_Frozen):
+class SharedSettings(_Asked):
     """What all pictures of a batch have in common; None means the model's default."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
-
     model_id: str | None = None
-    """`models.id` or `models.replicate_id`; None or '' is the default model."""
+    """A model's id, name or `replicate_id`; None or '' is the default model."""
     model_version: str | None = None
     width: int | None = None
     height: int | None = None
@@ -64,7 +101,7 @@ class SharedSettings(_Frozen):
     guidance_scale: float | None = None
 
 
-class BatchRequest(_Frozen):
+class BatchRequest(_Asked):
     """A batch to be created: 2 to 10 prompts, by default."""
 
     prompts: tuple[Prompt, ...]
@@ -72,6 +109,20 @@ class BatchRequest(_Frozen):
     batch_name: str | None = None
     client_key: str | None = None
     """Makes a resend safe: the same key with the same body gives the same batch."""
+
+    @field_validator("prompts", mode="before")
+    @classmethod
+    def _name_the_prompt(cls, prompts: Any) -> Any:
+        if not isinstance(prompts, list | tuple):
+            return prompts
+        return [
+            _part(Prompt, item, f"prompts[{index}]", index) for index, item in enumerate(cast("list[Any]", prompts))
+        ]
+
+    @field_validator("shared_settings", mode="before")
+    @classmethod
+    def _name_the_settings(cls, settings: Any) -> Any:
+        return _part(SharedSettings, settings, "shared_settings")
 
 
 class Generation(_Frozen):

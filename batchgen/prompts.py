@@ -4,10 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, cast
 
-from pydantic import BaseModel, ValidationError
-
 from batchgen.errors import InvalidRequest
-from batchgen.models import BatchRequest, Prompt, SharedSettings
+from batchgen.models import BatchRequest, Prompt
 
 JSON_SHAPE = 'Write ["a fox", …], [{"text": "a fox", "seed": 1}, …] or {"prompts": […], "shared_settings": {…}}.'
 
@@ -29,7 +27,7 @@ def from_json(text: str) -> BatchRequest:
     try:
         content: Any = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise InvalidRequest(f"The input is no JSON: {error}.", code="invalid_json", remedy=JSON_SHAPE) from None
+        raise InvalidRequest(f"The input is no JSON: {_why(error)}.", code="invalid_json", remedy=JSON_SHAPE) from None
     return _request(cast("dict[str, Any]", content) if isinstance(content, dict) else {"prompts": content})
 
 
@@ -73,38 +71,25 @@ def _request(content: dict[str, Any]) -> BatchRequest:
     if not isinstance(prompts, list):
         raise InvalidRequest("The input has no list of prompts.", code="wrong_type", field="prompts", remedy=JSON_SHAPE)
     items = [{"text": item} if isinstance(item, str) else item for item in cast("list[Any]", prompts)]
-    _refuse_unknown(content, BatchRequest, "")
-    _refuse_unknown(content.get("shared_settings"), SharedSettings, "shared_settings.")
-    for index, item in enumerate(items):
-        _refuse_unknown(item, Prompt, f"prompts[{index}].", index)
     present = {key: value for key, value in content.items() if value is not None}
-    try:
-        return BatchRequest.model_validate({**present, "prompts": items})
-    except ValidationError as error:
-        raise _as_invalid_request(error) from None
+    return BatchRequest.model_validate({**present, "prompts": items})
 
 
-def _refuse_unknown(value: Any, kind: type[BaseModel], path: str, index: int | None = None) -> None:
-    if not isinstance(value, dict):
-        return
-    for key in cast("dict[str, Any]", value):
-        if key not in kind.model_fields:
-            raise InvalidRequest(
-                f"{path}{key} is not known.",
-                code="unknown_field",
-                field=f"{path}{key}",
-                index=index,
-                remedy=f"Known here: {', '.join(kind.model_fields)}.",
-            )
+def _why(error: Exception) -> str:
+    match error:
+        case json.JSONDecodeError():
+            return f"line {error.lineno}, column {error.colno}: {error.msg[:1].lower()}{error.msg[1:]}"
+        case RecursionError():
+            return "it is nested too deeply"
+        case _NoNumber():
+            return str(error)
+        case _:
+            return "a number has more digits than can be read"
 
 
-def _as_invalid_request(error: ValidationError) -> InvalidRequest:
-    first = error.errors(include_url=False, include_input=False)[0]
-    where = first["loc"]
-    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where).lstrip(".")
-    index = where[1] if len(where) > 1 and where[0] == "prompts" and isinstance(where[1], int) else None
-    return InvalidRequest(f"{field}: {first['msg']}.", code="wrong_type", field=field, index=index, remedy=JSON_SHAPE)
+class _NoNumber(ValueError):
+    pass
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
+    raise _NoNumber(f"{name} is no number of JSON")

@@ -226,3 +226,87 @@ async def test_an_interrupt_says_how_to_go_on(signed_in: Shell) -> None:
     assert process.returncode == 130
     assert b"batchgen watch " in rest.splitlines()[-1]
     assert b"Traceback" not in rest
+
+
+async def test_a_batch_is_named_by_the_beginning_of_its_id_or_as_the_newest(
+    signed_in: Shell, user: User, database: Database
+) -> None:
+    first = (await signed_in.run("submit", "a fox", "a bird", "--wait", "--json")).json["batch"]["id"]
+    twin = f"{first[:12]}{'0' if first[12] != '0' else '1'}{first[13:]}"
+    await database.execute(
+        "insert into public.batch_generations (id, user_id, name, total_count, status, created_at)"
+        " values (%s, %s, 'twin', 2, 'failed', now() - interval '1 h')",
+        [twin, user.id],
+    )
+
+    listed, newest, ambiguous, short = await asyncio.gather(
+        signed_in.run("list"),
+        signed_in.run("show", "-", "--json"),
+        signed_in.run("show", first[:8], "--json"),
+        signed_in.run("show", first[:13], "--json"),
+    )
+
+    assert [line.split()[0] for line in listed.stdout.splitlines()[1:]] == [first[:13], twin[:13]]
+    assert newest.json["batch"]["id"] == short.json["batch"]["id"] == first
+    assert (ambiguous.code, ambiguous.error["code"]) == (2, "ambiguous_id")
+    assert set(ambiguous.error["limit"]) == {first, twin}
+
+
+async def test_nobody_is_an_operator_without_asking(operator: Shell, user: User) -> None:
+    made = await operator.run("submit", "a fox", "a bird", "--user", user.id, "--wait", "--json")
+    batch_id = made.json["batch"]["id"]
+
+    refused = [await operator.run(*command) for command in (["list"], ["delete", batch_id, "--yes"], ["show", "-"])]
+    listed = await operator.run("list", "--operator", "--limit", "1000")
+    shown = await operator.run("show", batch_id, "--user", user.id)
+
+    assert [ended.code for ended in refused] == [2, 2, 2]
+    assert all("batchgen login" in ended.stderr and "--operator" in ended.stderr for ended in refused)
+    assert listed.stderr == "As operator, for all users.\n"
+    assert listed.stdout.split()[:2] == ["Batch", "User"]
+    assert f"of user {user.id[:8]} completed" in shown.stdout
+
+
+async def test_models_are_listed_and_named_by_id_name_or_what_they_are_called_elsewhere(
+    signed_in: Shell, operator: Shell
+) -> None:
+    [model] = (await signed_in.run("models", "--json")).json
+    everything = (await operator.run("models", "--all", "--json")).json
+    prompts = ("submit", "a fox", "a bird", "--wait", "--json", "--model")
+
+    codes = [(await signed_in.run(*prompts, model[key])).code for key in ("id", "name", "display_name", "replicate_id")]
+    unknown = await signed_in.run(*prompts, "offline-sketsch")
+
+    assert codes == [0, 0, 0, 0]
+    assert model["provider"] is None
+    assert len(everything) > 1
+    assert any(one["provider"] == "replicate" and not one["is_active"] for one in everything)
+    assert unknown.error["code"] == "unknown_model"
+    assert "Did you mean offline-sketch?" in unknown.error["remedy"]
+
+
+async def test_workers_are_listed_for_operators(operator: Shell) -> None:
+    ended = await operator.run("workers", "--json")
+
+    assert ended.code == 0
+    assert any(worker["is_live"] for worker in ended.json)
+
+
+async def test_too_many_prompts_are_refused_with_the_commands_that_submit_them(signed_in: Shell) -> None:
+    ended = await signed_in.run("submit", *[f"a fox {n}" for n in range(11)])
+
+    assert ended.code == 2
+    assert "at most 10" in ended.stderr
+    assert "split -l 10 FILE" in ended.stderr
+
+
+async def test_where_no_folder_can_be_nothing_is_submitted_or_saved(signed_in: Shell) -> None:
+    ended = await signed_in.run("submit", "a fox", "a bird", "--save-to", "/etc/hostname", "--json")
+    listed = await signed_in.run("list", "--json")
+    batch_id = (await signed_in.run("submit", "a fox", "a bird", "--wait", "--json")).json["batch"]["id"]
+    saved = await signed_in.run("save", batch_id, "--to", "/etc/hostname")
+    shown = (await signed_in.run("show", batch_id, "--json")).json
+
+    assert (ended.code, ended.error["code"], listed.json) == (2, "folder_unusable", [])
+    assert saved.code == 2
+    assert [image["saved_at"] for image in shown["images"]] == [None, None]

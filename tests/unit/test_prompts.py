@@ -1,11 +1,12 @@
 """Requests from lines, JSON and options."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from batchgen.errors import InvalidRequest
-from batchgen.models import BatchRequest
+from batchgen.models import BatchRequest, Prompt, SharedSettings
 from batchgen.prompts import from_json, from_lines, from_texts, with_options
 
 NO_OPTIONS: dict[str, Any] = {
@@ -103,3 +104,42 @@ def test_options_win_over_shared_settings_and_fill_what_prompts_leave_open() -> 
 
 def test_arguments_stay_as_they_are() -> None:
     assert texts(from_texts([" a "])) == [" a "]
+
+
+@pytest.mark.parametrize(
+    ("make", "message", "field", "remedy"),
+    [
+        (lambda: SharedSettings(widht=3), "widht is not known.", "widht", "Did you mean width?"),  # pyright: ignore[reportCallIssue]
+        (lambda: Prompt(text="x", negative="y"), "negative is not known.", "negative", "negative_prompt?"),  # pyright: ignore[reportCallIssue]
+        (lambda: from_json('[{"text": "a", "sed": 1}]'), "prompts[0].sed is not known.", "prompts[0].sed", "seed?"),
+        (
+            lambda: from_json('["a", {"text": "b", "seed": "many"}]'),
+            'prompts[1].seed is the text "many"; a whole number is needed.',
+            "prompts[1].seed",
+            "a whole number",
+        ),
+        (
+            lambda: from_json('{"prompts": ["a"], "shared_settings": {"steps": 1.5}}'),
+            "shared_settings.steps is the number 1.5; a whole number is needed.",
+            "shared_settings.steps",
+            "a whole number",
+        ),
+        (lambda: from_json("[{}]"), "prompts[0].text is missing.", "prompts[0].text", "Give"),
+        (lambda: from_json("[[]]"), "prompts[0] is a list; an object is needed.", "prompts[0]", "object"),
+        (lambda: from_json('{"prompt": []}'), "The input has no list of prompts.", "prompts", "Write"),
+    ],
+)
+def test_a_field_that_is_wrong_is_told_by_its_path_with_what_is_needed_and_what_was_found(
+    make: Callable[[], object], message: str, field: str, remedy: str
+) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        make()
+
+    assert (str(refused.value), refused.value.field) == (message, field)
+    assert refused.value.remedy
+    assert remedy in refused.value.remedy
+
+
+def test_a_number_with_too_many_digits_is_no_json_that_can_be_read() -> None:
+    with pytest.raises(InvalidRequest, match="more digits than can be read"):
+        from_json('[{"text": "a", "seed": 1' + "0" * 200_000 + "}]")
