@@ -20,6 +20,7 @@ class Answer:
 
     status: int | None = None
     is_json: bool = False
+    response: httpx.Response | None = None
     moment: datetime | None = None
     """The server's clock, to the second."""
 
@@ -57,6 +58,7 @@ async def disconnect(client: AsyncClient) -> None:
 async def _remember_head(response: httpx.Response) -> None:
     if (answer := watched_answer.get()) is not None:
         answer.status = response.status_code
+        answer.response = response
         answer.is_json = "json" in response.headers.get("content-type", "")
         answer.moment = _moment(response.headers.get("date"))
 

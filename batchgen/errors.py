@@ -7,6 +7,7 @@ BatchgenError
 │   └── LimitReached          a limit of the user; send again when it resets
 ├── NotSignedIn               log in again; exits with 2
 ├── BackendUnavailable        the project cannot be reached; exits with 3
+│   └── NotSetUp              the migrations are missing or older; a worker does not start
 ├── ProviderError
 │   ├── ProviderRejected      permanent: the item fails
 │   ├── ProviderBusy          wait as told, then again; no attempt is used up
@@ -14,8 +15,10 @@ BatchgenError
 │   ├── ModelUnusable         the operator has to mend the model's row; its items wait
 │   └── OutcomeUnknown        may be bought already: nobody buys it again; a person decides
 ├── StorageError              back off, then again, without generating again
+│   └── BucketMissing         the same, and nothing is bought until the bucket is there
 └── QueueError
     ├── QueueUnavailable      the worker pauses; running items are fine
+    │   └── KeyRefused        the same, unless it goes on for minutes: then the key is wrong
     └── LeaseLost             drop the result: another worker owns the item
 """
 
@@ -118,6 +121,10 @@ class BackendUnavailable(BatchgenError):
         self.remedy = remedy
 
 
+class NotSetUp(BackendUnavailable):
+    """A function or table is not there: the migrations were not applied, or older ones were."""
+
+
 class ProviderError(BatchgenError):
     """A provider could not make the picture. `code` ends up beside the message on the item.
 
@@ -195,12 +202,20 @@ class StorageError(BatchgenError):
     """Storage did not take or give a file. The picture itself is fine."""
 
 
+class BucketMissing(StorageError):
+    """Storage answers, and has no such bucket."""
+
+
 class QueueError(BatchgenError):
     """The queue could not do what was asked."""
 
 
 class QueueUnavailable(QueueError):
     """The database or its API cannot be reached at present."""
+
+
+class KeyRefused(QueueUnavailable):
+    """The worker's key was refused. Gateways do that in passing, so that a worker that was accepted goes on."""
 
 
 class LeaseLost(QueueError):

@@ -304,7 +304,7 @@ class Wait(_Frozen):
 class Claim(_Frozen):
     """A leased item, with all that a provider needs. Only its lease allows to write about it."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=(), allow_inf_nan=False)
 
     generation_id: UUID
     lease_id: UUID
@@ -384,12 +384,26 @@ class OrderOutcome(Account):
     """It made one that can still be had."""
 
 
+class ActiveModel(_Frozen):
+    """A model that requests may name, and who makes its pictures."""
+
+    name: str
+    provider: str
+
+
+class StartFacts(_Frozen):
+    """What a worker learns of its project before its first claim."""
+
+    models: tuple[ActiveModel, ...] = ()
+
+
 class Renewal(_Frozen):
     """A lease that is still held."""
 
     lease_id: UUID
-    lease_expires_at: datetime
-    cancel_requested: bool
+    lease_expires_at: datetime | None = None
+    """By the database's clock; for people to read."""
+    cancel_requested: bool = False
 
 
 class StoredImage(_Frozen):

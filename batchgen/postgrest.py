@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -21,13 +22,16 @@ from batchgen.errors import (
     BatchgenError,
     Conflict,
     InvalidRequest,
+    KeyRefused,
     LeaseLost,
     LimitReached,
     NotFound,
+    NotSetUp,
     NotSignedIn,
     QueueUnavailable,
 )
 from batchgen.models import (
+    ActiveModel,
     Claim,
     Completed,
     FailureVerdict,
@@ -36,9 +40,11 @@ from batchgen.models import (
     Order,
     OrderOutcome,
     Renewal,
+    StartFacts,
     StorageDeletion,
     StoredImage,
 )
+from batchgen.texts import printable
 from batchgen.unreachable import no_answer
 
 COLLISIONS = frozenset({"40001", "40P01", "55P03"})
@@ -46,8 +52,16 @@ COLLISIONS = frozenset({"40001", "40P01", "55P03"})
 COLLISION_TRIES = 6
 COLLISION_PAUSE_SECONDS = 0.02
 
-NOT_SET_UP = frozenset({"PGRST202", "PGRST205", "42883", "42P01", "3F000"})
-"""The function or table does not exist (yet)."""
+NOT_SET_UP = frozenset({"PGRST106", "PGRST202", "PGRST203", "PGRST204", "PGRST205", "42883", "42P01", "3F000"})
+"""The function, table or schema does not exist (yet), or has other arguments."""
+WRONG_PATH = "PGRST125"
+OF_THE_REQUEST = ("21", "22", "23", "42", "44", "P0")
+"""Classes of SQLSTATEs that speak of what was sent. All others (08, 25, 53, 57, XX, …) speak of the server."""
+REQUESTS_REFUSED = frozenset({400, 411, 413, 414, 415, 422, 431})
+"""What a gateway says of the request itself. Any other refusal of a gateway (402, 404, 405, 408, …) may pass."""
+LONGEST_MESSAGE = 300
+
+log = logging.getLogger(__name__)
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -69,10 +83,32 @@ async def rpc(client: AsyncClient, name: str, arguments: Mapping[str, Any]) -> A
 
 async def _call_once(client: AsyncClient, name: str, arguments: Mapping[str, Any]) -> Any:
     with translated(name) as answer:
-        data = (await client.rpc(name, dict(arguments)).execute()).data
+        try:
+            data: Any = (await client.rpc(name, dict(arguments)).execute()).data
+        except ValueError:  # JSON that postgrest-py does not read, such as a number of 5,000 digits
+            data = _parsed(answer)
     if data and not answer.is_json:
         raise BackendUnavailable(f"{name}: the answer is no JSON. Is SUPABASE_URL the project's address?")
     return data
+
+
+def _parsed(answer: Answer) -> Any:
+    try:
+        return json.loads(answer.response.text if answer.response else "", parse_int=_integer)
+    except (ValueError, RecursionError) as error:
+        raise BackendUnavailable("The answer cannot be read. Is SUPABASE_URL the project's address?") from error
+
+
+def _integer(digits: str) -> int | float:
+    """Infinite where it has more digits than Python reads: its row is refused, and not the whole answer."""
+    try:
+        return int(digits)
+    except ValueError:
+        return float("-inf" if digits.startswith("-") else "inf")
+
+
+UNREADABLE = (httpx.InvalidURL, httpx.CookieConflict, httpx.StreamError, RecursionError)
+"""What an answer may do to the libraries, such as a redirect to an address that is none."""
 
 
 @contextmanager
@@ -85,23 +121,26 @@ def translated(what: str = "The call") -> Generator[Answer]:
     token = watched_answer.set(answer)
     try:
         yield answer
-    except (APIError, AuthError, httpx.HTTPError) as error:
-        raise translate(error, status=answer.status, what=what) from error
+    except (APIError, AuthError, httpx.HTTPError, *UNREADABLE) as error:
+        raise translate(error, status=answer.status, is_json=answer.is_json, what=what) from error
     finally:
         watched_answer.reset(token)
 
 
-def translate(error: Exception, *, status: int | None = None, what: str = "The call") -> BatchgenError:
+def translate(
+    error: Exception, *, status: int | None = None, is_json: bool = True, what: str = "The call"
+) -> BatchgenError:
     """The table of foreign errors. Goes by SQLSTATE and HTTP status, never by a text."""
     match error:
         case APIError():
-            return _from_postgrest(error, status if status is not None else _status_in(error.code), what)
+            known = status if status is not None else _status_in(error.code)
+            return _from_postgrest(error, known, what, is_json=is_json)
         case AuthRetryableError():
             if not error.status:
                 return no_answer(what, error)
             return BackendUnavailable(f"{what}: Auth answered {error.status}.", remedy="Try again.")
         case AuthApiError():
-            if error.status >= 500 or error.status == 429:
+            if error.status >= 500 or error.status in (402, 404, 405, 408, 429):
                 return BackendUnavailable(f"{what}: Auth answered {error.status}. Try again later.")
             return NotSignedIn(f"{what}: Auth refused ({error.code or error.status}): {error.message}")
         case AuthUnknownError():
@@ -112,19 +151,44 @@ def translate(error: Exception, *, status: int | None = None, what: str = "The c
             return no_answer(what, error)
 
 
-def _from_postgrest(error: APIError, status: int | None, what: str) -> BatchgenError:
+def _from_postgrest(error: APIError, status: int | None, what: str, *, is_json: bool) -> BatchgenError:
     code = error.code or ""
+    message = printable(error.message or "", LONGEST_MESSAGE)
     if code in COLLISIONS:
         return BackendUnavailable(f"{what}: another transaction was in the way ({code}). Try again.")
     if code in NOT_SET_UP:
-        return BackendUnavailable(f"{what} is not there ({code}): apply supabase/migrations to the project.")
+        return NotSetUp(f"{what} is not there ({code}): apply supabase/migrations to the project.")
+    if code == WRONG_PATH:
+        return BackendUnavailable(f"{what}: PostgREST knows no such path: is SUPABASE_URL the project's address alone?")
     if code.startswith("PT") and (own := _from_own_code(error, code)):
         return own
-    if status in (401, 403) or code == "42501":
-        return NotSignedIn(f"{what}: the key or session is not allowed to ({code or status}): {error.message}")
-    if status is None or status >= 500 or status < 400 or status == 429:
-        return BackendUnavailable(f"{what}: the project's API failed ({status}, {code}): {error.message}")
-    return InvalidRequest(f"{what}: {error.message}", code=code or str(status), remedy=error.hint)
+    if is_json and _is_refused_key(error, status):
+        return NotSignedIn(f"{what}: the key or session is not allowed to ({code or status}): {message}")
+    if _speaks_of_the_request(code, status):
+        return InvalidRequest(f"{what}: {message}", code=code or str(status), remedy=error.hint)
+    return BackendUnavailable(f"{what}: the project's API failed ({_both(status, code)}): {message}")
+
+
+def _is_refused_key(error: APIError, status: int | None) -> bool:
+    """By PostgREST, or by a gateway that answers in JSON. A bare 401 or 403 is some proxy's, and may pass."""
+    code = error.code or ""
+    if code == "42501" or code in ("PGRST301", "PGRST302", "PGRST303"):
+        return True
+    if code:
+        return status in (401, 403) and code != str(status)
+    return status == 401 and bool(error.message)  # "Invalid API key": the gateway of hosted projects has no codes
+
+
+def _speaks_of_the_request(code: str, status: int | None) -> bool:
+    if code.startswith("PGRST"):
+        return code.startswith("PGRST1")
+    if len(code) == 5:
+        return code.startswith(OF_THE_REQUEST)
+    return status in REQUESTS_REFUSED
+
+
+def _both(status: int | None, code: str) -> str:
+    return ", ".join(dict.fromkeys(str(one) for one in (status, code) if one))
 
 
 def _from_own_code(error: APIError, code: str) -> BatchgenError | None:
@@ -196,20 +260,27 @@ class PostgrestQueue:
     """The queue of `batchgen.queue.Queue`, reached through PostgREST with the project's secret key.
 
     Every method is one request and one transaction, and its answer is one JSON value: of rows PostgREST returns no more
-    than the project's "Max rows", and does not say so. Beside `QueueUnavailable` and `LeaseLost` it raises
-    `NotSignedIn` where the key is no worker's key.
+    than the project's "Max rows", and does not say so. An item whose row cannot be read is failed in here, alone.
+    Raises `KeyRefused` where the key is no worker's key. `about` tells operators who this worker is.
     """
 
-    def __init__(self, client: AsyncClient, *, worker: str, lease_seconds: int) -> None:
+    def __init__(
+        self, client: AsyncClient, *, worker: str, lease_seconds: int, about: Mapping[str, Any] | None = None
+    ) -> None:
         self._client = client
         self._worker = worker
         self._lease_seconds = lease_seconds
+        self._about = about
 
     async def claim(self, limit: int) -> Sequence[Claim]:
         answer = await self._call(
-            "claim_generations_as_json", p_worker=self._worker, p_limit=limit, p_lease_seconds=self._lease_seconds
+            "claim_generations_as_json",
+            p_worker=self._worker,
+            p_limit=limit,
+            p_lease_seconds=self._lease_seconds,
+            p_about=self._about,
         )
-        return _models(Claim, _listed(answer, "claims"))
+        return await self._readable(_listed(answer, "claims"))
 
     async def renew(self, lease_ids: Sequence[UUID]) -> Sequence[Renewal]:
         answer = await self._call(
@@ -218,10 +289,14 @@ class PostgrestQueue:
             p_lease_ids=_texts(lease_ids),
             p_lease_seconds=self._lease_seconds,
         )
-        return _models(Renewal, _listed(answer, "renewals"))
+        renewals = (_renewal(row) for row in _listed(answer, "renewals"))
+        return [renewal for renewal in renewals if renewal is not None]
 
     async def begin_order(self, claim: Claim, order: Order) -> UUID:
-        return UUID(await self._call("begin_order", **_fence(claim), p_order=order.model_dump(mode="json")))
+        answer = await self._call("begin_order", **_fence(claim), p_order=order.model_dump(mode="json"))
+        if (key := _uuid(answer)) is None:
+            raise QueueUnavailable("begin_order: the answer is no order's key. Is the database older than the worker?")
+        return key
 
     async def attach_provider_job(self, claim: Claim, provider: str, job_id: str) -> None:
         await self._call("attach_provider_job", **_fence(claim), p_provider=provider, p_provider_job_id=job_id)
@@ -241,11 +316,12 @@ class PostgrestQueue:
             p_limit=limit,
             p_lease_seconds=self._lease_seconds,
         )
-        return _models(Completed, [answer])[0]
+        claims = _listed(answer, "claims")
+        completed = _model(Completed, {**answer, "claims": ()})
+        return completed.model_copy(update={"claims": tuple(await self._readable(claims))})
 
     async def fail(self, claim: Claim, fault: Fault) -> FailureVerdict:
-        row = await self._call("fail_generation", **_fence(claim), p_error=fault.model_dump(mode="json"))
-        return _models(FailureVerdict, [row])[0]
+        return _model(FailureVerdict, await self._fail(_fence(claim), fault))
 
     async def release(self, lease_ids: Sequence[UUID]) -> Sequence[UUID]:
         if not lease_ids:
@@ -256,17 +332,84 @@ class PostgrestQueue:
             )
         except LeaseLost:
             return []
-        return [UUID(row["lease_id"]) for row in _listed(answer, "released")]
+        released = (_uuid(_member(row, "lease_id")) for row in _listed(answer, "released"))
+        return [lease_id for lease_id in released if lease_id is not None]
 
     async def return_expired(self) -> int:
-        return int(await self._call("return_expired_leases"))
+        return _count(await self._call("return_expired_leases"))
+
+    async def _readable(self, rows: Sequence[Any]) -> Sequence[Claim]:
+        """The claims that can be read. The others are failed, each for itself, and harm nobody else."""
+        claims, broken = _sorted(Claim, rows)
+        await asyncio.gather(*(self._fail_unreadable(row, fields) for row, fields in broken))
+        return claims
+
+    async def _fail_unreadable(self, row: Any, fields: Sequence[str]) -> None:
+        generation_id, lease_id = _uuid(_member(row, "generation_id")), _uuid(_member(row, "lease_id"))
+        told: Mapping[str, Any] = {"generation_id": str(generation_id), "lease_id": str(lease_id), "fields": fields}
+        log.error("an item cannot be read, and fails alone", extra=told)
+        if generation_id is None or lease_id is None:  # it is left to the end of its lease
+            return
+        is_ordered = bool(_member(row, "order_key") or _member(row, "provider_job_id"))
+        fault = Fault(
+            code="unreadable_claim",
+            message=f"The item cannot be read: look at its {', '.join(fields)}.",
+            job_over=not is_ordered,
+        )
+        try:
+            await self._fail({"p_generation_id": str(generation_id), "p_lease_id": str(lease_id)}, fault)
+        except BatchgenError as error:
+            log.warning("an item that cannot be read was not failed", extra={**told, "reason": str(error)})
+
+    async def _fail(self, fence: Mapping[str, str], fault: Fault) -> Any:
+        return await self._call("fail_generation", **fence, p_error=fault.model_dump(mode="json"))
 
     async def _call(self, name: str, **arguments: Any) -> Any:
         return await _worker_rpc(self._client, name, arguments)
 
 
+WORKER_FUNCTIONS: Mapping[str, frozenset[str]] = {
+    "attach_provider_job": frozenset({"p_generation_id", "p_lease_id", "p_provider", "p_provider_job_id"}),
+    "begin_order": frozenset({"p_generation_id", "p_lease_id", "p_order"}),
+    "claim_generations_as_json": frozenset({"p_worker", "p_limit", "p_lease_seconds", "p_about"}),
+    "complete_and_claim": frozenset({"p_results", "p_worker", "p_limit", "p_lease_seconds"}),
+    "complete_generation": frozenset({"p_generation_id", "p_lease_id", "p_result"}),
+    "end_storage_deletions": frozenset({"p_worker", "p_lease_ids"}),
+    "fail_generation": frozenset({"p_generation_id", "p_lease_id", "p_error"}),
+    "release_generations_as_json": frozenset({"p_worker", "p_lease_ids"}),
+    "remove_expired_images": frozenset(),
+    "renew_leases_as_json": frozenset({"p_worker", "p_lease_ids", "p_lease_seconds"}),
+    "return_expired_leases": frozenset(),
+    "settle_order": frozenset({"p_order_key", "p_lease_id", "p_outcome"}),
+    "take_open_orders_as_json": frozenset({"p_worker", "p_limit", "p_lease_seconds"}),
+    "take_storage_deletions_as_json": frozenset({"p_worker", "p_limit", "p_lease_seconds"}),
+}
+"""What this version of the worker calls, with the arguments that it sends."""
+
+
+async def read_start_facts(client: AsyncClient) -> StartFacts:
+    """What there is for a worker in the project's database. Raises what `rpc` raises.
+
+    Raises `NotSetUp` where a function is missing, or has other arguments than this version sends.
+    """
+    answer = await rpc(client, "worker_start", {})
+    functions = {
+        str(_member(row, "name")): frozenset(map(str, _member(row, "arguments") or ()))
+        for row in _listed(answer, "functions")
+    }
+    wrong = sorted(
+        name for name, wanted in WORKER_FUNCTIONS.items() if name not in functions or not wanted <= functions[name]
+    )
+    if wrong:
+        raise NotSetUp(
+            f"The database is not of this version of batchgen: missing or different are {', '.join(wrong)}.",
+            remedy="Apply supabase/migrations to the project.",
+        )
+    return StartFacts(models=tuple(_models(ActiveModel, _listed(answer, "models"))))
+
+
 class PostgrestOutbox:
-    """The outbox of `batchgen.outbox.Outbox`, reached like the queue. Raises `NotSignedIn` like it, too."""
+    """The outbox of `batchgen.outbox.Outbox`, reached like the queue, and raising like it."""
 
     def __init__(self, client: AsyncClient, *, worker: str, lease_seconds: int) -> None:
         self._client = client
@@ -280,14 +423,14 @@ class PostgrestOutbox:
 
     async def end(self, lease_ids: Sequence[UUID]) -> int:
         arguments = {"p_worker": self._worker, "p_lease_ids": _texts(lease_ids)}
-        return int(await _worker_rpc(self._client, "end_storage_deletions", arguments))
+        return _count(await _worker_rpc(self._client, "end_storage_deletions", arguments))
 
     async def remove_expired_images(self) -> int:
-        return int(await _worker_rpc(self._client, "remove_expired_images", {}))
+        return _count(await _worker_rpc(self._client, "remove_expired_images", {}))
 
 
 class PostgrestOrders:
-    """The open orders of `batchgen.orders.OpenOrders`, reached like the queue. Raises `NotSignedIn` like it, too."""
+    """The open orders of `batchgen.orders.OpenOrders`, reached like the queue, and raising like it."""
 
     def __init__(self, client: AsyncClient, *, worker: str, lease_seconds: int) -> None:
         self._client = client
@@ -309,10 +452,22 @@ class PostgrestOrders:
 
 
 async def _worker_rpc(client: AsyncClient, name: str, arguments: Mapping[str, Any]) -> Any:
+    """Whatever a worker is refused may pass, except what our own SQL refuses on purpose."""
     try:
         return await rpc(client, name, arguments)
+    except NotSignedIn as error:
+        raise KeyRefused(str(error)) from error
+    except InvalidRequest as error:
+        if _is_our_own(error):
+            raise
+        raise QueueUnavailable(str(error)) from error
     except BackendUnavailable as error:
         raise QueueUnavailable(str(error)) from error
+
+
+def _is_our_own(error: InvalidRequest) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, APIError) and (cause.code or "").startswith("PT") and "code" in _details(cause)
 
 
 def _names(claim: Claim) -> dict[str, str]:
@@ -339,8 +494,56 @@ def _listed(answer: Any, name: str) -> list[Any]:
     return cast("list[Any]", rows)
 
 
-def _models(kind: type[ModelT], rows: Any) -> list[ModelT]:
+def _model(kind: type[ModelT], row: Any) -> ModelT:
     try:
-        return [kind.model_validate(row) for row in rows or ()]
+        return kind.model_validate(row)
     except ValidationError as error:
         raise QueueUnavailable(f"The answer is no {kind.__name__}: is the database older than the worker?") from error
+
+
+def _models(kind: type[ModelT], rows: Sequence[Any]) -> Sequence[ModelT]:
+    """Those that can be read. The others are told of, and come again when their leases have ended."""
+    good, broken = _sorted(kind, rows)
+    for row, fields in broken:
+        told = {"lease_id": str(_member(row, "lease_id")), "fields": fields}
+        log.error("a row cannot be read, and is left alone: %s", kind.__name__, extra=told)
+    return good
+
+
+def _sorted(kind: type[ModelT], rows: Sequence[Any]) -> tuple[list[ModelT], list[tuple[Any, list[str]]]]:
+    """Rows that can be read, and those that cannot with the names of their wrong fields."""
+    good: list[ModelT] = []
+    broken: list[tuple[Any, list[str]]] = []
+    for row in rows:
+        try:
+            good.append(kind.model_validate(row))
+        except ValidationError as error:
+            problems = error.errors(include_input=False, include_url=False)
+            broken.append((row, sorted({str((*problem["loc"], "row")[0]) for problem in problems})))
+    return good, broken
+
+
+def _renewal(row: Any) -> Renewal | None:
+    """A row that names its lease is enough: it is held."""
+    try:
+        return Renewal.model_validate(row)
+    except ValidationError:
+        lease_id = _uuid(_member(row, "lease_id"))
+        return lease_id and Renewal(lease_id=lease_id, cancel_requested=_member(row, "cancel_requested") is True)
+
+
+def _member(row: Any, name: str) -> Any:
+    return cast("Mapping[str, Any]", row).get(name) if isinstance(row, Mapping) else None
+
+
+def _uuid(text: Any) -> UUID | None:
+    try:
+        return UUID(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+def _count(answer: Any) -> int:
+    if not isinstance(answer, int):
+        raise QueueUnavailable("The answer is no number: is the database older than the worker?")
+    return answer

@@ -19,10 +19,11 @@ import structlog
 from batchgen.addresses import Rule
 from batchgen.checking import Checker
 from batchgen.connection import connect, disconnect
-from batchgen.errors import BackendUnavailable, InvalidRequest, NotSignedIn, ProviderBusy, QueueUnavailable
+from batchgen.errors import BatchgenError, InvalidRequest, ProviderBusy
 from batchgen.fetching import MEBIBYTE, Fetcher
-from batchgen.postgrest import PostgrestOrders, PostgrestOutbox, PostgrestQueue
-from batchgen.providers import OneProvider, Providers, make_providers
+from batchgen.models import StartFacts
+from batchgen.postgrest import PostgrestOrders, PostgrestOutbox, PostgrestQueue, read_start_facts
+from batchgen.providers import OneProvider, Providers, make_providers, setting_wanted, usable_providers
 from batchgen.providers.base import Provider
 from batchgen.proxies import Proxies
 from batchgen.receiving import Receiver
@@ -34,8 +35,11 @@ from scheduler.housekeeping import OUTBOX_LEASE_SECONDS, PASS_SECONDS, RETENTION
 from scheduler.insisting import Patience
 from scheduler.leases import Leases
 from scheduler.logs import configure_logs
+from scheduler.outage import KeyIsWrong, Outage
 from scheduler.runner import Runner
 from scheduler.settling import LONGEST_HANDFUL_SECONDS, ORDER_LEASE_SECONDS, SWEEP_SECONDS, Settling
+from scheduler.start import Start, WrongSettings
+from scheduler.store import Store
 from scheduler.ticks import Tick, Ticks
 from scheduler.wakeup import Wakeup
 from scheduler.worker import Pace, TicksDied, Worker
@@ -74,19 +78,21 @@ def main(argv: list[str] | None = None, provider_for: ProviderMaker | None = Non
     structlog.contextvars.bind_contextvars(worker=name)
     try:
         return asyncio.run(run(settings, options, name, provider_for))
-    except NotSignedIn as error:
+    except WrongSettings as error:
+        return _refuse(str(error))
+    except KeyIsWrong as error:
         return _refuse(f"SUPABASE_SECRET_KEY is not accepted as a worker's key. {error}")
-    except (QueueUnavailable, BackendUnavailable) as error:
-        log.error("backend not reachable", reason=str(error))  # noqa: TRY400 - the message is the whole story
-        return NO_BACKEND
     except TicksDied as error:
         log.critical("worker stopped", reason=str(error))
         return WORK_FAILED
+    except BatchgenError as error:
+        log.error("backend not reachable", reason=str(error))  # noqa: TRY400 - the message is the whole story
+        return NO_BACKEND
 
 
 async def run(settings: WorkerSettings, options: Options, name: str, provider_for: ProviderMaker | None = None) -> int:
     """Wire the parts, run until a signal (or once), and take everything down in reverse."""
-    async with _running_worker(settings, name, provider_for, listens=not options.once) as crew:
+    async with _running_worker(settings, name, provider_for, once=options.once) as crew:
         if options.once:
             await run_once(crew, options.max_seconds)
         else:
@@ -127,7 +133,7 @@ async def run_once(crew: Crew, max_seconds: float | None) -> None:
 
 @asynccontextmanager
 async def _running_worker(
-    settings: WorkerSettings, name: str, provider_for: ProviderMaker | None, *, listens: bool
+    settings: WorkerSettings, name: str, provider_for: ProviderMaker | None, *, once: bool
 ) -> AsyncGenerator[Crew]:
     """A worker with its connections, ticks and signals; it has only to be run."""
     assert settings.supabase_secret_key is not None  # noqa: S101 - WorkerSettings sees to it
@@ -135,18 +141,22 @@ async def _running_worker(
     client = await connect(settings, key=key)
     providers = OneProvider(provider_for(settings)) if provider_for else make_providers(settings)
     queue = PostgrestQueue(client, worker=name, lease_seconds=settings.lease_seconds)
-    leases = Leases(queue, lease_seconds=settings.lease_seconds)
+    outage = Outage()
+    leases = Leases(queue, lease_seconds=settings.lease_seconds, outage=outage)
     patience = _patience(settings)
     completions = Completions(queue)
     checker = Checker(seconds=settings.check_seconds, memory_bytes=settings.check_memory_mib * MEBIBYTE)
     receiver = Receiver(_fetcher(settings), checker)
+    storage = ImageStorage(client, bucket=settings.bucket)
+    store = Store(storage.bucket)
     runner = Runner(
         queue=queue,
         completions=completions,
         providers=providers,
         receiver=receiver,
-        storage=ImageStorage(client, bucket=settings.bucket),
+        storage=storage,
         patience=patience,
+        store=store,
     )
     worker = Worker(
         queue=queue,
@@ -155,13 +165,17 @@ async def _running_worker(
         leases=leases,
         pace=_pace(settings),
         patience=patience,
+        outage=outage,
+        can_store=lambda: store.is_open,
         dead_tick=lambda: ticks.dead(),
     )
     outbox = PostgrestOutbox(client, worker=name, lease_seconds=OUTBOX_LEASE_SECONDS)
     housekeeping = Housekeeping(outbox, partial(remove_files, client))
     orders = PostgrestOrders(client, worker=name, lease_seconds=ORDER_LEASE_SECONDS)
+    store.opened = worker.wake
+    start = Start(partial(read_start_facts, client), storage.bucket, patience, bucket_name=settings.bucket, once=once)
     crew = Crew(worker, housekeeping, Settling(orders, providers, wake=worker.wake))
-    ticks = Ticks(_ticks(settings, crew, leases, settles_at_start=listens))
+    ticks = Ticks(_ticks(settings, crew, leases, store, settles_at_start=not once))
     wakeup = Wakeup(
         url=settings.url,
         key=key,
@@ -169,12 +183,14 @@ async def _running_worker(
         claimed=lambda: worker.claimed,
         pause=lambda tries: patience.pause(tries, RANDOM),
     )
-    provider = providers.get("").name if provider_for else settings.provider
-    log.info("worker starts", url=settings.url, provider=provider, max_parallel=settings.max_parallel)
-    ticks.start()
-    listening = asyncio.create_task(wakeup.run()) if listens else None
+    listening: asyncio.Task[None] | None = None
     try:
         with _signals(crew):
+            facts = await start.check(worker.stopping)
+            if facts is not None:
+                _say_hello(settings, facts, providers.get("").name if provider_for else None)
+            ticks.start()
+            listening = None if once else asyncio.create_task(wakeup.run())
             yield crew
     finally:
         if listening:
@@ -199,9 +215,24 @@ def _fetcher(settings: WorkerSettings) -> Fetcher:
     return Fetcher(rule=Rule(networks), proxies=Proxies.of_environment(), any_local_port=any_port)
 
 
-def _ticks(settings: WorkerSettings, crew: Crew, leases: Leases, *, settles_at_start: bool) -> list[Tick]:
+def _say_hello(settings: WorkerSettings, facts: StartFacts, stand_in: str | None) -> None:
+    """One line that says what this worker can make, and which models it cannot."""
+    stand_in = stand_in or ("offline" if settings.provider == "offline" else None)
+    usable = [stand_in] if stand_in else usable_providers(settings)
+    log.info("worker starts", url=settings.url, providers=usable, max_parallel=settings.max_parallel)
+    lacking: dict[str, list[str]] = {}
+    for model in facts.models:
+        if stand_in is None and model.provider not in usable:
+            lacking.setdefault(model.provider, []).append(model.name)
+    for provider, models in lacking.items():
+        remedy = setting_wanted(provider)
+        log.warning("models without their provider here wait", provider=provider, models=models, remedy=remedy)
+
+
+def _ticks(settings: WorkerSettings, crew: Crew, leases: Leases, store: Store, *, settles_at_start: bool) -> list[Tick]:
     async def poll() -> None:
         crew.worker.wake()
+        await store.look_again()
 
     housekeeping = crew.housekeeping
     patience = settings.request_timeout_seconds + 10

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from batchgen.errors import NotSignedIn, QueueUnavailable
+from batchgen.errors import QueueUnavailable
 from batchgen.policy import backoff_seconds
 from scheduler.chance import RANDOM
 from scheduler.leases import Lease
@@ -46,9 +46,9 @@ class Insist:
         for tries in count(1):
             try:
                 return await call()
-            except (QueueUnavailable, NotSignedIn) as error:
+            except QueueUnavailable as error:
                 if tries == 1:
-                    log.warning("the queue does not answer, trying on", reason=str(error))
+                    log.debug("the queue does not answer, trying on", reason=str(error))
                 await lease.pause(self._patience.pause(tries, self._random))
                 if lease.stopped is not None or clock() > deadline:
                     raise

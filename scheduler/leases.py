@@ -8,10 +8,11 @@ from uuid import UUID
 
 import structlog
 
-from batchgen.errors import BatchgenError, NotSignedIn, QueueError
+from batchgen.errors import BatchgenError
 from batchgen.models import Claim, Renewal
 from batchgen.queue import Queue
 from scheduler.logs import item_fields
+from scheduler.outage import Outage
 
 T = TypeVar("T")
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -82,8 +83,10 @@ class Lease:
         try:
             return await task
         except asyncio.CancelledError:
-            if self.stopped is None or _is_being_cancelled():
+            if _is_being_cancelled():
                 raise
+            if self.stopped is None:  # else the item would count as running for ever
+                raise RuntimeError("the item's work was cancelled from within") from None
             raise Stopped(self.stopped) from None
         finally:
             self._work = None
@@ -95,6 +98,10 @@ class Lease:
                 await self._stopping.wait()
         except TimeoutError:
             pass
+
+    def shorten(self, seconds: float) -> None:
+        """The machine slept for so long, and the clock of this process stood still meanwhile."""
+        self.prolong(self._end.when() - seconds)
 
     def close(self) -> None:
         """The item is settled: nothing ends it any more."""
@@ -108,11 +115,11 @@ class Lease:
 class Leases:
     """All leases of this worker."""
 
-    def __init__(self, queue: Queue, *, lease_seconds: float) -> None:
+    def __init__(self, queue: Queue, *, lease_seconds: float, outage: Outage | None = None) -> None:
         self._queue = queue
         self._lease_seconds = lease_seconds
         self._held: dict[UUID, Lease] = {}
-        self._renewals_fail = False
+        self._outage = outage or Outage()
 
     @property
     def held(self) -> Collection[Lease]:
@@ -130,18 +137,37 @@ class Leases:
         self._held.pop(lease.claim.lease_id, None)
 
     async def renew(self) -> None:
-        """Prolong all leases in one call, and stop the items whose lease did not come back."""
-        leases = dict(self._held)
-        if not leases:
-            return
-        try:
-            async with asyncio.timeout(self._lease_seconds * RENEWAL_SHARE):
-                asked_at, renewals = await self._ask(list(leases))
-        except TimeoutError as error:
-            self._note_failure(error, len(leases))
-            return
-        self._note_success()
-        self._apply(leases, {renewal.lease_id: renewal for renewal in renewals}, asked_at)
+        """Prolong all leases in one call, and stop the items whose lease did not come back.
+
+        One that is missing from an answer with others in it is asked for again: it is lost where an answer has none.
+        """
+        leases: dict[UUID, Lease] = dict(self._held)
+        while leases:
+            try:
+                async with asyncio.timeout(self._lease_seconds * RENEWAL_SHARE):
+                    asked_at, renewals = await self._ask(list(leases))
+            except TimeoutError as error:
+                self._outage.begin("renewals", error)
+                return
+            self._outage.end("renewals")
+            kept = {renewal.lease_id: renewal for renewal in renewals if renewal.lease_id in leases}
+            self._apply(leases, kept, asked_at)
+            leases = {one: lease for one, lease in self._held.items() if kept and one in leases and one not in kept}
+
+    def drop_ended(self, slept_seconds: float = 0.0) -> int:
+        """Stop the items whose lease ended while nobody was awake; return how many.
+
+        `slept_seconds`: how long the machine slept, which the clock of this process did not count.
+        """
+        ended = 0
+        for lease in self.held:
+            if slept_seconds:
+                lease.shorten(slept_seconds)
+            if lease.stopped is None and lease.seconds_left <= 0:
+                lease.close()
+                lease.stop(Stop.LOST)
+                ended += 1
+        return ended
 
     async def _ask(self, lease_ids: list[UUID]) -> tuple[float, Sequence[Renewal]]:
         """One renewal that was answered, and when it was asked for. Tries on: the next tick may be too late."""
@@ -149,8 +175,8 @@ class Leases:
             asked_at = asyncio.get_running_loop().time()
             try:
                 return asked_at, await self._queue.renew(lease_ids)
-            except (QueueError, NotSignedIn) as error:
-                self._note_failure(error, len(lease_ids))
+            except BatchgenError as error:
+                self._outage.begin("renewals", error)
                 await asyncio.sleep(self._lease_seconds * RETRY_SHARE)
 
     def _apply(self, leases: dict[UUID, Lease], renewals: dict[UUID, Renewal], asked_at: float) -> None:
@@ -159,7 +185,8 @@ class Leases:
                 continue
             renewal = renewals.get(lease_id)
             if renewal is None:
-                self._lose(lease)
+                if not renewals:
+                    self._lose(lease)
                 continue
             lease.prolong(asked_at + self._lease_seconds)
             if renewal.cancel_requested and not lease.is_paid:
@@ -170,16 +197,6 @@ class Leases:
         if lease.claim.lease_id in self._held and not lease.is_reporting:
             log.warning("lease lost, its item is stopped", **item_fields(lease.claim))
         lease.stop(Stop.LOST)
-
-    def _note_failure(self, error: Exception, count: int) -> None:
-        if not self._renewals_fail:
-            log.warning("leases cannot be renewed, items go on until they end", leases=count, reason=str(error))
-        self._renewals_fail = True
-
-    def _note_success(self) -> None:
-        if self._renewals_fail:
-            log.info("leases are renewed again")
-        self._renewals_fail = False
 
 
 def _is_being_cancelled() -> bool:

@@ -8,7 +8,7 @@ from itertools import count
 import structlog
 
 from batchgen.checking import CheckedImage
-from batchgen.errors import InvalidRequest, LeaseLost, NotSignedIn, QueueUnavailable, StorageError
+from batchgen.errors import InvalidRequest, LeaseLost, QueueUnavailable, StorageError
 from batchgen.fetching import LinkExpired
 from batchgen.models import Account, Claim, Fault, GenerationStatus, StoredImage
 from batchgen.policy import CANCELLED, fault_of, with_account
@@ -23,6 +23,7 @@ from scheduler.completions import Completions
 from scheduler.insisting import Insist, Patience
 from scheduler.leases import Lease, Stop, Stopped
 from scheduler.orders import Delivery, Ending, Orders, Purchase, account_of
+from scheduler.store import Store
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -72,12 +73,14 @@ class Runner:
         receiver: Receiver,
         storage: ImageStorage,
         patience: Patience,
+        store: Store | None = None,
         random: Callable[[], float] = RANDOM,
     ) -> None:
         self._queue = queue
         self._completions = completions
         self._receiver = receiver
         self._storage = storage
+        self._store_gate = store or Store(_nothing_to_see)
         self._patience = patience
         self._random = random
         self._insist = Insist(patience, random)
@@ -119,7 +122,7 @@ class Runner:
         except LeaseLost:
             log.info("result dropped: the lease is not held any more, or an answer that got lost had settled it")
             return Released(Stop.LOST)
-        except (QueueUnavailable, NotSignedIn) as error:
+        except QueueUnavailable as error:
             log.warning("result could not be written down in time", reason=str(error))
             return Released(lease.stopped or Stop.LOST)
         except InvalidRequest as error:
@@ -166,8 +169,10 @@ class Runner:
             try:
                 return await self._storage.put(image, user_id=claim.user_id, generation_id=claim.generation_id)
             except StorageError as error:
+                await self._store_gate.doubt()
                 pause = self._patience.pause(tries, self._random)
-                if clock() + pause > deadline:
+                # While Storage is lost nothing is bought, and what is paid for is offered as long as it takes.
+                if clock() + pause > deadline and self._store_gate.is_open:
                     raise
                 if tries == 1:
                     log.warning("picture not stored yet, trying on", reason=str(error))
@@ -210,9 +215,13 @@ class Runner:
         account = _paid(image.account) if image else None
         try:
             return await self._report_fault(lease, fault_of(error, job_over=bool(image) or None, account=account))
-        except (LeaseLost, QueueUnavailable, NotSignedIn, InvalidRequest) as problem:
+        except (LeaseLost, QueueUnavailable, InvalidRequest) as problem:
             log.warning("refusal could not be written down", reason=str(problem))
             return Released(lease.stopped or Stop.LOST)
+
+
+async def _nothing_to_see() -> None:
+    """A worker that cannot ask for the bucket believes that it is there."""
 
 
 def _give_up(purchase: Purchase, error: Exception) -> Outcome:

@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 
-from batchgen.errors import BatchgenError, QueueError, QueueUnavailable
+from batchgen.errors import BatchgenError, QueueUnavailable
 from batchgen.models import Claim
 from batchgen.queue import Queue
 from scheduler.chance import RANDOM
@@ -15,6 +15,7 @@ from scheduler.completions import Completions, Reservation
 from scheduler.insisting import Patience
 from scheduler.leases import Lease, Leases, Stop
 from scheduler.logs import item_fields
+from scheduler.outage import Outage
 from scheduler.runner import Failed, Outcome, Released, RetryLater, Runner, Succeeded
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -66,23 +67,6 @@ class Tally:
                 self.left += 1
 
 
-@dataclass(slots=True)
-class Outage:
-    """Whether the queue answers; says so once per change."""
-
-    failures: int = field(default=0, init=False)
-
-    def begin(self, error: Exception) -> None:
-        if self.failures == 0:
-            log.warning("queue lost, running items go on", reason=str(error))
-        self.failures += 1
-
-    def end(self) -> None:
-        if self.failures:
-            log.info("queue recovered", failed_claims=self.failures)
-        self.failures = 0
-
-
 class Worker:
     """Keeps its slots filled until it is told to stop, and hands back what it could not finish."""
 
@@ -95,6 +79,8 @@ class Worker:
         leases: Leases,
         pace: Pace,
         patience: Patience,
+        outage: Outage | None = None,
+        can_store: Callable[[], bool] = lambda: True,
         dead_tick: Callable[[], str | None] = lambda: None,
         random: Callable[[], float] = RANDOM,
     ) -> None:
@@ -106,6 +92,7 @@ class Worker:
         self._leases = leases
         self._pace = pace
         self._patience = patience
+        self._can_store = can_store
         self._dead_tick = dead_tick
         self._random = random
         self._items: set[asyncio.Task[None]] = set()
@@ -117,7 +104,7 @@ class Worker:
         """Counts what may have brought work: polls, wake-ups, items that made room."""
         self._seen = 0
         """The news at which the queue had no more for this worker."""
-        self._outage = Outage()
+        self._outage = outage or Outage()
         self._is_queue_empty = False
         self._not_before = 0.0
         self._wake = asyncio.Event()
@@ -134,6 +121,7 @@ class Worker:
         try:
             while not self._stopping.is_set():
                 await self.fill_slots()
+                self._outage.check_key()
                 self.check_ticks()
                 await self.wait_for_work()
         finally:
@@ -157,6 +145,10 @@ class Worker:
                 ending.cancel()
             await self.drain()
 
+    @property
+    def stopping(self) -> asyncio.Event:
+        return self._stopping
+
     def stop(self) -> None:
         """Claim nothing more and drain; called again, drain at once."""
         if self._stopping.is_set():
@@ -178,12 +170,14 @@ class Worker:
             return 0
         try:
             claims = await self._queue.claim(reservation.slots)
-        except QueueUnavailable as error:
-            self._outage.begin(error)
-            self.hold_claims(self._patience.pause(self._outage.failures, self._random))
+        except Exception as error:  # no answer, whatever it holds, ends a worker
+            if not isinstance(error, BatchgenError):
+                log.exception("a claim met a fault of the worker itself")
+            self._outage.begin("claims", error)
+            self.hold_claims(self._patience.pause(self._outage.failures("claims"), self._random))
             self.take(None, reservation)
             return 0
-        self._outage.end()
+        self._outage.end("claims")
         self.take(claims, reservation)
         return len(claims)
 
@@ -192,7 +186,7 @@ class Worker:
         slots = max(0, self._pace.slots - self.running - self._reserved + ending)
         if slots < ending:  # items that have ended, but count still: somebody has to ask for the rest
             self._news += 1
-        if self._stopping.is_set() or self._now() < self._not_before:
+        if self._stopping.is_set() or self._now() < self._not_before or not self._can_store():
             slots = 0
         self._reserved += slots
         return Reservation(slots, asked_at=self._now(), news=self._news)
@@ -232,7 +226,7 @@ class Worker:
         """Take back what other workers lost."""
         try:
             returned = await self._queue.return_expired()
-        except QueueUnavailable:
+        except BatchgenError:  # the claims of the same worker tell of it
             return
         if returned:
             log.info("expired leases returned", count=returned)
@@ -247,9 +241,10 @@ class Worker:
 
     def is_done(self) -> bool:
         """Whether nothing is due and nothing runs. Raises `QueueUnavailable` where that cannot be found out."""
-        if self._outage.failures >= self._pace.failed_claims and not self.running:
-            raise QueueUnavailable("The project's API does not answer: check SUPABASE_URL and the network.")
-        is_idle = self._is_queue_empty and not self.running and not self._outage.failures
+        failures = self._outage.failures("claims")
+        if failures >= self._pace.failed_claims and not self.running:
+            raise QueueUnavailable("The project's API does not answer as it should: the line 'queue lost' says what.")
+        is_idle = self._is_queue_empty and not self.running and not failures
         return is_idle and self._seen == self._news  # what ended during the claim may have made room for more
 
     def check_ticks(self) -> None:
@@ -294,7 +289,7 @@ class Worker:
             outcome = await self._runner.run(lease)
         except Exception:
             # The lease runs out, and the item counts as crashed: it may be the item that does this to its workers.
-            log.exception("generation stopped by a fault of the worker itself")
+            log.exception("generation stopped by a fault of the worker itself, others go on")
             self._leases.settle(lease)
             self._news += 1
             return
@@ -326,7 +321,7 @@ class Worker:
         for tries in range(1, 4):
             try:
                 released = await self._queue.release([lease.claim.lease_id for lease in leases])
-            except QueueError as error:
+            except BatchgenError as error:
                 log.warning("leases not handed back yet", leases=len(leases), reason=str(error))
                 await asyncio.sleep(self._patience.pause(tries, self._random) / 2)
             else:

@@ -84,15 +84,30 @@ class Providers:
             await provider.aclose()
 
     def _make(self, name: str) -> Provider:
-        variables, maker = MAKERS[name]
-        if variables and not any(self._settings.is_given(variable) for variable in variables):
-            wanted = " or ".join(f"BATCHGEN_{variable.upper()}" for variable in variables)
+        _, maker = MAKERS[name]
+        if name not in usable_providers(self._settings):
             raise ProviderBusy(
-                f"This worker has no {name}: set {wanted}.",
+                f"This worker has no {name}: set {setting_wanted(name)}.",
                 code="provider_not_set_up",
                 retry_after_seconds=NOT_SET_UP_SECONDS,
             )
         return maker(self._settings)
+
+
+def usable_providers(settings: WorkerSettings) -> list[str]:
+    """Those that the settings have a key or an address for."""
+    return [
+        name
+        for name, (variables, _) in MAKERS.items()
+        if not variables or any(settings.is_given(variable) for variable in variables)
+    ]
+
+
+def setting_wanted(provider: str) -> str:
+    """The variables one of which a provider needs, in words; for an unknown one, which there are."""
+    if provider not in MAKERS:
+        return f"a provider that exists in batchgen.models: {', '.join(MAKERS)}"
+    return " or ".join(f"BATCHGEN_{variable.upper()}" for variable in MAKERS[provider][0])
 
 
 def make_providers(settings: WorkerSettings) -> ProvidersByName:

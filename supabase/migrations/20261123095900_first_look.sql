@@ -50,7 +50,7 @@ begin
       'release_generations', 'release_generations_as_json',
       'remove_expired_images', 'renew_leases', 'renew_leases_as_json', 'retry_failed', 'return_expired_leases',
       'save_batch_images', 'settle_order', 'tag_batch_images', 'take_open_orders', 'take_open_orders_as_json',
-      'take_storage_deletions', 'take_storage_deletions_as_json'
+      'take_storage_deletions', 'take_storage_deletions_as_json', 'worker_start'
     )
     -- The app's own get_user_limits(uuid) makes way, where it can.
     and not (p.proname = 'get_user_limits' and p.prokind = 'f' and oidvectortypes(p.proargtypes) = 'uuid'

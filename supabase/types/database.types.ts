@@ -715,6 +715,7 @@ export type Database = {
         Args: { p_lease_seconds: number; p_limit: number; p_worker: string };
         Returns: Json;
       };
+      worker_start: { Args: Record<PropertyKey, never>; Returns: Json };
     };
     Enums: {
       [_ in never]: never;

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from batchgen.errors import LeaseLost, NotSignedIn
+from batchgen.errors import KeyRefused, LeaseLost
 from batchgen.models import Claim, Fault, GenerationStatus, StoredImage
 from batchgen.postgrest import PostgrestQueue, rpc
 from batchgen.queue import Queue
@@ -277,5 +277,5 @@ async def test_a_provider_that_asks_to_wait_is_left_alone_by_all_workers_until_t
 async def test_a_key_that_is_no_workers_key_is_told_apart(user: User) -> None:
     queue = PostgrestQueue(user.client, worker="one", lease_seconds=60)
 
-    with pytest.raises(NotSignedIn):
+    with pytest.raises(KeyRefused):
         await queue.claim(1)

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 from supabase import AsyncClient
 
-from batchgen.errors import NotSignedIn
+from batchgen.errors import KeyRefused
 from batchgen.models import StorageDeletion
 from batchgen.outbox import Outbox
 from batchgen.postgrest import PostgrestOutbox
@@ -162,5 +162,5 @@ async def test_a_key_that_is_no_workers_key_is_told_apart(user: User) -> None:
     outbox = PostgrestOutbox(user.client, worker="one", lease_seconds=60)
 
     for call in (outbox.take(1), outbox.end([]), outbox.remove_expired_images()):
-        with pytest.raises(NotSignedIn):
+        with pytest.raises(KeyRefused):
             await call

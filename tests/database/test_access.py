@@ -44,6 +44,7 @@ WORKERS = (USERS - {"create_batch(jsonb)"}) | {
     "settle_order(uuid,uuid,jsonb)",
     "take_open_orders(text,integer,integer)",
     "take_storage_deletions(text,integer,integer)",
+    "worker_start()",
 }
 TABLES = ("batch_generations", "image_generations", "images", "models", "tags", "image_tags")
 

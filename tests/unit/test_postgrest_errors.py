@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, cast
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -15,14 +16,17 @@ from batchgen.errors import (
     BackendUnavailable,
     Conflict,
     InvalidRequest,
+    KeyRefused,
     LeaseLost,
     LimitReached,
     NotFound,
+    NotSetUp,
     NotSignedIn,
     QueueUnavailable,
     StorageError,
 )
-from batchgen.postgrest import COLLISION_TRIES, PostgrestQueue, rpc
+from batchgen.models import Claim, Order
+from batchgen.postgrest import COLLISION_TRIES, PostgrestOrders, PostgrestOutbox, PostgrestQueue, rpc
 from batchgen.providers.base import GeneratedImage
 from batchgen.settings import Settings
 from batchgen.storage import ImageStorage
@@ -61,6 +65,10 @@ def page(status: int) -> Answer:
     return lambda _request: httpx.Response(status, text="<html>A proxy speaks</html>")
 
 
+def says(response: httpx.Response) -> Answer:
+    return lambda _request: response
+
+
 LOST = json.dumps({"code": "lease_lost"})
 
 
@@ -78,7 +86,27 @@ LOST = json.dumps({"code": "lease_lost"})
         (error(401, "PGRST301"), NotSignedIn),
         (error(403, "42501"), NotSignedIn),
         (error(401, None), NotSignedIn),
-        (error(404, "PGRST202"), BackendUnavailable),
+        (error(404, "PGRST202"), NotSetUp),
+        (error(401, "PGRST303"), NotSignedIn),
+        (page(401), BackendUnavailable),
+        (page(403), BackendUnavailable),
+        (error(403, None), BackendUnavailable),
+        (page(402), BackendUnavailable),
+        (error(402, None), BackendUnavailable),
+        (page(404), BackendUnavailable),
+        (error(404, None), BackendUnavailable),
+        (error(404, "PGRST125"), BackendUnavailable),
+        (error(405, "25006"), BackendUnavailable),
+        (error(406, None), BackendUnavailable),
+        (error(408, None), BackendUnavailable),
+        (error(409, None), BackendUnavailable),
+        (error(421, None), BackendUnavailable),
+        (error(400, "3D000"), BackendUnavailable),
+        (error(400, "57P01"), BackendUnavailable),
+        (error(400, "53300"), BackendUnavailable),
+        (error(400, "08006"), BackendUnavailable),
+        (error(409, "23505"), InvalidRequest),
+        (error(413, None), InvalidRequest),
         (error(500, "57014"), BackendUnavailable),
         (error(503, "PGRST001"), BackendUnavailable),
         (error(429, None), BackendUnavailable),
@@ -198,6 +226,156 @@ async def test_other_failures_are_not_tried_again_by_themselves(answering: Conne
     with pytest.raises(BackendUnavailable):
         await rpc(client, "claim_generations", {})
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (error(401, "PGRST303"), KeyRefused),
+        (error(405, "25006"), QueueUnavailable),
+        (error(402, None), QueueUnavailable),
+        (error(413, None), QueueUnavailable),
+        (error(422, None), QueueUnavailable),
+        (error(400, "22P02"), QueueUnavailable),
+        (error(409, "23505"), QueueUnavailable),
+        (error(422, "PT422", "no JSON"), QueueUnavailable),
+        (error(422, "PT422", json.dumps({"code": "invalid_result"})), InvalidRequest),
+        (error(409, "PT409", LOST), LeaseLost),
+        (page(403), QueueUnavailable),
+        (says(httpx.Response(302, headers={"location": "http://[bad"})), QueueUnavailable),
+        (says(httpx.Response(200, json=None)), QueueUnavailable),
+        (says(httpx.Response(200, json="no key")), QueueUnavailable),
+    ],
+)
+async def test_of_a_workers_refusals_only_our_own_sql_speaks_of_the_item(
+    answering: Connected, answer: Answer, expected: type[Exception]
+) -> None:
+    queue = PostgrestQueue(await answering(answer), worker="one", lease_seconds=60)
+
+    with pytest.raises(expected) as raised:
+        await queue.begin_order(claim(), Order(provider="replicate"))
+
+    assert type(raised.value) is expected
+
+
+def claim() -> Claim:
+    return Claim.model_validate(row())
+
+
+def row(**other: Any) -> dict[str, Any]:
+    """An item as the database hands it out."""
+    given = {
+        "generation_id": str(uuid4()),
+        "lease_id": str(uuid4()),
+        "lease_expires_at": "2026-11-24T10:30:00+00:00",
+        "attempt": 1,
+        "retry_count": 0,
+        "user_id": str(uuid4()),
+        "batch_id": str(uuid4()),
+        "batch_index": 0,
+        "prompt": "a harbour",
+        "seed": 1,
+        "width": 64,
+        "height": 64,
+    }
+    return {**given, **other}
+
+
+class Rows:
+    """Answers claims with these rows, as text; remembers the other calls."""
+
+    def __init__(self, *rows: dict[str, Any] | str | None) -> None:
+        self.text = json.dumps({"lease_ids": [], "claims": rows})
+        self.failed: list[dict[str, Any]] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("fail_generation"):
+            self.failed.append(json.loads(request.content))
+            return httpx.Response(200, json={"status": "failed", "retry_count": 0})
+        return httpx.Response(200, text=self.text, headers={"content-type": "application/json"})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"user_id": None}, "user_id"),
+        ({"seed": float("inf")}, "seed"),
+        ({"guidance_scale": float("nan")}, "guidance_scale"),
+        ({"guidance_scale": "NaN"}, "guidance_scale"),
+        ({"width": "wide"}, "width"),
+        ({"prompt": None}, "prompt"),
+        ({"input_spec": [1]}, "input_spec"),
+        ({"batch_index": {}}, "batch_index"),
+    ],
+)
+async def test_a_row_that_cannot_be_read_fails_alone_and_the_others_run(
+    answering: Connected, wrong: dict[str, Any], field: str
+) -> None:
+    good, bad = row(), row(**wrong)
+    rows = Rows(bad, good)
+    queue = PostgrestQueue(await answering(rows), worker="one", lease_seconds=60)
+
+    claims = await queue.claim(2)
+    more = await queue.complete_and_claim([], 2)
+
+    assert [str(one.generation_id) for one in claims] == [good["generation_id"]]
+    assert [str(one.generation_id) for one in more.claims] == [good["generation_id"]]
+    assert len(rows.failed) == 2
+    assert rows.failed[0]["p_lease_id"] == bad["lease_id"]
+    assert rows.failed[0]["p_error"]["code"] == "unreadable_claim"
+    assert field in rows.failed[0]["p_error"]["message"]
+
+
+async def test_a_number_of_five_thousand_digits_spoils_its_own_row_alone(answering: Connected) -> None:
+    good, bad = row(), row(seed=12345)
+    rows = Rows(bad, good)
+    rows.text = rows.text.replace("12345", "1" * 5000)
+    queue = PostgrestQueue(await answering(rows), worker="one", lease_seconds=60)
+
+    claims = await queue.claim(2)
+
+    assert [str(one.generation_id) for one in claims] == [good["generation_id"]]
+    assert len(rows.failed) == 1
+
+
+async def test_rows_without_ids_are_left_to_the_end_of_their_leases(answering: Connected) -> None:
+    good = row()
+    rows = Rows(None, "no row", row(lease_id=7), good)
+    queue = PostgrestQueue(await answering(rows), worker="one", lease_seconds=60)
+
+    claims = await queue.claim(4)
+
+    assert [str(one.generation_id) for one in claims] == [good["generation_id"]]
+    assert rows.failed == []
+
+
+async def test_an_open_order_of_an_item_that_cannot_be_read_stays_open(answering: Connected) -> None:
+    rows = Rows(row(user_id=None, order_key=str(uuid4())))
+    queue = PostgrestQueue(await answering(rows), worker="one", lease_seconds=60)
+
+    assert await queue.claim(1) == []
+    assert rows.failed[0]["p_error"]["job_over"] is False
+
+
+async def test_a_renewal_that_names_its_lease_is_one_whatever_else_it_says(answering: Connected) -> None:
+    lease_id = uuid4()
+    rows = [{"lease_id": str(lease_id), "lease_expires_at": "never", "cancel_requested": True}, {"lease_id": 1}]
+    client = await answering(lambda _request: httpx.Response(200, json={"renewals": rows}))
+
+    renewals = await PostgrestQueue(client, worker="one", lease_seconds=60).renew([lease_id])
+
+    assert [(one.lease_id, one.cancel_requested) for one in renewals] == [(lease_id, True)]
+
+
+async def test_orders_and_deletions_are_read_row_by_row(answering: Connected) -> None:
+    order = {"order_key": str(uuid4()), "lease_id": str(uuid4()), "generation_id": str(uuid4())}
+    orders = [{**order, "provider": "fal", "ordered_seconds_ago": 1}, {**order, "provider": None}]
+    file = {"deletion_id": 1, "lease_id": str(uuid4()), "bucket_id": "pictures", "path": "a/b.png"}
+    answer = {"orders": orders, "deletions": [{**file, "deletion_id": "x"}, file]}
+    client = await answering(lambda _request: httpx.Response(200, json=answer))
+
+    assert len(await PostgrestOrders(client, worker="one", lease_seconds=60).take(2)) == 1
+    assert len(await PostgrestOutbox(client, worker="one", lease_seconds=60).take(2)) == 1
 
 
 async def test_an_answer_of_another_shape_is_an_unavailable_queue(answering: Connected) -> None:

@@ -69,7 +69,8 @@ select bag_eq(
       ('public.take_open_orders(text,integer,integer)', 'service_role'),
       ('public.take_open_orders_as_json(text,integer,integer)', 'service_role'),
       ('public.take_storage_deletions(text,integer,integer)', 'service_role'),
-      ('public.take_storage_deletions_as_json(text,integer,integer)', 'service_role')
+      ('public.take_storage_deletions_as_json(text,integer,integer)', 'service_role'),
+      ('public.worker_start()', 'service_role')
   $$,
   'functions are executable as listed'
 );
