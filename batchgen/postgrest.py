@@ -374,6 +374,7 @@ WORKER_FUNCTIONS: Mapping[str, frozenset[str]] = {
     "claim_generations_as_json": frozenset({"p_worker", "p_limit", "p_lease_seconds", "p_about"}),
     "complete_and_claim": frozenset({"p_results", "p_worker", "p_limit", "p_lease_seconds"}),
     "complete_generation": frozenset({"p_generation_id", "p_lease_id", "p_result"}),
+    "discard_files": frozenset({"p_user_id", "p_generation_id", "p_seconds"}),
     "end_storage_deletions": frozenset({"p_worker", "p_lease_ids"}),
     "fail_generation": frozenset({"p_generation_id", "p_lease_id", "p_error"}),
     "release_generations_as_json": frozenset({"p_worker", "p_lease_ids"}),

@@ -135,7 +135,7 @@ class Runner:
         """
         try:
             await self._queue.discard(claim, seconds=seconds)
-        except (QueueUnavailable, NotSignedIn, InvalidRequest) as error:
+        except (QueueUnavailable, InvalidRequest) as error:
             log.info("stored files not discarded", reason=str(error))
 
     async def _make_and_store(self, purchase: Purchase) -> StoredImage:
