@@ -41,6 +41,7 @@ PACE: Mapping[str, object] = {
     "max_retries": 5,
     "breaker_failures": 20,
     "breaker_open_seconds": 1.0,
+    "suspect_turn_seconds": 0.5,
     "max_waiting_per_user": 1_000_000,
     "default_daily_limit": 1_000_000,
     "default_hourly_limit": 1_000_000,
