@@ -91,7 +91,7 @@ class Exchange(HttpApi):
             ) from error
         if answer.status in BEHIND_A_GATEWAY:
             raise OutcomeUnknown(f"A gateway before {self._service} answered {answer.status} to the order.")
-        if answer.status >= 500 and answer.status not in NOT_REACHED and answer.as_json() is None:
+        if answer.status >= 500 and answer.status not in NOT_REACHED and not isinstance(answer.as_json(), dict | list):
             # The service itself says what is wrong, as JSON. This comes from somewhere on the way, or out of a crash.
             raise OutcomeUnknown(f"{self._service} answered {answer.status} to the order, and does not say why.")
         return answer
