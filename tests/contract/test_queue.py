@@ -167,7 +167,10 @@ async def test_only_held_leases_come_back_from_a_renewal(bench: Bench) -> None:
 
     assert [renewal.lease_id for renewal in renewals] == [kept.lease_id]
     assert not renewals[0].cancel_requested
-    assert renewals[0].lease_expires_at > kept.lease_expires_at
+    renewed_until = renewals[0].lease_expires_at
+    assert kept.lease_expires_at
+    assert renewed_until
+    assert renewed_until > kept.lease_expires_at
 
 
 async def test_every_write_with_a_lost_lease_is_refused(bench: Bench) -> None:

@@ -97,7 +97,10 @@ def refused_and_failed(db: Database, claim: Row) -> None:
 
 
 def crashed_for_good(db: Database, claim: Row) -> None:
-    db.run("update batchgen.queue set crash_count = 100 where generation_id = %s", claim["generation_id"])
+    db.run(
+        "update batchgen.queue set lone_crash_count = 100, ran_alone = true where generation_id = %s",
+        claim["generation_id"],
+    )
     db.expire(claim)
     db.return_expired()
 

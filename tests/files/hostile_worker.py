@@ -58,8 +58,8 @@ def main() -> int:
     trusted = ssl.create_default_context(cadata=task["authority"])
 
     class FetcherThere(Fetcher):
-        def __init__(self) -> None:
-            super().__init__(resolve=world.resolve, network=world, certificates=trusted)
+        def __init__(self, **settings: Any) -> None:
+            super().__init__(**settings, resolve=world.resolve, network=world, certificates=trusted)
 
     worker.Fetcher = FetcherThere
     return worker.main([], lambda _settings: HostileProvider(task["outputs"]))
