@@ -365,10 +365,10 @@ begin
   elsif not batchgen.lock_items_within(v_ids, 1) then
     perform batchgen.refuse('busy', 'Somebody holds one of these items.', 'p_results', 'Send the results one by one.', null, null, 'PT409');
   end if;
-  select array_agg(held.generation_id), array_agg(held.lease_id), array_agg(distinct held.model_id), array_agg(held)
+  select array_agg(held.generation_id), array_agg(held.lease_id), array_agg(distinct held.model_id), array_agg(held.item)
   into v_ids, v_leases, v_models, v_items
   from (
-    select q.* from batchgen.queue q
+    select q.generation_id, q.lease_id, q.model_id, q as item from batchgen.queue q
     where q.generation_id = any (v_ids) and q.lease_id = any (v_leases) and q.lease_expires_at > clock_timestamp()
       and exists (
         select from jsonb_array_elements(p_results) e
