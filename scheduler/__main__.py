@@ -175,7 +175,7 @@ async def _running_worker(
     store.opened = worker.wake
     start = Start(partial(read_start_facts, client), storage.bucket, patience, bucket_name=settings.bucket, once=once)
     crew = Crew(worker, housekeeping, Settling(orders, providers, wake=worker.wake))
-    ticks = Ticks(_ticks(settings, crew, leases, store, settles_at_start=not once))
+    ticks = Ticks(_ticks(settings, crew, leases, store, settles_at_start=not once), partial(_wake_up, leases))
     wakeup = Wakeup(
         url=settings.url,
         key=key,
@@ -200,6 +200,12 @@ async def _running_worker(
         await providers.aclose()
         await receiver.aclose()
         await disconnect(client)
+
+
+def _wake_up(leases: Leases, seconds: float, uncounted_seconds: float) -> None:
+    """The process was stopped, or its machine asleep: what ended meanwhile is another worker's."""
+    ended = leases.drop_ended(uncounted_seconds)
+    log.warning("worker was not awake", seconds=round(seconds, 1), leases_ended=ended)
 
 
 async def _check_reach(settings: WorkerSettings) -> None:

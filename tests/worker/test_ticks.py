@@ -1,9 +1,15 @@
 """Recurring work."""
 
 import asyncio
+from datetime import datetime, timedelta, tzinfo
 
+import pytest
+
+from scheduler.leases import Stop
 from scheduler.ticks import Tick, Ticks
+from tests.fake_queue import FakeQueue
 from tests.support import eventually
+from tests.worker.stage import theatre
 
 
 async def test_a_failing_tick_goes_on() -> None:
@@ -59,3 +65,108 @@ async def test_a_stopped_scheduler_is_dead() -> None:
     ticks.stop()
 
     assert ticks.dead() == "scheduler"
+
+
+class SetClock(datetime):
+    """The system clock as APScheduler sees it; `off_by` sets it."""
+
+    off_by = timedelta()
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return datetime.now(tz) + cls.off_by
+
+
+@pytest.mark.parametrize("hours", [-1, 12])
+async def test_ticks_go_on_when_the_system_clock_is_set(hours: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    beats: list[int] = []
+
+    async def count() -> None:
+        beats.append(1)
+
+    monkeypatch.setattr("apscheduler.schedulers.base.datetime", SetClock)
+    monkeypatch.setattr(SetClock, "off_by", timedelta())
+    ticks = Ticks([Tick("renew leases", count, 0.2)])
+    ticks.start()
+    await eventually(lambda: len(beats) >= 2, timeout=5)
+
+    monkeypatch.setattr(SetClock, "off_by", timedelta(hours=hours))
+    before = len(beats)
+    await eventually(lambda: len(beats) >= before + 3, timeout=5)
+
+    monkeypatch.setattr(SetClock, "off_by", timedelta())
+    before = len(beats)
+    await eventually(lambda: len(beats) >= before + 3, timeout=5)
+    dead = ticks.dead()
+    ticks.stop()
+    assert dead is None
+
+
+async def test_a_lease_is_kept_when_the_system_clock_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("apscheduler.schedulers.base.datetime", SetClock)
+    monkeypatch.setattr(SetClock, "off_by", timedelta())
+    stage = theatre(queue=FakeQueue(lease_seconds=3))
+    stage.queue.shelf.add("a")
+    lease = await stage.hold_one()
+    first_end = asyncio.get_running_loop().time() + lease.seconds_left
+    ticks = Ticks([Tick("renew leases", stage.leases.renew, 0.5)])
+    ticks.start()
+
+    monkeypatch.setattr(SetClock, "off_by", timedelta(hours=-1))
+    await eventually(lambda: asyncio.get_running_loop().time() > first_end + 0.5, timeout=10)
+    ticks.stop()
+
+    assert lease.stopped is None
+    assert lease.is_held
+    stage.leases.settle(lease)
+
+
+async def test_time_that_the_loop_did_not_run_kills_no_tick_and_makes_it_beat_at_once() -> None:
+    loop = asyncio.get_running_loop()
+    beats: list[int] = []
+    woken: list[tuple[float, float]] = []
+
+    async def count() -> None:
+        beats.append(1)
+
+    tick = Tick("renew leases", count, 3600)
+    ticks = Ticks([tick], lambda seconds, uncounted: woken.append((seconds, uncounted)))
+    ticks.start()
+    tick.every_seconds, tick.patience_seconds = 0.1, 0
+    resumed_at = loop.time() + 2.5
+    while loop.time() < resumed_at:  # nothing else runs, as in a stopped process
+        pass
+
+    dead = ticks.dead()
+    await eventually(lambda: beats, timeout=3)
+    ticks.stop()
+
+    assert dead is None
+    assert len(woken) == 1
+    assert woken[0][0] >= 2.5
+    assert woken[0][1] < 0.5
+
+
+async def test_leases_that_ended_while_the_machine_slept_are_dropped() -> None:
+    stage = theatre(queue=FakeQueue(lease_seconds=60))
+    stage.queue.shelf.add("a", "b")
+    ended, kept = await stage.hold_one(), await stage.hold_one()
+    ended.shorten(30)
+    slept = 0.0
+    dropped: list[int] = []
+    loop = asyncio.get_running_loop()
+
+    def woke(_seconds: float, uncounted: float) -> None:
+        dropped.append(stage.leases.drop_ended(uncounted))
+
+    ticks = Ticks([], woke, clock=lambda: loop.time() + slept)
+    ticks.start()
+    slept = 40.0
+    await eventually(lambda: dropped, timeout=3)
+    ticks.stop()
+
+    assert dropped == [1]
+    assert ended.stopped is Stop.LOST
+    assert kept.stopped is None
+    assert kept.seconds_left < 21
+    stage.leases.settle(kept)

@@ -232,6 +232,27 @@ async def test_after_a_kill_another_worker_finishes_everything_and_stores_nothin
     assert await heir.exit_code() == 0
 
 
+async def test_a_worker_that_was_stopped_goes_on(start: Start, user: User, database: Database) -> None:
+    batch_id = await submit(user, "a harbour #slow:3", "a forest #slow:3")
+    worker = await start(BATCHGEN_LEASE_SECONDS="2", BATCHGEN_POLL_SECONDS="0.2")
+    await worker.logs("generation started", 2)
+
+    async def lease_is_long_over() -> bool:
+        rows = await database.execute(
+            "select from batchgen.queue where lease_expires_at < clock_timestamp() - interval '3 seconds'"
+        )
+        return await rows.fetchone() is not None
+
+    worker.send(signal.SIGSTOP)
+    await eventually(lease_is_long_over, timeout=20)
+    worker.send(signal.SIGCONT)
+
+    await worker.logs("worker was not awake", timeout=15)
+    await eventually(lambda: all_completed(database, batch_id, 2), timeout=30)
+    worker.send(signal.SIGTERM)
+    assert await worker.exit_code() == 0
+
+
 async def test_two_workers_share_the_work_and_do_each_item_once(
     start: Start, new_user: Callable[[], Awaitable[User]], database: Database
 ) -> None:
