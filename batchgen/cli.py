@@ -492,7 +492,7 @@ def _run(context: typer.Context, as_json: bool, command: Command) -> int:
     try:
         from batchgen.settings import Settings, load
 
-        settings = load(Settings, _existing(state.env_file))
+        settings = load(Settings, _existing(state.env_file), warn=state.output.note)
         code = asyncio.run(command(state.output, settings))
         sys.stdout.flush()
         return code

@@ -3,15 +3,19 @@
 What must be the same for all workers and clients is not here but in the database: the row `batchgen.settings`.
 """
 
+import os
+from collections.abc import Callable, Mapping
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
+from dotenv import dotenv_values
 from pydantic import AfterValidator, AliasChoices, Field, HttpUrl, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from batchgen.errors import InvalidRequest
 from batchgen.proxies import Proxies
+from batchgen.setting_faults import fault_of_project_url, faults, unknown, variables
 
 SHORTEST_RENEWAL_SECONDS = 1.0
 Seconds = Annotated[float, Field(ge=0.05, le=86_400)]
@@ -24,12 +28,30 @@ def _without_secrets(url: HttpUrl) -> HttpUrl:
     return url
 
 
-def _pasted_whole(key: SecretStr) -> SecretStr:
-    """The key without blanks around it. HTTP's own error would print a malformed one."""
-    value = key.get_secret_value().strip()
-    if not value or not value.isascii() or not value.isprintable():
-        raise ValueError("has characters that no key has, or none; was it pasted whole and alone?")
+def _of_the_project(url: HttpUrl) -> HttpUrl:
+    if (fault := fault_of_project_url(url)) is not None:
+        raise ValueError(fault)
+    return url
+
+
+def _printable(secret: SecretStr) -> SecretStr:
+    """The secret without blanks around it. HTTP's own error would print a malformed one."""
+    value = secret.get_secret_value().strip()
+    if not value:
+        raise ValueError("is empty; set it, or remove the variable")
+    if not value.isascii():
+        raise ValueError("has characters beyond ASCII, which no key has; paste it again, whole and alone")
+    if any(not (character.isprintable() or character.isspace()) for character in value):
+        raise ValueError("has control characters, which no key has; paste it again, whole and alone")
+    if "\n" in value or "\r" in value:
+        raise ValueError("has more than one line; paste it again, whole and alone")
     return SecretStr(value)
+
+
+def _of_one_word(key: SecretStr) -> SecretStr:
+    if any(character.isspace() for character in key.get_secret_value()):
+        raise ValueError("has white space within, which no key has; paste it again, whole and alone")
+    return key
 
 
 def _with_a_user(pair: SecretStr) -> SecretStr:
@@ -70,8 +92,9 @@ def _of_bounded_size(text: str) -> str:
 MOST_NETWORKS = 8
 Networks = Annotated[str, AfterValidator(_of_bounded_size)]
 ApiUrl = Annotated[HttpUrl, AfterValidator(_without_secrets)]
-Key = Annotated[SecretStr, AfterValidator(_pasted_whole)]
-Credentials = Annotated[Key, AfterValidator(_with_a_user)]
+ProjectUrl = Annotated[HttpUrl, AfterValidator(_of_the_project)]
+Credentials = Annotated[SecretStr, AfterValidator(_printable), AfterValidator(_with_a_user)]
+Key = Annotated[SecretStr, AfterValidator(_printable), AfterValidator(_of_one_word)]
 
 
 class Settings(BaseSettings):
@@ -86,15 +109,15 @@ class Settings(BaseSettings):
         env_ignore_empty=True,
     )
 
-    supabase_url: HttpUrl = Field(
+    supabase_url: ProjectUrl = Field(
         validation_alias=AliasChoices("SUPABASE_URL", "supabase_url"), description="The project's address."
     )
-    supabase_publishable_key: SecretStr | None = Field(
+    supabase_publishable_key: Key | None = Field(
         default=None,
         validation_alias=AliasChoices("SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY", "supabase_publishable_key"),
         description="The key for users (`sb_publishable_…`, or the older anon key).",
     )
-    supabase_secret_key: SecretStr | None = Field(
+    supabase_secret_key: Key | None = Field(
         default=None,
         validation_alias=AliasChoices("SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY", "supabase_secret_key"),
         description="The key for workers and operators (`sb_secret_…`, or the older service_role key).",
@@ -279,28 +302,39 @@ class WorkerSettings(Settings):
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
 
-def load(kind: type[SettingsT], env_file: Path | None = None) -> SettingsT:
-    """Read settings; `env_file` replaces `.env`.
+def load(kind: type[SettingsT], env_file: Path | None = None, *, warn: Callable[[str], None]) -> SettingsT:
+    """Read settings; `env_file` replaces `.env`. `warn` is told of `BATCHGEN_` variables that are no settings.
 
-    Raises `InvalidRequest` that names every wrong variable and its rule, and never shows a value.
+    Raises `InvalidRequest` that names every wrong or misspelt variable and its rule, and never shows a value.
     """
+    given = {**_in_file(env_file or Path(".env")), **os.environ}
+    misspelt, others = unknown(variables(WorkerSettings), given)
+    problems: list[tuple[str | None, str]] = [*misspelt]
     try:
-        return kind(_env_file=env_file) if env_file else kind()  # pyright: ignore[reportCallIssue]
+        settings = kind(_env_file=env_file) if env_file else kind()  # pyright: ignore[reportCallIssue]
     except ValidationError as error:
-        problems = [
-            f"{_variable(kind, e['loc'])}: {e['msg']}" for e in error.errors(include_input=False, include_url=False)
-        ]
+        problems += faults(kind, error, [name for name, value in given.items() if value])
+    else:
+        if not problems:
+            for sentence in others:
+                warn(sentence)
+            return settings
+    sentences = " ".join(words.rstrip(".") + "." for _, words in problems)
+    raise InvalidRequest(
+        f"The settings are not right. {sentences}",
+        code="invalid_settings",
+        field=problems[0][0],
+        remedy="Set the variables in the environment or in .env; .env.example lists them all.",
+    )
+
+
+def _in_file(path: Path) -> Mapping[str, str | None]:
+    """What a settings file holds, as pydantic-settings reads it."""
+    try:
+        return dotenv_values(path) if path.is_file() else {}
+    except (OSError, UnicodeDecodeError):
         raise InvalidRequest(
-            "The settings are not right. " + "; ".join(problems),
+            f"The settings file {path} cannot be read; it has to be a text file in UTF-8.",
             code="invalid_settings",
-            field=_variable(kind, error.errors()[0]["loc"]),
-            remedy="Set the variables in the environment or in .env; .env.example lists them all.",
+            remedy="Save it as UTF-8, and let this user read it.",
         ) from None
-
-
-def _variable(kind: type[Settings], loc: tuple[int | str, ...]) -> str:
-    """The environment variable behind a field."""
-    if not loc:
-        return "settings"
-    name = str(loc[0])
-    return name if name.isupper() else f"{kind.model_config.get('env_prefix', '')}{name}".upper()

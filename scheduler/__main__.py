@@ -16,6 +16,7 @@ from pathlib import Path
 
 import structlog
 
+from batchgen import __version__
 from batchgen.addresses import Rule
 from batchgen.checking import Checker
 from batchgen.connection import connect, disconnect
@@ -65,17 +66,20 @@ def main(argv: list[str] | None = None, provider_for: ProviderMaker | None = Non
     `provider_for` makes one provider for all models; without it each model has its own.
     """
     options = _parse(sys.argv[1:] if argv is None else argv)
+    warnings: list[str] = []
     try:
-        settings = load(WorkerSettings, options.env_file)
+        settings = load(WorkerSettings, options.env_file, warn=warnings.append)
         if provider_for is None and settings.provider == "model":
             asyncio.run(_check_reach(settings))
     except InvalidRequest as error:
-        return _refuse(error.message)
+        return _refuse(f"{error.message} {error.remedy or ''}")
     except ProviderBusy as error:
         return _refuse(str(error))
     configure_logs(settings)
     name = settings.worker_name or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     structlog.contextvars.bind_contextvars(worker=name)
+    for sentence in warnings:
+        log.warning(sentence)
     try:
         return asyncio.run(run(settings, options, name, provider_for))
     except WrongSettings as error:
@@ -140,7 +144,9 @@ async def _running_worker(
     key = settings.supabase_secret_key.get_secret_value()
     client = await connect(settings, key=key)
     providers = OneProvider(provider_for(settings)) if provider_for else make_providers(settings)
-    queue = PostgrestQueue(client, worker=name, lease_seconds=settings.lease_seconds)
+    stand_in = _stand_in(settings, providers.get("").name if provider_for else None)
+    about = {"version": __version__, "providers": _usable(settings, stand_in)}
+    queue = PostgrestQueue(client, worker=name, lease_seconds=settings.lease_seconds, about=about)
     outage = Outage()
     leases = Leases(queue, lease_seconds=settings.lease_seconds, outage=outage)
     patience = _patience(settings)
@@ -188,7 +194,7 @@ async def _running_worker(
         with _signals(crew):
             facts = await start.check(worker.stopping)
             if facts is not None:
-                _say_hello(settings, facts, providers.get("").name if provider_for else None)
+                _say_hello(settings, facts, stand_in)
             ticks.start()
             listening = None if once else asyncio.create_task(wakeup.run())
             yield crew
@@ -223,8 +229,7 @@ def _fetcher(settings: WorkerSettings) -> Fetcher:
 
 def _say_hello(settings: WorkerSettings, facts: StartFacts, stand_in: str | None) -> None:
     """One line that says what this worker can make, and which models it cannot."""
-    stand_in = stand_in or ("offline" if settings.provider == "offline" else None)
-    usable = [stand_in] if stand_in else usable_providers(settings)
+    usable = _usable(settings, stand_in)
     log.info("worker starts", url=settings.url, providers=usable, max_parallel=settings.max_parallel)
     lacking: dict[str, list[str]] = {}
     for model in facts.models:
@@ -233,6 +238,15 @@ def _say_hello(settings: WorkerSettings, facts: StartFacts, stand_in: str | None
     for provider, models in lacking.items():
         remedy = setting_wanted(provider)
         log.warning("models without their provider here wait", provider=provider, models=models, remedy=remedy)
+
+
+def _stand_in(settings: WorkerSettings, given: str | None) -> str | None:
+    """The provider that makes the pictures of all models; None where each model has its own."""
+    return given or ("offline" if settings.provider == "offline" else None)
+
+
+def _usable(settings: WorkerSettings, stand_in: str | None) -> list[str]:
+    return [stand_in] if stand_in else list(usable_providers(settings))
 
 
 def _ticks(settings: WorkerSettings, crew: Crew, leases: Leases, store: Store, *, settles_at_start: bool) -> list[Tick]:

@@ -226,6 +226,5 @@ def _worker_environment(options: Options, info: StackInfo, provider: PaidProvide
         "BATCHGEN_REQUEST_TIMEOUT_SECONDS": "5",
         "BATCHGEN_BACKOFF_SECONDS": "0.1",
         "BATCHGEN_BACKOFF_MAX_SECONDS": "1",
-        "BATCHGEN_PROVIDER_PAUSE_MAX_SECONDS": "1",
         "BATCHGEN_LOG_FORMAT": "json",
     }

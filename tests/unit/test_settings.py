@@ -1,24 +1,38 @@
 """Settings of providers: what cannot be right is refused at the start, by the variable's name and without its value."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from batchgen.errors import InvalidRequest
-from batchgen.settings import WorkerSettings, load
+from batchgen.settings import Settings, WorkerSettings, load
 
 NEEDED = {"SUPABASE_URL": "http://project.test", "SUPABASE_SECRET_KEY": "sb_secret_hush"}
+
+WARNED: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    WARNED.clear()
+    for name in os.environ:
+        if name.startswith(("BATCHGEN_", "SUPABASE_")):
+            monkeypatch.delenv(name)
 
 
 def loaded(folder: Path, **variables: str) -> WorkerSettings:
     file = folder / "worker.env"
     file.write_text("".join(f'{name}="{value}"\n' for name, value in {**NEEDED, **variables}.items()))
-    return load(WorkerSettings, file)
+    return load(WorkerSettings, file, warn=WARNED.append)
 
 
 @pytest.mark.parametrize(
     "name",
     [
+        "SUPABASE_SECRET_KEY",
+        "SUPABASE_PUBLISHABLE_KEY",
+        "SUPABASE_ANON_KEY",
         "BATCHGEN_REPLICATE_API_TOKEN",
         "BATCHGEN_FAL_KEY",
         "BATCHGEN_OPENAI_API_KEY",
@@ -26,7 +40,7 @@ def loaded(folder: Path, **variables: str) -> WorkerSettings:
         "BATCHGEN_AUTOMATIC1111_AUTH",
     ],
 )
-@pytest.mark.parametrize("value", ["hush:ключ", "hush:\\nhush", "   "])
+@pytest.mark.parametrize("value", ["hush:ключ", "hush:\\nhush", "hush:\x07hush", "   "])
 def test_a_key_that_cannot_be_one_is_refused_by_name(tmp_path: Path, name: str, value: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         loaded(tmp_path, **{name: value})
@@ -134,4 +148,148 @@ def test_networks_that_count_as_the_internets_are_bounded(
     monkeypatch.setenv("BATCHGEN_PICTURE_NETWORKS", networks)
 
     with pytest.raises(InvalidRequest, match=words):
-        load(WorkerSettings)
+        load(WorkerSettings, warn=WARNED.append)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("https://me:hush@abc.supabase.co", "holds a user or password"),
+        ("https://hush@abc.supabase.co", "holds a user or password"),
+        ("https://abc.supabase.co/rest/v1", "holds a path.*without /rest/v1"),
+        ("https://abc.supabase.co/rest/v1/", "holds a path"),
+        ("https://supabase.com/dashboard/project/hush", "holds a path"),
+        ("https://abc.supabase.co?apikey=hush", "holds a query"),
+        ("https://abc.supabase.co/#hush", "holds a query or fragment"),
+        ("abc.supabase.co", "is no http.* address"),
+        ("postgresql://postgres:hush@db.abc.supabase.co:5432/postgres", "is no http.* address"),
+        ("https://", "is no http.* address"),
+        ("https://abc.supabase.co:hush", "is no http.* address"),
+    ],
+)
+@pytest.mark.parametrize("kind", [Settings, WorkerSettings])
+def test_the_projects_address_stands_alone(
+    monkeypatch: pytest.MonkeyPatch, kind: type[Settings], value: str, words: str
+) -> None:
+    monkeypatch.setenv("SUPABASE_SECRET_KEY", "sb_secret_x")
+    monkeypatch.setenv("SUPABASE_URL", value)
+
+    with pytest.raises(InvalidRequest, match=f"SUPABASE_URL: {words}") as refused:
+        load(kind, warn=WARNED.append)
+
+    assert refused.value.field == "SUPABASE_URL"
+    assert "hush" not in str(refused.value.as_dict())
+
+
+@pytest.mark.parametrize("value", ["https://abc.supabase.co", "https://abc.supabase.co/", " http://127.0.0.1:54321 "])
+def test_an_address_alone_is_taken(tmp_path: Path, value: str) -> None:
+    assert loaded(tmp_path, SUPABASE_URL=value).url == value.strip().rstrip("/")
+
+
+@pytest.mark.parametrize("name", ["SUPABASE_SECRET_KEY", "BATCHGEN_FAL_KEY"])
+def test_a_key_is_one_word(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"{name}: has white space within.*paste it again") as refused:
+        loaded(tmp_path, **{name: "hush hush"})
+
+    assert "hush" not in str(refused.value.as_dict())
+
+
+def test_a_password_may_have_blanks(tmp_path: Path) -> None:
+    pair = loaded(tmp_path, BATCHGEN_AUTOMATIC1111_AUTH="me:two words").automatic1111_auth
+
+    assert pair
+    assert pair.get_secret_value() == "me:two words"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("BATCHGEN_MAX_PARALLEL", "many", "is no whole number; allowed are whole numbers from 1 to 1,000"),
+        ("BATCHGEN_MAX_PARALLEL", "2.5", "is no whole number; allowed are whole numbers from 1 to 1,000"),
+        ("BATCHGEN_MAX_PARALLEL", "0", "is too small; allowed are whole numbers from 1 to 1,000"),
+        ("BATCHGEN_MAX_PARALLEL", "1001", r"is too large; .* change or remove it \(default 20\)"),
+        ("BATCHGEN_MAX_PARALLEL", "9" * 5000, "is no whole number"),
+        ("BATCHGEN_POLL_SECONDS", "soon", "is no number; allowed are numbers from 0.05 to 86,400"),
+        ("BATCHGEN_POLL_SECONDS", "nan", "is (no number|too small|too large)"),
+        ("BATCHGEN_POLL_SECONDS", "inf", "is (no number|too large)"),
+        ("BATCHGEN_OFFLINE_COMMANDS", "perhaps", "is neither true nor false; allowed are true and false"),
+        ("BATCHGEN_PROVIDER", "fal", "is none of the values that are known; allowed are model, offline"),
+        ("BATCHGEN_WORKER_NAME", "x" * 201, "is too long; allowed are 1 to 200 characters"),
+        ("BATCHGEN_OPENAI_URL", "x", "is no http.s. address; it has to be such as https://host"),
+        ("BATCHGEN_BUCKET", "pics", "has to be generated-images"),
+    ],
+)
+def test_each_fault_is_told_with_name_limit_and_remedy(tmp_path: Path, name: str, value: str, sentence: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"{name}: {sentence}") as refused:
+        loaded(tmp_path, **{name: value})
+
+    assert refused.value.field == name
+    told = refused.value.message.lower()
+    assert not any(words in told for words in ("value error", "input should", "unable to parse", "valid string"))
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match=r"BATCHGEN_MAX_PARALLEL: .* BATCHGEN_POLL_SECONDS: "):
+        loaded(tmp_path, BATCHGEN_MAX_PARALLEL="0", BATCHGEN_POLL_SECONDS="0")
+
+
+def test_what_is_missing_is_told_and_what_looks_like_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidRequest, match="SUPABASE_URL: is missing; set it"):
+        load(Settings, warn=WARNED.append)
+
+    monkeypatch.setenv("SUPBASE_URL", "http://project.test")
+    with pytest.raises(InvalidRequest, match="SUPABASE_URL: is missing; SUPBASE_URL is set: rename it"):
+        load(Settings, warn=WARNED.append)
+
+
+@pytest.mark.parametrize("kind", [Settings, WorkerSettings])
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("BATCHGEN_MAX_PARALEL", "BATCHGEN_MAX_PARALLEL"),
+        ("batchgen_lease_second", "BATCHGEN_LEASE_SECONDS"),
+        ("BATCHGEN_FALL_KEY", "BATCHGEN_FAL_KEY"),
+        ("BATCHGEN_OPERATER", "BATCHGEN_OPERATOR"),
+    ],
+)
+@pytest.mark.parametrize("in_file", [True, False])
+def test_a_misspelt_setting_is_refused_with_the_name_that_was_meant(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: type[Settings], name: str, nearest: str, in_file: bool
+) -> None:
+    file = tmp_path / "misspelt.env"
+    needed = "".join(f"{key}={value}\n" for key, value in NEEDED.items())
+    file.write_text(f"{needed}{name}=hush\n" if in_file else needed)
+    if not in_file:
+        monkeypatch.setenv(name, "hush")
+
+    with pytest.raises(InvalidRequest, match=f"{name.upper()}: is no setting; did you mean {nearest}") as refused:
+        load(kind, file, warn=WARNED.append)
+
+    assert refused.value.field == name.upper()
+    assert "hush" not in str(refused.value.as_dict())
+
+
+def test_other_unknown_names_are_told_and_have_no_effect(tmp_path: Path) -> None:
+    loaded(tmp_path, BATCHGEN_LEASE="9", BATCHGEN_XYZ="9")
+
+    assert WARNED == [
+        "BATCHGEN_LEASE is no setting of batchgen and has no effect; the nearest one is BATCHGEN_LEASE_SECONDS",
+        "BATCHGEN_XYZ is no setting of batchgen and has no effect; docs/settings.md lists them all",
+    ]
+
+
+def test_variables_that_are_read_elsewhere_are_no_news(tmp_path: Path) -> None:
+    elsewhere = ("ENV_FILE", "USER", "OPERATOR", "CACHE_DIR", "CHECKS", "FUZZ_CASES", "TEST_POSTGRES", "TEST_ANYTHING")
+
+    loaded(tmp_path, **{f"BATCHGEN_{name}": "1" for name in elsewhere}, OTHER_THING="1")
+
+    assert WARNED == []
+
+
+def test_a_file_that_is_no_text_is_refused_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "odd.env"
+    file.write_bytes(b"SUPABASE_URL=\xff\xfe\n")
+
+    with pytest.raises(InvalidRequest, match=r"odd\.env cannot be read; it has to be a text file in UTF-8"):
+        load(Settings, file, warn=WARNED.append)

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from supabase import AsyncClient
 
+import batchgen
 from batchgen.connection import connect
 from batchgen.postgrest import rpc
 from batchgen.settings import Settings, WorkerSettings
@@ -131,6 +132,17 @@ async def test_wrong_settings_exit_with_2_and_one_line_that_names_the_variable(
     assert len(plain) == 1
     assert name in plain[0]
     assert "nonsense" not in plain[0]
+
+
+async def test_a_worker_tells_its_version_and_providers(start: Start, database: Database) -> None:
+    worker = await start("--once", BATCHGEN_WORKER_NAME="told", BATCHGEN_XYZ="1")
+
+    assert await worker.exit_code() == 0
+    [row] = await (
+        await database.execute("select version, providers from batchgen.workers where worker = 'told'")
+    ).fetchall()
+    assert (row["version"], row["providers"]) == (batchgen.__version__, ["offline"])
+    assert worker.named("BATCHGEN_XYZ is no setting of batchgen and has no effect; docs/settings.md lists them all")
 
 
 async def test_a_failure_that_passes_is_tried_again_and_completes(
