@@ -38,9 +38,11 @@ mutate-sql: .venv/.installed-dev
 test-postgres15: .venv/.installed-dev
 	@BATCHGEN_TEST_POSTGRES=15 $(PYTEST) tests/database $(ARGS)
 
-## 20,000 strange requests to create_batch in SQL, and as many over HTTP; half an hour. CASES=1000 chooses.
+## 20,000 strange requests to create_batch in SQL, and as many over HTTP, and a look at the queue after each strange value
+## in each column; half an hour. CASES=1000 chooses.
 fuzz: .venv/.installed-dev
-	@BATCHGEN_FUZZ_CASES=$(or $(CASES),20000) $(BIN)/python -m pytest tests/database/test_fuzz_create_batch.py tests/e2e/test_fuzz_http.py
+	@BATCHGEN_FUZZ_CASES=$(or $(CASES),20000) $(BIN)/python -m pytest tests/database/test_fuzz_create_batch.py tests/database/test_fuzz_writes.py \
+		tests/e2e/test_fuzz_http.py
 
 ## 5,000 strange answers of each provider to a real worker; an hour. CASES=500 chooses; ARGS="-k fal" for one alone.
 fuzz-providers: .venv/.installed-dev

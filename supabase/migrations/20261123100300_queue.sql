@@ -17,6 +17,7 @@ create table batchgen.settings (
   max_retries integer not null default 3 constraint max_retries_in_range check (max_retries between 0 and 20),
   retry_delays_seconds double precision[] not null default '{5,10,30}' constraint retry_delays_seconds_in_range check (
     cardinality(retry_delays_seconds) between 1 and 20
+    and array_ndims(retry_delays_seconds) = 1 and array_lower(retry_delays_seconds, 1) = 1
     and array_position(retry_delays_seconds, null) is null
     and 0 <= all (retry_delays_seconds) and 86400 >= all (retry_delays_seconds)
   ),
@@ -82,7 +83,18 @@ create table batchgen.queue (
     and (lease_id is null) = (started_at is null)
   ),
   constraint only_waiting_items_are_ready check (ready_rank is null or (state = 'waiting' and ready_rank > 0 and not is_suspect)),
-  constraint a_provider_job_names_its_provider check ((provider is null) = (provider_job_id is null))
+  constraint a_provider_job_names_its_provider check ((provider is null) = (provider_job_id is null)),
+  -- With these no value here makes the arithmetic of claims, waits and views overflow, whoever wrote it.
+  constraint priority_in_range check (priority between -1000000000 and 1000000000),
+  constraint counts_in_range check (
+    crash_count between 0 and 1000000000 and lone_crash_count between 0 and 1000000000 and wait_count between 0 and 1000000000
+  ),
+  constraint times_in_range check (
+    due_at between '2000-01-01 00:00+00' and '3000-01-01 00:00+00'
+    and lease_expires_at between '2000-01-01 00:00+00' and '3000-01-01 00:00+00'
+    and started_at between '2000-01-01 00:00+00' and '3000-01-01 00:00+00'
+  ),
+  constraint provider_job_is_bounded check (length(provider) <= 200 and length(provider_job_id) <= 10000)
 ) with (fillfactor = 80, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0.02);
 comment on table batchgen.queue is 'One row per generation that waits or runs; gone when the generation is final.';
 comment on column batchgen.queue.user_id is 'Whose parallel limit the item counts against.';
@@ -252,6 +264,24 @@ end
 $$;
 revoke execute on function batchgen.end_as_failed(uuid[], text, text) from public, anon, authenticated, service_role;
 
+-- batchgen.place_of(p_priority): an item's priority as the queue has it, whatever somebody wrote: within a billion.
+create function batchgen.place_of(p_priority integer) returns integer
+language sql immutable set search_path = '' as $$
+  select least(greatest(coalesce(p_priority, 0), -1000000000), 1000000000)
+$$;
+revoke execute on function batchgen.place_of(integer) from public, anon, authenticated, service_role;
+comment on function batchgen.place_of(integer) is 'An item''s priority as the queue has it: within a billion.';
+
+-- batchgen.owner_of(p_user_id, p_batch_id): whose an item is: its user's, else its batch's, else nobody's (zeros).
+create function batchgen.owner_of(p_user_id uuid, p_batch_id uuid) returns uuid
+language sql stable security definer set search_path = '' as $$
+  select coalesce(
+    p_user_id, (select b.user_id from public.batch_generations b where b.id = p_batch_id), '00000000-0000-0000-0000-000000000000'
+  )
+$$;
+revoke execute on function batchgen.owner_of(uuid, uuid) from public, anon, authenticated, service_role;
+comment on function batchgen.owner_of(uuid, uuid) is 'Whose an item is: its user''s, else its batch''s, else nobody''s.';
+
 -- The three triggers below keep queue and totals in step with image_generations, whoever writes it: the worker's
 -- functions, the app, or an admin in the dashboard. One run per statement, whatever its size.
 
@@ -266,7 +296,7 @@ begin
   end if;
   with queued as (
     insert into batchgen.queue (generation_id, user_id, priority, created_at, batch_index, model_id)
-    select n.id, coalesce(n.user_id, '00000000-0000-0000-0000-000000000000'), coalesce(n.priority, 0),
+    select n.id, batchgen.owner_of(n.user_id, n.batch_id), batchgen.place_of(n.priority),
       coalesce(n.created_at, now()), coalesce(n.batch_index, 0), coalesce(n.model_id, '00000000-0000-0000-0000-000000000000')
     from new_rows n where n.batch_id is not null and n.status = 'pending'
     returning user_id
@@ -411,7 +441,7 @@ referencing old table as old_rows for each statement execute function batchgen.a
 -- Items that waited before this migration wait on: without this line nobody would ever take them.
 with queued as (
   insert into batchgen.queue (generation_id, user_id, priority, created_at, batch_index, model_id)
-  select g.id, coalesce(g.user_id, '00000000-0000-0000-0000-000000000000'), coalesce(g.priority, 0),
+  select g.id, batchgen.owner_of(g.user_id, g.batch_id), batchgen.place_of(g.priority),
     coalesce(g.created_at, now()), coalesce(g.batch_index, 0), coalesce(g.model_id, '00000000-0000-0000-0000-000000000000')
   from public.image_generations g where g.batch_id is not null and g.status = 'pending'
   returning user_id

@@ -5,10 +5,14 @@ create table batchgen.workers (
   worker text primary key,
   first_seen timestamptz not null default clock_timestamp(),
   last_seen timestamptz not null default clock_timestamp(),
-  lease_seconds integer not null,
+  lease_seconds integer not null constraint worker_lease_seconds_in_range check (lease_seconds between 1 and 86400),
   version text,
   providers text[],
-  drains_until timestamptz
+  drains_until timestamptz,
+  constraint worker_times_in_range check (
+    first_seen between '2000-01-01 00:00+00' and '3000-01-01 00:00+00'
+    and last_seen between '2000-01-01 00:00+00' and '3000-01-01 00:00+00'
+  )
 -- No index but the key, and room on each page: the updates are HOT, and the next one clears up after them.
 ) with (fillfactor = 50, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0);
 comment on table batchgen.workers is 'Workers that called within the last day. A worker that has ended keeps its row until then.';

@@ -13,9 +13,10 @@ comment on table batchgen.model_providers is 'Which provider runs a model. A mod
 
 create table batchgen.providers (
   name text primary key,
-  not_before timestamptz not null,
+  not_before timestamptz not null constraint not_before_in_range
+    check (not_before between '2000-01-01 00:00+00' and '3000-01-01 00:00+00'),
   reason text,
-  refusals integer not null default 1,
+  refusals integer not null default 1 constraint refusals_in_range check (refusals between 0 and 1000),
   updated_at timestamptz not null default now()
 );
 comment on table batchgen.providers is 'Providers that asked to wait. Delete a row to ask again at once.';
@@ -27,7 +28,8 @@ comment on column batchgen.providers.reason is 'The code of the last failure tha
 create table batchgen.breakers (
   model_id uuid primary key,
   failed_generation_ids uuid[] not null default '{}',
-  opened_until timestamptz,
+  opened_until timestamptz constraint opened_until_in_range
+    check (opened_until between '2000-01-01 00:00+00' and '3000-01-01 00:00+00'),
   probe_lease_id uuid,
   updated_at timestamptz not null default now(),
   constraint only_an_open_breaker_is_probed check (probe_lease_id is null or opened_until is not null)

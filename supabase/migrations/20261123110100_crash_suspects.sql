@@ -8,7 +8,7 @@
 create table batchgen.turns (
   id boolean primary key default true constraint turns_has_one_row check (id),
   suspects_at timestamptz not null default '-infinity',
-  suspects_in_a_row integer not null default 0
+  suspects_in_a_row integer not null default 0 constraint suspects_in_a_row_in_range check (suspects_in_a_row between 0 and 1)
 );
 comment on table batchgen.turns is 'Whose turn it is where suspects and other items wait: one row, written by claims.';
 comment on column batchgen.turns.id is 'Always true: there is one row.';
@@ -105,16 +105,57 @@ $$;
 revoke execute on function batchgen.note_turn(boolean) from public, anon, authenticated, service_role;
 comment on function batchgen.note_turn(boolean) is 'For the claim: whose turn it is next where suspects and other items wait.';
 
+-- batchgen.flaw_of(p_item, p_batch): why an item cannot be run by anybody, as {code, message}; null for all others.
+-- create_batch lets none of these in; an admin, another function or an old project may have written anything.
+create function batchgen.flaw_of(p_item public.image_generations, p_batch public.batch_generations) returns jsonb
+language sql immutable set search_path = '' as $$
+  select case
+    when coalesce(p_item.user_id, p_batch.user_id) is null
+      then '{"code": "no_owner", "message": "Neither the item nor its batch has an owner."}'
+    when p_item.prompt is null or batchgen.is_blank(p_item.prompt)
+      then '{"code": "no_prompt", "message": "The prompt is empty."}'
+    when length(p_item.prompt) > 100000 or length(p_item.negative_prompt) > 100000
+      then '{"code": "prompt_too_long", "message": "The prompt is longer than 100000 characters."}'
+    when p_item.guidance_scale not between -1000000 and 1000000
+      then '{"code": "invalid_settings", "message": "guidance_scale is not a number between -1000000 and 1000000."}'
+    when p_item.width not between 1 and 65536 or p_item.height not between 1 and 65536
+      then '{"code": "invalid_settings", "message": "width and height are not between 1 and 65536 pixels."}'
+    when p_item.steps not between 1 and 10000
+      then '{"code": "invalid_settings", "message": "steps is not between 1 and 10000."}'
+    when length(p_batch.model_version) > 500
+      then '{"code": "invalid_settings", "message": "model_version is longer than 500 characters."}'
+  end::jsonb
+$$;
+revoke execute on function batchgen.flaw_of(public.image_generations, public.batch_generations)
+from public, anon, authenticated, service_role;
+comment on function batchgen.flaw_of(public.image_generations, public.batch_generations) is 'Why an item cannot be run by anybody.';
+
 -- batchgen.start_items(p_ids, p_worker, p_lease_seconds, p_is_busy)
 -- waiting -> running for those of the items that nobody else holds; returns them. A start opens a pending batch: items of
--- one that somebody else holds just now are left for the next claim. Caller: the claim.
+-- one that somebody else holds just now are left for the next claim. Items that nobody can run end as failed, each with
+-- its reason, and the others start. Caller: the claim.
 create function batchgen.start_items(p_ids uuid[], p_worker text, p_lease_seconds integer, p_is_busy boolean) returns uuid[]
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
 declare
   v_ids uuid[] := array(select g.id from public.image_generations g where g.id = any (p_ids) for no key update skip locked);
-  v_batches uuid[] := array(select g.batch_id from public.image_generations g where g.id = any (v_ids));
+  v_batches uuid[];
   v_busy uuid[];
+  v_flawed record;
 begin
+  for v_flawed in
+    select g.id, batchgen.flaw_of(g, b) as flaw
+    from public.image_generations g join public.batch_generations b on b.id = g.batch_id
+    where g.id = any (v_ids) and batchgen.flaw_of(g, b) is not null
+    for no key update of b skip locked
+  loop
+    perform batchgen.end_as_failed(array[v_flawed.id], v_flawed.flaw ->> 'code', v_flawed.flaw ->> 'message');
+  end loop;
+  -- One whose batch is held just now waits for the next claim.
+  v_ids := array(
+    select g.id from public.image_generations g left join public.batch_generations b on b.id = g.batch_id
+    where g.id = any (v_ids) and batchgen.flaw_of(g, b) is null
+  );
+  v_batches := array(select g.batch_id from public.image_generations g where g.id = any (v_ids));
   with opened as (
     select b.id from public.batch_generations b
     where b.id = any (v_batches) and b.status = 'pending' for no key update skip locked

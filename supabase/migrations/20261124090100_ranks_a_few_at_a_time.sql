@@ -320,7 +320,7 @@ begin
   select i.generation_id, why.reason,
     case why.reason
       when 'provider' then c.name
-      when 'breaker' then concat_ws(': ', coalesce(c.name, m.display_name), (select b.message from batchgen.breakers b where b.model_id = i.model_id))
+      when 'breaker' then concat_ws(': ', left(coalesce(c.name, m.display_name), 200), (select b.message from batchgen.breakers b where b.model_id = i.model_id))
       when 'retry' then case when i.wait_count > 2 then format('%s, told to wait %s times', i.fault_code, i.wait_count) end
     end,
     case why.reason when 'retry' then i.due_at when 'provider' then c.until when 'breaker' then c.until end,

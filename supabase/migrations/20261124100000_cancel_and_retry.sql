@@ -239,7 +239,7 @@ begin
     -- set back by hand: its lease ends here, and its worker finds out at its next call.
     with queued as (
       insert into batchgen.queue as q (generation_id, user_id, priority, created_at, batch_index, model_id, state, due_at)
-      select n.id, coalesce(n.user_id, '00000000-0000-0000-0000-000000000000'), coalesce(n.priority, 0),
+      select n.id, batchgen.owner_of(n.user_id, n.batch_id), batchgen.place_of(n.priority),
         coalesce(n.created_at, now()), coalesce(n.batch_index, 0), coalesce(n.model_id, '00000000-0000-0000-0000-000000000000'),
         case when d.until is null then 'waiting' else 'delayed' end::batchgen.queue_state, coalesce(d.until, now())
       from new_rows n cross join lateral batchgen.files_deleted_until(n.id) d (until)
@@ -259,7 +259,7 @@ begin
     ),
     moved as (
       update batchgen.queue q
-      set user_id = coalesce(n.user_id, '00000000-0000-0000-0000-000000000000'), priority = coalesce(n.priority, 0),
+      set user_id = batchgen.owner_of(n.user_id, n.batch_id), priority = batchgen.place_of(n.priority),
         created_at = coalesce(n.created_at, q.created_at), batch_index = coalesce(n.batch_index, 0),
         model_id = coalesce(n.model_id, '00000000-0000-0000-0000-000000000000'),
         -- The next claim looks at a parked item anew: its new model may be one that runs.
@@ -292,7 +292,7 @@ language plpgsql security definer set search_path = '' as $$
 begin
   -- The queue rows go by their foreign key.
   insert into batchgen.touched (user_id)
-  select distinct coalesce(o.user_id, '00000000-0000-0000-0000-000000000000') from old_rows o
+  select distinct batchgen.owner_of(o.user_id, o.batch_id) from old_rows o
   where o.status = 'processing' or (o.batch_id is not null and o.status = 'pending');
   perform batchgen.refresh_batches(array(select distinct o.batch_id from old_rows o where o.batch_id is not null));
   return null;

@@ -22,7 +22,7 @@ create table batchgen.storage_deletions (
     substring(path from '^[^/]+/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:\.[^/]*)?$')::uuid
   ) stored,
   due_at timestamptz not null default now(),
-  attempts integer not null default 0,
+  attempts integer not null default 0 constraint deletion_attempts_in_range check (attempts between 0 and 1000000000),
   lease_id uuid,
   lease_expires_at timestamptz,
   worker text,

@@ -105,7 +105,7 @@ revoke execute on function batchgen.limit_sentence(text, integer, integer, times
 create function batchgen.limit_remedy(p_code text, p_used integer, p_allowed integer) returns text
 language sql immutable set search_path = '' as $$
   select case
-    when p_used < p_allowed then format('Send at most %s now.', p_allowed - p_used)
+    when p_used < p_allowed then format('Send at most %s now.', p_allowed::bigint - p_used)
     when p_code = 'too_many_waiting' then 'Wait until some of them have run, or cancel some.'
     when p_allowed <= 0 then 'Ask an admin of the project for a higher limit.'
     else 'Try again when it has reset.'
@@ -130,7 +130,8 @@ begin
   raise exception using errcode = 'PT429', message = v_sentence, hint = v_remedy,
     detail = jsonb_build_object(
       'code', v_limit.code, 'message', v_sentence, 'index', null, 'field', v_limit.name, 'limit', v_limit.allowed, 'remedy', v_remedy,
-      'resets_at', v_limit.resets_at, 'retry_after_seconds', ceil(extract(epoch from v_limit.resets_at - now()))
+      'resets_at', v_limit.resets_at,
+      'retry_after_seconds', case when isfinite(v_limit.resets_at) then ceil(extract(epoch from v_limit.resets_at - now())) end
     )::text;
 end
 $$;
@@ -182,7 +183,7 @@ begin
     daily_reset_at = w.daily_resets_at,
     hourly_generations_count = least(w.hourly_used::bigint + p_items, 2147483647),
     hourly_reset_at = w.hourly_resets_at,
-    total_generations_all_time = coalesce(r.total_generations_all_time, 0) + p_items,
+    total_generations_all_time = least(coalesce(r.total_generations_all_time, 0), 9000000000000000000) + p_items,
     last_generation_at = now(),
     updated_at = now()
   from batchgen.windows_of(p_user_id) w

@@ -11,6 +11,10 @@ alter table batchgen.model_providers
   add constraint inputs_name_the_prompt
     check (inputs is null or (jsonb_typeof(inputs) = 'object' and jsonb_typeof(inputs -> 'prompt') is not distinct from 'string')),
   -- squawk-ignore constraint-missing-not-valid
+  add constraint texts_are_bounded check (
+    length(provider) <= 200 and length(provider_model) <= 500 and length(provider_version) <= 500 and pg_column_size(inputs) <= 100000
+  ),
+  -- squawk-ignore constraint-missing-not-valid
   add constraint price_usd_in_range check (price_usd between 0 and 1000),
   -- squawk-ignore constraint-missing-not-valid
   add constraint estimated_seconds_in_range check (estimated_seconds between 0 and 86400);

@@ -39,7 +39,13 @@ create table batchgen.orders (
   lease_id uuid,
   lease_expires_at timestamptz,
   constraint only_an_open_order_is_asked_about check ((ended_at is null) = (ask_at is null) and (ended_at is not null or lease_id is null)),
-  constraint an_order_is_leased_whole check ((lease_id is null) = (lease_expires_at is null))
+  constraint an_order_is_leased_whole check ((lease_id is null) = (lease_expires_at is null)),
+  constraint order_price_in_range check (price_usd between 0 and 1000),
+  constraint order_times_are_finite check (
+    isfinite(ordered_at) and isfinite(ended_at) is not false and isfinite(ask_at) is not false
+    and isfinite(lease_expires_at) is not false
+  ),
+  constraint asked_in_range check (asked between 0 and 1000000000)
 ) with (fillfactor = 80, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0.02);
 comment on table batchgen.orders is
   'Purchases whose outcome is not final: of items that run or wait, and, with ended_at, open ones that a sweep asks the provider about. Final ones are in ledger.';
@@ -234,8 +240,8 @@ begin
     set state = case when p_due_in_seconds > 0 then 'delayed' else 'waiting' end::batchgen.queue_state,
       due_at = clock_timestamp() + make_interval(secs => p_due_in_seconds),
       lease_id = null, lease_expires_at = null, worker = null, started_at = null,
-      crash_count = q.crash_count + p_crashed::integer,
-      lone_crash_count = q.lone_crash_count + (p_crashed and q.ran_alone)::integer,
+      crash_count = least(q.crash_count, 1000000) + p_crashed::integer,
+      lone_crash_count = least(q.lone_crash_count, 1000000) + (p_crashed and q.ran_alone)::integer,
       -- A wait or a planned release proves nothing; an attempt that has ended does.
       is_suspect = p_crashed or (q.is_suspect and not p_retried),
       ran_alone = false,
@@ -248,7 +254,9 @@ begin
   )
   insert into batchgen.touched (user_id) select distinct user_id from back;
   update public.image_generations g
-  set status = 'pending', retry_count = coalesce(g.retry_count, 0) + p_retried::integer
+  set status = 'pending', retry_count = case
+    when p_retried then least(greatest(coalesce(g.retry_count, 0), 0), 1000000) + 1 else coalesce(g.retry_count, 0)
+  end
   where g.id = any (p_generation_ids) and g.id <> all (v_cancelled);
 end
 $$;
@@ -294,7 +302,7 @@ begin
 
   v_item := batchgen.hold_lease(p_generation_id, p_lease_id);
   select s.* into v_settings from batchgen.settings s;
-  select coalesce(g.retry_count, 0) into v_retry_count from public.image_generations g where g.id = p_generation_id;
+  select greatest(coalesce(g.retry_count, 0), 0) into v_retry_count from public.image_generations g where g.id = p_generation_id;
   -- A job that is asked about too early goes on: unless it is said to be over, it stays attached and is asked again.
   v_is_over := coalesce((p_error ->> 'job_over')::boolean, not (v_retryable and v_wait is not null));
   if v_retryable and v_item.cancel_requested then
@@ -444,7 +452,7 @@ begin
 
   update public.image_generations g
   set status = 'completed', error_message = null, error_code = null, completed_at = clock_timestamp(),
-    generation_time_seconds = ceil(extract(epoch from clock_timestamp() - q.started_at))::integer
+    generation_time_seconds = least(greatest(ceil(extract(epoch from clock_timestamp() - q.started_at)), 0), 2147483647)::integer
   from batchgen.queue q
   where g.id = any (v_ids) and q.generation_id = g.id;
   delete from batchgen.breakers b where b.model_id = any (v_models);
@@ -622,19 +630,21 @@ begin
 
   update public.image_generations g
   set status = 'processing', error_message = null, error_code = null, completed_at = null, started_at = clock_timestamp(),
-    seed = coalesce(g.seed, floor(random() * 2147483648)::bigint)
+    seed = coalesce(g.seed, floor(random() * 2147483648)::bigint),
+    -- Of an item without an owner its batch's (start_items takes no other).
+    user_id = coalesce(g.user_id, (select b.user_id from public.batch_generations b where b.id = g.batch_id))
   where g.id = any (v_all);
 
   -- Of an item with an order that was begun: the order's own model, and not what the model's row has become since.
   return query
-  select g.id, q.lease_id, q.lease_expires_at, coalesce(g.retry_count, 0) + q.crash_count + 1, coalesce(g.retry_count, 0),
+  select g.id, q.lease_id, q.lease_expires_at, least(r.retries, 1000000) + least(q.crash_count, 1000000) + 1, r.retries,
     g.user_id, g.batch_id, coalesce(g.batch_index, 0), g.prompt, g.negative_prompt, g.seed,
-    case when o.key is null then coalesce(p.provider_model, m.replicate_id, g.model) else o.provider_model end,
+    case when o.key is null then coalesce(p.provider_model, left(m.replicate_id, 500), left(g.model, 500)) else o.provider_model end,
     case when o.key is null then coalesce(nullif(b.model_version, ''), p.provider_version) else o.provider_version end,
     coalesce(g.width, m.default_width, 1024), coalesce(g.height, m.default_height, 1024),
     coalesce(g.steps, m.default_steps), g.guidance_scale::double precision,
     coalesce(q.provider, o.provider), q.provider_job_id, coalesce(p.provider, 'offline'), p.inputs,
-    coalesce(p.estimated_seconds, m.estimated_time_seconds::double precision), o.key, o.inputs,
+    coalesce(p.estimated_seconds, least(greatest(m.estimated_time_seconds, 0), 86400)::double precision), o.key, o.inputs,
     extract(epoch from clock_timestamp() - o.ordered_at)::double precision, coalesce(o.is_late, false)
   from public.image_generations g
   join batchgen.queue q on q.generation_id = g.id
@@ -642,6 +652,7 @@ begin
   left join public.models m on m.id = g.model_id
   left join batchgen.model_providers p on p.model_id = g.model_id
   left join batchgen.orders o on o.key = q.order_key
+  cross join lateral (select greatest(coalesce(g.retry_count, 0), 0) as retries) r
   where g.id = any (v_all)
   order by q.priority desc, q.created_at, q.batch_index, q.generation_id;
 end

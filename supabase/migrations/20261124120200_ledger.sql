@@ -22,7 +22,8 @@ create table batchgen.ledger (
   is_late boolean not null default false,
   noted_at timestamptz not null default clock_timestamp(),
   primary key (generation_id, attempt, entry),
-  constraint only_what_is_charged_costs check (amount_usd = 0 or is_charged is true)
+  constraint only_what_is_charged_costs check (amount_usd = 0 or is_charged is true),
+  constraint amounts_in_range check (price_usd between 0 and 1000 and amount_usd between 0 and 1000)
 );
 comment on table batchgen.ledger is
   'What each attempt did and cost. Append-only: what turns out later is another row. Sums of amount_usd are costs; an order is charged in one row of its rows at most.';
@@ -281,7 +282,7 @@ begin
   end if;
   if not v_is_over and v_order.ended_at > clock_timestamp() - interval '1 day' then
     update batchgen.orders o
-    set asked = o.asked + 1, lease_id = null, lease_expires_at = null,
+    set asked = least(o.asked, 1000000) + 1, lease_id = null, lease_expires_at = null,
       ask_at = clock_timestamp() + make_interval(secs => least(3600, 5 * 2.0 ^ least(o.asked, 20)))
     where o.key = p_order_key;
     return false;

@@ -115,7 +115,7 @@ begin
   end loop;
   return query
   update batchgen.storage_deletions d
-  set lease_id = gen_random_uuid(), worker = p_worker, attempts = d.attempts + 1,
+  set lease_id = gen_random_uuid(), worker = p_worker, attempts = least(d.attempts, 1000000) + 1,
     lease_expires_at = clock_timestamp() + make_interval(secs => p_lease_seconds),
     due_at = clock_timestamp() + make_interval(secs => p_lease_seconds + batchgen.deletion_backoff_seconds(d.attempts + 1))
   where d.id = any (v_ids)

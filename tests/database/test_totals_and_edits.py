@@ -208,18 +208,17 @@ def test_a_single_generation_is_never_queued(db: Database, write: str) -> None:
     assert db.claim() == []
 
 
-def test_an_item_without_an_owner_still_runs_and_can_fail(db: Database) -> None:
+def test_an_item_without_an_owner_fails_and_its_batch_with_it(db: Database) -> None:
     db.run("insert into public.batch_generations (total_count, status) values (1, 'pending')")
     db.run(
         "insert into public.image_generations (prompt, batch_id, batch_index)"
         " select 'nobody', id, 0 from made.batch_generations"
     )
 
-    claim = db.claim_one()
+    assert db.claim() == []
 
-    with refused("PT422"):
-        db.complete(claim, storage_path="anywhere.png")
-    db.fail(claim)
+    item = db.one("select * from made.image_generations")
+    assert (item["status"], item["error_code"]) == ("failed", "no_owner")
     assert db.one("select status from made.batch_generations")["status"] == "failed"
 
 
