@@ -185,8 +185,8 @@ begin
       'Use models.id or models.replicate_id of an active model, or leave it out for the default one.');
   end if;
   if v_model.is_active is not true then
-    perform batchgen.refuse('inactive_model', format('The model %s is not offered any more.', v_model.display_name), 'shared_settings.model_id',
-      'Choose an active model.');
+    -- Without its name: an admin may have hidden it.
+    perform batchgen.refuse('inactive_model', 'This model is not offered.', 'shared_settings.model_id', 'Choose an active model.');
   end if;
   return v_model;
 end
@@ -377,12 +377,23 @@ grant execute on function batchgen_api.create_batch(jsonb) to authenticated;
 -- create_batch(p_request): {prompts: [{text, negative_prompt?, seed?, tags?}], shared_settings?: {model_id, model_version,
 -- width, height, steps, guidance_scale}, batch_name?, client_key?} -> {batch: {id, name, total_count, status,
 -- generations: [{id, index, prompt, status, seed}]}}. Caller: authenticated, for themselves.
+-- anon may call it to be told what is wrong: PT401 not_signed_in.
 create function public.create_batch(p_request jsonb) returns jsonb
-language sql set search_path = '' as $$
-  select batchgen_api.create_batch(p_request)
+language plpgsql set search_path = '' as $$
+begin
+  -- The schema behind it is closed to anon, and so are its words.
+  if auth.uid() is null then
+    raise exception using errcode = 'PT401', message = 'Nobody is signed in.', hint = 'Sign in, then try again.',
+      detail = jsonb_build_object(
+        'code', 'not_signed_in', 'message', 'Nobody is signed in.', 'index', null, 'field', null, 'limit', null,
+        'remedy', 'Sign in, then try again.'
+      )::text;
+  end if;
+  return batchgen_api.create_batch(p_request);
+end
 $$;
 revoke execute on function public.create_batch(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.create_batch(jsonb) to authenticated;
+grant execute on function public.create_batch(jsonb) to anon, authenticated;
 comment on function public.create_batch(jsonb) is 'Submits a batch of prompts for the signed-in user.';
 
 -- create_batch_as(p_user_id, p_request): the same for an operator who acts for a user. Caller: service_role.

@@ -16,6 +16,61 @@ end
 $$;
 revoke execute on function batchgen.check_request_size(jsonb, batchgen.settings) from public, anon, authenticated, service_role;
 
+-- batchgen.changes_between(p_one, p_other): how many letters have to be added, removed or replaced to get from one short
+-- word to the other.
+create function batchgen.changes_between(p_one text, p_other text) returns integer
+language plpgsql immutable set search_path = '' as $$
+declare
+  v_before integer[];
+  v_row integer[] := array(select generate_series(0, length(p_other)));
+begin
+  for i in 1 .. length(p_one) loop
+    v_before := v_row;
+    v_row[1] := i;
+    for j in 1 .. length(p_other) loop
+      v_row[j + 1] := least(
+        v_row[j] + 1, v_before[j + 1] + 1, v_before[j] + (substr(p_one, i, 1) <> substr(p_other, j, 1))::integer
+      );
+    end loop;
+  end loop;
+  return v_row[length(p_other) + 1];
+end
+$$;
+revoke execute on function batchgen.changes_between(text, text) from public, anon, authenticated, service_role;
+comment on function batchgen.changes_between(text, text) is 'How many letters differ between two words.';
+
+-- batchgen.refuse_unknown_fields(...): a field that would be ignored is refused, with the known one that is nearest.
+create function batchgen.refuse_unknown_fields(p_object jsonb, p_path text, p_known text[], p_index integer default null) returns void
+language plpgsql set search_path = '' as $$
+declare
+  v_name text;
+  v_nearest text;
+  v_field text;
+begin
+  select k into v_name from jsonb_object_keys(p_object) k where k <> all (p_known) limit 1;
+  if not found then
+    return;
+  end if;
+  select k into v_nearest
+  from unnest(p_known) k
+  cross join lateral (select batchgen.changes_between(lower(left(v_name, 40)), k) as changes) c
+  where c.changes <= case when length(v_name) < 6 then 2 else 3 end
+    or (length(v_name) > 2 and starts_with(k, lower(left(v_name, 40)))) or starts_with(lower(left(v_name, 40)), k)
+  order by c.changes, k limit 1;
+  v_field := p_path || left(v_name, 100);
+  perform batchgen.refuse(
+    'unknown_field', format('%s is not a field of a request.', v_field), v_field,
+    case
+      when v_nearest is not null then format('Did you mean %s? Otherwise leave it out.', v_nearest)
+      else format('Leave it out. The fields here are %s.', array_to_string(p_known, ', '))
+    end,
+    p_index, to_jsonb(p_known)
+  );
+end
+$$;
+revoke execute on function batchgen.refuse_unknown_fields(jsonb, text, text[], integer) from public, anon, authenticated, service_role;
+comment on function batchgen.refuse_unknown_fields(jsonb, text, text[], integer) is 'Refuses a field that would be ignored.';
+
 -- batchgen.request_hash(p_request): 128 bits that tell one request from another. Never by way of its text: a number that
 -- takes ten bytes in jsonb may take a hundred thousand there.
 create function batchgen.request_hash(p_request jsonb) returns bytea
@@ -96,8 +151,12 @@ begin
       'Split it into several batches.', null, to_jsonb(v_most));
   end if;
 
+  perform batchgen.refuse_unknown_fields(p_request, '', '{prompts,shared_settings,batch_name,client_key}');
   if coalesce(jsonb_typeof(v_shared), 'null') not in ('null', 'object') then
     perform batchgen.refuse('wrong_type', 'shared_settings is not an object.', 'shared_settings', 'Send {model_id, model_version, width, height, steps, guidance_scale}, or leave it out.');
+  end if;
+  if jsonb_typeof(v_shared) = 'object' then
+    perform batchgen.refuse_unknown_fields(v_shared, 'shared_settings.', '{model_id,model_version,width,height,steps,guidance_scale}');
   end if;
   v_name := batchgen.read_text(p_request -> 'batch_name', 'batch_name', 200);
   if batchgen.is_blank(v_name) then
@@ -119,6 +178,7 @@ begin
     if jsonb_typeof(v_prompt) <> 'object' then
       perform batchgen.refuse('wrong_type', v_path || ' is not an object.', v_path, 'Send {text, negative_prompt, seed, tags}.', v_index);
     end if;
+    perform batchgen.refuse_unknown_fields(v_prompt, v_path || '.', '{text,negative_prompt,seed,tags}', v_index);
     v_text := batchgen.read_text(v_prompt -> 'text', v_path || '.text', v_settings.max_prompt_characters, v_index);
     if v_text is null or batchgen.is_blank(v_text) then
       perform batchgen.refuse('blank_prompt', v_path || '.text is empty.', v_path || '.text', 'Say what the picture should show, or remove the prompt.', v_index);

@@ -268,6 +268,47 @@ def test_nobody_signed_in_is_told_so(shared_db: Database) -> None:
     assert refusal.detail["code"] == "not_signed_in"
 
 
+def test_an_anonymous_caller_is_told_so(shared_db: Database) -> None:
+    with refused("PT401") as refusal, shared_db.acting("anon") as connection:
+        query(connection, "select public.create_batch('{}')")
+
+    assert refusal.detail["code"] == "not_signed_in"
+
+
+@pytest.mark.parametrize(
+    ("request_", "field", "remedy"),
+    [
+        (a_request() | {"prompt": []}, "prompt", "Did you mean prompts?"),
+        (a_request() | {"clientKey": "a"}, "clientKey", "Did you mean client_key?"),
+        (settings(widht=3), "shared_settings.widht", "Did you mean width?"),
+        (settings(Guidance=3), "shared_settings.Guidance", "Did you mean guidance_scale?"),
+        (settings(sampler="x"), "shared_settings.sampler", "The fields here are model_id, model_version, width"),
+        (a_prompt(negative="x"), "prompts[0].negative", "Did you mean negative_prompt?"),
+        (a_prompt(x=1), "prompts[0].x", "The fields here are text, negative_prompt, seed, tags."),
+        (a_request() | {"": 1}, "", "The fields here are"),
+        (a_request() | {"k" * 100000: 1}, "k" * 100, "The fields here are"),
+    ],
+)
+def test_a_field_that_would_be_ignored_is_refused_with_the_nearest_one(
+    shared_db: Database, request_: Row, field: str, remedy: str
+) -> None:
+    with refused("PT422") as refusal:
+        shared_db.create(shared_db.new_user(), request_)
+
+    assert (refusal.detail["code"], refusal.detail["field"]) == ("unknown_field", field)
+    assert remedy in refusal.detail["remedy"]
+
+
+def test_a_hidden_model_is_not_named(db: Database) -> None:
+    db.run("update public.models set is_active = false, display_name = 'Secret' where name = 'offline-sketch'")
+
+    with refused("PT422") as refusal:
+        db.create(db.new_user(), settings(model_id="batchgen/offline-sketch"))
+
+    assert refusal.detail["code"] == "inactive_model"
+    assert "Secret" not in str(refusal.detail)
+
+
 def test_a_resend_gives_the_same_batch_even_after_it_started(db: Database) -> None:
     user = db.new_user()
     request = a_request(client_key="a-key")

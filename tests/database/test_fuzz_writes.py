@@ -63,6 +63,7 @@ OWN_ROWS = {
     "public.user_rate_limits": "user_id = %(user)s",
     "public.prompt_templates": "user_id = %(user)s",
     "batchgen.queue": "generation_id in (select id from public.image_generations where batch_id = %(batch)s)",
+    "batchgen.reopened_batches": "batch_id = %(batch)s",
     "batchgen.touched": "user_id = %(user)s",
     "batchgen.failures": "generation_id in (select id from public.image_generations where batch_id = %(batch)s)",
     "batchgen.workers": "worker = 'victim-worker'",
@@ -130,6 +131,7 @@ def a_victim(db: Database) -> Victim:
     db.run("insert into batchgen.storage_deletions (path) values (%s)", f"{user}/gone.png")
     db.run("insert into batchgen.breakers (model_id) values (%s) on conflict do nothing", model)
     db.run("insert into batchgen.providers (name, not_before) values ('replicate', now()) on conflict do nothing")
+    db.run("insert into batchgen.reopened_batches (batch_id) values (%s) on conflict do nothing", batch["id"])
     db.run("insert into batchgen.touched (user_id) values (%s)", user)
     db.run("update batchgen.queue set lease_expires_at = now() where generation_id = %s", held["generation_id"])
     return Victim(**names)

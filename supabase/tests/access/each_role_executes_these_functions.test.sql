@@ -41,6 +41,7 @@ select bag_eq(
       ('public.complete_and_claim(jsonb,text,integer,integer)', 'service_role'),
       ('public.complete_generation(uuid,uuid,jsonb)', 'service_role'),
       ('public.complete_generations(jsonb)', 'service_role'),
+      ('public.create_batch(jsonb)', 'anon'),
       ('public.create_batch(jsonb)', 'authenticated'),
       ('public.create_batch_as(uuid,jsonb)', 'service_role'),
       ('public.delete_batch_images(uuid)', 'authenticated'),

@@ -4,7 +4,7 @@ select plan(9);
 \set two '{"prompts": [{"text": "a"}, {"text": "b", "seed": 0, "tags": [" Red ", "red"]}]}'
 
 :as_anon;
-select throws_ok(format('select public.create_batch(%L)', :'two'), '42501', null, 'anon creates nothing');
+select throws_ok(format('select public.create_batch(%L)', :'two'), 'PT401', 'Nobody is signed in.', 'anon is told so');
 select throws_ok(format('select batchgen_api.create_batch(%L)', :'two'), '42501', null, 'nor behind the thin function');
 :as_no_user;
 select throws_ok(format('select public.create_batch(%L)', :'two'), 'PT401', 'Nobody is signed in.', 'a token without a user creates nothing');
