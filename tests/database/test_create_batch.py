@@ -278,7 +278,7 @@ def test_an_anonymous_caller_is_told_so(shared_db: Database) -> None:
 @pytest.mark.parametrize(
     ("request_", "field", "remedy"),
     [
-        (a_request() | {"prompt": []}, "prompt", "Did you mean prompts?"),
+        (a_request() | {"prompt": ["a fox"]}, "prompt", "Did you mean prompts?"),
         (a_request() | {"clientKey": "a"}, "clientKey", "Did you mean client_key?"),
         (settings(widht=3), "shared_settings.widht", "Did you mean width?"),
         (settings(Guidance=3), "shared_settings.Guidance", "Did you mean guidance_scale?"),
