@@ -153,7 +153,8 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
     """A valid request in which up to two values are replaced by something else, or gone."""
     request = draw(valid_requests)
     if draw(st.integers(0, 9)) == 0:
-        draw(st.sampled_from([request, *request["prompts"]]))[draw(st.text(max_size=8))] = draw(values)
+        objects = cast("list[dict[str, Any]]", [request, *request["prompts"]])
+        draw(st.sampled_from(objects))[draw(st.text(max_size=8))] = draw(values)
     for _ in range(draw(st.sampled_from([0, 0, 0, 1, 1, 2]))):
         places = list(places_in(request))
         if not places:

@@ -132,7 +132,9 @@ class ComfyUIProvider:
         except OutcomeUnknown as error:
             if (job_id := await self._look_for(request, error)) is not None:
                 return job_id
-            raise ProviderUnavailable(str(error), code=error.code) from error
+            # The server was asked and has no such job: what became of the order is known.
+            code = "provider_unavailable" if error.code == "outcome_unknown" else error.code
+            raise ProviderUnavailable(str(error), code=code) from error
 
     async def find(self, request: ImageRequest) -> str | None:
         """The job with our id, or with our key among the queued, running and last finished ones."""
