@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import math
 import os
 import secrets
 import signal
@@ -339,9 +340,12 @@ def _parse(argv: Sequence[str]) -> Options:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
     if not 0 < seconds <= 86_400:
-        raise argparse.ArgumentTypeError("must be above 0 and at most 86400")
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0 and at most 86400; give seconds, such as 55")
     return seconds
 
 

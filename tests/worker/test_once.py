@@ -2,9 +2,11 @@
 
 import asyncio
 
+import pytest
+
 from batchgen.models import GenerationStatus, OpenOrder, OrderOutcome
 from batchgen.providers.base import RawImage, Settlement
-from scheduler.__main__ import Crew, run_once
+from scheduler.__main__ import WRONG_SETTINGS, Crew, main, run_once
 from scheduler.housekeeping import Housekeeping
 from scheduler.settling import Settling
 from tests.fake_orders import FakeOrders
@@ -76,3 +78,14 @@ async def test_a_stop_stops_all_of_it() -> None:
     await run_once(crew, None)
 
     assert (desk.taken, outbox.calls, shop.orders) == ([], [], [])
+
+
+@pytest.mark.parametrize("given", ["nan", "inf", "-1", "0", "1e9", "soon", ""])
+def test_a_time_that_is_none_is_refused_with_its_limit_and_an_example(
+    given: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--once", f"--max-seconds={given}"])
+
+    assert end.value.code == WRONG_SETTINGS
+    assert f"--max-seconds: {given!r} is no number above 0 and at most 86400; give seconds" in capsys.readouterr().err
