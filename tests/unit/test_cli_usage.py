@@ -100,7 +100,7 @@ def test_a_backend_that_cannot_be_reached_is_exit_3(
 
 
 def test_a_bug_is_no_failed_batch(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr("batchgen.settings.load", broken)

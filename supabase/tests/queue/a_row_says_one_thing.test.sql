@@ -2,7 +2,7 @@
 begin;
 \ir ../setup.psql
 \ir ../lease.psql
-select plan(12);
+select plan(13);
 
 select throws_ok($$ update batchgen.queue set state = 'waiting' where state = 'running' $$, '23514', null, 'what waits has no lease');
 select throws_ok($$ update batchgen.queue set state = 'running' where state = 'waiting' $$, '23514', null, 'what runs has a lease');
@@ -20,6 +20,9 @@ select throws_ok(
 );
 select throws_ok(
   $$ insert into batchgen.storage_deletions (path, lease_id) values ('a/b.png', gen_random_uuid()) $$, '23514', null, 'a lease on a file is whole'
+);
+select throws_ok(
+  $$ insert into batchgen.workers (worker, lease_seconds, last_seen) values ('w', 60, 'infinity') $$, '23514', null, 'a worker was seen at a time'
 );
 
 select * from finish();
