@@ -26,7 +26,12 @@ LEFT_BEHIND = frozenset(
     {"crashed", "handed_back", "cancelled", "timeout", "job_lost", "provider_unreachable", "provider_timeout"}
 )
 """Outcomes of attempts after which nobody may know what became of an order."""
-OWN_FAULTS = ("generation stopped by a fault of the worker itself", "tick failed", "result refused")
+OWN_FAULTS = (
+    "generation stopped by a fault of the worker itself, others go on",
+    "a claim met a fault of the worker itself",
+    "tick failed",
+    "result refused",
+)
 EVIDENCE_LINES = 60
 
 
