@@ -13,13 +13,14 @@ import psycopg
 from PIL import Image
 from psycopg.rows import dict_row
 
+from tests.money.verdict import OWN_FAULTS
+
 Row = dict[str, Any]
 Connection = psycopg.AsyncConnection[Row]
 
 EVIDENCE_ITEMS = 4
 EVIDENCE_LINES = 40
 ENDS = ("completed", "failed")
-OWN_FAULTS = ("generation stopped by a fault of the worker itself", "tick failed", "result refused")
 
 
 @dataclass
