@@ -54,7 +54,6 @@ class Automatic1111Provider:
     """
 
     name = "automatic1111"
-    is_synchronous = True
 
     def __init__(
         self,

@@ -6,10 +6,6 @@
 -- takes batches first, then items without waiting for them (batchgen.lock_items), then queue rows. Claims, the return
 -- of expired leases and renewals take only what is free (SKIP LOCKED) and never wait.
 
-create schema batchgen;
-comment on schema batchgen is 'Private to the batch worker''s functions; nobody is granted anything in it.';
-revoke all on schema batchgen from public;
-
 create table batchgen.settings (
   id boolean primary key default true constraint settings_has_one_row check (id),
   max_parallel_per_user integer not null default 3 constraint max_parallel_per_user_in_range check (max_parallel_per_user between 1 and 100000),

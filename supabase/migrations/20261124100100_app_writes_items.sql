@@ -288,10 +288,7 @@ begin
       for delete to authenticated using (user_id = (select auth.uid()));
   end if;
 
-  if exists (
-    select from pg_policies
-    where schemaname = 'public' and tablename = 'image_generations' and policyname = 'Owners read their generations'
-  ) then
+  if not exists (select from batchgen.found_objects where kind = 'policy' and on_table = 'public.image_generations') then
     grant insert (
       user_id, prompt, negative_prompt, model, model_id, style, width, height, steps, guidance_scale, seed, status,
       source_image_url, generation_strength

@@ -131,12 +131,10 @@ create trigger batchgen_app_truncate before truncate on public.image_tags
 for each statement when (current_user in ('anon', 'authenticated') or row_security_active('public.image_tags'::regclass))
 execute function batchgen.refuse_app('Remove tags of your own.');
 
--- On tables of ours, the verbs and policies for exactly these writes.
+-- On tables that had no policies of the app's, the verbs and policies for exactly these writes.
 do $$
 begin
-  if exists (
-    select from pg_policies where schemaname = 'public' and tablename = 'images' and policyname = 'Owners read their images'
-  ) then
+  if not exists (select from batchgen.found_objects where kind = 'policy' and on_table = 'public.images') then
     grant insert (
       generation_id, user_id, filename, storage_path, prompt, public_url, negative_prompt, model, style, width, height, format,
       file_size, blurhash, is_public, is_favorite, rating, download_count, archived_at, source_image_id, generation_strength
@@ -150,17 +148,13 @@ begin
       for delete to authenticated using (user_id = (select auth.uid()));
   end if;
 
-  if exists (
-    select from pg_policies where schemaname = 'public' and tablename = 'tags' and policyname = 'Signed-in users read tags'
-  ) then
+  if not exists (select from batchgen.found_objects where kind = 'policy' and on_table = 'public.tags') then
     grant insert (name, color) on public.tags to authenticated;
     create policy "Signed-in users add tags" on public.tags
       for insert to authenticated with check (name = lower(name) and (select auth.uid()) is not null);
   end if;
 
-  if exists (
-    select from pg_policies where schemaname = 'public' and tablename = 'image_tags' and policyname = 'Owners read the tags of their images'
-  ) then
+  if not exists (select from batchgen.found_objects where kind = 'policy' and on_table = 'public.image_tags') then
     grant insert (image_id, tag_id), delete on public.image_tags to authenticated;
     create policy "Owners tag their images" on public.image_tags
       for insert to authenticated

@@ -332,9 +332,7 @@ execute function batchgen.before_image_tag_counted();
 
 do $$
 begin
-  if exists (
-    select from pg_policies where schemaname = 'public' and tablename = 'tags' and policyname = 'Signed-in users read tags'
-  ) then
+  if not exists (select from batchgen.found_objects where kind = 'policy' and on_table = 'public.tags') then
     grant delete on public.tags to authenticated;
     create policy "Users delete tags that they made" on public.tags
       for delete to authenticated using (created_by = (select auth.uid()));
