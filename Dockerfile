@@ -8,6 +8,6 @@ COPY --from=build /install /usr/local
 RUN useradd --system --no-create-home batchgen
 USER batchgen
 # SIGTERM drains: running items may finish within BATCHGEN_GRACE_SECONDS (30), then they are handed back. Give the
-# container longer than that: docker stop -t 45, terminationGracePeriodSeconds: 45.
+# container 15 seconds more than that: docker run --stop-timeout 45, terminationGracePeriodSeconds: 45.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["batchgen", "worker"]

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from batchgen.errors import BackendUnavailable
 from batchgen.models import BatchSnapshot, Generation, GenerationStatus
+from batchgen.output import Output
 from batchgen.render import ICONS, STYLES, Called, change_lines, duration_text, heading
 from batchgen.texts import printable
 from batchgen.words import facts_of, is_cancelled, item_word
@@ -67,6 +68,41 @@ class PlainLines:
     def hint(self, text: str) -> None:
         if text:
             say(self._console, text)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+
+class JsonLines:
+    """For programs: with `every_snapshot` a line of JSON on stdout for each change, with `no_worker`; else a word on
+    stderr where no worker runs. The batch's end is left to the command.
+    """
+
+    def __init__(self, out: Output, *, every_snapshot: bool) -> None:
+        self._out = out
+        self._every_snapshot = every_snapshot
+        self._last: BatchSnapshot | None = None
+        self._no_worker = False
+
+    def show(self, snapshot: BatchSnapshot) -> None:
+        self._last = snapshot
+        if self._every_snapshot and not snapshot.batch.status.is_final:
+            self._out.json({**snapshot.model_dump(mode="json"), "no_worker": self._no_worker})
+
+    def trouble(self, error: BackendUnavailable | None) -> None:
+        pass
+
+    def hint(self, text: str) -> None:
+        self._no_worker = bool(text)
+        if self._every_snapshot and self._last:
+            self.show(self._last)
+        elif text:
+            self._out.warning("no_worker", text)
 
     def __enter__(self) -> Self:
         return self

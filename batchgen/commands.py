@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from batchgen import render
-from batchgen.bars import Progress, progress_on
+from batchgen.bars import JsonLines, Progress, progress_on
 from batchgen.client import BatchgenClient
 from batchgen.download import SavedImage, check_folder, writing
 from batchgen.errors import BatchgenError, InvalidRequest
@@ -202,7 +202,8 @@ async def follow(
     snapshot = await _watch_to_the_end(out, client, batch_id, who, wanted)
     files = await save_files(out, client, snapshot, wanted)
     if out.as_json:
-        out.json({**snapshot.model_dump(mode="json"), **(more or {}), **files})
+        running = {"no_worker": False} if wanted.every_snapshot else {}
+        out.json({**snapshot.model_dump(mode="json"), **running, **(more or {}), **files})
     else:
         facts = (await client.facts([batch_id])).get(batch_id, NOTHING_MORE)
         _print_end(out, snapshot, who, facts, files)
@@ -213,17 +214,15 @@ async def _watch_to_the_end(
     out: Output, client: BatchgenClient, batch_id: UUID, who: Called, wanted: Wanted
 ) -> BatchSnapshot:
     with ExitStack() as shown:
-        progress: Progress | None = None if out.as_json else shown.enter_context(progress_on(out.err, who))
-        changes = client.watch(batch_id, on_trouble=progress.trouble if progress else None)
+        lines = JsonLines(out, every_snapshot=wanted.every_snapshot) if out.as_json else progress_on(out.err, who)
+        progress: Progress = shown.enter_context(lines)
+        changes = client.watch(batch_id, on_trouble=progress.trouble)
         async with aclosing(changes), _idle_watch(client, batch_id, progress) as idle:
             async for snapshot in changes:
                 idle.latest = snapshot
-                if progress:
-                    progress.show(snapshot)
+                progress.show(snapshot)
                 if snapshot.batch.status.is_final:
                     return snapshot
-                if out.as_json and wanted.every_snapshot:
-                    out.json(snapshot)
     raise AssertionError("a watch ends with a final state or an error")
 
 
@@ -233,16 +232,15 @@ class _Idle:
 
 
 @asynccontextmanager
-async def _idle_watch(client: BatchgenClient, batch_id: UUID, progress: Progress | None) -> AsyncGenerator[_Idle]:
+async def _idle_watch(client: BatchgenClient, batch_id: UUID, progress: Progress) -> AsyncGenerator[_Idle]:
     """While nothing of the batch runs, ask whether there is a worker at all, and say where there is none."""
     idle = _Idle()
-    task = asyncio.create_task(_tell_of_no_worker(client, batch_id, progress, idle)) if progress else None
+    task = asyncio.create_task(_tell_of_no_worker(client, batch_id, progress, idle))
     try:
         yield idle
     finally:
-        if task:
-            task.cancel()
-            await asyncio.wait([task])
+        task.cancel()
+        await asyncio.wait([task])
 
 
 async def _tell_of_no_worker(client: BatchgenClient, batch_id: UUID, progress: Progress, idle: _Idle) -> None:

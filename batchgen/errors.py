@@ -22,9 +22,12 @@ BatchgenError
     └── LeaseLost             drop the result: another worker owns the item
 """
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+
+_OF_A_PROMPT = re.compile(r"prompts\[(\d{1,9})\](?:\.(.+?)(?:\[(\d{1,9})\])?)?", re.DOTALL)
 
 
 class BatchgenError(Exception):
@@ -34,7 +37,9 @@ class BatchgenError(Exception):
 class InvalidRequest(BatchgenError):
     """The request breaks a rule; nothing was written.
 
-    `code` is stable and meant for programs; `index` is the prompt's place in the batch (from 0), where one is meant.
+    `code` is stable and meant for programs; `index` is the prompt's place in the batch (from 0), where one is meant,
+    and `field` the path in the request's JSON, such as `prompts[2].text`. `message` and `remedy` are for people: they
+    count prompts from 1, whoever refused the request.
     """
 
     def __init__(
@@ -47,13 +52,14 @@ class InvalidRequest(BatchgenError):
         limit: Any = None,
         remedy: str | None = None,
     ) -> None:
-        super().__init__(message)
-        self.message = message
+        path, words = _for_people(field, code)
+        self.message = _with_words(message, path, words)
+        super().__init__(self.message)
         self.code = code
         self.index = index
         self.field = field
         self.limit = limit
-        self.remedy = remedy
+        self.remedy = _with_words(remedy, path, words) if remedy else remedy
 
     def as_dict(self) -> Mapping[str, Any]:
         """The error as JSON for machines; the same keys as the database's own error detail."""
@@ -65,6 +71,29 @@ class InvalidRequest(BatchgenError):
             "limit": self.limit,
             "remedy": self.remedy,
         }
+
+
+def _for_people(field: str | None, code: str) -> tuple[str, str]:
+    """A path of a prompt and what people call it: `prompts[2].text` is the text of prompt 3; empty for other fields."""
+    match = _OF_A_PROMPT.fullmatch(field or "")
+    if match is None:
+        return "", ""
+    number, name, place = int(match[1]) + 1, match[2], match[3]
+    if name is None:
+        return match[0], f"prompt {number}"
+    if place is not None:
+        return match[0], f"{name.removesuffix('s')} {int(place) + 1} of prompt {number}"
+    return match[0], f"{'' if code == 'unknown_field' else 'the '}{name} of prompt {number}"
+
+
+def _with_words(sentence: str, path: str, words: str) -> str:
+    if not path or path not in sentence:
+        return sentence
+    before, after = sentence.split(path, 1)
+    if after.startswith(" has "):  # the prompt has too many tags, and not its tags
+        words = "prompt" + words.rpartition("prompt")[2]
+    is_name = words.partition(" ")[0] not in ("the", "prompt", "tag")
+    return before + (words if before or is_name else words[0].upper() + words[1:]) + after
 
 
 class NotFound(InvalidRequest):

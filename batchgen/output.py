@@ -63,6 +63,13 @@ class Output:
         if not self.as_json:
             self._say(line)
 
+    def warning(self, code: str, message: str) -> None:
+        """For machines, on stderr: why nothing moves. People are told where they look."""
+        sys.stderr.write(
+            json_text({"warning": {"code": code, "message": message}}, encoding=sys.stderr.encoding) + "\n"
+        )
+        sys.stderr.flush()
+
     def working(self, what: str) -> AbstractContextManager[object]:
         """A spinner for what may take longer than a second; nothing where nobody looks."""
         if self.as_json or not self.err.is_terminal or self.err.is_dumb_terminal:

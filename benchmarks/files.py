@@ -28,6 +28,7 @@ async def measure(bench: Bench) -> None:
     bench.results.add("files", "memory before", "MiB", found["before_mib"], noise)
     bench.results.add("files", f"peak after the first {first}", "MiB", found["first_peak_mib"], noise)
     bench.results.add("files", f"peak after all {count:,}", "MiB", found["peak_mib"], noise)
+    bench.results.add("files", "the processes that check, together, at most", "MiB", found["check_mib"], noise)
     ratio = found["peak_mib"] / found["first_peak_mib"]
     # The peak of the few of a quick look has not settled yet.
     most = None if bench.is_quick else 1.1

@@ -1,12 +1,13 @@
 """The way of pictures from a provider to Storage, as a worker has it: `python -m benchmarks.picture_way --count 50`.
 
 Everything is the worker's own: each picture is fetched over HTTP into a file, decoded and checked, and sent on from
-that file, several at once. This process does nothing else, so its memory is theirs. A line of JSON every ten pictures,
-and one at the end; memory in MiB.
+that file, several at once. This process and the processes that check pictures for it do nothing else, so their memory
+is theirs. A line of JSON every ten pictures, and one at the end; memory in MiB.
 """
 
 import argparse
 import asyncio
+import contextlib
 import json
 import resource
 import sys
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 
 import psutil
 
+from batchgen.check_process import PROGRAM
 from batchgen.checking import Checker
 from batchgen.connection import connect, disconnect
 from batchgen.fetching import Fetcher
@@ -26,6 +28,7 @@ from batchgen.storage import ImageStorage
 from benchmarks.picture_server import picture_server
 
 MEBIBYTE = 1024 * 1024
+CHECK_PROGRAM = PROGRAM[-1]
 USER = uuid.UUID(int=1)
 
 
@@ -37,7 +40,9 @@ class Way:
         self._receiver = receiver
         self._storage = storage
         self.peaks: list[float] = []
-        """The most memory so far, after each picture."""
+        """The most memory so far of this process, after each picture."""
+        self.check_peaks: list[float] = []
+        """The most memory so far of all processes that check, together, as it was seen after each picture."""
 
     async def take_all(self, count: int, at_once: int) -> None:
         numbers = iter(range(count))
@@ -51,6 +56,7 @@ class Way:
             async with self._receiver.received(picture, local_server=self._base) as image:
                 await self._storage.put(image, user_id=USER, generation_id=uuid.UUID(int=number))
             self.peaks.append(_peak_mib())
+            self.check_peaks.append(max([_checks_mib(), *self.check_peaks[-1:]]))
             if len(self.peaks) % 10 == 0:
                 _say(done=len(self.peaks), peak_mib=self.peaks[-1])
 
@@ -77,6 +83,7 @@ async def measure(count: int, first: int, at_once: int) -> dict[str, float]:
         "before_mib": before,
         "first_peak_mib": way.peaks[first - 1],
         "peak_mib": way.peaks[-1],
+        "check_mib": way.check_peaks[-1],
     }
 
 
@@ -87,6 +94,16 @@ def _say(**values: float) -> None:
 def _peak_mib() -> float:
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MEBIBYTE
+
+
+def _checks_mib() -> float:
+    """Resident memory of this process's children that check pictures; the picture server is a child, too."""
+    total = 0.0
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if CHECK_PROGRAM in " ".join(child.cmdline()):
+                total += child.memory_info().rss / MEBIBYTE
+    return total
 
 
 def _resident_mib() -> float:

@@ -330,7 +330,7 @@ def _parse(argv: Sequence[str]) -> Options:
         "--once", action="store_true", help="end when nothing is due; exit 1 if an item failed for good"
     )
     parser.add_argument(
-        "--max-seconds", type=_seconds, metavar="N", help="with --once: stop as on SIGTERM after so long"
+        "--max-seconds", type=_seconds, metavar="N", help="with --once: claim nothing more after so long, and end"
     )
     parser.add_argument("--env-file", type=_file, metavar="FILE", help="read settings from FILE instead of .env")
     given = parser.parse_args(argv)

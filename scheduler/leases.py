@@ -45,6 +45,10 @@ class Lease:
         self.claim = claim
         self.is_paid = False
         """The picture is there: a cancellation comes too late, and the result is kept."""
+        self.may_order = True
+        """False once the worker stops: an order whose picture only this process can have is not sent any more."""
+        self.is_bound = False
+        """An order was sent whose picture comes to this process alone: it is lost where the worker does not wait."""
         self.is_reporting = False
         """The attempt is over and the database is being told."""
         self.stopped: Stop | None = None

@@ -21,10 +21,18 @@ from batchgen.errors import (
 )
 from batchgen.models import Account, Order
 from batchgen.providers import NOT_SET_UP_SECONDS, ProvidersByName
-from batchgen.providers.base import AccountableProvider, GeneratedImage, ImageRequest, Output, Provider, Settlement
+from batchgen.providers.base import (
+    AccountableProvider,
+    GeneratedImage,
+    ImageRequest,
+    Output,
+    Provider,
+    Settlement,
+    SynchronousProvider,
+)
 from batchgen.queue import Queue
 from scheduler.insisting import Insist, Patience, to_the_end
-from scheduler.leases import Lease, Stop
+from scheduler.leases import Lease, Stop, Stopped
 from scheduler.requests import new_request, request_of_order
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -59,6 +67,11 @@ class Purchase:
     def provider_name(self) -> str:
         claim = self.lease.claim
         return self.provider.name if self.provider else claim.provider or claim.model_provider
+
+    @property
+    def is_lost_with_worker(self) -> bool:
+        """Whether no other worker can resume the job."""
+        return self.job is not None and isinstance(self.job.provider, SynchronousProvider)
 
     @property
     def is_charged(self) -> bool | None:
@@ -97,10 +110,12 @@ class Orders:
         self._patience = patience
 
     async def deliver(self, purchase: Purchase) -> Delivery:
-        """The picture, within the item's time. Raises `Ending`, `LeaseLost` and what providers raise."""
+        """The picture, within the item's time. Raises `Ending`, `LeaseLost`, `Stopped` and what providers raise."""
         try:
             async with asyncio.timeout(self._patience.item_timeout_seconds):
-                return await self._wait(await to_the_end(self._job_of(purchase)))
+                job = await to_the_end(self._job_of(purchase))
+                purchase.lease.is_bound = purchase.is_lost_with_worker
+                return await self._wait(job)
         except TimeoutError as error:
             return await self._end_of_patience(purchase, error)
 
@@ -192,6 +207,8 @@ class Orders:
         # The worker may have been paused meanwhile, and another one be buying by now.
         if not lease.is_held or lease.stopped is Stop.CANCELLED:
             raise LeaseLost("The item was not ours any more when its order was about to be sent.")
+        if not lease.may_order and isinstance(provider, SynchronousProvider):
+            raise Stopped(Stop.SHUTDOWN)
         request = replace(request, ordered_at=time.monotonic())
         return Job(provider, request, await self._submitted(purchase, provider, request))
 

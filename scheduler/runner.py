@@ -8,7 +8,7 @@ from itertools import count
 import structlog
 
 from batchgen.checking import CheckedImage
-from batchgen.errors import InvalidRequest, LeaseLost, QueueUnavailable, StorageError
+from batchgen.errors import InvalidRequest, LeaseLost, OutcomeUnknown, ProviderBusy, QueueUnavailable, StorageError
 from batchgen.fetching import LinkExpired
 from batchgen.models import Account, Claim, Fault, GenerationStatus, StoredImage
 from batchgen.policy import CANCELLED, fault_of, with_account
@@ -180,7 +180,9 @@ class Runner:
         raise AssertionError("the last try returns or raises")
 
     async def _end_early(self, purchase: Purchase, reason: Stop) -> Outcome:
-        """Only a cancelled item ends its provider's job: after a loss or a shutdown the next worker resumes it."""
+        """A cancelled item ends its provider's job; after a loss or a shutdown the next worker resumes it."""
+        if reason is Stop.SHUTDOWN and purchase.is_lost_with_worker:
+            return await self._end_with_worker(purchase)
         if reason is not Stop.CANCELLED:
             return Released(reason)
         settlement = await self._orders.stop(purchase)
@@ -194,6 +196,28 @@ class Runner:
             log.warning("the picture of a cancelled item was not kept", reason=type(error).__name__)
             job_over = _fault(purchase, error).job_over
             return Failed(with_account(fault.model_copy(update={"job_over": job_over}), account_of(settlement)))
+
+    async def _end_with_worker(self, purchase: Purchase) -> Outcome:
+        """Nobody else can have the picture: keep it where it came just now, and let no other worker ask for the job."""
+        settlement = await self._orders.stop(purchase)
+        provider, account = purchase.provider_name, account_of(settlement)
+        if delivery := self._orders.late_delivery(purchase, settlement):
+            try:
+                return Succeeded(await self._keep(purchase, delivery))
+            except Exception as error:  # noqa: BLE001 - as in `attempt`
+                return _give_up(purchase, error)
+        if settlement.is_over and settlement.is_charged is False:
+            busy = ProviderBusy("The worker was stopped.", code="worker_stopped", retry_after_seconds=0)
+            return RetryLater(fault_of(busy, provider=provider, job_over=True, account=account))
+        log.warning(
+            "order cut off, its picture may be charged",
+            provider=provider,
+            remedy="set BATCHGEN_GRACE_SECONDS above the time of a picture",
+        )
+        lost = OutcomeUnknown(
+            f"The worker was stopped before {provider} answered: nobody knows what became of the order."
+        )
+        return Failed(fault_of(lost, provider=provider))
 
     async def _report_fault(self, lease: Lease, fault: Fault) -> Outcome:
         verdict = await self._insist(lease, lambda: self._queue.fail(lease.claim, fault))

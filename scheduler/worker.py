@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -95,7 +95,7 @@ class Worker:
         self._can_store = can_store
         self._dead_tick = dead_tick
         self._random = random
-        self._items: set[asyncio.Task[None]] = set()
+        self._items: dict[asyncio.Task[None], Lease] = {}
         self._completions = completions
         self._releases: set[asyncio.Task[None]] = set()
         self._reserved = 0
@@ -106,9 +106,12 @@ class Worker:
         """The news at which the queue had no more for this worker."""
         self._outage = outage or Outage()
         self._is_queue_empty = False
+        self._is_time_over = False
         self._not_before = 0.0
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._told = asyncio.Event()
+        """Somebody wants the process gone; otherwise a run that stops has come to the end of its time."""
         self._hurry = asyncio.Event()
         completions.refill = self
 
@@ -132,7 +135,7 @@ class Worker:
 
         Raises `QueueUnavailable` when the queue does not answer and nothing runs any more.
         """
-        ending = None if max_seconds is None else asyncio.get_running_loop().call_later(max_seconds, self.stop)
+        ending = None if max_seconds is None else asyncio.get_running_loop().call_later(max_seconds, self._end_in_time)
         try:
             while not self._stopping.is_set():
                 await self.fill_slots()
@@ -151,8 +154,14 @@ class Worker:
 
     def stop(self) -> None:
         """Claim nothing more and drain; called again, drain at once."""
-        if self._stopping.is_set():
+        if self._told.is_set():
             self._hurry.set()
+        self._told.set()
+        self._stopping.set()
+        self._wake.set()
+
+    def _end_in_time(self) -> None:
+        self._is_time_over = True
         self._stopping.set()
         self._wake.set()
 
@@ -253,34 +262,53 @@ class Worker:
             raise TicksDied(f"The tick '{name}' is dead: the worker stops and should be started again.")
 
     async def drain(self) -> None:
-        """Give running items the grace time, then stop them and hand their leases back."""
+        """Give running items the grace time, then stop them and hand their leases back.
+
+        At the end of a run's time, orders whose pictures would be lost with this process are waited for, until they
+        end or `stop` is called.
+        """
         self._stopping.set()
+        for lease in self._leases.held:
+            lease.may_order = False
         if self._items:
             log.info("draining", running=self.running, grace_seconds=self._pace.grace_seconds)
-            await self._wait_for_items(self._pace.grace_seconds)
+            if self._is_time_over:
+                await self._wait_for(self._items, self._pace.grace_seconds, unless=self._told)
+                if any(lease.is_bound for lease in self._items.values()) and not self._told.is_set():
+                    await self.hand_back(but_bound=True)
+                    await self._wait_for_bound_items()
+            if self._told.is_set() or not self._is_time_over:
+                await self._wait_for(self._items, self._pace.grace_seconds, unless=self._hurry)
         await self.hand_back()
 
-    async def hand_back(self) -> None:
-        """Stop what runs and release its leases in one call."""
-        for lease in self._leases.held:
+    async def _wait_for_bound_items(self) -> None:
+        """Each of them ends by itself, by the item's timeout at the latest."""
+        bound = [item for item, lease in self._items.items() if lease.is_bound]
+        log.info("waiting for orders whose pictures no other worker can have", orders=len(bound))
+        await self._wait_for(bound, None, unless=self._told)
+
+    async def hand_back(self, *, but_bound: bool = False) -> None:
+        """Stop what runs and release its leases in one call; `but_bound`: not those whose pictures would be lost."""
+        leases = [lease for lease in self._leases.held if not (but_bound and lease.is_bound)]
+        items = [item for item, lease in self._items.items() if lease in leases]
+        for lease in leases:
             lease.stop(Stop.SHUTDOWN)
-        await self._wait_for_items(self._pace.last_words_seconds)
-        if self._items and self._hurry.is_set():
-            await asyncio.wait(self._items, timeout=HURRIED_LAST_WORDS_SECONDS)
-        for item in self._items:
+        await self._wait_for(items, self._pace.last_words_seconds, unless=self._hurry)
+        if items and self._hurry.is_set():
+            await asyncio.wait(items, timeout=HURRIED_LAST_WORDS_SECONDS)
+        for item in items:
             item.cancel()
-        await asyncio.gather(*self._items, return_exceptions=True)
+        await asyncio.gather(*items, return_exceptions=True)
         await self._completions.settled(
             HURRIED_LAST_WORDS_SECONDS if self._hurry.is_set() else self._pace.last_words_seconds
         )
         await asyncio.gather(*self._releases)
-        held = self._leases.held
-        if held:
-            await self._release(list(held))
+        if left := [lease for lease in self._leases.held if lease in leases]:
+            await self._release(left)
 
     def _start(self, lease: Lease) -> None:
         item = asyncio.create_task(self._run_item(lease), name=f"generation {lease.claim.generation_id}")
-        self._items.add(item)
+        self._items[item] = lease
         item.add_done_callback(self._forget)
 
     async def _run_item(self, lease: Lease) -> None:
@@ -303,19 +331,21 @@ class Worker:
             asyncio.get_running_loop().call_later(min(wait, LONGEST_WAKE_SECONDS) + WAKE_MARGIN_SECONDS, self.wake)
 
     def _forget(self, item: asyncio.Task[None]) -> None:
-        self._items.discard(item)
+        self._items.pop(item, None)
         self._wake.set()
 
-    async def _wait_for_items(self, seconds: float) -> None:
-        """Until all items ended, but no longer than `seconds`, and not at all in a hurry."""
-        if not self._items:
+    async def _wait_for(
+        self, items: Iterable[asyncio.Task[None]], seconds: float | None, *, unless: asyncio.Event
+    ) -> None:
+        """Until all of these ended, but no longer than `seconds`, and not where or when `unless` is set."""
+        if not (items := list(items)):
             return
-        hurry = asyncio.create_task(self._hurry.wait())
-        everything = asyncio.gather(*self._items, return_exceptions=True)
+        unless_set = asyncio.create_task(unless.wait())
+        everything = asyncio.gather(*items, return_exceptions=True)
         try:
-            await asyncio.wait([hurry, everything], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([unless_set, everything], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            hurry.cancel()
+            unless_set.cancel()
 
     async def _release(self, leases: list[Lease]) -> None:
         for tries in range(1, 4):

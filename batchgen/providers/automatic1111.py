@@ -54,6 +54,7 @@ class Automatic1111Provider:
     """
 
     name = "automatic1111"
+    is_synchronous = True
 
     def __init__(
         self,

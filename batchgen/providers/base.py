@@ -134,3 +134,14 @@ class AccountableProvider(Provider, Protocol):
     async def settle(self, job_id: str, request: ImageRequest) -> Settlement:
         """Ask about a job that nobody waits for any more: expired, cancelled, or lost. Does not wait."""
         ...
+
+
+@runtime_checkable
+class SynchronousProvider(AccountableProvider, Protocol):
+    """A provider that answers an order with the picture itself: no other process can ask for it.
+
+    `submit` names the job, and the first `wait` sends the order. A worker that ends meanwhile loses the picture.
+    """
+
+    is_synchronous: bool
+    """Always true: only such a provider has it."""

@@ -29,7 +29,6 @@ from batchgen.providers.synchronous import SynchronousJobs
 
 OPENAI_URL = "https://api.openai.com/v1"
 ANSWER_SECONDS = 600.0
-GRACE_SECONDS = 30.0
 ANSWER_BYTES = delivered.LARGEST_ANSWER_BYTES
 LONGEST_ID = 512
 """Of `X-Client-Request-Id`."""
@@ -40,8 +39,9 @@ class OpenAIImagesProvider:
 
     The body is the request's `inputs` as they stand, with model and prompt where they name none. `is_free`: the server
     is one's own, so that a picture whose answer was lost is simply made again, and a cancelled one is let go.
-    `grace_seconds` is how long `aclose` waits for the pictures of paid orders.
     """
+
+    is_synchronous = True
 
     def __init__(
         self,
@@ -52,14 +52,12 @@ class OpenAIImagesProvider:
         is_free: bool = False,
         answer_seconds: float = ANSWER_SECONDS,
         most_bytes: int = ANSWER_BYTES,
-        grace_seconds: float = GRACE_SECONDS,
     ) -> None:
         self.name = name
         self._api = Exchange(base_url, service=name, key=key)
         self._is_free = is_free
         self._answer_seconds = answer_seconds
         self._most_bytes = most_bytes
-        self._grace_seconds = grace_seconds
         self._jobs = SynchronousJobs(name, self._order, is_free=is_free)
 
     async def submit(self, request: ImageRequest) -> str:
@@ -83,8 +81,8 @@ class OpenAIImagesProvider:
         self._jobs.cancel(job_id)
 
     async def aclose(self) -> None:
-        """Give back connections. Paid orders that are under way get a while to end; what remains is lost."""
-        await self._jobs.aclose(self._grace_seconds)
+        """Give back connections. The pictures of orders that are under way are lost: wait for those first."""
+        await self._jobs.aclose()
         await self._api.aclose()
 
     async def _order(self, _job_id: str, request: ImageRequest) -> RawImage | RemoteImage:

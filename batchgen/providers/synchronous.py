@@ -132,11 +132,9 @@ class SynchronousJobs:
         if job.task is not None:
             job.task.cancel()
 
-    async def aclose(self, grace_seconds: float = 0.0) -> None:
-        """Let go of what runs; paid orders get this long to end before that."""
+    async def aclose(self) -> None:
+        """Let go of what runs: whoever wants a picture waits for it before."""
         running = [job.task for job in self._jobs.values() if job.task is not None and job.is_running]
-        if running and not self._is_free:
-            await asyncio.wait(running, timeout=grace_seconds)
         for task in running:
             task.cancel()
         if running:

@@ -3,11 +3,12 @@ import { createHmac, timingSafeEqual } from "node:crypto";
 
 const STORAGE = "/storage/v1/object";
 const EVERYTHING = 1_000_000;
+const LARGEST_BODY = 16 * 1024 * 1024; // of REST; several times that is more than Postgres can parse as jsonb
 
 export async function answer(app, request, jwtSecret) {
   const { pathname } = new URL(request.url);
   if (!/^\/(rest|auth|storage)\/v1(\/|$)/.test(pathname)) return new Response(null, { status: 404 });
-  if (pathname.startsWith("/rest/v1")) return refuseBadToken(request, jwtSecret) ?? notTooDeep(await app.fetch(request));
+  if (pathname.startsWith("/rest/v1")) return refuseBadToken(request, jwtSecret) ?? rest(app, request);
   if (isMultipart(request)) return app.fetch(await withoutForm(request));
   if (request.method !== "POST") return app.fetch(request);
   if (pathname.startsWith(`${STORAGE}/upload/sign/`)) return change(await app.fetch(request), signedUpload);
@@ -33,6 +34,59 @@ function refuseBadToken(request, secret) {
 function refusal(code, message) {
   const headers = { "WWW-Authenticate": `Bearer error="invalid_token", error_description="${message}"` };
   return Response.json({ code, details: null, hint: null, message }, { status: 401, headers });
+}
+
+async function rest(app, request) {
+  if (!request.body) return notTooDeep(await app.fetch(request));
+  const body = await bodyOf(request);
+  if (!body) return tooLarge();
+  const headers = new Headers(request.headers);
+  headers.delete("content-length");
+  const whole = { method: request.method, headers, body: withoutInfinity(body) };
+  return notTooDeep(await app.fetch(new Request(request.url, whole)));
+}
+
+// The whole body, or null where it is too large; then the rest of it is not kept.
+async function bodyOf(request) {
+  const pieces = [];
+  let bytes = 0;
+  for await (const piece of request.body) {
+    bytes += piece.length;
+    if (bytes <= LARGEST_BODY) pieces.push(piece);
+  }
+  return bytes <= LARGEST_BODY ? Buffer.concat(pieces) : null;
+}
+
+function tooLarge() {
+  const message = `The body is larger than ${LARGEST_BODY} bytes`;
+  return Response.json({ code: "too_large", details: null, hint: "Send less at once", message }, { status: 413 });
+}
+
+// Lite reads numbers as JavaScript does: beyond 1.8e308 they are infinite, and then null, as if they had not been sent.
+// Each becomes one that is as good as infinite and can be carried, so that whatever reads it refuses it by name.
+function withoutInfinity(body) {
+  const text = body.toString("utf8");
+  if (!/\d{200}|\d[eE]\+?0*\d{3}/.test(text)) return body;
+  const parts = [];
+  let done = 0;
+  const token = /"|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
+  for (let found; (found = token.exec(text)); ) {
+    if (found[0] === '"') token.lastIndex = endOfString(text, token.lastIndex);
+    else if (!Number.isFinite(Number(found[0]))) {
+      parts.push(text.slice(done, found.index), found[0].startsWith("-") ? "-1e308" : "1e308");
+      done = token.lastIndex;
+    }
+  }
+  return parts.length ? parts.join("") + text.slice(done) : body;
+}
+
+function endOfString(text, start) {
+  for (let end = text.indexOf('"', start); end >= 0; end = text.indexOf('"', end + 1)) {
+    let backslashes = 0;
+    while (text[end - 1 - backslashes] === "\\" && end - 1 - backslashes >= start) backslashes += 1;
+    if (backslashes % 2 === 0) return end + 1;
+  }
+  return text.length;
 }
 
 // A body that is nested deeper than Node's stack is the sender's fault; Lite says that it is its own.

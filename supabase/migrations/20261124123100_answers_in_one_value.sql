@@ -2,7 +2,8 @@
 -- without a word, and a lease that is cut off is held by nobody. Each is the function of its name, with its locks and
 -- errors. Caller: service_role.
 
--- p_about: {version, providers} of the worker, for get_workers.
+-- p_about: {version, providers} of the worker, for get_workers. claim_generations notes the worker; it is noted once more
+-- only where it tells something new about itself.
 create function public.claim_generations_as_json(p_worker text, p_limit integer, p_lease_seconds integer, p_about jsonb default null)
 returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -11,7 +12,14 @@ declare
 begin
   select coalesce(jsonb_agg(to_jsonb(c)), '[]') into v_claims
   from public.claim_generations(p_worker, p_limit, p_lease_seconds) c;
-  perform batchgen.note_worker(p_worker, p_lease_seconds, p_about);
+  if p_about is not null and exists (
+    select from batchgen.workers w
+    where w.worker = p_worker and (
+      w.version is distinct from p_about ->> 'version' or to_jsonb(w.providers) is distinct from p_about -> 'providers'
+    )
+  ) then
+    perform batchgen.note_worker(p_worker, p_lease_seconds, p_about);
+  end if;
   return jsonb_build_object('claims', v_claims);
 end
 $$;

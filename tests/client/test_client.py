@@ -65,7 +65,8 @@ async def test_a_refused_request_says_which_prompt_and_what_to_do(client: Batchg
     with pytest.raises(InvalidRequest) as refused:
         await client.submit(two_prompts(prompts=(Prompt(text="a fox"), Prompt(text=" "))))
 
-    assert (refused.value.code, refused.value.index) == ("blank_prompt", 1)
+    assert (refused.value.code, refused.value.index, refused.value.field) == ("blank_prompt", 1, "prompts[1].text")
+    assert str(refused.value) == "The text of prompt 2 is empty."
     assert refused.value.remedy
 
 

@@ -156,7 +156,7 @@ def test_a_planned_shutdown_makes_no_suspect(db: Database) -> None:
 
 def test_a_suspect_that_is_cancelled_ends(db: Database) -> None:
     suspects(db, 1)
-    batch_id = db.value("select id from public.batch_generations")
+    batch_id = db.value("select id from made.batch_generations")
 
     db.as_user(db.batch(batch_id)["user_id"], "select public.cancel_batch(%s)", batch_id)
 
@@ -263,7 +263,7 @@ def test_workers_that_die_at_each_suspect_leave_the_others_their_turn(db: Databa
             else:
                 db.complete(claim)
 
-    assert db.value("select count(*) from public.image_generations where status = 'completed'") == 2
+    assert db.value("select count(*) from made.image_generations where status = 'completed'") == 2
 
 
 def test_a_suspect_waits_for_its_users_limit_and_for_the_limit_in_all(db: Database) -> None:

@@ -38,6 +38,25 @@ def test_calls_within_three_seconds_write_nothing(db: Database) -> None:
     assert db.value("select ctid::text || last_seen from batchgen.workers") == before
 
 
+def test_a_claim_in_one_value_notes_its_worker_once_unless_it_tells_something_new(db: Database) -> None:
+    def notes() -> int:
+        sql = "select coalesce(sum(calls), 0)::integer from pg_stat_xact_user_functions where funcname = 'note_worker'"
+        return db.value(sql)
+
+    def notes_of_a_claim(about: str | None) -> int:
+        with db.admin.transaction():
+            db.run("set local track_functions = 'all'")
+            before = notes()
+            db.run("select public.claim_generations_as_json(%s, 5, 60, %s::jsonb)", WORKER, about)
+            return notes() - before
+
+    about = '{"version": "1.0", "providers": ["fal"]}'
+
+    changed = '{"version": "1.1", "providers": ["fal"]}'
+    assert [notes_of_a_claim(told) for told in (None, about, about, changed)] == [1, 2, 1, 2]
+    assert [worker["version"] for worker in workers(db)] == ["1.1"]
+
+
 def test_a_clock_that_was_set_back_does_not_keep_a_worker_alive(db: Database) -> None:
     db.claim()
     db.run("update batchgen.workers set last_seen = now() + interval '1 hour'")

@@ -38,9 +38,22 @@ class Sender:
         self._http = http
         self.accepted: set[str] = set()
 
-    def send(self, body: bytes, content_type: str = "application/json") -> None:
+    def post(self, body: bytes, content_type: str = "application/json") -> httpx.Response:
         headers = {"content-type": content_type} if content_type else {}
-        answer = self._http.post("/rest/v1/rpc/create_batch", content=body, headers=headers)
+        return self._http.post("/rest/v1/rpc/create_batch", content=body, headers=headers)
+
+    def accept(self, body: bytes) -> Any:
+        answer = self.post(body)
+        assert answer.is_success, answer.text
+        return answer.json()["batch"]
+
+    def refused(self, body: bytes) -> dict[str, Any]:
+        answer = self.post(body)
+        assert answer.status_code == 422, answer.text
+        return json.loads(answer.json()["details"])
+
+    def send(self, body: bytes, content_type: str = "application/json") -> None:
+        answer = self.post(body, content_type)
         assert answer.status_code < 500, f"{answer.status_code} {answer.text[:300]} for {body[:300]!r}"
         if answer.is_success:
             batch = answer.json()["batch"]
@@ -109,6 +122,70 @@ async def test_the_corpus_gets_no_server_error(
 
     assert accepted
     await check_what_is_written(database, user, accepted)
+
+
+HUGE = {
+    "200,000 zeros": "1" + "0" * 200_000,
+    "400 zeros": "1" + "0" * 400,
+    "250 digits and an exponent": "1" * 250 + "e90",
+    "exponent": "1e999999",
+    "exponent with zeros": "-1E+000400",
+}
+
+
+@pytest.mark.parametrize("number", HUGE.values(), ids=HUGE)
+async def test_a_number_that_no_computer_holds_is_refused_by_its_field_and_counts_as_given(
+    stack: StackInfo, user: User, number: str
+) -> None:
+    two = '[{"text": "a"}, {"text": "b"}]'
+
+    def refusals() -> list[dict[str, Any]]:
+        with sender(stack, user) as one:
+            return [
+                one.refused(b'{"p_request": ' + request.encode() + b"}")
+                for request in (
+                    f'{{"prompts": [{{"text": "a \\" 1e999 \\\\"}}, {{"text": "b", "seed": {number}}}]}}',
+                    f'{{"prompts": {two}, "shared_settings": {{"width": {number}}}}}',
+                    f'{{"prompts": {two}, "shared_settings": {{"guidance_scale": {number}}}}}',
+                )
+            ]
+
+    found = await asyncio.to_thread(refusals)
+
+    assert {refusal["code"] for refusal in found} == {"out_of_range"}
+    assert [refusal["field"] for refusal in found] == [
+        "prompts[1].seed",
+        "shared_settings.width",
+        "shared_settings.guidance_scale",
+    ]
+
+
+async def test_texts_with_numbers_in_them_and_small_numbers_stay_as_they_are(stack: StackInfo, user: User) -> None:
+    text = 'a \\ "1e999" fox, ' + "1" * 400 + " \\"
+    seeds = ["-0", "1e-400000", "1.0", "1e2", "9007199254740991"]
+    prompts = ", ".join(f'{{"text": {json.dumps(text)}, "seed": {seed}}}' for seed in seeds)
+
+    def send() -> Any:
+        with sender(stack, user) as one:
+            return one.accept(f'{{"p_request": {{"prompts": [{prompts}], "batch_name": "1e999"}}}}'.encode())
+
+    batch = await asyncio.to_thread(send)
+
+    assert [item["seed"] for item in batch["generations"]] == [0, 0, 1, 100, 9007199254740991]
+    assert {item["prompt"] for item in batch["generations"]} == {text}
+
+
+async def test_a_body_of_50_megabytes_is_refused_and_the_next_one_is_taken(stack: StackInfo, user: User) -> None:
+    def send() -> tuple[int, str, Any]:
+        with sender(stack, user) as one:
+            answer = one.post(b'{"p_request": {"prompts": [' + b"1," * 25_000_000 + b"1]}}")
+            batch = one.accept(b'{"p_request": {"prompts": [{"text": "a"}, {"text": "b"}]}}')
+            return answer.status_code, answer.json()["code"], batch
+
+    status, code, batch = await asyncio.to_thread(send)
+
+    assert (status, code) == (413, "too_large")
+    assert batch["total_count"] == 2
 
 
 @pytest.mark.parametrize("content_type", TYPES)

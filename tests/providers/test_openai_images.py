@@ -580,31 +580,14 @@ async def test_pictures_that_were_handed_over_do_not_pile_up(
     assert kept == job_ids[-5:]
 
 
-async def test_closing_waits_for_paid_orders_that_are_under_way(make: MakeProvider, server: OpenAIServer) -> None:
-    server.gate.clear()
-    provider = make(grace_seconds=60)
-    waiting = asyncio.create_task(a_picture_of(provider))
-    await server.began.wait()
-
-    closing = asyncio.create_task(provider.aclose())
-    await asyncio.sleep(0)
-    server.gate.set()
-    await closing
-
-    assert await waiting == RawImage(a_picture("64x32"), running_seconds=MEASURED)
-    assert server.events("charged") == ["purchase-1"]
-
-
 @pytest.mark.parametrize(
-    ("options", "error"),
-    [({"grace_seconds": 0.05}, OutcomeUnknown), ({"is_free": True, "grace_seconds": 3600}, ProviderUnavailable)],
-    ids=["paid, and may be charged", "free"],
+    ("is_free", "error"), [(False, OutcomeUnknown), (True, ProviderUnavailable)], ids=["paid, may be charged", "free"]
 )
-async def test_closing_lets_go_of_what_does_not_end(
-    make: MakeProvider, server: OpenAIServer, options: dict[str, Any], error: type[ProviderError]
+async def test_closing_lets_go_of_what_is_under_way(
+    make: MakeProvider, server: OpenAIServer, is_free: bool, error: type[ProviderError]
 ) -> None:
     server.gate.clear()
-    provider = make(**options)
+    provider = make(is_free=is_free)
     waiting = asyncio.create_task(a_picture_of(provider))
     await server.began.wait()
 

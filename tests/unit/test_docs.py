@@ -57,6 +57,23 @@ def test_every_setting_stands_in_the_example_file(name: str) -> None:
     assert re.search(rf"^(# )?{variable(name, field)}={re.escape(default)}$", example, re.MULTILINE)
 
 
+@pytest.mark.parametrize(
+    ("file", "pattern"),
+    [
+        ("deploy/batchgen-worker.service", r"^TimeoutStopSec=(\d+)$"),
+        ("Dockerfile", r"--stop-timeout (\d+)"),
+        ("Dockerfile", r"terminationGracePeriodSeconds: (\d+)"),
+        ("docs/operations.md", r"--stop-timeout (\d+)"),
+        ("docs/operations.md", r"terminationGracePeriodSeconds: (\d+)"),
+    ],
+)
+def test_a_worker_has_fifteen_seconds_more_than_its_grace_time_to_stop(file: str, pattern: str) -> None:
+    given = re.findall(pattern, (ROOT / file).read_text(), re.MULTILINE)
+
+    assert given
+    assert all(int(seconds) >= WorkerSettings.model_fields["grace_seconds"].default + 15 for seconds in given)
+
+
 def test_the_readme_shows_every_command() -> None:
     commands = set(typer.main.get_group(app).commands)  # pyright: ignore[reportUnknownMemberType]
 

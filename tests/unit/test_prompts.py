@@ -107,14 +107,39 @@ def test_arguments_stay_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(
+    ("field", "said", "told"),
+    [
+        ("prompts[2]", "prompts[2] is not an object.", "Prompt 3 is not an object."),
+        (
+            "prompts[2].text",
+            "prompts[2].text is 4210 characters long.",
+            "The text of prompt 3 is 4210 characters long.",
+        ),
+        ("prompts[0].tags", "prompts[0].tags has 30 tags.", "Prompt 1 has 30 tags."),
+        ("prompts[9].tags[1]", "prompts[9].tags[1] is too long.", "Tag 2 of prompt 10 is too long."),
+        ("prompts[0].a.b[c", "prompts[0].a.b[c is no field.", "The a.b[c of prompt 1 is no field."),
+        ("shared_settings.width", "shared_settings.width is prompts[0].", "shared_settings.width is prompts[0]."),
+        ("prompts", "prompts is not a list.", "prompts is not a list."),
+        (None, "prompts[0] is gone.", "prompts[0] is gone."),
+    ],
+)
+def test_people_count_prompts_from_1_and_programs_from_0(field: str | None, said: str, told: str) -> None:
+    error = InvalidRequest(said, code="any", field=field, remedy=f"Look at {field}.")
+
+    assert (error.message, str(error), error.field) == (told, told, field)
+    assert error.remedy is not None
+    assert (error.remedy == f"Look at {field}.") == (told == said)
+
+
+@pytest.mark.parametrize(
     ("make", "message", "field", "remedy"),
     [
         (lambda: SharedSettings(widht=3), "widht is not known.", "widht", "Did you mean width?"),  # pyright: ignore[reportCallIssue]
         (lambda: Prompt(text="x", negative="y"), "negative is not known.", "negative", "negative_prompt?"),  # pyright: ignore[reportCallIssue]
-        (lambda: from_json('[{"text": "a", "sed": 1}]'), "prompts[0].sed is not known.", "prompts[0].sed", "seed?"),
+        (lambda: from_json('[{"text": "a", "sed": 1}]'), "sed of prompt 1 is not known.", "prompts[0].sed", "seed?"),
         (
             lambda: from_json('["a", {"text": "b", "seed": "many"}]'),
-            'prompts[1].seed is the text "many"; a whole number is needed.',
+            'The seed of prompt 2 is the text "many"; a whole number is needed.',
             "prompts[1].seed",
             "a whole number",
         ),
@@ -124,8 +149,8 @@ def test_arguments_stay_as_they_are() -> None:
             "shared_settings.steps",
             "a whole number",
         ),
-        (lambda: from_json("[{}]"), "prompts[0].text is missing.", "prompts[0].text", "Give"),
-        (lambda: from_json("[[]]"), "prompts[0] is a list; an object is needed.", "prompts[0]", "object"),
+        (lambda: from_json("[{}]"), "The text of prompt 1 is missing.", "prompts[0].text", "Give"),
+        (lambda: from_json("[[]]"), "Prompt 1 is a list; an object is needed.", "prompts[0]", "object"),
         (lambda: from_json('{"prompt": []}'), "The input has no list of prompts.", "prompts", "Write"),
     ],
 )

@@ -17,6 +17,7 @@ from batchgen.fetching import Fetcher
 from batchgen.models import StoredImage
 from batchgen.providers import OneProvider, ProvidersByName
 from batchgen.providers.base import GeneratedImage, ImageRequest, Output, Provider, RawImage, RemoteImage, Settlement
+from batchgen.providers.synchronous import SynchronousJobs
 from batchgen.receiving import Receiver
 from batchgen.storage import ImageStorage
 from scheduler.completions import Completions
@@ -124,6 +125,41 @@ class Shop(ScriptedProvider):
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
+
+
+class Kiosk(Shop):
+    """Answers an order with the picture itself, as OpenAI does. `gate`: closed, no picture is ever finished."""
+
+    is_synchronous = True
+
+    def __init__(self, *, is_free: bool = False) -> None:
+        super().__init__(name="kiosk")
+        self._jobs = SynchronousJobs(self.name, self._order, is_free=is_free)
+
+    async def submit(self, request: ImageRequest) -> str:
+        await self.submit_gate.wait()
+        return self._jobs.mint(request)
+
+    async def wait(self, job_id: str, request: ImageRequest) -> Output:
+        return await self._jobs.wait(job_id, request)
+
+    async def find(self, request: ImageRequest) -> str | None:
+        return self._jobs.find(request)
+
+    async def settle(self, job_id: str, request: ImageRequest) -> Settlement:
+        return self._jobs.settle(job_id)
+
+    async def cancel(self, job_id: str) -> None:
+        self.cancelled.append(job_id)
+        self._jobs.cancel(job_id)
+
+    async def aclose(self) -> None:
+        await self._jobs.aclose()
+
+    async def _order(self, _job_id: str, request: ImageRequest) -> RawImage:
+        self.orders.append(request)
+        await self.gate.wait()
+        return RawImage(picture())
 
 
 @dataclass

@@ -1,0 +1,135 @@
+"""`python -m scheduler --once` as cron runs it, at a provider that answers an order with the picture."""
+
+import signal
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from batchgen.postgrest import rpc
+from devstack import StackInfo
+from tests.providers.openai_server import KEY, OpenAIServer
+from tests.support import Database, User, WorkerProcess, eventually
+
+Start = Callable[..., Awaitable[WorkerProcess]]
+WAITING = "waiting for orders whose pictures no other worker can have"
+
+pytestmark = pytest.mark.usefixtures("empty_queue")
+
+
+@pytest.fixture
+async def shop() -> AsyncGenerator[OpenAIServer]:
+    """Answers no order before its gate is opened."""
+    async with OpenAIServer() as server:
+        server.gate.clear()
+        yield server
+
+
+@pytest.fixture
+async def model(database: Database) -> AsyncGenerator[str]:
+    """The id of a model at the shop."""
+    row = await (
+        await database.execute(
+            "insert into batchgen.models (name, provider, provider_model, inputs, price_usd)"
+            """ values ('slow', 'openai', 'gpt-image-1', '{"prompt": "prompt"}', 0.04) returning id"""
+        )
+    ).fetchone()
+    assert row
+    yield str(row["id"])
+    await database.execute("delete from public.models where id = %s", [row["id"]])
+
+
+@pytest.fixture
+async def start(stack: StackInfo, shop: OpenAIServer) -> AsyncGenerator[Start]:
+    """Starts workers at the shop; none outlives the test."""
+    workers: list[WorkerProcess] = []
+    environment = {
+        "SUPABASE_URL": stack.url,
+        "SUPABASE_SECRET_KEY": stack.secret_key,
+        "BATCHGEN_OPENAI_API_KEY": KEY,
+        "BATCHGEN_OPENAI_URL": shop.api,
+        "BATCHGEN_GRACE_SECONDS": "0.1",
+    }
+
+    async def start_one(*arguments: str, **more: str) -> WorkerProcess:
+        workers.append(await WorkerProcess.start({**environment, **more}, *arguments))
+        return workers[-1]
+
+    yield start_one
+    for worker in workers:
+        await worker.end()
+
+
+async def submit(user: User, model: str, *prompts: str) -> str:
+    request: dict[str, Any] = {
+        "prompts": [{"text": prompt} for prompt in prompts],
+        "shared_settings": {"width": 64, "height": 64, "model_id": model},
+    }
+    return (await rpc(user.client, "create_batch", {"p_request": request}))["batch"]["id"]
+
+
+async def items(database: Database, batch_id: str) -> Sequence[Mapping[str, Any]]:
+    return await (
+        await database.execute(
+            "select status, error_code, retry_count from public.image_generations where batch_id = %s", [batch_id]
+        )
+    ).fetchall()
+
+
+async def test_a_run_keeps_the_picture_that_takes_longer_than_its_time(
+    start: Start, shop: OpenAIServer, model: str, user: User, database: Database
+) -> None:
+    batch_id = await submit(user, model, "a red fox", "a blue fox")
+
+    worker = await start("--once", "--max-seconds", "3")
+    await worker.logs(WAITING)
+    shop.gate.set()
+
+    assert await worker.exit_code() == 0
+    assert [item["status"] for item in await items(database, batch_id)] == ["completed"] * 2
+    assert len(shop.events("charged")) == 2
+
+
+async def test_a_second_run_meanwhile_buys_nothing_again(
+    start: Start, shop: OpenAIServer, model: str, user: User, database: Database
+) -> None:
+    batch_id = await submit(user, model, "a red fox", "a blue fox")
+    first = await start("--once", "--max-seconds", "3")
+    await first.logs(WAITING)
+
+    second = await start("--once", "--max-seconds", "5")
+    code = await second.exit_code()
+    shop.gate.set()
+
+    assert (code, await first.exit_code()) == (0, 0)
+    assert [item["status"] for item in await items(database, batch_id)] == ["completed"] * 2
+    assert len(shop.events("created")) == 2
+
+
+async def test_a_signal_after_the_end_of_the_time_ends_the_run_and_tells_what_is_lost(
+    start: Start, shop: OpenAIServer, model: str, user: User, database: Database
+) -> None:
+    batch_id = await submit(user, model, "a red fox", "a blue fox")
+    worker = await start("--once", "--max-seconds", "3")
+    await worker.logs(WAITING)
+
+    worker.send(signal.SIGTERM)
+
+    assert await worker.exit_code() == 1
+    assert [item["error_code"] for item in await items(database, batch_id)] == ["outcome_unknown"] * 2
+    assert len(worker.named("order cut off, its picture may be charged")) == 2
+
+
+async def test_sigterm_of_a_service_waits_for_the_grace_time_and_then_tells_what_is_lost(
+    start: Start, shop: OpenAIServer, model: str, user: User, database: Database
+) -> None:
+    batch_id = await submit(user, model, "a red fox", "a blue fox")
+    worker = await start(BATCHGEN_GRACE_SECONDS="0.5")
+    await eventually(lambda: len(shop.events("created")) == 2)
+
+    worker.send(signal.SIGTERM)
+
+    assert await worker.exit_code(timeout=10) == 0
+    assert [item["error_code"] for item in await items(database, batch_id)] == ["outcome_unknown"] * 2
+    lost = worker.named("order cut off, its picture may be charged")
+    assert [line["remedy"] for line in lost] == ["set BATCHGEN_GRACE_SECONDS above the time of a picture"] * 2
