@@ -198,6 +198,13 @@ class WorkerSettings(Settings):
         le=3600,
         description="How long running items may finish after SIGTERM, before they are handed back.",
     )
+    watchdog_seconds: float = Field(
+        default=60,
+        ge=5,
+        le=3600,
+        description="A worker whose event loop stands still for so long, while its process is awake, ends with exit "
+        "code 1.",
+    )
     storage_patience_seconds: Seconds = Field(
         default=120,
         description="How long a finished picture is offered to Storage before the attempt counts as failed; "

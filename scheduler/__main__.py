@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_network
@@ -39,15 +39,18 @@ from scheduler.leases import Leases
 from scheduler.logs import configure_logs
 from scheduler.outage import KeyIsWrong, Outage
 from scheduler.runner import Runner
+from scheduler.service import Service
 from scheduler.settling import LONGEST_HANDFUL_SECONDS, ORDER_LEASE_SECONDS, SWEEP_SECONDS, Settling
 from scheduler.start import Start, WrongSettings
 from scheduler.store import Store
 from scheduler.ticks import Tick, Ticks
 from scheduler.wakeup import Wakeup
+from scheduler.watchdog import Watchdog, watched
 from scheduler.worker import Pace, TicksDied, Worker
 
 DONE, WORK_FAILED, WRONG_SETTINGS, NO_BACKEND = 0, 1, 2, 3
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+HEARTBEAT_SECONDS = 0.5
 
 ProviderMaker = Callable[[WorkerSettings], Provider]
 
@@ -76,13 +79,15 @@ def main(argv: list[str] | None = None, provider_for: ProviderMaker | None = Non
         return _refuse(f"{error.message} {error.remedy or ''}")
     except ProviderBusy as error:
         return _refuse(str(error))
-    configure_logs(settings)
+    handler = configure_logs(settings)
+    service = Service.of_environment()
     name = settings.worker_name or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     structlog.contextvars.bind_contextvars(worker=name)
     for sentence in warnings:
         log.warning(sentence)
     try:
-        return asyncio.run(run(settings, options, name, provider_for))
+        with closing(service), watched(settings.watchdog_seconds, handler) as watchdog:
+            return asyncio.run(run(settings, options, name, provider_for, Life(service, watchdog)))
     except WrongSettings as error:
         return _refuse(str(error))
     except KeyIsWrong as error:
@@ -95,9 +100,55 @@ def main(argv: list[str] | None = None, provider_for: ProviderMaker | None = Non
         return NO_BACKEND
 
 
-async def run(settings: WorkerSettings, options: Options, name: str, provider_for: ProviderMaker | None = None) -> int:
+@dataclass(frozen=True, slots=True)
+class Life:
+    """Those that are told that the worker's event loop runs, and what the worker does."""
+
+    service: Service
+    watchdog: Watchdog | None = None
+
+    @contextmanager
+    def beating(self) -> Generator[None]:
+        """Beats in the running loop, for as long as the block lasts."""
+        loop = asyncio.get_running_loop()
+        beat: asyncio.TimerHandle | None = None
+
+        def beat_on() -> None:
+            nonlocal beat
+            beat = loop.call_later(HEARTBEAT_SECONDS, beat_on)
+            self.service.beat(loop.time())
+            if self.watchdog is not None:
+                self.watchdog.beat()
+
+        beat_on()
+        try:
+            yield
+        finally:
+            if beat is not None:
+                beat.cancel()
+
+    async def tell_of_stop(self, stopping: asyncio.Event) -> None:
+        await stopping.wait()
+        self.service.stopping()
+
+
+async def run(
+    settings: WorkerSettings,
+    options: Options,
+    name: str,
+    provider_for: ProviderMaker | None = None,
+    life: Life | None = None,
+) -> int:
     """Wire the parts, run until a signal (or once), and take everything down in reverse."""
-    async with _running_worker(settings, name, provider_for, once=options.once) as crew:
+    life = life or Life(Service())
+    with life.beating():
+        return await _run(settings, options, name, provider_for, life)
+
+
+async def _run(
+    settings: WorkerSettings, options: Options, name: str, provider_for: ProviderMaker | None, life: Life
+) -> int:
+    async with _running_worker(settings, name, provider_for, life, once=options.once) as crew:
         if options.once:
             await run_once(crew, options.max_seconds)
         else:
@@ -138,7 +189,7 @@ async def run_once(crew: Crew, max_seconds: float | None) -> None:
 
 @asynccontextmanager
 async def _running_worker(
-    settings: WorkerSettings, name: str, provider_for: ProviderMaker | None, *, once: bool
+    settings: WorkerSettings, name: str, provider_for: ProviderMaker | None, life: Life, *, once: bool
 ) -> AsyncGenerator[Crew]:
     """A worker with its connections, ticks and signals; it has only to be run."""
     assert settings.supabase_secret_key is not None  # noqa: S101 - WorkerSettings sees to it
@@ -191,15 +242,19 @@ async def _running_worker(
         pause=lambda tries: patience.pause(tries, RANDOM),
     )
     listening: asyncio.Task[None] | None = None
+    telling = asyncio.create_task(life.tell_of_stop(worker.stopping))
     try:
         with _signals(crew):
+            life.service.starting()
             facts = await start.check(worker.stopping)
             if facts is not None:
                 _say_hello(settings, facts, stand_in)
+                life.service.ready()
             ticks.start()
             listening = None if once else asyncio.create_task(wakeup.run())
             yield crew
     finally:
+        telling.cancel()
         if listening:
             listening.cancel()
             await asyncio.wait([listening])

@@ -1,0 +1,112 @@
+"""A worker with all of its own wiring that freezes as FREEZES says, half a second after it has begun.
+
+It tells on stderr, as a log line, of each half a second in which its event loop ran. WATCHDOG_SECONDS may lie below
+what the setting allows.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+
+import scheduler.__main__ as worker
+from batchgen.providers.base import ImageRequest, Output
+from batchgen.settings import WorkerSettings
+from scheduler.watchdog import watched
+
+FOR_EVER = 600
+PAUSE_SECONDS = 0.5
+
+
+def block() -> None:
+    """A blocking call in a coroutine; other threads could run."""
+    time.sleep(FOR_EVER)
+
+
+def hold_interpreter() -> None:
+    """A call into C that does not give the interpreter away, and that a signal does not end."""
+    libc = ctypes.PyDLL(None)
+    mutex = ctypes.create_string_buffer(128)
+    libc.pthread_mutex_lock(mutex)
+    libc.pthread_mutex_lock(mutex)
+
+
+def go_back() -> None:
+    """An expression that goes back over what it has read, and holds the interpreter meanwhile."""
+    key = "sb_secret_local"
+    re.match(r"(a+)+$", "a" * 64 + key)
+
+
+def spin() -> None:
+    """Python alone: other threads run in turns with it."""
+    while True:
+        pass
+
+
+def fill_log() -> None:
+    """A log that nobody reads."""
+    while True:
+        os.write(sys.stderr.fileno(), b"." * 4096)
+
+
+def work_hard() -> None:
+    """Much to do, in pieces that are far shorter than the limit."""
+    ends_at = time.monotonic() + PAUSE_SECONDS
+    while time.monotonic() < ends_at:
+        pass
+    asyncio.get_running_loop().call_later(0.01, work_hard)
+
+
+FREEZES: dict[str, Callable[[], None]] = {
+    each.__name__: each for each in (block, hold_interpreter, go_back, spin, fill_log, work_hard)
+}
+
+
+class NoProvider:
+    name = "none"
+
+    async def submit(self, request: ImageRequest) -> str:
+        FREEZES[request.prompt]()
+        return "job"
+
+    async def wait(self, job_id: str, request: ImageRequest) -> Output:
+        raise NotImplementedError
+
+    async def cancel(self, job_id: str) -> None:
+        """There is nothing to stop."""
+
+    async def aclose(self) -> None:
+        """There are no connections."""
+
+
+def begin(_settings: WorkerSettings) -> NoProvider:
+    loop = asyncio.get_running_loop()
+
+    def tell() -> None:
+        print(json.dumps({"event": "loop runs"}), file=sys.stderr, flush=True)  # noqa: T201
+        loop.call_later(PAUSE_SECONDS, tell)
+
+    tell()
+    if freeze := os.environ.get("FREEZES"):
+        loop.call_later(PAUSE_SECONDS, FREEZES[freeze])
+    return NoProvider()
+
+
+def main() -> int:
+    if seconds := os.environ.get("WATCHDOG_SECONDS"):
+
+        def watched_closely(_seconds: float, *more: object) -> contextlib.AbstractContextManager[worker.Watchdog]:
+            return partial(watched, float(seconds))(*more)  # pyright: ignore[reportArgumentType]
+
+        worker.watched = watched_closely
+    return worker.main([], begin)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,171 @@
+"""What systemd hears from a worker, over a datagram socket as systemd has one."""
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from pathlib import Path
+from shutil import which
+
+import pytest
+
+from devstack import StackInfo
+from scheduler.service import Service
+from tests.support import WorkerProcess, eventually
+
+ROOT = Path(__file__).parents[2]
+
+
+class Manager:
+    """The socket of a service manager; `told` is what it was sent, in order."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.told: list[str] = []
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.setblocking(False)
+        self.socket.bind("\0" + address[1:] if address.startswith("@") else address)
+
+    def hears(self, word: str, times: int = 1) -> bool:
+        while True:
+            try:
+                self.told.append(self.socket.recv(4096).decode())
+            except BlockingIOError:
+                return sum(word in message.splitlines() for message in self.told) >= times
+
+
+@pytest.fixture(params=["path", "abstract"])
+def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Manager]:
+    listening = Manager(f"@batchgen-{os.getpid()}" if request.param == "abstract" else str(tmp_path / "notify"))
+    yield listening
+    listening.socket.close()
+
+
+@pytest.fixture
+async def start(manager: Manager) -> AsyncGenerator[Callable[..., Awaitable[WorkerProcess]]]:
+    workers: list[WorkerProcess] = []
+
+    async def start_one(**more: str) -> WorkerProcess:
+        environment = {
+            "NOTIFY_SOCKET": manager.address,
+            "WATCHDOG_USEC": "1000000",
+            "SUPABASE_SECRET_KEY": "sb_secret_for_this_test",
+            "SUPABASE_URL": "http://127.0.0.1:9",
+            **more,
+        }
+        workers.append(await WorkerProcess.start(environment))
+        return workers[-1]
+
+    yield start_one
+    for worker in workers:
+        await worker.end()
+
+
+async def test_a_worker_says_when_it_is_ready_that_it_lives_and_when_it_drains(
+    start: Callable[..., Awaitable[WorkerProcess]], manager: Manager, stack: StackInfo
+) -> None:
+    worker = await start(SUPABASE_URL=stack.url, SUPABASE_SECRET_KEY=stack.secret_key)
+
+    await eventually(lambda: manager.hears("READY=1"), timeout=20)
+    await eventually(lambda: manager.hears("WATCHDOG=1", 3), timeout=20)
+    worker.send(signal.SIGTERM)
+
+    assert await worker.exit_code() == 0
+    assert manager.hears("STOPPING=1")
+    assert [word for word in manager.told if not word.startswith("WATCHDOG")][1:] == [
+        "READY=1\nSTATUS=",
+        "STOPPING=1\nSTATUS=Drains",
+    ]
+
+
+async def test_a_worker_without_its_project_is_not_ready(
+    start: Callable[..., Awaitable[WorkerProcess]], manager: Manager
+) -> None:
+    worker = await start()
+
+    await worker.logs("queue lost, the worker waits for it to begin")
+    await eventually(lambda: manager.hears("WATCHDOG=1", 2), timeout=20)
+    assert not manager.hears("READY=1")
+    worker.send(signal.SIGTERM)
+
+    assert await worker.exit_code() == 0
+    assert manager.hears("STOPPING=1")
+
+
+async def test_a_worker_whose_manager_is_gone_goes_on(
+    start: Callable[..., Awaitable[WorkerProcess]], manager: Manager
+) -> None:
+    manager.socket.close()
+    worker = await start()
+
+    await worker.logs("queue lost, the worker waits for it to begin")
+    worker.send(signal.SIGTERM)
+
+    assert await worker.exit_code() == 0
+
+
+def test_what_the_manager_gave_is_for_this_process_alone(manager: Manager) -> None:
+    environment = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "8000000", "WATCHDOG_PID": "1", "HOME": "/"}
+
+    service = Service.of_environment(environment)
+    service.beat(0)
+    service.ready()
+    service.close()
+
+    assert environment == {"HOME": "/"}
+    assert manager.hears("READY=1")
+    assert not manager.hears("WATCHDOG=1")  # it is another process that is watched
+
+
+def test_the_manager_is_told_as_often_as_it_wants_to_be(manager: Manager) -> None:
+    service = Service(manager.address, watchdog_seconds=8)
+
+    for half_seconds in range(20):
+        service.beat(half_seconds / 2)
+    service.close()
+
+    assert manager.hears("WATCHDOG=1", 5)
+    assert len(manager.told) == 5
+
+
+def test_what_the_manager_has_no_room_for_is_said_with_a_later_beat(manager: Manager) -> None:
+    service = Service(manager.address)
+    sent = 0
+    while not service._unsent:  # pyright: ignore[reportPrivateUsage]
+        service.starting()
+        sent += 1
+    service.ready()
+
+    assert manager.hears("STATUS=Looks at the project before the first claim", sent - 1)
+    service.beat(0)
+    service.close()
+
+    assert manager.hears("READY=1")
+
+
+@pytest.mark.parametrize("address", [None, "", "vsock:2:1"])
+def test_without_a_socket_nothing_is_said(address: str | None) -> None:
+    service = Service(address, watchdog_seconds=8)
+
+    service.ready()
+    service.beat(0)
+    service.close()
+
+
+def test_the_unit_is_one_that_systemd_takes(tmp_path: Path) -> None:
+    program = which("systemd-analyze")
+    if program is None:
+        pytest.skip("systemd is not on this machine")
+    unit = (ROOT / "deploy/batchgen-worker.service").read_text()
+    (tmp_path / "batchgen-worker.service").write_text(unit.replace("/opt/batchgen/bin/batchgen", "/bin/true"))
+
+    checked = subprocess.run(
+        [program, "verify", "--man=no", str(tmp_path / "batchgen-worker.service")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "batchgen-worker.service" not in checked.stderr, checked.stderr
+    assert checked.returncode == 0, checked.stderr
