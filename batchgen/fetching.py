@@ -19,7 +19,6 @@ import httpcore
 import httpx
 
 from batchgen.addresses import (
-    OPERATOR_SECONDS,
     PUBLIC,
     PublicOnly,
     Resolve,
@@ -196,11 +195,12 @@ class Fetcher:
         if is_the_same and (url.scheme, local.scheme) == ("http", "https") and url.port in (None, local.port):
             return url.copy_with(scheme="https", port=local.port)
         if is_the_same and _origin(url) != _origin(local) and not self._any_local_port and is_local_name(url.host):
-            raise ProviderBusy(
+            raise ProviderUnavailable(
                 f"The server at {_shown(local)} gives a picture at {_shown(url)}. Set BATCHGEN_PICTURE_PORTS=any to "
                 "let it give pictures from other ports of its host, or mend the address that it names.",
                 code="address_refused",
-                retry_after_seconds=OPERATOR_SECONDS,
+                is_charged=True,
+                is_job_over=False,
             )
         return url
 

@@ -3,10 +3,10 @@
 `ask` is for questions, `buy` for the one request that makes a picture.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import httpx
 from pydantic import SecretStr
@@ -91,7 +91,7 @@ class Exchange(HttpApi):
             ) from error
         if answer.status in BEHIND_A_GATEWAY:
             raise OutcomeUnknown(f"A gateway before {self._service} answered {answer.status} to the order.")
-        if answer.status >= 500 and answer.status not in NOT_REACHED and not isinstance(answer.as_json(), dict | list):
+        if answer.status >= 500 and answer.status not in NOT_REACHED and not _gives_a_reason(answer.as_json()):
             # The service itself says what is wrong, as JSON. This comes from somewhere on the way, or out of a crash.
             raise OutcomeUnknown(f"{self._service} answered {answer.status} to the order, and does not say why.")
         return answer
@@ -187,3 +187,22 @@ class Exchange(HttpApi):
         secret = self._key.get_secret_value() if self._key else ""
         said = words.shown(complaint.message, LONGEST_MESSAGE, secret=secret)
         return f"{self._service} {what}: {said}" if said else f"{self._service} {what}."
+
+
+def _gives_a_reason(value: Any) -> bool:
+    """Whether a JSON answer is an error object, or a list of them, with at least one word in it."""
+    parts = cast("list[Any]", value) if isinstance(value, list) else [value]
+    return any(isinstance(part, dict) for part in parts) and _has_text(parts)
+
+
+def _has_text(parts: Sequence[Any]) -> bool:
+    waiting = list(parts)
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, str) and part.strip():
+            return True
+        if isinstance(part, dict):
+            waiting += cast("dict[str, Any]", part).values()
+        elif isinstance(part, list):
+            waiting += cast("list[Any]", part)
+    return False

@@ -9,7 +9,7 @@ import base64
 import json
 import zlib
 from collections.abc import Generator, Mapping
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -19,6 +19,7 @@ import httpx
 from pydantic import SecretStr
 
 from batchgen.errors import ProviderUnavailable
+from batchgen.providers.long_answers import MemoryBudget
 
 Scheme = Literal["Bearer", "Basic", "Key"]
 
@@ -33,6 +34,8 @@ MOST_PARTS = 200_000
 PACKINGS = frozenset({"gzip", "x-gzip", "deflate"})
 WINDOW_BITS = 32 + zlib.MAX_WBITS
 """Lets zlib see by itself which of the two it is."""
+MOST_UNPACKED = 1032
+"""Bytes that one packed byte can unfold to at most, as zlib's authors say."""
 NOT_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -109,6 +112,8 @@ class HttpApi:
         self._reads_refusals_whole = reads_refusals_whole
         self._asking = self._client(kept_connections=kept_connections)
         self._buying = self._client(kept_connections=0)
+        self.memory = MemoryBudget()
+        """What long answers may take together."""
 
     async def aclose(self) -> None:
         await self._asking.aclose()
@@ -129,13 +134,16 @@ class HttpApi:
     ) -> Answer:
         """Raises `ProviderUnavailable` where nothing went out, `Unanswered` where it did."""
         try:
-            async with asyncio.timeout(seconds), client.stream(method, path, **more) as response:
-                is_wanted = response.is_success or self._reads_refusals_whole
-                body = await (_whole(response, most_bytes) if is_wanted else _beginning(response))
-            answer = Answer(response.status_code, response.headers, body)
-            if len(body) > LONG_BODY_BYTES:
-                await asyncio.to_thread(answer.as_json)
-            return answer
+            async with AsyncExitStack() as memory:
+                async with asyncio.timeout(seconds), client.stream(method, path, **more) as response:
+                    if response.is_success or self._reads_refusals_whole:
+                        body = await self._whole(response, most_bytes, memory)
+                    else:
+                        body = await _beginning(response)
+                answer = Answer(response.status_code, response.headers, body)
+                if len(body) > LONG_BODY_BYTES:
+                    await asyncio.to_thread(answer.as_json)
+                return answer
         except NOT_SENT as error:
             what = f"{self._service} cannot be reached ({type(error).__name__})."
             raise ProviderUnavailable(what, code="provider_unreachable") from error
@@ -148,20 +156,29 @@ class HttpApi:
         except Exception as error:  # httpx lets some through: of a redirect's address, of a header in odd letters
             raise Unanswered("answered with something that is no HTTP", code="provider_garbage") from error
 
+    async def _whole(self, response: httpx.Response, most_bytes: int, memory: AsyncExitStack) -> bytes:
+        """As it came, or unpacked by us: what a few packed bytes unfold to has to be bounded.
 
-async def _whole(response: httpx.Response, most_bytes: int) -> bytes:
-    """As it came, or unpacked by us: what a few packed bytes unfold to has to be bounded."""
-    body = bytearray()
-    async for chunk in response.aiter_raw():
-        body += chunk
-        if len(body) > most_bytes:
-            raise _too_long(most_bytes)
-    packing = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if not response.is_success or packing in ("identity", "", "none"):
-        return bytes(body)
-    if packing not in PACKINGS:
-        raise Unanswered("packs its answers without being asked", code="provider_garbage")
-    return await asyncio.to_thread(_unpacked, body, most_bytes)
+        `memory` gives back what a long answer takes of the provider's budget.
+        """
+        packing = response.headers.get("Content-Encoding", "identity").strip().lower()
+        is_packed = response.is_success and packing not in ("identity", "", "none")
+        if is_packed and packing not in PACKINGS:
+            raise Unanswered("packs its answers without being asked", code="provider_garbage")
+        body = bytearray()
+        is_long = False
+        async for chunk in response.aiter_raw():
+            if len(body) + len(chunk) > most_bytes:
+                raise _too_long(most_bytes)
+            if not is_long and len(body) + len(chunk) > LONG_BODY_BYTES:
+                is_long = True
+                await memory.enter_async_context(self.memory.taken(_announced(response, most_bytes)))
+            body += chunk
+        if not is_packed:
+            return bytes(body)
+        if not is_long and len(body) * MOST_UNPACKED > LONG_BODY_BYTES:  # a short one may hold a long one
+            await memory.enter_async_context(self.memory.taken(min(most_bytes, len(body) * MOST_UNPACKED)))
+        return await asyncio.to_thread(_unpacked, body, most_bytes)
 
 
 def _unpacked(body: bytearray, most_bytes: int) -> bytes:
@@ -175,6 +192,13 @@ def _unpacked(body: bytearray, most_bytes: int) -> bytes:
     if not unpacking.eof:
         raise Unanswered("broke off in a packed answer", code="provider_garbage")
     return whole
+
+
+def _announced(response: httpx.Response, most_bytes: int) -> int:
+    """How long an answer says that it is; as long as it may be where it is packed or does not say so."""
+    length = response.headers.get("Content-Length", "")
+    is_plain = "Content-Encoding" not in response.headers and length.isascii() and length.isdigit()
+    return min(int(length[:20]), most_bytes) if is_plain else most_bytes
 
 
 def _too_long(most_bytes: int) -> Unanswered:

@@ -352,7 +352,7 @@ async def test_this_machine_is_the_same_local_server_by_every_name(plain_server:
 @pytest.mark.parametrize(
     "other", ["http://127.0.0.1:{other_port}/view?sig=secret-part", "https://127.0.0.1:{port}/view"]
 )
-async def test_another_port_of_the_local_server_is_the_operators_to_allow(
+async def test_another_port_of_the_local_server_is_tried_again_and_names_the_setting(
     plain_server: PictureServer, other: str
 ) -> None:
     base = f"http://127.0.0.1:{plain_server.port}"
@@ -361,7 +361,7 @@ async def test_another_port_of_the_local_server_is_the_operators_to_allow(
     async with Fetcher() as fetcher:
         error = await refused(fetcher, address, local_server=base)
 
-    assert isinstance(error, ProviderBusy)
+    assert isinstance(error, ProviderUnavailable)
     assert (error.code, error.is_job_over) == ("address_refused", False)
     assert "BATCHGEN_PICTURE_PORTS=any" in str(error)
     assert "secret-part" not in str(error)

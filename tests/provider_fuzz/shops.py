@@ -62,14 +62,24 @@ class Meddler:
 
 
 def _may_mean_the_end(kind: str, status: int, body: bytes) -> bool:
-    """A refusal, a redirect, a service that was not reached, or an object that may say anything. No other answer is a
-    reason to order again.
+    """A refusal, a redirect, a service that was not reached, or an object (or a list with one) that may say anything,
+    but says something. No other answer is a reason to order again.
     """
     try:
-        is_object = isinstance(json.loads(body), dict)
+        value = json.loads(body)
     except (ValueError, RecursionError):
-        is_object = False
-    return 300 <= status < 500 or status in NOT_REACHED or is_object
+        value = None
+    parts = cast("list[Any]", value) if isinstance(value, list) else [value]
+    is_object = any(isinstance(part, dict) for part in parts)
+    return 300 <= status < 500 or status in NOT_REACHED or (is_object and _says_something(parts))
+
+
+def _says_something(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(_says_something(part) for part in cast("dict[str, Any]", value).values())
+    if isinstance(value, list):
+        return any(_says_something(part) for part in cast("list[Any]", value))
+    return isinstance(value, str) and not value.isspace() and value != ""
 
 
 async def _deliver(

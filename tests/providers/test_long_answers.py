@@ -1,0 +1,117 @@
+"""Long answers of one provider share a bounded amount of memory; short ones never wait for them."""
+
+import asyncio
+import gzip
+from collections.abc import AsyncGenerator
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from batchgen.providers.exchange import Exchange
+from batchgen.providers.http_api import LONG_BODY_BYTES, Unanswered
+from batchgen.providers.long_answers import MemoryBudget
+from tests.support import eventually
+
+LONG = LONG_BODY_BYTES + 1
+
+
+class SlowServer:
+    """Gives the beginning of a long answer, and the rest of it once `rest` is set."""
+
+    def __init__(self) -> None:
+        self.rest = asyncio.Event()
+        self.begun = 0
+        self.ended = 0
+        self.base = ""
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        if request.path == "/announced":
+            response.content_length = LONG + 1
+        await response.prepare(request)
+        await response.write(b" " * LONG)
+        self.begun += 1
+        await self.rest.wait()
+        await response.write(b"1")
+        self.ended += 1
+        return response
+
+
+@pytest.fixture
+async def server() -> AsyncGenerator[SlowServer]:
+    server = SlowServer()
+    app = web.Application()
+    app.router.add_get("/long", server.answer)
+    app.router.add_get("/announced", server.answer)
+    app.router.add_get("/short", _short)
+    app.router.add_get("/packed", _packed)
+    app.router.add_get("/bomb", _bomb)
+    async with TestServer(app) as running:
+        server.base = str(running.make_url("")).rstrip("/")
+        yield server
+        server.rest.set()
+
+
+async def _short(_: web.Request) -> web.Response:
+    return web.Response(text="2")
+
+
+async def _packed(_: web.Request) -> web.Response:
+    return web.Response(body=gzip.compress(b"3"), headers={"Content-Encoding": "gzip"})
+
+
+async def _bomb(_: web.Request) -> web.Response:
+    return web.Response(body=gzip.compress(b" " * 200 * 2**20), headers={"Content-Encoding": "gzip"})
+
+
+@pytest.fixture
+async def exchange(server: SlowServer) -> AsyncGenerator[Exchange]:
+    exchange = Exchange(server.base, service="slow")
+    exchange.memory = MemoryBudget(2 * LONG + 2)
+    yield exchange
+    await exchange.aclose()
+
+
+async def test_long_answers_beyond_the_budget_wait_for_those_before_them(
+    server: SlowServer, exchange: Exchange
+) -> None:
+    asks = [asyncio.create_task(exchange.ask("GET", "/announced")) for _ in range(3)]
+    await eventually(lambda: server.begun == 3 and exchange.memory.left == 0)
+
+    assert [ask.done() for ask in asks] == [False] * 3
+    server.rest.set()
+    answers = await asyncio.gather(*asks)
+
+    assert [answer.as_json() for answer in answers] == [1, 1, 1]
+    assert exchange.memory.left == 2 * LONG + 2
+
+
+async def test_short_answers_do_not_wait_for_long_ones(server: SlowServer, exchange: Exchange) -> None:
+    long = asyncio.create_task(exchange.ask("GET", "/long"))
+    await eventually(lambda: exchange.memory.left == 0)
+
+    short = await exchange.ask("GET", "/short")
+    packed = await exchange.ask("GET", "/packed")
+
+    assert (short.as_json(), packed.as_json(), long.done()) == (2, 3, False)
+    server.rest.set()
+    assert (await long).as_json() == 1
+
+
+async def test_an_answer_that_is_given_up_gives_its_memory_back(server: SlowServer, exchange: Exchange) -> None:
+    long = asyncio.create_task(exchange.ask("GET", "/long"))
+    await eventually(lambda: exchange.memory.left == 0)
+
+    long.cancel()
+    await asyncio.gather(long, return_exceptions=True)
+
+    assert exchange.memory.left == 2 * LONG + 2
+
+
+async def test_a_packed_answer_that_unfolds_too_far_is_given_up(server: SlowServer, exchange: Exchange) -> None:
+    with pytest.raises(Exception, match="more than") as caught:
+        await exchange.ask("GET", "/bomb")
+
+    assert isinstance(caught.value.__cause__, Unanswered)
+    assert exchange.memory.left == 2 * LONG + 2
