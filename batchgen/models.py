@@ -454,6 +454,20 @@ class Completed(_Frozen):
     """The results are written; the claim that should have followed failed."""
 
 
+class Outlook(_Frozen):
+    """What a worker that was given nothing may wait for."""
+
+    due_in_seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """Until the first item may start that waits for its time, its provider or its model; None: nobody knows."""
+    delayed: int = 0
+    paused: int = 0
+    """Items of providers and models that are not to be asked now: `closed` names those."""
+    waiting: int = 0
+    """Items that are due, and have no room under a limit."""
+    running: int = 0
+    closed: tuple[str, ...] = ()
+
+
 class Fault(_Frozen):
     """Why an attempt failed, for `fail_generation`.
 

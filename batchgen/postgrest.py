@@ -39,6 +39,7 @@ from batchgen.models import (
     OpenOrder,
     Order,
     OrderOutcome,
+    Outlook,
     Renewal,
     StartFacts,
     StorageDeletion,
@@ -335,6 +336,9 @@ class PostgrestQueue:
         released = (_uuid(_member(row, "lease_id")) for row in _listed(answer, "released"))
         return [lease_id for lease_id in released if lease_id is not None]
 
+    async def outlook(self) -> Outlook:
+        return _model(Outlook, await self._call("queue_outlook"))
+
     async def return_expired(self) -> int:
         return _count(await self._call("return_expired_leases"))
 
@@ -377,6 +381,7 @@ WORKER_FUNCTIONS: Mapping[str, frozenset[str]] = {
     "discard_files": frozenset({"p_user_id", "p_generation_id", "p_seconds"}),
     "end_storage_deletions": frozenset({"p_worker", "p_lease_ids"}),
     "fail_generation": frozenset({"p_generation_id", "p_lease_id", "p_error"}),
+    "queue_outlook": frozenset(),
     "release_generations_as_json": frozenset({"p_worker", "p_lease_ids"}),
     "remove_expired_images": frozenset(),
     "renew_leases_as_json": frozenset({"p_worker", "p_lease_ids", "p_lease_seconds"}),

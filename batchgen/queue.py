@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
 
-from batchgen.models import Claim, Completed, FailureVerdict, Fault, Order, Renewal, StoredImage
+from batchgen.models import Claim, Completed, FailureVerdict, Fault, Order, Outlook, Renewal, StoredImage
 
 
 class Queue(Protocol):
@@ -55,6 +55,10 @@ class Queue(Protocol):
 
         What another worker makes of the item, or has made, stays.
         """
+        ...
+
+    async def outlook(self) -> Outlook:
+        """What waits, and how soon something of it may start."""
         ...
 
     async def return_expired(self) -> int:

@@ -382,7 +382,7 @@ def _signals(crew: Crew) -> Generator[None]:
 def _parse(argv: Sequence[str]) -> Options:
     parser = argparse.ArgumentParser(prog="batchgen worker", description="Run waiting generations, until SIGTERM.")
     parser.add_argument(
-        "--once", action="store_true", help="end when nothing is due; exit 1 if an item failed for good"
+        "--once", action="store_true", help="end when nothing is due soon; exit 1 if an item failed for good"
     )
     parser.add_argument(
         "--max-seconds", type=_seconds, metavar="N", help="with --once: claim nothing more after so long, and end"

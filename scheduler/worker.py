@@ -24,6 +24,11 @@ HURRIED_LAST_WORDS_SECONDS = 1.0
 LONGEST_WAKE_SECONDS = 86_400.0
 WAKE_MARGIN_SECONDS = 0.05
 """A pause is over by the database's clock a moment after the call that told of it returned."""
+ONCE_WAITS_SECONDS = 45.0
+"""How long a run without an end of its own waits after the last attempt that ended: for retries, the longest of which
+are due after 30 s by default, and not for a breaker or for providers that ask to wait again and again."""
+SHORTEST_LOOK_SECONDS = 1.0
+"""Between two looks at what should be due by now, and is not given out."""
 
 
 class TicksDied(BatchgenError):
@@ -108,6 +113,10 @@ class Worker:
         self._is_queue_empty = False
         self._is_time_over = False
         self._not_before = 0.0
+        self._progress_at = 0.0
+        """When an attempt last ended that was not put off by its provider."""
+        self._due: asyncio.TimerHandle | None = None
+        """Wakes a run that has nothing to do but to wait for what is due soon."""
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._told = asyncio.Event()
@@ -131,22 +140,49 @@ class Worker:
             await self.drain()
 
     async def run_once(self, max_seconds: float | None = None) -> None:
-        """Work until nothing is due and nothing runs, or `max_seconds` are over; then drain.
+        """Work until nothing runs and nothing is due before `max_seconds` are over; then drain.
 
-        Raises `QueueUnavailable` when the queue does not answer and nothing runs any more.
+        Without `max_seconds` what is due within `ONCE_WAITS_SECONDS` of the last attempt is waited for. Raises
+        `QueueUnavailable` when the queue does not answer and nothing runs any more.
         """
-        ending = None if max_seconds is None else asyncio.get_running_loop().call_later(max_seconds, self._end_in_time)
+        self._progress_at = self._now()
+        ends_at = None if max_seconds is None else self._now() + max_seconds
+        ending = None if ends_at is None else asyncio.get_running_loop().call_at(ends_at, self._end_in_time)
         try:
             while not self._stopping.is_set():
                 await self.fill_slots()
                 self.check_ticks()
-                if self.is_done():
+                if self.is_done() and not await self._is_more_due(ends_at):
                     break
                 await self.wait_for_work()
         finally:
-            if ending:
-                ending.cancel()
+            for timer in (ending, self._due):
+                if timer:
+                    timer.cancel()
             await self.drain()
+
+    async def _is_more_due(self, ends_at: float | None) -> bool:
+        """Whether something is to start before the run ends; the worker is woken for it. Says so once, or why not."""
+        asked_at = self._now()
+        try:
+            outlook = await self._queue.outlook()
+        except BatchgenError as error:
+            log.warning("nothing is due, and what waits could not be asked", reason=str(error))
+            return not self.is_done()
+        if not self.is_done():  # a batch arrived meanwhile
+            return True
+        seconds = outlook.due_in_seconds
+        last = self._progress_at + ONCE_WAITS_SECONDS if ends_at is None else ends_at
+        if seconds is None or asked_at + seconds >= last:
+            log.info("nothing more is due", **outlook.model_dump(exclude_defaults=True))
+            return False
+        if self._due is None:
+            log.info("waiting for what is due soon", **outlook.model_dump(exclude_defaults=True))
+        else:
+            self._due.cancel()
+        due_at = self._now() + max(seconds + WAKE_MARGIN_SECONDS, SHORTEST_LOOK_SECONDS if seconds == 0 else 0)
+        self._due = asyncio.get_running_loop().call_at(due_at, self.wake)
+        return True
 
     @property
     def stopping(self) -> asyncio.Event:
@@ -210,6 +246,9 @@ class Worker:
         if len(claims) < reservation.slots:
             self._seen = max(self._seen, reservation.news)
         self.claimed += len(claims)
+        if claims and self._due:
+            self._due.cancel()
+            self._due = None
         late: list[Lease] = []
         for claim in claims:
             lease = self._leases.hold(claim, asked_at=reservation.asked_at)
@@ -322,6 +361,8 @@ class Worker:
             self._news += 1
             return
         self.tally.count(outcome)
+        if not isinstance(outcome, RetryLater) or outcome.fault.retry_after_seconds is None:
+            self._progress_at = self._now()
         if not isinstance(outcome, Succeeded):  # a success has asked for the next item itself
             self._news += 1
         if outcome != Released(Stop.SHUTDOWN):

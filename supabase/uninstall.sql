@@ -109,7 +109,7 @@ where p.pronamespace = 'public'::regnamespace and p.proname in (
   'claim_generations', 'claim_generations_as_json', 'complete_and_claim', 'complete_generation',
   'complete_generations', 'create_batch', 'create_batch_as', 'delete_batch_images', 'discard_files',
   'end_storage_deletions', 'fail_generation', 'get_costs', 'get_models', 'get_user_limits', 'get_workers',
-  'release_generations', 'release_generations_as_json',
+  'queue_outlook', 'release_generations', 'release_generations_as_json',
   'remove_expired_images', 'renew_leases', 'renew_leases_as_json', 'retry_failed', 'return_expired_leases',
   'save_batch_images', 'settle_order', 'tag_batch_images', 'take_open_orders', 'take_open_orders_as_json',
   'take_storage_deletions', 'take_storage_deletions_as_json', 'worker_start'
@@ -610,6 +610,7 @@ begin
       ('20261124123200', 'batch_snapshot'),
       ('20261124123300', 'files_of_ended_items'),
       ('20261124123400', 'worker_start'),
+      ('20261124123410', 'queue_outlook'),
       ('20261124124000', 'bounds_on_users_writes'),
       ('20261124124700', 'batch_facts'),
       ('20261124124800', 'get_models')

@@ -9,7 +9,17 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from batchgen.errors import LeaseLost, QueueUnavailable
-from batchgen.models import Claim, Completed, FailureVerdict, Fault, GenerationStatus, Order, Renewal, StoredImage
+from batchgen.models import (
+    Claim,
+    Completed,
+    FailureVerdict,
+    Fault,
+    GenerationStatus,
+    Order,
+    Outlook,
+    Renewal,
+    StoredImage,
+)
 
 
 @dataclass
@@ -162,6 +172,18 @@ class FakeQueue:
     async def discard(self, claim: Claim, *, seconds: float) -> None:
         await self._called("discard")
         self.discarded.append((claim.generation_id, seconds))
+
+    async def outlook(self) -> Outlook:
+        await self._called("outlook")
+        items = self.shelf.items.values()
+        due = [max(i.due_at, self.shelf.not_before) - _now() for i in items if i.status is GenerationStatus.PENDING]
+        later = [seconds for seconds in due if seconds > 0]
+        return Outlook(
+            due_in_seconds=min(later, default=None),
+            delayed=len(later),
+            waiting=len(due) - len(later),
+            running=sum(i.status is GenerationStatus.PROCESSING for i in items),
+        )
 
     async def return_expired(self) -> int:
         await self._called("return_expired")

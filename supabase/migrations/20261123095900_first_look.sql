@@ -47,7 +47,7 @@ begin
       'claim_generations', 'claim_generations_as_json', 'complete_and_claim', 'complete_generation',
       'complete_generations', 'create_batch', 'create_batch_as', 'delete_batch_images', 'discard_files',
       'end_storage_deletions', 'fail_generation', 'get_costs', 'get_models', 'get_user_limits', 'get_workers',
-      'release_generations', 'release_generations_as_json',
+      'queue_outlook', 'release_generations', 'release_generations_as_json',
       'remove_expired_images', 'renew_leases', 'renew_leases_as_json', 'retry_failed', 'return_expired_leases',
       'save_batch_images', 'settle_order', 'tag_batch_images', 'take_open_orders', 'take_open_orders_as_json',
       'take_storage_deletions', 'take_storage_deletions_as_json', 'worker_start'

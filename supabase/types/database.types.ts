@@ -660,6 +660,7 @@ export type Database = {
           worker: string;
         }[];
       };
+      queue_outlook: { Args: Record<PropertyKey, never>; Returns: Json };
       release_generations: {
         Args: { p_lease_ids: string[]; p_worker: string };
         Returns: {

@@ -126,6 +126,23 @@ async def test_two_workers_never_get_the_same_item(bench: Bench) -> None:
     assert {claim.attempt for claim in mine} == {1}
 
 
+async def test_the_outlook_says_how_soon_something_is_due(bench: Bench) -> None:
+    nothing = await bench.queue.outlook()
+    await bench.add(2)
+    waiting = await bench.queue.outlook()
+    put_off, running = await bench.queue.claim(2)
+    await bench.queue.fail(put_off, BUSY.model_copy(update={"retry_after_seconds": 300}))
+
+    later = await bench.other.outlook()
+    await bench.queue.release([running.lease_id])
+    await bench.make_due()
+
+    assert (nothing.due_in_seconds, nothing.waiting) == (None, 0)
+    assert (waiting.due_in_seconds, waiting.waiting) == (None, 2)
+    assert later.due_in_seconds == pytest.approx(300, abs=30)
+    assert (later.delayed, later.running) == (1, 1)
+
+
 async def test_an_empty_queue_gives_no_claims(bench: Bench) -> None:
     assert list(await bench.queue.claim(5)) == []
 

@@ -37,6 +37,7 @@ WORKERS = (USERS - {"create_batch(jsonb)"}) | {
     "release_generations_as_json(text,uuid[])",
     "take_open_orders_as_json(text,integer,integer)",
     "take_storage_deletions_as_json(text,integer,integer)",
+    "queue_outlook()",
     "release_generations(text,uuid[])",
     "remove_expired_images()",
     "renew_leases(text,uuid[],integer)",

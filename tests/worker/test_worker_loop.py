@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from batchgen.errors import ProviderBusy, ProviderRejected, QueueUnavailable
-from batchgen.models import Claim, Completed, GenerationStatus, StoredImage
+from batchgen.models import Claim, Completed, GenerationStatus, Outlook, StoredImage
 from scheduler.worker import TicksDied
 from tests.fake_queue import FakeQueue, Item
 from tests.support import eventually
@@ -38,6 +38,19 @@ class StopsMeanwhile(FakeQueue):
         done = await super().complete_and_claim(results, limit)
         self.stop()
         return done
+
+
+class BatchArrives(FakeQueue):
+    """A batch arrives while the first question what is due is on its way."""
+
+    arrived: Callable[[], None]
+
+    async def outlook(self) -> Outlook:
+        answer = await super().outlook()
+        if not self.shelf.items:
+            self.shelf.add("a")
+            self.arrived()
+        return answer
 
 
 def completed(queue: FakeQueue) -> int:
@@ -276,6 +289,122 @@ async def test_once_leaves_items_that_are_due_later() -> None:
 
     assert item.status is GenerationStatus.PENDING
     assert (stage.worker.tally.retried, stage.worker.tally.failed) == (1, 0)
+
+
+async def test_once_waits_for_a_retry_that_is_due_soon() -> None:
+    stage = theatre()
+    stage.queue.shelf.retry_delay_seconds = 0.2
+    (item,) = stage.queue.shelf.add("a")
+    stage.provider.script["a"] = TimeoutError()
+    run = asyncio.create_task(stage.worker.run_once())
+    await eventually(lambda: stage.worker.tally.retried == 1)
+
+    stage.provider.script.clear()
+    await run
+
+    assert (item.status, item.retry_count) == (GenerationStatus.COMPLETED, 1)
+
+
+async def test_once_waits_for_what_an_earlier_run_left_for_later() -> None:
+    stage = theatre()
+    (item,) = stage.queue.shelf.add("a")
+    item.due_at = asyncio.get_running_loop().time() + 0.2
+
+    with capture_logs() as lines:
+        await stage.worker.run_once(max_seconds=60)
+
+    assert item.status is GenerationStatus.COMPLETED
+    said = [line["event"] for line in lines if "due" in line["event"]]
+    assert said == ["waiting for what is due soon", "nothing more is due"]
+
+
+async def test_once_with_an_end_waits_for_all_that_is_due_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scheduler.worker.ONCE_WAITS_SECONDS", 0.0)
+    stage = theatre()
+    (item,) = stage.queue.shelf.add("a")
+    item.due_at = asyncio.get_running_loop().time() + 0.2
+
+    await stage.worker.run_once()
+    left = item.status
+    await theatre(queue=stage.queue).worker.run_once(max_seconds=60)
+
+    assert (left, item.status) == (GenerationStatus.PENDING, GenerationStatus.COMPLETED)
+
+
+async def test_once_does_not_wait_for_what_is_due_after_its_end() -> None:
+    stage = theatre()
+    (item,) = stage.queue.shelf.add("a")
+    item.due_at = asyncio.get_running_loop().time() + 300
+
+    async with asyncio.timeout(5):
+        await stage.worker.run_once(max_seconds=60)
+
+    assert item.status is GenerationStatus.PENDING
+
+
+async def test_once_without_an_end_does_not_wait_for_a_busy_provider_again_and_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("scheduler.worker.ONCE_WAITS_SECONDS", 0.5)
+    stage = theatre()
+    (item,) = stage.queue.shelf.add("a")
+    stage.provider.script["a"] = ProviderBusy("Slow down.", retry_after_seconds=0.1)
+
+    async with asyncio.timeout(20):
+        await stage.worker.run_once()
+
+    assert (item.status, item.retry_count) == (GenerationStatus.PENDING, 0)
+    assert stage.worker.tally.retried > 1
+
+
+async def test_once_ends_when_another_worker_took_what_it_waited_for() -> None:
+    stage = theatre()
+    (item,) = stage.queue.shelf.add("a")
+    item.due_at = asyncio.get_running_loop().time() + 0.3
+    run = asyncio.create_task(stage.worker.run_once(max_seconds=60))
+    await eventually(lambda: "outlook" in stage.queue.calls)
+
+    item.due_at = 0
+    await FakeQueue(stage.queue.shelf).claim(1)
+    async with asyncio.timeout(5):
+        await run
+
+    assert item.status is GenerationStatus.PROCESSING
+    assert stage.provider.submitted == []
+
+
+async def test_a_batch_that_arrives_while_once_asks_what_is_due_is_not_left() -> None:
+    queue = BatchArrives()
+    stage = theatre(queue=queue)
+    queue.arrived = stage.worker.wake
+
+    await stage.worker.run_once()
+
+    assert completed(stage.queue) == 1
+
+
+async def test_a_signal_ends_the_wait_for_what_is_due() -> None:
+    stage = theatre()
+    (item,) = stage.queue.shelf.add("a")
+    item.due_at = asyncio.get_running_loop().time() + 30
+    run = asyncio.create_task(stage.worker.run_once(max_seconds=60))
+    await eventually(lambda: "outlook" in stage.queue.calls)
+
+    stage.worker.stop()
+    async with asyncio.timeout(5):
+        await run
+
+    assert item.status is GenerationStatus.PENDING
+
+
+async def test_once_ends_where_nobody_tells_what_is_due() -> None:
+    stage = theatre()
+    stage.queue.down_calls = {"outlook"}
+
+    with capture_logs() as lines:
+        await stage.worker.run_once()
+
+    assert [line["event"] for line in lines] == ["nothing is due, and what waits could not be asked"]
 
 
 async def test_once_hands_back_when_its_time_is_over() -> None:

@@ -107,6 +107,38 @@ async def test_once_exits_with_0_when_nothing_is_due(start: Start) -> None:
     assert await (await start("--once")).exit_code() == 0
 
 
+async def test_once_does_a_retry_that_is_due_soon_and_exits_with_0(
+    start: Start, user: User, database: Database, limits: Callable[..., Awaitable[None]]
+) -> None:
+    await limits(retry_delays_seconds=[2])
+    batch_id = await submit(user, "a harbour #fail:1", "a forest")
+
+    worker = await start("--once", "--max-seconds", "60")
+
+    assert await worker.exit_code(timeout=60) == 0
+    assert await statuses(database, batch_id) == {"completed": 2}
+    assert len(worker.named("waiting for what is due soon")) == 1
+
+
+async def test_once_says_why_it_ends_while_a_provider_is_paused(start: Start, user: User, database: Database) -> None:
+    batch_id = await submit(user, "a harbour", "a forest")
+    await database.execute(
+        "insert into batchgen.providers (name, not_before, reason)"
+        " values ('offline', clock_timestamp() + interval '1 hour', 'provider_busy')"
+        " on conflict (name) do update set not_before = excluded.not_before, reason = excluded.reason"
+    )
+    try:
+        worker = await start("--once", "--max-seconds", "60")
+        code = await worker.exit_code()
+    finally:
+        await database.execute("delete from batchgen.providers")
+
+    [line] = worker.named("nothing more is due")
+    assert (code, line["paused"], line["closed"]) == (0, 2, ["offline: provider_busy"])
+    assert 3000 < line["due_in_seconds"] <= 3600
+    await database.execute("delete from public.image_generations where batch_id = %s", [batch_id])
+
+
 async def test_once_exits_with_3_when_the_backend_is_not_there(start: Start) -> None:
     worker = await start("--once", SUPABASE_URL="http://127.0.0.1:9", BATCHGEN_BACKOFF_SECONDS="0.05")
 

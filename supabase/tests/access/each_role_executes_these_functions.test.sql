@@ -54,6 +54,7 @@ select bag_eq(
       ('public.get_user_limits(uuid)', 'authenticated'),
       ('public.get_user_limits(uuid)', 'service_role'),
       ('public.get_workers()', 'service_role'),
+      ('public.queue_outlook()', 'service_role'),
       ('public.release_generations(text,uuid[])', 'service_role'),
       ('public.release_generations_as_json(text,uuid[])', 'service_role'),
       ('public.remove_expired_images()', 'service_role'),
