@@ -329,6 +329,7 @@ $$;
 do $$
 declare
   v_found text[] := '{}';
+  v_of_bucket text[];
   v_auth oid := (select n.oid from pg_namespace n where n.nspname = 'auth');
   v_users oid := (
     select c.oid from pg_class c where c.relnamespace = v_auth and c.relname = 'users' and c.relkind = 'r'
@@ -410,6 +411,36 @@ begin
         and t.tablename in ('batch_generations', 'image_generations', 'images')
     ) < 3
   );
+
+  -- A bucket that is there is the app's: its settings stay, and have to do for the pictures.
+  if exists (
+    select from pg_class c
+    where c.relnamespace::regnamespace::text = 'storage' and c.relname = 'buckets'
+      and has_schema_privilege(c.relnamespace, 'usage') and has_table_privilege(c.oid, 'select')
+  ) then
+    execute $q$
+      select array(
+        select format('bucket generated-images: %s. %s: update storage.buckets set %s where id = ''generated-images''.',
+          p.what, p.remedy, p.assignment)
+        from (select to_jsonb(b) as b from storage.buckets b where b.id = 'generated-images') found
+        cross join lateral (values
+          (1, (b -> 'public')::text = 'false', 'is private, and the addresses of pictures are public ones',
+            'If everybody who knows an address may see its picture', 'public = true'),
+          (2, (b ->> 'file_size_limit')::bigint < 52428800,
+            format('takes %s bytes a file; 52428800 are needed', b ->> 'file_size_limit'), 'Raise it',
+            'file_size_limit = 52428800'),
+          (3, jsonb_typeof(b -> 'allowed_mime_types') = 'array' and b -> 'allowed_mime_types' <> '[]'
+            and not b -> 'allowed_mime_types' ?| array['*', '*/*', 'image/*']
+            and not b -> 'allowed_mime_types' ?& array['image/png', 'image/webp', 'image/jpeg', 'image/svg+xml'],
+            format('takes the types %s; image/png, image/webp, image/jpeg and image/svg+xml are needed',
+              b ->> 'allowed_mime_types'), 'Add them',
+            'allowed_mime_types = allowed_mime_types || ''{image/png,image/webp,image/jpeg,image/svg+xml}''')
+        ) p (nth, is_in_the_way, what, remedy, assignment)
+        where p.is_in_the_way order by p.nth
+      )
+    $q$ into v_of_bucket;
+    v_found := v_found || v_of_bucket;
+  end if;
   perform set_config('batchgen.in_the_way',
     current_setting('batchgen.in_the_way') || array_to_string(v_found || ''::text, E'\n'), false);
 end

@@ -90,6 +90,7 @@ def test_behind_the_thin_functions_a_user_reaches_one_each(shared_db: Database) 
         ("batchgen_api.create_batch(jsonb)", "authenticated"),
         ("batchgen_api.get_user_limits(uuid)", "authenticated"),
         ("batchgen_api.limits_of_any_user(uuid)", "service_role"),
+        ("batchgen_api.may_be_written(text)", "authenticated"),
         ("batchgen_api.may_store(text)", "authenticated"),
         ("batchgen_api.reopened_at(uuid)", "authenticated"),
         ("batchgen_api.reopened_at(uuid)", "service_role"),

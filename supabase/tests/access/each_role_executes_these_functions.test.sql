@@ -24,6 +24,7 @@ select bag_eq(
       ('batchgen_api.limits_of_any_user(uuid)', 'service_role'),
       ('batchgen_api.reopened_at(uuid)', 'authenticated'),
       ('batchgen_api.reopened_at(uuid)', 'service_role'),
+      ('batchgen_api.may_be_written(text)', 'authenticated'),
       ('batchgen_api.may_store(text)', 'authenticated'),
       ('batchgen_api.waits_of_any_batch(uuid)', 'service_role'),
       ('public.attach_provider_job(uuid,uuid,text,text)', 'service_role'),
