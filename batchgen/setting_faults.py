@@ -1,8 +1,10 @@
 """What is wrong with a setting, told in our words: its name, the fault, what is allowed, and what to do."""
 
+import base64
 import difflib
+import json
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, cast, get_args, get_origin
 
 from pydantic import HttpUrl, ValidationError
 from pydantic.fields import FieldInfo
@@ -25,6 +27,9 @@ MISSPELT = 0.8
 """Names that are so much alike, of 1, mean the same setting."""
 ALIKE = 0.4
 
+JWT_PARTS = 3
+HOSTED = ".supabase.co"
+
 WRONG_URLS = ("url_parsing", "url_scheme", "url_type", "url_syntax_violation", "url_too_long")
 NO_NUMBERS = {
     "int_parsing": "is no whole number",
@@ -37,6 +42,8 @@ NO_NUMBERS = {
     "less_than_equal": "is too large",
     "string_too_short": "is too short",
     "string_too_long": "is too long",
+    "too_short": "is too short",
+    "too_long": "is too long",
     "literal_error": "is none of the values that are known",
 }
 
@@ -143,3 +150,33 @@ def fault_of_project_url(url: HttpUrl) -> str | None:
     if (url.path or "/").strip("/"):
         return "holds a path; give the address alone, such as https://abc.supabase.co, without /rest/v1 or the like"
     return None
+
+
+def role_of(key: str) -> str | None:
+    """The role that a project's key gives, as far as the key tells: by its beginning, or by the role in a JWT."""
+    if key.startswith("sb_secret_"):
+        return "service_role"
+    if key.startswith("sb_publishable_"):
+        return "anon"
+    role = _payload(key).get("role")
+    return role if isinstance(role, str) else None
+
+
+def other_project(key: str, host: str) -> str | None:
+    """The project that an older key (a JWT) is of, where the host is that of another one on supabase.co."""
+    project = _payload(key).get("ref")
+    if not isinstance(project, str) or not project.isalnum() or not host.lower().endswith(HOSTED):
+        return None
+    return None if host.lower() == project.lower() + HOSTED else project
+
+
+def _payload(key: str) -> Mapping[str, Any]:
+    """What a JWT says; empty where the key is none."""
+    parts = key.split(".")
+    if len(parts) != JWT_PARTS:
+        return {}
+    try:
+        payload: Any = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (ValueError, RecursionError):
+        return {}
+    return cast("dict[str, Any]", payload) if isinstance(payload, dict) else {}

@@ -5,17 +5,28 @@ What must be the same for all workers and clients is not here but in the databas
 
 import os
 from collections.abc import Callable, Mapping
+from io import StringIO
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, AliasChoices, Field, HttpUrl, SecretStr, ValidationError, model_validator
+from dotenv.parser import parse_stream
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    HttpUrl,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from batchgen.errors import InvalidRequest
 from batchgen.proxies import Proxies
-from batchgen.setting_faults import fault_of_project_url, faults, unknown, variables
+from batchgen.setting_faults import fault_of_project_url, faults, other_project, role_of, unknown, variables
 
 SHORTEST_RENEWAL_SECONDS = 1.0
 Seconds = Annotated[float, Field(ge=0.05, le=86_400)]
@@ -52,6 +63,28 @@ def _of_one_word(key: SecretStr) -> SecretStr:
     if any(character.isspace() for character in key.get_secret_value()):
         raise ValueError("has white space within, which no key has; paste it again, whole and alone")
     return key
+
+
+def _for_users(key: SecretStr) -> SecretStr:
+    if role_of(key.get_secret_value()) == "service_role":
+        raise ValueError("holds the secret key, which is for workers and operators; put the publishable key here")
+    return key
+
+
+def _for_workers(key: SecretStr) -> SecretStr:
+    if role_of(key.get_secret_value()) in ("anon", "authenticated"):
+        raise ValueError("holds a key for users; put the project's secret key (sb_secret_…) here")
+    return key
+
+
+def _without_hidden(name: str) -> str:
+    if not name.strip() or not name.isprintable():
+        raise ValueError("is blank or has control characters; give a name such as worker-1, or remove it")
+    return name.strip()
+
+
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
 
 
 def _with_a_user(pair: SecretStr) -> SecretStr:
@@ -95,6 +128,9 @@ ApiUrl = Annotated[HttpUrl, AfterValidator(_without_secrets)]
 ProjectUrl = Annotated[HttpUrl, AfterValidator(_of_the_project)]
 Credentials = Annotated[SecretStr, AfterValidator(_printable), AfterValidator(_with_a_user)]
 Key = Annotated[SecretStr, AfterValidator(_printable), AfterValidator(_of_one_word)]
+UsersKey = Annotated[Key, AfterValidator(_for_users)]
+WorkersKey = Annotated[Key, AfterValidator(_for_workers)]
+Name = Annotated[str, AfterValidator(_without_hidden)]
 
 
 class Settings(BaseSettings):
@@ -107,17 +143,18 @@ class Settings(BaseSettings):
         populate_by_name=True,
         hide_input_in_errors=True,
         env_ignore_empty=True,
+        allow_inf_nan=False,
     )
 
     supabase_url: ProjectUrl = Field(
         validation_alias=AliasChoices("SUPABASE_URL", "supabase_url"), description="The project's address."
     )
-    supabase_publishable_key: Key | None = Field(
+    supabase_publishable_key: UsersKey | None = Field(
         default=None,
         validation_alias=AliasChoices("SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY", "supabase_publishable_key"),
         description="The key for users (`sb_publishable_…`, or the older anon key).",
     )
-    supabase_secret_key: Key | None = Field(
+    supabase_secret_key: WorkersKey | None = Field(
         default=None,
         validation_alias=AliasChoices("SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY", "supabase_secret_key"),
         description="The key for workers and operators (`sb_secret_…`, or the older service_role key).",
@@ -141,6 +178,17 @@ class Settings(BaseSettings):
             raise ValueError(fault)
         return self
 
+    @model_validator(mode="after")
+    def _is_one_project(self) -> Self:
+        for name in ("supabase_secret_key", "supabase_publishable_key"):
+            key: SecretStr | None = getattr(self, name)
+            if key and (other := other_project(key.get_secret_value(), self.supabase_url.host or "")):
+                raise ValueError(
+                    f"{name.upper()} is the key of the project {other}, and SUPABASE_URL another one's address: "
+                    "take both from the same project"
+                )
+        return self
+
     @property
     def url(self) -> str:
         return str(self.supabase_url).rstrip("/")
@@ -149,7 +197,7 @@ class Settings(BaseSettings):
 class WorkerSettings(Settings):
     """What one worker needs."""
 
-    worker_name: str | None = Field(
+    worker_name: Name | None = Field(
         default=None,
         min_length=1,
         max_length=200,
@@ -264,10 +312,10 @@ class WorkerSettings(Settings):
         description="Whether the offline provider obeys #fail, #fail:2, #blocked, #busy:8 and #slow:5 in prompts.",
     )
     offline_format: Literal["png", "webp"] = Field(default="png", description="The offline provider's file format.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
         default="info", description="Least important log level shown."
     )
-    log_format: Literal["auto", "text", "json"] = Field(
+    log_format: Annotated[Literal["auto", "text", "json"], BeforeValidator(_lower)] = Field(
         default="auto", description="auto: readable on a terminal, one JSON object a line otherwise."
     )
 
@@ -336,12 +384,22 @@ def load(kind: type[SettingsT], env_file: Path | None = None, *, warn: Callable[
 
 
 def _in_file(path: Path) -> Mapping[str, str | None]:
-    """What a settings file holds, as pydantic-settings reads it."""
+    """What a settings file holds, as pydantic-settings reads it. Lines that it would leave out are refused."""
     try:
-        return dotenv_values(path) if path.is_file() else {}
+        text = path.read_text("utf-8") if path.is_file() else ""
     except (OSError, UnicodeDecodeError):
-        raise InvalidRequest(
+        raise _unusable(
             f"The settings file {path} cannot be read; it has to be a text file in UTF-8.",
-            code="invalid_settings",
-            remedy="Save it as UTF-8, and let this user read it.",
+            "Save it as UTF-8, and let this user read it.",
         ) from None
+    for line in parse_stream(StringIO(text)):
+        where = f"The settings are not right: line {line.original.line} of {path}"
+        if line.error:
+            raise _unusable(f"{where} is no NAME=value.", "Write it so, or put # before it.")
+        if line.key and line.value is None and line.key.upper().startswith(("BATCHGEN_", "SUPABASE_")):
+            raise _unusable(f"{where} names {line.key} without a value.", f"Write {line.key}=value, or remove it.")
+    return dotenv_values(stream=StringIO(text))
+
+
+def _unusable(message: str, remedy: str) -> InvalidRequest:
+    return InvalidRequest(message, code="invalid_settings", remedy=remedy)

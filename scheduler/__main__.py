@@ -27,6 +27,7 @@ from batchgen.models import StartFacts
 from batchgen.postgrest import PostgrestOrders, PostgrestOutbox, PostgrestQueue, read_start_facts
 from batchgen.providers import OneProvider, Providers, make_providers, setting_wanted, usable_providers
 from batchgen.providers.base import Provider
+from batchgen.providers.key_check import check_keys
 from batchgen.proxies import Proxies
 from batchgen.receiving import Receiver
 from batchgen.settings import WorkerSettings, load
@@ -248,6 +249,7 @@ async def _running_worker(
             life.service.starting()
             facts = await start.check(worker.stopping)
             if facts is not None:
+                await _check_keys(settings, facts, stand_in)
                 _say_hello(settings, facts, stand_in)
                 life.service.ready()
             ticks.start()
@@ -294,6 +296,19 @@ def _say_hello(settings: WorkerSettings, facts: StartFacts, stand_in: str | None
     for provider, models in lacking.items():
         remedy = setting_wanted(provider)
         log.warning("models without their provider here wait", provider=provider, models=models, remedy=remedy)
+
+
+async def _check_keys(settings: WorkerSettings, facts: StartFacts, stand_in: str | None) -> None:
+    """Raises `WrongSettings` where a provider of an active model refuses the key; says where one gives no answer."""
+    if stand_in is not None:
+        return
+    wanted = {model.provider for model in facts.models}.intersection(usable_providers(settings))
+    found = await check_keys(settings, wanted)
+    for one in found:
+        if not one.is_setting:
+            log.warning("provider gives no answer, its models wait", provider=one.provider, reason=one.problem)
+    if wrong := [one.problem for one in found if one.is_setting]:
+        raise WrongSettings(" ".join(wrong))
 
 
 def _stand_in(settings: WorkerSettings, given: str | None) -> str | None:

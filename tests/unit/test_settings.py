@@ -1,5 +1,7 @@
 """Settings of providers: what cannot be right is refused at the start, by the variable's name and without its value."""
 
+import base64
+import json
 import os
 from pathlib import Path
 
@@ -210,8 +212,13 @@ def test_a_password_may_have_blanks(tmp_path: Path) -> None:
         ("BATCHGEN_MAX_PARALLEL", "1001", r"is too large; .* change or remove it \(default 20\)"),
         ("BATCHGEN_MAX_PARALLEL", "9" * 5000, "is no whole number"),
         ("BATCHGEN_POLL_SECONDS", "soon", "is no number; allowed are numbers from 0.05 to 86,400"),
-        ("BATCHGEN_POLL_SECONDS", "nan", "is (no number|too small|too large)"),
-        ("BATCHGEN_POLL_SECONDS", "inf", "is (no number|too large)"),
+        ("BATCHGEN_POLL_SECONDS", "nan", "is no number; allowed are numbers from 0.05 to 86,400"),
+        ("BATCHGEN_POLL_SECONDS", "inf", "is no number"),
+        ("BATCHGEN_OFFLINE_SECONDS", "nan", "is no number; allowed are numbers from 0 to 3,600"),
+        ("BATCHGEN_WORKER_NAME", " ", "is blank or has control characters; give a name such as worker-1"),
+        ("BATCHGEN_WORKER_NAME", "a\x1b[31mb", "is blank or has control characters"),
+        ("BATCHGEN_WORKER_NAME", "a\nb", "is blank or has control characters"),
+        ("BATCHGEN_LOG_LEVEL", "trace", "is none of the values that are known; allowed are debug, info"),
         ("BATCHGEN_OFFLINE_COMMANDS", "perhaps", "is neither true nor false; allowed are true and false"),
         ("BATCHGEN_PROVIDER", "fal", "is none of the values that are known; allowed are model, offline"),
         ("BATCHGEN_WORKER_NAME", "x" * 201, "is too long; allowed are 1 to 200 characters"),
@@ -293,3 +300,69 @@ def test_a_file_that_is_no_text_is_refused_by_name(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidRequest, match=r"odd\.env cannot be read; it has to be a text file in UTF-8"):
         load(Settings, file, warn=WARNED.append)
+
+
+def a_jwt(**payload: str) -> str:
+    def part(data: object) -> str:
+        return base64.urlsafe_b64encode(json.dumps(data).encode()).decode().rstrip("=")
+
+    return f"{part({'alg': 'HS256'})}.{part(payload)}.c2lnbmF0dXJl"
+
+
+@pytest.mark.parametrize("key", ["sb_publishable_x", a_jwt(role="anon"), a_jwt(role="authenticated")])
+def test_a_key_for_users_is_no_workers_key(tmp_path: Path, key: str) -> None:
+    with pytest.raises(InvalidRequest, match="SUPABASE_SECRET_KEY: holds a key for users; put the"):
+        loaded(tmp_path, SUPABASE_SECRET_KEY=key)
+
+
+@pytest.mark.parametrize("key", ["sb_secret_x", a_jwt(role="service_role")])
+def test_the_secret_key_is_not_taken_for_a_users_key(tmp_path: Path, key: str) -> None:
+    with pytest.raises(InvalidRequest, match="SUPABASE_PUBLISHABLE_KEY: holds the secret key") as refused:
+        loaded(tmp_path, SUPABASE_PUBLISHABLE_KEY=key)
+
+    assert key not in str(refused.value)
+
+
+@pytest.mark.parametrize("key", ["a.b.c", "eyJhbGciOiJIUzI1NiJ9.W10.x", "a" * 40, a_jwt(role="service_role")])
+def test_a_key_that_tells_nothing_wrong_of_itself_is_taken(tmp_path: Path, key: str) -> None:
+    assert loaded(tmp_path, SUPABASE_SECRET_KEY=key).supabase_secret_key
+
+
+def test_a_key_of_another_project_than_the_address_is_refused(tmp_path: Path) -> None:
+    key = a_jwt(role="service_role", ref="abcdefghij")
+    with pytest.raises(InvalidRequest, match="SUPABASE_SECRET_KEY is the key of the project abcdefghij"):
+        loaded(tmp_path, SUPABASE_URL="https://klmnop.supabase.co", SUPABASE_SECRET_KEY=key)
+
+    for url in ("https://abcdefghij.supabase.co", "https://api.example.com", "http://127.0.0.1:54321"):
+        assert loaded(tmp_path, SUPABASE_URL=url, SUPABASE_SECRET_KEY=key).url == url
+
+
+def test_levels_may_be_written_in_capitals_as_elsewhere(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, BATCHGEN_LOG_LEVEL="WARNING", BATCHGEN_LOG_FORMAT="Json")
+
+    assert (settings.log_level, settings.log_format) == ("warning", "json")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("BATCHGEN_MAX_PARALLEL: 5", "line 3 .* is no NAME=value"),
+        ("!!! notes to myself", "line 3 .* is no NAME=value"),
+        ('BATCHGEN_FAL_KEY="never closed', "line 3 .* is no NAME=value"),
+        ("BATCHGEN_MAX_PARALLEL", "line 3 .* names BATCHGEN_MAX_PARALLEL without a value"),
+    ],
+)
+def test_a_line_of_the_settings_file_that_would_be_ignored_is_refused_by_its_number(
+    tmp_path: Path, line: str, told: str
+) -> None:
+    file = tmp_path / "worker.env"
+    file.write_text(f"SUPABASE_URL=http://project.test\nSUPABASE_SECRET_KEY=sb_secret_hush\n{line}\n")
+
+    with pytest.raises(InvalidRequest, match=told):
+        load(WorkerSettings, file, warn=WARNED.append)
+
+
+def test_the_environment_wins_over_the_settings_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BATCHGEN_MAX_PARALLEL", "5")
+
+    assert loaded(tmp_path, BATCHGEN_MAX_PARALLEL="0").max_parallel == 5

@@ -1,0 +1,130 @@
+"""Keys of providers are tried before anything is claimed, by calls that cost nothing."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+
+import pytest
+from aiohttp import web
+
+from devstack import StackInfo
+from tests.providers.local_server import DROPPED, LocalServer, answers
+from tests.support import Database, WorkerProcess
+
+Start = Callable[..., Awaitable[WorkerProcess]]
+
+pytestmark = pytest.mark.usefixtures("empty_queue")
+
+REFUSED = answers(401, {"error": {"message": "Incorrect API key provided: sk-wr***ng", "code": "invalid_api_key"}})
+KEYS = {
+    "openai": ("BATCHGEN_OPENAI_URL", "BATCHGEN_OPENAI_API_KEY", "/models", "Bearer the:key"),
+    "replicate": ("BATCHGEN_REPLICATE_URL", "BATCHGEN_REPLICATE_API_TOKEN", "/account", "Bearer the:key"),
+    "comfyui": ("BATCHGEN_COMFYUI_URL", "BATCHGEN_COMFYUI_KEY", "/system_stats", "Bearer the:key"),
+    "automatic1111": ("BATCHGEN_AUTOMATIC1111_URL", "BATCHGEN_AUTOMATIC1111_AUTH", "/sdapi/v1/options", "Basic "),
+}
+
+
+async def _ok(_request: web.Request) -> web.Response:
+    return web.json_response({})
+
+
+@pytest.fixture
+async def server() -> AsyncGenerator[LocalServer]:
+    """Takes any key, for all free calls."""
+    server = LocalServer()
+    for _, _, path, _ in KEYS.values():
+        server.route("GET", path, _ok)
+    async with server:
+        yield server
+
+
+@pytest.fixture(params=KEYS)
+async def provider(request: pytest.FixtureRequest, database: Database) -> AsyncGenerator[str]:
+    """It has a model that requests may name."""
+    name = str(request.param)
+    row = await (
+        await database.execute(
+            "insert into batchgen.models (name, provider, provider_model, inputs)"
+            " values (%s, %s, 'owner/model', %s::jsonb) returning id",
+            ["tried", name, '{"prompt": "prompt"}' if name in ("openai", "replicate") else None],
+        )
+    ).fetchone()
+    assert row
+    yield name
+    await database.execute("delete from public.models where id = %s", [row["id"]])
+
+
+@pytest.fixture
+async def start(stack: StackInfo, server: LocalServer) -> AsyncGenerator[Start]:
+    workers: list[WorkerProcess] = []
+
+    async def start_one(provider: str, *, url: str | None = None, key: str = "the:key") -> WorkerProcess:
+        url_name, key_name, _, _ = KEYS[provider]
+        environment = {
+            "SUPABASE_URL": stack.url,
+            "SUPABASE_SECRET_KEY": stack.secret_key,
+            "BATCHGEN_PROVIDER": "model",
+            url_name: url or server.url,
+            **({key_name: key} if key else {}),
+        }
+        workers.append(await WorkerProcess.start(environment, "--once"))
+        return workers[-1]
+
+    yield start_one
+    for worker in workers:
+        await worker.end()
+
+
+async def test_a_key_that_is_refused_is_a_wrong_setting(start: Start, server: LocalServer, provider: str) -> None:
+    _, key_name, path, _ = KEYS[provider]
+    server.misbehave(f"GET {path}", REFUSED, REFUSED, REFUSED)
+
+    worker = await start(provider)
+
+    assert await worker.exit_code() == 2
+    [line] = [line for line in worker.lines if not line.startswith("{")]
+    assert f"{key_name}: {provider} at {server.url}" in line
+    assert "sk-wr" not in line
+    assert "the:key" not in line
+    assert not worker.named("worker starts")
+
+
+async def test_a_key_that_is_taken_lets_the_worker_start_after_a_refusal_in_passing(
+    start: Start, server: LocalServer, provider: str
+) -> None:
+    _, _, path, authorization = KEYS[provider]
+    server.misbehave(f"GET {path}", REFUSED)
+
+    worker = await start(provider)
+
+    assert await worker.exit_code() == 0
+    asked = [headers for route, headers, _ in server.requests if route == f"GET {path}"]
+    assert len(asked) == 2
+    assert all(headers["Authorization"].startswith(authorization) for headers in asked)
+
+
+@pytest.mark.parametrize("answer", [answers(404), answers(403), answers(429), answers(500), DROPPED], ids=str)
+async def test_no_other_answer_is_held_against_the_settings(
+    start: Start, server: LocalServer, provider: str, answer: object
+) -> None:
+    server.misbehave(f"GET {KEYS[provider][2]}", answer)  # pyright: ignore[reportArgumentType]
+
+    assert await (await start(provider)).exit_code() == 0
+
+
+async def test_an_address_where_nobody_answers_is_an_outage_that_is_told(start: Start, provider: str) -> None:
+    worker = await start(provider, url="http://127.0.0.1:9")
+
+    assert await worker.exit_code() == 0
+    [line] = worker.named("provider gives no answer, its models wait")
+    assert KEYS[provider][0] in line["reason"]
+
+
+@pytest.mark.parametrize("provider", ["openai", "comfyui", "automatic1111"], indirect=True)
+async def test_a_server_that_wants_a_key_where_none_is_set_says_so(
+    start: Start, server: LocalServer, provider: str
+) -> None:
+    server.misbehave(f"GET {KEYS[provider][2]}", REFUSED, REFUSED, REFUSED)
+
+    worker = await start(provider, key="")
+
+    assert await worker.exit_code() == 2
+    assert any(f"{KEYS[provider][1]} is missing" in line for line in worker.lines)
