@@ -14,6 +14,7 @@ repeated order, so that one whose answer was lost stays unknown.
 
 import asyncio
 from collections.abc import Mapping
+from itertools import islice
 
 import httpx
 from pydantic import SecretStr
@@ -30,6 +31,8 @@ from batchgen.providers.synchronous import SynchronousJobs
 OPENAI_URL = "https://api.openai.com/v1"
 ANSWER_SECONDS = 600.0
 ANSWER_BYTES = delivered.LARGEST_ANSWER_BYTES
+MOST_PLACES = 10
+FORMAT_FIELD = "response_format"
 LONGEST_ID = 512
 """Of `X-Client-Request-Id`."""
 
@@ -59,6 +62,8 @@ class OpenAIImagesProvider:
         self._answer_seconds = answer_seconds
         self._most_bytes = most_bytes
         self._jobs = SynchronousJobs(name, self._order, is_free=is_free)
+        self._without_format: set[str | None] = set()
+        """Models that refuse `response_format`, as OpenAI's newer ones do: they answer with the picture itself."""
 
     async def submit(self, request: ImageRequest) -> str:
         """Name the job. The order goes out with the first `wait`, when the name has been stored."""
@@ -86,16 +91,26 @@ class OpenAIImagesProvider:
         await self._api.aclose()
 
     async def _order(self, _job_id: str, request: ImageRequest) -> RawImage | RemoteImage:
-        answer = await self._api.buy(
+        body = {**({"model": request.model} if request.model else {}), "prompt": request.prompt, **request.inputs}
+        if request.model in self._without_format:
+            body.pop(FORMAT_FIELD, None)
+        answer = await self._send_order(body, request)
+        if FORMAT_FIELD in body and _refuses_format(answer):
+            self._without_format.add(request.model)
+            del body[FORMAT_FIELD]
+            answer = await self._send_order(body, request)
+        if not answer.is_success:
+            raise self._refused(answer, request)
+        return await asyncio.to_thread(self._picture, answer, request)
+
+    async def _send_order(self, body: Mapping[str, object], request: ImageRequest) -> Answer:
+        return await self._api.buy(
             "/images/generations",
-            {**({"model": request.model} if request.model else {}), "prompt": request.prompt, **request.inputs},
+            body,
             seconds=self._answer_seconds,
             most_bytes=self._most_bytes,
             headers=_names_of(request),
         )
-        if not answer.is_success:
-            raise self._refused(answer, request)
-        return await asyncio.to_thread(self._picture, answer, request)
 
     def _picture(self, answer: Answer, request: ImageRequest) -> RawImage | RemoteImage:
         """Plain CPU work without a loop: the text may be long."""
@@ -113,7 +128,9 @@ class OpenAIImagesProvider:
     def _read(self, picture: object) -> RawImage | RemoteImage:
         fields = mapping(picture)
         seed = whole_number(fields.get("seed"))
-        place = next(delivered.places(picture, name="image"), None)
+        # One that is in hand goes before an address, which may lead nowhere.
+        places = [*islice(delivered.places(picture, name="image"), MOST_PLACES)]
+        place = next((one for one in places if not delivered.is_address(one)), places[0] if places else None)
         if place is None:
             packed = text(fields.get("b64_json"))
             place = packed if packed and not packed.isspace() else None
@@ -179,6 +196,14 @@ class OpenAIImagesProvider:
         return OutcomeUnknown(
             f"{self.name} answered the order with something that is no picture.", code="provider_garbage"
         )
+
+
+def _refuses_format(answer: Answer) -> bool:
+    """Whether an order was turned away for `response_format` alone: nothing was bought, and the field is no loss."""
+    if answer.status not in (400, 422):
+        return False
+    complaint = complaint_of(answer)
+    return complaint.field == FORMAT_FIELD or (not complaint.field and FORMAT_FIELD in complaint.message)
 
 
 def _names_of(request: ImageRequest) -> Mapping[str, str]:

@@ -1,6 +1,7 @@
 """OpenAI's images API: every order goes out once, and whatever becomes of its answer is told as it is."""
 
 import asyncio
+import base64
 import io
 import json
 import logging
@@ -121,6 +122,61 @@ async def test_a_data_address_is_a_picture_in_hand(make: MakeProvider, server: O
     server.mode = "data_url"
 
     assert await a_picture_of(make()) == RawImage(a_picture("64x32"), running_seconds=MEASURED)
+
+
+async def test_a_picture_in_hand_goes_before_an_address_that_may_lead_nowhere(
+    make: MakeProvider, server: OpenAIServer
+) -> None:
+    packed = base64.b64encode(a_picture("64x32")).decode()
+    both = {"url": "http://10.0.0.7:9000/pictures/1.png", "b64_json": packed}
+    server.misbehave(ORDERS, answers(200, {"data": [both]}))
+
+    assert await a_picture_of(make()) == RawImage(a_picture("64x32"), running_seconds=MEASURED)
+
+
+WITH_FORMAT = replace(REQUEST, inputs={**REQUEST.inputs, "response_format": "b64_json"})
+NO_FORMAT = "Unknown parameter: 'response_format'."
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        answers(400, {"error": {"message": NO_FORMAT, "code": "unknown_parameter", "param": "response_format"}}),
+        answers(422, {"detail": "response_format: extra fields not permitted"}),
+    ],
+    ids=["openai", "fastapi"],
+)
+async def test_a_model_that_refuses_response_format_is_ordered_from_without_it(
+    make: MakeProvider, server: OpenAIServer, refusal: Fault
+) -> None:
+    server.misbehave(ORDERS, refusal)
+    provider = make()
+
+    pictures = [await a_picture_of(provider, replace(WITH_FORMAT, key=f"purchase-{n}")) for n in range(2)]
+
+    assert all(isinstance(picture, RawImage) for picture in pictures)
+    assert ["response_format" in body for _, _, body in server.requests] == [True, False, False]
+    assert server.events("charged") == ["purchase-0", "purchase-1"]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        answers(400, {"error": {"message": NO_FORMAT, "code": "invalid_value", "param": "size"}}),
+        answers(400, {"error": {"message": "Unknown parameter: 'quality'.", "code": "unknown_parameter"}}),
+        answers(500, {"error": {"message": NO_FORMAT}}),
+    ],
+    ids=["other field", "other words", "500"],
+)
+async def test_a_refusal_for_another_reason_is_not_sent_again(
+    make: MakeProvider, server: OpenAIServer, refusal: Fault
+) -> None:
+    server.misbehave(ORDERS, refusal)
+
+    with pytest.raises(ProviderError):
+        await a_picture_of(make(), WITH_FORMAT)
+
+    assert server.asked(ORDERS) == 1
 
 
 async def test_a_seed_that_the_server_tells_is_kept(make: MakeProvider, server: OpenAIServer) -> None:
