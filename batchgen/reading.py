@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from pydantic import ValidationError
+
 from batchgen import ids
 from batchgen.access import Access
-from batchgen.errors import InvalidRequest, NotFound
+from batchgen.errors import BackendUnavailable, InvalidRequest, NotFound
 from batchgen.models import Batch, BatchSnapshot, Generation, Image, Wait
 from batchgen.postgrest import rpc, translated
 from batchgen.texts import printable
@@ -88,13 +90,20 @@ async def read_snapshot(access: Access, batch_id: UUID) -> BatchSnapshot:
     Raises `NotFound` where there is none, or none that the caller may see.
     """
     found: Any = await access.call(lambda: rpc(access.supabase, "batch_snapshot", {"p_batch_id": str(batch_id)}))
-    if not found or (access.user_id and found["batch"]["user_id"] != str(access.user_id)):
+    if found is None:
         raise _no_batch(batch_id)
-    return BatchSnapshot(
-        batch=Batch.model_validate(found["batch"]),
-        generations=tuple(Generation.model_validate(item) for item in found["generations"]),
-        images=tuple(Image.model_validate(image) for item in found["generations"] for image in item["images"]),
-    )
+    try:
+        snapshot = BatchSnapshot(
+            batch=Batch.model_validate(found["batch"]),
+            generations=tuple(Generation.model_validate(item) for item in found["generations"]),
+            images=tuple(Image.model_validate(image) for item in found["generations"] for image in item["images"]),
+        )
+    except (KeyError, TypeError, ValidationError):
+        what = "batch_snapshot: the answer is no batch. Is SUPABASE_URL the project's address?"
+        raise BackendUnavailable(what) from None
+    if access.user_id and snapshot.batch.user_id != access.user_id:
+        raise _no_batch(batch_id)
+    return snapshot
 
 
 async def _beginning_with(access: Access, digits: str) -> Sequence[Batch]:

@@ -62,6 +62,9 @@ async def sign_out(supabase: AsyncClient) -> None:
         await supabase.auth.sign_out({"scope": "local"})
 
 
+OF_A_SESSION = (401, 403, 422)
+
+
 @contextmanager
 def _told(refused: Callable[[AuthError], BatchgenError | None]) -> Generator[None]:
     """What Auth refuses, in our words; everything else is for `translated`."""
@@ -170,8 +173,10 @@ def _session_refused(error: AuthError) -> BatchgenError | None:
 
 
 def _renewal_refused(error: AuthError) -> BatchgenError | None:
-    """Whatever Auth's reason, a refresh token that it refuses is of no use any more."""
-    if isinstance(error, AuthApiError) and 400 <= error.status < 500:
+    """Whatever Auth's reason, a refresh token that it refuses is of no use any more. A gateway's refusal says nothing
+    of it: a quota, a route that is missing, a page that blocks.
+    """
+    if isinstance(error, AuthApiError) and (error.status == 400 or (error.code and error.status in OF_A_SESSION)):
         return NotSignedIn("The session has ended, or is of another project.", code="session_ended")
     return None
 

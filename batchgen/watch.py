@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from batchgen.access import Access
-from batchgen.errors import BackendUnavailable
+from batchgen.errors import BackendUnavailable, NotSignedIn
 from batchgen.live import LiveChanges
 from batchgen.models import BatchSnapshot, GenerationStatus
 from batchgen.reading import read_snapshot
+
+MAY_PASS = frozenset({"not_signed_in", "key_refused"})
+"""What the API says of a token or key. All other codes are Auth's own word that the session has ended."""
+LONGEST_RETRY = 10
+"""Times `retry_seconds`."""
 
 Trouble = Callable[[BackendUnavailable | None], None]
 """Told of an outage when it begins, and None when it is over."""
@@ -34,8 +39,9 @@ async def watch(
 ) -> AsyncGenerator[BatchSnapshot]:
     """Yield the batch as it is now, then whenever it has changed; end after its final state.
 
-    Close it (`contextlib.aclosing`) where it is left early. Raises `NotFound`, `NotSignedIn`, and `BackendUnavailable`
-    at the first look or after a long outage; shorter ones are waited out.
+    Close it (`contextlib.aclosing`) where it is left early. Raises `NotFound`, and `NotSignedIn` and
+    `BackendUnavailable` at the first look or after a long outage; shorter ones are waited out. A session that Auth has
+    ended raises `NotSignedIn` at once.
     """
     reader = _Reader(access, batch_id, timing or WatchTiming(), on_trouble or (lambda _error: None))
     snapshot = await read_snapshot(access, batch_id)
@@ -85,15 +91,24 @@ class _Reader:
         self._changed.clear()
 
     async def _look(self) -> BatchSnapshot:
+        """Once a look was answered, a refusal of the key or token may pass as well: gateways refuse good ones."""
         began = time.monotonic()
+        pause = self._timing.retry_seconds
         while True:
             try:
                 snapshot = await read_snapshot(self._access, self._batch_id)
-            except BackendUnavailable as error:
-                if time.monotonic() - began >= self._timing.outage_seconds:
+            except (BackendUnavailable, NotSignedIn) as error:
+                is_final = isinstance(error, NotSignedIn) and error.code not in MAY_PASS
+                if is_final or time.monotonic() - began >= self._timing.outage_seconds:
                     raise
-                self._on_trouble(error)
-                await asyncio.sleep(self._timing.retry_seconds)
+                self._on_trouble(_as_outage(error))
+                await asyncio.sleep(pause)
+                if isinstance(error, NotSignedIn):  # each try renews a user's token: not more often than needed
+                    pause = min(2 * pause, LONGEST_RETRY * self._timing.retry_seconds)
             else:
                 self._on_trouble(None)
                 return snapshot
+
+
+def _as_outage(error: BackendUnavailable | NotSignedIn) -> BackendUnavailable:
+    return error if isinstance(error, BackendUnavailable) else BackendUnavailable(str(error), code=error.code)

@@ -135,3 +135,14 @@ async def test_what_auth_says_in_control_characters_is_not_passed_on(refusing: R
         await sign_up(client)
 
     assert str(refused.value) == "The password is too weak: too\\x1b[31m short\\u202e"
+
+
+@pytest.mark.parametrize("ask", [renew, resume])
+@pytest.mark.parametrize("status", [402, 404, 405, 408, 429, 500])
+async def test_what_a_gateway_refuses_ends_no_session(
+    refusing: Refusing, ask: Callable[[AsyncClient], Awaitable[Session]], status: int
+) -> None:
+    client = await refusing(status, {"message": "Service for this project is restricted: exceed_egress_quota."})
+
+    with pytest.raises(BackendUnavailable):
+        await ask(client)
