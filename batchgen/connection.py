@@ -1,9 +1,11 @@
 """A supabase-py client, set up the way that batchgen needs it."""
 
+import asyncio
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from typing import cast
 
 import httpx
 from supabase import AsyncClient, AsyncClientOptions, create_async_client
@@ -12,6 +14,10 @@ from batchgen.settings import Settings
 
 MAX_CONNECTIONS = 64
 """Requests in flight at once; more wait for a free connection."""
+
+
+SLOWEST_UPLOAD = 100_000
+"""Bytes a second: a line on which a worker's pictures still arrive."""
 
 
 @dataclass(slots=True)
@@ -45,6 +51,16 @@ async def connect(settings: Settings, *, key: str) -> AsyncClient:
         httpx_client=http,
     )
     return await create_async_client(settings.url, key, options)
+
+
+def whole_answer(client: AsyncClient, *, sent_bytes: int = 0) -> asyncio.Timeout:
+    """Raises `TimeoutError` where the block, one request, takes longer than the client's timeout.
+
+    httpx counts its timeout anew with each byte: an answer that trickles would be waited for without end.
+    """
+    options = vars(client.options)
+    seconds = cast("httpx.AsyncClient", options["httpx_client"]).timeout.read
+    return asyncio.timeout(None if seconds is None else seconds + sent_bytes / SLOWEST_UPLOAD)
 
 
 async def disconnect(client: AsyncClient) -> None:

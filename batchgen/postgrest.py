@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from supabase import AsyncClient
 from supabase_auth.errors import AuthApiError, AuthError, AuthRetryableError, AuthUnknownError
 
-from batchgen.connection import Answer, watched_answer
+from batchgen.connection import Answer, watched_answer, whole_answer
 from batchgen.errors import (
     BackendUnavailable,
     BatchgenError,
@@ -398,7 +398,7 @@ async def read_start_facts(client: AsyncClient) -> StartFacts:
 
     Raises `NotSetUp` where a function is missing, or has other arguments than this version sends.
     """
-    answer = await rpc(client, "worker_start", {})
+    answer = await _whole(client, "worker_start", {})
     functions = {
         str(_member(row, "name")): frozenset(map(str, _member(row, "arguments") or ()))
         for row in _listed(answer, "functions")
@@ -460,7 +460,7 @@ class PostgrestOrders:
 async def _worker_rpc(client: AsyncClient, name: str, arguments: Mapping[str, Any]) -> Any:
     """Whatever a worker is refused may pass, except what our own SQL refuses on purpose."""
     try:
-        return await rpc(client, name, arguments)
+        return await _whole(client, name, arguments)
     except NotSignedIn as error:
         raise KeyRefused(str(error)) from error
     except InvalidRequest as error:
@@ -469,6 +469,15 @@ async def _worker_rpc(client: AsyncClient, name: str, arguments: Mapping[str, An
         raise QueueUnavailable(str(error)) from error
     except BackendUnavailable as error:
         raise QueueUnavailable(str(error)) from error
+
+
+async def _whole(client: AsyncClient, name: str, arguments: Mapping[str, Any]) -> Any:
+    """As `rpc`, and the answer has to be there whole in time: a worker stands still while it waits."""
+    try:
+        async with whole_answer(client):
+            return await rpc(client, name, arguments)
+    except TimeoutError as error:
+        raise BackendUnavailable(f"{name}: the answer did not come whole in time.") from error
 
 
 def _is_our_own(error: InvalidRequest) -> bool:

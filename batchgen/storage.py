@@ -13,6 +13,7 @@ from storage3.utils import StorageException
 from supabase import AsyncClient
 
 from batchgen.checking import CheckedImage
+from batchgen.connection import whole_answer
 from batchgen.errors import BucketMissing, InvalidRequest, StorageError
 from batchgen.models import StoredImage
 from batchgen.providers.base import GeneratedImage
@@ -59,8 +60,11 @@ class ImageStorage:
         content_type = CONTENT_TYPES.get(image.format, f"image/{image.format}")
         content = image.content if isinstance(image, GeneratedImage) else image.file
         bucket = self._client.storage.from_(self._bucket)
+        file_size = len(image.content) if isinstance(image, GeneratedImage) else image.file_size
+        in_time = whole_answer(self._client, sent_bytes=file_size)
         with storage_errors(path), _missing_bucket(self._bucket):
-            await bucket.upload(path, content, {"content-type": content_type, "upsert": "true"})
+            async with in_time:
+                await bucket.upload(path, content, {"content-type": content_type, "upsert": "true"})
             public_url = await bucket.get_public_url(path)
         return StoredImage(
             storage_path=path,
@@ -68,7 +72,7 @@ class ImageStorage:
             format=image.format,
             width=image.width,
             height=image.height,
-            file_size=len(image.content) if isinstance(image, GeneratedImage) else image.file_size,
+            file_size=file_size,
             public_url=public_url,
             blurhash=None if isinstance(image, GeneratedImage) else image.blurhash,
         )
@@ -82,9 +86,10 @@ class ImageStorage:
         address = f"{str(self._client.supabase_url).rstrip('/')}/storage/v1/bucket/{quote(self._bucket, safe='')}"
         what = f"The bucket {self._bucket}"
         try:
-            response = await http.get(address, headers={"apikey": key, "authorization": f"Bearer {key}"})
+            async with whole_answer(self._client):
+                response = await http.get(address, headers={"apikey": key, "authorization": f"Bearer {key}"})
             answer: Any = response.json()
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
+        except (TimeoutError, httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
             raise StorageError(f"{what}: no good answer from Storage ({type(error).__name__}).") from error
         row: Mapping[str, Any] = cast("Mapping[str, Any]", answer) if isinstance(answer, Mapping) else NOTHING
         if response.is_success and isinstance(row.get("public"), bool):
@@ -106,7 +111,8 @@ async def remove_files(client: AsyncClient, bucket: str, paths: Sequence[str]) -
     Raises `StorageError` where trying again may help, `InvalidRequest` where Storage does not take the request.
     """
     with storage_errors(f"{len(paths)} files of {bucket}", refused=REFUSED_REQUESTS), _missing_is_removed():
-        await client.storage.from_(bucket).remove(list(paths))
+        async with whole_answer(client):
+            await client.storage.from_(bucket).remove(list(paths))
 
 
 def _bucket(row: Mapping[str, Any]) -> Bucket:
@@ -149,5 +155,13 @@ def storage_errors(path: str, *, refused: Collection[str] = REFUSED_FOR_GOOD) ->
         if str(error.status) in refused and error.code != NO_ANSWER_OF_STORAGE:
             raise InvalidRequest(f"{path}: Storage refuses the file ({error.code}).", code="image_refused") from error
         raise StorageError(f"{path}: Storage answered {error.status} ({error.code}).") from error
-    except (StorageException, httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
+    except (
+        TimeoutError,
+        StorageException,
+        httpx.HTTPError,
+        httpx.InvalidURL,
+        ValueError,
+        KeyError,
+        TypeError,
+    ) as error:
         raise StorageError(f"{path}: no good answer from Storage ({type(error).__name__}).") from error

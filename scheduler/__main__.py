@@ -8,7 +8,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -52,6 +52,8 @@ from scheduler.worker import Pace, TicksDied, Worker
 DONE, WORK_FAILED, WRONG_SETTINGS, NO_BACKEND = 0, 1, 2, 3
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 HEARTBEAT_SECONDS = 0.5
+TAKE_DOWN_SECONDS = 15.0
+"""For each part to close. One that does not is left to the end of the process."""
 
 ProviderMaker = Callable[[WorkerSettings], Provider]
 
@@ -259,11 +261,19 @@ async def _running_worker(
         telling.cancel()
         if listening:
             listening.cancel()
-            await asyncio.wait([listening])
+            await asyncio.wait([listening], timeout=TAKE_DOWN_SECONDS)
         ticks.stop()
-        await providers.aclose()
-        await receiver.aclose()
-        await disconnect(client)
+        await _closed("providers", providers.aclose())
+        await _closed("receiver", receiver.aclose())
+        await _closed("connections", disconnect(client))
+
+
+async def _closed(part: str, closing: Awaitable[None]) -> None:
+    try:
+        async with asyncio.timeout(TAKE_DOWN_SECONDS):
+            await closing
+    except TimeoutError:
+        log.warning("a part of the worker does not close, it is left", part=part)
 
 
 def _wake_up(leases: Leases, seconds: float, uncounted_seconds: float) -> None:

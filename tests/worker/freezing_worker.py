@@ -82,7 +82,8 @@ class NoProvider:
         """There is nothing to stop."""
 
     async def aclose(self) -> None:
-        """There are no connections."""
+        if os.environ.get("NEVER_CLOSES"):
+            await asyncio.Event().wait()
 
 
 def begin(_settings: WorkerSettings) -> NoProvider:
@@ -105,6 +106,7 @@ def main() -> int:
             return partial(watched, float(seconds))(*more)  # pyright: ignore[reportArgumentType]
 
         worker.watched = watched_closely
+        worker.TAKE_DOWN_SECONDS = 0.5
     return worker.main([], begin)
 
 

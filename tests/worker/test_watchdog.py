@@ -132,6 +132,17 @@ async def test_a_worker_with_much_to_do_goes_on(start: Start) -> None:
     assert worker.named(FROZEN) == []
 
 
+async def test_a_worker_ends_although_a_part_of_it_does_not_close(start: Start) -> None:
+    worker = await start(seconds=20, NEVER_CLOSES="1")
+    await worker.logs("loop runs", 1)
+
+    worker.send(signal.SIGTERM)
+
+    assert await worker.exit_code() == 0
+    [line] = worker.named("a part of the worker does not close, it is left")
+    assert line["part"] == "providers"
+
+
 async def test_the_watchdog_is_started_again_where_it_ends(start: Start) -> None:
     worker = await start(seconds=20)
     await worker.logs("loop runs", 1)
