@@ -169,6 +169,7 @@ class HttpApi:
         is_long = False
         async for chunk in response.aiter_raw():
             if len(body) + len(chunk) > most_bytes:
+                body.clear()  # the error outlives this call, and its frames with it
                 raise _too_long(most_bytes)
             if not is_long and len(body) + len(chunk) > LONG_BODY_BYTES:
                 is_long = True

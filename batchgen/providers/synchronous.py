@@ -146,6 +146,14 @@ class SynchronousJobs:
         return job.task
 
     async def _run(self, job_id: str, request: ImageRequest) -> Picture:
+        try:
+            return await self._ordered(job_id, request)
+        except ProviderError as error:
+            # The job is kept for a while. The frames of its error would keep the whole answer with it.
+            error.__context__ = None
+            raise error.with_traceback(None) from None
+
+    async def _ordered(self, job_id: str, request: ImageRequest) -> Picture:
         started_at = self._clock()
         try:
             picture = await self._order(job_id, request)

@@ -1,19 +1,27 @@
 """Long answers of one provider share a bounded amount of memory; short ones never wait for them."""
 
 import asyncio
+import gc
 import gzip
 from collections.abc import AsyncGenerator
+from uuid import UUID
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from batchgen.errors import ProviderError
+from batchgen.providers.base import ImageRequest
 from batchgen.providers.exchange import Exchange
-from batchgen.providers.http_api import LONG_BODY_BYTES, Unanswered
+from batchgen.providers.http_api import LONG_BODY_BYTES, Answer, Unanswered
 from batchgen.providers.long_answers import MemoryBudget
+from batchgen.providers.openai_images import OpenAIImagesProvider
 from tests.support import eventually
 
 LONG = LONG_BODY_BYTES + 1
+REQUEST = ImageRequest(
+    UUID(int=7), "a fox", seed=1, width=64, height=64, model="x", key="1", inputs={"prompt": "a fox"}
+)
 
 
 class SlowServer:
@@ -45,6 +53,7 @@ async def server() -> AsyncGenerator[SlowServer]:
     app.router.add_get("/long", server.answer)
     app.router.add_get("/announced", server.answer)
     app.router.add_get("/short", _short)
+    app.router.add_post("/no-picture/v1/images/generations", _no_picture)
     app.router.add_get("/packed", _packed)
     app.router.add_get("/bomb", _bomb)
     async with TestServer(app) as running:
@@ -55,6 +64,10 @@ async def server() -> AsyncGenerator[SlowServer]:
 
 async def _short(_: web.Request) -> web.Response:
     return web.Response(text="2")
+
+
+async def _no_picture(_: web.Request) -> web.Response:
+    return web.json_response({"data": ["x" * LONG]})
 
 
 async def _packed(_: web.Request) -> web.Response:
@@ -115,3 +128,16 @@ async def test_a_packed_answer_that_unfolds_too_far_is_given_up(server: SlowServ
 
     assert isinstance(caught.value.__cause__, Unanswered)
     assert exchange.memory.left == 2 * LONG + 2
+
+
+async def test_a_failed_order_keeps_nothing_of_its_long_answer(server: SlowServer) -> None:
+    provider = OpenAIImagesProvider(key=None, base_url=f"{server.base}/no-picture/v1")
+    job_id = await provider.submit(REQUEST)
+
+    with pytest.raises(ProviderError) as caught:
+        await provider.wait(job_id, REQUEST)
+
+    assert caught.value.code == "provider_garbage"
+    gc.collect()
+    assert not [one for one in gc.get_objects() if isinstance(one, Answer) and len(one.body) > LONG_BODY_BYTES]
+    await provider.aclose()
