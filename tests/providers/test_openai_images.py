@@ -307,7 +307,7 @@ async def test_the_job_of_another_process_is_never_ordered_again(make: MakeProvi
         (answers(501, "[]", after=True), "outcome_unknown"),
         (answers(500, "{}", after=True), "outcome_unknown"),
         (answers(500, {"error": None}, after=True), "outcome_unknown"),
-        (answers(500, {"detail": [[[]]]}, after=True), "outcome_unknown"),
+        (answers(500, '{"detail": [[[]]]}', after=True), "outcome_unknown"),
         (answers(500, ["upstream"], after=True), "outcome_unknown"),
         (answers(303, Location="/v1/pictures/1.png", after=True), "outcome_unknown"),
     ],
