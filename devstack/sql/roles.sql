@@ -1,5 +1,6 @@
 -- What a hosted project has before its first migration, first half: roles, schemas, grants, publication.
--- Runs at every start. The newer, stricter default of hosted projects: tables and functions are granted to nobody by themselves.
+-- Runs at every start. The newer, stricter default of hosted projects: tables and functions are granted to nobody by
+-- themselves.
 do $$
 declare
     wanted record;

@@ -9,7 +9,6 @@ begin
   end if;
 
   create schema batchgen;
-  comment on schema batchgen is 'Private to the batch worker''s functions; nobody is granted anything in it.';
   revoke all on schema batchgen from public;
 
   create table batchgen.found_objects (

@@ -99,12 +99,7 @@ begin
 end
 $$;
 
-comment on table public.batch_generations is
-  'One row per batch: 2 to 10 prompts with shared settings. Counts, status and completed_at are computed from the items; edits to them have no lasting effect.';
-comment on column public.batch_generations.model_id is 'models.id of the model that all items of the batch use.';
-comment on column public.batch_generations.model_version is 'The model''s version at the provider; empty means the provider''s official one.';
-comment on column public.image_generations.batch_id is 'The batch that this item belongs to; empty for single generations, which the batch worker never takes.';
-comment on column public.image_generations.batch_index is 'Place of the item in its batch, from 0.';
-comment on column public.image_generations.retry_count is 'How many attempts failed and were tried again.';
-comment on column public.image_generations.priority is 'Higher runs first; 0 is normal.';
-comment on view public.batch_progress is 'One row per batch with its counts and its items as JSON, for progress displays.';
+-- Two columns beside the specification's four: why an item failed, for programs, and when its last attempt began. Both
+-- are written in the updates that start and end an attempt. A project that has columns of these names keeps them.
+alter table public.image_generations add column if not exists error_code text;
+alter table public.image_generations add column if not exists started_at timestamptz;

@@ -68,5 +68,28 @@ begin
       for select to authenticated
       using (exists (select from public.images i where i.id = image_id and i.user_id = (select auth.uid())));
   end if;
+
+  if not exists (select from pg_policies where schemaname = 'public' and tablename = 'user_rate_limits') then
+    alter table public.user_rate_limits enable row level security;
+    revoke all on public.user_rate_limits from anon, authenticated, service_role;
+    grant select on public.user_rate_limits to authenticated;
+    grant select, insert, update, delete on public.user_rate_limits to service_role;
+    create policy "Owners read their limits" on public.user_rate_limits
+      for select to authenticated using (user_id = (select auth.uid()));
+  end if;
+
+  if not exists (select from pg_policies where schemaname = 'public' and tablename = 'prompt_templates') then
+    alter table public.prompt_templates enable row level security;
+    revoke all on public.prompt_templates from anon, authenticated, service_role;
+    grant select, insert, update, delete on public.prompt_templates to authenticated, service_role;
+    create policy "Owners read their templates, everybody the public ones" on public.prompt_templates
+      for select to authenticated using (is_public or user_id = (select auth.uid()));
+    create policy "Owners add templates" on public.prompt_templates
+      for insert to authenticated with check (user_id = (select auth.uid()));
+    create policy "Owners change their templates" on public.prompt_templates
+      for update to authenticated using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
+    create policy "Owners delete their templates" on public.prompt_templates
+      for delete to authenticated using (user_id = (select auth.uid()));
+  end if;
 end
 $$;

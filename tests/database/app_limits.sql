@@ -10,7 +10,8 @@ create table public.user_rate_limits (
   total_generations_all_time integer default 0, updated_at timestamptz default now()
 );
 create table public.prompt_templates (
-  id uuid primary key default gen_random_uuid(), name text not null, prompt text not null, user_id uuid references auth.users (id),
+  id uuid primary key default gen_random_uuid(), name text not null, prompt text not null,
+    user_id uuid references auth.users (id),
   category text, negative_prompt text, is_public boolean, use_count integer, created_at timestamptz default now()
 );
 comment on column public.user_rate_limits.max_batch_size is 'The app''s own words.';

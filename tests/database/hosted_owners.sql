@@ -1,4 +1,5 @@
--- On top of hosted_schemas.sql: a hosted project's owners. `project_owner` is what the role postgres is there: no superuser,
+-- On top of hosted_schemas.sql: a hosted project's owners. `project_owner` is what the role postgres is there: no
+-- superuser,
 -- and not the owner of the schemas auth and storage.
 do $$
 begin
@@ -38,7 +39,8 @@ do $$
 declare
   v_name text;
 begin
-  for v_name in select format('%I', c.relname) from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'v') loop
+  for v_name in select format('%I', c.relname) from pg_class c where c.relnamespace = 'public'::regnamespace
+    and c.relkind in ('r', 'v') loop
     execute format('alter table public.%s owner to project_owner', v_name);
   end loop;
 end

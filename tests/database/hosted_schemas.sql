@@ -1,7 +1,8 @@
 -- The parts of Supabase's schemas auth and storage that our migrations touch, as a hosted project has them.
 create schema auth;
 grant usage on schema auth to anon, authenticated, service_role;
-create table auth.users (id uuid primary key default gen_random_uuid(), email varchar(255), raw_user_meta_data jsonb, created_at timestamptz);
+create table auth.users (id uuid primary key default gen_random_uuid(), email varchar(255), raw_user_meta_data jsonb,
+  created_at timestamptz);
 alter table auth.users enable row level security;
 create function auth.uid() returns uuid language sql stable as $$
   select coalesce(
@@ -12,8 +13,10 @@ $$;
 create schema storage;
 grant usage on schema storage to anon, authenticated, service_role;
 create table storage.buckets (
-  id text primary key, name text not null unique, owner uuid, created_at timestamptz default now(), updated_at timestamptz default now(),
-  public boolean default false, avif_autodetection boolean default false, file_size_limit bigint, allowed_mime_types text[]
+  id text primary key, name text not null unique, owner uuid, created_at timestamptz default now(),
+    updated_at timestamptz default now(),
+  public boolean default false, avif_autodetection boolean default false, file_size_limit bigint,
+    allowed_mime_types text[]
 );
 create table storage.objects (
   id uuid primary key default gen_random_uuid(), bucket_id text references storage.buckets (id), name text, owner uuid,

@@ -8,6 +8,7 @@ import pytest
 from database_harness import Database, NewDatabase, Row, a_request
 
 from devstack.migrations import apply_migrations, default_migrations_dir
+from tests.sqlchecks.schema_files import ROOT
 from tests.sqlchecks.scratch import GRANT_EVERYTHING
 
 OLD_USER = UUID("11111111-1111-4111-8111-111111111111")
@@ -47,6 +48,13 @@ async def test_the_copy_of_the_specification_is_what_the_migration_runs() -> Non
     ]
 
     assert missing == []
+
+
+def test_the_specification_stands_in_the_schema_files_word_for_word() -> None:
+    seed = (Path(__file__).parent / "seed_schema.sql").read_text()
+    specified = seed[seed.index("CREATE TABLE batch_generations") :].strip()
+
+    assert specified in (ROOT / "supabase" / "schemas" / "20_batches" / "specification.sql").read_text()
 
 
 async def test_no_row_of_an_existing_project_changes(bare: NewDatabase) -> None:

@@ -11,9 +11,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.sqlchecks import advisors, debian, mutants, plpgsql, row_security, schema_types, tap
+from tests.sqlchecks import (
+    advisors,
+    catalog,
+    debian,
+    mutants,
+    plpgsql,
+    row_security,
+    schema_types,
+    sources,
+    tap,
+)
 from tests.sqlchecks.mutate import Fate, Hunt
-from tests.sqlchecks.scratch import Grants, migrated, postgres
+from tests.sqlchecks.scratch import Grants, declared, migrated, postgres
 from tests.sqlchecks.supabase_cli import supabase_cli
 
 console = Console(soft_wrap=True, highlight=False, markup=False)
@@ -22,7 +32,7 @@ console = Console(soft_wrap=True, highlight=False, markup=False)
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.sqlchecks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("check", help="lints, PL/pgSQL, row level security, types")
+    commands.add_parser("check", help="schemas beside migrations, lints, PL/pgSQL, row level security, types")
     taps = commands.add_parser("tap", help="the tests in supabase/tests")
     taps.add_argument("files", nargs="*", type=Path, help="these alone; default: all")
     hunt = commands.add_parser("mutate", help="take down each wall and see whether a test notices")
@@ -52,10 +62,18 @@ async def _command(given: argparse.Namespace) -> bool:
 
 
 async def _check() -> bool:
+    found = sources.findings()
+    _report("text: lines, definitions, length of functions", found)
+    wrong = [bool(found)]
     with supabase_cli() as supabase:
         async with postgres() as server:
             dsns = {grants: await migrated(server, f"lint_{grants.name.lower()}", grants) for grants in Grants}
-            wrong = [
+            for grants, dsn in dsns.items():
+                there = await declared(server, f"schemas_{grants.name.lower()}", grants)
+                wrong.append(
+                    await _step(f"schemas = migrations, {grants.sentence}", lambda a=there, b=dsn: _differences(a, b))
+                )
+            wrong += [
                 await _step(f"advisors, {grants.sentence}", lambda dsn=dsn: advisors.findings(supabase, dsn))
                 for grants, dsn in dsns.items()
             ]
@@ -150,6 +168,11 @@ async def _types() -> bool:
     schema_types.FILE.parent.mkdir(exist_ok=True)
     schema_types.FILE.write_text(text)
     return False
+
+
+async def _differences(schemas: str, migrations: str) -> list[str]:
+    names = ("supabase/schemas", "supabase/migrations")
+    return catalog.differences(await catalog.objects(schemas), await catalog.objects(migrations), names)
 
 
 async def _drift(generating: Awaitable[str]) -> list[str]:

@@ -12,8 +12,8 @@ import psycopg
 from devstack.database import prepare_roles
 from devstack.migrations import apply_migrations, default_migrations_dir
 from devstack.postgres import PostgresServer
+from tests.sqlchecks.schema_files import ROOT, schema_files
 
-ROOT = Path(__file__).parents[2]
 HOSTED_SCHEMAS = (ROOT / "tests" / "database" / "hosted_schemas.sql").read_text()
 GRANT_EVERYTHING = (
     "alter default privileges in schema public grant all on tables to anon, authenticated, service_role;"
@@ -43,16 +43,33 @@ async def postgres(kind: type[PostgresServer] = PostgresServer) -> AsyncGenerato
             yield server
 
 
-async def migrated(server: PostgresServer, name: str, grants: Grants = Grants.NOTHING) -> str:
-    """A new database as a hosted project has it after `supabase db push`; its address."""
+async def hosted(server: PostgresServer, name: str, grants: Grants = Grants.NOTHING) -> str:
+    """A new database as a hosted project has it before the first migration; its address."""
     run(server.dsn(), f"create database {name}")
     dsn = server.dsn(name)
     await prepare_roles(dsn)
     run(dsn, HOSTED_SCHEMAS)
     run(dsn, grants.value)
+    return dsn
+
+
+async def migrated(server: PostgresServer, name: str, grants: Grants = Grants.NOTHING) -> str:
+    """The same after `supabase db push`."""
+    dsn = await hosted(server, name, grants)
     await apply_migrations(dsn, default_migrations_dir())
     # Without it nine of the advisors look at nothing.
     run(dsn, f"alter database {name} set pgrst.db_schemas = 'public, graphql_public'")
+    return dsn
+
+
+async def declared(server: PostgresServer, name: str, grants: Grants = Grants.NOTHING) -> str:
+    """A new database of `supabase/schemas` alone."""
+    dsn = await hosted(server, name, grants)
+    for file in schema_files():
+        try:
+            run(dsn, file.read_text())
+        except psycopg.Error as error:
+            raise AssertionError(f"{file.relative_to(ROOT)}: {error}") from error
     return dsn
 
 

@@ -48,12 +48,16 @@ select bag_eq(
     values
       ('batch_generations', 'authenticated', 'update', 'completed_at failed_count status'),
       ('image_generations', 'authenticated', 'insert',
-        'generation_strength guidance_scale height model model_id negative_prompt prompt seed source_image_url status steps style user_id width'),
+        'generation_strength guidance_scale height model model_id negative_prompt prompt seed source_image_url status '
+        'steps style user_id width'),
       ('image_generations', 'authenticated', 'update', 'completed_at error_message retry_count status'),
       ('image_tags', 'authenticated', 'insert', 'image_id tag_id'),
       ('images', 'authenticated', 'insert',
-        'archived_at blurhash download_count file_size filename format generation_id generation_strength height is_favorite is_public model negative_prompt prompt public_url rating source_image_id storage_path style user_id width'),
-      ('images', 'authenticated', 'update', 'archived_at blurhash download_count filename is_favorite is_public rating'),
+        'archived_at blurhash download_count file_size filename format generation_id generation_strength height '
+        'is_favorite is_public model negative_prompt prompt public_url rating source_image_id storage_path style '
+        'user_id width'),
+      ('images', 'authenticated', 'update',
+        'archived_at blurhash download_count filename is_favorite is_public rating'),
       ('tags', 'authenticated', 'insert', 'color name')
   $$,
   'single columns are granted as listed'

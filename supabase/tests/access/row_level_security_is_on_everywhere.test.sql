@@ -5,7 +5,8 @@ select plan(3);
 select is_empty(
   $$
     select c.oid::regclass from pg_class c
-    where c.relnamespace::regnamespace::text in ('public', 'batchgen', 'batchgen_api') and c.relkind in ('r', 'p') and not c.relrowsecurity
+    where c.relnamespace::regnamespace::text in ('public', 'batchgen', 'batchgen_api') and c.relkind in ('r', 'p')
+      and not c.relrowsecurity
   $$,
   'row level security is on for every table'
 );

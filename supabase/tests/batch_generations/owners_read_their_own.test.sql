@@ -3,9 +3,11 @@ begin;
 select plan(5);
 
 :as_owner;
-select results_eq($$ select name from public.batch_generations $$, $$ values ('hers') $$, 'the owner reads her batch and no other');
+select results_eq($$ select name from public.batch_generations $$, $$ values ('hers') $$,
+  'the owner reads her batch and no other');
 :as_other;
-select results_eq($$ select name from public.batch_generations $$, $$ values ('theirs') $$, 'somebody else does not read it');
+select results_eq($$ select name from public.batch_generations $$, $$ values ('theirs') $$,
+  'somebody else does not read it');
 :as_no_user;
 select is_empty($$ select 1 from public.batch_generations $$, 'a token without a user reads nothing');
 :as_anon;

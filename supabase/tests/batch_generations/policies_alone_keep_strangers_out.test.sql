@@ -5,15 +5,19 @@ begin;
 select plan(8);
 
 :as_other;
-select throws_ok($$ insert into public.batch_generations (user_id, total_count) values ('bbbbbbbb-0000-4000-8000-000000000002', 1) $$,
+select throws_ok($$ insert into public.batch_generations (user_id, total_count)
+  values ('bbbbbbbb-0000-4000-8000-000000000002', 1) $$,
   '42501', null, 'nobody inserts a batch, not even their own');
 select lives_ok($$ update public.batch_generations set model_version = 'changed' $$, 'an update of all');
 :as_admin;
-select results_eq($$ select name from public.batch_generations where model_version = 'changed' $$, $$ values ('theirs') $$, 'changes their own');
+select results_eq($$ select name from public.batch_generations where model_version = 'changed' $$,
+  $$ values ('theirs') $$, 'changes their own');
 :as_other;
-select throws_ok($$ update public.batch_generations set user_id = 'aaaaaaaa-0000-4000-8000-000000000001' $$, '42501', null, 'which stays theirs');
+select throws_ok($$ update public.batch_generations set user_id = 'aaaaaaaa-0000-4000-8000-000000000001' $$, '42501',
+  null, 'which stays theirs');
 :as_anon;
-select lives_ok($$ update public.batch_generations set model_version = 'anon'; delete from public.batch_generations $$, 'anon');
+select lives_ok($$ update public.batch_generations set model_version = 'anon'; delete from public.batch_generations $$,
+  'anon');
 :as_admin;
 select is_empty($$ select from public.batch_generations where model_version = 'anon' $$, 'changes nothing');
 :as_other;

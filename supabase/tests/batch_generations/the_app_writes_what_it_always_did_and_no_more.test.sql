@@ -4,27 +4,37 @@ begin;
 select plan(13);
 
 :as_owner;
-select throws_ok($$ insert into public.batch_generations (user_id, total_count) values ('aaaaaaaa-0000-4000-8000-000000000001', 1) $$,
+select throws_ok($$ insert into public.batch_generations (user_id, total_count)
+  values ('aaaaaaaa-0000-4000-8000-000000000001', 1) $$,
   'PT403', 'INSERT on batch_generations is not for users.', 'a batch is created whole');
-select throws_ok($$ update public.batch_generations set name = 'forged' where name = 'hers' $$, 'PT403', 'name is not set by hand.', 'a name stays');
-select throws_ok($$ update public.batch_generations set total_count = 9 where name = 'hers' $$, 'PT403', 'total_count is not set by hand.', 'so does a count');
-select throws_ok($$ update public.batch_generations set failed_count = 0 where name = 'theirs' $$, 'PT403', 'This row is somebody else''s.', 'no batch of somebody else');
-select throws_ok($$ delete from public.batch_generations where name = 'theirs' $$, 'PT403', 'This row is somebody else''s.', 'nor its deletion');
-select lives_ok($$ update public.batch_generations set status = 'processing', failed_count = 0 where name = 'hers' $$, 'what the app sends after a retry');
+select throws_ok($$ update public.batch_generations set name = 'forged' where name = 'hers' $$, 'PT403',
+  'name is not set by hand.', 'a name stays');
+select throws_ok($$ update public.batch_generations set total_count = 9 where name = 'hers' $$, 'PT403',
+  'total_count is not set by hand.', 'so does a count');
+select throws_ok($$ update public.batch_generations set failed_count = 0 where name = 'theirs' $$, 'PT403',
+  'This row is somebody else''s.', 'no batch of somebody else');
+select throws_ok($$ delete from public.batch_generations where name = 'theirs' $$, 'PT403',
+  'This row is somebody else''s.', 'nor its deletion');
+select lives_ok($$ update public.batch_generations set status = 'processing', failed_count = 0 where name = 'hers' $$,
+  'what the app sends after a retry');
 :as_admin;
 select results_eq(
-  $$ select status, completed_count, failed_count from public.batch_generations where name = 'hers' $$, $$ values ('processing', 1, 0) $$,
+  $$ select status, completed_count, failed_count from public.batch_generations where name = 'hers' $$,
+    $$ values ('processing', 1, 0) $$,
   'changes nothing'
 );
 :as_owner;
-select lives_ok($$ update public.batch_generations set status = 'failed', completed_at = now() where name = 'hers' $$, 'what it sends after a cancel');
+select lives_ok($$ update public.batch_generations set status = 'failed', completed_at = now() where name = 'hers' $$,
+  'what it sends after a cancel');
 :as_admin;
 select results_eq(
-  $$ select status, completed_count, failed_count from public.batch_generations where name = 'hers' $$, $$ values ('partial', 1, 1) $$,
+  $$ select status, completed_count, failed_count from public.batch_generations where name = 'hers' $$,
+    $$ values ('partial', 1, 1) $$,
   'ends what waits, and the totals are what the rows say'
 );
 select results_eq(
-  $$ select error_message from public.image_generations where prompt = 'a blue bird' $$, $$ values ('Cancelled by user') $$, 'the item says why'
+  $$ select error_message from public.image_generations where prompt = 'a blue bird' $$,
+    $$ values ('Cancelled by user') $$, 'the item says why'
 );
 select is_empty(
   $$ select from batchgen.queue where generation_id = '17e30000-0000-4000-8000-000000000002' $$, 'and waits no more'
@@ -32,7 +42,8 @@ select is_empty(
 :as_owner;
 select lives_ok($$ delete from public.batch_generations where name = 'hers' $$, 'an owner deletes her batch');
 :as_admin;
-select results_eq($$ select filename from public.images order by 1 $$, $$ values ('fox.png'), ('secret.png') $$, 'its pictures stay');
+select results_eq($$ select filename from public.images order by 1 $$, $$ values ('fox.png'), ('secret.png') $$,
+  'its pictures stay');
 
 select * from finish();
 rollback;

@@ -10,10 +10,12 @@ select results_eq(
 );
 :as_other;
 select results_eq(
-  $$ select id from public.batch_progress $$, $$ values ('ba7c0000-0000-4000-8000-000000000002'::uuid) $$, 'somebody else reads theirs'
+  $$ select id from public.batch_progress $$, $$ values ('ba7c0000-0000-4000-8000-000000000002'::uuid) $$,
+    'somebody else reads theirs'
 );
 select is_empty(
-  $$ select 1 from public.batch_progress where id = 'ba7c0000-0000-4000-8000-000000000001' $$, 'and not hers, asked for by id'
+  $$ select 1 from public.batch_progress where id = 'ba7c0000-0000-4000-8000-000000000001' $$,
+    'and not hers, asked for by id'
 );
 :as_no_user;
 select is_empty($$ select 1 from public.batch_progress $$, 'a token without a user reads nothing');

@@ -3,9 +3,11 @@ begin;
 select plan(8);
 
 :as_anon;
-select throws_ok($$ select public.batch_waits('ba7c0000-0000-4000-8000-000000000001') $$, '42501', null, 'anon is refused');
+select throws_ok($$ select public.batch_waits('ba7c0000-0000-4000-8000-000000000001') $$, '42501', null,
+  'anon is refused');
 :as_no_user;
-select throws_ok($$ select public.batch_waits('ba7c0000-0000-4000-8000-000000000001') $$, 'PT401', null, 'a token without a user is told to sign in');
+select throws_ok($$ select public.batch_waits('ba7c0000-0000-4000-8000-000000000001') $$, 'PT401', null,
+  'a token without a user is told to sign in');
 :as_other;
 select throws_ok(
   $$ select public.batch_waits('ba7c0000-0000-4000-8000-000000000001') $$, 'PT404',
@@ -16,7 +18,8 @@ select throws_ok(
   'There is no such batch, or it is somebody else''s.', 'sounds as one that is not there'
 );
 select throws_ok(
-  $$ select batchgen_api.waits_of_any_batch('ba7c0000-0000-4000-8000-000000000001') $$, '42501', null, 'and there is no way around'
+  $$ select batchgen_api.waits_of_any_batch('ba7c0000-0000-4000-8000-000000000001') $$, '42501', null,
+    'and there is no way around'
 );
 :as_owner;
 select results_eq(
@@ -25,7 +28,8 @@ select results_eq(
   'the owner learns why her item waits'
 );
 :as_service;
-select isnt_empty($$ select public.batch_waits('ba7c0000-0000-4000-8000-000000000001') $$, 'an operator asks about any batch');
+select isnt_empty($$ select public.batch_waits('ba7c0000-0000-4000-8000-000000000001') $$,
+  'an operator asks about any batch');
 select isnt_empty($$ select public.batch_waits('ba7c0000-0000-4000-8000-000000000002') $$, 'and any other');
 
 select * from finish();

@@ -9,7 +9,8 @@ select results_eq(
   $$ values ('cancelled', 'already_completed') $$, 'an answer per item'
 );
 select results_eq(
-  $$ select d ->> 'action' from public.cancel_batch('ba7c0000-0000-4000-8000-000000000001') a, jsonb_array_elements(a -> 'done') d $$,
+  $$ select d ->> 'action' from public.cancel_batch('ba7c0000-0000-4000-8000-000000000001') a,
+    jsonb_array_elements(a -> 'done') d $$,
   $$ values ('already_cancelled') $$, 'and again the same'
 );
 :as_admin;

@@ -1,7 +1,8 @@
 begin;
 \ir ../setup.psql
 insert into public.image_generations (id, user_id, prompt, status, batch_id, batch_index) values
-  ('17e30000-0000-4000-8000-000000000005', 'aaaaaaaa-0000-4000-8000-000000000001', 'another', 'pending', 'ba7c0000-0000-4000-8000-000000000001', 2);
+  ('17e30000-0000-4000-8000-000000000005', 'aaaaaaaa-0000-4000-8000-000000000001', 'another', 'pending',
+    'ba7c0000-0000-4000-8000-000000000001', 2);
 select plan(9);
 
 :as_anon;
@@ -26,7 +27,8 @@ update batchgen.settings set max_parallel_per_user = 3, max_parallel_global = 2;
 :as_service;
 select is_empty($$ select public.claim_generations('w', 10, 60) $$, 'nor more than may run in all');
 select results_eq(
-  $$ select status from public.batch_generations order by id $$, $$ values ('processing'), ('processing') $$, 'a start opens its batch'
+  $$ select status from public.batch_generations order by id $$, $$ values ('processing'), ('processing') $$,
+    'a start opens its batch'
 );
 
 select * from finish();

@@ -5,8 +5,10 @@ begin;
 select plan(3);
 
 :as_owner;
-select is(public.create_batch(:'keyed') -> 'batch' -> 'id', public.create_batch(:'keyed') -> 'batch' -> 'id', 'sent again, it is the same batch');
-select throws_ok(format('select public.create_batch(%L)', :'another'), 'PT409', null, 'the key does not serve another request');
+select is(public.create_batch(:'keyed') -> 'batch' -> 'id', public.create_batch(:'keyed') -> 'batch' -> 'id',
+  'sent again, it is the same batch');
+select throws_ok(format('select public.create_batch(%L)', :'another'), 'PT409', null,
+  'the key does not serve another request');
 create temporary table mine as select id from public.batch_generations;
 grant select on mine to authenticated;
 :as_other;

@@ -7,7 +7,8 @@ select plan(9);
 select throws_ok(format('select public.create_batch(%L)', :'two'), 'PT401', 'Nobody is signed in.', 'anon is told so');
 select throws_ok(format('select batchgen_api.create_batch(%L)', :'two'), '42501', null, 'nor behind the thin function');
 :as_no_user;
-select throws_ok(format('select public.create_batch(%L)', :'two'), 'PT401', 'Nobody is signed in.', 'a token without a user creates nothing');
+select throws_ok(format('select public.create_batch(%L)', :'two'), 'PT401', 'Nobody is signed in.',
+  'a token without a user creates nothing');
 :as_service;
 select throws_ok(format('select public.create_batch(%L)', :'two'), '42501', null, 'an operator calls create_batch_as');
 :as_owner;
@@ -30,7 +31,8 @@ select results_eq(
   $$,
   'its items are the user''s and wait; a seed of 0 is a seed'
 );
-select results_eq($$ select name from batchgen.generation_tags $$, $$ values ('red') $$, 'tags are trimmed, lower case, each once');
+select results_eq($$ select name from batchgen.generation_tags $$, $$ values ('red') $$,
+  'tags are trimmed, lower case, each once');
 :as_other;
 select is((select count(*)::integer from public.batch_generations), 1, 'nobody else sees it');
 

@@ -7,12 +7,15 @@ insert into storage.objects (bucket_id, name) values
 select plan(7);
 
 :as_anon;
-select throws_ok($$ select public.discard_files(gen_random_uuid(), gen_random_uuid(), 0) $$, '42501', null, 'anon discards nothing');
+select throws_ok($$ select public.discard_files(gen_random_uuid(), gen_random_uuid(), 0) $$, '42501', null,
+  'anon discards nothing');
 :as_owner;
-select throws_ok($$ select public.discard_files(gen_random_uuid(), gen_random_uuid(), 0) $$, '42501', null, 'nor does a user');
+select throws_ok($$ select public.discard_files(gen_random_uuid(), gen_random_uuid(), 0) $$, '42501', null,
+  'nor does a user');
 :as_service;
 select throws_ok(
-  $$ select public.discard_files(null, gen_random_uuid(), 0) $$, 'PT422', 'p_generation_id or p_user_id is empty', 'whose, is said'
+  $$ select public.discard_files(null, gen_random_uuid(), 0) $$, 'PT422', 'p_generation_id or p_user_id is empty',
+    'whose, is said'
 );
 select throws_ok(
   $$ select public.discard_files(gen_random_uuid(), gen_random_uuid(), 86401) $$, 'PT422',
@@ -20,7 +23,8 @@ select throws_ok(
 );
 select lives_ok(
   $$
-    select public.discard_files('aaaaaaaa-0000-4000-8000-000000000001', ('17e30000-0000-4000-8000-00000000000' || n)::uuid, 0)
+    select public.discard_files('aaaaaaaa-0000-4000-8000-000000000001',
+      ('17e30000-0000-4000-8000-00000000000' || n)::uuid, 0)
     from generate_series(1, 2) n
   $$, 'a worker discards what it stored for two items'
 );

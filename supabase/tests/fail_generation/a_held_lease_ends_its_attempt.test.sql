@@ -14,8 +14,10 @@ select throws_ok(pg_temp.failing(:'held', '{}'), '42501', null, 'a user ends not
 :as_service;
 select throws_ok(pg_temp.failing(:'held', '[]'), 'PT422', null, 'an error is an object');
 select throws_ok(pg_temp.failing(:'held', '{"retry_after_seconds": "soon"}'), 'PT422', null, 'a wait is a number');
-select throws_ok(pg_temp.failing('1ea5e000-0000-4000-8000-00000000ffff', '{}'), 'PT409', null, 'another lease ends nothing');
-select lives_ok(pg_temp.failing(:'held', '{"code": "blocked", "message": "No."}'), 'the lease that is held ends its attempt');
+select throws_ok(pg_temp.failing('1ea5e000-0000-4000-8000-00000000ffff', '{}'), 'PT409', null,
+  'another lease ends nothing');
+select lives_ok(pg_temp.failing(:'held', '{"code": "blocked", "message": "No."}'),
+  'the lease that is held ends its attempt');
 select throws_ok(pg_temp.failing(:'held', '{}'), 'PT409', null, 'once');
 :as_admin;
 select results_eq(

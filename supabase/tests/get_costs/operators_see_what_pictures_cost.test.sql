@@ -16,7 +16,8 @@ select results_eq(
   $$ values (1::bigint, 0::bigint, 0::numeric, 1::bigint, 0.04::numeric) $$, 'what nobody knows stands apart'
 );
 :as_admin;
-select lives_ok($$ select batchgen.note_charge('17e30000-0000-4000-8000-000000000001', 1, true) $$, 'until a person says');
+select lives_ok($$ select batchgen.note_charge('17e30000-0000-4000-8000-000000000001', 1, true) $$,
+  'until a person says');
 :as_service;
 select results_eq(
   $$ select name, attempts, paid, paid_usd, unknown from public.get_costs('batch') $$,

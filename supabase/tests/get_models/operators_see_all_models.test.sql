@@ -1,7 +1,8 @@
 begin;
 \ir ../setup.psql
 update public.models set is_default = false;
-insert into batchgen.models (name, display_name, provider, provider_model, price_usd, estimated_seconds, inputs, is_active)
+insert into batchgen.models (name, display_name, provider, provider_model, price_usd, estimated_seconds, inputs,
+  is_active)
 values ('vendor/one', 'One', 'replicate', 'vendor/one', 0.02, 4, '{"prompt": "prompt"}', false);
 select plan(4);
 
@@ -11,7 +12,8 @@ select throws_ok($$ select public.get_models() $$, '42501', null, 'anon sees no 
 select throws_ok($$ select public.get_models() $$, '42501', null, 'a user sees no prices');
 :as_service;
 select results_eq(
-  $$ select display_name, provider, price_usd, estimated_seconds, is_active from public.get_models() where name = 'vendor/one' $$,
+  $$ select display_name, provider, price_usd, estimated_seconds, is_active from public.get_models()
+    where name = 'vendor/one' $$,
   $$ values ('One', 'replicate', 0.02, 4::double precision, false) $$,
   'an operator sees what is switched off, too, with provider and price'
 );

@@ -3,7 +3,8 @@ begin;
 \ir ../lease.psql
 insert into batchgen.workers (worker, lease_seconds, version, providers) values ('w', 60, '1.0', '{offline}');
 insert into batchgen.workers (worker, lease_seconds, last_seen) values
-  ('asleep', 60, now() - interval '31 seconds'), ('slow', 120, now() - interval '59 seconds'), ('gone', 60, now() - interval '25 hours');
+  ('asleep', 60, now() - interval '31 seconds'), ('slow', 120, now() - interval '59 seconds'),
+    ('gone', 60, now() - interval '25 hours');
 select plan(4);
 
 :as_anon;
@@ -13,10 +14,12 @@ select throws_ok($$ select public.get_workers() $$, '42501', null, 'a user sees 
 :as_service;
 select results_eq(
   $$ select worker, is_live, running, version, providers from public.get_workers() $$,
-  $$ values ('w', true, 1, '1.0', '{offline}'::text[]), ('slow', true, 0, null, null), ('asleep', false, 0, null, null) $$,
+  $$ values ('w', true, 1, '1.0', '{offline}'::text[]), ('slow', true, 0, null, null),
+    ('asleep', false, 0, null, null) $$,
   'an operator sees the workers of a day: those that run come first, and one with long leases may be silent for longer'
 );
-select cmp_ok((select max(seconds_ago) from public.get_workers()), '>=', 59::double precision, 'and for how long each has been silent');
+select cmp_ok((select max(seconds_ago) from public.get_workers()), '>=', 59::double precision,
+  'and for how long each has been silent');
 
 select * from finish();
 rollback;

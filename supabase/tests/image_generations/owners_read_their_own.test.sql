@@ -9,7 +9,8 @@ select results_eq(
   'the owner reads her items and no others'
 );
 :as_other;
-select results_eq($$ select prompt from public.image_generations $$, $$ values ('their secret') $$, 'somebody else does not read them');
+select results_eq($$ select prompt from public.image_generations $$, $$ values ('their secret') $$,
+  'somebody else does not read them');
 :as_no_user;
 select is_empty($$ select 1 from public.image_generations $$, 'a token without a user reads nothing');
 :as_anon;

@@ -6,15 +6,18 @@ select plan(3);
 
 :as_owner;
 select throws_ok(
-  $$ insert into public.image_tags (image_id, tag_id) select '1a6e0000-0000-4000-8000-000000000001', id from public.tags where name like 't%' limit 50 $$,
+  $$ insert into public.image_tags (image_id, tag_id) select '1a6e0000-0000-4000-8000-000000000001', id from public.tags
+    where name like 't%' limit 50 $$,
   'PT429', 'image_tags: at most 50 tags are on one picture.', 'a picture has 50 tags at most'
 );
 select lives_ok(
-  $$ insert into public.image_tags (image_id, tag_id) select '1a6e0000-0000-4000-8000-000000000001', id from public.tags where name like 't%' limit 49 $$,
+  $$ insert into public.image_tags (image_id, tag_id) select '1a6e0000-0000-4000-8000-000000000001', id from public.tags
+    where name like 't%' limit 49 $$,
   'that many are fine'
 );
 insert into public.images (user_id, filename, storage_path, prompt)
-select 'aaaaaaaa-0000-4000-8000-000000000001', 'f', 'aaaaaaaa-0000-4000-8000-000000000001/' || n || '.png', 'p' from generate_series(1, 5) n;
+select 'aaaaaaaa-0000-4000-8000-000000000001', 'f', 'aaaaaaaa-0000-4000-8000-000000000001/' || n || '.png', 'p'
+  from generate_series(1, 5) n;
 select throws_ok(
   $$ insert into public.image_tags (image_id, tag_id) select i.id, t.id
      from public.images i, (select id from public.tags where name like 't%' limit 41) t where i.filename = 'f' $$,

@@ -5,9 +5,11 @@ update public.images set is_public = true;
 select plan(5);
 
 :as_owner;
-select results_eq($$ select filename from public.images $$, $$ values ('fox.png') $$, 'the owner reads her picture and no other');
+select results_eq($$ select filename from public.images $$, $$ values ('fox.png') $$,
+  'the owner reads her picture and no other');
 :as_other;
-select results_eq($$ select filename from public.images $$, $$ values ('secret.png') $$, 'somebody else does not read it');
+select results_eq($$ select filename from public.images $$, $$ values ('secret.png') $$,
+  'somebody else does not read it');
 :as_no_user;
 select is_empty($$ select 1 from public.images $$, 'a token without a user reads nothing');
 :as_anon;

@@ -11,7 +11,8 @@ where c.relnamespace = 'batchgen'::regnamespace and c.relkind = 'r';
 grant select on private_tables to public;
 insert into batchgen.touched (user_id) values ('aaaaaaaa-0000-4000-8000-000000000001');
 insert into batchgen.failures (generation_id, code) values ('17e30000-0000-4000-8000-000000000001', 'failed');
-insert into batchgen.requests (user_id, client_key, body_hash) values ('aaaaaaaa-0000-4000-8000-000000000001', 'key', 'hash');
+insert into batchgen.requests (user_id, client_key, body_hash)
+  values ('aaaaaaaa-0000-4000-8000-000000000001', 'key', 'hash');
 insert into batchgen.generation_tags (generation_id, name) values ('17e30000-0000-4000-8000-000000000001', 'animals');
 insert into batchgen.model_providers (model_id, provider) select id, 'replicate' from public.models limit 1;
 insert into batchgen.orders (generation_id, user_id, model_id, provider, worker)
@@ -26,11 +27,14 @@ insert into batchgen.breakers (model_id) select id from public.models limit 1;
 
 select plan((select count(*) * 3 from private_tables)::integer);
 
-select isnt_empty(format('select 1 from %s', name), format('%s has a row to be hidden', name)) from private_tables order by name::text;
+select isnt_empty(format('select 1 from %s', name), format('%s has a row to be hidden', name)) from private_tables
+  order by name::text;
 
 :as_owner;
-select is_empty(format('select 1 from %s', name), format('%s shows no row', name)) from private_tables order by name::text;
-select throws_ok(format('insert into %s default values', name), '42501', null, format('%s takes no row', name)) from private_tables order by name::text;
+select is_empty(format('select 1 from %s', name), format('%s shows no row', name)) from private_tables
+  order by name::text;
+select throws_ok(format('insert into %s default values', name), '42501', null, format('%s takes no row', name))
+  from private_tables order by name::text;
 
 select * from finish();
 rollback;

@@ -33,7 +33,8 @@ insert into batchgen.breakers (model_id, opened_until, reason)
 values ('30de1000-0000-4000-8000-000000000001', clock_timestamp() + interval '200 seconds', 'provider_unavailable');
 :as_service;
 select ok((public.queue_outlook() ->> 'due_in_seconds')::numeric between 190 and 200, 'the longer of two waits counts');
-select is(public.queue_outlook() -> 'closed', '["M1: provider_unavailable"]', 'closed models are named with their reason');
+select is(public.queue_outlook() -> 'closed', '["M1: provider_unavailable"]',
+  'closed models are named with their reason');
 
 -- A retry whose time has come is due at once.
 reset role;
@@ -61,7 +62,8 @@ insert into batchgen.providers (name, not_before, reason)
 values ('offline', clock_timestamp() + interval '50 seconds', 'provider_busy');
 update batchgen.queue set state = 'parked', ready_rank = null where state = 'waiting';
 :as_service;
-select ok((public.queue_outlook() ->> 'due_in_seconds')::numeric between 40 and 50, 'the end of a provider''s pause counts');
+select ok((public.queue_outlook() ->> 'due_in_seconds')::numeric between 40 and 50,
+  'the end of a provider''s pause counts');
 select is(public.queue_outlook() -> 'closed', '["offline: provider_busy"]', 'the provider is named once');
 
 reset role;

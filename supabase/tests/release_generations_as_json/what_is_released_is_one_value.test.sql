@@ -10,7 +10,8 @@ select throws_ok($$ select public.release_generations_as_json('w', '{}') $$, '42
 :as_service;
 select is(
   public.release_generations_as_json('w', '{1ea5e000-0000-4000-8000-000000000001}'),
-  '{"released": [{"generation_id": "17e30000-0000-4000-8000-000000000002", "lease_id": "1ea5e000-0000-4000-8000-000000000001"}]}',
+  '{"released": [{"generation_id": "17e30000-0000-4000-8000-000000000002",
+    "lease_id": "1ea5e000-0000-4000-8000-000000000001"}]}',
   'what was held is handed back'
 );
 select throws_ok(

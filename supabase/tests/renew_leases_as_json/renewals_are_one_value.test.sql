@@ -11,9 +11,11 @@ select throws_ok($$ select public.renew_leases_as_json('w', '{}', 60) $$, '42501
 select is(
   public.renew_leases_as_json('w', '{1ea5e000-0000-4000-8000-000000000001,1ea5e000-0000-4000-8000-000000000009}', 60)
     #- '{renewals,0,lease_expires_at}',
-  '{"renewals": [{"lease_id": "1ea5e000-0000-4000-8000-000000000001", "cancel_requested": false}]}', 'a lease that is held comes back'
+  '{"renewals": [{"lease_id": "1ea5e000-0000-4000-8000-000000000001", "cancel_requested": false}]}',
+    'a lease that is held comes back'
 );
-select is(public.renew_leases_as_json('another', '{1ea5e000-0000-4000-8000-000000000001}', 60), '{"renewals": []}', 'to its worker alone');
+select is(public.renew_leases_as_json('another', '{1ea5e000-0000-4000-8000-000000000001}', 60), '{"renewals": []}',
+  'to its worker alone');
 
 select * from finish();
 rollback;

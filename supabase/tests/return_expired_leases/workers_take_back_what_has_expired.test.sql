@@ -15,10 +15,12 @@ update batchgen.queue set lease_expires_at = now() - interval '1 second' where s
 select is(public.return_expired_leases(), 1, 'an expired one is taken back');
 :as_admin;
 select results_eq(
-  $$ select state::text, crash_count from batchgen.queue where generation_id = '17e30000-0000-4000-8000-000000000002' $$,
+  $$ select state::text, crash_count from batchgen.queue
+    where generation_id = '17e30000-0000-4000-8000-000000000002' $$,
   $$ values ('waiting', 1) $$, 'and counts as a crash'
 );
-select is((select status from public.image_generations where id = '17e30000-0000-4000-8000-000000000002'), 'pending', 'the item waits');
+select is((select status from public.image_generations where id = '17e30000-0000-4000-8000-000000000002'), 'pending',
+  'the item waits');
 
 select * from finish();
 rollback;

@@ -1,7 +1,8 @@
 begin;
 \ir ../setup.psql
 \ir ../open_order.psql
-update batchgen.orders set lease_id = '1ea5e000-0000-4000-8000-000000000009', lease_expires_at = now() + interval '1 minute';
+update batchgen.orders set lease_id = '1ea5e000-0000-4000-8000-000000000009',
+  lease_expires_at = now() + interval '1 minute';
 create function pg_temp.settling(p_lease text, p_outcome text) returns text language sql as $$
   select format('select public.settle_order(%L, %L, %L)', '0de20000-0000-4000-8000-000000000001', p_lease, p_outcome)
 $$;
@@ -14,14 +15,19 @@ select throws_ok(pg_temp.settling(:'held', '{}'), '42501', null, 'anon settles n
 select throws_ok(pg_temp.settling(:'held', '{}'), '42501', null, 'a user settles nothing');
 :as_service;
 select throws_ok(pg_temp.settling(:'held', '[]'), 'PT422', null, 'an outcome is an object');
-select results_eq(pg_temp.settling(gen_random_uuid()::text, '{"is_over": true}'), 'values (false)', 'another lease settles nothing');
-select results_eq(pg_temp.settling(:'held', '{"is_over": false}'), 'values (false)', 'what is not over is asked about again');
+select results_eq(pg_temp.settling(gen_random_uuid()::text, '{"is_over": true}'), 'values (false)',
+  'another lease settles nothing');
+select results_eq(pg_temp.settling(:'held', '{"is_over": false}'), 'values (false)',
+  'what is not over is asked about again');
 :as_admin;
-select results_eq($$ select asked, lease_id, ask_at > now() from batchgen.orders $$, $$ values (1, null::uuid, true) $$, 'later');
+select results_eq($$ select asked, lease_id, ask_at > now() from batchgen.orders $$, $$ values (1, null::uuid, true) $$,
+  'later');
 select is_empty($$ select 1 from batchgen.ledger where entry = 'settlement' $$, 'and the ledger knows nothing new');
-update batchgen.orders set lease_id = '1ea5e000-0000-4000-8000-000000000009', lease_expires_at = now() + interval '1 minute';
+update batchgen.orders set lease_id = '1ea5e000-0000-4000-8000-000000000009',
+  lease_expires_at = now() + interval '1 minute';
 :as_service;
-select results_eq(pg_temp.settling(:'held', '{"is_over": true, "is_charged": true, "running_seconds": 2}'), 'values (false)', 'what is over is settled');
+select results_eq(pg_temp.settling(:'held', '{"is_over": true, "is_charged": true, "running_seconds": 2}'),
+  'values (false)', 'what is over is settled');
 :as_admin;
 select results_eq(
   $$ select attempt, is_charged, amount_usd, running_seconds from batchgen.ledger where entry = 'settlement' $$,

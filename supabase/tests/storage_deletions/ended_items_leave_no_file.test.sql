@@ -6,8 +6,10 @@ select plan(5);
 select is_empty($$ select 1 from batchgen.storage_deletions $$, 'nothing is looked after to begin with');
 update public.image_generations set status = 'failed' where status = 'processing';
 select results_eq(
-  $$ select substring(path from '[^.]*$') from batchgen.storage_deletions where due_at > now() + interval '1 minute' order by 1 $$,
-  $$ values ('jpeg'), ('png'), ('svg'), ('webp') $$, 'of an item that ends while it runs: its files, when no worker stores any more'
+  $$ select substring(path from '[^.]*$') from batchgen.storage_deletions where due_at > now() + interval '1 minute'
+    order by 1 $$,
+  $$ values ('jpeg'), ('png'), ('svg'), ('webp') $$,
+    'of an item that ends while it runs: its files, when no worker stores any more'
 );
 
 delete from batchgen.storage_deletions;
@@ -15,7 +17,8 @@ update public.image_generations set status = 'pending', started_at = null where 
 update batchgen.queue set was_run = true;
 update public.image_generations set status = 'completed' where batch_id is not null;
 select isnt_empty(
-  $$ select 1 from batchgen.storage_deletions $$, 'of one that ends with a picture after an attempt without: the files of that'
+  $$ select 1 from batchgen.storage_deletions $$,
+    'of one that ends with a picture after an attempt without: the files of that'
 );
 
 delete from batchgen.storage_deletions;

@@ -2,7 +2,8 @@ begin;
 \ir ../setup.psql
 \ir ../stored.psql
 insert into storage.buckets (id, name) values ('other-bucket', 'other-bucket');
-insert into storage.objects (bucket_id, name) values ('other-bucket', 'aaaaaaaa-0000-4000-8000-000000000001/elsewhere.png');
+insert into storage.objects (bucket_id, name)
+  values ('other-bucket', 'aaaaaaaa-0000-4000-8000-000000000001/elsewhere.png');
 select plan(3);
 
 :as_owner;

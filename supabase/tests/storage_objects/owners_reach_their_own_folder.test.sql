@@ -13,18 +13,22 @@ select results_eq(
   'an owner lists her folder of our bucket, and nothing else'
 );
 select lives_ok(
-  $$ insert into storage.objects (bucket_id, name) values ('generated-images', 'aaaaaaaa-0000-4000-8000-000000000001/new.png') $$,
+  $$ insert into storage.objects (bucket_id, name)
+    values ('generated-images', 'aaaaaaaa-0000-4000-8000-000000000001/new.png') $$,
   'an owner stores in her folder'
 );
 select throws_ok(
-  $$ insert into storage.objects (bucket_id, name) values ('generated-images', 'bbbbbbbb-0000-4000-8000-000000000002/new.png') $$,
+  $$ insert into storage.objects (bucket_id, name)
+    values ('generated-images', 'bbbbbbbb-0000-4000-8000-000000000002/new.png') $$,
   '42501', null, 'and not in somebody else''s'
 );
 select throws_ok(
-  $$ insert into storage.objects (bucket_id, name) values ('generated-images', 'new.png') $$, '42501', null, 'nor in none'
+  $$ insert into storage.objects (bucket_id, name) values ('generated-images', 'new.png') $$, '42501', null,
+    'nor in none'
 );
 select throws_ok(
-  $$ insert into storage.objects (bucket_id, name) values ('other-bucket', 'aaaaaaaa-0000-4000-8000-000000000001/new.png') $$,
+  $$ insert into storage.objects (bucket_id, name)
+    values ('other-bucket', 'aaaaaaaa-0000-4000-8000-000000000001/new.png') $$,
   '42501', null, 'nor, by our policies, in another bucket'
 );
 -- Without a condition and without RETURNING a statement needs no SELECT policy: each policy stands alone.
@@ -63,15 +67,18 @@ from (values
   ('drawing.svg', '{}', 'an owner stores no drawing'), ('drawing', '{}', 'whatever it is called')
 ) n (name, metadata, what);
 select is_empty(
-  $$ update storage.objects set metadata = '{"changed": 2}' where name like '%/17e30000%' returning 1 $$, 'nor replaces one that a worker stored'
+  $$ update storage.objects set metadata = '{"changed": 2}' where name like '%/17e30000%' returning 1 $$,
+    'nor replaces one that a worker stored'
 );
 select throws_ok(
   format('insert into storage.objects (bucket_id, name, metadata, owner) values (%L, %L, %L, %L)', 'generated-images',
-    'aaaaaaaa-0000-4000-8000-000000000001/a.png', '{"mimetype": "image/svg+xml"}', 'aaaaaaaa-0000-4000-8000-000000000001'),
+    'aaaaaaaa-0000-4000-8000-000000000001/a.png', '{"mimetype": "image/svg+xml"}',
+      'aaaaaaaa-0000-4000-8000-000000000001'),
   '42501', null, 'and no drawing under another name'
 );
 select lives_ok(
-  $$ insert into storage.objects (bucket_id, name) values ('generated-images', 'aaaaaaaa-0000-4000-8000-000000000001/17e30000-0000-4000-8000-000000000004.png') $$,
+  $$ insert into storage.objects (bucket_id, name)
+    values ('generated-images', 'aaaaaaaa-0000-4000-8000-000000000001/17e30000-0000-4000-8000-000000000004.png') $$,
   'the picture of a single generation is the app''s'
 );
 :as_service;
@@ -84,7 +91,8 @@ select lives_ok(
 :as_anon;
 select is_empty($$ select 1 from storage.objects $$, 'anon lists nothing');
 select throws_ok(
-  $$ insert into storage.objects (bucket_id, name) values ('generated-images', 'aaaaaaaa-0000-4000-8000-000000000001/anon.png') $$,
+  $$ insert into storage.objects (bucket_id, name)
+    values ('generated-images', 'aaaaaaaa-0000-4000-8000-000000000001/anon.png') $$,
   '42501', null, 'anon stores nothing'
 );
 select is_empty($$ update storage.objects set metadata = '{}' returning 1 $$, 'anon replaces nothing');

@@ -3,21 +3,28 @@ begin;
 select plan(7);
 
 :as_anon;
-select throws_ok($$ select public.tag_batch_images('ba7c0000-0000-4000-8000-000000000001', '{red}') $$, '42501', null, 'anon is refused');
+select throws_ok($$ select public.tag_batch_images('ba7c0000-0000-4000-8000-000000000001', '{red}') $$, '42501', null,
+  'anon is refused');
 :as_no_user;
-select throws_ok($$ select public.tag_batch_images('ba7c0000-0000-4000-8000-000000000001', '{red}') $$, 'PT401', null, 'a token without a user is told to sign in');
+select throws_ok($$ select public.tag_batch_images('ba7c0000-0000-4000-8000-000000000001', '{red}') $$, 'PT401', null,
+  'a token without a user is told to sign in');
 :as_other;
 select throws_ok(
-  $$ select public.tag_batch_images('ba7c0000-0000-4000-8000-000000000001', '{red}') $$, 'PT404', 'There is no such batch, or it is somebody else''s.', 'somebody else''s batch'
+  $$ select public.tag_batch_images('ba7c0000-0000-4000-8000-000000000001', '{red}') $$, 'PT404',
+    'There is no such batch, or it is somebody else''s.', 'somebody else''s batch'
 );
 select throws_ok(
-  $$ select public.tag_batch_images('ba7c0000-0000-4000-8000-00000000ffff', '{red}') $$, 'PT404', 'There is no such batch, or it is somebody else''s.', 'sounds as one that is not there'
+  $$ select public.tag_batch_images('ba7c0000-0000-4000-8000-00000000ffff', '{red}') $$, 'PT404',
+    'There is no such batch, or it is somebody else''s.', 'sounds as one that is not there'
 );
 :as_service;
-select throws_ok($$ select public.tag_batch_images('ba7c0000-0000-4000-8000-00000000ffff', '{red}') $$, 'PT404', null, 'an operator is told so, too');
-select is(public.tag_batch_images('ba7c0000-0000-4000-8000-000000000002', '{red}') -> 'batch' ->> 'name', 'theirs', 'and acts on any batch');
+select throws_ok($$ select public.tag_batch_images('ba7c0000-0000-4000-8000-00000000ffff', '{red}') $$, 'PT404', null,
+  'an operator is told so, too');
+select is(public.tag_batch_images('ba7c0000-0000-4000-8000-000000000002', '{red}') -> 'batch' ->> 'name', 'theirs',
+  'and acts on any batch');
 :as_owner;
-select is(public.tag_batch_images('ba7c0000-0000-4000-8000-000000000001', '{red}') -> 'batch' ->> 'name', 'hers', 'an owner acts on hers');
+select is(public.tag_batch_images('ba7c0000-0000-4000-8000-000000000001', '{red}') -> 'batch' ->> 'name', 'hers',
+  'an owner acts on hers');
 
 select * from finish();
 rollback;

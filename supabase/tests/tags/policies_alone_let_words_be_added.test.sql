@@ -8,11 +8,13 @@ select lives_ok($$ insert into public.tags (name) values ('birds') $$, 'a user a
 select throws_ok($$ insert into public.tags (name) values ('Birds') $$, '42501', null, 'in lower case');
 select lives_ok($$ update public.tags set color = 'red'; delete from public.tags $$, 'and changes or removes');
 :as_no_user;
-select throws_ok($$ insert into public.tags (name) values ('nobody') $$, '42501', null, 'a token without a user adds nothing');
+select throws_ok($$ insert into public.tags (name) values ('nobody') $$, '42501', null,
+  'a token without a user adds nothing');
 :as_anon;
 select throws_ok($$ insert into public.tags (name) values ('anon') $$, '42501', null, 'nor does anon');
 :as_admin;
-select results_eq($$ select name, color from public.tags order by name $$, $$ values ('animals', null), ('birds', null) $$, 'none');
+select results_eq($$ select name, color from public.tags order by name $$,
+  $$ values ('animals', null), ('birds', null) $$, 'none');
 
 update public.tags set created_by = 'bbbbbbbb-0000-4000-8000-000000000002' where name = 'birds';
 :as_other;

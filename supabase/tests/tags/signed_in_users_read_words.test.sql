@@ -3,7 +3,8 @@ begin;
 select plan(3);
 
 :as_other;
-select results_eq($$ select name from public.tags $$, $$ values ('animals') $$, 'a tag is a word, shared by all who are signed in');
+select results_eq($$ select name from public.tags $$, $$ values ('animals') $$,
+  'a tag is a word, shared by all who are signed in');
 :as_anon;
 select throws_ok($$ select 1 from public.tags $$, '42501', null, 'anon is refused');
 :as_service;

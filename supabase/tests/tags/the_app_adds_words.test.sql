@@ -4,11 +4,14 @@ begin;
 select plan(9);
 
 :as_no_user;
-select throws_ok($$ insert into public.tags (name) values ('nobody') $$, 'PT401', null, 'a token without a user adds nothing');
+select throws_ok($$ insert into public.tags (name) values ('nobody') $$, 'PT401', null,
+  'a token without a user adds nothing');
 :as_other;
-select throws_ok($$ insert into public.tags (name) values (' birds') $$, 'PT422', 'A tag is lower case, with no space around it.', 'a tag has no space around it');
+select throws_ok($$ insert into public.tags (name) values (' birds') $$, 'PT422',
+  'A tag is lower case, with no space around it.', 'a tag has no space around it');
 select throws_ok($$ insert into public.tags (name) values ('') $$, 'PT422', null, 'and is no empty word');
-select throws_ok(format('insert into public.tags (name, color) values (%L, %L)', 'birds', repeat('c', 51)), 'PT422', null, 'a colour is short');
+select throws_ok(format('insert into public.tags (name, color) values (%L, %L)', 'birds', repeat('c', 51)), 'PT422',
+  null, 'a colour is short');
 select lives_ok($$ insert into public.tags (name, created_at) values ('birds', '2000-01-01') $$, 'a user adds a word');
 select throws_ok($$ update public.tags set color = 'red' $$, 'PT403', null, 'and changes none');
 select throws_ok($$ delete from public.tags $$, 'PT403', null, 'nor removes one');

@@ -1,7 +1,8 @@
 begin;
 \ir ../setup.psql
 \ir ../outbox.psql
-insert into storage.objects (bucket_id, name) values ('generated-images', 'bbbbbbbb-0000-4000-8000-000000000002/secret.png');
+insert into storage.objects (bucket_id, name)
+  values ('generated-images', 'bbbbbbbb-0000-4000-8000-000000000002/secret.png');
 insert into batchgen.storage_deletions (path) values
   ('bbbbbbbb-0000-4000-8000-000000000002/secret.png'), ('bbbbbbbb-0000-4000-8000-000000000002/nothing-there.png');
 select plan(7);
@@ -12,7 +13,8 @@ select throws_ok($$ select public.take_storage_deletions('w', 10, 60) $$, '42501
 select throws_ok($$ select public.take_storage_deletions('w', 10, 60) $$, '42501', null, 'a user takes nothing');
 :as_service;
 select throws_ok($$ select public.take_storage_deletions('', 10, 60) $$, 'PT422', null, 'a worker has a name');
-select throws_ok($$ select public.take_storage_deletions('w', 1001, 60) $$, 'PT422', null, 'at most as many as Storage deletes at once');
+select throws_ok($$ select public.take_storage_deletions('w', 1001, 60) $$, 'PT422', null,
+  'at most as many as Storage deletes at once');
 select results_eq(
   $$ select bucket_id, path from public.take_storage_deletions('w', 10, 60) $$,
   $$ values ('generated-images', 'aaaaaaaa-0000-4000-8000-000000000001/gone.png') $$,

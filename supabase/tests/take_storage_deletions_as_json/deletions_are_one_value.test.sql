@@ -10,7 +10,8 @@ select throws_ok($$ select public.take_storage_deletions_as_json('w', 5, 60) $$,
 select throws_ok($$ select public.take_storage_deletions_as_json('w', 5, 60) $$, '42501', null, 'a user takes nothing');
 :as_service;
 select is(
-  public.take_storage_deletions_as_json('w', 5, 60) #>> '{deletions,0,path}', 'aaaaaaaa-0000-4000-8000-000000000001/gone.png', 'a file is taken'
+  public.take_storage_deletions_as_json('w', 5, 60) #>> '{deletions,0,path}',
+    'aaaaaaaa-0000-4000-8000-000000000001/gone.png', 'a file is taken'
 );
 select is(public.take_storage_deletions_as_json('w', 5, 60), '{"deletions": []}', 'once');
 

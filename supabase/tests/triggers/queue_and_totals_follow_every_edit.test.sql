@@ -2,7 +2,8 @@
 begin;
 \ir ../setup.psql
 create function pg_temp.totals() returns text language sql as $$
-  select format('%s %s/%s+%s', status, completed_count, total_count, failed_count) from public.batch_generations where name = 'hers'
+  select format('%s %s/%s+%s', status, completed_count, total_count, failed_count) from public.batch_generations
+    where name = 'hers'
 $$;
 select plan(12);
 
@@ -12,16 +13,20 @@ select bag_eq(
   $$ values ('17e30000-0000-4000-8000-000000000002'::uuid), ('17e30000-0000-4000-8000-000000000003'::uuid) $$,
   'those that are pending and of a batch are queued'
 );
-update public.batch_generations set completed_count = 2, failed_count = 0, status = 'completed', completed_at = now() where name = 'hers';
+update public.batch_generations set completed_count = 2, failed_count = 0, status = 'completed', completed_at = now()
+  where name = 'hers';
 select is(pg_temp.totals(), 'processing 1/2+0', 'totals are what the items say, whatever is written');
 update public.image_generations set status = 'failed' where id = '17e30000-0000-4000-8000-000000000002';
 select is(pg_temp.totals(), 'partial 1/2+1', 'an item that is set to failed ends');
-select is_empty($$ select from batchgen.queue where generation_id = '17e30000-0000-4000-8000-000000000002' $$, 'and leaves the queue');
+select is_empty($$ select from batchgen.queue where generation_id = '17e30000-0000-4000-8000-000000000002' $$,
+  'and leaves the queue');
 update public.image_generations set status = 'pending' where id = '17e30000-0000-4000-8000-000000000002';
 select is(pg_temp.totals(), 'processing 1/2+0', 'one that is set to pending begins again');
-select isnt_empty($$ select from batchgen.queue where generation_id = '17e30000-0000-4000-8000-000000000002' $$, 'and is queued');
+select isnt_empty($$ select from batchgen.queue where generation_id = '17e30000-0000-4000-8000-000000000002' $$,
+  'and is queued');
 update public.image_generations set priority = 7 where id = '17e30000-0000-4000-8000-000000000002';
-select is((select priority from batchgen.queue where generation_id = '17e30000-0000-4000-8000-000000000002'), 7, 'its priority counts in the queue');
+select is((select priority from batchgen.queue where generation_id = '17e30000-0000-4000-8000-000000000002'), 7,
+  'its priority counts in the queue');
 delete from public.image_generations where id = '17e30000-0000-4000-8000-000000000002';
 select is(pg_temp.totals(), 'completed 1/2+0', 'a deleted item counts no more');
 delete from public.batch_generations where name = 'theirs';

@@ -1,0 +1,205 @@
+-- batchgen.models: a model and where it is made, in one row. Insert, update and delete write both tables.
+create view batchgen.models with (security_invoker = on) as
+select m.id, m.name, m.display_name, m.is_active, m.is_default, coalesce(p.provider, 'offline') as provider,
+  coalesce(p.provider_model, m.replicate_id) as provider_model, p.provider_version, p.inputs,
+  -- What the app's own column says is no price where it is out of all range.
+  coalesce(
+    p.price_usd, case when m.cost_per_generation between 0 and 1000 then m.cost_per_generation::numeric(12, 6) end
+  ) as price_usd,
+  coalesce(p.estimated_seconds, m.estimated_time_seconds) as estimated_seconds, m.default_steps,
+  m.default_guidance_scale
+from public.models m left join batchgen.model_providers p on p.model_id = m.id;
+revoke all on batchgen.models from public, anon, authenticated, service_role;
+comment on view batchgen.models is
+  'Each model with its provider, for admins: insert, update or delete a row here, and it holds from the next claim on.';
+comment on column batchgen.models.id is 'models.id.';
+comment on column batchgen.models.name is 'Short name, unique; by default the model''s id at its provider.';
+comment on column batchgen.models.display_name is 'Name that users see; by default the name.';
+comment on column batchgen.models.is_active is 'Whether requests may name the model; yes by default.';
+comment on column batchgen.models.is_default is 'Used where a request names no model.';
+comment on column batchgen.models.provider is
+  'Who makes the pictures: offline, replicate, fal, openai, comfyui or automatic1111.';
+comment on column batchgen.models.provider_model is 'The model''s id there.';
+comment on column batchgen.models.provider_version is 'Its version there, where a request names none.';
+comment on column batchgen.models.inputs is 'What it takes there (docs/models.md).';
+comment on column batchgen.models.price_usd is 'Of one picture, in US dollars.';
+comment on column batchgen.models.estimated_seconds is 'How long a picture usually takes.';
+comment on column batchgen.models.default_steps is 'Steps where a request names none.';
+comment on column batchgen.models.default_guidance_scale is 'Guidance scale where a request names none.';
+
+-- put_model_provider(p_model, p_model_id)
+-- The half of the view's row that says how a model is ordered.
+create function batchgen.put_model_provider(p_model batchgen.models, p_model_id uuid) returns void
+language sql set search_path = '' as $$
+  insert into batchgen.model_providers as p (model_id, provider, provider_model, provider_version, inputs, price_usd,
+    estimated_seconds)
+  values (p_model_id, coalesce(p_model.provider, 'offline'), p_model.provider_model, p_model.provider_version,
+    p_model.inputs, p_model.price_usd, p_model.estimated_seconds)
+  on conflict (model_id) do update set provider = excluded.provider, provider_model = excluded.provider_model,
+    provider_version = excluded.provider_version, inputs = excluded.inputs, price_usd = excluded.price_usd,
+    estimated_seconds = excluded.estimated_seconds
+$$;
+revoke execute on function batchgen.put_model_provider(batchgen.models, uuid)
+from public, anon, authenticated, service_role;
+comment on function batchgen.put_model_provider(batchgen.models, uuid) is 'Writes how a model is ordered.';
+
+create function batchgen.instead_of_models_written() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  if tg_op = 'DELETE' then
+    delete from public.models m where m.id = old.id;
+    return old;
+  end if;
+  if tg_op = 'INSERT' then
+    new.id := coalesce(new.id, gen_random_uuid());
+    new.name := coalesce(new.name, new.provider_model);
+    insert into public.models (
+      id, name, display_name, replicate_id, is_active, is_default, cost_per_generation, estimated_time_seconds,
+      default_steps, default_guidance_scale, supports_negative_prompt, supports_seed
+    ) values (
+      new.id, new.name, coalesce(new.display_name, new.name), coalesce(new.provider_model, new.name),
+      coalesce(new.is_active, true),
+      coalesce(new.is_default, false), new.price_usd, ceil(new.estimated_seconds), new.default_steps,
+      new.default_guidance_scale, coalesce(new.inputs ->> 'negative_prompt', '') <> '',
+      coalesce(jsonb_typeof(new.inputs -> 'seed') = 'object', false)
+    );
+  else
+    -- replicate_id stays: it is the name by which the app asks for the model, wherever it is made.
+    update public.models m
+    set name = new.name, display_name = new.display_name, is_active = new.is_active, is_default = new.is_default,
+      cost_per_generation = new.price_usd, estimated_time_seconds = ceil(new.estimated_seconds),
+      default_steps = new.default_steps, default_guidance_scale = new.default_guidance_scale,
+      -- Moved to a provider that takes other inputs: the app asks for those.
+      supports_negative_prompt = case
+        when new.inputs is not null and new.inputs is distinct from old.inputs
+          then coalesce(new.inputs ->> 'negative_prompt', '') <> ''
+        else m.supports_negative_prompt
+      end,
+      supports_seed = case
+        when new.inputs is not null and new.inputs is distinct from old.inputs
+          then coalesce(jsonb_typeof(new.inputs -> 'seed') = 'object', false)
+        else m.supports_seed
+      end
+    where m.id = old.id;
+  end if;
+  perform batchgen.put_model_provider(new, coalesce(old.id, new.id));
+  return new;
+end
+$$;
+revoke execute on function batchgen.instead_of_models_written() from public, anon, authenticated, service_role;
+comment on function batchgen.instead_of_models_written() is
+  'Writes a row of the view batchgen.models into its two tables.';
+
+create trigger instead_of_models_written instead of insert or update or delete on batchgen.models
+for each row execute function batchgen.instead_of_models_written();
+
+-- adopt_known_models()
+-- For a project that had its models before. Those whose replicate_id is known here and that have no provider yet are
+-- ordered at their provider from now on. Nobody calls it but an admin: from then on the pictures cost money. Returns
+-- how many.
+create function batchgen.adopt_known_models() returns integer
+language sql set search_path = '' as $$
+  with adopted as (
+    insert into batchgen.model_providers (model_id, provider, provider_model, provider_version, inputs, price_usd,
+      estimated_seconds)
+    select m.id, k.provider, k.provider_model, k.provider_version, k.inputs, k.price_usd, k.estimated_seconds
+    from public.models m join batchgen.known_models k on k.provider_model = m.replicate_id
+    on conflict do nothing
+    returning 1
+  )
+  select count(*)::integer from adopted
+$$;
+revoke execute on function batchgen.adopt_known_models() from public, anon, authenticated, service_role;
+comment on function batchgen.adopt_known_models() is
+  'For admins of a project that had its models before: has the ones that are known here made at their provider. '
+  'Returns how many.';
+
+-- after_model_provider_changed()
+-- A model that could not be ordered waits behind its breaker; a row that has been mended is tried at once.
+create function batchgen.after_model_provider_changed() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  delete from batchgen.breakers b where b.model_id in (old.model_id, new.model_id);
+  return null;
+end
+$$;
+revoke execute on function batchgen.after_model_provider_changed() from public, anon, authenticated, service_role;
+comment on function batchgen.after_model_provider_changed() is 'Lets a model that was mended or moved run at once.';
+
+create trigger after_model_provider_changed after insert or update or delete on batchgen.model_providers
+for each row execute function batchgen.after_model_provider_changed();
+
+-- find_model(p_model_id)
+-- The active model with this models.id or models.replicate_id; '' or null is the default one.
+create function batchgen.find_model(p_model_id text) returns public.models
+language plpgsql stable set search_path = '' as $$
+declare
+  v_model public.models;
+begin
+  if coalesce(p_model_id, '') = '' then
+    select m.* into v_model from public.models m where m.is_active and m.is_default order by m.sort_order, m.name
+      limit 1;
+    if not found then
+      perform batchgen.refuse('no_default_model', 'No active model is marked as the default.',
+        'shared_settings.model_id', 'Name a model, or have an admin set models.is_default on an active one.');
+    end if;
+    return v_model;
+  end if;
+  select m.* into v_model from public.models m
+  where m.id::text = lower(p_model_id) or m.replicate_id = p_model_id
+  order by m.is_active desc nulls last, m.sort_order, m.name limit 1;
+  if not found then
+    perform batchgen.refuse('unknown_model', 'shared_settings.model_id names no model.', 'shared_settings.model_id',
+      'Use models.id or models.replicate_id of an active model, or leave it out for the default one.');
+  end if;
+  if v_model.is_active is not true then
+    -- Without its name: an admin may have hidden it.
+    perform batchgen.refuse('inactive_model', 'This model is not offered.', 'shared_settings.model_id',
+      'Choose an active model.');
+  end if;
+  return v_model;
+end
+$$;
+revoke execute on function batchgen.find_model(text) from public, anon, authenticated, service_role;
+comment on function batchgen.find_model(text) is 'The active model that a request names, or the default one.';
+
+-- get_models()
+-- All models, those that are offered first, with what only an operator sees: provider, price, and those that are
+-- switched off. Users read public.models.
+-- Caller: service_role.
+create function public.get_models()
+returns table (
+  id uuid, name text, display_name text, replicate_id text, provider text, provider_model text, is_active boolean,
+  is_default boolean, price_usd numeric, estimated_seconds double precision, default_width integer,
+  default_height integer,
+  min_width integer, max_width integer, min_height integer, max_height integer, max_steps integer
+)
+language sql stable security definer set search_path = '' as $$
+  select m.id, m.name, m.display_name, m.replicate_id, b.provider, b.provider_model, coalesce(m.is_active, false),
+    coalesce(m.is_default, false), b.price_usd, b.estimated_seconds, m.default_width, m.default_height,
+    m.min_width, m.max_width, m.min_height, m.max_height, m.max_steps
+  from public.models m join batchgen.models b on b.id = m.id
+  order by coalesce(m.is_active, false) desc, coalesce(m.is_default, false) desc, m.sort_order, m.display_name, m.id
+$$;
+revoke execute on function public.get_models() from public, anon, authenticated, service_role;
+grant execute on function public.get_models() to service_role;
+comment on function public.get_models() is 'For operators: all models, with provider and price.';
+
+-- A new project gets all known models, switched off: to offer a model whose provider has no key would let its items
+-- wait for ever.
+insert into batchgen.models (
+  name, display_name, is_active, provider, provider_model, provider_version, inputs, price_usd, estimated_seconds,
+  default_steps, default_guidance_scale
+)
+select k.provider_model, k.display_name, false, k.provider, k.provider_model, k.provider_version, k.inputs, k.price_usd,
+  k.estimated_seconds, k.default_steps, k.default_guidance_scale
+from batchgen.known_models k
+where not exists (select from public.models m where m.replicate_id <> 'batchgen/offline-sketch')
+order by k.display_name;
+
+create function batchgen.provider_of(p_model_id uuid) returns text
+language sql stable security definer set search_path = '' as $$
+  select coalesce((select m.provider from batchgen.model_providers m where m.model_id = p_model_id), 'offline')
+$$;
+revoke execute on function batchgen.provider_of(uuid) from public, anon, authenticated, service_role;
+comment on function batchgen.provider_of(uuid) is 'The provider that runs a model.';

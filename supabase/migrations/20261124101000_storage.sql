@@ -1,0 +1,419 @@
+-- delete_images(p_image_ids)
+-- Deletes rows of images, and so their files. Pictures that were made from them stay, and name no source any more.
+create function batchgen.delete_images(p_image_ids uuid[]) returns integer
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_deleted integer;
+begin
+  update public.images i set source_image_id = null where i.source_image_id = any (p_image_ids);
+  delete from public.images i where i.id = any (p_image_ids);
+  get diagnostics v_deleted = row_count;
+  return v_deleted;
+end
+$$;
+revoke execute on function batchgen.delete_images(uuid[]) from public, anon, authenticated, service_role;
+comment on function batchgen.delete_images(uuid[]) is 'Deletes pictures; their files go into storage_deletions.';
+
+-- discard_files(p_user_id, p_generation_id, p_seconds)
+-- For a worker that has stored a picture, or may have, and then finds that the item is not its own any more: the files
+-- are deleted after so many seconds unless the item is run again or a row of images names them.
+-- Caller: service_role.
+create function public.discard_files(p_user_id uuid, p_generation_id uuid, p_seconds double precision) returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  if p_user_id is null or p_generation_id is null then
+    perform batchgen.refuse_argument('p_generation_id', 'or p_user_id is empty', 'Send those of the claim.');
+  end if;
+  if p_seconds is null or not p_seconds between 0 and 86400 then
+    perform batchgen.refuse_argument('p_seconds', 'is not between 0 and 86400',
+      'Say how long an upload may still be under way.');
+  end if;
+  perform batchgen.suspect_files(p_user_id, p_generation_id, clock_timestamp() + make_interval(secs => p_seconds));
+end
+$$;
+revoke execute on function public.discard_files(uuid, uuid, double precision)
+from public, anon, authenticated, service_role;
+grant execute on function public.discard_files(uuid, uuid, double precision) to service_role;
+comment on function public.discard_files(uuid, uuid, double precision) is
+  'For workers: the files that it stored for an item which is not its own any more are deleted.';
+
+-- end_storage_deletions(p_worker, p_lease_ids)
+-- The files are gone, or were never there. Returns how many rows went; leases that are not held any more are ignored.
+create function public.end_storage_deletions(p_worker text, p_lease_ids uuid[]) returns integer
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_ended integer;
+begin
+  delete from batchgen.storage_deletions d
+  where d.lease_id = any (p_lease_ids) and d.worker = p_worker and d.lease_expires_at > clock_timestamp();
+  get diagnostics v_ended = row_count;
+  return v_ended;
+end
+$$;
+revoke execute on function public.end_storage_deletions(text, uuid[]) from public, anon, authenticated, service_role;
+grant execute on function public.end_storage_deletions(text, uuid[]) to service_role;
+comment on function public.end_storage_deletions(text, uuid[]) is 'For workers: says that leased files are deleted.';
+
+-- files_in_storage(p_bucket_id, p_paths)
+-- Those paths at which Storage has a file. All of them where there is no Storage, or where its table is not for the
+-- owner of this function to read whole.
+create function batchgen.files_in_storage(p_bucket_id text, p_paths text[]) returns text[]
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_found text[];
+begin
+  -- By the catalog, since to_regclass is an error where the schema may not be used.
+  if not exists (
+    select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = 'storage' and c.relname = 'objects' and has_schema_privilege(n.oid, 'usage')
+      and has_table_privilege(c.oid, 'select') and not row_security_active(c.oid)
+  ) then
+    return p_paths;
+  end if;
+  -- As a text, so that this function can be made and checked where the table is not.
+  execute 'select array(select o.name from storage.objects o where o.bucket_id = $1 and o.name = any ($2))'
+  into v_found using p_bucket_id, p_paths;
+  return v_found;
+end
+$$;
+revoke execute on function batchgen.files_in_storage(text, text[]) from public, anon, authenticated, service_role;
+comment on function batchgen.files_in_storage(text, text[]) is
+  'Those of the paths at which Storage has a file, as far as its table can be read.';
+
+-- after_images_deleted()
+-- Puts the files of deleted rows into the outbox, due after as many seconds as the trigger says. A path outside the
+-- owner's folder was never made by us, and is not ours to delete; one without a file is a user's invention, or was
+-- removed by the app just before its row.
+create function batchgen.after_images_deleted() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  insert into batchgen.storage_deletions as d (path, due_at)
+  select f.path, clock_timestamp() + make_interval(secs => tg_argv[0]::double precision)
+  from unnest(batchgen.files_in_storage('generated-images', array(
+    select distinct o.storage_path from old_rows o where batchgen.is_in_folder(o.user_id, o.storage_path)
+  ))) f (path)
+  on conflict on constraint a_file_is_deleted_once do update
+    -- Whoever has it leased may have deleted the file that was there before.
+    set due_at = excluded.due_at, attempts = 0, lease_id = null, lease_expires_at = null, worker = null;
+  return null;
+end
+$$;
+revoke execute on function batchgen.after_images_deleted() from public, anon, authenticated, service_role;
+comment on function batchgen.after_images_deleted() is
+  'Trigger: the files of deleted pictures go into storage_deletions.';
+
+-- after_image_moved()
+-- A picture that is replaced under another path leaves the old file.
+create function batchgen.after_image_moved() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  insert into batchgen.storage_deletions as d (path)
+  select old.storage_path where batchgen.is_in_folder(old.user_id, old.storage_path)
+  on conflict on constraint a_file_is_deleted_once do update
+    set due_at = excluded.due_at, attempts = 0, lease_id = null, lease_expires_at = null, worker = null;
+  return null;
+end
+$$;
+revoke execute on function batchgen.after_image_moved() from public, anon, authenticated, service_role;
+comment on function batchgen.after_image_moved() is
+  'Trigger: the old file of a picture that has another one is deleted.';
+
+-- keep_files(p_generation_ids)
+-- Items that are run again write to the same paths, so nobody may delete those now. It waits for whoever takes such a
+-- deletion just now, and whoever takes one from here on sees the item's queue row and leaves it until the item has
+-- ended; then a path that a row of images names is dropped. A deletion that is leased cannot be called back: the item
+-- waits for its end (files_deleted_until). What others delete in folders of their own, whatever its name, is not waited
+-- for.
+create function batchgen.keep_files(p_generation_ids uuid[]) returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  perform 1 from batchgen.storage_deletions d
+  where d.generation_id = any (p_generation_ids)
+    and batchgen.is_in_folder((select g.user_id from public.image_generations g where g.id = d.generation_id), d.path)
+  for no key update;
+end
+$$;
+revoke execute on function batchgen.keep_files(uuid[]) from public, anon, authenticated, service_role;
+comment on function batchgen.keep_files(uuid[]) is
+  'Items that are run again keep their files: nobody may delete them now.';
+
+create function batchgen.files_deleted_until(p_generation_id uuid) returns timestamptz
+language sql security definer set search_path = '' as $$
+  select max(d.lease_expires_at) from batchgen.storage_deletions d
+  where d.generation_id = p_generation_id and d.lease_expires_at > clock_timestamp()
+    and batchgen.is_in_folder((select g.user_id from public.image_generations g where g.id = p_generation_id), d.path)
+$$;
+revoke execute on function batchgen.files_deleted_until(uuid) from public, anon, authenticated, service_role;
+comment on function batchgen.files_deleted_until(uuid) is 'Until when a worker may be deleting the files of an item.';
+
+-- remove_expired_images()
+-- Deletes pictures that are older than settings.image_retention_days, rows at once and files through the outbox; at
+-- most 500 a call. Returns how many. Only pictures that batches made, neither saved nor a favourite; a batch that is
+-- deleted leaves its items their batch_index.
+-- Caller: service_role.
+-- Locks: skips rows that others hold.
+create function public.remove_expired_images() returns integer
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_days integer := (select s.image_retention_days from batchgen.settings s);
+begin
+  if v_days is null then
+    return 0;
+  end if;
+  return batchgen.delete_images(array(
+    select i.id from public.images i join public.image_generations g on g.id = i.generation_id
+    where i.saved_at is null and i.is_favorite is not true and g.batch_index is not null
+      and i.created_at < clock_timestamp() - make_interval(days => v_days)
+    order by i.created_at limit 500 for update of i skip locked
+  ));
+end
+$$;
+revoke execute on function public.remove_expired_images() from public, anon, authenticated, service_role;
+grant execute on function public.remove_expired_images() to service_role;
+comment on function public.remove_expired_images() is
+  'For workers: deletes unsaved pictures older than image_retention_days.';
+
+-- No file outlives its item. A worker stores a picture first and writes it down after that: whatever ends the item, or
+-- the attempt, in between leaves a file that no row names, and of a second attempt the file may have another format. So
+-- each path at which an item may have left one goes into the outbox when the item leaves the queue; the file is deleted
+-- unless a row of images names it by then. Locks: rows of the outbox last.
+
+-- suspect_files(p_user_id, p_generation_id, p_due_at)
+-- The paths of an item's picture, in every format that a worker stores, are looked at then.
+create function batchgen.suspect_files(p_user_id uuid, p_generation_id uuid, p_due_at timestamptz) returns void
+language sql security definer set search_path = '' as $$
+  insert into batchgen.storage_deletions as d (path, due_at)
+  select format('%s/%s.%s', p_user_id, p_generation_id, f.format), p_due_at
+  from unnest(array['jpeg', 'png', 'svg', 'webp']) f (format) order by 1
+  on conflict on constraint a_file_is_deleted_once do update
+    -- Whoever has it leased may have deleted a file that was there before.
+    set due_at = excluded.due_at, attempts = 0, lease_id = null, lease_expires_at = null, worker = null
+$$;
+revoke execute on function batchgen.suspect_files(uuid, uuid, timestamptz)
+from public, anon, authenticated, service_role;
+comment on function batchgen.suspect_files(uuid, uuid, timestamptz) is
+  'Puts the paths of an item''s picture into the outbox.';
+
+create function batchgen.before_queue_attempt_ended() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  new.was_run := true;
+  return new;
+end
+$$;
+revoke execute on function batchgen.before_queue_attempt_ended() from public, anon, authenticated, service_role;
+comment on function batchgen.before_queue_attempt_ended() is
+  'Trigger: notes that an attempt of an item has ended without a picture.';
+
+create trigger before_queue_attempt_ended before update of state on batchgen.queue
+for each row when (old.state = 'running'
+  and new.state <> 'running') execute function batchgen.before_queue_attempt_ended();
+
+-- after_queue_left()
+-- Where its own worker says that an attempt has failed, nothing is being stored any more. Otherwise a minute after the
+-- lease has ended: a worker that goes by its lease has stopped by then, and one that does not discards its files
+-- itself.
+create function batchgen.after_queue_left() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  perform batchgen.suspect_files(o.user_id, o.generation_id, case
+    when o.state = 'running' and o.fault_code is not null then clock_timestamp()
+    else greatest(clock_timestamp(), o.lease_expires_at) + interval '1 minute'
+  end)
+  from old_rows o left join public.image_generations g on g.id = o.generation_id
+  where o.was_run or ((o.state = 'running' or g.started_at is not null) and g.status is distinct from 'completed')
+  order by o.generation_id;
+  return null;
+end
+$$;
+revoke execute on function batchgen.after_queue_left() from public, anon, authenticated, service_role;
+comment on function batchgen.after_queue_left() is 'Trigger: files that ended items may have left are looked after.';
+
+create trigger after_queue_left after delete on batchgen.queue
+referencing old table as old_rows for each statement execute function batchgen.after_queue_left();
+
+-- deletion_backoff_seconds(p_attempts)
+-- 0 after the first attempt, whose worker may just have died; then 30 s, doubling to 1 h.
+create function batchgen.deletion_backoff_seconds(p_attempts integer) returns double precision
+language sql immutable set search_path = '' as $$
+  select case when p_attempts <= 1 then 0 else least(3600, 30 * 2.0 ^ least(p_attempts - 2, 20)) end
+$$;
+revoke execute on function batchgen.deletion_backoff_seconds(integer) from public, anon, authenticated, service_role;
+comment on function batchgen.deletion_backoff_seconds(integer) is
+  'How long a file that could not be deleted waits for the next attempt.';
+
+-- take_storage_deletions(p_worker, p_limit, p_lease_seconds)
+-- Leases up to p_limit files to be deleted, oldest first. Delete them within the lease, then call
+-- end_storage_deletions. Never a file that a row of images names or that an item which waits or runs will write.
+-- Caller: service_role.
+create function public.take_storage_deletions(p_worker text, p_limit integer, p_lease_seconds integer)
+returns table (deletion_id bigint, lease_id uuid, bucket_id text, path text)
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+  v_ids bigint[] := '{}';
+  v_more bigint[];
+  v_there text[];
+begin
+  perform batchgen.check_worker_arguments(p_worker, p_lease_seconds);
+  if p_limit is null or p_limit not between 0 and 1000 then
+    perform batchgen.refuse_argument('p_limit', 'is not between 0 and 1000',
+      'The Storage API deletes up to 1000 files at once.');
+  end if;
+  while cardinality(v_ids) < p_limit loop
+    -- From here on these rows are locked: an item that enters the queue meanwhile waits, and then sees the lease.
+    v_more := array(
+      select d.id from batchgen.storage_deletions d
+      where d.due_at <= clock_timestamp() and (d.lease_id is null or d.lease_expires_at <= clock_timestamp())
+        and d.id <> all (v_ids) and not exists (
+          select from batchgen.queue q
+          where q.generation_id = d.generation_id and batchgen.is_in_folder(q.user_id, d.path)
+        )
+      order by d.due_at, d.id limit p_limit - cardinality(v_ids) for update skip locked
+    );
+    exit when v_more = '{}';
+    -- Where a row of images names the file it stays; and there may be none, since entries are made on suspicion, too.
+    v_there := array(
+      select b.bucket_id || ' ' || unnest(batchgen.files_in_storage(b.bucket_id, b.paths))
+      from (
+        select d.bucket_id, array_agg(d.path) as paths from batchgen.storage_deletions d
+        where d.id = any (v_more) group by d.bucket_id
+      ) b
+    );
+    delete from batchgen.storage_deletions d
+    where d.id = any (v_more)
+      and (exists (select from public.images i where i.storage_path = d.path) or d.bucket_id || ' '
+        || d.path <> all (v_there));
+    v_ids := v_ids || array(select d.id from batchgen.storage_deletions d where d.id = any (v_more));
+  end loop;
+  return query
+  update batchgen.storage_deletions d
+  set lease_id = gen_random_uuid(), worker = p_worker, attempts = least(d.attempts, 1000000) + 1,
+    lease_expires_at = clock_timestamp() + make_interval(secs => p_lease_seconds),
+    due_at = clock_timestamp()
+      + make_interval(secs => p_lease_seconds + batchgen.deletion_backoff_seconds(d.attempts + 1))
+  where d.id = any (v_ids)
+  returning d.id, d.lease_id, d.bucket_id, d.path;
+end
+$$;
+revoke execute on function public.take_storage_deletions(text, integer, integer)
+from public, anon, authenticated, service_role;
+grant execute on function public.take_storage_deletions(text, integer, integer) to service_role;
+comment on function public.take_storage_deletions(text, integer, integer) is
+  'For workers: leases files that are to be deleted by the Storage API.';
+
+create function public.take_storage_deletions_as_json(
+  p_worker text, p_limit integer, p_lease_seconds integer
+) returns jsonb
+language sql security definer set search_path = '' as $$
+  select jsonb_build_object('deletions', coalesce(jsonb_agg(to_jsonb(d)), '[]'))
+  from public.take_storage_deletions(p_worker, p_limit, p_lease_seconds) d
+$$;
+revoke execute on function public.take_storage_deletions_as_json(text, integer, integer)
+from public, anon, authenticated, service_role;
+grant execute on function public.take_storage_deletions_as_json(text, integer, integer) to service_role;
+comment on function public.take_storage_deletions_as_json(text, integer, integer) is
+  'For workers: take_storage_deletions, as {deletions: [{deletion_id, lease_id, bucket_id, path}]}.';
+
+-- The bucket of finished pictures: public by URL, 50 MB a file, paths {user_id}/{generation_id}.{format}. Users reach
+-- their own folder alone; the worker writes with the secret key. A plain Postgres without Storage has none.
+--
+-- What users store there is checked by nobody and served from the API's own address, so it is no SVG, which may
+-- hold scripts. And the paths of a batch's pictures, which workers have checked, are written by workers alone: users
+-- remove what lies there, and put nothing in its place. Both hold for policies of the app's own on the bucket, too: two
+-- restrictive policies say so.
+create function batchgen_api.may_be_written(p_name text) returns boolean
+language sql stable security definer set search_path = '' as $$
+  select p_name !~* '\.svgz?$' and not exists (
+    select from public.image_generations g
+    where g.batch_index is not null
+      and g.id = substring(p_name from '^[^/]+/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:\.[^/]*)?$')::uuid
+  )
+$$;
+revoke execute on function batchgen_api.may_be_written(text) from public, anon, authenticated, service_role;
+grant execute on function batchgen_api.may_be_written(text) to authenticated;
+comment on function batchgen_api.may_be_written(text) is
+  'Whether a user may write a file at a path by whatever policy: no drawing, and no picture of a batch.';
+
+create function batchgen_api.may_store(p_name text) returns boolean
+language sql stable security definer set search_path = '' as $$
+  select p_name ~* '\.(png|webp|jpe?g)$' and batchgen_api.may_be_written(p_name)
+$$;
+revoke execute on function batchgen_api.may_store(text) from public, anon, authenticated, service_role;
+grant execute on function batchgen_api.may_store(text) to authenticated;
+comment on function batchgen_api.may_store(text) is
+  'Whether a user may store a file at a path: a picture of pixels, and none of a batch.';
+
+-- Hosted projects let the role postgres make policies on storage.objects, which belongs to somebody else. Where neither
+-- that nor ownership is given, the rest goes on, and a warning says what Storage's owner has to run.
+do $$
+declare
+  v_statement text;
+begin
+  if not exists (
+    select from pg_class c
+    where c.relnamespace::regnamespace::text = 'storage' and c.relname in ('buckets', 'objects')
+    having count(*) = 2
+  ) then
+    return;
+  end if;
+
+  begin
+    insert into storage.buckets (id, name, public, file_size_limit, allowed_mime_types)
+    values (
+      'generated-images', 'generated-images', true, 52428800,
+      array['image/png', 'image/webp', 'image/jpeg', 'image/svg+xml']
+    )
+    on conflict (id) do nothing;
+  exception when insufficient_privilege then
+    raise warning using
+      message = format('%I may not make the bucket generated-images: make it in the dashboard.', current_user),
+      detail = 'Public; at most 50 MB a file; image/png, image/webp, image/jpeg, image/svg+xml.';
+  end;
+
+  if exists (
+    select from pg_policies where schemaname = 'storage' and tablename = 'objects' and policyname like 'batchgen: %'
+  ) then
+    return;
+  end if;
+  foreach v_statement in array array[
+    $p$create policy "batchgen: owners list their pictures" on storage.objects for select to authenticated
+      using (bucket_id = 'generated-images' and (storage.foldername(name))[1] = (select auth.uid())::text)$p$,
+    $p$create policy "batchgen: owners store in their folder" on storage.objects for insert to authenticated
+      with check (
+        bucket_id = 'generated-images' and (storage.foldername(name))[1] = (select auth.uid())::text
+        and batchgen_api.may_store(name) and coalesce(metadata::text, '') !~* 'image/svg'
+      )$p$,
+    $p$create policy "batchgen: owners replace their pictures" on storage.objects for update to authenticated
+      using (
+        bucket_id = 'generated-images' and (storage.foldername(name))[1] = (select auth.uid())::text
+        and batchgen_api.may_store(name)
+      )
+      with check (
+        bucket_id = 'generated-images' and (storage.foldername(name))[1] = (select auth.uid())::text
+        and batchgen_api.may_store(name) and coalesce(metadata::text, '') !~* 'image/svg'
+      )$p$,
+    $p$create policy "batchgen: owners remove their pictures" on storage.objects for delete to authenticated
+      using (bucket_id = 'generated-images' and (storage.foldername(name))[1] = (select auth.uid())::text)$p$,
+    $p$create policy "batchgen: nobody stores drawings or in place of workers" on storage.objects
+      as restrictive for insert to authenticated with check (
+        bucket_id is distinct from 'generated-images'
+        or batchgen_api.may_be_written(name) and coalesce(metadata::text, '') !~* 'image/svg'
+      )$p$,
+    $p$create policy "batchgen: nobody replaces what workers stored" on storage.objects
+      as restrictive for update to authenticated
+      using (bucket_id is distinct from 'generated-images' or batchgen_api.may_be_written(name))
+      with check (
+        bucket_id is distinct from 'generated-images'
+        or batchgen_api.may_be_written(name) and coalesce(metadata::text, '') !~* 'image/svg'
+      )$p$
+  ] loop
+    begin
+      execute v_statement;
+    exception when insufficient_privilege then
+      raise warning using message = format('%I may make no policies on storage.objects.', current_user),
+        detail = v_statement, hint = 'Run it as the owner of storage.objects.';
+    end;
+  end loop;
+end
+$$;

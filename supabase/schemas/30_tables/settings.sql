@@ -1,0 +1,81 @@
+create table batchgen.settings (
+  id boolean primary key default true constraint settings_has_one_row check (id),
+  max_parallel_per_user integer not null default 3
+    constraint max_parallel_per_user_in_range check (max_parallel_per_user between 1 and 100000),
+  max_parallel_global integer not null default 20
+    constraint max_parallel_global_in_range check (max_parallel_global between 1 and 100000),
+  max_retries integer not null default 3 constraint max_retries_in_range check (max_retries between 0 and 20),
+  retry_delays_seconds double precision[] not null default '{5,10,30}' constraint retry_delays_seconds_in_range check (
+    cardinality(retry_delays_seconds) between 1 and 20
+    and array_ndims(retry_delays_seconds) = 1 and array_lower(retry_delays_seconds, 1) = 1
+    and array_position(retry_delays_seconds, null) is null
+    and 0 <= all (retry_delays_seconds) and 86400 >= all (retry_delays_seconds)
+  ),
+  max_crashes integer not null default 3 constraint max_crashes_in_range check (max_crashes between 1 and 20),
+  min_batch_size integer not null default 2
+    constraint min_batch_size_in_range check (min_batch_size between 1 and max_batch_size),
+  max_batch_size integer not null default 10
+    constraint max_batch_size_in_range check (max_batch_size between 1 and 100),
+  max_prompt_characters integer not null default 4000
+    constraint max_prompt_characters_in_range check (max_prompt_characters between 1 and 100000),
+  max_guidance_scale double precision not null default 30
+    constraint max_guidance_scale_in_range check (max_guidance_scale between 0 and 1000),
+  breaker_failures integer not null default 5
+    constraint breaker_failures_in_range check (breaker_failures between 1 and 1000),
+  breaker_open_seconds double precision not null default 60
+    constraint breaker_open_seconds_in_range check (breaker_open_seconds between 0 and 86400),
+  suspect_turn_seconds double precision not null default 10
+    constraint suspect_turn_seconds_in_range check (suspect_turn_seconds between 0 and 3600),
+  worker_silence_seconds double precision not null default 30
+    constraint worker_silence_seconds_in_range check (worker_silence_seconds between 5 and 86400),
+  updated_at timestamptz not null default now(),
+  image_retention_days integer
+    constraint image_retention_days_in_range check (image_retention_days between 1 and 36500),
+  max_waiting_per_user integer not null default 100
+    constraint max_waiting_per_user_in_range check (max_waiting_per_user between 1 and 1000000),
+  default_daily_limit integer not null default 5000
+    constraint default_daily_limit_in_range check (default_daily_limit between 0 and 1000000000),
+  default_hourly_limit integer not null default 1000
+    constraint default_hourly_limit_in_range check (default_hourly_limit between 0 and 1000000000)
+);
+
+alter table batchgen.settings enable row level security;
+create policy "Nobody" on batchgen.settings for all to public using (false);
+revoke all on batchgen.settings from public, anon, authenticated, service_role;
+
+insert into batchgen.settings default values;
+
+comment on table batchgen.settings is
+  'Limits that hold for all workers and clients: one row, edit it in place. A change takes effect at the next claim.';
+comment on column batchgen.settings.id is 'Always true: there is one row.';
+comment on column batchgen.settings.max_parallel_per_user is 'How many items of one user may run at once.';
+comment on column batchgen.settings.max_parallel_global is 'How many items may run at once in all.';
+comment on column batchgen.settings.max_retries is 'How often a failed attempt is tried again before the item fails.';
+comment on column batchgen.settings.retry_delays_seconds is
+  'Wait before the first, second, … retry; the last value serves all further ones.';
+comment on column batchgen.settings.max_crashes is
+  'How often an item''s lease may expire (its worker died) while that worker ran nothing else before the item fails '
+  'with code crashed.';
+comment on column batchgen.settings.min_batch_size is 'Fewest prompts of a batch.';
+comment on column batchgen.settings.max_batch_size is 'Most prompts of a batch.';
+comment on column batchgen.settings.max_prompt_characters is
+  'Longest prompt, in characters; the same holds for negative prompts.';
+comment on column batchgen.settings.max_guidance_scale is 'Highest guidance scale that a request may ask for.';
+comment on column batchgen.settings.breaker_failures is
+  'After provider faults of so many different items of a model, with no success between them, its breaker opens.';
+comment on column batchgen.settings.breaker_open_seconds is
+  'How long an open breaker lets nothing of its model start; then one item is tried.';
+comment on column batchgen.settings.suspect_turn_seconds is
+  'Where items that run alone since a worker died wait beside others: how long the others go first, divided among the '
+  'workers.';
+comment on column batchgen.settings.worker_silence_seconds is
+  'A worker that has not called for so long counts as gone, and items that wait are said to wait for a worker.';
+comment on column batchgen.settings.updated_at is 'When a setting was last changed.';
+comment on column batchgen.settings.image_retention_days is
+  'Pictures of batches that nobody saved or marked as a favourite are deleted after so many days; empty: never.';
+comment on column batchgen.settings.max_waiting_per_user is
+  'How many items of one user may wait; running ones do not count.';
+comment on column batchgen.settings.default_daily_limit is
+  'Most items that a user may put in within a day, where user_rate_limits says nothing else.';
+comment on column batchgen.settings.default_hourly_limit is
+  'Most items that a user may put in within an hour, where user_rate_limits says nothing else.';

@@ -1,0 +1,33 @@
+-- find_model(p_model_id)
+-- The active model with this models.id or models.replicate_id; '' or null is the default one.
+create function batchgen.find_model(p_model_id text) returns public.models
+language plpgsql stable set search_path = '' as $$
+declare
+  v_model public.models;
+begin
+  if coalesce(p_model_id, '') = '' then
+    select m.* into v_model from public.models m where m.is_active and m.is_default order by m.sort_order, m.name
+      limit 1;
+    if not found then
+      perform batchgen.refuse('no_default_model', 'No active model is marked as the default.',
+        'shared_settings.model_id', 'Name a model, or have an admin set models.is_default on an active one.');
+    end if;
+    return v_model;
+  end if;
+  select m.* into v_model from public.models m
+  where m.id::text = lower(p_model_id) or m.replicate_id = p_model_id
+  order by m.is_active desc nulls last, m.sort_order, m.name limit 1;
+  if not found then
+    perform batchgen.refuse('unknown_model', 'shared_settings.model_id names no model.', 'shared_settings.model_id',
+      'Use models.id or models.replicate_id of an active model, or leave it out for the default one.');
+  end if;
+  if v_model.is_active is not true then
+    -- Without its name: an admin may have hidden it.
+    perform batchgen.refuse('inactive_model', 'This model is not offered.', 'shared_settings.model_id',
+      'Choose an active model.');
+  end if;
+  return v_model;
+end
+$$;
+revoke execute on function batchgen.find_model(text) from public, anon, authenticated, service_role;
+comment on function batchgen.find_model(text) is 'The active model that a request names, or the default one.';

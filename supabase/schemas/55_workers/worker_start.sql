@@ -1,0 +1,26 @@
+-- worker_start()
+-- What a worker looks at before its first claim: the functions that it is going to call, with their arguments, and the
+-- models that requests may name, with their providers.
+-- Caller: service_role.
+create function public.worker_start() returns jsonb
+language sql stable security definer set search_path = '' as $$
+  select jsonb_build_object(
+    'functions', (
+      select coalesce(jsonb_agg(jsonb_build_object(
+        'name', p.proname, 'arguments', coalesce(to_jsonb(p.proargnames), '[]')
+      )), '[]')
+      from pg_catalog.pg_proc p
+      where p.pronamespace = 'public'::regnamespace and p.prokind = 'f'
+        and p.prorettype <> 'pg_catalog.trigger'::regtype and has_function_privilege('service_role', p.oid, 'execute')
+        and not has_function_privilege('anon', p.oid, 'execute')
+    ),
+    'models', (
+      select coalesce(jsonb_agg(jsonb_build_object('name', left(m.name, 200), 'provider', m.provider)), '[]')
+      from (select o.name, o.provider from batchgen.models o where o.is_active order by o.name limit 1000) m
+    )
+  )
+$$;
+revoke execute on function public.worker_start() from public, anon, authenticated, service_role;
+grant execute on function public.worker_start() to service_role;
+comment on function public.worker_start() is
+  'For workers: the functions that are there, and the active models with their providers.';

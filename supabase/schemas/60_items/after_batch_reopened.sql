@@ -1,0 +1,14 @@
+create function batchgen.after_batch_reopened() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  insert into batchgen.reopened_batches (batch_id) values (new.id)
+  on conflict (batch_id) do update set reopened_at = excluded.reopened_at;
+  return null;
+end
+$$;
+revoke execute on function batchgen.after_batch_reopened() from public, anon, authenticated, service_role;
+comment on function batchgen.after_batch_reopened() is 'Trigger: notes when a batch that had ended runs again.';
+
+create trigger batchgen_reopened after update of status on public.batch_generations
+for each row when (old.status in ('completed', 'partial', 'failed') and new.status in ('pending', 'processing'))
+execute function batchgen.after_batch_reopened();

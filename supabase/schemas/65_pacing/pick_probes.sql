@@ -1,0 +1,46 @@
+-- pick_probes(p_model_ids, p_room, p_cap)
+-- For each model to be tried, its first ready item of a user with room, locked.
+create function batchgen.pick_probes(p_model_ids uuid[], p_room integer, p_cap integer) returns uuid[]
+language plpgsql security definer set search_path = ''
+set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
+declare
+  v_model_id uuid;
+  v_id uuid;
+  v_ids uuid[] := '{}';
+begin
+  foreach v_model_id in array p_model_ids loop
+    exit when cardinality(v_ids) >= p_room;
+    select q.generation_id into v_id
+    from batchgen.queue q
+    where q.state = 'waiting' and q.ready_rank <= p_cap and q.model_id = v_model_id
+      and (select count(*) from batchgen.queue r where r.state = 'running' and r.user_id = q.user_id)
+        + (select count(*) from batchgen.queue r where r.generation_id = any (v_ids) and r.user_id = q.user_id) < p_cap
+    order by q.priority desc, q.ready_rank, q.created_at, q.batch_index, q.generation_id
+    limit 1 for no key update skip locked;
+    if found then
+      v_ids := v_ids || v_id;
+    end if;
+  end loop;
+  return v_ids;
+end
+$$;
+revoke execute on function batchgen.pick_probes(uuid[], integer, integer)
+from public, anon, authenticated, service_role;
+comment on function batchgen.pick_probes(uuid[], integer, integer) is
+  'For each model to be tried, the item that tries.';
+
+-- note_probes(p_probes, p_started, p_model_ids)
+-- The breaker of each probe that was started knows its lease; of p_model_ids alone, where these are given.
+-- Caller: the claim, which holds the breakers (closed_and_tried_models).
+create function batchgen.note_probes(p_probes uuid[], p_started uuid[], p_model_ids uuid[] default null) returns void
+language plpgsql security definer set search_path = ''
+set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
+begin
+  update batchgen.breakers b set probe_lease_id = q.lease_id
+  from batchgen.queue q
+  where q.generation_id = any (p_probes) and q.generation_id = any (p_started) and b.model_id = q.model_id
+    and (p_model_ids is null or b.model_id = any (p_model_ids));
+end
+$$;
+revoke execute on function batchgen.note_probes(uuid[], uuid[], uuid[]) from public, anon, authenticated, service_role;
+comment on function batchgen.note_probes(uuid[], uuid[], uuid[]) is 'For the claim: whose success closes a breaker.';

@@ -1,0 +1,147 @@
+-- claim_generations(p_worker, p_limit, p_lease_seconds)
+-- Leases up to p_limit waiting items to a worker and returns them as batchgen.claimed_items has them. Highest priority
+-- first; then a user's n-th running item waits for every other user's n-th; then first in, first out. Never more than
+-- settings.max_parallel_per_user of one user or settings.max_parallel_global in all: running items are counted here,
+-- under the lock, and nowhere kept. Items whose provider or model is not to be asked now are parked, and come back when
+-- it is. An item that a dead worker had is claimed alone, and its worker gets nothing beside it.
+-- Caller: service_role.
+-- States: pending -> processing; failed where nobody can run the item (batchgen.flaw_of).
+-- Locks: one claim at a time (advisory); rows that others hold are left out.
+-- Errors: PT422 for an argument out of range, and outside READ COMMITTED.
+--
+-- Plans, here and in what this calls. They are generic, and without sequential scans: a session keeps its plans, and
+-- may have made them while the queue was empty. Without JIT, which such plans' guessed costs would start: compiling
+-- takes longer than a hundred claims. Without sorts, so that the ready rows are read in order from their index and not
+-- all of them: the planner expects one row.
+create function public.claim_generations(p_worker text, p_limit integer, p_lease_seconds integer)
+returns table (
+  generation_id uuid, lease_id uuid, lease_expires_at timestamptz, attempt integer, retry_count integer, user_id uuid,
+  batch_id uuid, batch_index integer, prompt text, negative_prompt text, seed bigint, model text, model_version text,
+  width integer, height integer, steps integer, guidance_scale double precision, provider text, provider_job_id text,
+  model_provider text, input_spec jsonb, estimated_seconds double precision, order_key uuid, ordered_inputs jsonb,
+  ordered_seconds_ago double precision, is_late boolean
+)
+language plpgsql security definer set search_path = ''
+set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set enable_sort = 'off' set jit = 'off' as $$
+#variable_conflict use_column
+declare
+  v_closed uuid[];
+  v_tried uuid[];
+  v_ids uuid[];
+begin
+  perform batchgen.check_claim(p_worker, p_limit, p_lease_seconds);
+  perform pg_advisory_xact_lock(hashtextextended('batchgen.claim', 0));
+  perform public.return_expired_leases();
+  perform batchgen.promote_delayed_items();
+  select m.closed_ids, m.tried_ids into v_closed, v_tried from batchgen.unpark_open_models() m;
+  perform batchgen.rank_ready_items(2, v_closed);
+  if exists (select from batchgen.queue q where q.is_suspect) then
+    v_ids := batchgen.claim_beside_suspects(p_worker, p_limit, p_lease_seconds, v_closed, v_tried);
+  else
+    v_ids := batchgen.claim_ready_items(p_worker, p_limit, p_lease_seconds, v_closed, v_tried);
+  end if;
+  perform batchgen.note_worker(p_worker, p_lease_seconds);
+  if v_ids = '{}' then
+    return;
+  end if;
+  perform batchgen.mark_as_processing(v_ids);
+  return query select c.* from batchgen.claimed_items c where c.generation_id = any (v_ids);
+end
+$$;
+revoke execute on function public.claim_generations(text, integer, integer)
+from public, anon, authenticated, service_role;
+grant execute on function public.claim_generations(text, integer, integer) to service_role;
+comment on function public.claim_generations(text, integer, integer) is
+  'For workers: leases waiting generations, fairly and within the limits.';
+
+-- check_claim(p_worker, p_limit, p_lease_seconds)
+-- Caller: claim_generations. Errors: PT422.
+create function batchgen.check_claim(p_worker text, p_limit integer, p_lease_seconds integer) returns void
+language plpgsql set search_path = '' as $$
+begin
+  perform batchgen.check_worker_arguments(p_worker, p_lease_seconds);
+  if p_limit is null or p_limit not between 0 and 10000 then
+    perform batchgen.refuse_argument('p_limit', 'is not between 0 and 10000',
+      'Ask for as many items as there are free slots.');
+  end if;
+  if current_setting('transaction_isolation') <> 'read committed' then
+    -- Each statement of a claim must see what the claim before it committed.
+    raise exception using errcode = 'PT422', message = 'claim_generations needs READ COMMITTED';
+  end if;
+end
+$$;
+revoke execute on function batchgen.check_claim(text, integer, integer)
+from public, anon, authenticated, service_role;
+comment on function batchgen.check_claim(text, integer, integer) is 'Checks the arguments of a claim.';
+
+-- promote_delayed_items()
+-- Caller: claim_generations. States in the queue: delayed -> waiting, where the time has come. Locks: skips rows that
+-- others hold.
+create function batchgen.promote_delayed_items() returns void
+language plpgsql security definer set search_path = ''
+set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
+begin
+  with due as (
+    select q.generation_id from batchgen.queue q
+    where q.state = 'delayed' and q.due_at <= clock_timestamp() for no key update skip locked
+  ),
+  promoted as (
+    update batchgen.queue q set state = 'waiting' from due where q.generation_id = due.generation_id returning q.user_id
+  )
+  insert into batchgen.touched (user_id) select distinct p.user_id from promoted p;
+end
+$$;
+revoke execute on function batchgen.promote_delayed_items() from public, anon, authenticated, service_role;
+comment on function batchgen.promote_delayed_items() is 'For the claim: items whose time has come wait for a slot.';
+
+-- mark_as_processing(p_ids)
+-- Caller: claim_generations, for items that batchgen.start_items has leased.
+-- States: pending -> processing; by the trigger their batches, too.
+create function batchgen.mark_as_processing(p_ids uuid[]) returns void
+language plpgsql security definer set search_path = ''
+set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
+begin
+  update public.image_generations g
+  set status = 'processing', error_message = null, error_code = null, completed_at = null,
+    started_at = clock_timestamp(),
+    seed = coalesce(g.seed, floor(random() * 2147483648)::bigint),
+    -- Of an item without an owner its batch's (start_items takes no other).
+    user_id = coalesce(g.user_id, (select b.user_id from public.batch_generations b where b.id = g.batch_id))
+  where g.id = any (p_ids);
+end
+$$;
+revoke execute on function batchgen.mark_as_processing(uuid[]) from public, anon, authenticated, service_role;
+comment on function batchgen.mark_as_processing(uuid[]) is 'For the claim: leased items are processing.';
+
+-- claim_generations_as_json(p_worker, p_limit, p_lease_seconds, p_about)
+-- claim_generations as {claims: [{generation_id, lease_id, …}]}, one JSON value: PostgREST's max-rows cuts rows off
+-- without a word, and a lease that is cut off is held by nobody. p_about: {version, providers} of the worker, for
+-- get_workers. claim_generations notes the worker; it is noted once more only where it tells something new about
+-- itself.
+-- Caller: service_role.
+-- States, locks, errors: as claim_generations.
+create function public.claim_generations_as_json(
+  p_worker text, p_limit integer, p_lease_seconds integer, p_about jsonb default null
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_claims jsonb;
+begin
+  select coalesce(jsonb_agg(to_jsonb(c)), '[]') into v_claims
+  from public.claim_generations(p_worker, p_limit, p_lease_seconds) c;
+  if p_about is not null and exists (
+    select from batchgen.workers w
+    where w.worker = p_worker and (
+      w.version is distinct from p_about ->> 'version' or to_jsonb(w.providers) is distinct from p_about -> 'providers'
+    )
+  ) then
+    perform batchgen.note_worker(p_worker, p_lease_seconds, p_about);
+  end if;
+  return jsonb_build_object('claims', v_claims);
+end
+$$;
+revoke execute on function public.claim_generations_as_json(text, integer, integer, jsonb)
+from public, anon, authenticated, service_role;
+grant execute on function public.claim_generations_as_json(text, integer, integer, jsonb) to service_role;
+comment on function public.claim_generations_as_json(text, integer, integer, jsonb) is
+  'For workers: claim_generations, as {claims: [{generation_id, lease_id, …}]}.';

@@ -1,0 +1,57 @@
+-- What a claim returns of each item of the queue: where and how to order its picture, and the order that an earlier
+-- attempt has begun. Of an item with such an order: the order's own model, and not what the model's row has become
+-- since. Whoever asks names the items. Not by their state: a plan would read all that run.
+create view batchgen.claimed_items with (security_invoker = on) as
+select g.id as generation_id, q.lease_id, q.lease_expires_at,
+  least(r.retries, 1000000) + least(q.crash_count, 1000000) + 1 as attempt, r.retries as retry_count, g.user_id,
+  g.batch_id, coalesce(g.batch_index, 0) as batch_index, g.prompt, g.negative_prompt, g.seed,
+  case when o.key is null then coalesce(p.provider_model, left(m.replicate_id, 500), left(g.model, 500))
+    else o.provider_model end as model,
+  case when o.key is null then coalesce(nullif(b.model_version, ''), p.provider_version)
+    else o.provider_version end as model_version,
+  coalesce(g.width, m.default_width, 1024) as width, coalesce(g.height, m.default_height, 1024) as height,
+  coalesce(g.steps, m.default_steps) as steps, g.guidance_scale::double precision as guidance_scale,
+  coalesce(q.provider, o.provider) as provider, q.provider_job_id, coalesce(p.provider, 'offline') as model_provider,
+  p.inputs as input_spec,
+  coalesce(p.estimated_seconds, least(greatest(m.estimated_time_seconds, 0), 86400)::double precision)
+    as estimated_seconds,
+  o.key as order_key, o.inputs as ordered_inputs,
+  extract(epoch from clock_timestamp() - o.ordered_at)::double precision as ordered_seconds_ago,
+  coalesce(o.is_late, false) as is_late
+from public.image_generations g
+join batchgen.queue q on q.generation_id = g.id
+left join public.batch_generations b on b.id = g.batch_id
+left join public.models m on m.id = g.model_id
+left join batchgen.model_providers p on p.model_id = g.model_id
+left join batchgen.orders o on o.key = q.order_key
+cross join lateral (select greatest(coalesce(g.retry_count, 0), 0) as retries) r
+-- The order of claims. Sorted here, so that who reads the view needs no second look at the queue for it.
+order by q.priority desc, q.created_at, q.batch_index, q.generation_id;
+revoke all on batchgen.claimed_items from public, anon, authenticated, service_role;
+comment on view batchgen.claimed_items is 'Items of the queue, as claim_generations returns them.';
+comment on column batchgen.claimed_items.generation_id is 'The item.';
+comment on column batchgen.claimed_items.lease_id is 'The lease: every write of the worker names it.';
+comment on column batchgen.claimed_items.lease_expires_at is 'When the lease ends unless it is renewed.';
+comment on column batchgen.claimed_items.attempt is 'Which attempt this is, from 1; crashes count.';
+comment on column batchgen.claimed_items.retry_count is 'How many attempts failed and were tried again.';
+comment on column batchgen.claimed_items.user_id is 'Whose item it is.';
+comment on column batchgen.claimed_items.batch_id is 'Its batch; empty where that was deleted.';
+comment on column batchgen.claimed_items.batch_index is 'Place of the item in its batch, from 0.';
+comment on column batchgen.claimed_items.prompt is 'What the picture should show.';
+comment on column batchgen.claimed_items.negative_prompt is 'What it should not show.';
+comment on column batchgen.claimed_items.seed is 'What chance begins from.';
+comment on column batchgen.claimed_items.model is 'The model''s id at its provider.';
+comment on column batchgen.claimed_items.model_version is 'Its version there; empty means the official one.';
+comment on column batchgen.claimed_items.width is 'Width in pixels.';
+comment on column batchgen.claimed_items.height is 'Height in pixels.';
+comment on column batchgen.claimed_items.steps is 'Steps of the model; empty means the provider''s default.';
+comment on column batchgen.claimed_items.guidance_scale is 'How closely the picture follows the prompt.';
+comment on column batchgen.claimed_items.provider is 'Where a job or an order was begun; empty where none was.';
+comment on column batchgen.claimed_items.provider_job_id is 'The job there, to be resumed.';
+comment on column batchgen.claimed_items.model_provider is 'The provider that makes the model.';
+comment on column batchgen.claimed_items.input_spec is 'What the model takes (docs/models.md).';
+comment on column batchgen.claimed_items.estimated_seconds is 'How long a picture usually takes.';
+comment on column batchgen.claimed_items.order_key is 'The order that was begun for it; its outcome is not known.';
+comment on column batchgen.claimed_items.ordered_inputs is 'What that order was about to send.';
+comment on column batchgen.claimed_items.ordered_seconds_ago is 'How long ago that was.';
+comment on column batchgen.claimed_items.is_late is 'Whether it runs again for the picture of that order alone.';

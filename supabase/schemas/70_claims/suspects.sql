@@ -1,0 +1,132 @@
+-- Crash suspects. When a worker dies, nobody knows which of its items did it. So each item whose lease has expired is a
+-- suspect, and is claimed alone: by a worker that holds nothing else, and that is given nothing else until the suspect
+-- has ended or was handed back. Only a crash while an item ran alone is charged to it (settings.max_crashes).
+--
+-- Suspects and all other items take turns where both wait, so that neither keeps the other waiting for ever: two
+-- suspects, then others for settings.suspect_turn_seconds, divided among the workers. A worker that is never without
+-- items makes way for a suspect: it is given nothing until those that it holds have ended.
+
+-- is_suspect_due(p_worker)
+-- Whether the worker may serve a suspect while other items wait. Half of the workers do at most, and one in any case:
+-- those that run one, and those that make way for one.
+create function batchgen.is_suspect_due(p_worker text) returns boolean
+language sql stable security definer set search_path = '' as $$
+  select (select t.suspects_at from batchgen.turns t) <= clock_timestamp()
+    and (select count(*) from batchgen.queue q where q.is_suspect and q.state = 'running')
+      + (select count(*) from batchgen.workers w where w.worker <> p_worker and w.drains_until > clock_timestamp())
+      < greatest(1, (select count(*) from batchgen.live_workers) / 2)
+$$;
+revoke execute on function batchgen.is_suspect_due(text) from public, anon, authenticated, service_role;
+comment on function batchgen.is_suspect_due(text) is 'Whether a worker may serve a suspect while other items wait.';
+
+-- place_suspect(p_worker, p_is_busy, p_closed_ids)
+-- What a claim does about suspects. suspect_id: the first one that may run, locked; empty where none may. is_its_turn:
+-- the worker takes that one and nothing else. is_drained: the worker takes nothing at all, since it holds a suspect or
+-- makes way for one. has_others: other items wait as well.
+-- Caller: the claim, alone under its lock, after a repair of the ranks.
+create function batchgen.place_suspect(
+  p_worker text, p_is_busy boolean, p_closed_ids uuid[],
+  out suspect_id uuid, out is_its_turn boolean, out is_drained boolean, out has_others boolean
+)
+language plpgsql security definer set search_path = ''
+set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
+declare
+  v_settings batchgen.settings;
+  v_due_at timestamptz;
+begin
+  is_its_turn := false;
+  is_drained := exists (
+    select from batchgen.queue q where q.is_suspect and q.state = 'running' and q.worker = p_worker
+  );
+  if is_drained then
+    return;
+  end if;
+  select s.* into v_settings from batchgen.settings s;
+  select q.generation_id, q.due_at into suspect_id, v_due_at
+  from batchgen.queue q
+  where q.is_suspect and q.state = 'waiting' and q.model_id <> all (p_closed_ids)
+    and (select count(*) from batchgen.queue r where r.state = 'running' and r.user_id = q.user_id)
+      < v_settings.max_parallel_per_user
+  order by q.priority desc, q.created_at, q.batch_index, q.generation_id
+  limit 1 for no key update skip locked;
+  has_others := exists (
+    select from batchgen.queue q where q.state = 'waiting' and q.ready_rank is not null
+      and q.model_id <> all (p_closed_ids)
+  );
+  if suspect_id is not null and (not has_others or batchgen.is_suspect_due(p_worker)) then
+    is_its_turn := not p_is_busy;
+    -- Where others do not wait the worker comes to its end by itself. One that has not waited long may find an idle
+    -- one.
+    is_drained := p_is_busy and has_others
+      and v_due_at <= clock_timestamp() - make_interval(secs => v_settings.suspect_turn_seconds);
+  end if;
+  -- Longer than the worker is silent: it asks again at each poll and whenever an item has ended.
+  perform batchgen.drain_worker(p_worker, case when is_drained then v_settings.worker_silence_seconds else 0 end);
+end
+$$;
+revoke execute on function batchgen.place_suspect(text, boolean, uuid[]) from public, anon, authenticated, service_role;
+comment on function batchgen.place_suspect(text, boolean, uuid[]) is
+  'For the claim: which suspect may run, and whether the worker takes it.';
+
+-- note_turn(p_is_suspect)
+-- A claim has taken a suspect, or others, while both waited.
+create function batchgen.note_turn(p_is_suspect boolean) returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  if p_is_suspect then
+    update batchgen.turns t
+    set suspects_in_a_row = (t.suspects_in_a_row + 1) % 2, suspects_at = case when t.suspects_in_a_row > 0
+      then 'infinity' else t.suspects_at end;
+  else
+    update batchgen.turns t
+    set suspects_at = clock_timestamp() + make_interval(
+      secs => s.suspect_turn_seconds / greatest(1, (select count(*) from batchgen.live_workers))
+    )
+    from batchgen.settings s where t.suspects_at = 'infinity';
+  end if;
+end
+$$;
+revoke execute on function batchgen.note_turn(boolean) from public, anon, authenticated, service_role;
+comment on function batchgen.note_turn(boolean) is
+  'For the claim: whose turn it is next where suspects and other items wait.';
+
+-- claim_beside_suspects(p_worker, p_limit, p_lease_seconds, p_closed_ids, p_tried_ids)
+-- claim_ready_items where there are suspects: the worker gets one of these alone, or others, or nothing while it makes
+-- way for one. Returns the ids of what it got.
+-- Caller: claim_generations, alone under its lock, after a ranking.
+-- States and locks: as claim_ready_items.
+create function batchgen.claim_beside_suspects(
+  p_worker text, p_limit integer, p_lease_seconds integer, p_closed_ids uuid[], p_tried_ids uuid[]
+) returns uuid[]
+language plpgsql security definer set search_path = ''
+set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set enable_sort = 'off' set jit = 'off' as $$
+declare
+  v_slots record;
+  v_place record;
+  v_ids uuid[] := '{}';
+begin
+  select s.* into v_slots from batchgen.free_slots(p_worker, p_limit) s;
+  if v_slots.room <= 0 then
+    return v_ids;
+  end if;
+  select p.* into v_place from batchgen.place_suspect(p_worker, v_slots.held > 0, p_closed_ids) p;
+  if not (v_place.is_its_turn or v_place.is_drained) then
+    v_ids := batchgen.claim_ready_items(p_worker, p_limit, p_lease_seconds, p_closed_ids, p_tried_ids);
+  end if;
+  if v_place.suspect_id is not null and v_ids <> '{}' then
+    perform batchgen.note_turn(false);
+  elsif v_place.suspect_id is not null and v_slots.held = 0 and not v_place.is_drained then
+    -- Its turn, or that of others, all of which somebody holds just now.
+    v_ids := batchgen.start_items(array[v_place.suspect_id], p_worker, p_lease_seconds, false);
+    perform batchgen.note_probes(v_ids, v_ids, p_tried_ids);
+    if v_place.has_others and v_place.is_its_turn and v_ids <> '{}' then
+      perform batchgen.note_turn(true);
+    end if;
+  end if;
+  return v_ids;
+end
+$$;
+revoke execute on function batchgen.claim_beside_suspects(text, integer, integer, uuid[], uuid[])
+from public, anon, authenticated, service_role;
+comment on function batchgen.claim_beside_suspects(text, integer, integer, uuid[], uuid[]) is
+  'For the claim: leases a suspect alone, or others.';

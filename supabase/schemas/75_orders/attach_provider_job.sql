@@ -1,0 +1,37 @@
+-- attach_provider_job(p_generation_id, p_lease_id, p_provider, p_provider_job_id)
+-- Remembers the provider's id of a job before anybody waits for it, so that whoever takes the item over resumes it. An
+-- order that an earlier attempt sent to another provider is left open: this job is none of its.
+create function public.attach_provider_job(
+  p_generation_id uuid, p_lease_id uuid, p_provider text, p_provider_job_id text
+) returns void
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_order_key uuid;
+begin
+  if coalesce(p_provider, '') = '' or coalesce(p_provider_job_id, '') = '' then
+    perform batchgen.refuse_argument('p_provider_job_id', 'or p_provider is empty',
+      'Give the provider''s name and its id of the job.');
+  end if;
+  -- The queue row alone: an item or batch that somebody edits just now must not keep a paid job's id from being stored.
+  update batchgen.queue q set provider = p_provider, provider_job_id = p_provider_job_id
+  where q.generation_id = p_generation_id and q.lease_id = p_lease_id and q.lease_expires_at > clock_timestamp()
+  returning q.order_key into v_order_key;
+  if not found then
+    perform batchgen.lease_lost(p_generation_id, p_lease_id);
+  end if;
+  if v_order_key is null then
+    return;
+  end if;
+  update batchgen.orders o set provider = p_provider, provider_job_id = p_provider_job_id
+  where o.key = v_order_key and (o.provider = p_provider or not batchgen.is_in_ledger(o.key));
+  if not found then
+    perform batchgen.leave_orders(array[v_order_key]);
+    update batchgen.queue q set order_key = null where q.generation_id = p_generation_id;
+  end if;
+end
+$$;
+revoke execute on function public.attach_provider_job(uuid, uuid, text, text)
+from public, anon, authenticated, service_role;
+grant execute on function public.attach_provider_job(uuid, uuid, text, text) to service_role;
+comment on function public.attach_provider_job(uuid, uuid, text, text) is
+  'For workers: stores the provider''s job id of a leased item.';

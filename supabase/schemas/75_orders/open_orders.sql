@@ -1,0 +1,63 @@
+-- note_account(p_order_key, p_account)
+-- What a worker says of money and time; what it leaves out stays. Where a picture costs nothing, none is charged.
+create function batchgen.note_account(p_order_key uuid, p_account jsonb) returns void
+language sql security definer set search_path = '' as $$
+  update batchgen.orders o
+  set is_charged = case
+      when o.price_usd = 0 then false else coalesce((p_account ->> 'is_charged')::boolean, o.is_charged)
+    end,
+    queued_seconds = coalesce((p_account ->> 'queued_seconds')::double precision, o.queued_seconds),
+    running_seconds = coalesce((p_account ->> 'running_seconds')::double precision, o.running_seconds)
+  where o.key = p_order_key and jsonb_typeof(p_account) = 'object'
+$$;
+revoke execute on function batchgen.note_account(uuid, jsonb) from public, anon, authenticated, service_role;
+comment on function batchgen.note_account(uuid, jsonb) is
+  'Writes down what a worker learned of an order''s money and time.';
+
+-- leave_orders(p_keys)
+-- Their items do not wait for these any more; somebody asks what became of them.
+create function batchgen.leave_orders(p_keys uuid[]) returns void
+language sql security definer set search_path = '' as $$
+  update batchgen.orders o set ended_at = clock_timestamp(), ask_at = clock_timestamp() + interval '2 seconds',
+    asked = 0
+  where o.key = any (p_keys)
+$$;
+revoke execute on function batchgen.leave_orders(uuid[]) from public, anon, authenticated, service_role;
+comment on function batchgen.leave_orders(uuid[]) is 'Leaves orders open, to be asked about.';
+
+-- close_orders(p_items)
+-- Of items that are out of the queue, or whose job is over. What is over is in the ledger, and gone here; of all others
+-- somebody has to ask the provider.
+-- Caller: the queue's triggers, after the ledger.
+create function batchgen.close_orders(p_items batchgen.queue[]) returns void
+language plpgsql security definer set search_path = ''
+set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
+declare
+  v_over batchgen.orders[];
+  v_waited uuid[] := array(select i.order_key from unnest(p_items) i where i.lease_id is null);
+begin
+  with over as (
+    delete from batchgen.orders o
+    using unnest(p_items) i
+    where o.key = i.order_key
+      -- An order that was run again for its picture is over with this, whatever became of the picture. A result that
+      -- was taken said what it costs; an item that somebody else set to completed says nothing of its job.
+      and (i.job_over or o.is_late or (
+        o.is_charged is not null and exists (
+          select from public.image_generations g where g.id = i.generation_id and g.status = 'completed'
+        )
+      ))
+    returning o.key, (o.*)::batchgen.orders as whole
+  )
+  -- Of an item that only waited no attempt ends here that could say so.
+  select array_agg(x.whole) filter (where x.key = any (v_waited) and (x.whole).is_charged is not null) into v_over
+    from over x;
+  if v_over is not null then
+    perform batchgen.note_settlement(v, v.is_charged, 'settled') from unnest(v_over) v;
+  end if;
+  perform batchgen.leave_orders(array(select i.order_key from unnest(p_items) i));
+end
+$$;
+revoke execute on function batchgen.close_orders(batchgen.queue[]) from public, anon, authenticated, service_role;
+comment on function batchgen.close_orders(batchgen.queue[]) is
+  'Ends the orders of items that left the queue or whose job is over.';

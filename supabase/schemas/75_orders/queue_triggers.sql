@@ -1,0 +1,67 @@
+-- before_queue_inserted()
+-- An item that comes back while an order for it is open asks for that job first, and does not buy another one.
+create function batchgen.before_queue_inserted() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  update batchgen.orders o set ended_at = null, ask_at = null, lease_id = null, lease_expires_at = null
+  where o.key = (
+    select e.key from batchgen.orders e
+    where e.generation_id = new.generation_id and e.ended_at is not null
+      -- Where the item is in the queue already, this row is not going to be inserted.
+      and not exists (select from batchgen.queue q where q.generation_id = new.generation_id)
+    order by e.ordered_at desc limit 1
+  )
+  returning o.key, case when o.provider_job_id is not null then o.provider end, o.provider_job_id
+  into new.order_key, new.provider, new.provider_job_id;
+  return new;
+end
+$$;
+revoke execute on function batchgen.before_queue_inserted() from public, anon, authenticated, service_role;
+comment on function batchgen.before_queue_inserted() is
+  'Gives an item that comes back the order that is still open for it.';
+
+create trigger before_queue_inserted before insert on batchgen.queue
+for each row execute function batchgen.before_queue_inserted();
+
+create function batchgen.after_lease_ended() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  perform batchgen.note_attempts(array[old],
+    case when new.crash_count > old.crash_count then 'crashed' else 'handed_back' end);
+  if old.job_over and old.order_key is not null then
+    perform batchgen.close_orders(array[old]);
+  end if;
+  return null;
+end
+$$;
+revoke execute on function batchgen.after_lease_ended() from public, anon, authenticated, service_role;
+comment on function batchgen.after_lease_ended() is 'Writes the ledger''s row for an attempt whose item waits again.';
+
+create trigger after_lease_ended after update on batchgen.queue
+for each row when (old.lease_id is not null and new.lease_id is distinct from old.lease_id)
+execute function batchgen.after_lease_ended();
+
+create function batchgen.after_queue_deleted() returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_leased batchgen.queue[];
+  v_ordered batchgen.queue[];
+begin
+  select array_agg((o.*)::batchgen.queue) filter (where o.lease_id is not null),
+    array_agg((o.*)::batchgen.queue) filter (where o.order_key is not null)
+  into v_leased, v_ordered from old_rows o;
+  if v_leased is not null then
+    perform batchgen.note_attempts(v_leased, null);
+  end if;
+  if v_ordered is not null then
+    perform batchgen.close_orders(v_ordered);
+  end if;
+  return null;
+end
+$$;
+revoke execute on function batchgen.after_queue_deleted() from public, anon, authenticated, service_role;
+comment on function batchgen.after_queue_deleted() is
+  'Writes the ledger''s rows for items that end, and ends their orders.';
+
+create trigger after_queue_deleted after delete on batchgen.queue
+referencing old table as old_rows for each statement execute function batchgen.after_queue_deleted();

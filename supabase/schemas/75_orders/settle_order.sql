@@ -1,0 +1,77 @@
+-- settle_order(p_order_key, p_lease_id, p_outcome)
+-- What the provider said of an open order. p_outcome: {is_over, is_charged, has_picture, queued_seconds,
+-- running_seconds}.
+--   not over                                    -> asked about again, after pauses that grow; not known after a day
+--   over, with a picture to be had, unless it is known to cost nothing -> its item, if it failed and still has its
+--                                                   batch, runs again for the picture alone (is_late)
+--   the same, of an item that ended as crashed  -> a settlement in the ledger. That picture may be what its workers
+--   died
+--                                                   of: it is collected only if a person has the item run again, within
+--                                                   a day
+--   over otherwise                              -> a settlement in the ledger
+-- Returns whether the item was queued. An order that is not leased so any more is left alone. Caller: service_role.
+-- Locks: the item and its batch, then the order, like everybody else.
+create function public.settle_order(p_order_key uuid, p_lease_id uuid, p_outcome jsonb) returns boolean
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_order batchgen.orders;
+  v_is_over boolean := coalesce(p_outcome -> 'is_over' = 'true'::jsonb, false);
+  v_generation public.image_generations;
+  v_code text;
+begin
+  if jsonb_typeof(p_outcome) is distinct from 'object' then
+    perform batchgen.refuse_argument('p_outcome', 'is not an object', 'Send {is_over, is_charged, has_picture}.');
+  end if;
+  select o.* into v_order from batchgen.orders o where o.key = p_order_key;
+  perform batchgen.lock_items(array[v_order.generation_id]);
+  select o.* into v_order from batchgen.orders o
+  where o.key = p_order_key and o.lease_id = p_lease_id and o.ended_at is not null for update;
+  if not found then
+    return false;
+  end if;
+  if not v_is_over and v_order.ended_at > clock_timestamp() - interval '1 day' then
+    update batchgen.orders o
+    set asked = least(o.asked, 1000000) + 1, lease_id = null, lease_expires_at = null,
+      ask_at = clock_timestamp() + make_interval(secs => least(3600, 5 * 2.0 ^ least(o.asked, 20)))
+    where o.key = p_order_key;
+    return false;
+  end if;
+
+  perform batchgen.note_account(p_order_key, p_outcome);
+  select o.* into v_order from batchgen.orders o where o.key = p_order_key;
+  select g.* into v_generation from public.image_generations g where g.id = v_order.generation_id;
+  select coalesce((select f.code from batchgen.failures f where f.generation_id = v_generation.id), 'failed')
+    into v_code;
+  if v_is_over and v_order.is_charged is not false and p_outcome -> 'has_picture' = 'true'::jsonb
+    and v_generation.status = 'failed' and v_generation.batch_id is not null and v_code = 'crashed'
+  then
+    perform batchgen.note_settlement(v_order, coalesce(v_order.is_charged, true), 'settled');
+    -- From here on it costs nothing more.
+    update batchgen.orders o
+    set is_settled = true, price_usd = 0, is_charged = false, lease_id = null, lease_expires_at = null,
+      ask_at = clock_timestamp() + interval '1 day'
+    where o.key = p_order_key;
+    return false;
+  elsif v_is_over and v_order.is_charged is not false and p_outcome -> 'has_picture' = 'true'::jsonb
+    and v_generation.status = 'failed' and v_generation.batch_id is not null
+  then
+    update batchgen.orders o
+    set is_late = true, late_message = coalesce(v_generation.error_message, 'The picture could not be made.'),
+      late_code = v_code
+    where o.key = p_order_key;
+    update public.image_generations g set status = 'pending', error_message = null, error_code = null,
+      completed_at = null, retry_count = 0
+    where g.id = v_generation.id;
+    return true;
+  end if;
+  if v_order.is_charged is not null then
+    perform batchgen.note_settlement(v_order, v_order.is_charged, 'settled');
+  end if;
+  delete from batchgen.orders o where o.key = p_order_key;
+  return false;
+end
+$$;
+revoke execute on function public.settle_order(uuid, uuid, jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.settle_order(uuid, uuid, jsonb) to service_role;
+comment on function public.settle_order(uuid, uuid, jsonb) is
+  'For workers: writes down what became of an order that nobody waited for, and has its picture collected.';

@@ -1,0 +1,37 @@
+-- complete_and_claim(p_results, p_worker, p_limit, p_lease_seconds)
+-- complete_generations, then claim_generations, in one transaction: the claim sees the room that the results made, and
+-- a slot is refilled with no request of its own. -> {lease_ids: the leases whose items were completed, claims: as
+-- claim_generations returns them, claim_error: {code, message} or null}. A claim that fails costs no result: what was
+-- completed stays so, and claim_error says why nothing was claimed; with no results it is an error like any other.
+-- Locks: the items and batches of the results, then as the claim, which waits for none.
+create function public.complete_and_claim(
+  p_results jsonb, p_worker text, p_limit integer, p_lease_seconds integer
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_lease_ids jsonb;
+  v_claims jsonb := '[]';
+  v_error jsonb;
+begin
+  perform batchgen.check_worker_arguments(p_worker, p_lease_seconds);
+  select coalesce(jsonb_agg(c.lease_id), '[]') into v_lease_ids from public.complete_generations(p_results) c;
+  begin
+    if p_limit is distinct from 0 then
+      select coalesce(jsonb_agg(to_jsonb(c)), '[]') into v_claims
+      from public.claim_generations(p_worker, p_limit, p_lease_seconds) c;
+    end if;
+  exception when query_canceled or others then
+    if p_results = '[]' then
+      raise;
+    end if;
+    v_claims := '[]';
+    v_error := jsonb_build_object('code', sqlstate, 'message', sqlerrm);
+  end;
+  return jsonb_build_object('lease_ids', v_lease_ids, 'claims', v_claims, 'claim_error', v_error);
+end
+$$;
+revoke execute on function public.complete_and_claim(jsonb, text, integer, integer)
+from public, anon, authenticated, service_role;
+grant execute on function public.complete_and_claim(jsonb, text, integer, integer) to service_role;
+comment on function public.complete_and_claim(jsonb, text, integer, integer) is
+  'For workers: records finished pictures and leases the next items, in one call and one JSON value.';

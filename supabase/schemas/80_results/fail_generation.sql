@@ -1,0 +1,120 @@
+-- fail_generation(p_generation_id, p_lease_id, p_error)
+-- Ends an attempt of a leased item. p_error: {code, message, retryable, retry_after_seconds, provider, provider_fault,
+-- model_fault, job_over, is_charged, queued_seconds, running_seconds}. Returns {status, retry_count, retry_in_seconds}.
+--
+-- A provider that asked to wait (retryable, retry_after_seconds) is asked by no worker before that time; provider names
+-- it, by default the one of the item's job or model. With model_fault it is the model that waits, and no other one. An
+-- item that is told to wait again and again, and a provider that refuses again and again, wait for longer than they are
+-- told: 1 s, 2 s, 4 s, … 5 min at the least.
+-- provider_fault says what the model's breaker learns: true, one more fault; false, the provider answered as it should;
+-- left out, nothing. job_over: whether the item's job has ended; left out, it has, unless the provider asks to wait.
+--
+-- Caller: service_role.
+-- States: processing ->
+--   pending, due after retry_after_seconds, where these are given with retryable: that is no attempt
+--   pending, retry_count + 1, due after the next of settings.retry_delays_seconds, where retryable and retries are left
+--   failed, with the message, otherwise. So does one whose owner asked for its end: as cancelled.
+-- Locks: as batchgen.hold_lease, then the order, then providers and breakers.
+-- Errors: PT409 where the lease is not held; PT422 where p_error does not fit.
+create function public.fail_generation(p_generation_id uuid, p_lease_id uuid, p_error jsonb) returns jsonb
+language plpgsql security definer set search_path = ''
+set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
+declare
+  v_settings batchgen.settings;
+  v_item batchgen.queue;
+  v_status text := 'pending';
+  v_retry_count integer;
+  v_code text := coalesce(nullif(p_error ->> 'code', ''), 'failed');
+  v_message text := coalesce(nullif(p_error ->> 'message', ''), 'The picture could not be made.');
+  v_retryable boolean := coalesce(p_error -> 'retryable' = 'true'::jsonb, false);
+  v_wait double precision;
+  v_told double precision;
+  v_order batchgen.orders;
+  v_is_over boolean;
+begin
+  v_wait := batchgen.read_retry_after(p_error);
+  v_item := batchgen.hold_lease(p_generation_id, p_lease_id);
+  select s.* into v_settings from batchgen.settings s;
+  select greatest(coalesce(g.retry_count, 0), 0) into v_retry_count
+  from public.image_generations g where g.id = p_generation_id;
+  -- A job that is asked about too early goes on: unless it is said to be over, it stays attached and is asked again.
+  v_is_over := coalesce((p_error ->> 'job_over')::boolean, not (v_retryable and v_wait is not null));
+  if v_retryable and v_item.cancel_requested then
+    v_retryable := false;
+    v_code := 'cancelled';
+    v_message := 'Cancelled by user';
+  end if;
+
+  -- Of a job that goes on only its costs are known, and never that there are none: it may still succeed.
+  perform batchgen.note_account(
+    v_item.order_key,
+    case when v_is_over or p_error -> 'is_charged' = 'true'::jsonb then p_error else p_error - 'is_charged' end
+  );
+  select o.* into v_order from batchgen.orders o where o.key = v_item.order_key;
+  v_retryable := v_retryable and not (v_order.is_late is true and v_is_over);
+  update batchgen.queue q
+  set fault_code = left(v_code, 100), job_over = v_is_over,
+    wait_count = case when v_retryable and v_wait is not null then least(q.wait_count, 1000000) + 1 else 0 end
+  where q.generation_id = p_generation_id;
+
+  if v_retryable and v_wait is not null then
+    v_told := v_wait;
+    v_wait := greatest(v_wait, batchgen.shortest_wait(v_item.wait_count + 1));
+    perform batchgen.take_back(array[p_generation_id], v_wait, false, false);
+    if p_error -> 'model_fault' = 'true'::jsonb then
+      perform batchgen.close_model(v_item.model_id, v_wait, v_code, v_message);
+    else
+      perform batchgen.pause_provider(
+        coalesce(nullif(p_error ->> 'provider', ''), v_item.provider, batchgen.provider_of(v_item.model_id)),
+        v_told, v_code, v_item.started_at
+      );
+    end if;
+  elsif v_retryable and v_retry_count < v_settings.max_retries then
+    v_retry_count := v_retry_count + 1;
+    v_wait := v_settings.retry_delays_seconds[least(v_retry_count, cardinality(v_settings.retry_delays_seconds))];
+    perform batchgen.take_back(array[p_generation_id], v_wait, false, true);
+  else
+    -- One that had ended before, and was run again for its picture alone, ends as it had.
+    perform batchgen.end_as_failed(array[p_generation_id], coalesce(v_order.late_code, v_code),
+      coalesce(v_order.late_message, v_message));
+    v_status := 'failed';
+    v_wait := null;
+  end if;
+  -- At the end, since whoever holds a breaker waits for nothing else.
+  if p_error -> 'provider_fault' = 'true'::jsonb then
+    perform batchgen.count_provider_fault(v_item);
+  elsif p_error -> 'provider_fault' = 'false'::jsonb then
+    perform batchgen.close_breaker(v_item.model_id);
+  end if;
+  return jsonb_build_object('status', v_status, 'retry_count', v_retry_count, 'retry_in_seconds', v_wait);
+end
+$$;
+revoke execute on function public.fail_generation(uuid, uuid, jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.fail_generation(uuid, uuid, jsonb) to service_role;
+comment on function public.fail_generation(uuid, uuid, jsonb) is
+  'For workers: ends an attempt of a leased item; it is tried again or fails.';
+
+-- read_retry_after(p_error)
+-- The seconds that an error tells to wait, between none and a day; null where it tells none.
+-- Caller: fail_generation. Errors: PT422.
+create function batchgen.read_retry_after(p_error jsonb) returns double precision
+language plpgsql set search_path = '' as $$
+declare
+  v_seconds jsonb := p_error -> 'retry_after_seconds';
+begin
+  if jsonb_typeof(p_error) is distinct from 'object' then
+    perform batchgen.refuse_argument('p_error', 'is not an object',
+      'Send {code, message, retryable, retry_after_seconds}.');
+  end if;
+  if jsonb_typeof(v_seconds) = 'number' then
+    -- Rounded, since a number next to zero has no double precision.
+    return round(least(greatest(v_seconds::text::numeric, 0), 86400), 6)::double precision;
+  elsif coalesce(jsonb_typeof(v_seconds), 'null') <> 'null' then
+    perform batchgen.refuse_argument('p_error.retry_after_seconds', 'is not a number',
+      'Give seconds as a number, or leave it out.');
+  end if;
+  return null;
+end
+$$;
+revoke execute on function batchgen.read_retry_after(jsonb) from public, anon, authenticated, service_role;
+comment on function batchgen.read_retry_after(jsonb) is 'The seconds that an error tells to wait.';

@@ -1,0 +1,171 @@
+-- waits_of_any_batch(p_batch_id)
+-- Why each item of a batch that is pending does not run: the first reason that holds, in the order in which they are
+-- listed at public.batch_waits. Of other users it tells numbers alone. It looks at 1,000 ready items at most.
+-- Long because it is one query: all that it tells holds at one moment.
+create function batchgen_api.waits_of_any_batch(p_batch_id uuid)
+returns table (generation_id uuid, reason text, detail text, "until" timestamptz, running integer, cap integer,
+  "position" integer)
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+  v_settings batchgen.settings;
+  v_running_in_all integer;
+  v_is_worker_live boolean := exists (select from batchgen.live_workers);
+begin
+  select s.* into v_settings from batchgen.settings s;
+  select count(*) into v_running_in_all from batchgen.queue q where q.state = 'running';
+  return query
+  with closed as materialized (
+    -- Of two reasons the one that lasts longer; a probe that runs is the shorter one.
+    select distinct on (c.model_id) c.* from batchgen.closed_models() c order by c.model_id, c.until desc nulls last
+  ),
+  items as materialized (
+    select q.* from batchgen.queue q
+    join public.image_generations g on g.id = q.generation_id
+    where g.batch_id = p_batch_id and q.state <> 'running'
+  ),
+  users as materialized (
+    select u.user_id, (select count(*) from batchgen.queue r where r.state = 'running'
+      and r.user_id = u.user_id)::integer as running
+    from (select distinct i.user_id from items i) u
+  ),
+  -- Where the items stand among their users' own, as the next claim will see it.
+  own as materialized (
+    select w.generation_id, u.user_id, w.priority, w.created_at, w.batch_index,
+      row_number() over (partition by u.user_id order by w.priority desc, w.created_at, w.batch_index,
+        w.generation_id) as nth, u.running
+    from users u cross join lateral (
+      select q.generation_id, q.priority, q.created_at, q.batch_index from batchgen.queue q
+      where q.state = 'waiting' and not q.is_suspect and q.user_id = u.user_id
+        and q.model_id not in (select c.model_id from closed c)
+      order by q.priority desc, q.created_at, q.batch_index, q.generation_id limit 1000
+    ) w
+  ),
+  -- What may be claimed before them: of each user with ready items, and of those whose ranks the next claim repairs,
+  -- as many as their limit allows. More than 50 of one user are not counted.
+  others as materialized (
+    select t.user_id from (select user_id from batchgen.touched limit 1000) t
+    union
+    select r.user_id
+    from (
+      select q.user_id from batchgen.queue q
+      where q.state = 'waiting' and q.ready_rank is not null
+      order by q.priority desc, q.ready_rank, q.created_at, q.batch_index, q.generation_id limit 1000
+    ) r
+  ),
+  ready as materialized (
+    select o.user_id, w.priority, r.running + w.nth as rank, w.created_at, w.batch_index, w.generation_id
+    from others o
+    cross join lateral (select count(*) as running from batchgen.queue q where q.state = 'running'
+      and q.user_id = o.user_id) r
+    cross join lateral (
+      select h.*, row_number() over (order by h.priority desc, h.created_at, h.batch_index, h.generation_id) as nth
+      from (
+        select q.priority, q.created_at, q.batch_index, q.generation_id from batchgen.queue q
+        where q.state = 'waiting' and not q.is_suspect and q.user_id = o.user_id
+          and q.model_id not in (select c.model_id from closed c)
+        order by q.priority desc, q.created_at, q.batch_index, q.generation_id
+        limit least(greatest(v_settings.max_parallel_per_user - r.running, 0), 50)
+      ) h
+    ) w
+  ),
+  placed as materialized (
+    select o.generation_id, least(1000, o.nth + (
+      select count(*) from ready r
+      where r.user_id <> o.user_id
+        and (-r.priority, r.rank, r.created_at, r.batch_index, r.generation_id)
+          < (-o.priority, o.running + o.nth, o.created_at, o.batch_index, o.generation_id)
+    ))::integer as place
+    from own o
+  )
+  select i.generation_id, why.reason,
+    case why.reason
+      when 'provider' then c.name
+      when 'breaker' then concat_ws(': ', left(coalesce(c.name, m.display_name), 200),
+        (select b.message from batchgen.breakers b where b.model_id = i.model_id))
+      when 'retry' then case when i.wait_count > 2 then format('%s, told to wait %s times', i.fault_code,
+        i.wait_count) end
+    end,
+    case why.reason when 'retry' then i.due_at when 'provider' then c.until when 'breaker' then c.until end,
+    case why.reason when 'own_cap' then u.running when 'total_cap' then v_running_in_all end,
+    case why.reason when 'own_cap' then v_settings.max_parallel_per_user when 'total_cap'
+      then v_settings.max_parallel_global end,
+    case when why.reason in ('own_cap', 'total_cap', 'queue') then
+      case when i.state = 'waiting' and not i.is_suspect then coalesce(p.place, 1000) end
+    end
+  from items i
+  join users u on u.user_id = i.user_id
+  left join closed c on c.model_id = i.model_id
+  left join public.models m on m.id = i.model_id
+  left join placed p on p.generation_id = i.generation_id
+  cross join lateral (
+    select case
+      when i.state = 'delayed' and i.due_at > clock_timestamp() and (c.reason is null or i.due_at > c.until)
+        then 'retry'
+      when c.reason is not null then c.reason
+      -- The breaker lets one item try, and it need not be this one.
+      when exists (select from batchgen.breakers b where b.model_id = i.model_id and b.opened_until is not null)
+        then 'breaker'
+      when not v_is_worker_live
+        and i.due_at <= clock_timestamp() - make_interval(secs => v_settings.worker_silence_seconds)
+        then 'no_worker'
+      when u.running >= v_settings.max_parallel_per_user then 'own_cap'
+      when v_running_in_all >= v_settings.max_parallel_global then 'total_cap'
+      when i.is_suspect then 'runs_alone'
+      else 'queue'
+    end as reason
+  ) why
+  order by i.batch_index, i.generation_id;
+end
+$$;
+revoke execute on function batchgen_api.waits_of_any_batch(uuid) from public, anon, authenticated, service_role;
+grant execute on function batchgen_api.waits_of_any_batch(uuid) to service_role;
+comment on function batchgen_api.waits_of_any_batch(uuid) is 'Behind public.batch_waits: for operators.';
+
+create function batchgen_api.batch_waits(p_batch_id uuid)
+returns table (generation_id uuid, reason text, detail text, "until" timestamptz, running integer, cap integer,
+  "position" integer)
+language plpgsql security definer set search_path = '' as $$
+begin
+  if auth.uid() is null then
+    perform batchgen.refuse('not_signed_in', 'Nobody is signed in.', null, 'Sign in, then try again.', null, null,
+      'PT401');
+  end if;
+  if not exists (select from public.batch_generations b where b.id = p_batch_id and b.user_id = auth.uid()) then
+    perform batchgen.refuse('batch_not_found', 'There is no such batch, or it is somebody else''s.', 'p_batch_id',
+      'Use the id of a batch of yours.', null, null, 'PT404');
+  end if;
+  return query select * from batchgen_api.waits_of_any_batch(p_batch_id);
+end
+$$;
+revoke execute on function batchgen_api.batch_waits(uuid) from public, anon, authenticated, service_role;
+grant execute on function batchgen_api.batch_waits(uuid) to authenticated;
+comment on function batchgen_api.batch_waits(uuid) is 'Behind public.batch_waits: for the batch''s owner.';
+
+-- batch_waits(p_batch_id): a row for each pending item of the batch, with the reason why it does not run:
+--   retry      an attempt failed, or was told to wait: due again at until; detail says so where that goes on and on
+--   provider   the provider (detail) asked everybody to wait until then
+--   breaker    the model (detail) failed again and again: nothing starts until then; until is empty while one item
+--   tries
+--   no_worker  it has been due for settings.worker_silence_seconds, and no worker was seen for as long
+--   own_cap    its user runs as many items as one user may (running of cap)
+--   total_cap  as many items run in all as may (running of cap)
+--   runs_alone a worker died while it had the item: it waits for one that does nothing else
+--   queue      others come first
+-- position is its place in the order of claims, from 1, for own_cap, total_cap and queue; 1000 stands for that or more.
+-- Caller: authenticated, for a batch of their own (PT404 otherwise); service_role, for any.
+create function public.batch_waits(p_batch_id uuid)
+returns table (generation_id uuid, reason text, detail text, "until" timestamptz, running integer, cap integer,
+  "position" integer)
+language plpgsql set search_path = '' as $$
+begin
+  if has_function_privilege('batchgen_api.waits_of_any_batch(uuid)', 'execute') then
+    return query select * from batchgen_api.waits_of_any_batch(p_batch_id);
+  else
+    return query select * from batchgen_api.batch_waits(p_batch_id);
+  end if;
+end
+$$;
+revoke execute on function public.batch_waits(uuid) from public, anon, authenticated, service_role;
+grant execute on function public.batch_waits(uuid) to authenticated, service_role;
+comment on function public.batch_waits(uuid) is 'Why the pending items of a batch do not run yet.';

@@ -1,0 +1,130 @@
+-- create_batch_for(p_user_id, p_request)
+-- Validates the whole request, then writes the batch, its items and (by trigger) their queue rows in this transaction.
+-- The same client_key again gives the same batch, and counts against no limit. Returns what batch_answer tells.
+-- Caller: create_batch, create_batch_as.
+-- States: nothing -> batch pending, items pending.
+-- Locks: the user's row in auth.users; the client_key's row, so that a resend waits for the first; then what
+-- batchgen.take_from_limits locks.
+-- Errors: PT422 where the request breaks a rule; PT409 where the client_key belongs to another request; PT429 where a
+-- limit is reached; PT401 where the user is deleted.
+create function batchgen.create_batch_for(p_user_id uuid, p_request jsonb) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_settings batchgen.settings;
+  v_client_key text;
+  v_hash bytea;
+  v_known batchgen.requests;
+  v_count integer;
+  v_batch public.batch_generations;
+  v_items batchgen.requested_item[];
+begin
+  select s.* into v_settings from batchgen.settings s;
+  perform batchgen.check_request(p_request, v_settings);
+  v_client_key := batchgen.read_client_key(p_request);
+  if v_client_key is not null then
+    v_hash := batchgen.request_hash(p_request - 'client_key');
+    select r.* into v_known from batchgen.requests r where r.user_id = p_user_id and r.client_key = v_client_key;
+    if found then
+      return batchgen.same_batch_again(v_known, v_hash);
+    end if;
+  end if;
+  v_count := batchgen.count_prompts(p_user_id, p_request -> 'prompts', v_settings);
+  perform batchgen.refuse_unknown_fields(p_request, '', '{prompts,shared_settings,batch_name,client_key}');
+  v_batch := batchgen.read_shared_settings(p_request, v_settings);
+  v_items := batchgen.choose_seeds(batchgen.read_prompts(p_request -> 'prompts', v_settings));
+
+  perform batchgen.hold_user(p_user_id);
+  if v_client_key is not null then
+    insert into batchgen.requests (user_id, client_key, body_hash) values (p_user_id, v_client_key, v_hash)
+    on conflict do nothing;
+    if not found then
+      -- The same request, sent twice at once: the other one has just been committed.
+      select r.* into v_known from batchgen.requests r where r.user_id = p_user_id and r.client_key = v_client_key;
+      return batchgen.same_batch_again(v_known, v_hash);
+    end if;
+  end if;
+  perform batchgen.take_from_limits(p_user_id, v_count);
+  perform batchgen.check_new_tags(p_user_id, array(select t.name from unnest(v_items) i, unnest(i.tags) t (name)));
+
+  v_batch.id := gen_random_uuid();
+  v_batch.user_id := p_user_id;
+  perform batchgen.write_batch(v_batch, v_items);
+  update batchgen.requests r set batch_id = v_batch.id where r.user_id = p_user_id and r.client_key = v_client_key;
+  return batchgen.batch_answer(v_batch.id);
+end
+$$;
+revoke execute on function batchgen.create_batch_for(uuid, jsonb) from public, anon, authenticated, service_role;
+comment on function batchgen.create_batch_for(uuid, jsonb) is
+  'Checks a whole request, counts it, then writes the batch and its items.';
+
+-- The steps of create_batch_for. Each refuses what breaks a rule: PT422.
+
+-- count_prompts(p_user_id, p_prompts, p_settings)
+-- How many prompts there are: a list, as long as a batch of the user may be.
+create function batchgen.count_prompts(p_user_id uuid, p_prompts jsonb, p_settings batchgen.settings) returns integer
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_count integer;
+  v_most integer := batchgen.max_batch_size_of(p_user_id);
+begin
+  if coalesce(jsonb_typeof(p_prompts), 'null') = 'null' then
+    perform batchgen.refuse('prompts_missing', 'prompts is missing.', 'prompts',
+      format('Send a list of %s to %s prompts.', p_settings.min_batch_size, p_settings.max_batch_size));
+  end if;
+  if jsonb_typeof(p_prompts) <> 'array' then
+    perform batchgen.refuse('wrong_type', 'prompts is not a list.', 'prompts',
+      'Send a list of {text, negative_prompt, seed, tags}.');
+  end if;
+  v_count := jsonb_array_length(p_prompts);
+  if v_count < p_settings.min_batch_size then
+    perform batchgen.refuse('too_few_prompts',
+      format('A batch has at least %s prompts; this one has %s.', p_settings.min_batch_size, v_count), 'prompts',
+      format('Send %s to %s prompts.', p_settings.min_batch_size, p_settings.max_batch_size), null,
+      to_jsonb(p_settings.min_batch_size));
+  end if;
+  if v_count > v_most then
+    perform batchgen.refuse('too_many_prompts',
+      format('A batch has at most %s prompts; this one has %s.', v_most, v_count), 'prompts',
+      'Split it into several batches.', null, to_jsonb(v_most));
+  end if;
+  return v_count;
+end
+$$;
+revoke execute on function batchgen.count_prompts(uuid, jsonb, batchgen.settings)
+from public, anon, authenticated, service_role;
+comment on function batchgen.count_prompts(uuid, jsonb, batchgen.settings) is
+  'How many prompts a request has; refuses too few and too many.';
+
+-- write_batch(p_batch, p_items)
+-- States: nothing -> batch pending, items pending; by trigger the items are queued.
+create function batchgen.write_batch(
+  p_batch public.batch_generations, p_items batchgen.requested_item[]
+) returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  insert into public.batch_generations (
+    id, user_id, name, total_count, completed_count, failed_count, status, model_id, model_version, width, height,
+    steps, guidance_scale
+  ) values (
+    p_batch.id, p_batch.user_id, p_batch.name, cardinality(p_items), 0, 0, 'pending', p_batch.model_id,
+    p_batch.model_version, p_batch.width, p_batch.height, p_batch.steps, p_batch.guidance_scale
+  );
+  with written as (
+    insert into public.image_generations (
+      user_id, prompt, negative_prompt, model, model_id, width, height, steps, guidance_scale, seed, status, batch_id,
+      batch_index, retry_count, priority
+    )
+    select p_batch.user_id, i.prompt, i.negative_prompt, m.name, p_batch.model_id::uuid, p_batch.width, p_batch.height,
+      p_batch.steps, p_batch.guidance_scale, i.seed, 'pending', p_batch.id, i.batch_index, 0, 0
+    from unnest(p_items) i left join public.models m on m.id = p_batch.model_id::uuid
+    returning id, batch_index
+  )
+  insert into batchgen.generation_tags (generation_id, name)
+  select w.id, t.name from written w join unnest(p_items) i on i.batch_index = w.batch_index
+  cross join unnest(i.tags) t (name);
+end
+$$;
+revoke execute on function batchgen.write_batch(public.batch_generations, batchgen.requested_item[])
+from public, anon, authenticated, service_role;
+comment on function batchgen.write_batch(public.batch_generations, batchgen.requested_item[]) is
+  'Writes a batch and its items.';

@@ -1,0 +1,44 @@
+-- delete_batch_images(p_batch_id)
+-- Rows go at once, files by the outbox. Items and totals stay. What waits or runs would make another picture.
+create function batchgen.delete_batch_images(p_batch_id uuid) returns batchgen.item_outcome[]
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_outcomes batchgen.item_outcome[];
+begin
+  perform batchgen.lock_batch(p_batch_id);
+  v_outcomes := array(
+    select row(
+      p.generation_id, p.batch_index, coalesce(p.status, '') not in ('pending', 'processing'),
+      case
+        when p.status = 'pending' then 'still_waiting'
+        when p.status = 'processing' then 'still_running'
+        when p.image_id is null then 'already_deleted'
+        else 'deleted'
+      end,
+      case when p.image_id is not null then jsonb_build_object('image_id', p.image_id) end
+    )::batchgen.item_outcome
+    from batchgen.pictures_of(p_batch_id) p
+  );
+  perform batchgen.delete_images(array(
+    select i.id
+    from unnest(v_outcomes) o
+    join public.image_generations g on g.id = o.generation_id
+    join public.images i on i.generation_id = g.id and i.user_id is not distinct from g.user_id
+    where o.is_done
+  ));
+  return v_outcomes;
+end
+$$;
+revoke execute on function batchgen.delete_batch_images(uuid) from public, anon, authenticated, service_role;
+comment on function batchgen.delete_batch_images(uuid) is 'Deletes the pictures of a batch.';
+
+-- delete_batch_images(p_batch_id)
+-- Actions deleted, with image_id, already_deleted; refused still_waiting, still_running.
+create function public.delete_batch_images(p_batch_id uuid) returns jsonb
+language sql set search_path = '' as $$
+  select batchgen_api.act('delete', p_batch_id)
+$$;
+revoke execute on function public.delete_batch_images(uuid) from public, anon, authenticated, service_role;
+grant execute on function public.delete_batch_images(uuid) to authenticated, service_role;
+comment on function public.delete_batch_images(uuid) is
+  'Deletes the pictures of a batch, rows and files; items and totals stay.';

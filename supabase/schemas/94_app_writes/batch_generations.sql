@@ -1,0 +1,58 @@
+create trigger batchgen_app_insert before insert on public.batch_generations
+for each row
+  when (current_user in ('anon', 'authenticated') or row_security_active('public.batch_generations'::regclass))
+execute function batchgen.refuse_app('Submit the batch with create_batch.');
+
+-- before_batch_updated_by_app()
+-- The update that the app sends after a retry or a cancel. Totals, status and time stay what the rows say
+-- (batchgen_before_update, which runs next); failed asks for the end of what still waits or runs. Since the row cannot
+-- say so afterwards, the marks in the queue do, until the statement ends.
+create function batchgen.before_batch_updated_by_app() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  perform batchgen.refuse_strangers(old.user_id);
+  perform batchgen.refuse_changes(to_jsonb(old), to_jsonb(new), '{status,failed_count,completed_at}');
+  if new.status = 'failed' then
+    perform batchgen.request_cancel(array[old.id]);
+  end if;
+  return new;
+end
+$$;
+revoke execute on function batchgen.before_batch_updated_by_app() from public, anon, authenticated, service_role;
+comment on function batchgen.before_batch_updated_by_app() is 'Trigger: what a user may change of a batch.';
+
+create trigger batchgen_app_update before update on public.batch_generations
+for each row
+  when (current_user in ('anon', 'authenticated') or row_security_active('public.batch_generations'::regclass))
+execute function batchgen.before_batch_updated_by_app();
+
+create function batchgen.after_batches_updated_by_app() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  perform batchgen.end_cancelled(array(select n.id from new_rows n));
+  return null;
+end
+$$;
+revoke execute on function batchgen.after_batches_updated_by_app() from public, anon, authenticated, service_role;
+comment on function batchgen.after_batches_updated_by_app() is 'Trigger: a batch that the app gave up is cancelled.';
+
+create trigger batchgen_app_updated after update on public.batch_generations
+referencing new table as new_rows for each statement
+when (current_user in ('anon', 'authenticated') or row_security_active('public.batch_generations'::regclass))
+execute function batchgen.after_batches_updated_by_app();
+
+create function batchgen.before_batch_deleted_by_app() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  perform batchgen.refuse_strangers(old.user_id);
+  return old;
+end
+$$;
+revoke execute on function batchgen.before_batch_deleted_by_app() from public, anon, authenticated, service_role;
+comment on function batchgen.before_batch_deleted_by_app() is
+  'Trigger: what a user may delete of batches, and what it cancels.';
+
+create trigger batchgen_app_delete before delete on public.batch_generations
+for each row
+  when (current_user in ('anon', 'authenticated') or row_security_active('public.batch_generations'::regclass))
+execute function batchgen.before_batch_deleted_by_app();

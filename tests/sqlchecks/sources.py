@@ -1,0 +1,90 @@
+"""What the SQL files say as text: short lines, each function in one place, no function too long to read."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from devstack.statements import split_statements
+from tests.sqlchecks.schema_files import ROOT, SUPABASE, unnamed_files
+
+COLUMNS = 120
+FUNCTION_LINES = 80
+REASON = "-- Long because"
+"""How the header of a longer function begins its reason."""
+
+CREATED = re.compile(r"^create (?P<again>or replace )?function (?P<name>[\w.]+)\s*\(", re.IGNORECASE | re.MULTILINE)
+DROPPED = re.compile(r"^drop function (?:if exists )?(?P<name>[\w.]+)", re.IGNORECASE | re.MULTILINE)
+OTHER_SQL = ("supabase/*.sql", "tests/database/*.sql", "devstack/sql/*.sql")
+
+
+@dataclass(frozen=True)
+class Function:
+    name: str
+    header: str
+    lines: int
+    is_again: bool
+
+
+def findings(supabase: Path = SUPABASE) -> list[str]:
+    """One line per finding."""
+    schemas = sorted((supabase / "schemas").rglob("*.sql"))
+    migrations = sorted((supabase / "migrations").glob("*.sql"))
+    others = [*(supabase / "tests").rglob("*.*sql"), *(file for glob in OTHER_SQL for file in ROOT.glob(glob))]
+    return [
+        *unnamed_files(supabase),
+        *long_lines([*schemas, *migrations, *sorted(others)]),
+        *defined_twice(schemas),
+        *created_twice(migrations),
+        *long_functions(schemas),
+    ]
+
+
+def long_lines(files: Iterable[Path]) -> list[str]:
+    return [
+        f"{_place(file)}, line {number}: {len(line)} characters; at most {COLUMNS} are read without scrolling"
+        for file in files
+        for number, line in enumerate(file.read_text().splitlines(), 1)
+        if len(line) > COLUMNS and not line.startswith("\\")  # psql's own commands take one line
+    ]
+
+
+def defined_twice(files: Iterable[Path]) -> list[str]:
+    """A schema file says what is in force: a function of one name stands in one place."""
+    places: dict[str, list[str]] = {}
+    for file in files:
+        for function in _functions(file):
+            places.setdefault(function.name, []).append(_place(file))
+    return [f"{name}: defined in {', '.join(where)}" for name, where in sorted(places.items()) if len(where) > 1]
+
+
+def created_twice(files: Iterable[Path]) -> list[str]:
+    """A migration that changes a function says `create or replace`, or drops it first."""
+    created = Counter[str]()
+    for file in files:
+        text = file.read_text()
+        created.update(match["name"] for match in CREATED.finditer(text) if not match["again"])
+        created.subtract(match["name"] for match in DROPPED.finditer(text) if created[match["name"]] > 1)
+    return [f"{name}: created {number} times in migrations" for name, number in sorted(created.items()) if number > 1]
+
+
+def long_functions(files: Iterable[Path]) -> list[str]:
+    return [
+        f"{_place(file)}: {function.name} has {function.lines} lines; at most {FUNCTION_LINES}, or the reason in its"
+        f" header: {REASON} …"
+        for file in files
+        for function in _functions(file)
+        if function.lines > FUNCTION_LINES and REASON not in function.header
+    ]
+
+
+def _functions(file: Path) -> Iterator[Function]:
+    for statement in split_statements(file.read_text()):
+        if match := CREATED.search(statement):
+            header, definition = statement[: match.start()], statement[match.start() :]
+            yield Function(match["name"], header, len(definition.splitlines()), bool(match["again"]))
+
+
+def _place(file: Path) -> str:
+    return str(file.relative_to(ROOT)) if file.is_relative_to(ROOT) else str(file)

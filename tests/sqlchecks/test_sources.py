@@ -1,0 +1,54 @@
+"""The checks of SQL as text find what they are for, and nothing in the files as they are."""
+
+from pathlib import Path
+
+from tests.sqlchecks import sources
+
+FUNCTION = "create function public.f() returns integer language sql as $$\n{}\n$$;\n"
+
+
+def test_the_files_are_as_they_should_be() -> None:
+    assert sources.findings() == []
+
+
+def test_a_long_line_is_found(tmp_path: Path) -> None:
+    file = tmp_path / "a.sql"
+    file.write_text(f"select 1;\nselect '{'x' * 120}';\n")
+
+    [line] = sources.long_lines([file])
+
+    assert "a.sql, line 2: 130 characters" in line
+
+
+def test_a_function_that_is_defined_in_two_schema_files_is_found(tmp_path: Path) -> None:
+    files = [tmp_path / "a.sql", tmp_path / "b.sql"]
+    files[0].write_text(FUNCTION.format("select 1"))
+    files[1].write_text(FUNCTION.format("select 2").replace("create", "create or replace"))
+
+    [line] = sources.defined_twice(files)
+
+    assert line.startswith("public.f: ")
+    assert sources.defined_twice(files[:1]) == []
+
+
+def test_a_function_that_is_created_twice_in_migrations_is_found_and_a_replaced_one_is_not(tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.sql" for number in range(3)]
+    files[0].write_text(FUNCTION.format("select 1"))
+    files[1].write_text(FUNCTION.format("select 2"))
+    files[2].write_text("drop function public.f();\n" + FUNCTION.format("select 3"))
+
+    assert sources.created_twice(files[:2]) == ["public.f: created 2 times in migrations"]
+    assert sources.created_twice([files[0], files[2]]) == []
+    files[1].write_text(FUNCTION.format("select 2").replace("create", "create or replace"))
+    assert sources.created_twice(files[:2]) == []
+
+
+def test_a_long_function_needs_its_reason(tmp_path: Path) -> None:
+    file = tmp_path / "a.sql"
+    file.write_text(FUNCTION.format("select 1\n" * 80))
+
+    [line] = sources.long_functions([file])
+
+    assert "public.f has 83 lines" in line
+    file.write_text("-- Long because it is one query.\n" + FUNCTION.format("select 1\n" * 80))
+    assert sources.long_functions([file]) == []
