@@ -163,9 +163,18 @@ def refusal_of(host: str, addresses: Sequence[str], rule: Rule) -> ProviderError
     wrong = [address for address in addresses if not rule.allows(address)]
     if not wrong:
         return None
-    if all("." in address and ip_address(address) in MADE_UP for address in wrong):
+    if not _is_address(host) and all("." in address and ip_address(address) in MADE_UP for address in wrong):
         return made_up_address(host, wrong[0])
     return refusal(f"{host} is not on the public internet; nothing was fetched from it.")
+
+
+def _is_address(host: str) -> bool:
+    """Whether the provider named an IPv4 address itself, in whatever spelling, so that no resolver made it up."""
+    try:
+        socket.inet_aton(host)
+    except (OSError, UnicodeError):
+        return False
+    return True
 
 
 def made_up_address(host: str, address: str) -> ProviderBusy:

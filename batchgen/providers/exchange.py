@@ -91,7 +91,7 @@ class Exchange(HttpApi):
             ) from error
         if answer.status in BEHIND_A_GATEWAY:
             raise OutcomeUnknown(f"A gateway before {self._service} answered {answer.status} to the order.")
-        if answer.status >= 500 and answer.status not in NOT_REACHED and not _gives_a_reason(answer.as_json()):
+        if answer.status >= 500 and answer.status not in NOT_REACHED and not gives_a_reason(answer.as_json()):
             # The service itself says what is wrong, as JSON. This comes from somewhere on the way, or out of a crash.
             raise OutcomeUnknown(f"{self._service} answered {answer.status} to the order, and does not say why.")
         return answer
@@ -189,7 +189,7 @@ class Exchange(HttpApi):
         return f"{self._service} {what}: {said}" if said else f"{self._service} {what}."
 
 
-def _gives_a_reason(value: Any) -> bool:
+def gives_a_reason(value: Any) -> bool:
     """Whether a JSON answer is an error object, or a list of them, with at least one word in it."""
     parts = cast("list[Any]", value) if isinstance(value, list) else [value]
     return any(isinstance(part, dict) for part in parts) and _has_text(parts)

@@ -23,7 +23,7 @@ from batchgen.errors import OutcomeUnknown, ProviderError, ProviderRejected, Pro
 from batchgen.providers import delivered
 from batchgen.providers import openai_answers as answers
 from batchgen.providers.base import ImageRequest, RawImage, RemoteImage, Settlement
-from batchgen.providers.exchange import Complaint, Exchange
+from batchgen.providers.exchange import Complaint, Exchange, gives_a_reason
 from batchgen.providers.http_api import Answer, mapping, text, whole_number
 from batchgen.providers.openai_answers import complaint_of
 from batchgen.providers.synchronous import SynchronousJobs
@@ -116,7 +116,8 @@ class OpenAIImagesProvider:
         """Plain CPU work without a loop: the text may be long."""
         value = answers.value_of(answer)
         if answers.error_in(mapping(value)) or answers.error_of(answer):
-            raise self._refused(answer, request)
+            # One that says nothing is no reason to order again.
+            raise self._refused(answer, request) if gives_a_reason(value) else self._senseless()
         pictures = answers.pictures_in(value)
         if pictures == []:
             what = f"{self.name} answered without a picture, which may mean that its policy blocked it."

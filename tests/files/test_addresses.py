@@ -63,8 +63,10 @@ def test_an_operator_may_name_networks_that_count_as_the_internets() -> None:
 def test_made_up_addresses_are_the_operators_to_mend_and_others_are_refused() -> None:
     made_up = refusal_of("pictures.test", ["198.18.0.5", "198.19.0.1"], Rule())
     mixed = refusal_of("pictures.test", ["198.18.0.5", "10.0.0.7"], Rule())
+    named = [refusal_of(host, ["198.18.0.5"], Rule()) for host in ("198.18.0.5", "0xc6120005", "198.18.5")]
 
     assert isinstance(made_up, ProviderBusy)
     assert (made_up.code, made_up.is_job_over) == ("network_not_public", False)
     assert "BATCHGEN_PICTURE_NETWORKS=198.18.0.0/15" in str(made_up)
     assert isinstance(mixed, ProviderRejected)
+    assert all(isinstance(problem, ProviderRejected) for problem in named), "no resolver made these up"
