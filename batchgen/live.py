@@ -13,10 +13,15 @@ from realtime import AsyncRealtimeChannel, AsyncRealtimeClient, RealtimeSubscrib
 from realtime.message import Message
 from realtime.types import RealtimePostgresChangesListenEvent
 
+from batchgen.texts import printable
+
 log = logging.getLogger(__name__)
+LONGEST_REASON = 300
 
 PAUSES_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 TIMEOUT_SECONDS = 10
+STEADY_SECONDS = 30
+"""A subscription that ends earlier counts as a failure, however often the server confirms it."""
 
 
 class LiveChanges:
@@ -35,7 +40,8 @@ class LiveChanges:
         self._broken = asyncio.Event()
         self._sent_token = ""
         self._last_sign_at = time.monotonic()
-        self._delivering = False
+        self._delivering_since: float | None = None
+        self._reason = ""
         self._joined: tuple[AsyncRealtimeClient, AsyncRealtimeChannel] | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -55,6 +61,11 @@ class LiveChanges:
         """Since the last event, or since the last attempt to subscribe."""
         return time.monotonic() - self._last_sign_at
 
+    @property
+    def is_delivering(self) -> bool:
+        """The server has confirmed the subscription, and not refused it since."""
+        return self._delivering_since is not None and not self._broken.is_set()
+
     def subscribe_again(self) -> None:
         self._last_sign_at = time.monotonic()
         self._broken.set()
@@ -71,16 +82,24 @@ class LiveChanges:
             await client.send(message)
 
     async def _keep_subscribed(self) -> None:
-        failures = 0
+        failures, has_told = 0, False
         while True:
-            self._delivering = False
-            await self._one_subscription()
-            failures = 0 if self._delivering else failures + 1
-            await asyncio.sleep(PAUSES_SECONDS[min(failures, len(PAUSES_SECONDS) - 1)])
+            reason = await self._one_subscription()
+            since, self._delivering_since = self._delivering_since, None
+            if since is not None:
+                self._changed.set()  # what comes from now on is not told
+            if since is not None and time.monotonic() - since >= STEADY_SECONDS:
+                failures, has_told = 0, False
+            failures += 1
+            if not has_told:
+                log.info("Realtime does not deliver, polling goes on: %s", reason)
+                has_told = True
+            await asyncio.sleep(PAUSES_SECONDS[min(failures, len(PAUSES_SECONDS)) - 1])
 
-    async def _one_subscription(self) -> None:
-        """Subscribe and stay until it breaks. Never raises: without Realtime the slow poll goes on alone."""
+    async def _one_subscription(self) -> str:
+        """Subscribe, stay until it breaks, and return why. Never raises: without Realtime polling goes on alone."""
         self._broken.clear()
+        self._reason = "the subscription ended"
         self._last_sign_at = time.monotonic()
         client = AsyncRealtimeClient(self._url, self._key, auto_reconnect=False, timeout=TIMEOUT_SECONDS)
         channel: AsyncRealtimeChannel | None = None
@@ -92,10 +111,12 @@ class LiveChanges:
             self._joined = (client, channel)
             await self._broken.wait()
         except Exception as error:  # noqa: BLE001 - whatever websockets and realtime raise; a hint must not end a watch
-            log.debug("Realtime is not there: %s", type(error).__name__)
+            return type(error).__name__
+        else:
+            return self._reason
         finally:
             self._joined = None
-            await _close(client, channel)
+            await close_client(client, channel)
 
     def _channel(self, client: AsyncRealtimeClient) -> AsyncRealtimeChannel:
         channel = client.channel(f"batch_{self._batch_id}")
@@ -115,19 +136,34 @@ class LiveChanges:
 
     def _on_system(self, payload: Any) -> None:
         if payload.extension == "postgres_changes":  # "Subscribed to PostgreSQL": from now on events come
-            self._delivering = True
+            self._delivering_since = self._delivering_since or time.monotonic()
             self._on_change(payload)
 
-    def _on_state(self, state: RealtimeSubscribeStates, _error: Exception | None) -> None:
+    def _on_state(self, state: RealtimeSubscribeStates, error: Exception | None) -> None:
+        """A `system` message with status `error` arrives here, too, after a subscription that was taken."""
         if state is not RealtimeSubscribeStates.SUBSCRIBED:
+            self._reason = reason_of(error) or self._reason
             self._broken.set()
 
 
+def reason_of(error: Exception | None) -> str | None:
+    return None if error is None else printable(str(error), LONGEST_REASON)
+
+
+async def close_client(client: AsyncRealtimeClient, channel: AsyncRealtimeChannel | None) -> None:
+    """Close the socket and leave no task behind, even where the wait for that is cancelled."""
+    closing = asyncio.create_task(_close(client, channel))
+    try:
+        await asyncio.shield(closing)
+    except asyncio.CancelledError:
+        await asyncio.wait([closing])
+        raise
+
+
 async def _close(client: AsyncRealtimeClient, channel: AsyncRealtimeChannel | None) -> None:
-    """Close the socket and stop the timers that `AsyncRealtimeClient.close` leaves running."""
-    if channel:
-        channel.rejoin_timer.reset()
-        channel.join_push.destroy()
     with contextlib.suppress(Exception):
         await client.close()
-    await asyncio.sleep(0)  # its cancelled tasks end here
+    if channel:  # messages that came until now may have started its timers, which `close` leaves running
+        channel.rejoin_timer.reset()
+        channel.join_push.destroy()
+    await asyncio.sleep(0)  # cancelled tasks end here

@@ -166,7 +166,8 @@ class Settings(BaseSettings):
         "too: another one is refused.",
     )
     watch_poll_seconds: Seconds = Field(
-        default=10, description="Longest pause between two looks at a watched batch, with or without Realtime."
+        default=10,
+        description="Longest pause between two looks at a watched batch; at most 2 while Realtime delivers nothing.",
     )
     watch_silence_seconds: Seconds = Field(
         default=30, description="A watch without any Realtime event for so long, while items run, subscribes again."

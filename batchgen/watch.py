@@ -25,6 +25,8 @@ Trouble = Callable[[BackendUnavailable | None], None]
 class WatchTiming:
     poll_seconds: float = 10
     """Longest pause between two looks."""
+    undelivered_seconds: float = 2
+    """The same while Realtime delivers nothing."""
     silence_seconds: float = 30
     """Without any event for so long, while items run, the subscription is made anew."""
     settle_seconds: float = 0.05
@@ -80,7 +82,7 @@ class _Reader:
 
     async def _wait(self, last: BatchSnapshot) -> None:
         try:
-            async with asyncio.timeout(self._timing.poll_seconds):
+            async with asyncio.timeout(self._longest_pause()):
                 await self._changed.wait()
         except TimeoutError:
             running = any(item.status is GenerationStatus.PROCESSING for item in last.generations)
@@ -89,6 +91,10 @@ class _Reader:
         else:
             await asyncio.sleep(self._timing.settle_seconds)
         self._changed.clear()
+
+    def _longest_pause(self) -> float:
+        timing = self._timing
+        return timing.poll_seconds if self.live.is_delivering else min(timing.poll_seconds, timing.undelivered_seconds)
 
     async def _look(self) -> BatchSnapshot:
         """Once a look was answered, a refusal of the key or token may pass as well: gateways refuse good ones."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -73,13 +74,14 @@ class Completions:
         self._writing: asyncio.Task[None] | None = None
         self._alone: set[asyncio.Task[None]] = set()
         self._is_answered = True
+        self._context = copy_context()  # what is said of many results must not carry the fields of one item
 
     async def complete(self, claim: Claim, image: StoredImage) -> None:
         """As `Queue.complete`: raises `LeaseLost`, `InvalidRequest` and `QueueUnavailable` for this item alone."""
         result = Result(claim, image)
         self._waiting.append(result)
         if self._writing is None or self._writing.done():
-            self._writing = asyncio.create_task(self._write_all())
+            self._writing = asyncio.create_task(self._write_all(), context=self._context.copy())
         await result.written
 
     async def _write_all(self) -> None:
@@ -114,7 +116,11 @@ class Completions:
             is_written = one.claim.lease_id in done.lease_ids
             one.settle(None if is_written else LeaseLost(f"generation {one.claim.generation_id} is not ours any more"))
         if done.claim_error is not None:
-            log.warning("results are written, but no work came with the answer", **done.claim_error.model_dump())
+            log.warning(
+                "results are written, but no work came with the answer",
+                code=done.claim_error.code,
+                reason=done.claim_error.message,
+            )
             return None
         return done.claims
 

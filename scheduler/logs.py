@@ -1,17 +1,21 @@
 """Structured logs on stderr: readable on a terminal, one JSON object a line otherwise; secrets blacked out."""
 
 import logging
+import os
 import re
 import sys
-from collections.abc import Sequence
-from typing import TextIO
+import textwrap
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TextIO, cast
 
 import structlog
 from structlog.stdlib import ProcessorFormatter
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 from batchgen.models import Claim
 from batchgen.settings import WorkerSettings
+from batchgen.texts import printable
 
 OURS = ("scheduler", "batchgen")
 REDACTED = "[secret]"
@@ -23,9 +27,24 @@ _SECRET_SHAPES = re.compile(
 )
 
 
-def item_fields(claim: Claim) -> dict[str, str | int]:
+COLUMNS = 100
+"""Of a line of text, where the stream is no terminal that has a width."""
+FEWEST_COLUMNS = 40
+INDENT = " " * 17
+_NAMES = {"generation_id": "item", "batch_id": "batch"}
+_FIRST = ("generation_id", "code", "in_seconds", "provider", "remedy", "reason", "seconds", "attempt", "batch_id")
+_FIRST_OF_SUCCESSES = ("generation_id", "seconds", "provider", "attempt", "batch_id")
+LEAST_REASON = 20
+_IN_JSON_ALONE = frozenset({"worker", "lease_id", "user_id", "logger", "timestamp", "level", "event", "exception"})
+_UUID = re.compile(r"\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
+
+
+def item_fields(claim: Claim) -> dict[str, str | int | None]:
     """What every line about an item carries."""
     return {
+        "user_id": str(claim.user_id),
+        "model": claim.model,
+        "provider": claim.provider or claim.model_provider,
         "batch_id": str(claim.batch_id),
         "generation_id": str(claim.generation_id),
         "lease_id": str(claim.lease_id),
@@ -36,7 +55,11 @@ def item_fields(claim: Claim) -> dict[str, str | int]:
 def configure_logs(settings: WorkerSettings, *, stream: TextIO = sys.stderr) -> logging.Handler:
     """Send all logs, ours and those of libraries, to `stream`. Libraries show from warnings on."""
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(_formatter(as_json=_wants_json(settings, stream), secrets=settings.secrets()))
+    if _wants_json(settings, stream):
+        render: list[Processor] = [_in_order, structlog.processors.JSONRenderer(ensure_ascii=False)]
+    else:
+        render = [partial(_text, secrets=settings.secrets(), columns=partial(_columns, stream))]
+    handler.setFormatter(_RedactingFormatter(secrets=settings.secrets(), render=render))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
@@ -54,6 +77,12 @@ def configure_logs(settings: WorkerSettings, *, stream: TextIO = sys.stderr) -> 
     return handler
 
 
+def _in_order(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Time, level and event first, for people who read JSON lines as they come."""
+    first = {key: event[key] for key in ("timestamp", "level", "event") if key in event}
+    return {**first, **event}
+
+
 def redact(text: str, secrets: Sequence[str] = ()) -> str:
     """`text` without the secrets, and without anything that looks like a key or token."""
     for secret in secrets:
@@ -64,21 +93,68 @@ def redact(text: str, secrets: Sequence[str] = ()) -> str:
 class _RedactingFormatter(ProcessorFormatter):
     """Works on the finished line, so that no exception and no library can slip a secret past it."""
 
-    def __init__(self, *, secrets: Sequence[str], processors: Sequence[Processor]) -> None:
-        super().__init__(processors=processors, foreign_pre_chain=_shared())
+    def __init__(self, *, secrets: Sequence[str], render: Sequence[Processor]) -> None:
+        first = [ProcessorFormatter.remove_processors_meta, structlog.processors.format_exc_info]
+        super().__init__(processors=[*first, *render], foreign_pre_chain=_shared())
         self._secrets = secrets
 
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record), self._secrets)
 
 
-def _formatter(*, as_json: bool, secrets: Sequence[str]) -> logging.Formatter:
-    last: list[Processor] = [ProcessorFormatter.remove_processors_meta]
-    if as_json:
-        last += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+def _text(_logger: Any, _method: str, event: EventDict, *, secrets: Sequence[str], columns: Callable[[], int]) -> str:
+    """One line for what happens to an item: what does not fit is in its row and in the JSON lines.
+
+    What the worker says of itself is nowhere else, so it goes on in indented lines. A traceback follows as it is.
+    """
+    head = (
+        f"{str(event.get('timestamp', ''))[11:19]} {event.get('level', ''):<7} {printable(str(event.get('event', '')))}"
+    )
+    shown = {key: value for key, value in event.items() if key not in _IN_JSON_ALONE and value is not None}
+    first = _FIRST if "reason" in shown else _FIRST_OF_SUCCESSES
+    ordered = [key for key in first if key in shown] + [key for key in shown if key not in first]
+    # redacted before it is cut: half a key is a secret, too
+    parts = [_UUID.sub(r"\1", redact(f"{_NAMES.get(key, key)}={_value(shown[key])}", secrets)) for key in ordered]
+    if "generation_id" in shown:
+        line = _fitting(redact(head, secrets), parts, columns())
     else:
-        last += [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-    return _RedactingFormatter(secrets=secrets, processors=last)
+        whole = redact(" ".join([head, *parts]), secrets)
+        line = "\n".join(textwrap.wrap(whole, columns(), subsequent_indent=INDENT, break_on_hyphens=False))
+    trace = event.get("exception")
+    return f"{line}\n{trace}" if trace else line
+
+
+def _fitting(line: str, parts: Sequence[str], columns: int) -> str:
+    """The line with those of the parts that fit; of a reason, as much as fits."""
+    line = _cut(line, columns)
+    for part in parts:
+        room = columns - len(line) - 1
+        if len(part) <= room:
+            line = f"{line} {part}"
+        elif part.startswith("reason=") and room >= LEAST_REASON:
+            line = f"{line} {_cut(part, room)}"
+    return line
+
+
+def _cut(text: str, columns: int) -> str:
+    return text if len(text) <= columns else f"{text[: columns - 1]}…"
+
+
+def _columns(stream: TextIO) -> int:
+    try:
+        columns = os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):  # no terminal, or no file at all
+        columns = 0
+    return max(columns, FEWEST_COLUMNS) if columns else COLUMNS
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+    if isinstance(value, list | tuple):
+        return ",".join(printable(str(one)) for one in cast("Sequence[Any]", value))
+    text = printable(str(value))
+    return f'"{text}"' if " " in text else text
 
 
 def _shared() -> list[Processor]:

@@ -88,8 +88,11 @@ class Runner:
 
     async def run(self, lease: Lease) -> Outcome:
         """Attempt the item and report the outcome. Stop it through its lease, not by cancelling this call."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
         log.info("generation started")
         outcome = await self.attempt(lease)
+        structlog.contextvars.bind_contextvars(seconds=round(clock() - began, 3))
         lease.is_reporting = True
         end = await self.report(lease, outcome)
         if end == Released(Stop.LOST) and (lease.is_paid or isinstance(outcome, Succeeded)):
@@ -107,6 +110,8 @@ class Runner:
             return Released(Stop.LOST)
         except Exception as error:  # noqa: BLE001 - whatever a provider raises must not end more than its own item
             return _give_up(purchase, error)
+        finally:
+            structlog.contextvars.bind_contextvars(provider=purchase.provider_name)
 
     async def report(self, lease: Lease, outcome: Outcome) -> Outcome:
         """Write the outcome down and return what became of it, for it is the database that decides on retries."""
@@ -228,7 +233,6 @@ class Runner:
             "generation will be tried again",
             code=fault.code,
             reason=fault.message,
-            provider=fault.provider,
             in_seconds=verdict.retry_in_seconds,
         )
         return RetryLater(fault, verdict.retry_in_seconds)

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 from realtime import AsyncRealtimeClient, RealtimePostgresChangesListenEvent, RealtimeSubscribeStates
 
+from batchgen.live import STEADY_SECONDS, close_client, reason_of
 from scheduler.chance import RANDOM
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -24,6 +25,7 @@ class Wakeup:
     """Calls `wake` soon after batches are inserted or items are set back to pending, once for those of one moment.
 
     `claimed` says how many items the worker has ever got, `pause` how long to wait after the n-th failure in a row.
+    A subscription that ends within `steady_seconds` counts as a failure, too, however often the server confirms it.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class Wakeup:
         claimed: Callable[[], int],
         pause: Callable[[int], float],
         random: Callable[[], float] = RANDOM,
+        steady_seconds: float = STEADY_SECONDS,
     ) -> None:
         self._url = url
         self._key = key
@@ -42,47 +45,59 @@ class Wakeup:
         self._claimed = claimed
         self._pause = pause
         self._random = random
+        self._steady_seconds = steady_seconds
         self.is_listening = asyncio.Event()
         self._failures = 0
         self._claimed_before = -1
         self._coming: asyncio.TimerHandle | None = None
+        self._steady: asyncio.TimerHandle | None = None
         self.spread_seconds = SPREAD_SECONDS
 
     async def run(self) -> None:
         """Listen until cancelled, with a new connection whenever one ends."""
         while True:
             try:
-                await self.listen_once()
+                reason = await self.listen_once()
             except Exception as error:  # noqa: BLE001 - polling does the work anyway
-                self._note_failure(type(error).__name__)
-            else:
-                self._note_failure("the subscription ended")
+                reason = type(error).__name__
+            self._note_failure(reason)
             await asyncio.sleep(self._pause(self._failures))
 
-    async def listen_once(self) -> None:
-        """Connect, subscribe, and return when the subscription ends."""
+    async def listen_once(self) -> str:
+        """Connect, subscribe, and return when the subscription ends, with the reason.
+
+        It listens once the server says so: a subscription that is taken may still be refused by a `system` message
+        with status `error`, as for a table that is not published.
+        """
         ended = asyncio.Event()
+        reasons: list[str] = []
         client = AsyncRealtimeClient(f"{self._url}/realtime/v1", token=self._key, auto_reconnect=False, max_retries=1)
 
-        def on_state(state: RealtimeSubscribeStates, _error: Exception | None) -> None:
+        def on_state(state: RealtimeSubscribeStates, error: Exception | None) -> None:
             if state is not RealtimeSubscribeStates.SUBSCRIBED:
+                reasons.append(reason_of(error) or "the subscription ended")
+                self.is_listening.clear()
                 ended.set()
+
+        def on_system(payload: Any) -> None:
+            if payload.extension == "postgres_changes" and not ended.is_set() and not self.is_listening.is_set():
+                self._note_success()
 
         channel = client.channel("batchgen-worker")
         listen = partial(channel.on_postgres_changes, schema="public")
         listen(RealtimePostgresChangesListenEvent.Insert, self.on_batch, "batch_generations")
         listen(RealtimePostgresChangesListenEvent.Update, self.on_item, "image_generations", filter="status=eq.pending")
         try:
-            await channel.subscribe(on_state)
-            if not ended.is_set():
-                self._note_success()
+            await channel.on_system(on_system).subscribe(on_state)
             await ended.wait()
+            return reasons[0]
         finally:
             self.is_listening.clear()
-            if self._coming:
-                self._coming.cancel()
-                self._coming = None
-            await _close(client)
+            for timer in (self._coming, self._steady):
+                if timer:
+                    timer.cancel()
+            self._coming = self._steady = None
+            await close_client(client, channel)
 
     def on_batch(self, _change: Any) -> None:
         if self._coming is None:
@@ -107,20 +122,19 @@ class Wakeup:
         self._claimed_before = claimed
 
     def _note_success(self) -> None:
-        log.info("listening for new batches", failures=self._failures)
-        self._failures = 0
+        if not self._failures:
+            log.info("listening for new batches")
         self.is_listening.set()
+        self._steady = asyncio.get_running_loop().call_later(self._steady_seconds, self._note_steady)
         self._wake()
+
+    def _note_steady(self) -> None:
+        """Not before: a server that confirms and refuses in turns would fill the log."""
+        if self._failures:
+            log.info("Realtime delivers again", failed_calls=self._failures)
+        self._failures = 0
 
     def _note_failure(self, reason: str) -> None:
         self._failures += 1
         if self._failures == 1:
-            log.info("Realtime is not reachable, polling goes on", reason=reason)
-
-
-async def _close(client: AsyncRealtimeClient) -> None:
-    """Close the socket and leave no task behind."""
-    for channel in client.get_channels():
-        channel.rejoin_timer.reset()
-        channel.join_push.destroy()
-    await client.close()
+            log.warning("Realtime does not deliver, polling goes on", reason=reason)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass
 
 import structlog
@@ -110,6 +111,7 @@ class Worker:
         self._seen = 0
         """The news at which the queue had no more for this worker."""
         self._outage = outage or Outage()
+        self._context = copy_context()
         self._is_queue_empty = False
         self._is_time_over = False
         self._not_before = 0.0
@@ -346,7 +348,9 @@ class Worker:
             await self._release(left)
 
     def _start(self, lease: Lease) -> None:
-        item = asyncio.create_task(self._run_item(lease), name=f"generation {lease.claim.generation_id}")
+        # in the worker's context: where an item's end brings this one, its lines must not carry that item's fields
+        name, context = f"generation {lease.claim.generation_id}", self._context.copy()
+        item = asyncio.create_task(self._run_item(lease), name=name, context=context)
         self._items[item] = lease
         item.add_done_callback(self._forget)
 

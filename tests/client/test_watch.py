@@ -12,9 +12,10 @@ from moving import Hand, expired, two_prompts
 from batchgen import BackendUnavailable, BatchgenClient, BatchSnapshot, BatchStatus, CreatedBatch, NotFound, WatchTiming
 from batchgen.access import Access
 from batchgen.live import LiveChanges
+from tests.realtime_server import NOT_PUBLISHED, SUBSCRIBED, realtime_server
 from tests.support import Database, User, eventually
 
-REALTIME_ALONE = WatchTiming(poll_seconds=60, settle_seconds=0)
+REALTIME_ALONE = WatchTiming(poll_seconds=60, undelivered_seconds=60, settle_seconds=0)
 POLL_ALONE = WatchTiming(poll_seconds=0.1, retry_seconds=0.01)
 PATIENCE_SECONDS = 20
 
@@ -65,7 +66,7 @@ class Recorded(LiveChanges):
 
     @property
     def delivering(self) -> bool:
-        return self._delivering and self._joined is not None
+        return self.is_delivering and self._joined is not None
 
     @property
     def told_token(self) -> str:
@@ -290,3 +291,48 @@ async def test_a_batch_that_has_ended_is_shown_once_and_without_realtime(
 
 def access_of(client: BatchgenClient) -> Access:
     return client._access  # pyright: ignore[reportPrivateUsage]
+
+
+async def test_a_subscription_that_is_refused_afterwards_is_told_once_and_counts_as_not_delivering(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("batchgen.live.PAUSES_SECONDS", (0.01,))
+    caplog.set_level("INFO", "batchgen.live")
+    changed = asyncio.Event()
+
+    async with realtime_server(NOT_PUBLISHED) as server:
+        url = f"{server.url}/realtime/v1"
+        live = Recorded(url=url, key="sb_x", token=lambda: "", batch_id=uuid4(), changed=changed)
+        async with live:
+            await eventually(lambda: server.joins >= 3)
+            assert not live.is_delivering
+
+    assert not changed.is_set()
+    assert [NOT_PUBLISHED["message"] in line.message for line in caplog.records] == [True]
+
+
+async def test_a_subscription_that_is_confirmed_and_refused_in_turns_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("batchgen.live.PAUSES_SECONDS", (0.01,))
+    caplog.set_level("INFO", "batchgen.live")
+
+    async with realtime_server(SUBSCRIBED, NOT_PUBLISHED) as server:
+        url = f"{server.url}/realtime/v1"
+        async with LiveChanges(url=url, key="sb_x", token=lambda: "", batch_id=uuid4(), changed=asyncio.Event()):
+            await eventually(lambda: server.joins >= 5)
+
+    assert [NOT_PUBLISHED["message"] in line.message for line in caplog.records] == [True]
+
+
+async def test_a_realtime_that_does_not_deliver_is_polled_at_a_faster_pace(
+    client: BatchgenClient, user: User, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batchgen.watch.LiveChanges", Unreachable)
+    batch = await client.submit(two_prompts())
+
+    async with watching(client, batch, WatchTiming(poll_seconds=3600, undelivered_seconds=0.1)) as watch:
+        await finish(hand, batch, user)
+        end = await watch.ends()
+
+    assert end.batch.status is BatchStatus.COMPLETED

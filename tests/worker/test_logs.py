@@ -4,9 +4,13 @@ import asyncio
 import io
 import json
 import logging
+import os
+import pty
+import termios
 from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 import structlog
@@ -31,7 +35,7 @@ def configured() -> Generator[Callable[..., None]]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
 
-    def configure(stream: io.StringIO, **settings: Any) -> None:
+    def configure(stream: TextIO, **settings: Any) -> None:
         values = {"supabase_url": "http://127.0.0.1:1", "supabase_secret_key": SECRET, **settings}
         configure_logs(WorkerSettings.model_validate(values), stream=stream)
 
@@ -62,6 +66,103 @@ async def test_every_line_about_an_item_says_which_one(configured: Callable[...,
         assert line["lease_id"]
         assert line["attempt"] == 1
         assert {"level", "timestamp", "logger"} <= line.keys()
+
+
+async def test_the_line_of_an_end_has_what_one_searches_by(configured: Callable[..., None]) -> None:
+    stream = io.StringIO()
+    configured(stream)
+    stage = theatre()
+    (item,) = stage.queue.shelf.add("a")
+
+    await stage.worker.run_once()
+
+    [line] = [line for line in map(json.loads, stream.getvalue().splitlines()) if line["event"].endswith("completed")]
+    assert line["user_id"] == str(item.user_id)
+    assert line["provider"]
+    assert line["seconds"] >= 0
+    assert "model" in line
+
+
+async def test_an_item_that_another_one_made_room_for_has_none_of_its_fields(configured: Callable[..., None]) -> None:
+    stream = io.StringIO()
+    configured(stream)
+    stage = theatre(slots=1)
+    stage.queue.shelf.add("a")
+    stage.queue.shelf.add("b")
+
+    await stage.worker.run_once()
+
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    started = [line for line in lines if line["event"] == "generation started"]
+    assert len(started) == 2
+    assert not [line for line in started if "seconds" in line]
+
+
+@pytest.mark.parametrize(
+    "reason", ["it is busy", "it is busy " * 40, "two\nlines \x1b[31m", f"{'x' * 18} fal-id:0123456789"]
+)
+async def test_text_about_an_item_is_one_line_of_at_most_100_columns(
+    configured: Callable[..., None], reason: str
+) -> None:
+    stream = Terminal()
+    configured(stream, fal_key="fal-id:0123456789")
+
+    with about_an_item():
+        structlog.stdlib.get_logger("scheduler.test").warning("generation failed", code="busy", reason=reason)
+
+    [line] = stream.getvalue().splitlines()
+    assert len(line) <= 100
+    assert ' warning generation failed item=0190c2c1 code=busy reason="' in line
+    assert "\x1b" not in line
+    assert "fal-id" not in line
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_text_fits_the_terminal(configured: Callable[..., None], columns: int) -> None:
+    watched, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (40, columns))
+    log = structlog.stdlib.get_logger("scheduler.test")
+    remedy = "Set BATCHGEN_REPLICATE_API_TOKEN, or switch these models off in the table of models."
+
+    with os.fdopen(terminal, "w") as stream, closing_file(watched):
+        configured(stream)
+        with about_an_item():
+            log.info("generation completed", seconds=2.0834, provider="replicate", model="owner/" + "long" * 20)
+            log.warning("generation failed", code="busy", provider="replicate", reason="it is busy " * 20)
+        log.warning("models without their provider here wait", provider="replicate", remedy=remedy)
+        log.info("the end")
+        lines = until_the_end(watched).splitlines()[:-1]
+
+    assert max(map(len, lines)) <= columns
+    completed, failed, *told = lines
+    assert completed.startswith("info    generation completed item=0190c2c1", 9)
+    assert ("seconds=2.08" in completed) == (columns >= 80)
+    assert failed.startswith("warning generation failed item=0190c2c1", 9)
+    assert "code=busy" in failed
+    assert f'provider=replicate remedy="{remedy}"' in " ".join(line.strip() for line in told)
+
+
+@contextmanager
+def about_an_item() -> Generator[None]:
+    item = "0190c2c1-1111-7111-8111-111111111111"
+    with structlog.contextvars.bound_contextvars(worker="host:1:abc", generation_id=item, lease_id=item):
+        yield
+
+
+def until_the_end(terminal: int) -> str:
+    """A terminal may hand over what was written in pieces."""
+    shown = b""
+    while not shown.endswith(b"the end\r\n"):
+        shown += os.read(terminal, 65536)
+    return shown.decode()
+
+
+@contextmanager
+def closing_file(number: int) -> Generator[None]:
+    try:
+        yield
+    finally:
+        os.close(number)
 
 
 async def test_a_terminal_gets_readable_text(configured: Callable[..., None]) -> None:

@@ -6,10 +6,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import structlog
 
 from batchgen.postgrest import rpc
 from devstack import StackInfo
 from scheduler.wakeup import Wakeup
+from tests.realtime_server import NOT_PUBLISHED, SUBSCRIBED, realtime_server
 from tests.support import Database, User, eventually
 
 
@@ -20,8 +22,17 @@ def wakeup_of(
     claimed: Callable[[], int] = lambda: 0,
     pause: Callable[[int], float] = lambda _: 0.01,
     chance: float = 1.0,
+    steady_seconds: float = 3600,
 ) -> Wakeup:
-    return Wakeup(url=url, key=key, wake=wake, claimed=claimed, pause=pause, random=lambda: chance)
+    return Wakeup(
+        url=url,
+        key=key,
+        wake=wake,
+        claimed=claimed,
+        pause=pause,
+        random=lambda: chance,
+        steady_seconds=steady_seconds,
+    )
 
 
 @asynccontextmanager
@@ -96,6 +107,62 @@ async def test_realtime_that_is_away_is_called_again_with_longer_pauses() -> Non
         await eventually(lambda: len(pauses) >= 3)
 
     assert pauses[:3] == [1, 2, 3]
+
+
+async def test_a_subscription_that_is_refused_afterwards_counts_as_not_listening() -> None:
+    pauses: list[int] = []
+    woken: list[int] = []
+
+    with structlog.testing.capture_logs() as logs:
+        async with realtime_server(NOT_PUBLISHED) as server:
+            wakeup = wakeup_of(
+                server.url, wake=lambda: woken.append(1), pause=lambda tries: pauses.append(tries) or 0.01
+            )
+            async with listening(wakeup):
+                await eventually(lambda: len(pauses) >= 3)
+                assert not wakeup.is_listening.is_set()
+
+    assert pauses[:3] == [1, 2, 3]
+    assert woken == []
+    [told] = logs
+    assert (told["event"], told["log_level"]) == ("Realtime does not deliver, polling goes on", "warning")
+    assert NOT_PUBLISHED["message"] in told["reason"]
+
+
+async def test_a_server_that_confirms_and_refuses_in_turns_is_told_once_and_called_with_longer_pauses() -> None:
+    pauses: list[int] = []
+
+    with structlog.testing.capture_logs() as logs:
+        async with realtime_server(SUBSCRIBED, NOT_PUBLISHED) as server:
+            wakeup = wakeup_of(server.url, pause=lambda tries: pauses.append(tries) or 0.01)
+            async with listening(wakeup):
+                await eventually(lambda: len(pauses) >= 5)
+                assert not wakeup.is_listening.is_set()
+
+    assert pauses[:5] == [1, 2, 3, 4, 5]
+    assert [line["event"] for line in logs] == [
+        "listening for new batches",
+        "Realtime does not deliver, polling goes on",
+    ]
+
+
+async def test_a_subscription_that_holds_after_refusals_is_told_once() -> None:
+    pauses: list[int] = []
+
+    with structlog.testing.capture_logs() as logs:
+        async with realtime_server(NOT_PUBLISHED) as server:
+            wakeup = wakeup_of(server.url, pause=lambda tries: pauses.append(tries) or 0.01, steady_seconds=0)
+            async with listening(wakeup):
+                await eventually(lambda: len(pauses) >= 2)
+                server.says = [SUBSCRIBED]
+                await eventually(lambda: len(logs) >= 2)
+                assert wakeup.is_listening.is_set()
+
+    assert [line["event"] for line in logs] == [
+        "Realtime does not deliver, polling goes on",
+        "Realtime delivers again",
+    ]
+    assert logs[-1]["failed_calls"] >= 2
 
 
 async def test_batches_of_one_moment_wake_once() -> None:
