@@ -47,6 +47,10 @@ revoke execute on function batchgen_api.limits_of_any_user(uuid) from public, an
 grant execute on function batchgen_api.limits_of_any_user(uuid) to service_role;
 comment on function batchgen_api.limits_of_any_user(uuid) is 'Behind public.get_user_limits: for operators.';
 
+-- get_user_limits(p_user_id)
+-- limits_of_any_user for the signed-in user about themselves.
+-- Caller: public.get_user_limits, for authenticated.
+-- Errors: PT401 without a user; PT404 for another one.
 create function batchgen_api.get_user_limits(p_user_id uuid) returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 begin
@@ -65,6 +69,12 @@ revoke execute on function batchgen_api.get_user_limits(uuid) from public, anon,
 grant execute on function batchgen_api.get_user_limits(uuid) to authenticated;
 comment on function batchgen_api.get_user_limits(uuid) is 'Behind public.get_user_limits: for the signed-in user.';
 
+-- get_user_limits(p_user_id)
+-- {daily_used, daily_limit, daily_reset_at, hourly_used, hourly_limit, hourly_reset_at, active_generations,
+-- max_concurrent, total_all_time, can_generate, limit_reason}. can_generate: one more item would be taken now;
+-- limit_reason: the sentence with which it would be refused otherwise, or null.
+-- Caller: authenticated, for themselves; service_role, for any user.
+-- Errors: PT401 where nobody is signed in; PT404 where there is no such user, or another one asks.
 -- A project has a function of this name already, since the app calls it; it makes way, whatever type it answers with.
 -- squawk-ignore ban-drop-function
 drop function if exists public.get_user_limits(uuid);
@@ -280,7 +290,7 @@ comment on function batchgen.lock_limits(uuid) is 'Locks a user''s row of user_r
 -- take_from_limits(p_user_id, p_items)
 -- Counts items that this transaction puts into the queue for the user: new ones or retried ones, before they are there.
 -- Items without an owner count nowhere.
--- Locks: see the head of this file.
+-- Locks: the user's rows in auth.users and user_rate_limits, as above.
 -- Errors: PT429 where a limit does not allow all of them, unless an operator asks.
 create function batchgen.take_from_limits(p_user_id uuid, p_items integer) returns void
 language plpgsql security definer set search_path = '' as $$

@@ -424,8 +424,12 @@ grant execute on function public.queue_outlook() to service_role;
 comment on function public.queue_outlook() is 'For workers: what waits, and how soon something of it may start.';
 
 -- release_generations(p_worker, p_lease_ids)
--- processing -> pending, due at once: a planned shutdown hands items back. It costs no attempt, and a provider's job
--- stays attached for the next worker to resume. Returns one row per item handed back; PT409 where none was held.
+-- Hands items back: a planned shutdown. It costs no attempt, and a provider's job stays attached for the next worker to
+-- resume. Returns one row per item handed back.
+-- Caller: service_role.
+-- States: processing -> pending, due at once; failed as cancelled where its owner asked for its end.
+-- Locks: batches, items, queue rows.
+-- Errors: PT409 where no lease was held.
 create function public.release_generations(p_worker text, p_lease_ids uuid[])
 returns table (generation_id uuid, lease_id uuid)
 language plpgsql security definer set search_path = '' as $$
@@ -457,6 +461,10 @@ revoke execute on function public.release_generations(text, uuid[]) from public,
 grant execute on function public.release_generations(text, uuid[]) to service_role;
 comment on function public.release_generations(text, uuid[]) is 'For workers: hands leased items back, unharmed.';
 
+-- release_generations_as_json(p_worker, p_lease_ids)
+-- release_generations as {released: [{generation_id, lease_id}]}, one JSON value.
+-- Caller: service_role.
+-- Errors: as release_generations.
 create function public.release_generations_as_json(p_worker text, p_lease_ids uuid[]) returns jsonb
 language sql security definer set search_path = '' as $$
   select jsonb_build_object('released', coalesce(jsonb_agg(to_jsonb(r)), '[]'))
@@ -469,7 +477,11 @@ comment on function public.release_generations_as_json(text, uuid[]) is
   'For workers: release_generations, as {released: [{generation_id, lease_id}]}.';
 
 -- renew_leases(p_worker, p_lease_ids, p_lease_seconds)
--- Prolongs leases from now on. Returns one row per lease still held; one that is missing is lost: stop and drop.
+-- Prolongs leases from now on. Returns one row per lease still held, with cancel_requested; one that is missing is
+-- lost: stop and drop.
+-- Caller: service_role.
+-- Locks: queue rows that nobody else holds; the others are prolonged next time.
+-- Errors: PT422 for an argument out of range.
 create function public.renew_leases(p_worker text, p_lease_ids uuid[], p_lease_seconds integer)
 returns table (lease_id uuid, lease_expires_at timestamptz, cancel_requested boolean)
 language plpgsql security definer set search_path = '' as $$
@@ -502,6 +514,11 @@ grant execute on function public.renew_leases(text, uuid[], integer) to service_
 comment on function public.renew_leases(text, uuid[], integer) is
   'For workers: prolongs leases; a lease that does not come back is lost.';
 
+-- renew_leases_as_json(p_worker, p_lease_ids, p_lease_seconds)
+-- renew_leases as {renewals: [{lease_id, lease_expires_at, cancel_requested}]}, one JSON value: PostgREST's max-rows
+-- cuts rows off without a word, and a lease that is cut off looks lost.
+-- Caller: service_role.
+-- Errors: as renew_leases.
 create function public.renew_leases_as_json(p_worker text, p_lease_ids uuid[], p_lease_seconds integer) returns jsonb
 language sql security definer set search_path = '' as $$
   select jsonb_build_object('renewals', coalesce(jsonb_agg(to_jsonb(r)), '[]'))
@@ -537,8 +554,8 @@ begin
   select s.max_parallel_per_user into v_cap from batchgen.settings s;
 
   with room as materialized (
-    select u.user_id, (select count(*) from batchgen.queue r where r.state = 'running'
-      and r.user_id = u.user_id)::integer as running
+    select u.user_id,
+      (select count(*) from batchgen.queue r where r.state = 'running' and r.user_id = u.user_id)::integer as running
     from unnest(v_users) as u (user_id)
   ),
   wanted as materialized (

@@ -1,6 +1,9 @@
 -- attach_provider_job(p_generation_id, p_lease_id, p_provider, p_provider_job_id)
 -- Remembers the provider's id of a job before anybody waits for it, so that whoever takes the item over resumes it. An
 -- order that an earlier attempt sent to another provider is left open: this job is none of its.
+-- Caller: service_role.
+-- Locks: the queue row, then the order.
+-- Errors: PT409 where the lease is not held; PT422 for an empty argument.
 create function public.attach_provider_job(
   p_generation_id uuid, p_lease_id uuid, p_provider text, p_provider_job_id text
 ) returns void
@@ -40,8 +43,11 @@ comment on function public.attach_provider_job(uuid, uuid, text, text) is
 -- Writes a purchase down before it is sent, so that whoever takes the item over knows of it. p_order: {provider, model,
 -- version, inputs}. Returns its key. An order of the item that was begun before and turned out never to have arrived
 -- becomes this one. One of an earlier attempt that has a job is not forgotten: it is left open, and somebody asks what
--- became of it. PT422 for an item that runs again for its picture alone, and for a second job in one attempt.
--- Locks: the queue row alone, like attach_provider_job.
+-- became of it.
+-- Caller: service_role.
+-- Locks: the queue row, then the order, like attach_provider_job.
+-- Errors: PT409 where the lease is not held. PT422 where p_order does not fit, for an item that runs again for its
+-- picture alone, and for a second job in one attempt.
 create function public.begin_order(p_generation_id uuid, p_lease_id uuid, p_order jsonb) returns uuid
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -517,16 +523,17 @@ referencing old table as old_rows for each statement execute function batchgen.a
 -- settle_order(p_order_key, p_lease_id, p_outcome)
 -- What the provider said of an open order. p_outcome: {is_over, is_charged, has_picture, queued_seconds,
 -- running_seconds}.
---   not over                                    -> asked about again, after pauses that grow; not known after a day
---   over, with a picture to be had, unless it is known to cost nothing -> its item, if it failed and still has its
---                                                   batch, runs again for the picture alone (is_late)
---   the same, of an item that ended as crashed  -> a settlement in the ledger. That picture may be what its workers
---   died
---                                                   of: it is collected only if a person has the item run again, within
---                                                   a day
---   over otherwise                              -> a settlement in the ledger
--- Returns whether the item was queued. An order that is not leased so any more is left alone. Caller: service_role.
+--   not over: it is asked about again, after pauses that grow, for a day; then nobody knows
+--   over, with a picture to be had, unless it is known to cost nothing: its item, if it failed and still has its batch,
+--     runs again for the picture alone (is_late)
+--   the same, of an item that ended as crashed: a settlement in the ledger. That picture may be what its workers died
+--     of: it is collected only if a person has the item run again, within a day
+--   over otherwise: a settlement in the ledger
+-- Returns whether the item was queued. An order that is not leased so any more is left alone.
+-- Caller: service_role.
+-- States: of the item: failed -> pending, where its picture is collected.
 -- Locks: the item and its batch, then the order, like everybody else.
+-- Errors: PT422 where p_outcome is no object.
 create function public.settle_order(p_order_key uuid, p_lease_id uuid, p_outcome jsonb) returns boolean
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -631,6 +638,10 @@ grant execute on function public.take_open_orders(text, integer, integer) to ser
 comment on function public.take_open_orders(text, integer, integer) is
   'For workers: leases orders that nobody waits for any more, to ask the provider what became of them.';
 
+-- take_open_orders_as_json(p_worker, p_limit, p_lease_seconds)
+-- take_open_orders as {orders: [{order_key, lease_id, generation_id, provider, …}]}, one JSON value.
+-- Caller: service_role.
+-- Errors: as take_open_orders.
 create function public.take_open_orders_as_json(p_worker text, p_limit integer, p_lease_seconds integer) returns jsonb
 language sql security definer set search_path = '' as $$
   select jsonb_build_object('orders', coalesce(jsonb_agg(to_jsonb(o)), '[]'))

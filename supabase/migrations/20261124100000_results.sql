@@ -3,7 +3,10 @@
 -- a slot is refilled with no request of its own. -> {lease_ids: the leases whose items were completed, claims: as
 -- claim_generations returns them, claim_error: {code, message} or null}. A claim that fails costs no result: what was
 -- completed stays so, and claim_error says why nothing was claimed; with no results it is an error like any other.
+-- Caller: service_role.
+-- States: processing -> completed; pending -> processing.
 -- Locks: the items and batches of the results, then as the claim, which waits for none.
+-- Errors: as the two functions.
 create function public.complete_and_claim(
   p_results jsonb, p_worker text, p_limit integer, p_lease_seconds integer
 ) returns jsonb
@@ -37,8 +40,13 @@ comment on function public.complete_and_claim(jsonb, text, integer, integer) is
   'For workers: records finished pictures and leases the next items, in one call and one JSON value.';
 
 -- complete_generation(p_generation_id, p_lease_id, p_result)
--- processing -> completed: the item, its images row, its tags and its batch's totals, all or nothing. p_result's keys
--- are columns of images; storage_path is required and must lie in the owner's folder. Plans as in the claim.
+-- Ends a leased item as completed, all or nothing: the item, its images row, its tags and its batch's totals.
+-- p_result's keys are columns of images; storage_path is required and must lie in the owner's folder. Returns
+-- {image_id}.
+-- Caller: service_role.
+-- States: processing -> completed.
+-- Locks: as batchgen.complete_items.
+-- Errors: PT409 where the lease is not held; PT422 where the result does not fit.
 create function public.complete_generation(p_generation_id uuid, p_lease_id uuid, p_result jsonb) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -62,7 +70,11 @@ comment on function public.complete_generation(uuid, uuid, jsonb) is
 -- complete_generations(p_results)
 -- As complete_generation, for up to 1,000 items in one transaction. p_results is a list of {generation_id, lease_id,
 -- result}. Returns a row for each item that was completed; one that is missing has lost its lease: drop its result.
--- Errors: PT422, and nothing is written, where a result does not fit: send them one by one then.
+-- Caller: service_role.
+-- States: processing -> completed.
+-- Locks: as batchgen.complete_items.
+-- Errors: PT422, and nothing is written, where a result does not fit: send them one by one then. PT409 busy where
+-- somebody else holds one of them.
 create function public.complete_generations(
   p_results jsonb
 ) returns table (generation_id uuid, lease_id uuid, image_id uuid)

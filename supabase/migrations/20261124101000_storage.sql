@@ -39,6 +39,7 @@ comment on function public.discard_files(uuid, uuid, double precision) is
 
 -- end_storage_deletions(p_worker, p_lease_ids)
 -- The files are gone, or were never there. Returns how many rows went; leases that are not held any more are ignored.
+-- Caller: service_role.
 create function public.end_storage_deletions(p_worker text, p_lease_ids uuid[]) returns integer
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -302,6 +303,10 @@ grant execute on function public.take_storage_deletions(text, integer, integer) 
 comment on function public.take_storage_deletions(text, integer, integer) is
   'For workers: leases files that are to be deleted by the Storage API.';
 
+-- take_storage_deletions_as_json(p_worker, p_limit, p_lease_seconds)
+-- take_storage_deletions as {deletions: [{deletion_id, lease_id, bucket_id, path}]}, one JSON value.
+-- Caller: service_role.
+-- Errors: as take_storage_deletions.
 create function public.take_storage_deletions_as_json(
   p_worker text, p_limit integer, p_lease_seconds integer
 ) returns jsonb

@@ -151,8 +151,11 @@ revoke execute on function batchgen.cancel_batch(uuid) from public, anon, authen
 comment on function batchgen.cancel_batch(uuid) is 'Cancels what waits and runs of a batch.';
 
 -- cancel_batch(p_batch_id)
--- Actions cancelled (it waited), cancel_requested (it runs: its worker stops it; a picture that is finished already is
--- kept), already_cancelled; refused already_completed, already_failed.
+-- Actions: cancelled (it waited), cancel_requested (it runs: its worker stops it; a picture that is finished already is
+-- kept), already_cancelled. Refused: already_completed, already_failed.
+-- Caller: authenticated, for a batch of their own; service_role, for any.
+-- States: pending -> failed at once; processing stays until its worker has stopped it.
+-- Errors: PT401, PT404; PT409 busy where somebody is changing items just now.
 create function public.cancel_batch(p_batch_id uuid) returns jsonb
 language sql set search_path = '' as $$
   select batchgen_api.act('cancel', p_batch_id)
@@ -276,7 +279,9 @@ revoke execute on function batchgen.delete_batch_images(uuid) from public, anon,
 comment on function batchgen.delete_batch_images(uuid) is 'Deletes the pictures of a batch.';
 
 -- delete_batch_images(p_batch_id)
--- Actions deleted, with image_id, already_deleted; refused still_waiting, still_running.
+-- Actions: deleted, with image_id; already_deleted. Refused: still_waiting, still_running.
+-- Caller: authenticated, for a batch of their own; service_role, for any.
+-- Errors: PT401, PT404.
 create function public.delete_batch_images(p_batch_id uuid) returns jsonb
 language sql set search_path = '' as $$
   select batchgen_api.act('delete', p_batch_id)
@@ -366,7 +371,10 @@ revoke execute on function batchgen.retry_failed(uuid) from public, anon, authen
 comment on function batchgen.retry_failed(uuid) is 'Runs the failed items of a batch again.';
 
 -- retry_failed(p_batch_id)
--- Actions requeued, already_waiting; refused cancelled, blocked_by_policy, outcome_unknown, already_completed.
+-- Actions: requeued, already_waiting. Refused: cancelled, blocked_by_policy, outcome_unknown, already_completed.
+-- Caller: authenticated, for a batch of their own; service_role, for any.
+-- States: failed -> pending.
+-- Errors: PT401, PT404; PT429 where a limit does not allow all of them.
 create function public.retry_failed(p_batch_id uuid) returns jsonb
 language sql set search_path = '' as $$
   select batchgen_api.act('retry', p_batch_id)
@@ -402,7 +410,9 @@ revoke execute on function batchgen.save_batch_images(uuid) from public, anon, a
 comment on function batchgen.save_batch_images(uuid) is 'Marks the pictures of a batch as saved.';
 
 -- save_batch_images(p_batch_id)
--- Actions saved, already_saved, with image_id; refused no_image.
+-- Actions: saved, already_saved, with image_id. Refused: no_image.
+-- Caller: authenticated, for a batch of their own; service_role, for any.
+-- Errors: PT401, PT404.
 create function public.save_batch_images(p_batch_id uuid) returns jsonb
 language sql set search_path = '' as $$
   select batchgen_api.act('save', p_batch_id)
@@ -448,7 +458,9 @@ revoke execute on function batchgen.tag_batch_images(uuid, text[]) from public, 
 comment on function batchgen.tag_batch_images(uuid, text[]) is 'Puts tags on the pictures of a batch.';
 
 -- tag_batch_images(p_batch_id, p_tags)
--- Actions tagged, already_tagged, with image_id and tags; refused no_image.
+-- Actions: tagged, already_tagged, with image_id and tags. Refused: no_image.
+-- Caller: authenticated, for a batch of their own; service_role, for any.
+-- Errors: PT401, PT404; PT422 where one is no tag; PT429 where the user has made too many.
 create function public.tag_batch_images(p_batch_id uuid, p_tags text[]) returns jsonb
 language sql set search_path = '' as $$
   select batchgen_api.act('tag', p_batch_id, p_tags)

@@ -11,6 +11,8 @@ from tests.sqlchecks.schema_files import ROOT, SUPABASE, unnamed_files
 
 COLUMNS = 120
 FUNCTION_LINES = 80
+LABELS = ("-- Caller:", "-- States", "-- Locks:", "-- Errors:")
+"""How lines of a header begin, in this order (docs/sql.md)."""
 REASON = "-- Long because"
 """How the header of a longer function begins its reason."""
 
@@ -38,6 +40,7 @@ def findings(supabase: Path = SUPABASE) -> list[str]:
         *defined_twice(schemas),
         *created_twice(migrations),
         *long_functions(schemas),
+        *other_headers(schemas),
     ]
 
 
@@ -79,10 +82,29 @@ def long_functions(files: Iterable[Path]) -> list[str]:
     ]
 
 
+def other_headers(files: Iterable[Path]) -> list[str]:
+    """A header begins with the function's name and has its labels in order; one of the API names the caller."""
+    found: list[str] = []
+    for file in files:
+        for function in _functions(file):
+            lines = function.header.splitlines()
+            places = [LABELS.index(label) for line in lines for label in LABELS if line.startswith(label)]
+            name = function.name.split(".")[1]
+            if lines and not lines[0].startswith(f"-- {name}("):
+                found.append(f"{_place(file)}: the header of {function.name} does not begin with -- {name}(…)")
+            if places != sorted(places):
+                found.append(f"{_place(file)}: the header of {function.name} has not the order {', '.join(LABELS)}")
+            if function.name.startswith("public.") and LABELS.index("-- Caller:") not in places:
+                found.append(f"{_place(file)}: the header of {function.name} does not say its caller")
+    return found
+
+
 def _functions(file: Path) -> Iterator[Function]:
     for statement in split_statements(file.read_text()):
         if match := CREATED.search(statement):
-            header, definition = statement[: match.start()], statement[match.start() :]
+            # The comment that ends above the function; one before an empty line is the file's.
+            header = statement[: match.start()].rpartition("\n\n")[2]
+            definition = statement[match.start() :]
             yield Function(match["name"], header, len(definition.splitlines()), bool(match["again"]))
 
 

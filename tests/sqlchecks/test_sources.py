@@ -52,3 +52,21 @@ def test_a_long_function_needs_its_reason(tmp_path: Path) -> None:
     assert "public.f has 83 lines" in line
     file.write_text("-- Long because it is one query.\n" + FUNCTION.format("select 1\n" * 80))
     assert sources.long_functions([file]) == []
+
+
+def test_a_header_of_another_form_is_found(tmp_path: Path) -> None:
+    file = tmp_path / "a.sql"
+    definition = FUNCTION.format("select 1")
+    file.write_text(f"-- About the file.\n\n-- f()\n-- Answers.\n-- Caller: anybody.\n-- Locks: none.\n{definition}")
+    assert sources.other_headers([file]) == []
+
+    file.write_text(f"-- f()\n-- Errors: PT422.\n-- Caller: anybody.\n{definition}")
+    [line] = sources.other_headers([file])
+    assert "the header of public.f has not the order" in line
+
+    file.write_text(f"-- Answers.\n{definition}")
+    lines = sources.other_headers([file])
+    assert [line.rpartition("public.f ")[2] for line in lines] == [
+        "does not begin with -- f(…)",
+        "does not say its caller",
+    ]

@@ -1,4 +1,4 @@
--- batches/specification.sql and batches/items.sql add columns to this table, policies and the grants to users.
+-- 20_batches/specification.sql and 20_batches/items.sql add columns to this table, policies and the grants to users.
 create table public.image_generations (
   id uuid primary key default gen_random_uuid(),
   user_id uuid references auth.users (id) on delete cascade,

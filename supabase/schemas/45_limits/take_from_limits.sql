@@ -47,7 +47,7 @@ comment on function batchgen.lock_limits(uuid) is 'Locks a user''s row of user_r
 -- take_from_limits(p_user_id, p_items)
 -- Counts items that this transaction puts into the queue for the user: new ones or retried ones, before they are there.
 -- Items without an owner count nowhere.
--- Locks: see the head of this file.
+-- Locks: the user's rows in auth.users and user_rate_limits, as above.
 -- Errors: PT429 where a limit does not allow all of them, unless an operator asks.
 create function batchgen.take_from_limits(p_user_id uuid, p_items integer) returns void
 language plpgsql security definer set search_path = '' as $$

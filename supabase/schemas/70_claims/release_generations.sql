@@ -1,6 +1,10 @@
 -- release_generations(p_worker, p_lease_ids)
--- processing -> pending, due at once: a planned shutdown hands items back. It costs no attempt, and a provider's job
--- stays attached for the next worker to resume. Returns one row per item handed back; PT409 where none was held.
+-- Hands items back: a planned shutdown. It costs no attempt, and a provider's job stays attached for the next worker to
+-- resume. Returns one row per item handed back.
+-- Caller: service_role.
+-- States: processing -> pending, due at once; failed as cancelled where its owner asked for its end.
+-- Locks: batches, items, queue rows.
+-- Errors: PT409 where no lease was held.
 create function public.release_generations(p_worker text, p_lease_ids uuid[])
 returns table (generation_id uuid, lease_id uuid)
 language plpgsql security definer set search_path = '' as $$
@@ -32,6 +36,10 @@ revoke execute on function public.release_generations(text, uuid[]) from public,
 grant execute on function public.release_generations(text, uuid[]) to service_role;
 comment on function public.release_generations(text, uuid[]) is 'For workers: hands leased items back, unharmed.';
 
+-- release_generations_as_json(p_worker, p_lease_ids)
+-- release_generations as {released: [{generation_id, lease_id}]}, one JSON value.
+-- Caller: service_role.
+-- Errors: as release_generations.
 create function public.release_generations_as_json(p_worker text, p_lease_ids uuid[]) returns jsonb
 language sql security definer set search_path = '' as $$
   select jsonb_build_object('released', coalesce(jsonb_agg(to_jsonb(r)), '[]'))

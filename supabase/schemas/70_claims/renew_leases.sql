@@ -1,5 +1,9 @@
 -- renew_leases(p_worker, p_lease_ids, p_lease_seconds)
--- Prolongs leases from now on. Returns one row per lease still held; one that is missing is lost: stop and drop.
+-- Prolongs leases from now on. Returns one row per lease still held, with cancel_requested; one that is missing is
+-- lost: stop and drop.
+-- Caller: service_role.
+-- Locks: queue rows that nobody else holds; the others are prolonged next time.
+-- Errors: PT422 for an argument out of range.
 create function public.renew_leases(p_worker text, p_lease_ids uuid[], p_lease_seconds integer)
 returns table (lease_id uuid, lease_expires_at timestamptz, cancel_requested boolean)
 language plpgsql security definer set search_path = '' as $$
@@ -32,6 +36,11 @@ grant execute on function public.renew_leases(text, uuid[], integer) to service_
 comment on function public.renew_leases(text, uuid[], integer) is
   'For workers: prolongs leases; a lease that does not come back is lost.';
 
+-- renew_leases_as_json(p_worker, p_lease_ids, p_lease_seconds)
+-- renew_leases as {renewals: [{lease_id, lease_expires_at, cancel_requested}]}, one JSON value: PostgREST's max-rows
+-- cuts rows off without a word, and a lease that is cut off looks lost.
+-- Caller: service_role.
+-- Errors: as renew_leases.
 create function public.renew_leases_as_json(p_worker text, p_lease_ids uuid[], p_lease_seconds integer) returns jsonb
 language sql security definer set search_path = '' as $$
   select jsonb_build_object('renewals', coalesce(jsonb_agg(to_jsonb(r)), '[]'))

@@ -22,8 +22,8 @@ begin
   select s.max_parallel_per_user into v_cap from batchgen.settings s;
 
   with room as materialized (
-    select u.user_id, (select count(*) from batchgen.queue r where r.state = 'running'
-      and r.user_id = u.user_id)::integer as running
+    select u.user_id,
+      (select count(*) from batchgen.queue r where r.state = 'running' and r.user_id = u.user_id)::integer as running
     from unnest(v_users) as u (user_id)
   ),
   wanted as materialized (

@@ -1,6 +1,9 @@
 -- attach_provider_job(p_generation_id, p_lease_id, p_provider, p_provider_job_id)
 -- Remembers the provider's id of a job before anybody waits for it, so that whoever takes the item over resumes it. An
 -- order that an earlier attempt sent to another provider is left open: this job is none of its.
+-- Caller: service_role.
+-- Locks: the queue row, then the order.
+-- Errors: PT409 where the lease is not held; PT422 for an empty argument.
 create function public.attach_provider_job(
   p_generation_id uuid, p_lease_id uuid, p_provider text, p_provider_job_id text
 ) returns void

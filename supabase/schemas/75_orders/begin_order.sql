@@ -2,8 +2,11 @@
 -- Writes a purchase down before it is sent, so that whoever takes the item over knows of it. p_order: {provider, model,
 -- version, inputs}. Returns its key. An order of the item that was begun before and turned out never to have arrived
 -- becomes this one. One of an earlier attempt that has a job is not forgotten: it is left open, and somebody asks what
--- became of it. PT422 for an item that runs again for its picture alone, and for a second job in one attempt.
--- Locks: the queue row alone, like attach_provider_job.
+-- became of it.
+-- Caller: service_role.
+-- Locks: the queue row, then the order, like attach_provider_job.
+-- Errors: PT409 where the lease is not held. PT422 where p_order does not fit, for an item that runs again for its
+-- picture alone, and for a second job in one attempt.
 create function public.begin_order(p_generation_id uuid, p_lease_id uuid, p_order jsonb) returns uuid
 language plpgsql security definer set search_path = '' as $$
 declare

@@ -1,16 +1,17 @@
 -- settle_order(p_order_key, p_lease_id, p_outcome)
 -- What the provider said of an open order. p_outcome: {is_over, is_charged, has_picture, queued_seconds,
 -- running_seconds}.
---   not over                                    -> asked about again, after pauses that grow; not known after a day
---   over, with a picture to be had, unless it is known to cost nothing -> its item, if it failed and still has its
---                                                   batch, runs again for the picture alone (is_late)
---   the same, of an item that ended as crashed  -> a settlement in the ledger. That picture may be what its workers
---   died
---                                                   of: it is collected only if a person has the item run again, within
---                                                   a day
---   over otherwise                              -> a settlement in the ledger
--- Returns whether the item was queued. An order that is not leased so any more is left alone. Caller: service_role.
+--   not over: it is asked about again, after pauses that grow, for a day; then nobody knows
+--   over, with a picture to be had, unless it is known to cost nothing: its item, if it failed and still has its batch,
+--     runs again for the picture alone (is_late)
+--   the same, of an item that ended as crashed: a settlement in the ledger. That picture may be what its workers died
+--     of: it is collected only if a person has the item run again, within a day
+--   over otherwise: a settlement in the ledger
+-- Returns whether the item was queued. An order that is not leased so any more is left alone.
+-- Caller: service_role.
+-- States: of the item: failed -> pending, where its picture is collected.
 -- Locks: the item and its batch, then the order, like everybody else.
+-- Errors: PT422 where p_outcome is no object.
 create function public.settle_order(p_order_key uuid, p_lease_id uuid, p_outcome jsonb) returns boolean
 language plpgsql security definer set search_path = '' as $$
 declare

@@ -37,6 +37,10 @@ grant execute on function public.take_open_orders(text, integer, integer) to ser
 comment on function public.take_open_orders(text, integer, integer) is
   'For workers: leases orders that nobody waits for any more, to ask the provider what became of them.';
 
+-- take_open_orders_as_json(p_worker, p_limit, p_lease_seconds)
+-- take_open_orders as {orders: [{order_key, lease_id, generation_id, provider, …}]}, one JSON value.
+-- Caller: service_role.
+-- Errors: as take_open_orders.
 create function public.take_open_orders_as_json(p_worker text, p_limit integer, p_lease_seconds integer) returns jsonb
 language sql security definer set search_path = '' as $$
   select jsonb_build_object('orders', coalesce(jsonb_agg(to_jsonb(o)), '[]'))

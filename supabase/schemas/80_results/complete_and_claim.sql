@@ -3,7 +3,10 @@
 -- a slot is refilled with no request of its own. -> {lease_ids: the leases whose items were completed, claims: as
 -- claim_generations returns them, claim_error: {code, message} or null}. A claim that fails costs no result: what was
 -- completed stays so, and claim_error says why nothing was claimed; with no results it is an error like any other.
+-- Caller: service_role.
+-- States: processing -> completed; pending -> processing.
 -- Locks: the items and batches of the results, then as the claim, which waits for none.
+-- Errors: as the two functions.
 create function public.complete_and_claim(
   p_results jsonb, p_worker text, p_limit integer, p_lease_seconds integer
 ) returns jsonb

@@ -1,6 +1,11 @@
 -- complete_generation(p_generation_id, p_lease_id, p_result)
--- processing -> completed: the item, its images row, its tags and its batch's totals, all or nothing. p_result's keys
--- are columns of images; storage_path is required and must lie in the owner's folder. Plans as in the claim.
+-- Ends a leased item as completed, all or nothing: the item, its images row, its tags and its batch's totals.
+-- p_result's keys are columns of images; storage_path is required and must lie in the owner's folder. Returns
+-- {image_id}.
+-- Caller: service_role.
+-- States: processing -> completed.
+-- Locks: as batchgen.complete_items.
+-- Errors: PT409 where the lease is not held; PT422 where the result does not fit.
 create function public.complete_generation(p_generation_id uuid, p_lease_id uuid, p_result jsonb) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -24,7 +29,11 @@ comment on function public.complete_generation(uuid, uuid, jsonb) is
 -- complete_generations(p_results)
 -- As complete_generation, for up to 1,000 items in one transaction. p_results is a list of {generation_id, lease_id,
 -- result}. Returns a row for each item that was completed; one that is missing has lost its lease: drop its result.
--- Errors: PT422, and nothing is written, where a result does not fit: send them one by one then.
+-- Caller: service_role.
+-- States: processing -> completed.
+-- Locks: as batchgen.complete_items.
+-- Errors: PT422, and nothing is written, where a result does not fit: send them one by one then. PT409 busy where
+-- somebody else holds one of them.
 create function public.complete_generations(
   p_results jsonb
 ) returns table (generation_id uuid, lease_id uuid, image_id uuid)

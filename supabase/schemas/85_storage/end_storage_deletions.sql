@@ -1,5 +1,6 @@
 -- end_storage_deletions(p_worker, p_lease_ids)
 -- The files are gone, or were never there. Returns how many rows went; leases that are not held any more are ignored.
+-- Caller: service_role.
 create function public.end_storage_deletions(p_worker text, p_lease_ids uuid[]) returns integer
 language plpgsql security definer set search_path = '' as $$
 declare

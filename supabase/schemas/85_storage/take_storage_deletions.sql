@@ -68,6 +68,10 @@ grant execute on function public.take_storage_deletions(text, integer, integer) 
 comment on function public.take_storage_deletions(text, integer, integer) is
   'For workers: leases files that are to be deleted by the Storage API.';
 
+-- take_storage_deletions_as_json(p_worker, p_limit, p_lease_seconds)
+-- take_storage_deletions as {deletions: [{deletion_id, lease_id, bucket_id, path}]}, one JSON value.
+-- Caller: service_role.
+-- Errors: as take_storage_deletions.
 create function public.take_storage_deletions_as_json(
   p_worker text, p_limit integer, p_lease_seconds integer
 ) returns jsonb

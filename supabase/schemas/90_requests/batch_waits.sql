@@ -25,15 +25,16 @@ begin
     where g.batch_id = p_batch_id and q.state <> 'running'
   ),
   users as materialized (
-    select u.user_id, (select count(*) from batchgen.queue r where r.state = 'running'
-      and r.user_id = u.user_id)::integer as running
+    select u.user_id,
+      (select count(*) from batchgen.queue r where r.state = 'running' and r.user_id = u.user_id)::integer as running
     from (select distinct i.user_id from items i) u
   ),
   -- Where the items stand among their users' own, as the next claim will see it.
   own as materialized (
     select w.generation_id, u.user_id, w.priority, w.created_at, w.batch_index,
-      row_number() over (partition by u.user_id order by w.priority desc, w.created_at, w.batch_index,
-        w.generation_id) as nth, u.running
+      row_number() over (
+        partition by u.user_id order by w.priority desc, w.created_at, w.batch_index, w.generation_id
+      ) as nth, u.running
     from users u cross join lateral (
       select q.generation_id, q.priority, q.created_at, q.batch_index from batchgen.queue q
       where q.state = 'waiting' and not q.is_suspect and q.user_id = u.user_id
@@ -56,8 +57,9 @@ begin
   ready as materialized (
     select o.user_id, w.priority, r.running + w.nth as rank, w.created_at, w.batch_index, w.generation_id
     from others o
-    cross join lateral (select count(*) as running from batchgen.queue q where q.state = 'running'
-      and q.user_id = o.user_id) r
+    cross join lateral (
+      select count(*) as running from batchgen.queue q where q.state = 'running' and q.user_id = o.user_id
+    ) r
     cross join lateral (
       select h.*, row_number() over (order by h.priority desc, h.created_at, h.batch_index, h.generation_id) as nth
       from (
@@ -88,8 +90,9 @@ begin
     end,
     case why.reason when 'retry' then i.due_at when 'provider' then c.until when 'breaker' then c.until end,
     case why.reason when 'own_cap' then u.running when 'total_cap' then v_running_in_all end,
-    case why.reason when 'own_cap' then v_settings.max_parallel_per_user when 'total_cap'
-      then v_settings.max_parallel_global end,
+    case why.reason
+      when 'own_cap' then v_settings.max_parallel_per_user when 'total_cap' then v_settings.max_parallel_global
+    end,
     case when why.reason in ('own_cap', 'total_cap', 'queue') then
       case when i.state = 'waiting' and not i.is_suspect then coalesce(p.place, 1000) end
     end
@@ -142,18 +145,19 @@ revoke execute on function batchgen_api.batch_waits(uuid) from public, anon, aut
 grant execute on function batchgen_api.batch_waits(uuid) to authenticated;
 comment on function batchgen_api.batch_waits(uuid) is 'Behind public.batch_waits: for the batch''s owner.';
 
--- batch_waits(p_batch_id): a row for each pending item of the batch, with the reason why it does not run:
+-- batch_waits(p_batch_id)
+-- A row for each pending item of the batch, with the reason why it does not run:
 --   retry      an attempt failed, or was told to wait: due again at until; detail says so where that goes on and on
 --   provider   the provider (detail) asked everybody to wait until then
---   breaker    the model (detail) failed again and again: nothing starts until then; until is empty while one item
---   tries
+--   breaker    the model (detail) failed again and again: nothing starts until then; empty while one item tries
 --   no_worker  it has been due for settings.worker_silence_seconds, and no worker was seen for as long
 --   own_cap    its user runs as many items as one user may (running of cap)
 --   total_cap  as many items run in all as may (running of cap)
 --   runs_alone a worker died while it had the item: it waits for one that does nothing else
 --   queue      others come first
 -- position is its place in the order of claims, from 1, for own_cap, total_cap and queue; 1000 stands for that or more.
--- Caller: authenticated, for a batch of their own (PT404 otherwise); service_role, for any.
+-- Caller: authenticated, for a batch of their own; service_role, for any.
+-- Errors: PT401, PT404.
 create function public.batch_waits(p_batch_id uuid)
 returns table (generation_id uuid, reason text, detail text, "until" timestamptz, running integer, cap integer,
   "position" integer)

@@ -29,8 +29,11 @@ revoke execute on function batchgen.cancel_batch(uuid) from public, anon, authen
 comment on function batchgen.cancel_batch(uuid) is 'Cancels what waits and runs of a batch.';
 
 -- cancel_batch(p_batch_id)
--- Actions cancelled (it waited), cancel_requested (it runs: its worker stops it; a picture that is finished already is
--- kept), already_cancelled; refused already_completed, already_failed.
+-- Actions: cancelled (it waited), cancel_requested (it runs: its worker stops it; a picture that is finished already is
+-- kept), already_cancelled. Refused: already_completed, already_failed.
+-- Caller: authenticated, for a batch of their own; service_role, for any.
+-- States: pending -> failed at once; processing stays until its worker has stopped it.
+-- Errors: PT401, PT404; PT409 busy where somebody is changing items just now.
 create function public.cancel_batch(p_batch_id uuid) returns jsonb
 language sql set search_path = '' as $$
   select batchgen_api.act('cancel', p_batch_id)

@@ -33,7 +33,9 @@ revoke execute on function batchgen.delete_batch_images(uuid) from public, anon,
 comment on function batchgen.delete_batch_images(uuid) is 'Deletes the pictures of a batch.';
 
 -- delete_batch_images(p_batch_id)
--- Actions deleted, with image_id, already_deleted; refused still_waiting, still_running.
+-- Actions: deleted, with image_id; already_deleted. Refused: still_waiting, still_running.
+-- Caller: authenticated, for a batch of their own; service_role, for any.
+-- Errors: PT401, PT404.
 create function public.delete_batch_images(p_batch_id uuid) returns jsonb
 language sql set search_path = '' as $$
   select batchgen_api.act('delete', p_batch_id)

@@ -33,7 +33,10 @@ revoke execute on function batchgen.retry_failed(uuid) from public, anon, authen
 comment on function batchgen.retry_failed(uuid) is 'Runs the failed items of a batch again.';
 
 -- retry_failed(p_batch_id)
--- Actions requeued, already_waiting; refused cancelled, blocked_by_policy, outcome_unknown, already_completed.
+-- Actions: requeued, already_waiting. Refused: cancelled, blocked_by_policy, outcome_unknown, already_completed.
+-- Caller: authenticated, for a batch of their own; service_role, for any.
+-- States: failed -> pending.
+-- Errors: PT401, PT404; PT429 where a limit does not allow all of them.
 create function public.retry_failed(p_batch_id uuid) returns jsonb
 language sql set search_path = '' as $$
   select batchgen_api.act('retry', p_batch_id)

@@ -24,7 +24,9 @@ revoke execute on function batchgen.save_batch_images(uuid) from public, anon, a
 comment on function batchgen.save_batch_images(uuid) is 'Marks the pictures of a batch as saved.';
 
 -- save_batch_images(p_batch_id)
--- Actions saved, already_saved, with image_id; refused no_image.
+-- Actions: saved, already_saved, with image_id. Refused: no_image.
+-- Caller: authenticated, for a batch of their own; service_role, for any.
+-- Errors: PT401, PT404.
 create function public.save_batch_images(p_batch_id uuid) returns jsonb
 language sql set search_path = '' as $$
   select batchgen_api.act('save', p_batch_id)

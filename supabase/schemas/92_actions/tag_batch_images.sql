@@ -34,7 +34,9 @@ revoke execute on function batchgen.tag_batch_images(uuid, text[]) from public, 
 comment on function batchgen.tag_batch_images(uuid, text[]) is 'Puts tags on the pictures of a batch.';
 
 -- tag_batch_images(p_batch_id, p_tags)
--- Actions tagged, already_tagged, with image_id and tags; refused no_image.
+-- Actions: tagged, already_tagged, with image_id and tags. Refused: no_image.
+-- Caller: authenticated, for a batch of their own; service_role, for any.
+-- Errors: PT401, PT404; PT422 where one is no tag; PT429 where the user has made too many.
 create function public.tag_batch_images(p_batch_id uuid, p_tags text[]) returns jsonb
 language sql set search_path = '' as $$
   select batchgen_api.act('tag', p_batch_id, p_tags)
