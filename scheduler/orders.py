@@ -246,7 +246,11 @@ class Orders:
         settlement = await self.stop(purchase)
         delivery = self.late_delivery(purchase, settlement)
         if delivery is None:
-            reason = purchase.refusal or error
+            reason: Exception = purchase.refusal or error
+            if purchase.is_lost_with_worker and settlement.is_over and settlement.is_charged is not False:
+                reason = OutcomeUnknown(
+                    "The order ended without a picture as the item's time was up, and may be charged."
+                )
             raise Ending(reason, job_over=settlement.is_over, account=account_of(settlement)) from error
         return delivery
 

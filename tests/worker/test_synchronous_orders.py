@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from batchgen.errors import OutcomeUnknown
 from batchgen.models import GenerationStatus
+from batchgen.providers.base import ImageRequest, RawImage
 from scheduler.leases import Stop
 from scheduler.runner import Failed, Released, RetryLater, Succeeded
 from tests.support import eventually
@@ -199,6 +202,33 @@ async def test_a_lost_lease_leaves_the_order_alone() -> None:
     assert await running == Released(Stop.LOST)
     assert kiosk.cancelled == []
     await kiosk.aclose()
+
+
+async def test_an_order_whose_answer_was_lost_as_the_items_time_ended_is_not_sent_again() -> None:
+    class Late(Kiosk):
+        """Its answer is lost while its job is being stopped."""
+
+        async def _order(self, _job_id: str, request: ImageRequest) -> RawImage:
+            self.orders.append(request)
+            await self.gate.wait()
+            raise OutcomeUnknown("The answer makes no sense.")
+
+        async def cancel(self, job_id: str) -> None:
+            self.gate.set()
+            with suppress(OutcomeUnknown):
+                await self.wait(job_id, self.orders[0])
+
+    late = Late()
+    late.gate.clear()
+    stage = theatre(late, patience={"item_timeout_seconds": 0.05})
+    stage.queue.shelf.add("a")
+    lease = await stage.hold_one()
+
+    outcome = await stage.runner.run(lease)
+
+    assert isinstance(outcome, Failed)
+    assert (outcome.fault.code, outcome.fault.retryable, outcome.fault.is_charged) == ("outcome_unknown", False, None)
+    assert len(late.orders) == 1
 
 
 def events(lines: Sequence[Mapping[str, object]]) -> list[object]:
