@@ -7,8 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from batchgen.client import BatchgenClient
-    from batchgen.download import SavedImage
+    from batchgen.client.batch_queries import FoundBatch
+    from batchgen.client.client import BatchgenClient
+    from batchgen.client.downloads import SavedImage
+    from batchgen.client.project_queries import Costs, KnownWorker, Model
+    from batchgen.client.session import Session, SessionStore
+    from batchgen.client.storage_check import StorageReport
+    from batchgen.client.watch import WatchTiming
     from batchgen.errors import (
         BackendUnavailable,
         BatchgenError,
@@ -39,11 +44,6 @@ if TYPE_CHECKING:
         Wait,
         WaitReason,
     )
-    from batchgen.overview import Costs, KnownWorker, Model
-    from batchgen.reading import FoundBatch
-    from batchgen.session import Session, SessionStore
-    from batchgen.storage_check import StorageReport
-    from batchgen.watch import WatchTiming
 
     __version__: str
 
@@ -87,7 +87,12 @@ __all__ = [
     "__version__",
 ]
 
-_HOMES = ("errors", "models", "session", "overview", "reading", "storage_check", "download", "watch", "client")
+_HOMES = (
+    "errors",
+    "models",
+    *("client.session", "client.project_queries", "client.batch_queries", "client.storage_check"),
+    *("client.downloads", "client.watch", "client.client"),
+)
 """Where the names are defined, the cheapest to import first."""
 
 

@@ -8,7 +8,7 @@ INTERRUPTED = 130
 def main() -> int:
     """Run the command line and return its exit code."""
     try:
-        from batchgen.cli import main as run
+        from batchgen.cli.app import main as run
 
         return run()
     except KeyboardInterrupt:

@@ -1,6 +1,5 @@
-"""The types that batchgen speaks in: batches, generations, claims, and requests for them."""
+"""The types of the public API: requests for batches, and batches, generations and images as they are read."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self, cast
@@ -17,8 +16,8 @@ from pydantic import (
     model_validator,
 )
 
-from batchgen.asking import below, found, in_our_words, refuse_unknown
 from batchgen.errors import InvalidRequest
+from batchgen.validation import below, found, in_our_words, refuse_unknown
 
 
 class GenerationStatus(StrEnum):
@@ -60,11 +59,11 @@ def _part(kind: type[BaseModel], value: Any, path: str, index: int | None = None
         raise below(path, error, index) from None
 
 
-class _Frozen(BaseModel):
+class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class _Asked(_Frozen):
+class _Asked(Frozen):
     """Part of a request. What it does not know, or cannot be, is refused with `InvalidRequest`, and never ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -125,7 +124,7 @@ class BatchRequest(_Asked):
         return _part(SharedSettings, settings, "shared_settings")
 
 
-class Generation(_Frozen):
+class Generation(Frozen):
     """One item of a batch, as its owner sees it."""
 
     id: UUID
@@ -151,7 +150,7 @@ class Generation(_Frozen):
     completed_at: datetime | None = None
 
 
-class Batch(_Frozen):
+class Batch(Frozen):
     """A batch without its items."""
 
     id: UUID
@@ -167,7 +166,7 @@ class Batch(_Frozen):
     """As the request named it."""
 
 
-class Image(_Frozen):
+class Image(Frozen):
     """A finished picture. The file lies in the bucket at `storage_path`."""
 
     id: UUID
@@ -185,7 +184,7 @@ class Image(_Frozen):
     tags: tuple[str, ...] = ()
 
 
-class BatchSnapshot(_Frozen):
+class BatchSnapshot(Frozen):
     """A batch with its items and pictures, read at one time."""
 
     batch: Batch
@@ -193,7 +192,7 @@ class BatchSnapshot(_Frozen):
     images: tuple[Image, ...] = ()
 
 
-class BatchFacts(_Frozen):
+class BatchFacts(Frozen):
     """What the counts of a batch do not tell."""
 
     cancelled: int = 0
@@ -204,7 +203,7 @@ class BatchFacts(_Frozen):
     """When items of the batch, which had ended, were last queued again."""
 
 
-class CreatedBatch(_Frozen):
+class CreatedBatch(Frozen):
     """A batch as it was just submitted."""
 
     id: UUID
@@ -214,7 +213,7 @@ class CreatedBatch(_Frozen):
     generations: tuple[Generation, ...]
 
 
-class BatchTotals(_Frozen):
+class BatchTotals(Frozen):
     """Where a batch stands, in few words."""
 
     id: UUID
@@ -243,7 +242,7 @@ class Action(StrEnum):
     ALREADY_DELETED = "already_deleted"
 
 
-class ActionDone(_Frozen):
+class ActionDone(Frozen):
     """An item that is as the action wanted it."""
 
     generation_id: UUID
@@ -254,7 +253,7 @@ class ActionDone(_Frozen):
     """Of the tags that were asked for, those that the picture carries now."""
 
 
-class ActionRefused(_Frozen):
+class ActionRefused(Frozen):
     """An item that the action could not change. `code` is stable and meant for programs."""
 
     generation_id: UUID
@@ -263,7 +262,7 @@ class ActionRefused(_Frozen):
     message: str
 
 
-class ActionReport(_Frozen):
+class ActionReport(Frozen):
     """What became of an action on a batch: each item stands in `done` or in `refused`, in the batch's order."""
 
     batch: BatchTotals
@@ -285,7 +284,7 @@ class WaitReason(StrEnum):
     QUEUE = "queue"
 
 
-class Wait(_Frozen):
+class Wait(Frozen):
     """What a pending item waits for."""
 
     generation_id: UUID
@@ -301,160 +300,7 @@ class Wait(_Frozen):
     """Place in the order of claims, from 1; 1000 is that or more."""
 
 
-class Claim(_Frozen):
-    """A leased item, with all that a provider needs. Only its lease allows to write about it."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=(), allow_inf_nan=False)
-
-    generation_id: UUID
-    lease_id: UUID
-    lease_expires_at: datetime
-    attempt: int
-    """From 1; retries and crashes count, handing back does not."""
-    retry_count: int
-    user_id: UUID
-    batch_id: UUID
-    batch_index: int
-    prompt: str
-    negative_prompt: str | None = None
-    seed: int
-    model: str | None = None
-    model_version: str | None = None
-    width: int
-    height: int
-    steps: int | None = None
-    guidance_scale: float | None = None
-    provider: str | None = None
-    """Of the order that an earlier attempt left; None where there is none."""
-    provider_job_id: str | None = None
-    """A job that an earlier attempt left running or paid for: resume it, do not buy again."""
-    model_provider: str = "offline"
-    """Who makes the pictures of this model now."""
-    input_spec: Mapping[str, Any] | None = None
-    """What the model takes there (`batchgen.inputs`)."""
-    estimated_seconds: float | None = None
-    order_key: UUID | None = None
-    """An order that was begun: with no `provider_job_id`, nobody knows whether it was sent."""
-    ordered_inputs: Mapping[str, Any] | None = None
-    """What that order was about to send."""
-    ordered_seconds_ago: float | None = None
-    is_late: bool = False
-    """The item had ended, and its order turned out to have made a picture: it is collected, and nothing is bought."""
-
-
-class Order(_Frozen):
-    """A purchase that is about to be sent, for `begin_order`."""
-
-    provider: str
-    model: str | None = None
-    version: str | None = None
-    inputs: Mapping[str, Any] = Field(default_factory=dict[str, Any])
-
-
-class Account(_Frozen):
-    """What is known of the money and the time that an order took."""
-
-    is_charged: bool | None = None
-    """None: not known."""
-    queued_seconds: float | None = None
-    running_seconds: float | None = None
-
-
-class OpenOrder(_Frozen):
-    """An order that nobody waits for any more and whose outcome is not known, leased to a worker that asks about it."""
-
-    order_key: UUID
-    lease_id: UUID
-    generation_id: UUID
-    provider: str
-    provider_job_id: str | None = None
-    """None: nobody knows whether it was sent."""
-    model: str | None = None
-    version: str | None = None
-    inputs: Mapping[str, Any] = Field(default_factory=dict[str, Any])
-    seed: int = 0
-    ordered_seconds_ago: float
-
-
-class OrderOutcome(Account):
-    """What the provider said of an open order, for `settle_order`."""
-
-    is_over: bool
-    has_picture: bool = False
-    """It made one that can still be had."""
-
-
-class ActiveModel(_Frozen):
-    """A model that requests may name, and who makes its pictures."""
-
-    name: str
-    provider: str
-
-
-class StartFacts(_Frozen):
-    """What a worker learns of its project before its first claim."""
-
-    models: tuple[ActiveModel, ...] = ()
-
-
-class Renewal(_Frozen):
-    """A lease that is still held."""
-
-    lease_id: UUID
-    lease_expires_at: datetime | None = None
-    """By the database's clock; for people to read."""
-    cancel_requested: bool = False
-
-
-class StoredImage(_Frozen):
-    """A picture in Storage, for `complete_generation`: the keys are columns of `images`."""
-
-    storage_path: str
-    filename: str
-    format: str
-    width: int
-    height: int
-    file_size: int
-    public_url: str | None = None
-    blurhash: str | None = None
-    """A few characters that stand for the picture until it is loaded."""
-    seed: int | None = None
-    """The seed really used, where the provider tells."""
-    model_version: str | None = None
-    """The model's version really used, where the provider tells."""
-    is_black: bool = False
-    """All black: what safety filters leave in place of a picture."""
-    account: Account | None = None
-    """Of the order that made it: no column of `images`, but for the ledger."""
-
-
-class StorageDeletion(_Frozen):
-    """A file whose row is gone, leased to a worker that is to remove it."""
-
-    deletion_id: int
-    lease_id: UUID
-    bucket_id: str
-    path: str
-
-
-class ClaimError(_Frozen):
-    """Why no work came with results that were written down."""
-
-    code: str
-    message: str
-
-
-class Completed(_Frozen):
-    """What became of results that were written down together, and the new work that came with the answer."""
-
-    lease_ids: frozenset[UUID]
-    """Whose items are completed now; the other results came too late."""
-    claims: tuple[Claim, ...] = ()
-    claim_error: ClaimError | None = None
-    """The results are written; the claim that should have followed failed."""
-
-
-class Outlook(_Frozen):
+class Outlook(Frozen):
     """What a worker that was given nothing may wait for."""
 
     due_in_seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
@@ -466,38 +312,3 @@ class Outlook(_Frozen):
     """Items that are due, and have no room under a limit."""
     running: int = 0
     closed: tuple[str, ...] = ()
-
-
-class Fault(_Frozen):
-    """Why an attempt failed, for `fail_generation`.
-
-    With `retry_after_seconds` the item waits as told, like all others of that provider, and no attempt is used up;
-    without, `retryable` decides.
-    """
-
-    code: str
-    message: str
-    retryable: bool = False
-    retry_after_seconds: float | None = None
-    provider: str | None = None
-    """Who asks to wait."""
-    provider_fault: bool | None = None
-    """True counts for the model's breaker; False says that the provider answered as it should; None says nothing."""
-    model_fault: bool = False
-    """With `retry_after_seconds`: the model waits as told, not its provider."""
-    job_over: bool | None = None
-    """Whether the order ended by this. False: the next attempt asks for the same job. None: it did, unless the
-    provider only asks to wait.
-    """
-    is_charged: bool | None = None
-    """Whether the order costs money; None: not known."""
-    queued_seconds: float | None = None
-    running_seconds: float | None = None
-
-
-class FailureVerdict(_Frozen):
-    """What became of a failed attempt."""
-
-    status: GenerationStatus
-    retry_count: int
-    retry_in_seconds: float | None = None

@@ -21,6 +21,7 @@ from PIL import Image
 
 import scheduler.__main__ as worker
 from batchgen.providers.base import GeneratedImage, ImageRequest
+from scheduler import wiring
 from scheduler.leases import Lease
 from scheduler.runner import Outcome, Runner
 
@@ -72,7 +73,7 @@ class CountedClient(httpx.AsyncClient):
 
 def main() -> int:
     seconds = float(os.environ.get("BENCH_PROVIDER_SECONDS", "0"))
-    worker.Runner = MeteredRunner
+    wiring.Runner = MeteredRunner
     httpx.AsyncClient = CountedClient
     return worker.main([], lambda _settings: PunctualProvider(seconds))
 

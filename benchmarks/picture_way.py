@@ -17,14 +17,14 @@ from collections.abc import Iterator
 
 import psutil
 
-from batchgen.check_process import PROGRAM
-from batchgen.checking import Checker
-from batchgen.connection import connect, disconnect
-from batchgen.fetching import Fetcher
+from batchgen.backend.bucket import ImageStorage
+from batchgen.backend.connection import connect, disconnect
+from batchgen.pictures.check import Checker
+from batchgen.pictures.check_process import PROGRAM
+from batchgen.pictures.fetch import Fetcher
+from batchgen.pictures.receive import Receiver
 from batchgen.providers.base import RemoteImage
-from batchgen.receiving import Receiver
 from batchgen.settings import Settings
-from batchgen.storage import ImageStorage
 from benchmarks.picture_server import picture_server
 
 MEBIBYTE = 1024 * 1024

@@ -9,8 +9,8 @@ from typing import Protocol
 import structlog
 
 from batchgen.errors import InvalidRequest, LeaseLost
-from batchgen.models import Claim, StoredImage
-from batchgen.queue import Queue
+from batchgen.queue.ports import Queue
+from batchgen.queue.types import Claim, StoredImage
 
 log = structlog.get_logger()
 

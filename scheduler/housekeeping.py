@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import structlog
 
 from batchgen.errors import BatchgenError, InvalidRequest
-from batchgen.models import StorageDeletion
-from batchgen.outbox import Outbox
+from batchgen.queue.ports import Outbox
+from batchgen.queue.types import StorageDeletion
 
 Remove = Callable[[str, Sequence[str]], Awaitable[None]]
 """Removes files, given their bucket and paths, from Storage. Ones that are not there are no error."""

@@ -9,10 +9,10 @@ from uuid import UUID
 import structlog
 
 from batchgen.errors import BatchgenError
-from batchgen.models import Claim, Renewal
-from batchgen.queue import Queue
+from batchgen.queue.ports import Queue
+from batchgen.queue.types import Claim, Renewal
 from scheduler.logs import item_fields
-from scheduler.outage import Outage
+from scheduler.outages import Outage
 
 T = TypeVar("T")
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)

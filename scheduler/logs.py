@@ -13,9 +13,9 @@ import structlog
 from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict, Processor
 
-from batchgen.models import Claim
+from batchgen.queue.types import Claim
 from batchgen.settings import WorkerSettings
-from batchgen.texts import printable
+from batchgen.text import printable
 
 OURS = ("scheduler", "batchgen")
 REDACTED = "[secret]"

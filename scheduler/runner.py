@@ -7,23 +7,23 @@ from itertools import count
 
 import structlog
 
-from batchgen.checking import CheckedImage
+from batchgen.backend.bucket import ImageStorage
 from batchgen.errors import InvalidRequest, LeaseLost, OutcomeUnknown, ProviderBusy, QueueUnavailable, StorageError
-from batchgen.fetching import LinkExpired
-from batchgen.models import Account, Claim, Fault, GenerationStatus, StoredImage
-from batchgen.policy import CANCELLED, fault_of, with_account
-from batchgen.providers import ProvidersByName
+from batchgen.models import GenerationStatus
+from batchgen.pictures.check import CheckedImage
+from batchgen.pictures.fetch import LinkExpired
+from batchgen.pictures.receive import Receiver
 from batchgen.providers.base import GeneratedImage
-from batchgen.queue import Queue
-from batchgen.receiving import Receiver
-from batchgen.storage import ImageStorage
-from batchgen.texts import printable
-from scheduler.chance import RANDOM
+from batchgen.providers.registry import ProvidersByName
+from batchgen.queue.faults import CANCELLED, fault_of, with_account
+from batchgen.queue.ports import Queue
+from batchgen.queue.types import Account, Claim, Fault, StoredImage
+from batchgen.text import printable
 from scheduler.completions import Completions
-from scheduler.insisting import Insist, Patience
 from scheduler.leases import Lease, Stop, Stopped
-from scheduler.orders import Delivery, Ending, Orders, Purchase, account_of
-from scheduler.store import Store
+from scheduler.patience import RANDOM, Insist, Patience
+from scheduler.purchases import Delivery, Ending, Orders, Purchase, account_of
+from scheduler.storage_gate import Store
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 

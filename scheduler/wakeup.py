@@ -11,8 +11,8 @@ from typing import Any
 import structlog
 from realtime import AsyncRealtimeClient, RealtimePostgresChangesListenEvent, RealtimeSubscribeStates
 
-from batchgen.live import STEADY_SECONDS, close_client, reason_of
-from scheduler.chance import RANDOM
+from batchgen.backend.realtime import STEADY_SECONDS, close_client, reason_of
+from scheduler.patience import RANDOM
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 

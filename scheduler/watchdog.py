@@ -20,7 +20,7 @@ from pathlib import Path
 
 import structlog
 
-from batchgen.check_process import KEPT_VARIABLES
+from batchgen.pictures.check_process import KEPT_VARIABLES
 
 PROGRAM = Path(__file__).with_name("watch_child.py")
 RESTART_SECONDS = 10.0

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 import structlog
 
 from batchgen.errors import BatchgenError, QueueUnavailable
-from batchgen.models import Claim
-from batchgen.queue import Queue
-from scheduler.chance import RANDOM
+from batchgen.queue.ports import Queue
+from batchgen.queue.types import Claim
 from scheduler.completions import Completions, Reservation
-from scheduler.insisting import Patience
 from scheduler.leases import Lease, Leases, Stop
 from scheduler.logs import item_fields
-from scheduler.outage import Outage
+from scheduler.outages import Outage
+from scheduler.patience import RANDOM, Patience
 from scheduler.runner import Failed, Outcome, Released, RetryLater, Runner, Succeeded
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)

@@ -11,7 +11,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 from supabase import AsyncClient
 
-from batchgen.connection import connect, disconnect
+from batchgen.backend.connection import connect, disconnect
 from batchgen.settings import Settings
 from devstack import Stack, StackConfig, StackInfo
 from tests.support import Database, User

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID, uuid4
 
 from batchgen.errors import QueueUnavailable
-from batchgen.models import OpenOrder, OrderOutcome
+from batchgen.queue.types import OpenOrder, OrderOutcome
 
 
 class FakeOrders:

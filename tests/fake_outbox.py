@@ -8,7 +8,7 @@ from itertools import count
 from uuid import UUID, uuid4
 
 from batchgen.errors import InvalidRequest, QueueUnavailable, StorageError
-from batchgen.models import StorageDeletion
+from batchgen.queue.types import StorageDeletion
 
 
 @dataclass

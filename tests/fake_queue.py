@@ -9,17 +9,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from batchgen.errors import LeaseLost, QueueUnavailable
-from batchgen.models import (
-    Claim,
-    Completed,
-    FailureVerdict,
-    Fault,
-    GenerationStatus,
-    Order,
-    Outlook,
-    Renewal,
-    StoredImage,
-)
+from batchgen.models import GenerationStatus, Outlook
+from batchgen.queue.types import Claim, Completed, FailureVerdict, Fault, Order, Renewal, StoredImage
 
 
 @dataclass

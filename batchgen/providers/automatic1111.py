@@ -28,11 +28,11 @@ from pydantic import SecretStr
 from batchgen.errors import OutcomeUnknown, ProviderError, ProviderRejected, ProviderUnavailable
 from batchgen.providers.base import ImageRequest, Output, RawImage, Settlement
 from batchgen.providers.checkpoints import Checkpoint, Made, checkpoints_in, made_with, named
-from batchgen.providers.exchange import Complaint, Exchange
-from batchgen.providers.gpu import is_out_of_memory
-from batchgen.providers.http_api import Answer, mapping, read_list, read_object, sequence, text, whole_number
-from batchgen.providers.names import or_near
-from batchgen.providers.synchronous import SynchronousJobs
+from batchgen.providers.gpu_memory import is_out_of_memory
+from batchgen.providers.http.client import Answer, mapping, read_list, read_object, sequence, text, whole_number
+from batchgen.providers.http.own_server import Complaint, Exchange
+from batchgen.providers.http.synchronous import SynchronousJobs
+from batchgen.providers.model_file_names import or_near
 
 log = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ class ImageRequest:
     key: str = ""
     """Of this purchase: the same for whoever resumes it, another one for the next purchase. For idempotency keys."""
     inputs: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """All that the model takes, in the provider's own names and ranges (`batchgen.inputs`): sent as it stands."""
+    """All that the model takes, in the provider's own names and ranges (`batchgen.providers.inputs`)."""
     ordered_at: float | None = None
     """When this purchase was about to be sent, on `time.monotonic`'s clock of this process; None: nobody knows."""
     estimated_seconds: float | None = None

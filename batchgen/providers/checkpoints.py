@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from batchgen.providers.http_api import mapping, sequence, text
-from batchgen.providers.names import plain, same_name
+from batchgen.providers.http.client import mapping, sequence, text
+from batchgen.providers.model_file_names import plain, same_name
 
 MOST_CHECKPOINTS = 20_000
 LONGEST_INFO = 4_000

@@ -46,10 +46,10 @@ from batchgen.providers.comfyui_answers import (
     was_cached,
     workflow_of,
 )
-from batchgen.providers.exchange import Complaint, Exchange
-from batchgen.providers.gpu import is_out_of_memory
-from batchgen.providers.http_api import Answer, mapping, sequence, text, whole_number
-from batchgen.providers.names import or_near, same_name
+from batchgen.providers.gpu_memory import is_out_of_memory
+from batchgen.providers.http.client import Answer, mapping, sequence, text, whole_number
+from batchgen.providers.http.own_server import Complaint, Exchange
+from batchgen.providers.model_file_names import or_near, same_name
 from batchgen.providers.workflow import (
     MissingInput,
     class_names,

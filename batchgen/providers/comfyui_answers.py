@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from batchgen.providers.exchange import Complaint
-from batchgen.providers.http_api import Answer, mapping, sequence, text, whole_number
+from batchgen.providers.http.client import Answer, mapping, sequence, text, whole_number
+from batchgen.providers.http.own_server import Complaint
 
 Entry = Mapping[str, Any]
 """A finished job, as the history has it."""

@@ -26,9 +26,10 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderError, ProviderRejected, ProviderUnavailable
-from batchgen.providers import delivered, words
 from batchgen.providers.base import ImageRequest, RawImage, RemoteImage, Settlement
-from batchgen.providers.hosted import (
+from batchgen.providers.http import inline_pictures, messages
+from batchgen.providers.http.client import Answer
+from batchgen.providers.http.hosted import (
     AGAIN_SECONDS,
     POLICY_TYPES,
     WITHOUT_A_PICTURE,
@@ -43,7 +44,6 @@ from batchgen.providers.hosted import (
     problems,
     said,
 )
-from batchgen.providers.http_api import Answer
 
 NAME = "fal"
 RUNNING = frozenset({"IN_QUEUE", "IN_PROGRESS"})
@@ -207,7 +207,7 @@ class FalProvider:
         if any(_is_flagged(fields.get(name)) for name in FLAGS):
             problem = f"{NAME} blacked the picture out: it was flagged as not safe for work."
             raise ProviderRejected(problem, code="blocked_by_policy", is_charged=True)
-        place = next(delivered.places({name: fields.get(name) for name in PICTURE_FIELDS}), None)
+        place = next(inline_pictures.places({name: fields.get(name) for name in PICTURE_FIELDS}), None)
         if place is None:
             raise self._nothing(fields)
         seed = fields.get("seed", request.inputs.get("seed"))
@@ -215,9 +215,9 @@ class FalProvider:
             "seed": seed if isinstance(seed, int) and not isinstance(seed, bool) else None,
             "running_seconds": _running_seconds(status),
         }
-        if delivered.is_address(place):
+        if inline_pictures.is_address(place):
             return RemoteImage(place, **known)
-        content = delivered.unpacked(place, service=NAME)
+        content = inline_pictures.unpacked(place, service=NAME)
         if content is None:
             problem = f"The job at {NAME} succeeded, and its picture is damaged."
             raise ProviderRejected(problem, code="provider_garbage", is_charged=True)
@@ -235,12 +235,12 @@ class FalProvider:
         told = self._api.words(text)
         is_charged = False if answer.status >= 500 else None
         is_final = answer.headers.get("X-Fal-Retryable", "").strip().lower() == "false"
-        if kinds & POLICY_TYPES or (not kinds and words.is_policy(text)) or answer.status == 451:
+        if kinds & POLICY_TYPES or (not kinds and messages.is_policy(text)) or answer.status == 451:
             return ProviderRejected(
                 f"{NAME} refuses this prompt. {told}", code="blocked_by_policy", is_charged=is_charged
             )
         if kinds & NOTHING_MADE:
-            code = "blocked_by_policy" if words.is_policy(text) else "no_output"
+            code = "blocked_by_policy" if messages.is_policy(text) else "no_output"
             return ProviderRejected(f"{NAME} made no picture of it. {told}", code=code, is_charged=is_charged)
         if answer.status in GONE:
             return _gone("ended, but its result is removed by now", code="output_expired", is_charged=None)

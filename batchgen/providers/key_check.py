@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 from batchgen.errors import ProviderUnavailable
-from batchgen.providers.http_api import HttpApi, Scheme, Unanswered
+from batchgen.providers.http.client import HttpApi, Scheme, Unanswered
 from batchgen.settings import WorkerSettings
 
 REFUSALS_BELIEVED = 3

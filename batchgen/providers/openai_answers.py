@@ -7,9 +7,9 @@ LiteLLM's numbers as texts, Gemini's list with one error, xAI's two texts, OpenR
 from collections.abc import Mapping
 from typing import Any, cast
 
-from batchgen.providers import words
-from batchgen.providers.exchange import Complaint
-from batchgen.providers.http_api import Answer, mapping, read_object, text
+from batchgen.providers.http import messages
+from batchgen.providers.http.client import Answer, mapping, read_object, text
+from batchgen.providers.http.own_server import Complaint
 
 LONGEST_CODE = 200
 MOST_EVENTS = 1000
@@ -220,4 +220,4 @@ def is_policy(status: int, complaint: Complaint) -> bool:
     is_settled = any(not any(word in code for word in OF_MODERATION) for code in specific)
     if is_settled or complaint.field not in ("", "prompt"):
         return False
-    return status in (200, 400, 403, 422) and words.is_policy(complaint.message)
+    return status in (200, 400, 403, 422) and messages.is_policy(complaint.message)

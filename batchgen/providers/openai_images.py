@@ -20,17 +20,17 @@ import httpx
 from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderError, ProviderRejected, ProviderUnavailable
-from batchgen.providers import delivered
 from batchgen.providers import openai_answers as answers
 from batchgen.providers.base import ImageRequest, RawImage, RemoteImage, Settlement
-from batchgen.providers.exchange import Complaint, Exchange, gives_a_reason
-from batchgen.providers.http_api import Answer, mapping, text, whole_number
+from batchgen.providers.http import inline_pictures
+from batchgen.providers.http.client import Answer, mapping, text, whole_number
+from batchgen.providers.http.own_server import Complaint, Exchange, gives_a_reason
+from batchgen.providers.http.synchronous import SynchronousJobs
 from batchgen.providers.openai_answers import complaint_of
-from batchgen.providers.synchronous import SynchronousJobs
 
 OPENAI_URL = "https://api.openai.com/v1"
 ANSWER_SECONDS = 600.0
-ANSWER_BYTES = delivered.LARGEST_ANSWER_BYTES
+ANSWER_BYTES = inline_pictures.LARGEST_ANSWER_BYTES
 MOST_PLACES = 10
 FORMAT_FIELD = "response_format"
 LONGEST_ID = 512
@@ -130,8 +130,8 @@ class OpenAIImagesProvider:
         fields = mapping(picture)
         seed = whole_number(fields.get("seed"))
         # One that is in hand goes before an address, which may lead nowhere.
-        places = [*islice(delivered.places(picture, name="image"), MOST_PLACES)]
-        place = next((one for one in places if not delivered.is_address(one)), places[0] if places else None)
+        places = [*islice(inline_pictures.places(picture, name="image"), MOST_PLACES)]
+        place = next((one for one in places if not inline_pictures.is_address(one)), places[0] if places else None)
         if place is None:
             packed = text(fields.get("b64_json"))
             place = packed if packed and not packed.isspace() else None
@@ -140,7 +140,7 @@ class OpenAIImagesProvider:
             raise ProviderRejected(what, code="blocked_by_policy", is_charged=self._maybe_charged)
         if place is None:
             raise self._senseless()
-        if delivered.is_address(place):
+        if inline_pictures.is_address(place):
             return RemoteImage(place, self._headers_for(place), seed=seed)
         return RawImage(self._unpacked(place), seed=seed)
 
@@ -151,7 +151,7 @@ class OpenAIImagesProvider:
             raise self._senseless() from error
 
     def _unpacked(self, packed: str) -> bytes:
-        content = delivered.unpacked(packed, service=self.name)
+        content = inline_pictures.unpacked(packed, service=self.name)
         if content is None:
             raise self._senseless()
         return content

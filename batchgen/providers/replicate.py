@@ -30,9 +30,10 @@ from urllib.parse import parse_qsl
 from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
-from batchgen.providers import delivered, words
 from batchgen.providers.base import ImageRequest, RawImage, RemoteImage, Settlement
-from batchgen.providers.hosted import (
+from batchgen.providers.http import inline_pictures, messages
+from batchgen.providers.http.client import Answer
+from batchgen.providers.http.hosted import (
     AGAIN_SECONDS,
     LONGEST_HELD_SECONDS,
     WITHOUT_A_PICTURE,
@@ -48,7 +49,6 @@ from batchgen.providers.hosted import (
     poll,
     seconds_between,
 )
-from batchgen.providers.http_api import Answer
 
 NAME = "Replicate"
 RUNNING = frozenset({"starting", "processing"})
@@ -304,14 +304,14 @@ class ReplicateProvider:
                 raise self._failure(prediction)
 
     def _output(self, prediction: Prediction, request: ImageRequest) -> Picture:
-        place = next(delivered.places(prediction.get("output")), None)
+        place = next(inline_pictures.places(prediction.get("output")), None)
         if place is None and prediction.get("data_removed") is True:
             raise _ended("made a picture that is removed by now", code="output_expired", is_charged=True)
         if place is None:
             raise self._nothing(prediction)
-        if delivered.is_address(place):
+        if inline_pictures.is_address(place):
             return _with_what_is_told(RemoteImage(place), prediction, request)
-        content = delivered.unpacked(place, service=NAME)
+        content = inline_pictures.unpacked(place, service=NAME)
         if content is None:
             problem = f"The job at {NAME} succeeded, and its picture is damaged."
             raise ProviderRejected(problem, code="provider_garbage", is_charged=True)
@@ -382,9 +382,9 @@ def _kind_of(error: str) -> str:
             return kind
     if codes & FAULT_CODES:
         return "fault"
-    if _BAD_INPUT.search(error) or words.PARAMETER.search(error):
+    if _BAD_INPUT.search(error) or messages.PARAMETER.search(error):
         return "input"
-    if words.is_policy(error) or _POLICY.search(error):
+    if messages.is_policy(error) or _POLICY.search(error):
         return "policy"
     return "fault"
 

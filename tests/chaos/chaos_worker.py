@@ -4,7 +4,7 @@ import os
 import sys
 from typing import cast
 
-from batchgen.providers import Provider
+from batchgen.providers.registry import Provider
 from batchgen.settings import WorkerSettings
 from scheduler.__main__ import main
 from tests.chaos.chaos_provider import ChaosProvider, Keys

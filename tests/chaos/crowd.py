@@ -10,9 +10,9 @@ from typing import Any
 
 from supabase import AsyncClient
 
-from batchgen.connection import connect, disconnect
+from batchgen.backend.connection import connect, disconnect
+from batchgen.backend.rpc import rpc
 from batchgen.errors import BackendUnavailable, BatchgenError
-from batchgen.postgrest import rpc
 from batchgen.settings import Settings
 
 SUBJECTS = ("a red boat", "a small owl", "a city at night", "an old tree", "a glass bird", "a snowy pass")

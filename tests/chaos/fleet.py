@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from devstack import child
-from scheduler.__main__ import WORK_FAILED
+from scheduler.wiring import WORK_FAILED
 
 ROOT = Path(__file__).parents[2]
 PAUSE_BEFORE_RESTART_SECONDS = 0.3

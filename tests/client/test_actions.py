@@ -21,8 +21,8 @@ from batchgen import (
     NotSignedIn,
     Prompt,
 )
-from batchgen.connection import connect, disconnect
-from batchgen.postgrest import rpc
+from batchgen.backend.connection import connect, disconnect
+from batchgen.backend.rpc import rpc
 from batchgen.settings import Settings
 from devstack import StackInfo
 from tests.support import Database, User
@@ -278,7 +278,7 @@ async def test_an_action_whose_answer_is_lost_is_sent_again(
             raise BackendUnavailable("the answer is lost")
         return answer
 
-    monkeypatch.setattr("batchgen.actions.rpc", losing_the_first_answer)
+    monkeypatch.setattr("batchgen.client.actions.rpc", losing_the_first_answer)
 
     report = await client.cancel(batch.id)
 

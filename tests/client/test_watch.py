@@ -10,8 +10,8 @@ import pytest
 from moving import Hand, expired, two_prompts
 
 from batchgen import BackendUnavailable, BatchgenClient, BatchSnapshot, BatchStatus, CreatedBatch, NotFound, WatchTiming
-from batchgen.access import Access
-from batchgen.live import LiveChanges
+from batchgen.client.caller import Access
+from batchgen.client.realtime import LiveChanges
 from tests.realtime_server import NOT_PUBLISHED, SUBSCRIBED, realtime_server
 from tests.support import Database, User, eventually
 
@@ -96,7 +96,7 @@ class Unreachable(LiveChanges):
 @pytest.fixture
 def live(monkeypatch: pytest.MonkeyPatch) -> list[Recorded]:
     Recorded.made = []
-    monkeypatch.setattr("batchgen.watch.LiveChanges", Recorded)
+    monkeypatch.setattr("batchgen.client.watch.LiveChanges", Recorded)
     return Recorded.made
 
 
@@ -132,7 +132,7 @@ async def test_realtime_alone_brings_every_state_to_the_end(
 async def test_without_events_the_slow_poll_brings_the_end(
     client: BatchgenClient, user: User, hand: Hand, monkeypatch: pytest.MonkeyPatch, realtime: type[LiveChanges]
 ) -> None:
-    monkeypatch.setattr("batchgen.watch.LiveChanges", realtime)
+    monkeypatch.setattr("batchgen.client.watch.LiveChanges", realtime)
     batch = await client.submit(two_prompts())
 
     async with watching(client, batch, POLL_ALONE) as watch:
@@ -214,7 +214,7 @@ async def test_an_outage_is_waited_out_and_told(
     client: BatchgenClient, user: User, hand: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = await client.submit(two_prompts())
-    monkeypatch.setattr("batchgen.watch.LiveChanges", Deaf)
+    monkeypatch.setattr("batchgen.client.watch.LiveChanges", Deaf)
     real_url = access_of(client).supabase.postgrest.base_url
 
     async with watching(client, batch, POLL_ALONE) as watch:
@@ -230,7 +230,7 @@ async def test_an_outage_is_waited_out_and_told(
 
 async def test_an_outage_without_end_ends_the_watch(client: BatchgenClient, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = await client.submit(two_prompts())
-    monkeypatch.setattr("batchgen.watch.LiveChanges", Deaf)
+    monkeypatch.setattr("batchgen.client.watch.LiveChanges", Deaf)
 
     async with watching(client, batch, WatchTiming(poll_seconds=0.05, outage_seconds=0.1, retry_seconds=0.01)) as watch:
         postgrest = access_of(client).supabase.postgrest
@@ -328,7 +328,7 @@ async def test_a_subscription_that_is_confirmed_and_refused_in_turns_is_told_onc
 async def test_a_realtime_that_does_not_deliver_is_polled_at_a_faster_pace(
     client: BatchgenClient, user: User, hand: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("batchgen.watch.LiveChanges", Unreachable)
+    monkeypatch.setattr("batchgen.client.watch.LiveChanges", Unreachable)
     batch = await client.submit(two_prompts())
 
     async with watching(client, batch, WatchTiming(poll_seconds=3600, undelivered_seconds=0.1)) as watch:

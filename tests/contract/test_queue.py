@@ -7,10 +7,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from batchgen.backend.rpc import rpc
 from batchgen.errors import KeyRefused, LeaseLost
-from batchgen.models import Claim, Fault, GenerationStatus, StoredImage
-from batchgen.postgrest import PostgrestQueue, rpc
-from batchgen.queue import Queue
+from batchgen.models import GenerationStatus
+from batchgen.queue.ports import Queue
+from batchgen.queue.postgrest import PostgrestQueue
+from batchgen.queue.types import Claim, Fault, StoredImage
 from tests.fake_queue import FakeQueue, Shelf
 from tests.support import Database, User, eventually
 

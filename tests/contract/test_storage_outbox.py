@@ -9,9 +9,9 @@ import pytest
 from supabase import AsyncClient
 
 from batchgen.errors import KeyRefused
-from batchgen.models import StorageDeletion
-from batchgen.outbox import Outbox
-from batchgen.postgrest import PostgrestOutbox
+from batchgen.queue.ports import Outbox
+from batchgen.queue.postgrest import PostgrestOutbox
+from batchgen.queue.types import StorageDeletion
 from tests.fake_outbox import FakeOutbox
 from tests.support import Database, User
 

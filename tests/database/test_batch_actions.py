@@ -8,7 +8,7 @@ from database_harness import Database, Row, refused
 from test_direct_writes import COUNT_UPDATES as COUNT_UPDATES
 from test_direct_writes import LIMIT, codes, everything, failed_batch, requested, statuses, updates
 
-from batchgen.storage import CONTENT_TYPES
+from batchgen.backend.bucket import CONTENT_TYPES
 
 ACTIONS = {
     "cancel": "select public.cancel_batch(%s) as answer",

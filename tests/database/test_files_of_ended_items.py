@@ -10,7 +10,7 @@ from test_batch_actions import act
 from test_batch_actions_races import Other, until_somebody_waits
 from test_outbox import STORAGE, end, expire_leases, take
 
-from batchgen.storage import CONTENT_TYPES
+from batchgen.backend.bucket import CONTENT_TYPES
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from database_harness import Database
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from batchgen.inputs import provider_inputs, read_spec
+from batchgen.providers.inputs import provider_inputs, read_spec
 
 ROOT = Path(__file__).parents[2]
 MODELS = {

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from batchgen.postgrest import rpc
+from batchgen.backend.rpc import rpc
 from devstack import StackInfo
 from tests.money.books import Books
 from tests.money.catalogue import LISTINGS, Listing, Shop

@@ -12,8 +12,8 @@ from typing import Any, cast
 from psycopg.rows import dict_row
 from supabase import AsyncClient
 
-from batchgen.connection import connect, disconnect
-from batchgen.postgrest import rpc
+from batchgen.backend.connection import connect, disconnect
+from batchgen.backend.rpc import rpc
 from batchgen.settings import Settings
 from devstack import StackInfo
 from tests.money.books import Books

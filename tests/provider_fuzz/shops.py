@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from aiohttp import web
 
-from batchgen.providers.exchange import NOT_REACHED
+from batchgen.providers.http.own_server import NOT_REACHED
 from tests.money.books import Books
 from tests.money.catalogue import LISTINGS, Shop
 from tests.money.hosted_shops import FalShop, ReplicateShop

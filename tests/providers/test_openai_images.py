@@ -632,7 +632,7 @@ async def test_blanks_around_a_key_are_no_part_of_it(make: MakeProvider) -> None
 async def test_pictures_that_were_handed_over_do_not_pile_up(
     make: MakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("batchgen.providers.synchronous.KEPT_BYTES", 5 * len(a_picture("64x32")))
+    monkeypatch.setattr("batchgen.providers.http.synchronous.KEPT_BYTES", 5 * len(a_picture("64x32")))
     provider = make()
     job_ids = [await provider.submit(replace(REQUEST, key=f"key-{number}")) for number in range(20)]
 

@@ -48,7 +48,7 @@ EXPECTED: Mapping[str, Expected] = {
         leaves={"demo-output/*.png": 6, ".batchgen/dev/dev.env": 1},
         background=True,
     ),
-    "make test": Expected(says=(r"\d+ passed",), shorter='make test ARGS="-n0 -q tests/unit/test_texts.py"'),
+    "make test": Expected(says=(r"\d+ passed",), shorter='make test ARGS="-n0 -q tests/unit/test_text.py"'),
     ". .venv/bin/activate": Expected(),
     "export BATCHGEN_ENV_FILE=.batchgen/dev/dev.env": Expected(),
     "batchgen list": Expected(says=("Demo", "completed")),

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import batchgen
-from batchgen.cli import main
-from batchgen.ids import LOOK_UP
+from batchgen.cli.app import main
+from batchgen.client.ids import LOOK_UP
 
 
 @pytest.fixture(autouse=True)
@@ -139,8 +139,8 @@ def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str],
 def test_version_help_and_wrong_usage_do_not_wait_for_the_libraries_of_the_work(arguments: list[str]) -> None:
     code = f"""
 import sys
-from batchgen.cli import main
-from batchgen.ids import LOOK_UP
+from batchgen.cli.app import main
+from batchgen.client.ids import LOOK_UP
 main({arguments!r})
 print(sorted({{"supabase", "pydantic_settings", "httpx", "PIL"}} & set(sys.modules)))
 """

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 from snapshots import a_failed_item, a_snapshot, an_item
 
-from batchgen import lettering
-from batchgen.contact_sheet import GAP, GREY, HEADER, TILE, contact_sheet
+from batchgen.client import lettering
+from batchgen.client.contact_sheet import GAP, GREY, HEADER, TILE, contact_sheet
 
 
 def a_picture(colour: str, size: tuple[int, int] = (64, 64), kind: str = "PNG", mode: str = "RGB") -> bytes:

@@ -9,7 +9,7 @@ import typer
 from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 
-from batchgen.cli import app
+from batchgen.cli.app import app
 from batchgen.settings import Settings, WorkerSettings
 
 ROOT = Path(__file__).parents[2]

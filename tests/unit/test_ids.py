@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchgen.client.ids import digits_of, range_of, short_id, short_ids, written
 from batchgen.errors import InvalidRequest
-from batchgen.ids import digits_of, range_of, short_id, short_ids, written
 
 ONE = UUID("0f0c6d0e-1111-4000-8000-000000000000")
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchgen.errors import InvalidRequest
-from batchgen.inputs import provider_inputs, read_spec
+from batchgen.providers.inputs import provider_inputs, read_spec
 
 RATIOS = ["1:1", "16:9", "21:9", "3:2", "2:3", "4:5", "5:4", "3:4", "4:3", "9:16", "9:21"]
 BOUNDS = {"multiple_of": 16, "min": 256, "max": 1440}

@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image, ImageChops
 
-from batchgen.providers.offline.caption import UNSPELLABLE, draw_caption, spell
+from batchgen.providers.offline.drawing.caption import UNSPELLABLE, draw_caption, spell
 
 
 @pytest.mark.parametrize(

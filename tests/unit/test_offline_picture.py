@@ -9,8 +9,8 @@ import pytest
 from PIL import Image, ImageChops, ImageStat
 
 from batchgen.providers.base import ImageRequest
+from batchgen.providers.offline.drawing.paint import draw
 from batchgen.providers.offline.metadata import encode
-from batchgen.providers.offline.paint import draw
 from batchgen.providers.offline.provider import render
 
 FOX = ImageRequest(UUID(int=1), "a red fox in a snowy forest at dawn", seed=1, width=256, height=256)

@@ -6,8 +6,8 @@ from uuid import UUID
 import pytest
 
 from batchgen.providers.base import ImageRequest
-from batchgen.providers.offline.colours import RGB, rgb
-from batchgen.providers.offline.plan import Plan, make_plan
+from batchgen.providers.offline.drawing.colours import RGB, rgb
+from batchgen.providers.offline.drawing.plan import Plan, make_plan
 
 RED, TEAL, GOLD = rgb("c8342b"), rgb("22908c"), rgb("e2b13c")
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from batchgen.cli.prompts import from_json, from_lines, from_texts, with_options
 from batchgen.errors import InvalidRequest
 from batchgen.models import BatchRequest, Prompt, SharedSettings
-from batchgen.prompts import from_json, from_lines, from_texts, with_options
 
 NO_OPTIONS: dict[str, Any] = {
     "shared": {},

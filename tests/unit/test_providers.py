@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from batchgen.errors import ModelUnusable, ProviderBusy
-from batchgen.providers import MAKERS, OneProvider, Providers, make_providers
 from batchgen.providers.base import AccountableProvider
 from batchgen.providers.offline import OfflineProvider
+from batchgen.providers.registry import MAKERS, OneProvider, Providers, make_providers
 from batchgen.settings import WorkerSettings
 
 ALL: dict[str, Any] = {

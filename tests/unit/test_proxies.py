@@ -4,8 +4,8 @@ import httpx
 import pytest
 
 from batchgen.errors import InvalidRequest
-from batchgen.proxies import Proxies
 from batchgen.settings import Settings, load
+from batchgen.settings.proxies import Proxies
 
 PROXY = "http://proxy.test:3128"
 VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")

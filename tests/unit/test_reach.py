@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from batchgen.providers import Providers
+from batchgen.providers.registry import Providers
 from batchgen.settings import WorkerSettings
-from scheduler.__main__ import NO_BACKEND, WRONG_SETTINGS, main
+from scheduler.__main__ import main
+from scheduler.wiring import NO_BACKEND, WRONG_SETTINGS
 
 REAL = socket.getaddrinfo
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchgen.retry_after import LONGEST_SECONDS, SHORTEST_SECONDS, patient, retry_after_seconds
+from batchgen.providers.http.retry_after import LONGEST_SECONDS, SHORTEST_SECONDS, patient, retry_after_seconds
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 

@@ -10,7 +10,8 @@ from uuid import UUID
 import pytest
 from pydantic import SecretStr
 
-from batchgen.session import Session, SessionStore, write_atomically
+from batchgen.client.atomic_write import write_atomically
+from batchgen.client.session import Session, SessionStore
 
 URL = "http://127.0.0.1:54321"
 

@@ -6,7 +6,7 @@ import ssl
 import httpx
 import pytest
 
-from batchgen.unreachable import no_answer
+from batchgen.backend.unreachable import no_answer
 
 
 def raised(error: httpx.RequestError, url: str, cause: BaseException | None = None) -> httpx.RequestError:

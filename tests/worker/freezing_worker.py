@@ -18,6 +18,7 @@ from functools import partial
 import scheduler.__main__ as worker
 from batchgen.providers.base import ImageRequest, Output
 from batchgen.settings import WorkerSettings
+from scheduler import wiring
 from scheduler.watchdog import watched
 
 FOR_EVER = 600
@@ -102,11 +103,11 @@ def begin(_settings: WorkerSettings) -> NoProvider:
 def main() -> int:
     if seconds := os.environ.get("WATCHDOG_SECONDS"):
 
-        def watched_closely(_seconds: float, *more: object) -> contextlib.AbstractContextManager[worker.Watchdog]:
+        def watched_closely(_seconds: float, *more: object) -> contextlib.AbstractContextManager[wiring.Watchdog]:
             return partial(watched, float(seconds))(*more)  # pyright: ignore[reportArgumentType]
 
-        worker.watched = watched_closely
-        worker.TAKE_DOWN_SECONDS = 0.5
+        wiring.watched = watched_closely
+        wiring.TAKE_DOWN_SECONDS = 0.5
     return worker.main([], begin)
 
 

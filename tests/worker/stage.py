@@ -11,18 +11,18 @@ from uuid import UUID
 
 from PIL import Image
 
-from batchgen.checking import CheckedImage, Checker
+from batchgen.backend.bucket import ImageStorage
 from batchgen.errors import ModelUnusable, ProviderBusy, StorageError
-from batchgen.fetching import Fetcher
-from batchgen.models import StoredImage
-from batchgen.providers import OneProvider, ProvidersByName
+from batchgen.pictures.check import CheckedImage, Checker
+from batchgen.pictures.fetch import Fetcher
+from batchgen.pictures.receive import Receiver
 from batchgen.providers.base import GeneratedImage, ImageRequest, Output, Provider, RawImage, RemoteImage, Settlement
-from batchgen.providers.synchronous import SynchronousJobs
-from batchgen.receiving import Receiver
-from batchgen.storage import ImageStorage
+from batchgen.providers.http.synchronous import SynchronousJobs
+from batchgen.providers.registry import OneProvider, ProvidersByName
+from batchgen.queue.types import StoredImage
 from scheduler.completions import Completions
-from scheduler.insisting import Patience
 from scheduler.leases import Lease, Leases
+from scheduler.patience import Patience
 from scheduler.runner import Runner
 from scheduler.worker import Pace, Worker
 from tests.fake_queue import FakeQueue
@@ -164,7 +164,7 @@ class Kiosk(Shop):
 
 @dataclass
 class Mall:
-    """Providers by their names, as `batchgen.providers.Providers` has them; those in `closed` have no key."""
+    """Providers by their names, as `batchgen.providers.registry.Providers` has them; those in `closed` have no key."""
 
     shops: Mapping[str, Provider]
     closed: frozenset[str] = frozenset()

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import pytest
 
 from batchgen.errors import InvalidRequest, LeaseLost, QueueUnavailable
-from batchgen.models import Claim, ClaimError, Completed, GenerationStatus, StoredImage
+from batchgen.models import GenerationStatus
+from batchgen.queue.types import Claim, ClaimError, Completed, StoredImage
 from scheduler.completions import Completions, NoRefill, Reservation
 from tests.fake_queue import FakeQueue
 from tests.support import eventually

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from batchgen.checking import PictureDamaged, PictureRefused
 from batchgen.errors import InvalidRequest, OutcomeUnknown, ProviderBusy, ProviderError, ProviderUnavailable
-from batchgen.fetching import LinkExpired
-from batchgen.models import Claim, Fault, GenerationStatus, StoredImage
+from batchgen.models import GenerationStatus
+from batchgen.pictures.check import PictureDamaged, PictureRefused
+from batchgen.pictures.fetch import LinkExpired
 from batchgen.providers.base import RawImage, RemoteImage, Settlement
+from batchgen.queue.types import Claim, Fault, StoredImage
 from scheduler.leases import Stop
 from scheduler.runner import Failed, Outcome, Released, RetryLater, Succeeded
 from tests.fake_queue import Item

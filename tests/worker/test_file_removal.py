@@ -8,10 +8,10 @@ import httpx
 import pytest
 from supabase import AsyncClient
 
-from batchgen.connection import connect, disconnect
+from batchgen.backend.bucket import remove_files
+from batchgen.backend.connection import connect, disconnect
 from batchgen.errors import InvalidRequest, StorageError
 from batchgen.settings import Settings
-from batchgen.storage import remove_files
 from tests.support import User
 
 BUCKET = "generated-images"

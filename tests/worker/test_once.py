@@ -4,11 +4,13 @@ import asyncio
 
 import pytest
 
-from batchgen.models import GenerationStatus, OpenOrder, OrderOutcome
+from batchgen.models import GenerationStatus
 from batchgen.providers.base import RawImage, Settlement
-from scheduler.__main__ import WRONG_SETTINGS, Crew, main, run_once
+from batchgen.queue.types import OpenOrder, OrderOutcome
+from scheduler.__main__ import main
 from scheduler.housekeeping import Housekeeping
-from scheduler.settling import Settling
+from scheduler.open_orders import Settling
+from scheduler.wiring import WRONG_SETTINGS, Crew, run_once
 from tests.fake_orders import FakeOrders
 from tests.fake_outbox import FakeFiles, FakeOutbox
 from tests.fake_queue import Shelf

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from batchgen.postgrest import rpc
+from batchgen.backend.rpc import rpc
 from devstack import StackInfo
 from tests.providers.openai_server import KEY, OpenAIServer
 from tests.support import Database, User, WorkerProcess, eventually

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from batchgen.errors import InvalidRequest, OutcomeUnknown, ProviderRejected, ProviderUnavailable
-from batchgen.models import Claim, GenerationStatus, StoredImage
+from batchgen.models import GenerationStatus
 from batchgen.providers.base import Output, RawImage, RemoteImage
+from batchgen.queue.types import Claim, StoredImage
 from scheduler.leases import Lease, Stop
 from scheduler.runner import UPLOAD_SECONDS, Failed, Released, RetryLater, Succeeded
 from tests.fake_queue import FakeQueue

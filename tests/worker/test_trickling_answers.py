@@ -8,12 +8,12 @@ from uuid import uuid4
 import pytest
 from supabase import AsyncClient
 
-from batchgen.connection import connect, disconnect
+from batchgen.backend.bucket import ImageStorage, remove_files
+from batchgen.backend.connection import connect, disconnect
 from batchgen.errors import BackendUnavailable, QueueUnavailable, StorageError
-from batchgen.postgrest import PostgrestOrders, PostgrestOutbox, PostgrestQueue, read_start_facts
 from batchgen.providers.base import GeneratedImage
+from batchgen.queue.postgrest import PostgrestOrders, PostgrestOutbox, PostgrestQueue, read_start_facts
 from batchgen.settings import Settings
-from batchgen.storage import ImageStorage, remove_files
 from tests.support import WorkerProcess
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n"

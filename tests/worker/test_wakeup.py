@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import structlog
 
-from batchgen.postgrest import rpc
+from batchgen.backend.rpc import rpc
 from devstack import StackInfo
 from scheduler.wakeup import Wakeup
 from tests.realtime_server import NOT_PUBLISHED, SUBSCRIBED, realtime_server

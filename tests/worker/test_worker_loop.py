@@ -7,7 +7,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from batchgen.errors import ProviderBusy, ProviderRejected, QueueUnavailable
-from batchgen.models import Claim, Completed, GenerationStatus, Outlook, StoredImage
+from batchgen.models import GenerationStatus, Outlook
+from batchgen.queue.types import Claim, Completed, StoredImage
 from scheduler.worker import TicksDied
 from tests.fake_queue import FakeQueue, Item
 from tests.support import eventually

@@ -10,12 +10,13 @@ import pytest
 from supabase import AsyncClient
 
 import batchgen
-from batchgen.connection import connect
-from batchgen.postgrest import rpc
+from batchgen.backend.bucket import ImageStorage
+from batchgen.backend.connection import connect
+from batchgen.backend.rpc import rpc
 from batchgen.settings import Settings, WorkerSettings
-from batchgen.storage import ImageStorage
 from devstack import StackInfo
-from scheduler.__main__ import Options, run
+from scheduler.options import Options
+from scheduler.wiring import run
 from tests.support import Database, User, WorkerProcess, eventually
 
 Start = Callable[..., Awaitable[WorkerProcess]]
@@ -324,7 +325,7 @@ async def test_an_item_costs_few_requests(
         count_requests(client, requests)
         return client
 
-    monkeypatch.setattr("scheduler.__main__.connect", counted_connect)
+    monkeypatch.setattr("scheduler.wiring.connect", counted_connect)
     batch_id = await submit(user, *["a harbour"] * 10)
     values = {**settings.model_dump(), "offline_seconds": 0.2}
 

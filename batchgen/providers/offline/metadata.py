@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 
 from PIL import Image, PngImagePlugin
 
-from batchgen.opening import opened
+from batchgen.imaging.open_image import opened
 from batchgen.providers.base import ImageRequest
 
 ImageFormat = Literal["png", "webp"]

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 from batchgen.errors import ProviderBusy, ProviderRejected, ProviderUnavailable
 from batchgen.providers.base import GeneratedImage, ImageRequest
 from batchgen.providers.offline.commands import Commands, read_commands
+from batchgen.providers.offline.drawing.paint import draw
 from batchgen.providers.offline.metadata import ImageFormat, describe, encode
-from batchgen.providers.offline.paint import draw
 
 MIN_SIDE = 16
 MAX_SIDE = 4096

@@ -1,0 +1,167 @@
+"""Puts pictures into Storage and gets them back."""
+
+from collections.abc import Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import quote
+from uuid import UUID
+
+import httpx
+from storage3.exceptions import StorageApiError
+from storage3.utils import StorageException
+from supabase import AsyncClient
+
+from batchgen.backend.connection import whole_answer
+from batchgen.errors import BucketMissing, InvalidRequest, StorageError
+from batchgen.pictures.check import CheckedImage
+from batchgen.providers.base import GeneratedImage
+from batchgen.queue.types import StoredImage
+
+CONTENT_TYPES = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg", "svg": "image/svg+xml"}
+REFUSED_FOR_GOOD = frozenset({"413", "415"})
+"""Too large, or a type that the bucket does not take: the same file would be refused again."""
+REFUSED_REQUESTS = frozenset({"400", "422"})
+NOTHING: Mapping[str, Any] = {}
+NO_ANSWER_OF_STORAGE = "InternalError"
+"""The code that storage3 gives to errors whose body is not Storage's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """How the bucket of finished pictures is set up. None: no limit."""
+
+    is_public: bool
+    file_size_limit: int | None
+    mime_types: frozenset[str] | None
+
+    def takes(self, content_type: str) -> bool:
+        kind = content_type.partition("/")[0]
+        return self.mime_types is None or not self.mime_types.isdisjoint({content_type, f"{kind}/*", "*/*", "*"})
+
+
+class ImageStorage:
+    """The bucket of finished pictures. Nothing is tried again in here.
+
+    Raises `StorageError` where trying again may help, `InvalidRequest` where the file itself is refused.
+    """
+
+    def __init__(self, client: AsyncClient, *, bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+
+    async def put(self, image: GeneratedImage | CheckedImage, *, user_id: UUID, generation_id: UUID) -> StoredImage:
+        """Store a picture at the one path of its generation; storing twice replaces it and is harmless.
+
+        A checked picture is sent from its file, piece by piece, and its file stays open: it can be sent again.
+        """
+        filename = f"{generation_id}.{image.format}"
+        path = f"{user_id}/{filename}"
+        content_type = CONTENT_TYPES.get(image.format, f"image/{image.format}")
+        content = image.content if isinstance(image, GeneratedImage) else image.file
+        bucket = self._client.storage.from_(self._bucket)
+        file_size = len(image.content) if isinstance(image, GeneratedImage) else image.file_size
+        in_time = whole_answer(self._client, sent_bytes=file_size)
+        with storage_errors(path), _missing_bucket(self._bucket):
+            async with in_time:
+                await bucket.upload(path, content, {"content-type": content_type, "upsert": "true"})
+            public_url = await bucket.get_public_url(path)
+        return StoredImage(
+            storage_path=path,
+            filename=filename,
+            format=image.format,
+            width=image.width,
+            height=image.height,
+            file_size=file_size,
+            public_url=public_url,
+            blurhash=None if isinstance(image, GeneratedImage) else image.blurhash,
+        )
+
+    async def bucket(self) -> Bucket:
+        """The bucket itself. Raises `BucketMissing` where Storage says that there is none, else `StorageError`."""
+        options = vars(self._client.options)
+        http = cast("httpx.AsyncClient", options["httpx_client"])
+        key = self._client.supabase_key
+        # storage3 wants an owner of every bucket, and those that SQL made have none
+        address = f"{str(self._client.supabase_url).rstrip('/')}/storage/v1/bucket/{quote(self._bucket, safe='')}"
+        what = f"The bucket {self._bucket}"
+        try:
+            async with whole_answer(self._client):
+                response = await http.get(address, headers={"apikey": key, "authorization": f"Bearer {key}"})
+            answer: Any = response.json()
+        except (TimeoutError, httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
+            raise StorageError(f"{what}: no good answer from Storage ({type(error).__name__}).") from error
+        row: Mapping[str, Any] = cast("Mapping[str, Any]", answer) if isinstance(answer, Mapping) else NOTHING
+        if response.is_success and isinstance(row.get("public"), bool):
+            return _bucket(row)
+        status = str(row.get("statusCode") or response.status_code)
+        if status == "404" and "message" in row and "error" in row:
+            raise BucketMissing(f"{what} is not there.")
+        raise StorageError(f"{what}: Storage answered {status}.")
+
+    async def get(self, path: str) -> bytes:
+        """The whole file at `path`."""
+        with storage_errors(path):
+            return await self._client.storage.from_(self._bucket).download(path)
+
+
+async def remove_files(client: AsyncClient, bucket: str, paths: Sequence[str]) -> None:
+    """Remove up to 1,000 files in one call. Files, or a bucket, that are not there count as removed.
+
+    Raises `StorageError` where trying again may help, `InvalidRequest` where Storage does not take the request.
+    """
+    with storage_errors(f"{len(paths)} files of {bucket}", refused=REFUSED_REQUESTS), _missing_is_removed():
+        async with whole_answer(client):
+            await client.storage.from_(bucket).remove(list(paths))
+
+
+def _bucket(row: Mapping[str, Any]) -> Bucket:
+    limit: Any = row.get("file_size_limit")
+    types: Any = row.get("allowed_mime_types")
+    return Bucket(
+        is_public=row["public"] is True,
+        file_size_limit=limit if isinstance(limit, int) else None,
+        mime_types=frozenset(map(str, cast("list[Any]", types))) if isinstance(types, list) and types else None,
+    )
+
+
+@contextmanager
+def _missing_bucket(bucket: str) -> Generator[None]:
+    """An upload creates its file: what Storage does not find is the bucket."""
+    try:
+        yield
+    except StorageApiError as error:
+        if str(error.status) == "404" and error.code != NO_ANSWER_OF_STORAGE:
+            raise BucketMissing(f"The bucket {bucket} is not there.") from error
+        raise
+
+
+@contextmanager
+def _missing_is_removed() -> Generator[None]:
+    """Only where Storage itself says so: a proxy's 404 tells nothing about files."""
+    try:
+        yield
+    except StorageApiError as error:
+        if str(error.status) != "404" or error.code == NO_ANSWER_OF_STORAGE:
+            raise
+
+
+@contextmanager
+def storage_errors(path: str, *, refused: Collection[str] = REFUSED_FOR_GOOD) -> Generator[None]:
+    """Turn errors of Storage and of the way there into batchgen's own; `path` names the file in messages."""
+    try:
+        yield
+    except StorageApiError as error:
+        if str(error.status) in refused and error.code != NO_ANSWER_OF_STORAGE:
+            raise InvalidRequest(f"{path}: Storage refuses the file ({error.code}).", code="image_refused") from error
+        raise StorageError(f"{path}: Storage answered {error.status} ({error.code}).") from error
+    except (
+        TimeoutError,
+        StorageException,
+        httpx.HTTPError,
+        httpx.InvalidURL,
+        ValueError,
+        KeyError,
+        TypeError,
+    ) as error:
+        raise StorageError(f"{path}: no good answer from Storage ({type(error).__name__}).") from error

@@ -1,0 +1,1 @@
+"""For whoever types: the command line."""

@@ -1,0 +1,324 @@
+"""What each command does, once its arguments are read: ask the library, hand the answer to the output."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import ExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from batchgen.cli import formatting
+from batchgen.cli.formatting import Called
+from batchgen.cli.identity import client_for, publishable_key
+from batchgen.cli.options import Asker, Wanted
+from batchgen.cli.progress import JsonLines, Progress, progress_on
+from batchgen.cli.status_words import NOTHING_MORE
+from batchgen.cli.streams import DONE, WORK_FAILED, Output
+from batchgen.client.atomic_write import write_atomically
+from batchgen.client.batch_queries import FoundBatch
+from batchgen.client.client import BatchgenClient
+from batchgen.client.downloads import SavedImage, check_folder, writing
+from batchgen.client.ids import short_id, short_ids
+from batchgen.client.session import SessionStore
+from batchgen.errors import BatchgenError, InvalidRequest
+from batchgen.models import (
+    BatchFacts,
+    BatchRequest,
+    BatchSnapshot,
+    BatchStatus,
+    CreatedBatch,
+    GenerationStatus,
+    Wait,
+    WaitReason,
+)
+from batchgen.settings import Settings
+
+IDLE_SECONDS = 3.0
+"""While nothing of a watched batch runs, the pause between two questions whether there is a worker."""
+NO_WORKER = "No worker is running, so nothing happens: start one with batchgen worker."
+
+
+async def submit(out: Output, settings: Settings, asker: Asker, request: BatchRequest, wanted: Wanted | None) -> int:
+    """Create a batch; with `wanted`, wait for its end."""
+    check_target(wanted)
+    async with await opened(out, settings, asker, "Submitting …") as client:
+        with out.working("Submitting …"):
+            try:
+                created = await client.submit(request)
+            except InvalidRequest as error:
+                raise _with_a_way(error) from error.__cause__
+            who = await _called_after(client, created.id)
+        if wanted is None:
+            _print_created(out, created, who)
+            return DONE
+        out.note(_submitted(created, who))
+        return await follow(out, client, created.id, who, wanted)
+
+
+async def watch(out: Output, settings: Settings, asker: Asker, batch_id: str, wanted: Wanted) -> int:
+    check_target(wanted)
+    async with await opened(out, settings, asker, "Connecting …") as client:
+        with out.working("Connecting …"):
+            found = await client.find(batch_id)
+        return await follow(out, client, found.batch.id, who_is(client, found), wanted)
+
+
+async def show_list(out: Output, settings: Settings, asker: Asker, limit: int) -> int:
+    async with await opened(out, settings, asker, "Reading …") as client:
+        with out.working("Reading …"):
+            batches = await client.batches(limit)
+            ids = [] if out.as_json else [batch.id for batch in batches]
+            short, facts = await asyncio.gather(client.short_ids(ids), client.facts(ids))
+    if out.as_json:
+        out.json([batch.model_dump(mode="json") for batch in batches])
+    elif batches:
+        users = {batch.user_id for batch in batches if batch.user_id}
+        out.show(formatting.batch_table(batches, short, facts, short_ids(users) if client.is_operator else None))
+    else:
+        out.note("No batches yet. Make one with batchgen submit.")
+    return DONE
+
+
+async def show(out: Output, settings: Settings, asker: Asker, batch_id: str, *, everything: bool = False) -> int:
+    async with await opened(out, settings, asker, "Reading …") as client:
+        with out.working("Reading …"):
+            found = await client.find(batch_id)
+            snapshot = await client.snapshot(found.batch.id)
+            pending = {item.id for item in snapshot.generations if item.status is GenerationStatus.PENDING}
+            waits = await client.waits(found.batch.id) if pending else ()
+            facts = (await client.facts([found.batch.id])).get(found.batch.id, NOTHING_MORE)
+            cost = await client.costs("batch", batch_id=found.batch.id) if client.is_operator else ()
+    # An item that was set back between the two looks is told of next time.
+    waits = tuple(wait for wait in waits if wait.generation_id in pending)
+    if out.as_json:
+        out.json(_with_waits(snapshot, waits))
+        return DONE
+    who = who_is(client, found)
+    if everything:
+        who = Called(str(found.batch.id), str(found.batch.user_id) if who.owner else None)
+    out.lines([formatting.heading(snapshot.batch, who, facts), formatting.times(snapshot.batch, facts)])
+    out.lines([*formatting.settings_lines(snapshot), *(f"Cost: {formatting.cost_text(one)}" for one in cost)])
+    if everything:
+        out.lines(formatting.long_lines(snapshot, waits))
+        return DONE
+    out.lines([""])
+    out.show(formatting.item_table(snapshot, waits))
+    _print_more(out, snapshot, found.short_id)
+    return DONE
+
+
+def _print_more(out: Output, snapshot: BatchSnapshot, short: str) -> None:
+    """Below the table: why items failed, and where the pictures are."""
+    faults = [*formatting.fault_lines(snapshot)]
+    if faults:
+        out.lines(["", *faults])
+    if snapshot.images:
+        out.note(
+            f"batchgen show {short} --long tells all of it, the pictures' addresses too. "
+            "The bucket is public: whoever has an address sees the picture."
+        )
+
+
+async def login(out: Output, settings: Settings, email: str, password: str, *, sign_up: bool) -> int:
+    enter = BatchgenClient.sign_up if sign_up else BatchgenClient.sign_in
+    with out.working("Signing in …"):
+        async with await enter(settings.url, publishable_key(settings), email, password) as client:
+            session = client.session
+    if session is None:  # pragma: no cover - sign_in gives one or raises
+        raise AssertionError("signed in without a session")
+    store = SessionStore(settings.url)
+    store.save(session)
+    if out.as_json:
+        out.json({"user_id": str(session.user_id), "email": session.email, "url": settings.url})
+    else:
+        out.lines([formatting.printable(f"Signed in to {settings.url} as {session.email} ({session.user_id}).")])
+    return DONE
+
+
+async def logout(out: Output, settings: Settings) -> int:
+    """Forget the session here in any case; end it on the server where that can be reached."""
+    store = SessionStore(settings.url)
+    session = store.load()
+    if session:
+        try:
+            key = publishable_key(settings)
+            with out.working("Signing out …"):
+                async with await BatchgenClient.with_session(settings.url, key, session, settings=settings) as client:
+                    await client.sign_out()
+        except BatchgenError as error:
+            out.note(formatting.printable(f"The server was not told: {error}"))
+        store.forget()
+    if out.as_json:
+        out.json({"signed_out": session is not None})
+    else:
+        out.lines([f"Signed out of {settings.url}." if session else "Nobody was signed in."])
+    return DONE
+
+
+async def opened(out: Output, settings: Settings, asker: Asker, doing: str) -> BatchgenClient:
+    """A client for whoever asks; that an operator does is said."""
+    with out.working(doing):
+        client = await client_for(settings, asker)
+    if asker.is_operator:
+        whom = f"user {client.acting_for}" if client.acting_for else "all users"
+        out.note(f"As operator, for {whom}.")
+    return client
+
+
+def who_is(client: BatchgenClient, found: FoundBatch) -> Called:
+    """What a batch is called; to an operator, also whose it is."""
+    owner = found.batch.user_id
+    return Called(found.short_id, (short_id(owner) if owner else "nobody") if client.is_operator else None)
+
+
+async def _called_after(client: BatchgenClient, batch_id: UUID) -> Called:
+    """What a batch is called that was just made: its whole id where no shorter one can be looked up now."""
+    owner = short_id(client.acting_for) if client.acting_for else None
+    try:
+        return Called((await client.short_ids([batch_id]))[batch_id], owner)
+    except BatchgenError:
+        return Called(str(batch_id), owner)
+
+
+async def follow(
+    out: Output,
+    client: BatchgenClient,
+    batch_id: UUID,
+    who: Called,
+    wanted: Wanted,
+    more: Mapping[str, Any] | None = None,
+) -> int:
+    """Watch the batch to its end and say how it ended; `more` are further keys of the JSON answer."""
+    out.go_on_with = f"batchgen watch {who.id}"
+    snapshot = await _watch_to_the_end(out, client, batch_id, who, wanted)
+    files = await save_files(out, client, snapshot, wanted)
+    if out.as_json:
+        running = {"no_worker": False} if wanted.every_snapshot else {}
+        out.json({**snapshot.model_dump(mode="json"), **running, **(more or {}), **files})
+    else:
+        facts = (await client.facts([batch_id])).get(batch_id, NOTHING_MORE)
+        _print_end(out, snapshot, who, facts, files)
+    return DONE if snapshot.batch.status is BatchStatus.COMPLETED else WORK_FAILED
+
+
+async def _watch_to_the_end(
+    out: Output, client: BatchgenClient, batch_id: UUID, who: Called, wanted: Wanted
+) -> BatchSnapshot:
+    with ExitStack() as shown:
+        lines = JsonLines(out, every_snapshot=wanted.every_snapshot) if out.as_json else progress_on(out.err, who)
+        progress: Progress = shown.enter_context(lines)
+        changes = client.watch(batch_id, on_trouble=progress.trouble)
+        async with aclosing(changes), _idle_watch(client, batch_id, progress) as idle:
+            async for snapshot in changes:
+                idle.latest = snapshot
+                progress.show(snapshot)
+                if snapshot.batch.status.is_final:
+                    return snapshot
+    raise AssertionError("a watch ends with a final state or an error")
+
+
+@dataclass
+class _Idle:
+    latest: BatchSnapshot | None = None
+
+
+@asynccontextmanager
+async def _idle_watch(client: BatchgenClient, batch_id: UUID, progress: Progress) -> AsyncGenerator[_Idle]:
+    """While nothing of the batch runs, ask whether there is a worker at all, and say where there is none."""
+    idle = _Idle()
+    task = asyncio.create_task(_tell_of_no_worker(client, batch_id, progress, idle))
+    try:
+        yield idle
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _tell_of_no_worker(client: BatchgenClient, batch_id: UUID, progress: Progress, idle: _Idle) -> None:
+    told = False
+    while True:
+        await asyncio.sleep(IDLE_SECONDS)
+        is_missing = False
+        if idle.latest and not any(item.status is GenerationStatus.PROCESSING for item in idle.latest.generations):
+            try:
+                is_missing = any(wait.reason is WaitReason.NO_WORKER for wait in await client.waits(batch_id))
+            except BatchgenError:
+                continue
+        if is_missing != told:
+            progress.hint(NO_WORKER if is_missing else "")
+            told = is_missing
+
+
+def check_target(wanted: Wanted | None) -> None:
+    """Raises `InvalidRequest` where files could not be written, before anything is submitted or changed."""
+    if wanted and wanted.save_to:
+        check_folder(wanted.save_to)
+    elif wanted and wanted.contact_sheet:
+        check_folder(Path())
+
+
+async def save_files(out: Output, client: BatchgenClient, snapshot: BatchSnapshot, wanted: Wanted) -> dict[str, Any]:
+    """The keys that files add to the JSON answer; empty where none were asked for."""
+    answer: dict[str, Any] = {}
+    if wanted.save_to:
+        with out.working("Downloading …"):
+            saved = await client.save_images(snapshot, wanted.save_to)
+        answer["files"] = [_file(image) for image in saved]
+    if wanted.contact_sheet:
+        with out.working("Drawing the contact sheet …"):
+            content = await client.contact_sheet(snapshot)
+        path = (wanted.save_to or Path()) / f"contact-sheet-{str(snapshot.batch.id)[:8]}.png"
+        with writing(path):
+            write_atomically(path, content, mode=0o644)
+        answer["contact_sheet"] = str(path)
+    return answer
+
+
+def _with_waits(snapshot: BatchSnapshot, waits: Sequence[Wait]) -> dict[str, Any]:
+    """The snapshot as JSON, with `waits_for` in each item: an object where it is pending, null elsewhere."""
+    known = {str(wait.generation_id): wait.model_dump(mode="json", exclude={"generation_id"}) for wait in waits}
+    answer = snapshot.model_dump(mode="json")
+    for item in answer["generations"]:
+        item["waits_for"] = known.get(item["id"])
+    return answer
+
+
+def _file(saved: SavedImage) -> Mapping[str, Any]:
+    return {"index": saved.index, "generation_id": str(saved.generation_id), "path": str(saved.path)}
+
+
+def _with_a_way(error: InvalidRequest) -> InvalidRequest:
+    """The refusal of too many prompts, with the commands that submit them all."""
+    if error.code == "too_many_prompts" and isinstance(error.limit, int):
+        error.remedy = (
+            f"Submit at most {error.limit} at once. A file with a prompt per line: split -l {error.limit} FILE part-, "
+            'then for part in part-*; do batchgen submit --file "$part"; done'
+        )
+    return error
+
+
+def _submitted(created: CreatedBatch, who: Called) -> str:
+    owner = f" for user {who.owner}" if who.owner else ""
+    return f"Batch {who.id} submitted{owner}: {created.total_count} pictures."
+
+
+def _print_created(out: Output, created: CreatedBatch, who: Called) -> None:
+    if out.as_json:
+        batch = created.model_dump(mode="json", exclude={"generations"})
+        out.json({"batch": batch, "generations": [item.model_dump(mode="json") for item in created.generations]})
+        return
+    out.lines([_submitted(created, who)])
+    out.note(f"Follow it with: batchgen watch {who.id}")
+
+
+def _print_end(out: Output, snapshot: BatchSnapshot, who: Called, facts: BatchFacts, files: Mapping[str, Any]) -> None:
+    paths = {UUID(file["generation_id"]): str(file["path"]) for file in files.get("files", ())}
+    out.lines([formatting.heading(snapshot.batch, who, facts)])
+    out.lines(formatting.picture_lines(snapshot, paths, out.out.width))
+    if "contact_sheet" in files:
+        out.lines([formatting.printable(f"all  {files['contact_sheet']}")])
+    if snapshot.images and not paths:
+        out.note(
+            f"batchgen save {who.id} --to DIR downloads the pictures; batchgen show {who.id} --long has the addresses."
+        )

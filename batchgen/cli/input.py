@@ -1,0 +1,81 @@
+"""What the command line reads from files, stdin and the keyboard."""
+
+import getpass
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from batchgen.cli import prompts
+from batchgen.errors import InvalidRequest
+from batchgen.models import BatchRequest
+
+STDIN = "-"
+
+
+def request_from(texts: Sequence[str], file: str | None, json_file: str | None, **options: Any) -> BatchRequest:
+    """The request from the one source that was named, with the options on top."""
+    if (bool(texts), file is not None, json_file is not None).count(True) != 1:
+        raise InvalidRequest(
+            "Give prompts in exactly one way.",
+            code="prompts_missing",
+            field="prompts",
+            remedy="Give them as arguments, or --file FILE, or --json-file FILE.",
+        )
+    if json_file is not None:
+        request = prompts.from_json(_read(json_file))
+    else:
+        request = prompts.from_lines(_read(file)) if file is not None else prompts.from_texts(texts)
+    return prompts.with_options(request, **options)
+
+
+def password_from(email: str | None, *, password_stdin: bool, twice: bool) -> tuple[str, str]:
+    """E-mail and password, asked for on a terminal where they are missing. A password is never an argument."""
+    if password_stdin:
+        if not email:
+            raise InvalidRequest("--password-stdin needs --email.", code="email_missing", field="email")
+        return email, _read(STDIN).split("\n")[0].rstrip("\r")
+    if not sys.stdin.isatty():
+        raise InvalidRequest(
+            "There is no terminal to ask for the password.",
+            code="password_missing",
+            field="password",
+            remedy="Pipe it in with --password-stdin, and give --email.",
+        )
+    address = email or _ask("E-mail: ")
+    password = getpass.getpass("Password: ")
+    if twice and getpass.getpass("The same again: ") != password:
+        raise InvalidRequest("The two passwords differ.", code="passwords_differ", field="password")
+    return address, password
+
+
+def check_terminal() -> None:
+    """Raises `InvalidRequest` where nobody could answer a question."""
+    if not sys.stdin.isatty():
+        raise InvalidRequest(
+            "There is no terminal to ask for confirmation.",
+            code="confirmation_missing",
+            field="yes",
+            remedy="Say --yes where you mean it.",
+        )
+
+
+def is_agreed(question: str) -> bool:
+    """What the person at the terminal answers; all but yes is no."""
+    return _ask(f"{question} [y/N] ").lower() in ("y", "yes")
+
+
+def _ask(question: str) -> str:
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    return sys.stdin.readline().strip()
+
+
+def _read(source: str) -> str:
+    try:
+        content = sys.stdin.buffer.read() if source == STDIN else Path(source).read_bytes()
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InvalidRequest(f"{source} is no UTF-8 text.", code="invalid_encoding", field="file") from None
+    except OSError as error:
+        raise InvalidRequest(f"{source} cannot be read: {error.strerror}.", code="unreadable", field="file") from None

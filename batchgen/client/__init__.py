@@ -1,0 +1,1 @@
+"""For whoever writes an app or a script: everything behind `BatchgenClient`."""

@@ -1,0 +1,287 @@
+"""The library's front door: all that the command line does, as calls."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+from pydantic import ValidationError
+from supabase import AsyncClient
+
+from batchgen.backend.bucket import ImageStorage
+from batchgen.backend.connection import connect, disconnect
+from batchgen.client import actions, auth
+from batchgen.client.batch_queries import (
+    BatchId,
+    FoundBatch,
+    find_batch,
+    id_of,
+    read_batches,
+    read_short_ids,
+    read_snapshot,
+    read_waits,
+)
+from batchgen.client.caller import Access
+from batchgen.client.contact_sheet import contact_sheet
+from batchgen.client.downloads import OnSaved, SavedImage, read_images, save_images
+from batchgen.client.project_queries import (
+    Costs,
+    KnownWorker,
+    Model,
+    check_is_operator,
+    read_costs,
+    read_facts,
+    read_models,
+    read_workers,
+)
+from batchgen.client.session import Session, SessionStore
+from batchgen.client.storage_check import StorageCheck, StorageReport
+from batchgen.client.submit import create_batch
+from batchgen.client.users import find_user
+from batchgen.client.watch import Trouble, WatchTiming, watch
+from batchgen.errors import InvalidRequest
+from batchgen.models import ActionReport, Batch, BatchFacts, BatchRequest, BatchSnapshot, CreatedBatch, Wait
+from batchgen.settings import Settings
+
+
+class BatchgenClient:
+    """A project as one user, or one operator, sees it.
+
+    Made by `sign_in`, `sign_up`, `with_session` or `operator`, and closed by `async with`:
+
+        async with await BatchgenClient.sign_in(url, publishable_key, email, password) as client:
+            batch = await client.submit(BatchRequest(prompts=(Prompt(text="a fox"), Prompt(text="a bird"))))
+            async for snapshot in client.watch(batch.id):
+                print(snapshot.batch.status)
+
+    Every call may raise `NotSignedIn` (the session ended for good) and `BackendUnavailable`.
+    """
+
+    def __init__(self, access: Access, settings: Settings) -> None:
+        self._access = access
+        self._settings = settings
+        self._storage = ImageStorage(access.supabase, bucket=settings.bucket)
+
+    @classmethod
+    async def sign_in(cls, url: str, publishable_key: str, email: str, password: str) -> Self:
+        """A client for a user, by e-mail and password."""
+        settings = settings_for(url)
+        return await cls._as_user(settings, publishable_key, lambda s: auth.sign_in(s, email, password))
+
+    @classmethod
+    async def sign_up(cls, url: str, publishable_key: str, email: str, password: str) -> Self:
+        """A client for a new user. Raises `NotSignedIn` where the project wants the address confirmed first."""
+        settings = settings_for(url)
+        return await cls._as_user(settings, publishable_key, lambda s: auth.sign_up(s, email, password))
+
+    @classmethod
+    async def with_session(
+        cls,
+        url: str,
+        publishable_key: str,
+        session: Session,
+        *,
+        store: SessionStore | None = None,
+        settings: Settings | None = None,
+    ) -> Self:
+        """A client for a user who is signed in. Renewed tokens go to `store`, which other processes may share."""
+        supabase = await connect(settings or settings_for(url), key=publishable_key)
+        access = Access(supabase, session=session, store=store)
+        return await cls._ready(access, settings or settings_for(url), access.begin)
+
+    @classmethod
+    async def operator(
+        cls, url: str, secret_key: str, *, user: UUID | str | None = None, settings: Settings | None = None
+    ) -> Self:
+        """A client with the secret key: sees all batches, or acts for one user, named by id or e-mail."""
+        supabase = await connect(settings or settings_for(url), key=secret_key)
+        access = Access(supabase)
+
+        async def name_the_user() -> None:
+            access.user_id = await find_user(supabase, user) if isinstance(user, str) else user
+
+        return await cls._ready(access, settings or settings_for(url), name_the_user)
+
+    @property
+    def session(self) -> Session | None:
+        """The user's session as it is now; None for an operator."""
+        return self._access.session
+
+    @property
+    def is_operator(self) -> bool:
+        return self._access.is_operator
+
+    @property
+    def acting_for(self) -> UUID | None:
+        """The user that an operator acts for; None for an operator for all, and for users."""
+        return self._access.user_id
+
+    async def submit(self, request: BatchRequest) -> CreatedBatch:
+        """Create a batch; it is pending when this returns. Safe to repeat with the same `client_key`.
+
+        Raises `InvalidRequest` with code, prompt index and remedy, `Conflict` for a `client_key` used before, or
+        `LimitReached` with the time when the limit resets.
+        """
+        return await create_batch(self._access, request)
+
+    async def batches(self, limit: int = 20) -> tuple[Batch, ...]:
+        """The newest batches, newest first."""
+        return await read_batches(self._access, limit)
+
+    async def find(self, batch_id: BatchId) -> FoundBatch:
+        """The batch that is meant by an id, by its first digits (four are the least), or by `latest` or `-`.
+
+        All calls that take a batch's id take it in these forms. They raise `InvalidRequest` for what is no id
+        (`invalid_id`) or begins several (`ambiguous_id`), and `NotFound`.
+        """
+        return await find_batch(self._access, batch_id)
+
+    async def short_ids(self, batch_ids: Iterable[UUID]) -> Mapping[UUID, str]:
+        """Each id as short as it can be, from eight digits on, and mean no other batch that the caller may see."""
+        return await read_short_ids(self._access, batch_ids)
+
+    async def snapshot(self, batch_id: BatchId) -> BatchSnapshot:
+        """A batch with its items and pictures. Raises `NotFound`."""
+        return await read_snapshot(self._access, await id_of(self._access, batch_id))
+
+    async def facts(self, batch_ids: Sequence[UUID]) -> Mapping[UUID, BatchFacts]:
+        """What the counts of batches do not tell: what was cancelled or deleted, and when they were queued again."""
+        return await read_facts(self._access, batch_ids)
+
+    async def costs(
+        self, by: str = "day", *, since: datetime | None = None, limit: int = 100, batch_id: UUID | None = None
+    ) -> tuple[Costs, ...]:
+        """For operators: what pictures cost, from the ledger, by `day`, `batch`, `user` or `model`."""
+        return await read_costs(self._access, by, since=since, limit=limit, batch_id=batch_id)
+
+    async def workers(self) -> tuple[KnownWorker, ...]:
+        """For operators: the workers of the last day, those that run first."""
+        return await read_workers(self._access)
+
+    async def models(self, *, inactive: bool = False) -> tuple[Model, ...]:
+        """The models that a request may name; operators also see provider and price, and all with `inactive`."""
+        return await read_models(self._access, inactive=inactive)
+
+    async def check_storage(self, *, fix: bool = False, grace_hours: float = 48) -> StorageReport:
+        """For operators: compare the bucket with the rows of `images`, both ways; `fix` puts right what is wrong."""
+        check_is_operator(self._access, "compare the bucket with all rows")
+        check = StorageCheck(self._access.supabase, bucket=self._settings.bucket, grace=timedelta(hours=grace_hours))
+        report = await check.report()
+        return await check.fix(report) if fix else report
+
+    async def waits(self, batch_id: BatchId) -> tuple[Wait, ...]:
+        """Why each pending item of a batch does not run yet: a limit, its provider, a retry, or others before it.
+
+        A moment's truth: items may have started since the snapshot. Raises `NotFound`.
+        """
+        return await read_waits(self._access, await id_of(self._access, batch_id))
+
+    def watch(
+        self, batch_id: BatchId, *, timing: WatchTiming | None = None, on_trouble: Trouble | None = None
+    ) -> AsyncGenerator[BatchSnapshot]:
+        """Yield the batch now and after every change, up to its final state. Raises `NotFound`.
+
+        Close it with `contextlib.aclosing` where it is left early.
+        """
+        if timing is None:
+            poll, silence = self._settings.watch_poll_seconds, self._settings.watch_silence_seconds
+            timing = WatchTiming(poll_seconds=poll, silence_seconds=silence)
+        return self._watch(batch_id, timing, on_trouble)
+
+    async def _watch(
+        self, batch_id: BatchId, timing: WatchTiming, on_trouble: Trouble | None
+    ) -> AsyncGenerator[BatchSnapshot]:
+        async with aclosing(watch(self._access, await id_of(self._access, batch_id), timing, on_trouble)) as changes:
+            async for snapshot in changes:
+                yield snapshot
+
+    async def cancel(self, batch_id: BatchId) -> ActionReport:
+        """End the batch's waiting items at once and ask the workers to stop the running ones at their provider.
+
+        Finished pictures stay. This and the four calls below answer for each item what was done or why it was refused,
+        change nothing more when they are repeated, and raise `NotFound`.
+        """
+        return await actions.cancel_batch(self._access, await id_of(self._access, batch_id))
+
+    async def retry_failed(self, batch_id: BatchId) -> ActionReport:
+        """Queue the failed items once more; cancelled ones and those blocked by policy stay as they are.
+
+        Raises `LimitReached`, and then changes nothing, where the user may not queue so many items now.
+        """
+        return await actions.retry_failed(self._access, await id_of(self._access, batch_id))
+
+    async def keep_images(self, batch_id: BatchId) -> ActionReport:
+        """Mark the batch's pictures as saved, so that no retention setting removes them. `save_images` downloads."""
+        return await actions.keep_images(self._access, await id_of(self._access, batch_id))
+
+    async def tag_images(self, batch_id: BatchId, tags: Sequence[str]) -> ActionReport:
+        """Put tags on the batch's pictures; new words become tags. Raises `InvalidRequest` for tags that cannot be."""
+        return await actions.tag_images(self._access, await id_of(self._access, batch_id), tags)
+
+    async def delete_images(self, batch_id: BatchId) -> ActionReport:
+        """Delete the batch's pictures for good; a worker removes their files soon after. The items and totals stay."""
+        return await actions.delete_images(self._access, await id_of(self._access, batch_id))
+
+    async def save_images(
+        self, snapshot: BatchSnapshot, directory: Path | str, on_saved: OnSaved | None = None
+    ) -> tuple[SavedImage, ...]:
+        """Download the batch's pictures as `<index>-<words of the prompt>.<format>`; see `batchgen.client.downloads`.
+
+        Raises `StorageError` where a file cannot be had; those that can be are written first.
+        """
+        await self._access.freshen()
+        return await save_images(self._storage, snapshot, Path(directory), on_saved)
+
+    async def contact_sheet(self, snapshot: BatchSnapshot) -> bytes:
+        """One PNG with all pictures of the batch; a failed item is a grey tile that says why."""
+        await self._access.freshen()
+        pictures = await read_images(self._storage, snapshot)
+        return await asyncio.to_thread(contact_sheet, snapshot, pictures)
+
+    async def sign_out(self) -> None:
+        """End this session on the server; other sessions of the user stay."""
+        await auth.sign_out(self._access.supabase)
+
+    async def close(self) -> None:
+        await disconnect(self._access.supabase)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @classmethod
+    async def _as_user(cls, settings: Settings, key: str, sign: Callable[[AsyncClient], Awaitable[Session]]) -> Self:
+        access = Access(await connect(settings, key=key))
+
+        async def begin() -> None:
+            access.session = await sign(access.supabase)
+
+        return await cls._ready(access, settings, begin)
+
+    @classmethod
+    async def _ready(cls, access: Access, settings: Settings, begin: Callable[[], Awaitable[None]]) -> Self:
+        """The client, once `begin` is done; nothing stays open where it fails."""
+        try:
+            await begin()
+        except BaseException:
+            await disconnect(access.supabase)
+            raise
+        return cls(access, settings)
+
+
+def settings_for(url: str) -> Settings:
+    """Defaults for a project, without a look at the environment."""
+    try:
+        return Settings.model_validate({"supabase_url": url})
+    except ValidationError:
+        raise InvalidRequest(
+            "The project's address is no http(s) URL.", code="invalid_url", field="url", remedy="Give SUPABASE_URL."
+        ) from None

@@ -1,0 +1,149 @@
+"""Read what is about more than one batch: models, facts for lists, costs, workers."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from batchgen.backend.rpc import rpc, translated
+from batchgen.client.caller import Access
+from batchgen.errors import InvalidRequest
+from batchgen.models import BatchFacts
+
+COSTS_BY = ("day", "batch", "user", "model")
+FACTS_AT_ONCE = 1000
+_MODEL = (
+    "id,name,display_name,replicate_id,is_active,is_default,default_width,default_height,min_width,max_width,"
+    "min_height,max_height,max_steps,estimated_seconds:estimated_time_seconds"
+)
+
+
+class Costs(BaseModel):
+    """The costs of one batch, user, day or model."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    key: str | None
+    """Its id, or the day (UTC); None for items whose batch was deleted before they were ordered."""
+    name: str | None = None
+    attempts: int
+    paid: int
+    """Orders that were charged."""
+    paid_usd: Decimal
+    unknown: int
+    """Orders of which nobody knows whether they were charged."""
+    unknown_usd: Decimal
+    """What those cost if all of them were."""
+
+
+class KnownWorker(BaseModel):
+    """A worker that called within the last day."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    worker: str
+    is_live: bool
+    """Whether it runs, as far as the database can know."""
+    running: int
+    """Items that it holds."""
+    first_seen: datetime
+    last_seen: datetime
+    seconds_ago: float
+    version: str | None = None
+    providers: tuple[str, ...] | None = None
+
+
+class Model(BaseModel):
+    """A model that requests may name by `id`, `name` or `replicate_id`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+    id: UUID
+    name: str
+    display_name: str
+    replicate_id: str
+    is_active: bool = True
+    is_default: bool = False
+    provider: str | None = None
+    """Who makes the pictures; None where the caller is no operator."""
+    price_usd: Decimal | None = None
+    """Of one picture; None where it is not known, or the caller is no operator."""
+    estimated_seconds: float | None = None
+    default_width: int | None = None
+    default_height: int | None = None
+    min_width: int | None = None
+    max_width: int | None = None
+    min_height: int | None = None
+    max_height: int | None = None
+    max_steps: int | None = None
+
+
+async def read_facts(access: Access, batch_ids: Sequence[UUID]) -> Mapping[UUID, BatchFacts]:
+    facts: dict[UUID, BatchFacts] = {}
+    for start in range(0, len(batch_ids), FACTS_AT_ONCE):
+        some = [str(one) for one in batch_ids[start : start + FACTS_AT_ONCE]]
+        rows = await _call(access, "batch_facts", {"p_batch_ids": some})
+        facts |= {UUID(row["id"]): BatchFacts.model_validate(row) for row in rows}
+    return facts
+
+
+async def read_models(access: Access, *, inactive: bool) -> tuple[Model, ...]:
+    """Those that are offered; for operators with provider and price, and with `inactive` all of them."""
+    if access.is_operator:
+        models = [Model.model_validate(row) for row in await _call(access, "get_models", {})]
+        return tuple(model for model in models if model.is_active or inactive)
+    if inactive:
+        raise _operators_only("see models that are switched off")
+
+    async def ask() -> Any:
+        query = access.supabase.table("models").select(_MODEL).eq("is_active", True)
+        query = query.order("is_default", desc=True).order("sort_order").order("display_name").limit(1000)
+        with translated("Reading models"):
+            return (await query.execute()).data
+
+    return tuple(Model.model_validate(row) for row in await access.call(ask))
+
+
+async def read_costs(
+    access: Access, by: str, *, since: datetime | None, limit: int, batch_id: UUID | None = None
+) -> tuple[Costs, ...]:
+    if not access.is_operator:
+        raise _operators_only("see costs")
+    if by not in COSTS_BY:
+        raise InvalidRequest(
+            f"Costs are added up by {', '.join(COSTS_BY)}; not by {by}.",
+            code="wrong_type",
+            field="by",
+            limit=list(COSTS_BY),
+            remedy="Name one of them.",
+        )
+    arguments = {"p_by": by, "p_since": since.isoformat() if since else None, "p_limit": limit}
+    if batch_id:
+        arguments["p_batch_id"] = str(batch_id)
+    return tuple(Costs.model_validate(row) for row in await _call(access, "get_costs", arguments))
+
+
+async def read_workers(access: Access) -> tuple[KnownWorker, ...]:
+    if not access.is_operator:
+        raise _operators_only("see the workers")
+    return tuple(KnownWorker.model_validate(row) for row in await _call(access, "get_workers", {}))
+
+
+def check_is_operator(access: Access, purpose: str) -> None:
+    if not access.is_operator:
+        raise _operators_only(purpose)
+
+
+async def _call(access: Access, function: str, arguments: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    return await access.call(lambda: rpc(access.supabase, function, arguments)) or ()
+
+
+def _operators_only(purpose: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"Only an operator may {purpose}.",
+        code="operator_needed",
+        remedy="Use the project's secret key: --operator, or BatchgenClient.operator.",
+    )

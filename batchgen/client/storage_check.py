@@ -1,0 +1,225 @@
+"""Compare the bucket with the rows of `images`, both ways, and put right what does not balance.
+
+A file without a row takes room and nobody sees it; a row without a file shows a broken picture. What is younger than
+the grace is left alone: it may be on its way. Only files where the worker and the app store pictures,
+`{user_id}/{generation_id}.{format}`, are ever removed; others are counted and left to whoever put them there.
+
+Both lists are gathered in a temporary database on disk, so a bucket of a million files does not fill the memory.
+"""
+
+import re
+import sqlite3
+from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from supabase import AsyncClient
+
+from batchgen.backend.bucket import storage_errors
+from batchgen.backend.rpc import translated
+from batchgen.errors import BackendUnavailable
+
+GRACE = timedelta(hours=48)
+PAGE = 1000
+"""Files or rows per request; more are not given by default."""
+PATHS_PER_QUESTION = 40
+"""So many paths fit into an address."""
+OWN_PATH = re.compile(
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.[a-z]{2,5}"
+)
+PLACEHOLDER = ".emptyFolderPlaceholder"
+"""What the dashboard puts into a new folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class LostRow:
+    """A row of `images` whose file is not there."""
+
+    image_id: str
+    storage_path: str
+
+
+@dataclass(frozen=True, slots=True)
+class StorageReport:
+    files: int
+    rows: int
+    """Of `images`, those that their owners archived included."""
+    foreign_files: int
+    """Where pictures do not lie; left alone."""
+    too_young: int
+    """Files and rows without their counterpart within the grace."""
+    orphans: tuple[str, ...]
+    """Paths of files without a row."""
+    lost: tuple[LostRow, ...]
+    """Rows without a file that are not archived."""
+    removed: int = 0
+    """Orphans that were removed."""
+    archived: int = 0
+    """Lost rows that were archived."""
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether nothing is left to be put right."""
+        return self.removed == len(self.orphans) and self.archived == len(self.lost)
+
+
+class StorageCheck:
+    """One comparison, with the project's secret key; another key sees only a part and must not be used."""
+
+    def __init__(self, client: AsyncClient, *, bucket: str, grace: timedelta = GRACE, page: int = PAGE) -> None:
+        self._client = client
+        self._bucket = client.storage.from_(bucket)
+        self._grace = grace
+        self._page = page
+
+    async def report(self) -> StorageReport:
+        """Compare; nothing is changed.
+
+        Rows are read first and files second, so that a file whose row goes meanwhile is not taken for a lost one.
+        """
+        with _two_lists() as lists:
+            now = await self._server_time()
+            async for rows in self._rows():
+                lists.executemany(
+                    "insert or replace into rows values (:id, :storage_path, :created_at, :archived)", rows
+                )
+            async for files in self._files(""):
+                lists.executemany("insert or replace into files values (:path, :at, :own)", files)
+            return _compare(lists, now - self._grace)
+
+    async def fix(self, report: StorageReport) -> StorageReport:
+        """Remove the orphans and archive the lost rows of a report, each looked at again just before."""
+        removed = archived = 0
+        for paths in _parts(report.orphans):
+            removed += await self._remove(paths)
+        for lost in report.lost:
+            archived += await self._archive(lost)
+        return _with(report, removed=removed, archived=archived)
+
+    async def _server_time(self) -> datetime:
+        """The project's own clock: ages are measured by it and not by this machine's."""
+        with translated("Reading images") as answer:
+            await self._client.table("images").select("id").limit(1).execute()
+        if answer.moment is None:
+            raise BackendUnavailable("The project's API does not say what time it is; ages cannot be told.")
+        return answer.moment
+
+    async def _rows(self) -> AsyncGenerator[list[Mapping[str, Any]]]:
+        """All rows, by id: rows that come or go meanwhile shift no page."""
+        last = "00000000-0000-0000-0000-000000000000"
+        while True:
+            with translated("Reading images"):
+                query = self._client.table("images").select("id,storage_path,created_at,archived_at")
+                rows: Any = (await query.gt("id", last).order("id").limit(self._page).execute()).data
+            yield [{**row, "archived": row["archived_at"] is not None} for row in rows]
+            if not rows:
+                return
+            last = rows[-1]["id"]
+
+    async def _files(self, folder: str) -> AsyncGenerator[list[Mapping[str, Any]]]:
+        """All files below a folder, by name."""
+        folders: list[str] = []
+        async for entries in self._pages(folder):
+            paths = [(entry, f"{folder}/{entry['name']}".removeprefix("/")) for entry in entries]
+            folders += [path for entry, path in paths if entry.get("id") is None]
+            yield [_file(path, entry) for entry, path in paths if entry.get("id") and entry["name"] != PLACEHOLDER]
+        for path in folders:
+            async for files in self._files(path):
+                yield files
+
+    async def _pages(self, folder: str) -> AsyncGenerator[Sequence[Mapping[str, Any]]]:
+        offset = 0
+        while True:
+            with storage_errors(folder or "the bucket"):
+                entries = await self._bucket.list(
+                    folder, {"limit": self._page, "offset": offset, "sortBy": {"column": "name", "order": "asc"}}
+                )
+            if entries:
+                yield entries
+            if len(entries) < self._page:
+                return
+            offset += len(entries)
+
+    async def _remove(self, paths: Sequence[str]) -> int:
+        with translated("Reading images"):
+            query = self._client.table("images").select("storage_path").in_("storage_path", list(paths))
+            rows: Any = (await query.execute()).data
+        still = set(paths) - {row["storage_path"] for row in rows}
+        if still:
+            with storage_errors("the bucket"):
+                await self._bucket.remove(sorted(still))
+        return len(still)
+
+    async def _archive(self, lost: LostRow) -> bool:
+        """Out of the gallery; the row stays, for it says what was there. The database's clock says when."""
+        if await self._is_there(lost.storage_path):
+            return False
+        with translated("Writing images"):
+            query = self._client.table("images").update({"archived_at": "now"})
+            answer = await query.eq("id", lost.image_id).is_("archived_at", "null").execute()
+        return bool(answer.data)
+
+    async def _is_there(self, path: str) -> bool:
+        folder, _, name = path.rpartition("/")
+        with storage_errors(path):
+            found = await self._bucket.list(folder, {"limit": PAGE, "search": name})
+        return any(entry["name"] == name for entry in found)
+
+
+@contextmanager
+def _two_lists() -> Generator[sqlite3.Connection]:
+    """An empty database on disk, gone afterwards."""
+    lists = sqlite3.connect("")
+    try:
+        lists.execute("create table rows (id text primary key, path text, at text, archived integer)")
+        lists.execute("create table files (path text primary key, at text, own integer)")
+        yield lists
+    finally:
+        lists.close()
+
+
+def _file(path: str, entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"path": path, "at": entry["updated_at"] or entry["created_at"], "own": bool(OWN_PATH.fullmatch(path))}
+
+
+def _compare(lists: sqlite3.Connection, before: datetime) -> StorageReport:
+    lists.execute("create index rows_by_path on rows (path)")
+    counts = lists.execute(
+        "select (select count(*) from files), (select count(*) from rows), total(not own) from files"
+    )
+    files, rows, foreign = counts.fetchone()
+    orphans = lists.execute(
+        "select path, at from files where own and not exists (select from_row.id from rows from_row "
+        "where from_row.path = files.path) order by path"
+    ).fetchall()
+    lost = lists.execute(
+        "select id, path, at from rows where not archived and not exists (select file.path from files file "
+        "where file.path = rows.path) order by path, id"
+    ).fetchall()
+    old_orphans = tuple(path for path, at in orphans if _is_older(at, before))
+    old_lost = tuple(LostRow(id_, path) for id_, path, at in lost if _is_older(at, before))
+    young = len(orphans) + len(lost) - len(old_orphans) - len(old_lost)
+    return StorageReport(files, rows, int(foreign), young, old_orphans, old_lost)
+
+
+def _is_older(at: str | None, before: datetime) -> bool:
+    return at is not None and datetime.fromisoformat(at) < before
+
+
+def _parts(paths: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (paths[start : start + PATHS_PER_QUESTION] for start in range(0, len(paths), PATHS_PER_QUESTION))
+
+
+def _with(report: StorageReport, *, removed: int, archived: int) -> StorageReport:
+    return StorageReport(
+        report.files,
+        report.rows,
+        report.foreign_files,
+        report.too_young,
+        report.orphans,
+        report.lost,
+        removed,
+        archived,
+    )

@@ -1,0 +1,1 @@
+"""Image files as such, for the worker, the client and the offline provider alike."""

@@ -1,0 +1,1 @@
+"""Fetch and check the pictures that providers deliver."""

@@ -1,0 +1,218 @@
+"""Look whether a delivered file is the picture that it claims to be, before anybody stores it.
+
+The worker opens no foreign picture itself: processes of their own do (`batchgen.pictures.check_child`), each within a
+time and an amount of memory. One that exceeds them is killed, and only the picture that it had in hand fails for it.
+"""
+
+import asyncio
+import io
+import os
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from batchgen.errors import ProviderRejected, ProviderUnavailable, StorageError
+from batchgen.pictures.check_child import answer_for
+from batchgen.pictures.check_file import MEBIBYTE, CheckLimits
+from batchgen.pictures.check_process import PROGRAM, CheckProcess, ChildCrashed, ChildTimedOut, ChildUnavailable
+
+__all__ = ["CheckLimits", "CheckedImage", "Checker", "PictureDamaged", "PictureRefused", "checked"]
+
+PICTURES_PER_CHILD = 1000
+"""A child that has judged so many is replaced: decoders written in C may leak."""
+STARTS = 3
+"""Children that are tried where they end before they look at a picture."""
+
+
+class PictureRefused(ProviderRejected):
+    """The file is no picture that may be stored; `code` says which check says so (docs/pictures.md)."""
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message, code=code, is_charged=True)
+
+
+class PictureDamaged(ProviderUnavailable):
+    """The file is a picture that did not arrive whole; fetching it again may help."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="picture_damaged", is_provider_fault=False, is_charged=True, is_job_over=False)
+
+
+class CheckUnavailable(ProviderUnavailable):
+    """This machine cannot check pictures at present; nothing is said about this one."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="check_unavailable", is_provider_fault=False, is_charged=True, is_job_over=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedImage:
+    """A picture that may be stored, in an open file that belongs to whoever opened it. Fields as in `Judgement`."""
+
+    file: io.FileIO
+    format: str
+    width: int
+    height: int
+    file_size: int
+    blurhash: str | None
+    is_black: bool
+    changes: Sequence[str] = ()
+
+
+class Checker:
+    """Checks pictures in processes of its own, one at a time in each, and a few at once: decoded ones fill memory.
+
+    The processes start with the first pictures and are kept. `seconds` and `memory_bytes` bound each picture.
+    """
+
+    def __init__(
+        self,
+        limits: CheckLimits | None = None,
+        *,
+        at_once: int = 2,
+        seconds: float = 60,
+        memory_bytes: int = 1536 * MEBIBYTE,
+        program: Sequence[str] = PROGRAM,
+    ) -> None:
+        self._limits = limits or CheckLimits()
+        self._seconds = seconds
+        self._memory_bytes = memory_bytes
+        self._program = program
+        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="check")
+        self._lock = threading.Lock()
+        self._idle: list[CheckProcess] = []
+        self._children: set[CheckProcess] = set()
+        self._is_closed = False
+        # Whoever forgets to close it leaves no process behind.
+        weakref.finalize(self, _close_all, self._children)
+
+    async def check(self, file: io.FileIO) -> CheckedImage:
+        """The picture in `file`, which is then at its start and holds nothing else any more.
+
+        Raises `PictureRefused` or `PictureDamaged`, or `StorageError` where this machine has no room.
+        """
+        # A cancelled call closes its file, whose number may then be another picture's.
+        fd = os.dup(file.fileno())
+        work = self._threads.submit(self._answer, fd)
+
+        def done(_: Future[Mapping[str, Any]]) -> None:
+            os.close(fd)
+
+        work.add_done_callback(done)
+        try:
+            answer = await asyncio.wrap_future(work)
+        except ChildUnavailable as error:
+            raise CheckUnavailable(str(error)) from error
+        image = _image(file, answer)
+        file.seek(0)
+        return image
+
+    def close(self) -> None:
+        """End the processes, also those that are at work."""
+        with self._lock:
+            self._is_closed = True
+            children = list(self._children)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for child in children:
+            child.close()
+        self._threads.shutdown(wait=True)
+
+    def _answer(self, fd: int) -> Mapping[str, Any]:
+        """Judge a picture, and once more in a fresh child where that may be no fault of the picture: where the child
+        was killed, perhaps by the system for lack of memory, or was full of what earlier pictures had left.
+        """
+        lost, is_second = 0, False
+        while True:
+            child: CheckProcess | None = None
+            try:
+                child = self._child(fresh=is_second)
+                answer = child.judge(fd, self._limits, self._seconds)
+            except ChildUnavailable:
+                self._drop(child)
+                lost += 1
+                if lost == STARTS or self._is_closed:
+                    raise
+                continue
+            except ChildTimedOut:
+                self._drop(child)
+                return _refusal("check_timed_out", f"Checking the picture took longer than {self._seconds:g} s.")
+            except ChildCrashed as error:
+                self._drop(child)
+                if self._is_closed:
+                    raise ChildUnavailable("The worker ends.") from error
+                if is_second:
+                    return _refusal("check_crashed", f"The picture ended the process that checked it ({error}).")
+            else:
+                if "out_of_memory" not in answer:
+                    self._give_back(child)
+                    return answer
+                was_fresh = child.judged == 1
+                self._drop(child)
+                if was_fresh:
+                    most = self._memory_bytes / MEBIBYTE
+                    return _refusal("check_out_of_memory", f"Checking the picture took more than {most:g} MiB.")
+            is_second = True
+
+    def _child(self, *, fresh: bool) -> CheckProcess:
+        with self._lock:
+            child = self._idle.pop() if self._idle else None
+        if child is not None and not fresh:
+            return child
+        self._drop(child)
+        child = CheckProcess(memory_bytes=self._memory_bytes, program=self._program)
+        with self._lock:
+            self._children.add(child)
+            is_closed = self._is_closed
+        if is_closed:
+            self._drop(child)
+            raise ChildUnavailable("The worker ends.")
+        return child
+
+    def _give_back(self, child: CheckProcess) -> None:
+        with self._lock:
+            is_kept = not self._is_closed and child.judged < PICTURES_PER_CHILD
+            if is_kept:
+                self._idle.append(child)
+        if not is_kept:
+            self._drop(child)
+
+    def _drop(self, child: CheckProcess | None) -> None:
+        if child is not None:
+            child.close()
+            with self._lock:
+                self._children.discard(child)
+
+
+def checked(file: io.FileIO, limits: CheckLimits) -> CheckedImage:
+    """What `Checker.check` does, in this process and without its bounds."""
+    image = _image(file, answer_for(file, limits))
+    file.seek(0)
+    return image
+
+
+def _image(file: io.FileIO, answer: Mapping[str, Any]) -> CheckedImage:
+    match answer:
+        case {"picture": picture}:
+            return CheckedImage(file, **picture)
+        case {"refused": message, "code": code}:
+            raise PictureRefused(message, code=code)
+        case {"damaged": message}:
+            raise PictureDamaged(message)
+        case {"no_room": message}:
+            raise StorageError(message)
+        case {"out_of_memory": True}:
+            raise PictureRefused("Checking the picture took more memory than there is.", code="check_out_of_memory")
+        case _:
+            raise CheckUnavailable("The process that checks pictures gave an answer that is none.")
+
+
+def _close_all(children: set[CheckProcess]) -> None:
+    for child in list(children):
+        child.close()
+
+
+def _refusal(code: str, message: str) -> Mapping[str, Any]:
+    return {"refused": message, "code": code}

@@ -1,0 +1,39 @@
+"""A provider's picture, however it is delivered, as a checked file that can be stored."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from batchgen.pictures.check import CheckedImage, Checker
+from batchgen.pictures.fetch import Fetcher
+from batchgen.pictures.temporary_files import in_a_file
+from batchgen.providers.base import RawImage, RemoteImage
+
+
+class Receiver:
+    """Fetches and checks pictures. Owns the two that do it; closed with `aclose`."""
+
+    def __init__(self, fetcher: Fetcher, checker: Checker, *, folder: Path | None = None) -> None:
+        self._fetcher = fetcher
+        self._checker = checker
+        self._folder = folder
+
+    @asynccontextmanager
+    async def received(
+        self, output: RawImage | RemoteImage, *, local_server: str | None = None
+    ) -> AsyncGenerator[CheckedImage]:
+        """The picture, for as long as the block lasts; `local_server` as in `Fetcher.fetch`.
+
+        Raises what `Fetcher.fetch` and `Checker.check` raise.
+        """
+        opened = (
+            self._fetcher.fetch(output, local_server=local_server)
+            if isinstance(output, RemoteImage)
+            else in_a_file(output.content, self._folder)
+        )
+        async with opened as file:
+            yield await self._checker.check(file)
+
+    async def aclose(self) -> None:
+        self._checker.close()
+        await self._fetcher.aclose()

@@ -1,0 +1,1 @@
+"""What providers have in common that are asked over HTTP."""

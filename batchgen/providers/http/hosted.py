@@ -1,0 +1,283 @@
+"""What providers on the internet have in common: a key that stays secret, bounded answers, one sorting of faults.
+
+A call ends in one of three ways. It was **answered**, and the answer may be a refusal. It **never left**: no connection
+came about, so nothing was bought. Or its **answer is lost**: it was sent, and a timeout, a cut connection, a 5xx or
+garbage came back. For a question the last two are the same. For a purchase they are not: `AnswerLost` says that a job
+may exist, and nobody may send the purchase again.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Set
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any, NoReturn, TypeGuard, TypeVar, cast
+from urllib.parse import SplitResult, urlsplit
+
+import httpx
+from pydantic import SecretStr
+
+from batchgen.errors import (
+    ModelUnusable,
+    OutcomeUnknown,
+    ProviderBusy,
+    ProviderError,
+    ProviderRejected,
+    ProviderUnavailable,
+)
+from batchgen.providers.http import messages
+from batchgen.providers.http.client import BUSY_SECONDS, Answer, HttpApi, Scheme, Unanswered
+from batchgen.providers.http.inline_pictures import LARGEST_ANSWER_BYTES
+from batchgen.providers.http.retry_after import patient, retry_after_seconds
+
+T = TypeVar("T")
+Sleep = Callable[[float], Awaitable[object]]
+
+ANSWER_BYTES = 8 * 1024 * 1024
+"""Of JSON. A result may be as long as a picture in it."""
+LONGEST_WORDS = 300
+LONGEST_HELD_SECONDS = 60.0
+"""A longer wait is not sat out in a slot: the item goes back to the queue and keeps its job."""
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 5.0
+MISSES = 5
+"""So many answers in a row that the job is unknown are believed; a few right after its start are a delay of theirs."""
+
+AGAIN_SECONDS = 2.0
+"""Before a job that succeeded without a picture is looked at once more."""
+WITHOUT_A_PICTURE = frozenset({"no_output", "provider_garbage"})
+POLICY_TYPES = frozenset(
+    {
+        "content_policy_violation",
+        "nsfw_content_detected",
+        "moderation_blocked",
+        "moderation_error",
+        "content_moderation",
+    }
+)
+"""What a problem is called that is one of policy."""
+
+
+class AnswerLost(ProviderUnavailable):
+    """The call was sent, and what became of it is not known."""
+
+    def __init__(self, message: str, *, code: str = "answer_lost") -> None:
+        super().__init__(message, code=code, is_charged=None)
+
+
+class HostedApi(HttpApi):
+    """Calls to one provider. A job is asked about often, so that questions share connections."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        base_url: str,
+        key: SecretStr,
+        scheme: Scheme,
+        timeout_seconds: float,
+        account_wait_seconds: float,
+    ) -> None:
+        super().__init__(base_url, service=name, key=key, scheme=scheme, kept_connections=20, reads_refusals_whole=True)
+        self._timeout_seconds = timeout_seconds
+        self._account_wait_seconds = account_wait_seconds
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        passes: frozenset[int] = frozenset(),
+        may_hold_a_picture: bool = False,
+    ) -> Answer:
+        """A call that may be repeated by whoever likes. Answers with a status in `passes` are given back as they are.
+
+        Raises `ProviderBusy`, `ProviderUnavailable`, and `ProviderRejected` for other refusals.
+        """
+        most_bytes = LARGEST_ANSWER_BYTES if may_hold_a_picture else ANSWER_BYTES
+        answer = await self._call(self._asking, method, path, most_bytes, params=params)
+        if not answer.is_success and answer.status not in passes:
+            self._refuse(answer)
+        return answer
+
+    async def buy(self, path: str, inputs: Mapping[str, Any], headers: Mapping[str, str], *, model: str) -> Answer:
+        """The one call that costs money. Raises `AnswerLost` where a job may have come of it all the same.
+
+        What the answer says of this model alone is a `ModelUnusable`.
+        """
+        answer = await self._call(self._buying, "POST", path, ANSWER_BYTES, json=inputs, headers=headers)
+        if answer.status == 303 or (answer.status >= 500 and not _asks_to_wait(answer)):
+            raise AnswerLost(f"{self._service} answered the order with HTTP {answer.status}.")
+        if not answer.is_success:
+            self._refuse(answer, model)
+        return answer
+
+    def words(self, text: object) -> str:
+        """What a provider says, fit to be shown and stored: one short line, without our key."""
+        return messages.shown(text, LONGEST_WORDS, secret=self._key.get_secret_value() if self._key else "")
+
+    async def _call(self, client: httpx.AsyncClient, method: str, path: str, most_bytes: int, **more: Any) -> Answer:
+        try:
+            return await self._send(client, method, path, self._timeout_seconds, most_bytes, **more)
+        except Unanswered as error:
+            if error.code == "provider_garbage":
+                raise AnswerLost(f"{self._service} {error.reason}.", code=error.code) from error
+            raise AnswerLost(f"{self._service} did not answer ({type(error.__cause__).__name__}).") from error
+
+    def _refuse(self, answer: Answer, model: str | None = None) -> NoReturn:
+        """Sort a refusal by what to do about it. The operator's own trouble makes items wait; it is none of theirs."""
+        text = said(answer)
+        what = self.words(text)
+        if answer.status in (401, 402, 403, 407):
+            raise self._account_trouble(answer.status, text, model)
+        if _asks_to_wait(answer):
+            raise self._busy(answer, text, model)
+        kinds = {str(problem.get("type")) for problem in problems(answer)}
+        if kinds & POLICY_TYPES or answer.status == 451:
+            raise ProviderRejected(f"{self._service} refuses this prompt. {what}".strip(), code="blocked_by_policy")
+        if answer.status in (404, 410) or (answer.status in (400, 422) and messages.NO_MODEL.search(text)):
+            raise ProviderRejected(f"{self._service} does not know this model. {what}".strip(), code="model_not_found")
+        if answer.status in (400, 406, 411, 413, 414, 415, 416, 422, 431):
+            is_policy = not kinds and messages.is_policy(text)
+            code = "blocked_by_policy" if is_policy else "invalid_input"
+            raise ProviderRejected(f"{self._service} refused the request. {what}".strip(), code=code)
+        problem = f"{self._service} answered with HTTP {answer.status}."
+        raise ProviderUnavailable(problem, code="provider_unavailable")
+
+    def _busy(self, answer: Answer, text: str, model: str | None) -> ProviderError:
+        """Of the whole provider, or of the one model whose limit the answer speaks of."""
+        is_limit = answer.status == 429
+        wait = retry_after_seconds(answer.headers, answer.body, now=answer.served_at(), reads_limits=is_limit)
+        seconds = BUSY_SECONDS if wait is None else patient(wait)
+        if messages.speaks_of(text, model):
+            problem = f"{self._service} asks to wait with {model}. {self.words(text)}"
+            return ModelUnusable(problem, code="model_busy", retry_after_seconds=seconds, is_job_over=True)
+        problem = f"{self._service} asks to wait. {self.words(text)}".strip()
+        return ProviderBusy(problem, retry_after_seconds=seconds)
+
+    def _account_trouble(self, status: int, text: str, model: str | None) -> ProviderError:
+        is_blocked = messages.ACCOUNT_BLOCKED.search(text) or messages.KEY.search(text)
+        is_money = messages.MONEY.search(text) is not None
+        if status == 402 or (status == 403 and is_money):
+            problem = f"The account at {self._service} has no money left. {self.words(text)}".strip()
+            return self._operators(problem, "provider_account_empty")
+        if status == 403 and model and not is_blocked and is_of(text, model):
+            problem = (
+                f"{self._service} does not let this account use {model}. {self.words(text)} {messages.remedy(text)}."
+            )
+            return ModelUnusable(
+                problem,
+                code="model_not_allowed",
+                retry_after_seconds=self._account_wait_seconds,
+                is_job_over=True,
+            )
+        # What comes with a 401 may hold a part of the key.
+        more = f" {self.words(text)}" if status == 403 and text else ""
+        return self._operators(f"{self._service} refuses the key that the worker has.{more}", "provider_key_refused")
+
+    def _operators(self, problem: str, code: str) -> ProviderBusy:
+        return ProviderBusy(problem, code=code, retry_after_seconds=self._account_wait_seconds)
+
+
+def is_of(text: str, model: str) -> bool:
+    """Whether a refusal is about this model, and not about the account."""
+    return messages.speaks_of(text, model) or messages.OF_A_MODEL.search(text) is not None
+
+
+def _asks_to_wait(answer: Answer) -> bool:
+    is_told = "Retry-After" in answer.headers or "Retry-After-Ms" in answer.headers
+    return answer.status == 429 or (answer.status in (503, 529) and is_told)
+
+
+async def poll(
+    look: Callable[[], Awaitable[T | None]], *, sleep: Sleep, estimated_seconds: float | None, job_id: str
+) -> T:
+    """Look until there is something, with pauses that grow.
+
+    A question without a good answer says nothing about the job, so it is asked again, for as long as the caller has
+    patience. Raises `ProviderBusy` where the provider asks for a long wait, and `OutcomeUnknown` where it does not
+    know the job any more.
+    """
+    misses = 0
+    for tries in count():
+        pause = pause_seconds(tries, estimated_seconds)
+        try:
+            found = await look()
+            misses = 0
+        except ProviderBusy as busy:
+            if busy.retry_after_seconds > LONGEST_HELD_SECONDS:
+                raise
+            pause, found = max(pause, busy.retry_after_seconds), None
+        except ProviderUnavailable:
+            found = None
+        except ProviderRejected as gone:
+            misses, found = misses + 1, None
+            if misses >= MISSES:
+                raise OutcomeUnknown(f"The job {job_id} is not known any more. {gone}", code="job_gone") from gone
+        if found is not None:
+            return found
+        await sleep(pause)
+    raise AssertionError("the loop above returns or raises")
+
+
+def pause_seconds(tries: int, estimated_seconds: float | None) -> float:
+    """The pause after so many looks: a tenth of the usual time at first, half as long again with each further look."""
+    first = min(max(FIRST_PAUSE_SECONDS, (estimated_seconds or 0.0) / 10), LONGEST_PAUSE_SECONDS)
+    return min(first * 1.5 ** min(tries, 20), LONGEST_PAUSE_SECONDS)
+
+
+def has_word(fields: Mapping[str, Any] | None, name: str, words: Set[str]) -> TypeGuard[Mapping[str, Any]]:
+    """Whether an answer is an object with one of these words in this place."""
+    word = None if fields is None else fields.get(name)
+    return isinstance(word, str) and word in words
+
+
+def address(text: object) -> SplitResult | None:
+    """The parts of an address that a provider sent; None where it is none, or one with more than ASCII in it."""
+    if not isinstance(text, str) or not text.isascii():
+        return None
+    try:
+        return urlsplit(text)
+    except ValueError:
+        return None
+
+
+def garbage(name: str, what: str) -> ProviderUnavailable:
+    return ProviderUnavailable(f"{name} sent {what} that makes no sense.", code="provider_garbage")
+
+
+def seconds_between(start: object, end: object) -> float | None:
+    """Between two times of a provider's, in ISO 8601; None where one of them is no such time."""
+    first, last = moment(start), moment(end)
+    return None if first is None or last is None else max(0.0, (last - first).total_seconds())
+
+
+def moment(text: object) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def number(value: object) -> float | None:
+    """A duration as a provider tells it; None where it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 <= value < 1e9 else None
+
+
+def problems(answer: Answer) -> Iterator[Mapping[str, Any]]:
+    """The single problems of a refusal, where `detail` lists them."""
+    detail = (answer.as_object() or {}).get("detail")
+    if isinstance(detail, list):
+        yield from (cast("Mapping[str, Any]", part) for part in cast("list[Any]", detail) if isinstance(part, dict))
+
+
+def said(answer: Answer) -> str:
+    """The sentences in a refusal. What it repeats of the request stays out."""
+    fields = answer.as_object() or {}
+    listed = "; ".join(str(problem["msg"]) for problem in problems(answer) if problem.get("msg"))
+    error = fields.get("error")
+    inner = cast("dict[str, Any]", error).get("message") if isinstance(error, dict) else error
+    texts = (listed, fields.get("detail"), fields.get("message"), inner, fields.get("title"))
+    return next((text for text in texts if text and isinstance(text, str)), "")[: messages.LONGEST_READ]

@@ -1,0 +1,1 @@
+"""Draws a picture from a prompt's words. The door is `paint.draw`."""

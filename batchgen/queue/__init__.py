@@ -1,0 +1,1 @@
+"""What only a worker asks of the database and of Storage."""

@@ -1,0 +1,7 @@
+"""Every knob, with unit, bounds and default. Values come from the environment and a `.env` file."""
+
+from batchgen.settings.from_environment import load
+from batchgen.settings.project import Settings
+from batchgen.settings.worker import WorkerSettings
+
+__all__ = ["Settings", "WorkerSettings", "load"]

@@ -1,0 +1,111 @@
+"""What a worker looks at before its first claim, so that wrong settings are found before anything is bought."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from batchgen.backend.bucket import CONTENT_TYPES, Bucket
+from batchgen.errors import (
+    BackendUnavailable,
+    BatchgenError,
+    BucketMissing,
+    InvalidRequest,
+    NotSetUp,
+    NotSignedIn,
+    QueueUnavailable,
+    StorageError,
+)
+from batchgen.queue.types import StartFacts
+from scheduler.patience import RANDOM, Patience
+
+log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+
+LARGEST_FILE = 50 * 2**20
+"""What a worker stores at most: the bucket has to take it."""
+REFUSALS_BELIEVED = 3
+"""A refusal counts when it has come so often: right after a start or a migration one of them may pass."""
+UNREACHABLE_TRIES_ONCE = 3
+REFUSAL_PAUSE_SECONDS = 0.7
+
+READY_MADE = "Set BATCHGEN_BUCKET to the bucket of the pictures, or make it in the dashboard"
+
+
+class WrongSettings(BatchgenError):
+    """The worker cannot work with these settings: somebody has to mend them."""
+
+
+class Start:
+    """Asks until it is answered, or until `stopped` is set. Raises `WrongSettings`."""
+
+    def __init__(
+        self,
+        facts: Callable[[], Awaitable[StartFacts]],
+        bucket: Callable[[], Awaitable[Bucket]],
+        patience: Patience,
+        *,
+        bucket_name: str,
+        once: bool,
+    ) -> None:
+        self._facts = facts
+        self._bucket = bucket
+        self._patience = patience
+        self._bucket_name = bucket_name
+        self._once = once
+
+    async def check(self, stopped: asyncio.Event) -> StartFacts | None:
+        """What there is; None where the worker was stopped first. With `once`: raises `QueueUnavailable` soon."""
+        failures = refusals = 0
+        while not stopped.is_set():
+            try:
+                facts = await self._facts()
+                check_bucket(await self._bucket(), self._bucket_name)
+            except (NotSignedIn, NotSetUp, BucketMissing) as error:
+                refusals += 1
+                if refusals >= REFUSALS_BELIEVED:
+                    raise WrongSettings(self._words(error)) from error
+                await _pause(REFUSAL_PAUSE_SECONDS, stopped)
+            except (BackendUnavailable, StorageError, InvalidRequest) as error:
+                failures += 1
+                if failures == 1:
+                    log.warning("queue lost, the worker waits for it to begin", reason=str(error))
+                if self._once and failures >= UNREACHABLE_TRIES_ONCE:
+                    raise QueueUnavailable(str(error)) from error
+                await _pause(self._patience.pause(failures, RANDOM), stopped)
+            else:
+                if failures:
+                    log.info("queue recovered", failed_calls=failures)
+                return facts
+        return None
+
+    def _words(self, error: BatchgenError) -> str:
+        match error:
+            case NotSignedIn():
+                return f"SUPABASE_SECRET_KEY is not accepted as a worker's key: set the project's secret key. {error}"
+            case BucketMissing():
+                return f"BATCHGEN_BUCKET: there is no bucket {self._bucket_name}. {READY_MADE}."
+            case _:
+                return f"The database is not ready for this worker. {error} {getattr(error, 'remedy', None) or ''}"
+
+
+def check_bucket(bucket: Bucket, name: str) -> None:
+    """Raises `WrongSettings` where pictures could be bought and not be stored or shown."""
+    problems: list[str] = []
+    if not bucket.is_public:
+        problems.append("it is private, and the pictures' addresses are public ones: make it public")
+    if bucket.file_size_limit is not None and bucket.file_size_limit < LARGEST_FILE:
+        most = LARGEST_FILE // 2**20
+        problems.append(f"it takes files of {bucket.file_size_limit} bytes at most: raise its limit to {most} MB")
+    missing = [content_type for content_type in CONTENT_TYPES.values() if not bucket.takes(content_type)]
+    if missing:
+        problems.append(f"it does not take {', '.join(missing)}: allow these MIME types")
+    if problems:
+        raise WrongSettings(f"BATCHGEN_BUCKET: the bucket {name} will not do: {'; '.join(problems)}.")
+
+
+async def _pause(seconds: float, stopped: asyncio.Event) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stopped.wait()
+    except TimeoutError:
+        pass

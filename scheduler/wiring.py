@@ -1,0 +1,395 @@
+"""The parts of a worker, made from its settings and put together, and run until a signal."""
+
+import asyncio
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from ipaddress import ip_network
+
+import structlog
+
+from batchgen import __version__
+from batchgen.backend.bucket import ImageStorage, remove_files
+from batchgen.backend.connection import connect, disconnect
+from batchgen.errors import BatchgenError, InvalidRequest, ProviderBusy
+from batchgen.pictures.check import Checker
+from batchgen.pictures.fetch import MEBIBYTE, Fetcher
+from batchgen.pictures.public_network import Rule
+from batchgen.pictures.receive import Receiver
+from batchgen.providers.base import Provider
+from batchgen.providers.key_check import check_keys
+from batchgen.providers.registry import OneProvider, Providers, make_providers, setting_wanted, usable_providers
+from batchgen.queue.postgrest import PostgrestOrders, PostgrestOutbox, PostgrestQueue, read_start_facts
+from batchgen.queue.types import StartFacts
+from batchgen.settings import WorkerSettings, load
+from batchgen.settings.proxies import Proxies
+from scheduler.completions import Completions
+from scheduler.housekeeping import OUTBOX_LEASE_SECONDS, PASS_SECONDS, RETENTION_SECONDS, Housekeeping
+from scheduler.leases import Leases
+from scheduler.logs import configure_logs
+from scheduler.open_orders import LONGEST_HANDFUL_SECONDS, ORDER_LEASE_SECONDS, SWEEP_SECONDS, Settling
+from scheduler.options import Options
+from scheduler.outages import KeyIsWrong, Outage
+from scheduler.patience import RANDOM, Patience
+from scheduler.runner import Runner
+from scheduler.service import Service
+from scheduler.startup_check import Start, WrongSettings
+from scheduler.storage_gate import Store
+from scheduler.ticks import Tick, Ticks
+from scheduler.wakeup import Wakeup
+from scheduler.watchdog import Watchdog, watched
+from scheduler.worker import Pace, TicksDied, Worker
+
+DONE, WORK_FAILED, WRONG_SETTINGS, NO_BACKEND = 0, 1, 2, 3
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+HEARTBEAT_SECONDS = 0.5
+TAKE_DOWN_SECONDS = 15.0
+"""For each part to close. One that does not is left to the end of the process."""
+
+ProviderMaker = Callable[[WorkerSettings], Provider]
+
+log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+
+
+def work(options: Options, provider_for: ProviderMaker | None = None) -> int:
+    """Run a worker and return its exit code."""
+    warnings: list[str] = []
+    try:
+        settings = load(WorkerSettings, options.env_file, warn=warnings.append)
+        if provider_for is None and settings.provider == "model":
+            asyncio.run(_check_reach(settings))
+    except InvalidRequest as error:
+        return _refuse(f"{error.message} {error.remedy or ''}")
+    except ProviderBusy as error:
+        return _refuse(str(error))
+    handler = configure_logs(settings)
+    service = Service.of_environment()
+    name = settings.worker_name or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+    structlog.contextvars.bind_contextvars(worker=name)
+    for sentence in warnings:
+        log.warning(sentence)
+    try:
+        with closing(service), watched(settings.watchdog_seconds, handler) as watchdog:
+            return asyncio.run(run(settings, options, name, provider_for, Life(service, watchdog)))
+    except WrongSettings as error:
+        return _refuse(str(error))
+    except KeyIsWrong as error:
+        return _refuse(f"SUPABASE_SECRET_KEY is not accepted as a worker's key. {error}")
+    except TicksDied as error:
+        log.critical("worker stopped", reason=str(error))
+        return WORK_FAILED
+    except BatchgenError as error:
+        log.error("backend not reachable", reason=str(error))  # noqa: TRY400 - the message is the whole story
+        return NO_BACKEND
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """Those that are told that the worker's event loop runs, and what the worker does."""
+
+    service: Service
+    watchdog: Watchdog | None = None
+
+    @contextmanager
+    def beating(self) -> Generator[None]:
+        """Beats in the running loop, for as long as the block lasts."""
+        loop = asyncio.get_running_loop()
+        beat: asyncio.TimerHandle | None = None
+
+        def beat_on() -> None:
+            nonlocal beat
+            beat = loop.call_later(HEARTBEAT_SECONDS, beat_on)
+            self.service.beat(loop.time())
+            if self.watchdog is not None:
+                self.watchdog.beat()
+
+        beat_on()
+        try:
+            yield
+        finally:
+            if beat is not None:
+                beat.cancel()
+
+    async def tell_of_stop(self, stopping: asyncio.Event) -> None:
+        await stopping.wait()
+        self.service.stopping()
+
+
+async def run(
+    settings: WorkerSettings,
+    options: Options,
+    name: str,
+    provider_for: ProviderMaker | None = None,
+    life: Life | None = None,
+) -> int:
+    """Wire the parts, run until a signal (or once), and take everything down in reverse."""
+    life = life or Life(Service())
+    with life.beating():
+        return await _run(settings, options, name, provider_for, life)
+
+
+async def _run(
+    settings: WorkerSettings, options: Options, name: str, provider_for: ProviderMaker | None, life: Life
+) -> int:
+    async with _running_worker(settings, name, provider_for, life, once=options.once) as crew:
+        if options.once:
+            await run_once(crew, options.max_seconds)
+        else:
+            await crew.worker.run()
+        tally = crew.worker.tally
+        log.info(
+            "worker stopped", completed=tally.completed, failed=tally.failed, retried=tally.retried, left=tally.left
+        )
+        return WORK_FAILED if options.once and tally.failed else DONE
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """Those that work, and that a signal stops."""
+
+    worker: Worker
+    housekeeping: Housekeeping
+    settling: Settling
+
+    def stop(self) -> None:
+        self.worker.stop()
+        self.housekeeping.stop()
+        self.settling.stop()
+
+
+async def run_once(crew: Crew, max_seconds: float | None) -> None:
+    """All that is due. Open orders come first: a picture that one of them has made is collected by this very run."""
+    clock = asyncio.get_running_loop().time
+    ends_at = None if max_seconds is None else clock() + max_seconds
+
+    def left() -> float | None:
+        return None if ends_at is None else max(0.0, ends_at - clock())
+
+    await crew.settling.finish(SWEEP_SECONDS if max_seconds is None else min(SWEEP_SECONDS, max_seconds / 4))
+    await crew.worker.run_once(left())
+    await crew.housekeeping.finish(left())
+
+
+@asynccontextmanager
+async def _running_worker(
+    settings: WorkerSettings, name: str, provider_for: ProviderMaker | None, life: Life, *, once: bool
+) -> AsyncGenerator[Crew]:
+    """A worker with its connections, ticks and signals; it has only to be run."""
+    assert settings.supabase_secret_key is not None  # noqa: S101 - WorkerSettings sees to it
+    key = settings.supabase_secret_key.get_secret_value()
+    client = await connect(settings, key=key)
+    providers = OneProvider(provider_for(settings)) if provider_for else make_providers(settings)
+    stand_in = _stand_in(settings, providers.get("").name if provider_for else None)
+    about = {"version": __version__, "providers": _usable(settings, stand_in)}
+    queue = PostgrestQueue(client, worker=name, lease_seconds=settings.lease_seconds, about=about)
+    outage = Outage()
+    leases = Leases(queue, lease_seconds=settings.lease_seconds, outage=outage)
+    patience = _patience(settings)
+    completions = Completions(queue)
+    checker = Checker(seconds=settings.check_seconds, memory_bytes=settings.check_memory_mib * MEBIBYTE)
+    receiver = Receiver(_fetcher(settings), checker)
+    storage = ImageStorage(client, bucket=settings.bucket)
+    store = Store(storage.bucket)
+    runner = Runner(
+        queue=queue,
+        completions=completions,
+        providers=providers,
+        receiver=receiver,
+        storage=storage,
+        patience=patience,
+        store=store,
+    )
+    worker = Worker(
+        queue=queue,
+        completions=completions,
+        runner=runner,
+        leases=leases,
+        pace=_pace(settings),
+        patience=patience,
+        outage=outage,
+        can_store=lambda: store.is_open,
+        dead_tick=lambda: ticks.dead(),
+    )
+    outbox = PostgrestOutbox(client, worker=name, lease_seconds=OUTBOX_LEASE_SECONDS)
+    housekeeping = Housekeeping(outbox, partial(remove_files, client))
+    orders = PostgrestOrders(client, worker=name, lease_seconds=ORDER_LEASE_SECONDS)
+    store.opened = worker.wake
+    start = Start(partial(read_start_facts, client), storage.bucket, patience, bucket_name=settings.bucket, once=once)
+    crew = Crew(worker, housekeeping, Settling(orders, providers, wake=worker.wake))
+    ticks = Ticks(_ticks(settings, crew, leases, store, settles_at_start=not once), partial(_wake_up, leases))
+    wakeup = Wakeup(
+        url=settings.url,
+        key=key,
+        wake=worker.wake,
+        claimed=lambda: worker.claimed,
+        pause=lambda tries: patience.pause(tries, RANDOM),
+    )
+    listening: asyncio.Task[None] | None = None
+    telling = asyncio.create_task(life.tell_of_stop(worker.stopping))
+    try:
+        with _signals(crew):
+            life.service.starting()
+            facts = await start.check(worker.stopping)
+            if facts is not None:
+                await _check_keys(settings, facts, stand_in)
+                _say_hello(settings, facts, stand_in)
+                life.service.ready()
+            ticks.start()
+            listening = None if once else asyncio.create_task(wakeup.run())
+            yield crew
+    finally:
+        telling.cancel()
+        if listening:
+            listening.cancel()
+            await asyncio.wait([listening], timeout=TAKE_DOWN_SECONDS)
+        ticks.stop()
+        await _closed("providers", providers.aclose())
+        await _closed("receiver", receiver.aclose())
+        await _closed("connections", disconnect(client))
+
+
+async def _closed(part: str, closing: Awaitable[None]) -> None:
+    try:
+        async with asyncio.timeout(TAKE_DOWN_SECONDS):
+            await closing
+    except TimeoutError:
+        log.warning("a part of the worker does not close, it is left", part=part)
+
+
+def _wake_up(leases: Leases, seconds: float, uncounted_seconds: float) -> None:
+    """The process was stopped, or its machine asleep: what ended meanwhile is another worker's."""
+    ended = leases.drop_ended(uncounted_seconds)
+    log.warning("worker was not awake", seconds=round(seconds, 1), leases_ended=ended)
+
+
+async def _check_reach(settings: WorkerSettings) -> None:
+    """Raises `ProviderBusy` where pictures could be bought from here and not be fetched."""
+    async with _fetcher(settings) as fetcher:
+        for url in Providers(settings).apis_with_links():
+            await fetcher.check_reach(url)
+
+
+def _fetcher(settings: WorkerSettings) -> Fetcher:
+    networks = tuple(ip_network(name) for name in settings.picture_networks.split(",") if name)
+    any_port = settings.picture_ports == "any"
+    return Fetcher(rule=Rule(networks), proxies=Proxies.of_environment(), any_local_port=any_port)
+
+
+def _say_hello(settings: WorkerSettings, facts: StartFacts, stand_in: str | None) -> None:
+    """One line that says what this worker can make, and which models it cannot."""
+    usable = _usable(settings, stand_in)
+    log.info("worker starts", url=settings.url, providers=usable, max_parallel=settings.max_parallel)
+    lacking: dict[str, list[str]] = {}
+    for model in facts.models:
+        if stand_in is None and model.provider not in usable:
+            lacking.setdefault(model.provider, []).append(model.name)
+    for provider, models in lacking.items():
+        remedy = setting_wanted(provider)
+        log.warning("models without their provider here wait", provider=provider, models=models, remedy=remedy)
+
+
+async def _check_keys(settings: WorkerSettings, facts: StartFacts, stand_in: str | None) -> None:
+    """Raises `WrongSettings` where a provider of an active model refuses the key; says where one gives no answer."""
+    if stand_in is not None:
+        return
+    wanted = {model.provider for model in facts.models}.intersection(usable_providers(settings))
+    found = await check_keys(settings, wanted)
+    for one in found:
+        if not one.is_setting:
+            log.warning("provider gives no answer, its models wait", provider=one.provider, reason=one.problem)
+    if wrong := [one.problem for one in found if one.is_setting]:
+        raise WrongSettings(" ".join(wrong))
+
+
+def _stand_in(settings: WorkerSettings, given: str | None) -> str | None:
+    """The provider that makes the pictures of all models; None where each model has its own."""
+    return given or ("offline" if settings.provider == "offline" else None)
+
+
+def _usable(settings: WorkerSettings, stand_in: str | None) -> list[str]:
+    return [stand_in] if stand_in else list(usable_providers(settings))
+
+
+def _ticks(settings: WorkerSettings, crew: Crew, leases: Leases, store: Store, *, settles_at_start: bool) -> list[Tick]:
+    async def poll() -> None:
+        crew.worker.wake()
+        await store.look_again()
+
+    housekeeping = crew.housekeeping
+    patience = settings.request_timeout_seconds + 10
+    return [
+        Tick("poll", poll, settings.poll_seconds, settings.poll_seconds / 10, patience),
+        Tick("renew leases", leases.renew, settings.renew_seconds, 0, patience),
+        Tick(
+            "return expired leases",
+            crew.worker.return_expired,
+            settings.lease_seconds,
+            settings.lease_seconds / 4,
+            patience,
+        ),
+        Tick(
+            "open orders",
+            crew.settling.sweep,
+            settings.settle_seconds,
+            settings.settle_seconds / 10,
+            SWEEP_SECONDS + LONGEST_HANDFUL_SECONDS + 3 * patience,
+            at_start=settles_at_start,
+        ),
+        Tick(
+            "storage deletions",
+            housekeeping.remove_files,
+            settings.deletions_seconds,
+            settings.deletions_seconds / 10,
+            PASS_SECONDS + 3 * patience,
+            at_start=True,
+        ),
+        Tick(
+            "retention",
+            housekeeping.remove_expired_images,
+            RETENTION_SECONDS,
+            RETENTION_SECONDS / 10,
+            patience,
+            at_start=True,
+        ),
+    ]
+
+
+def _patience(settings: WorkerSettings) -> Patience:
+    return Patience(
+        item_timeout_seconds=settings.item_timeout_seconds,
+        storage_patience_seconds=settings.storage_patience_seconds,
+        backoff_seconds=settings.backoff_seconds,
+        backoff_max_seconds=settings.backoff_max_seconds,
+    )
+
+
+def _pace(settings: WorkerSettings) -> Pace:
+    return Pace(
+        slots=settings.max_parallel,
+        grace_seconds=settings.grace_seconds,
+        last_words_seconds=settings.request_timeout_seconds,
+    )
+
+
+@contextmanager
+def _signals(crew: Crew) -> Generator[None]:
+    """The first SIGTERM or SIGINT drains, the second one hands back at once."""
+    loop = asyncio.get_running_loop()
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, crew.stop)
+    try:
+        yield
+    finally:
+        for number in STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+def _refuse(problem: str) -> int:
+    print("batchgen worker:", " ".join(problem.split()), file=sys.stderr)  # noqa: T201
+    return WRONG_SETTINGS

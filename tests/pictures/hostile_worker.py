@@ -1,0 +1,70 @@
+"""A worker with all of its own wiring, at a provider that delivers what it is told to.
+
+The internet that its pictures come from is a small one (`World`): names have the addresses that the task says, and
+every connection leads to one server of the test. Each is told of on stderr, as a log line, before it is made.
+
+HOSTILE_TASK names a JSON file: `port` and `authority` of that server, `names` with their addresses, and `outputs`:
+for each prompt `{"url": …}` or `{"content": …}`.
+"""
+
+import base64
+import json
+import os
+import ssl
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpcore
+
+import scheduler.__main__ as worker
+from batchgen.pictures.fetch import Fetcher
+from batchgen.providers.base import ImageRequest, Output, RawImage, RemoteImage
+from scheduler import wiring
+from tests.pictures.picture_server import World
+
+
+class HostileProvider:
+    name = "hostile"
+
+    def __init__(self, outputs: Mapping[str, Mapping[str, str]]) -> None:
+        self._outputs = outputs
+
+    async def submit(self, request: ImageRequest) -> str:
+        return f"hostile-{request.generation_id}"
+
+    async def wait(self, job_id: str, request: ImageRequest) -> Output:
+        output = self._outputs[request.prompt]
+        return RemoteImage(output["url"]) if "url" in output else RawImage(base64.b64decode(output["content"]))
+
+    async def cancel(self, job_id: str) -> None:
+        """There is nothing to stop."""
+
+    async def aclose(self) -> None:
+        """There are no connections."""
+
+
+class ToldWorld(World):
+    async def connect_tcp(self, host: str, port: int, *more: Any, **options: Any) -> httpcore.AsyncNetworkStream:
+        print(json.dumps({"event": "connecting", "host": host, "port": port}), file=sys.stderr, flush=True)  # noqa: T201
+        return await super().connect_tcp(host, port, *more, **options)
+
+
+def main() -> int:
+    task = json.loads(Path(os.environ["HOSTILE_TASK"]).read_text())
+    world = ToldWorld(task["port"])
+    for name, addresses in task["names"].items():
+        world.knows(name, addresses)
+    trusted = ssl.create_default_context(cadata=task["authority"])
+
+    class FetcherThere(Fetcher):
+        def __init__(self, **settings: Any) -> None:
+            super().__init__(**settings, resolve=world.resolve, network=world, certificates=trusted)
+
+    wiring.Fetcher = FetcherThere
+    return worker.main([], lambda _settings: HostileProvider(task["outputs"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""From the provider's answer to Storage: what is no picture never gets there."""
+
+import uuid
+from collections.abc import AsyncGenerator
+
+import httpx
+import pytest
+from hostile import HTML, picture, png_bomb, svg, zip_end
+from picture_server import PRIVATE_ADDRESS, PictureServer, World
+from supabase import AsyncClient
+
+from batchgen.backend.bucket import ImageStorage
+from batchgen.errors import ProviderError
+from batchgen.pictures.check import Checker
+from batchgen.pictures.fetch import Fetcher
+from batchgen.pictures.receive import Receiver
+from batchgen.providers.base import RawImage, RemoteImage
+from batchgen.settings import Settings
+from tests.support import User
+
+URL = "https://pictures.test/one.png"
+
+
+@pytest.fixture
+async def receiver(fetcher: Fetcher) -> AsyncGenerator[Receiver]:
+    receiver = Receiver(fetcher, Checker())
+    yield receiver
+    await receiver.aclose()
+
+
+async def stored_types(service: AsyncClient, settings: Settings, user: User) -> list[str]:
+    listed = await service.storage.from_(settings.bucket).list(user.id)
+    return [entry["metadata"]["mimetype"] for entry in listed]
+
+
+@pytest.mark.parametrize("format", ["png", "webp", "jpeg"])
+async def test_a_fetched_picture_is_stored_byte_for_byte(
+    receiver: Receiver, storage: ImageStorage, server: PictureServer, user: User, format: str
+) -> None:
+    content = picture(format, (700, 500))
+    server.gives("/one.png", content)  # whatever the name says
+    generation_id = uuid.uuid4()
+
+    async with receiver.received(RemoteImage(URL)) as image:
+        first = await storage.put(image, user_id=uuid.UUID(user.id), generation_id=generation_id)
+        again = await storage.put(image, user_id=uuid.UUID(user.id), generation_id=generation_id)
+
+    assert first == again
+    assert first.storage_path == f"{user.id}/{generation_id}.{format}"
+    assert (first.width, first.height, first.file_size) == (700, 500, len(content))
+    assert await storage.get(first.storage_path) == content
+    assert first.public_url
+    async with httpx.AsyncClient() as anybody:
+        answer = await anybody.get(first.public_url)
+    assert answer.headers["content-type"] == f"image/{format}"
+
+
+async def test_a_drawing_in_hand_is_stored_without_its_script(
+    receiver: Receiver, storage: ImageStorage, user: User
+) -> None:
+    raw = RawImage(svg('<script>alert(1)</script><rect width="9" height="9"/>'))
+
+    async with receiver.received(raw) as image:
+        stored = await storage.put(image, user_id=uuid.UUID(user.id), generation_id=uuid.uuid4())
+
+    content = await storage.get(stored.storage_path)
+    assert content == svg('<rect width="9" height="9"></rect>')
+    assert stored.file_size == len(content)
+
+
+@pytest.mark.parametrize("content", [HTML, png_bomb(30_000, 30_000), zip_end() + picture(), picture()[:-40], b""])
+async def test_a_hostile_file_never_reaches_storage(
+    receiver: Receiver,
+    storage: ImageStorage,
+    server: PictureServer,
+    service: AsyncClient,
+    settings: Settings,
+    user: User,
+    content: bytes,
+) -> None:
+    server.gives("/one.png", content, headers={"content-type": "image/png"})
+
+    for output in (RemoteImage(URL), RawImage(content)):
+        with pytest.raises(ProviderError):
+            async with receiver.received(output) as image:
+                await storage.put(image, user_id=uuid.UUID(user.id), generation_id=uuid.uuid4())
+
+    assert await stored_types(service, settings, user) == []
+
+
+async def test_a_redirect_into_the_own_network_never_gets_there(
+    receiver: Receiver, server: PictureServer, world: World
+) -> None:
+    world.knows("inside.test", [PRIVATE_ADDRESS])
+    server.redirects("/one.png", "https://inside.test/one.png")
+
+    with pytest.raises(ProviderError):
+        async with receiver.received(RemoteImage(URL)):
+            pass
+
+    assert PRIVATE_ADDRESS not in [address for address, _ in world.connected]

@@ -1,0 +1,169 @@
+"""The bucket and the rows of `images`, compared and put right on a real Storage and a real Postgres."""
+
+import uuid
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+from hostile import picture
+from supabase import AsyncClient
+
+from batchgen.client.storage_check import StorageCheck, StorageReport
+from batchgen.settings import Settings
+from tests.support import Database, User
+
+OLD = timedelta(hours=49)
+YOUNG = timedelta(hours=47)
+
+
+@dataclass
+class Shelf:
+    """One user's pictures in the shared bucket; tests look at their own paths alone."""
+
+    service: AsyncClient
+    database: Database
+    user: User
+    bucket: str
+
+    def path(self) -> str:
+        return f"{self.user.id}/{uuid.uuid4()}.png"
+
+    async def file(self, path: str, age: timedelta = OLD) -> str:
+        await self.service.storage.from_(self.bucket).upload(path, picture(), {"content-type": "image/png"})
+        await self.database.execute(
+            "update storage.objects set created_at = now() - %s, updated_at = now() - %s where name = %s",
+            [age, age, path],
+        )
+        return path
+
+    async def row(self, path: str, age: timedelta = OLD) -> str:
+        image = await self.database.execute(
+            "insert into public.images (user_id, filename, storage_path, prompt, created_at) "
+            "values (%s, 'a.png', %s, 'a fox', now() - %s) returning id",
+            [self.user.id, path, age],
+        )
+        found = await image.fetchone()
+        assert found
+        return str(found["id"])
+
+    async def files(self) -> set[str]:
+        listed = await self.service.storage.from_(self.bucket).list(self.user.id, {"limit": 1000})
+        return {f"{self.user.id}/{entry['name']}" for entry in listed}
+
+    async def is_archived(self, image_id: str) -> bool:
+        row = await self.database.execute(
+            "select archived_at between now() - interval '1 minute' and now() as yes from public.images where id = %s",
+            [image_id],
+        )
+        found = await row.fetchone()
+        return bool(found and found["yes"])
+
+    def own(self, report: StorageReport) -> tuple[list[str], list[str]]:
+        """The report's orphans and lost rows that are this user's, as paths."""
+        paths = list(report.orphans), [lost.storage_path for lost in report.lost]
+        return tuple([path for path in some if path.startswith(self.user.id)] for some in paths)  # pyright: ignore[reportReturnType]
+
+
+@pytest.fixture
+async def shelf(service: AsyncClient, database: Database, user: User, settings: Settings) -> AsyncGenerator[Shelf]:
+    shelf = Shelf(service, database, user, settings.bucket)
+    yield shelf
+    await database.execute("delete from public.images where user_id = %s", [user.id])
+    if left := await shelf.files():
+        await service.storage.from_(settings.bucket).remove(sorted(left))
+
+
+@pytest.fixture
+def check(service: AsyncClient, settings: Settings) -> StorageCheck:
+    return StorageCheck(service, bucket=settings.bucket, page=3)
+
+
+async def test_pictures_with_file_and_row_balance(shelf: Shelf, check: StorageCheck) -> None:
+    for _ in range(7):  # more than two pages
+        await shelf.row(await shelf.file(shelf.path()))
+
+    report = await check.report()
+
+    assert shelf.own(report) == ([], [])
+    assert report.files >= 7
+    assert report.rows >= 7
+
+
+async def test_both_kinds_of_loss_are_found_among_many(shelf: Shelf, check: StorageCheck) -> None:
+    for _ in range(4):
+        await shelf.row(await shelf.file(shelf.path()))
+    orphans = sorted([await shelf.file(shelf.path()) for _ in range(4)])
+    lost = sorted([shelf.path() for _ in range(4)])
+    for path in lost:
+        await shelf.row(path)
+
+    report = await check.report()
+
+    assert shelf.own(report) == (orphans, lost)
+    assert not report.is_balanced
+
+
+async def test_what_is_younger_than_the_grace_is_left_alone(shelf: Shelf, check: StorageCheck) -> None:
+    await shelf.file(shelf.path(), YOUNG)
+    await shelf.row(shelf.path(), YOUNG)
+
+    report = await check.report()
+
+    assert shelf.own(report) == ([], [])
+    assert report.too_young >= 2
+
+
+async def test_files_where_no_pictures_lie_are_counted_and_never_touched(shelf: Shelf, check: StorageCheck) -> None:
+    foreign = [f"{shelf.user.id}/avatar.png", f"{shelf.user.id}/deeper/{uuid.uuid4()}.png"]
+    for path in foreign:
+        await shelf.file(path)
+
+    report = await check.fix(await check.report())
+
+    assert shelf.own(report) == ([], [])
+    assert report.foreign_files >= 2
+    assert f"{shelf.user.id}/avatar.png" in await shelf.files()
+    await shelf.service.storage.from_(shelf.bucket).remove(foreign)
+
+
+async def test_fixing_removes_orphans_and_archives_lost_rows_and_then_all_balances(
+    shelf: Shelf, check: StorageCheck
+) -> None:
+    kept, orphan, lost = await shelf.file(shelf.path()), await shelf.file(shelf.path()), shelf.path()
+    kept_id, lost_id = await shelf.row(kept), await shelf.row(lost)
+
+    report = await check.fix(await check.report())
+
+    assert report.is_balanced
+    assert (report.removed, report.archived) == (len(report.orphans), len(report.lost))
+    assert await shelf.files() == {kept}
+    assert orphan in report.orphans
+    assert await shelf.is_archived(lost_id)
+    assert not await shelf.is_archived(kept_id)
+    assert shelf.own(await check.report()) == ([], [])
+
+
+async def test_what_found_its_counterpart_since_the_report_is_not_touched(shelf: Shelf, check: StorageCheck) -> None:
+    orphan, lost = await shelf.file(shelf.path()), shelf.path()
+    lost_id = await shelf.row(lost)
+    report = await check.report()
+    assert shelf.own(report) == ([orphan], [lost])
+    await shelf.row(orphan)
+    await shelf.file(lost)
+
+    fixed = await check.fix(report)
+
+    assert (fixed.removed, fixed.archived) == (len(report.orphans) - 1, len(report.lost) - 1)
+    assert await shelf.files() == {orphan, lost}
+    assert not await shelf.is_archived(lost_id)
+    assert not fixed.is_balanced
+
+
+async def test_rows_that_their_owners_archived_are_not_lost(shelf: Shelf, check: StorageCheck) -> None:
+    image_id = await shelf.row(shelf.path())
+    await shelf.database.execute(
+        "update public.images set archived_at = now() - interval '1 day' where id = %s", [image_id]
+    )
+
+    assert shelf.own(await check.report()) == ([], [])

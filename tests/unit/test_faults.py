@@ -1,0 +1,142 @@
+"""What a failure means, and how long to wait."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchgen.errors import (
+    InvalidRequest,
+    ModelUnusable,
+    OutcomeUnknown,
+    ProviderBusy,
+    ProviderRejected,
+    ProviderUnavailable,
+    QueueUnavailable,
+    StorageError,
+)
+from batchgen.queue.faults import fault_of
+from batchgen.queue.types import Account
+from scheduler.patience import backoff_seconds
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "retryable"),
+    [
+        (ProviderUnavailable("Down.", code="http_503"), "http_503", True),
+        (ProviderRejected("No.", code="blocked_by_policy"), "blocked_by_policy", False),
+        (StorageError("Storage answered 503."), "storage_unavailable", True),
+        (TimeoutError(), "timeout", True),
+        (InvalidRequest("Bad path.", code="invalid_argument"), "invalid_argument", False),
+        (QueueUnavailable("Down."), "internal_error", True),
+        (ValueError("Bearer abc"), "internal_error", True),
+    ],
+)
+def test_each_failure_has_its_code_and_its_class(error: Exception, code: str, retryable: bool) -> None:
+    fault = fault_of(error)
+
+    assert (fault.code, fault.retryable) == (code, retryable)
+    assert fault.retry_after_seconds is None
+
+
+def test_a_busy_provider_says_how_long_to_wait() -> None:
+    fault = fault_of(ProviderBusy("Slow down.", retry_after_seconds=8))
+
+    assert (fault.retryable, fault.retry_after_seconds) == (True, 8)
+
+
+@pytest.mark.parametrize(
+    ("error", "provider_fault"),
+    [
+        (ProviderUnavailable("Down.", code="http_503"), True),
+        (TimeoutError(), True),
+        (ProviderRejected("No.", code="blocked_by_policy"), False),
+        (ProviderBusy("Slow down.", retry_after_seconds=8), None),
+        (StorageError("Storage answered 503."), None),
+        (InvalidRequest("Bad path.", code="invalid_argument"), None),
+        (ValueError("ours"), None),
+    ],
+)
+def test_only_faults_of_the_provider_count_for_a_breaker_and_only_its_answers_against(
+    error: Exception, provider_fault: bool | None
+) -> None:
+    assert fault_of(error).provider_fault is provider_fault
+
+
+def test_the_provider_that_asks_to_wait_is_named() -> None:
+    assert fault_of(ProviderBusy("Slow down.", retry_after_seconds=8), provider="fal").provider == "fal"
+
+
+def test_a_model_whose_row_has_to_be_mended_waits_and_its_provider_does_not() -> None:
+    fault = fault_of(ModelUnusable("No inputs.", code="inputs_missing"), provider="fal")
+
+    assert (fault.code, fault.retryable, fault.retry_after_seconds, fault.model_fault) == (
+        "inputs_missing",
+        True,
+        60,
+        True,
+    )
+    assert (fault.provider, fault.provider_fault, fault.job_over) == (None, None, False)
+
+
+@pytest.mark.parametrize(
+    ("error", "job_over", "is_charged"),
+    [
+        (ProviderRejected("No.", code="invalid_input"), True, False),
+        (ProviderRejected("Blocked late.", code="blocked_by_policy", is_charged=True), True, True),
+        (ProviderUnavailable("Failed.", code="generation_failed", is_charged=None), True, None),
+        (OutcomeUnknown("Nobody knows."), True, None),
+        (ProviderBusy("Slow down.", retry_after_seconds=8), False, None),
+        (ProviderUnavailable("Cut.", code="download_failed", is_charged=True, is_job_over=False), False, True),
+        (StorageError("Storage answered 503."), False, None),
+        (TimeoutError(), False, None),
+        (ValueError("ours"), False, None),
+    ],
+)
+def test_a_fault_tells_whether_the_order_is_over_and_never_that_one_which_goes_on_is_free(
+    error: Exception, job_over: bool, is_charged: bool | None
+) -> None:
+    fault = fault_of(error)
+
+    assert (fault.job_over, fault.is_charged) == (job_over, is_charged)
+
+
+def test_what_is_known_better_than_the_error_knows_it_counts() -> None:
+    fault = fault_of(
+        TimeoutError(), job_over=True, account=Account(is_charged=True, queued_seconds=1, running_seconds=2)
+    )
+
+    assert (fault.code, fault.job_over, fault.is_charged) == ("timeout", True, True)
+    assert (fault.queued_seconds, fault.running_seconds) == (1, 2)
+
+
+def test_a_wait_is_never_negative() -> None:
+    fault = fault_of(ProviderBusy("Slow down.", retry_after_seconds=-3))
+
+    assert fault.retry_after_seconds == 0
+
+
+def test_the_text_of_an_unknown_exception_stays_inside() -> None:
+    fault = fault_of(KeyError("sb_secret_abc"))
+
+    assert "sb_secret" not in fault.message
+    assert "KeyError" in fault.message
+
+
+def test_the_pause_doubles_up_to_its_limit() -> None:
+    pauses = [backoff_seconds(tries, first=0.5, longest=3, jitter=0) for tries in range(1, 6)]
+
+    assert pauses == [0.5, 1, 2, 3, 3]
+
+
+@given(tries=st.integers(1, 10_000), jitter=st.floats(0, 1))
+def test_a_pause_is_never_longer_than_allowed_nor_nothing(tries: int, jitter: float) -> None:
+    pause = backoff_seconds(tries, first=0.5, longest=30, jitter=jitter)
+
+    assert 0.25 <= pause <= 30
+
+
+@pytest.mark.parametrize("code", ["outcome_unknown", "job_gone", "provider_timeout", "provider_garbage"])
+def test_whatever_went_wrong_with_an_order_that_may_be_bought_no_user_retries_it(code: str) -> None:
+    fault = fault_of(OutcomeUnknown("The answer got lost.", code=code), provider="openai")
+
+    assert (fault.code, fault.retryable, fault.is_charged) == ("outcome_unknown", False, None)
