@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import claim, drain, efficiency, files, latency, report, rest, results, submit
+from benchmarks import claim, commands, drain, efficiency, files, latency, report, rest, results, submit
 from benchmarks.bench import Bench
 from benchmarks.cluster import Cluster, running_cluster
 from benchmarks.live import Live, running_stack
@@ -26,7 +26,7 @@ THROUGH_REST: dict[str, Callable[[Bench, Live], Awaitable[None]]] = {
     "efficiency": efficiency.measure,
     "submit": submit.measure,
 }
-ALONE: dict[str, Callable[[Bench], Awaitable[None]]] = {"files": files.measure}
+ALONE: dict[str, Callable[[Bench], Awaitable[None]]] = {"files": files.measure, "commands": commands.measure}
 SUBJECTS = (*IN_SQL, *THROUGH_REST, *ALONE)
 
 

@@ -17,13 +17,13 @@ from collections.abc import Iterator
 
 import psutil
 
-from batchgen.backend.bucket import ImageStorage
 from batchgen.backend.connection import connect, disconnect
 from batchgen.pictures.check import Checker
 from batchgen.pictures.check_process import PROGRAM
 from batchgen.pictures.fetch import Fetcher
 from batchgen.pictures.receive import Receiver
 from batchgen.providers.base import RemoteImage
+from batchgen.queue.picture_store import PictureStore
 from batchgen.settings import Settings
 from benchmarks.picture_server import picture_server
 
@@ -35,7 +35,7 @@ USER = uuid.UUID(int=1)
 class Way:
     """Takes pictures by number, one after the other in each slot, and watches this process's memory."""
 
-    def __init__(self, base: str, receiver: Receiver, storage: ImageStorage) -> None:
+    def __init__(self, base: str, receiver: Receiver, storage: PictureStore) -> None:
         self._base = base
         self._receiver = receiver
         self._storage = storage
@@ -66,7 +66,7 @@ async def measure(count: int, first: int, at_once: int) -> dict[str, float]:
     async with picture_server() as base:
         client = await connect(Settings.model_validate({"supabase_url": base}), key="sb_secret_benchmark")
         receiver = Receiver(Fetcher(), Checker())
-        way = Way(base, receiver, ImageStorage(client, bucket="generated-images"))
+        way = Way(base, receiver, PictureStore(client, bucket="generated-images"))
         before, started = _resident_mib(), time.perf_counter()
         await way.take_all(count, at_once)
         seconds = time.perf_counter() - started

@@ -1,21 +1,25 @@
-"""`batchgen worker`: arguments and settings to a run, and its end to an exit code. Reads the environment."""
+"""`batchgen worker`: its arguments. What they ask for is done by `scheduler.wiring`."""
 
 import argparse
 import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scheduler.options import Options
-from scheduler.wiring import ProviderMaker, work
+
+if TYPE_CHECKING:
+    from scheduler.wiring import ProviderMaker
 
 
-def main(argv: list[str] | None = None, provider_for: ProviderMaker | None = None) -> int:
+def main(argv: list[str] | None = None, provider_for: "ProviderMaker | None" = None) -> int:
     """Run the worker and return its exit code: 0 done, 1 work failed, 2 wrong settings, 3 no backend.
 
     `provider_for` makes one provider for all models; without it each model has its own.
     """
     options = _parse(sys.argv[1:] if argv is None else argv)
+    from scheduler.wiring import work  # only now: --help and wrong usage shall not wait for the worker's libraries
 
     return work(options, provider_for)
 

@@ -7,7 +7,6 @@ from itertools import count
 
 import structlog
 
-from batchgen.backend.bucket import ImageStorage
 from batchgen.errors import InvalidRequest, LeaseLost, OutcomeUnknown, ProviderBusy, QueueUnavailable, StorageError
 from batchgen.models import GenerationStatus
 from batchgen.pictures.check import CheckedImage
@@ -16,6 +15,7 @@ from batchgen.pictures.receive import Receiver
 from batchgen.providers.base import GeneratedImage
 from batchgen.providers.registry import ProvidersByName
 from batchgen.queue.faults import CANCELLED, fault_of, with_account
+from batchgen.queue.picture_store import PictureStore
 from batchgen.queue.ports import Queue
 from batchgen.queue.types import Account, Claim, Fault, StoredImage
 from batchgen.text import printable
@@ -71,7 +71,7 @@ class Runner:
         completions: Completions,
         providers: ProvidersByName,
         receiver: Receiver,
-        storage: ImageStorage,
+        storage: PictureStore,
         patience: Patience,
         store: Store | None = None,
         random: Callable[[], float] = RANDOM,

@@ -16,13 +16,12 @@ from batchgen.errors import (
     QueueUnavailable,
     StorageError,
 )
+from batchgen.imaging.limits import LARGEST_PICTURE_BYTES
 from batchgen.queue.types import StartFacts
 from scheduler.patience import RANDOM, Patience
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
-LARGEST_FILE = 50 * 2**20
-"""What a worker stores at most: the bucket has to take it."""
 REFUSALS_BELIEVED = 3
 """A refusal counts when it has come so often: right after a start or a migration one of them may pass."""
 UNREACHABLE_TRIES_ONCE = 3
@@ -93,8 +92,8 @@ def check_bucket(bucket: Bucket, name: str) -> None:
     problems: list[str] = []
     if not bucket.is_public:
         problems.append("it is private, and the pictures' addresses are public ones: make it public")
-    if bucket.file_size_limit is not None and bucket.file_size_limit < LARGEST_FILE:
-        most = LARGEST_FILE // 2**20
+    if bucket.file_size_limit is not None and bucket.file_size_limit < LARGEST_PICTURE_BYTES:
+        most = LARGEST_PICTURE_BYTES // 2**20
         problems.append(f"it takes files of {bucket.file_size_limit} bytes at most: raise its limit to {most} MB")
     missing = [content_type for content_type in CONTENT_TYPES.values() if not bucket.takes(content_type)]
     if missing:

@@ -18,6 +18,7 @@ from batchgen import __version__
 from batchgen.backend.bucket import ImageStorage, remove_files
 from batchgen.backend.connection import connect, disconnect
 from batchgen.errors import BatchgenError, InvalidRequest, ProviderBusy
+from batchgen.exit_codes import DONE, INVALID, UNREACHABLE, WORK_FAILED
 from batchgen.pictures.check import Checker
 from batchgen.pictures.fetch import MEBIBYTE, Fetcher
 from batchgen.pictures.public_network import Rule
@@ -25,6 +26,7 @@ from batchgen.pictures.receive import Receiver
 from batchgen.providers.base import Provider
 from batchgen.providers.key_check import check_keys
 from batchgen.providers.registry import OneProvider, Providers, make_providers, setting_wanted, usable_providers
+from batchgen.queue.picture_store import PictureStore
 from batchgen.queue.postgrest import PostgrestOrders, PostgrestOutbox, PostgrestQueue, read_start_facts
 from batchgen.queue.types import StartFacts
 from batchgen.settings import WorkerSettings, load
@@ -46,7 +48,6 @@ from scheduler.wakeup import Wakeup
 from scheduler.watchdog import Watchdog, watched
 from scheduler.worker import Pace, TicksDied, Worker
 
-DONE, WORK_FAILED, WRONG_SETTINGS, NO_BACKEND = 0, 1, 2, 3
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 HEARTBEAT_SECONDS = 0.5
 TAKE_DOWN_SECONDS = 15.0
@@ -86,7 +87,7 @@ def work(options: Options, provider_for: ProviderMaker | None = None) -> int:
         return WORK_FAILED
     except BatchgenError as error:
         log.error("backend not reachable", reason=str(error))  # noqa: TRY400 - the message is the whole story
-        return NO_BACKEND
+        return UNREACHABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,14 +195,14 @@ async def _running_worker(
     completions = Completions(queue)
     checker = Checker(seconds=settings.check_seconds, memory_bytes=settings.check_memory_mib * MEBIBYTE)
     receiver = Receiver(_fetcher(settings), checker)
-    storage = ImageStorage(client, bucket=settings.bucket)
-    store = Store(storage.bucket)
+    bucket = ImageStorage(client, bucket=settings.bucket)
+    store = Store(bucket.bucket)
     runner = Runner(
         queue=queue,
         completions=completions,
         providers=providers,
         receiver=receiver,
-        storage=storage,
+        storage=PictureStore(client, bucket=settings.bucket),
         patience=patience,
         store=store,
     )
@@ -220,7 +221,7 @@ async def _running_worker(
     housekeeping = Housekeeping(outbox, partial(remove_files, client))
     orders = PostgrestOrders(client, worker=name, lease_seconds=ORDER_LEASE_SECONDS)
     store.opened = worker.wake
-    start = Start(partial(read_start_facts, client), storage.bucket, patience, bucket_name=settings.bucket, once=once)
+    start = Start(partial(read_start_facts, client), bucket.bucket, patience, bucket_name=settings.bucket, once=once)
     crew = Crew(worker, housekeeping, Settling(orders, providers, wake=worker.wake))
     ticks = Ticks(_ticks(settings, crew, leases, store, settles_at_start=not once), partial(_wake_up, leases))
     wakeup = Wakeup(
@@ -392,4 +393,4 @@ def _signals(crew: Crew) -> Generator[None]:
 
 def _refuse(problem: str) -> int:
     print("batchgen worker:", " ".join(problem.split()), file=sys.stderr)  # noqa: T201
-    return WRONG_SETTINGS
+    return INVALID

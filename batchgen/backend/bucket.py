@@ -1,11 +1,10 @@
-"""Puts pictures into Storage and gets them back."""
+"""The bucket of the pictures: how it is set up, its files, and what Storage's errors mean."""
 
 from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import quote
-from uuid import UUID
 
 import httpx
 from storage3.exceptions import StorageApiError
@@ -14,9 +13,6 @@ from supabase import AsyncClient
 
 from batchgen.backend.connection import whole_answer
 from batchgen.errors import BucketMissing, InvalidRequest, StorageError
-from batchgen.pictures.check import CheckedImage
-from batchgen.providers.base import GeneratedImage
-from batchgen.queue.types import StoredImage
 
 CONTENT_TYPES = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg", "svg": "image/svg+xml"}
 REFUSED_FOR_GOOD = frozenset({"413", "415"})
@@ -41,7 +37,7 @@ class Bucket:
 
 
 class ImageStorage:
-    """The bucket of finished pictures. Nothing is tried again in here.
+    """The bucket of finished pictures, for whoever reads it. Nothing is tried again in here.
 
     Raises `StorageError` where trying again may help, `InvalidRequest` where the file itself is refused.
     """
@@ -49,33 +45,6 @@ class ImageStorage:
     def __init__(self, client: AsyncClient, *, bucket: str) -> None:
         self._client = client
         self._bucket = bucket
-
-    async def put(self, image: GeneratedImage | CheckedImage, *, user_id: UUID, generation_id: UUID) -> StoredImage:
-        """Store a picture at the one path of its generation; storing twice replaces it and is harmless.
-
-        A checked picture is sent from its file, piece by piece, and its file stays open: it can be sent again.
-        """
-        filename = f"{generation_id}.{image.format}"
-        path = f"{user_id}/{filename}"
-        content_type = CONTENT_TYPES.get(image.format, f"image/{image.format}")
-        content = image.content if isinstance(image, GeneratedImage) else image.file
-        bucket = self._client.storage.from_(self._bucket)
-        file_size = len(image.content) if isinstance(image, GeneratedImage) else image.file_size
-        in_time = whole_answer(self._client, sent_bytes=file_size)
-        with storage_errors(path), _missing_bucket(self._bucket):
-            async with in_time:
-                await bucket.upload(path, content, {"content-type": content_type, "upsert": "true"})
-            public_url = await bucket.get_public_url(path)
-        return StoredImage(
-            storage_path=path,
-            filename=filename,
-            format=image.format,
-            width=image.width,
-            height=image.height,
-            file_size=file_size,
-            public_url=public_url,
-            blurhash=None if isinstance(image, GeneratedImage) else image.blurhash,
-        )
 
     async def bucket(self) -> Bucket:
         """The bucket itself. Raises `BucketMissing` where Storage says that there is none, else `StorageError`."""
@@ -123,17 +92,6 @@ def _bucket(row: Mapping[str, Any]) -> Bucket:
         file_size_limit=limit if isinstance(limit, int) else None,
         mime_types=frozenset(map(str, cast("list[Any]", types))) if isinstance(types, list) and types else None,
     )
-
-
-@contextmanager
-def _missing_bucket(bucket: str) -> Generator[None]:
-    """An upload creates its file: what Storage does not find is the bucket."""
-    try:
-        yield
-    except StorageApiError as error:
-        if str(error.status) == "404" and error.code != NO_ANSWER_OF_STORAGE:
-            raise BucketMissing(f"The bucket {bucket} is not there.") from error
-        raise
 
 
 @contextmanager

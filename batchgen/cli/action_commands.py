@@ -10,9 +10,10 @@ from batchgen.cli.commands import follow, opened, save_files, who_is
 from batchgen.cli.formatting import Called
 from batchgen.cli.options import Asker, Wanted
 from batchgen.cli.status_words import NOTHING_MORE
-from batchgen.cli.streams import DONE, WORK_FAILED, Output
+from batchgen.cli.streams import Output
 from batchgen.client.client import BatchgenClient
 from batchgen.client.downloads import check_folder, check_room
+from batchgen.exit_codes import DONE, WORK_FAILED
 from batchgen.models import Action, ActionReport, BatchFacts
 from batchgen.settings import Settings
 

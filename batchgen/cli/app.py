@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from batchgen.cli.streams import BROKEN, INTERRUPTED, INVALID, UNREAD, Output
+from batchgen.cli.options import Asker, Wanted
+from batchgen.cli.streams import Output
 from batchgen.client.ids import check_batch_id
 from batchgen.errors import BatchgenError, InvalidRequest
+from batchgen.exit_codes import BROKEN, INTERRUPTED, INVALID, UNREAD
 
 if TYPE_CHECKING:
-    from batchgen.cli.options import Asker, Wanted
     from batchgen.settings import Settings
-
-# What a command needs is imported when it runs: --version, --help and wrong usage shall not wait for all of it.
 
 Command = Callable[[Output, "Settings"], Coroutine[Any, Any, int]]
 PASS_ON: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
@@ -168,7 +167,6 @@ def submit(
 
     They come as arguments, as a file with one per line, or as JSON.
     """
-    from batchgen.cli import commands
     from batchgen.cli.input import request_from
 
     shared = {"model_id": model, "model_version": model_version, "width": width, "height": height}
@@ -185,7 +183,9 @@ def submit(
     )
     wanted = _wanted(wait, save_to, contact_sheet)
     return _run(
-        context, as_json, lambda out, settings: commands.submit(out, settings, _asker(user, operator), request, wanted)
+        context,
+        as_json,
+        lambda out, settings: _commands().submit(out, settings, _asker(user, operator), request, wanted),
     )
 
 
@@ -203,11 +203,11 @@ def watch(
 
     Exit code 1 unless all pictures are completed.
     """
-    from batchgen.cli import commands
-
-    wanted = commands.Wanted(save_to, contact_sheet, every_snapshot=True)
+    wanted = Wanted(save_to, contact_sheet, every_snapshot=True)
     return _run(
-        context, as_json, lambda out, settings: commands.watch(out, settings, _asker(user, operator), batch_id, wanted)
+        context,
+        as_json,
+        lambda out, settings: _commands().watch(out, settings, _asker(user, operator), batch_id, wanted),
     )
 
 
@@ -220,10 +220,8 @@ def show_list(
     as_json: Json = False,
 ) -> int:
     """List the newest batches."""
-    from batchgen.cli import commands
-
     return _run(
-        context, as_json, lambda out, settings: commands.show_list(out, settings, _asker(user, operator), limit)
+        context, as_json, lambda out, settings: _commands().show_list(out, settings, _asker(user, operator), limit)
     )
 
 
@@ -237,12 +235,10 @@ def show(
     as_json: Json = False,
 ) -> int:
     """Show one batch, item by item."""
-    from batchgen.cli import commands
-
     return _run(
         context,
         as_json,
-        lambda out, settings: commands.show(out, settings, _asker(user, operator), batch_id, everything=everything),
+        lambda out, settings: _commands().show(out, settings, _asker(user, operator), batch_id, everything=everything),
     )
 
 
@@ -258,10 +254,10 @@ def cancel(
 
     Waiting items end at once, running ones are stopped at their provider.
     """
-    from batchgen.cli import action_commands
-
     return _run(
-        context, as_json, lambda out, settings: action_commands.cancel(out, settings, _asker(user, operator), batch_id)
+        context,
+        as_json,
+        lambda out, settings: _action_commands().cancel(out, settings, _asker(user, operator), batch_id),
     )
 
 
@@ -277,13 +273,11 @@ def retry(
     as_json: Json = False,
 ) -> int:
     """Queue the failed items of a batch once more."""
-    from batchgen.cli import action_commands
-
     wanted = _wanted(wait, save_to, contact_sheet)
     return _run(
         context,
         as_json,
-        lambda out, settings: action_commands.retry(out, settings, _asker(user, operator), batch_id, wanted),
+        lambda out, settings: _action_commands().retry(out, settings, _asker(user, operator), batch_id, wanted),
     )
 
 
@@ -300,12 +294,10 @@ def save(
 
     Kept pictures are removed by no retention setting.
     """
-    from batchgen.cli import action_commands
-
     return _run(
         context,
         as_json,
-        lambda out, settings: action_commands.save(out, settings, _asker(user, operator), batch_id, to),
+        lambda out, settings: _action_commands().save(out, settings, _asker(user, operator), batch_id, to),
     )
 
 
@@ -319,12 +311,10 @@ def tag(
     as_json: Json = False,
 ) -> int:
     """Put tags on all pictures of a batch."""
-    from batchgen.cli import action_commands
-
     return _run(
         context,
         as_json,
-        lambda out, settings: action_commands.tag(out, settings, _asker(user, operator), batch_id, tags),
+        lambda out, settings: _action_commands().tag(out, settings, _asker(user, operator), batch_id, tags),
     )
 
 
@@ -338,14 +328,13 @@ def delete(
     as_json: Json = False,
 ) -> int:
     """Delete all pictures of a batch, with their files, for good."""
-    from batchgen.cli import action_commands
     from batchgen.cli.input import check_terminal, is_agreed
 
     asker = _asker(user, operator)
     meant: list[str] = []
 
     async def announce(out: Output, settings: "Settings") -> int:
-        meant.append(await action_commands.announce(out, settings, asker, batch_id))
+        meant.append(await _action_commands().announce(out, settings, asker, batch_id))
         return 0
 
     if not yes:
@@ -357,7 +346,7 @@ def delete(
             return INTERRUPTED
     # What was shown is deleted, even where another batch is the newest by now.
     which = meant[0] if meant else batch_id
-    return _run(context, as_json, lambda out, settings: action_commands.delete(out, settings, asker, which))
+    return _run(context, as_json, lambda out, settings: _action_commands().delete(out, settings, asker, which))
 
 
 @app.command()
@@ -372,21 +361,18 @@ def login(
 
     The session is kept for further commands.
     """
-    from batchgen.cli import commands
     from batchgen.cli.input import password_from
 
     address, password = password_from(email, password_stdin=password_stdin, twice=sign_up)
     return _run(
-        context, as_json, lambda out, settings: commands.login(out, settings, address, password, sign_up=sign_up)
+        context, as_json, lambda out, settings: _commands().login(out, settings, address, password, sign_up=sign_up)
     )
 
 
 @app.command()
 def logout(context: typer.Context, as_json: Json = False) -> int:
     """Sign out, here and on the server."""
-    from batchgen.cli import commands
-
-    return _run(context, as_json, commands.logout)
+    return _run(context, as_json, lambda out, settings: _commands().logout(out, settings))
 
 
 @storage.command("check")
@@ -402,12 +388,10 @@ def storage_check(
 
     Exit code 1 unless they balance.
     """
-    from batchgen.cli import operator_commands
-
     return _run(
         context,
         as_json,
-        lambda out, settings: operator_commands.check_storage(out, settings, fix=fix, grace_hours=grace_hours),
+        lambda out, settings: _operator_commands().check_storage(out, settings, fix=fix, grace_hours=grace_hours),
     )
 
 
@@ -420,12 +404,10 @@ def show_models(
     as_json: Json = False,
 ) -> int:
     """List the models that a request may name."""
-    from batchgen.cli import operator_commands
-
     return _run(
         context,
         as_json,
-        lambda out, settings: operator_commands.show_models(
+        lambda out, settings: _operator_commands().show_models(
             out, settings, _asker(user, operator), everything=everything
         ),
     )
@@ -434,9 +416,7 @@ def show_models(
 @app.command("workers")
 def show_workers(context: typer.Context, as_json: Json = False) -> int:
     """List the workers of the last day, for operators."""
-    from batchgen.cli import operator_commands
-
-    return _run(context, as_json, operator_commands.show_workers)
+    return _run(context, as_json, lambda out, settings: _operator_commands().show_workers(out, settings))
 
 
 @app.command("costs")
@@ -451,12 +431,10 @@ def show_costs(
     as_json: Json = False,
 ) -> int:
     """Show what pictures cost, for operators."""
-    from batchgen.cli import operator_commands
-
     return _run(
         context,
         as_json,
-        lambda out, settings: operator_commands.show_costs(out, settings, by=by.value, since=since, limit=limit),
+        lambda out, settings: _operator_commands().show_costs(out, settings, by=by.value, since=since, limit=limit),
     )
 
 
@@ -485,13 +463,35 @@ def dev(context: typer.Context) -> int:
     return run_stack(context.args)
 
 
+# A command's own modules are imported when its usage is known to be right: what is refused shall not wait for them.
+
+
+def _commands():
+    from batchgen.cli import commands
+
+    return commands
+
+
+def _action_commands():
+    from batchgen.cli import action_commands
+
+    return action_commands
+
+
+def _operator_commands():
+    from batchgen.cli import operator_commands
+
+    return operator_commands
+
+
 def _run(context: typer.Context, as_json: bool, command: Command) -> int:
     state: State = context.obj
     state.output.as_json |= as_json
+    env_file = _existing(state.env_file)
     try:
         from batchgen.settings import Settings, load
 
-        settings = load(Settings, _existing(state.env_file), warn=state.output.note)
+        settings = load(Settings, env_file, warn=state.output.note)
         code = asyncio.run(command(state.output, settings))
         sys.stdout.flush()
         return code
@@ -505,9 +505,7 @@ def _run(context: typer.Context, as_json: bool, command: Command) -> int:
         return INTERRUPTED
 
 
-def _wanted(wait: bool, save_to: Path | None, contact_sheet: bool) -> "Wanted | None":
-    from batchgen.cli.options import Wanted
-
+def _wanted(wait: bool, save_to: Path | None, contact_sheet: bool) -> Wanted | None:
     return Wanted(save_to, contact_sheet) if wait or save_to or contact_sheet else None
 
 
@@ -524,9 +522,7 @@ def _passed_on(context: typer.Context) -> list[str]:
     return ["--env-file", str(env_file), *context.args] if env_file and not named else context.args
 
 
-def _asker(user: str | None, operator: bool) -> "Asker":
-    from batchgen.cli.options import Asker
-
+def _asker(user: str | None, operator: bool) -> Asker:
     return Asker(operator=operator, user=user or None)
 
 

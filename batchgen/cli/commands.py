@@ -14,7 +14,7 @@ from batchgen.cli.identity import client_for, publishable_key
 from batchgen.cli.options import Asker, Wanted
 from batchgen.cli.progress import JsonLines, Progress, progress_on
 from batchgen.cli.status_words import NOTHING_MORE
-from batchgen.cli.streams import DONE, WORK_FAILED, Output
+from batchgen.cli.streams import Output
 from batchgen.client.atomic_write import write_atomically
 from batchgen.client.batch_queries import FoundBatch
 from batchgen.client.client import BatchgenClient
@@ -22,6 +22,7 @@ from batchgen.client.downloads import SavedImage, check_folder, writing
 from batchgen.client.ids import short_id, short_ids
 from batchgen.client.session import SessionStore
 from batchgen.errors import BatchgenError, InvalidRequest
+from batchgen.exit_codes import DONE, WORK_FAILED
 from batchgen.models import (
     BatchFacts,
     BatchRequest,

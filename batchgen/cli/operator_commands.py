@@ -8,10 +8,11 @@ from batchgen.cli.commands import opened
 from batchgen.cli.formatting import dollars, duration_text, table_of
 from batchgen.cli.identity import client_for
 from batchgen.cli.options import Asker
-from batchgen.cli.streams import DONE, WORK_FAILED, Output
+from batchgen.cli.streams import Output
 from batchgen.cli.tables import Column, FittedTable
 from batchgen.client.project_queries import Costs, KnownWorker, Model
 from batchgen.client.storage_check import StorageReport
+from batchgen.exit_codes import DONE, WORK_FAILED
 from batchgen.settings import Settings
 from batchgen.text import printable
 

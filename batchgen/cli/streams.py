@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from batchgen.errors import BackendUnavailable, BatchgenError, InvalidRequest, NotSignedIn
+from batchgen.exit_codes import INVALID, UNREACHABLE
 from batchgen.text import json_text, printable
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.text import Text
 
-DONE, WORK_FAILED, INVALID, UNREACHABLE, BROKEN, INTERRUPTED, UNREAD = 0, 1, 2, 3, 70, 130, 141
 PIPE_WIDTH = 160
 """Columns of a table that goes to a file or a pipe, unless COLUMNS says otherwise."""
 

@@ -8,9 +8,9 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from batchgen.backend.rpc import rpc, translated
+from batchgen.backend.rpc import translated
 from batchgen.client import ids
-from batchgen.client.caller import Access
+from batchgen.client.caller import Caller
 from batchgen.errors import BackendUnavailable, InvalidRequest, NotFound
 from batchgen.models import Batch, BatchSnapshot, Generation, Image, Wait
 from batchgen.text import printable
@@ -36,19 +36,19 @@ class FoundBatch:
     """As few of its digits, from eight on, as tell it from all others that the caller may see."""
 
 
-async def find_batch(access: Access, which: BatchId) -> FoundBatch:
+async def find_batch(caller: Caller, which: BatchId) -> FoundBatch:
     """The batch that is meant. Raises `NotFound`, or `InvalidRequest` for what is no id or begins several."""
     if isinstance(which, str) and which.strip().lower() in ids.NEWEST:
-        newest = await read_batches(access, 1)
+        newest = await read_batches(caller, 1)
         if not newest:
             raise NotFound(
                 "There are no batches yet.", code="batch_not_found", field="id", remedy="Make one with batchgen submit."
             )
-        return FoundBatch(newest[0], (await read_short_ids(access, [newest[0].id]))[newest[0].id])
+        return FoundBatch(newest[0], (await read_short_ids(caller, [newest[0].id]))[newest[0].id])
     digits = which.hex if isinstance(which, UUID) else ids.digits_of(which, remedy=ids.LOOK_UP)
-    near = await _beginning_with(access, digits[: ids.FEWEST_SHOWN])
+    near = await _beginning_with(caller, digits[: ids.FEWEST_SHOWN])
     if len(near) == MOST_NEIGHBOURS:  # there may be more, and the one that is meant among them
-        near = await _beginning_with(access, digits)
+        near = await _beginning_with(caller, digits)
     meant = [batch for batch in near if batch.id.hex.startswith(digits)]
     if not meant:
         raise _no_batch(ids.written(digits))
@@ -59,7 +59,7 @@ async def find_batch(access: Access, which: BatchId) -> FoundBatch:
     return FoundBatch(meant[0], short)
 
 
-async def id_of(access: Access, which: BatchId) -> UUID:
+async def id_of(caller: Caller, which: BatchId) -> UUID:
     """The id that is meant; a whole one is not looked up."""
     if isinstance(which, UUID):
         return which
@@ -67,29 +67,29 @@ async def id_of(access: Access, which: BatchId) -> UUID:
         digits = ids.digits_of(which, remedy=ids.LOOK_UP)
         if len(digits) == len(UUID(int=0).hex):
             return UUID(digits)
-    return (await find_batch(access, which)).batch.id
+    return (await find_batch(caller, which)).batch.id
 
 
-async def read_short_ids(access: Access, of: Iterable[UUID]) -> Mapping[UUID, str]:
+async def read_short_ids(caller: Caller, of: Iterable[UUID]) -> Mapping[UUID, str]:
     """Each batch's id, as short as it can be and mean no other batch that the caller may see."""
     wanted = list(of)
     chunks = [wanted[start : start + IDS_PER_QUESTION] for start in range(0, len(wanted), IDS_PER_QUESTION)]
-    found = await asyncio.gather(*(_ids_near(access, chunk) for chunk in chunks))
+    found = await asyncio.gather(*(_ids_near(caller, chunk) for chunk in chunks))
     return ids.short_ids(wanted, [one for some in found for one in some])
 
 
-async def read_batches(access: Access, limit: int) -> tuple[Batch, ...]:
+async def read_batches(caller: Caller, limit: int) -> tuple[Batch, ...]:
     """The newest batches that the caller may see, newest first."""
-    rows = await access.call(lambda: _select(access, BATCH, limit))
+    rows = await caller.call(lambda: _select(caller, BATCH, limit))
     return tuple(Batch.model_validate(row) for row in rows)
 
 
-async def read_snapshot(access: Access, batch_id: UUID) -> BatchSnapshot:
+async def read_snapshot(caller: Caller, batch_id: UUID) -> BatchSnapshot:
     """A batch with its items and pictures, in one request, so that all of it is of one moment.
 
     Raises `NotFound` where there is none, or none that the caller may see.
     """
-    found: Any = await access.call(lambda: rpc(access.supabase, "batch_snapshot", {"p_batch_id": str(batch_id)}))
+    found: Any = await caller.rpc("batch_snapshot", {"p_batch_id": str(batch_id)})
     if found is None:
         raise _no_batch(batch_id)
     try:
@@ -101,40 +101,40 @@ async def read_snapshot(access: Access, batch_id: UUID) -> BatchSnapshot:
     except (KeyError, TypeError, ValidationError):
         what = "batch_snapshot: the answer is no batch. Is SUPABASE_URL the project's address?"
         raise BackendUnavailable(what) from None
-    if access.user_id and snapshot.batch.user_id != access.user_id:
+    if caller.user_id and snapshot.batch.user_id != caller.user_id:
         raise _no_batch(batch_id)
     return snapshot
 
 
-async def _beginning_with(access: Access, digits: str) -> Sequence[Batch]:
+async def _beginning_with(caller: Caller, digits: str) -> Sequence[Batch]:
     first, last = ids.range_of(digits)
 
     async def ask() -> Sequence[Mapping[str, Any]]:
-        query = access.supabase.table("batch_generations").select(BATCH).order("id").limit(MOST_NEIGHBOURS)
+        query = caller.supabase.table("batch_generations").select(BATCH).order("id").limit(MOST_NEIGHBOURS)
         query = query.gte("id", str(first)).lte("id", str(last))
-        if access.user_id:
-            query = query.eq("user_id", str(access.user_id))
+        if caller.user_id:
+            query = query.eq("user_id", str(caller.user_id))
         with translated("Looking up the batch"):
             rows: Any = (await query.execute()).data
         return rows
 
-    return [Batch.model_validate(row) for row in await access.call(ask)]
+    return [Batch.model_validate(row) for row in await caller.call(ask)]
 
 
-async def _ids_near(access: Access, some: Sequence[UUID]) -> Sequence[UUID]:
+async def _ids_near(caller: Caller, some: Sequence[UUID]) -> Sequence[UUID]:
     """All ids that begin with the same eight digits as one of these."""
     ranges = [ids.range_of(one.hex[: ids.FEWEST_SHOWN]) for one in some]
     near = ",".join(f"and(id.gte.{first},id.lte.{last})" for first, last in ranges)
 
     async def ask() -> Sequence[Mapping[str, Any]]:
-        query = access.supabase.table("batch_generations").select("id").or_(near).limit(1000)
-        if access.user_id:
-            query = query.eq("user_id", str(access.user_id))
+        query = caller.supabase.table("batch_generations").select("id").or_(near).limit(1000)
+        if caller.user_id:
+            query = query.eq("user_id", str(caller.user_id))
         with translated("Shortening ids"):
             rows: Any = (await query.execute()).data
         return rows
 
-    return [UUID(row["id"]) for row in await access.call(ask)]
+    return [UUID(row["id"]) for row in await caller.call(ask)]
 
 
 def _ambiguous(digits: str, meant: Sequence[Batch], near: Sequence[Batch]) -> InvalidRequest:
@@ -154,18 +154,18 @@ def _ambiguous(digits: str, meant: Sequence[Batch], near: Sequence[Batch]) -> In
     )
 
 
-async def check_batch(access: Access, batch_id: UUID) -> None:
+async def check_batch(caller: Caller, batch_id: UUID) -> None:
     """Raises `NotFound` where there is no batch, or none that the caller may see."""
-    if not await access.call(lambda: _select(access, "id", 1, batch_id)):
+    if not await caller.call(lambda: _select(caller, "id", 1, batch_id)):
         raise _no_batch(batch_id)
 
 
-async def read_waits(access: Access, batch_id: UUID) -> tuple[Wait, ...]:
+async def read_waits(caller: Caller, batch_id: UUID) -> tuple[Wait, ...]:
     """What each pending item of a batch waits for, in the batch's order.
 
     Raises `NotFound` where there is no batch, or none that the caller may see.
     """
-    rows = await access.call(lambda: rpc(access.supabase, "batch_waits", {"p_batch_id": str(batch_id)}))
+    rows = await caller.rpc("batch_waits", {"p_batch_id": str(batch_id)})
     return tuple(Wait.model_validate(row) for row in rows or ())
 
 
@@ -179,13 +179,13 @@ def _no_batch(batch_id: UUID | str) -> NotFound:
 
 
 async def _select(
-    access: Access, columns: str, limit: int, batch_id: UUID | None = None
+    caller: Caller, columns: str, limit: int, batch_id: UUID | None = None
 ) -> Sequence[Mapping[str, Any]]:
-    query = access.supabase.table("batch_generations").select(columns).order("created_at", desc=True).limit(limit)
+    query = caller.supabase.table("batch_generations").select(columns).order("created_at", desc=True).limit(limit)
     if batch_id:
         query = query.eq("id", str(batch_id))
-    if access.user_id:
-        query = query.eq("user_id", str(access.user_id))
+    if caller.user_id:
+        query = query.eq("user_id", str(caller.user_id))
     with translated("Reading batches"):
         rows: Any = (await query.execute()).data
     return rows

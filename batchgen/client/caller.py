@@ -1,23 +1,24 @@
 """Who is asking: a connection to the project whose token is renewed before it ends."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from supabase import AsyncClient
 
+from batchgen.backend.rpc import rpc
 from batchgen.client import auth
 from batchgen.client.session import Session, SessionStore
-from batchgen.errors import NotSignedIn
+from batchgen.errors import BackendUnavailable, NotSignedIn
 
 T = TypeVar("T")
 
 KEY_REFUSED = "Check that SUPABASE_SECRET_KEY and SUPABASE_URL belong to the same project."
 
 
-class Access:
+class Caller:
     """A user with a session, or an operator with the secret key, who may act for one user (`user_id`)."""
 
     def __init__(
@@ -64,6 +65,18 @@ class Access:
                 raise
             await self.renew(used)
             return await request()
+
+    async def rpc(self, function: str, arguments: Mapping[str, Any], *, resends: bool = False) -> Any:
+        """The answer of a SQL function.
+
+        `resends`: doing it twice changes nothing further, so that it is sent once more where no answer came.
+        """
+        try:
+            return await self.call(lambda: rpc(self.supabase, function, arguments))
+        except BackendUnavailable:
+            if not resends:
+                raise
+        return await self.call(lambda: rpc(self.supabase, function, arguments))
 
     async def freshen(self) -> None:
         """Renew the token if it ends soon."""

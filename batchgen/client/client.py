@@ -25,8 +25,7 @@ from batchgen.client.batch_queries import (
     read_snapshot,
     read_waits,
 )
-from batchgen.client.caller import Access
-from batchgen.client.contact_sheet import contact_sheet
+from batchgen.client.caller import Caller
 from batchgen.client.downloads import OnSaved, SavedImage, read_images, save_images
 from batchgen.client.project_queries import (
     Costs,
@@ -61,10 +60,10 @@ class BatchgenClient:
     Every call may raise `NotSignedIn` (the session ended for good) and `BackendUnavailable`.
     """
 
-    def __init__(self, access: Access, settings: Settings) -> None:
-        self._access = access
+    def __init__(self, caller: Caller, settings: Settings) -> None:
+        self._caller = caller
         self._settings = settings
-        self._storage = ImageStorage(access.supabase, bucket=settings.bucket)
+        self._storage = ImageStorage(caller.supabase, bucket=settings.bucket)
 
     @classmethod
     async def sign_in(cls, url: str, publishable_key: str, email: str, password: str) -> Self:
@@ -90,8 +89,8 @@ class BatchgenClient:
     ) -> Self:
         """A client for a user who is signed in. Renewed tokens go to `store`, which other processes may share."""
         supabase = await connect(settings or settings_for(url), key=publishable_key)
-        access = Access(supabase, session=session, store=store)
-        return await cls._ready(access, settings or settings_for(url), access.begin)
+        caller = Caller(supabase, session=session, store=store)
+        return await cls._ready(caller, settings or settings_for(url), caller.begin)
 
     @classmethod
     async def operator(
@@ -99,26 +98,26 @@ class BatchgenClient:
     ) -> Self:
         """A client with the secret key: sees all batches, or acts for one user, named by id or e-mail."""
         supabase = await connect(settings or settings_for(url), key=secret_key)
-        access = Access(supabase)
+        caller = Caller(supabase)
 
         async def name_the_user() -> None:
-            access.user_id = await find_user(supabase, user) if isinstance(user, str) else user
+            caller.user_id = await find_user(supabase, user) if isinstance(user, str) else user
 
-        return await cls._ready(access, settings or settings_for(url), name_the_user)
+        return await cls._ready(caller, settings or settings_for(url), name_the_user)
 
     @property
     def session(self) -> Session | None:
         """The user's session as it is now; None for an operator."""
-        return self._access.session
+        return self._caller.session
 
     @property
     def is_operator(self) -> bool:
-        return self._access.is_operator
+        return self._caller.is_operator
 
     @property
     def acting_for(self) -> UUID | None:
         """The user that an operator acts for; None for an operator for all, and for users."""
-        return self._access.user_id
+        return self._caller.user_id
 
     async def submit(self, request: BatchRequest) -> CreatedBatch:
         """Create a batch; it is pending when this returns. Safe to repeat with the same `client_key`.
@@ -126,11 +125,11 @@ class BatchgenClient:
         Raises `InvalidRequest` with code, prompt index and remedy, `Conflict` for a `client_key` used before, or
         `LimitReached` with the time when the limit resets.
         """
-        return await create_batch(self._access, request)
+        return await create_batch(self._caller, request)
 
     async def batches(self, limit: int = 20) -> tuple[Batch, ...]:
         """The newest batches, newest first."""
-        return await read_batches(self._access, limit)
+        return await read_batches(self._caller, limit)
 
     async def find(self, batch_id: BatchId) -> FoundBatch:
         """The batch that is meant by an id, by its first digits (four are the least), or by `latest` or `-`.
@@ -138,38 +137,38 @@ class BatchgenClient:
         All calls that take a batch's id take it in these forms. They raise `InvalidRequest` for what is no id
         (`invalid_id`) or begins several (`ambiguous_id`), and `NotFound`.
         """
-        return await find_batch(self._access, batch_id)
+        return await find_batch(self._caller, batch_id)
 
     async def short_ids(self, batch_ids: Iterable[UUID]) -> Mapping[UUID, str]:
         """Each id as short as it can be, from eight digits on, and mean no other batch that the caller may see."""
-        return await read_short_ids(self._access, batch_ids)
+        return await read_short_ids(self._caller, batch_ids)
 
     async def snapshot(self, batch_id: BatchId) -> BatchSnapshot:
         """A batch with its items and pictures. Raises `NotFound`."""
-        return await read_snapshot(self._access, await id_of(self._access, batch_id))
+        return await read_snapshot(self._caller, await id_of(self._caller, batch_id))
 
     async def facts(self, batch_ids: Sequence[UUID]) -> Mapping[UUID, BatchFacts]:
         """What the counts of batches do not tell: what was cancelled or deleted, and when they were queued again."""
-        return await read_facts(self._access, batch_ids)
+        return await read_facts(self._caller, batch_ids)
 
     async def costs(
         self, by: str = "day", *, since: datetime | None = None, limit: int = 100, batch_id: UUID | None = None
     ) -> tuple[Costs, ...]:
         """For operators: what pictures cost, from the ledger, by `day`, `batch`, `user` or `model`."""
-        return await read_costs(self._access, by, since=since, limit=limit, batch_id=batch_id)
+        return await read_costs(self._caller, by, since=since, limit=limit, batch_id=batch_id)
 
     async def workers(self) -> tuple[KnownWorker, ...]:
         """For operators: the workers of the last day, those that run first."""
-        return await read_workers(self._access)
+        return await read_workers(self._caller)
 
     async def models(self, *, inactive: bool = False) -> tuple[Model, ...]:
         """The models that a request may name; operators also see provider and price, and all with `inactive`."""
-        return await read_models(self._access, inactive=inactive)
+        return await read_models(self._caller, inactive=inactive)
 
     async def check_storage(self, *, fix: bool = False, grace_hours: float = 48) -> StorageReport:
         """For operators: compare the bucket with the rows of `images`, both ways; `fix` puts right what is wrong."""
-        check_is_operator(self._access, "compare the bucket with all rows")
-        check = StorageCheck(self._access.supabase, bucket=self._settings.bucket, grace=timedelta(hours=grace_hours))
+        check_is_operator(self._caller, "compare the bucket with all rows")
+        check = StorageCheck(self._caller.supabase, bucket=self._settings.bucket, grace=timedelta(hours=grace_hours))
         report = await check.report()
         return await check.fix(report) if fix else report
 
@@ -178,7 +177,7 @@ class BatchgenClient:
 
         A moment's truth: items may have started since the snapshot. Raises `NotFound`.
         """
-        return await read_waits(self._access, await id_of(self._access, batch_id))
+        return await read_waits(self._caller, await id_of(self._caller, batch_id))
 
     def watch(
         self, batch_id: BatchId, *, timing: WatchTiming | None = None, on_trouble: Trouble | None = None
@@ -195,7 +194,7 @@ class BatchgenClient:
     async def _watch(
         self, batch_id: BatchId, timing: WatchTiming, on_trouble: Trouble | None
     ) -> AsyncGenerator[BatchSnapshot]:
-        async with aclosing(watch(self._access, await id_of(self._access, batch_id), timing, on_trouble)) as changes:
+        async with aclosing(watch(self._caller, await id_of(self._caller, batch_id), timing, on_trouble)) as changes:
             async for snapshot in changes:
                 yield snapshot
 
@@ -205,26 +204,26 @@ class BatchgenClient:
         Finished pictures stay. This and the four calls below answer for each item what was done or why it was refused,
         change nothing more when they are repeated, and raise `NotFound`.
         """
-        return await actions.cancel_batch(self._access, await id_of(self._access, batch_id))
+        return await actions.cancel_batch(self._caller, await id_of(self._caller, batch_id))
 
     async def retry_failed(self, batch_id: BatchId) -> ActionReport:
         """Queue the failed items once more; cancelled ones and those blocked by policy stay as they are.
 
         Raises `LimitReached`, and then changes nothing, where the user may not queue so many items now.
         """
-        return await actions.retry_failed(self._access, await id_of(self._access, batch_id))
+        return await actions.retry_failed(self._caller, await id_of(self._caller, batch_id))
 
     async def keep_images(self, batch_id: BatchId) -> ActionReport:
         """Mark the batch's pictures as saved, so that no retention setting removes them. `save_images` downloads."""
-        return await actions.keep_images(self._access, await id_of(self._access, batch_id))
+        return await actions.keep_images(self._caller, await id_of(self._caller, batch_id))
 
     async def tag_images(self, batch_id: BatchId, tags: Sequence[str]) -> ActionReport:
         """Put tags on the batch's pictures; new words become tags. Raises `InvalidRequest` for tags that cannot be."""
-        return await actions.tag_images(self._access, await id_of(self._access, batch_id), tags)
+        return await actions.tag_images(self._caller, await id_of(self._caller, batch_id), tags)
 
     async def delete_images(self, batch_id: BatchId) -> ActionReport:
         """Delete the batch's pictures for good; a worker removes their files soon after. The items and totals stay."""
-        return await actions.delete_images(self._access, await id_of(self._access, batch_id))
+        return await actions.delete_images(self._caller, await id_of(self._caller, batch_id))
 
     async def save_images(
         self, snapshot: BatchSnapshot, directory: Path | str, on_saved: OnSaved | None = None
@@ -233,21 +232,23 @@ class BatchgenClient:
 
         Raises `StorageError` where a file cannot be had; those that can be are written first.
         """
-        await self._access.freshen()
+        await self._caller.freshen()
         return await save_images(self._storage, snapshot, Path(directory), on_saved)
 
     async def contact_sheet(self, snapshot: BatchSnapshot) -> bytes:
         """One PNG with all pictures of the batch; a failed item is a grey tile that says why."""
-        await self._access.freshen()
+        from batchgen.client.contact_sheet import contact_sheet  # it draws: nothing else here needs Pillow
+
+        await self._caller.freshen()
         pictures = await read_images(self._storage, snapshot)
         return await asyncio.to_thread(contact_sheet, snapshot, pictures)
 
     async def sign_out(self) -> None:
         """End this session on the server; other sessions of the user stay."""
-        await auth.sign_out(self._access.supabase)
+        await auth.sign_out(self._caller.supabase)
 
     async def close(self) -> None:
-        await disconnect(self._access.supabase)
+        await disconnect(self._caller.supabase)
 
     async def __aenter__(self) -> Self:
         return self
@@ -259,22 +260,22 @@ class BatchgenClient:
 
     @classmethod
     async def _as_user(cls, settings: Settings, key: str, sign: Callable[[AsyncClient], Awaitable[Session]]) -> Self:
-        access = Access(await connect(settings, key=key))
+        caller = Caller(await connect(settings, key=key))
 
         async def begin() -> None:
-            access.session = await sign(access.supabase)
+            caller.session = await sign(caller.supabase)
 
-        return await cls._ready(access, settings, begin)
+        return await cls._ready(caller, settings, begin)
 
     @classmethod
-    async def _ready(cls, access: Access, settings: Settings, begin: Callable[[], Awaitable[None]]) -> Self:
+    async def _ready(cls, caller: Caller, settings: Settings, begin: Callable[[], Awaitable[None]]) -> Self:
         """The client, once `begin` is done; nothing stays open where it fails."""
         try:
             await begin()
         except BaseException:
-            await disconnect(access.supabase)
+            await disconnect(caller.supabase)
             raise
-        return cls(access, settings)
+        return cls(caller, settings)
 
 
 def settings_for(url: str) -> Settings:

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-from batchgen.backend.rpc import rpc, translated
-from batchgen.client.caller import Access
+from batchgen.backend.rpc import translated
+from batchgen.client.caller import Caller
 from batchgen.errors import InvalidRequest
 from batchgen.models import BatchFacts
 
@@ -81,36 +81,36 @@ class Model(BaseModel):
     max_steps: int | None = None
 
 
-async def read_facts(access: Access, batch_ids: Sequence[UUID]) -> Mapping[UUID, BatchFacts]:
+async def read_facts(caller: Caller, batch_ids: Sequence[UUID]) -> Mapping[UUID, BatchFacts]:
     facts: dict[UUID, BatchFacts] = {}
     for start in range(0, len(batch_ids), FACTS_AT_ONCE):
         some = [str(one) for one in batch_ids[start : start + FACTS_AT_ONCE]]
-        rows = await _call(access, "batch_facts", {"p_batch_ids": some})
+        rows = await _call(caller, "batch_facts", {"p_batch_ids": some})
         facts |= {UUID(row["id"]): BatchFacts.model_validate(row) for row in rows}
     return facts
 
 
-async def read_models(access: Access, *, inactive: bool) -> tuple[Model, ...]:
+async def read_models(caller: Caller, *, inactive: bool) -> tuple[Model, ...]:
     """Those that are offered; for operators with provider and price, and with `inactive` all of them."""
-    if access.is_operator:
-        models = [Model.model_validate(row) for row in await _call(access, "get_models", {})]
+    if caller.is_operator:
+        models = [Model.model_validate(row) for row in await _call(caller, "get_models", {})]
         return tuple(model for model in models if model.is_active or inactive)
     if inactive:
         raise _operators_only("see models that are switched off")
 
     async def ask() -> Any:
-        query = access.supabase.table("models").select(_MODEL).eq("is_active", True)
+        query = caller.supabase.table("models").select(_MODEL).eq("is_active", True)
         query = query.order("is_default", desc=True).order("sort_order").order("display_name").limit(1000)
         with translated("Reading models"):
             return (await query.execute()).data
 
-    return tuple(Model.model_validate(row) for row in await access.call(ask))
+    return tuple(Model.model_validate(row) for row in await caller.call(ask))
 
 
 async def read_costs(
-    access: Access, by: str, *, since: datetime | None, limit: int, batch_id: UUID | None = None
+    caller: Caller, by: str, *, since: datetime | None, limit: int, batch_id: UUID | None = None
 ) -> tuple[Costs, ...]:
-    if not access.is_operator:
+    if not caller.is_operator:
         raise _operators_only("see costs")
     if by not in COSTS_BY:
         raise InvalidRequest(
@@ -123,22 +123,22 @@ async def read_costs(
     arguments = {"p_by": by, "p_since": since.isoformat() if since else None, "p_limit": limit}
     if batch_id:
         arguments["p_batch_id"] = str(batch_id)
-    return tuple(Costs.model_validate(row) for row in await _call(access, "get_costs", arguments))
+    return tuple(Costs.model_validate(row) for row in await _call(caller, "get_costs", arguments))
 
 
-async def read_workers(access: Access) -> tuple[KnownWorker, ...]:
-    if not access.is_operator:
+async def read_workers(caller: Caller) -> tuple[KnownWorker, ...]:
+    if not caller.is_operator:
         raise _operators_only("see the workers")
-    return tuple(KnownWorker.model_validate(row) for row in await _call(access, "get_workers", {}))
+    return tuple(KnownWorker.model_validate(row) for row in await _call(caller, "get_workers", {}))
 
 
-def check_is_operator(access: Access, purpose: str) -> None:
-    if not access.is_operator:
+def check_is_operator(caller: Caller, purpose: str) -> None:
+    if not caller.is_operator:
         raise _operators_only(purpose)
 
 
-async def _call(access: Access, function: str, arguments: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    return await access.call(lambda: rpc(access.supabase, function, arguments)) or ()
+async def _call(caller: Caller, function: str, arguments: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    return await caller.rpc(function, arguments) or ()
 
 
 def _operators_only(purpose: str) -> InvalidRequest:

@@ -3,16 +3,15 @@
 from typing import Any
 from uuid import uuid4
 
-from batchgen.backend.rpc import rpc
-from batchgen.client.caller import Access
+from batchgen.client.caller import Caller
 from batchgen.client.project_queries import read_models
-from batchgen.errors import BackendUnavailable, InvalidRequest
+from batchgen.errors import InvalidRequest
 from batchgen.models import BatchRequest, CreatedBatch
 from batchgen.text import printable
 from batchgen.validation import nearest
 
 
-async def create_batch(access: Access, request: BatchRequest) -> CreatedBatch:
+async def create_batch(caller: Caller, request: BatchRequest) -> CreatedBatch:
     """Submit a batch and return it with its items.
 
     Where no answer came, it is sent once more: with the same `client_key` the database makes no second batch. A model
@@ -21,27 +20,24 @@ async def create_batch(access: Access, request: BatchRequest) -> CreatedBatch:
     if request.client_key is None:
         request = request.model_copy(update={"client_key": str(uuid4())})
     try:
-        return await _create(access, request)
+        return await _create(caller, request)
     except InvalidRequest as error:
         if error.code != "unknown_model" or not request.shared_settings.model_id:
             raise
-        model_id = await _named(access, request.shared_settings.model_id, error)
+        model_id = await _named(caller, request.shared_settings.model_id, error)
     settings = request.shared_settings.model_copy(update={"model_id": model_id})
-    return await _create(access, request.model_copy(update={"shared_settings": settings}))
+    return await _create(caller, request.model_copy(update={"shared_settings": settings}))
 
 
-async def _create(access: Access, request: BatchRequest) -> CreatedBatch:
-    name, arguments = _call(access, request)
-    try:
-        answer = await access.call(lambda: rpc(access.supabase, name, arguments))
-    except BackendUnavailable:
-        answer = await access.call(lambda: rpc(access.supabase, name, arguments))
+async def _create(caller: Caller, request: BatchRequest) -> CreatedBatch:
+    name, arguments = _call(caller, request)
+    answer = await caller.rpc(name, arguments, resends=True)
     return CreatedBatch.model_validate(answer["batch"])
 
 
-async def _named(access: Access, wanted: str, refusal: InvalidRequest) -> str:
+async def _named(caller: Caller, wanted: str, refusal: InvalidRequest) -> str:
     """The id of the one model that has this name. Raises the refusal, with the names that are like it."""
-    models = await read_models(access, inactive=False)
+    models = await read_models(caller, inactive=False)
     called = [model for model in models if wanted.casefold() in (model.name.casefold(), model.display_name.casefold())]
     if len(called) == 1:
         return str(called[0].id)
@@ -53,15 +49,15 @@ async def _named(access: Access, wanted: str, refusal: InvalidRequest) -> str:
     raise refusal
 
 
-def _call(access: Access, request: BatchRequest) -> tuple[str, dict[str, Any]]:
+def _call(caller: Caller, request: BatchRequest) -> tuple[str, dict[str, Any]]:
     body = request.model_dump(mode="json", exclude_none=True)
-    if not access.is_operator:
+    if not caller.is_operator:
         return "create_batch", {"p_request": body}
-    if access.user_id is None:
+    if caller.user_id is None:
         raise InvalidRequest(
             "An operator submits in the name of a user, and none was named.",
             code="user_missing",
             field="user",
             remedy="Give --user with the user's id or e-mail address, or sign in with batchgen login.",
         )
-    return "create_batch_as", {"p_user_id": str(access.user_id), "p_request": body}
+    return "create_batch_as", {"p_user_id": str(caller.user_id), "p_request": body}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from batchgen.client.batch_queries import read_snapshot
-from batchgen.client.caller import Access
+from batchgen.client.caller import Caller
 from batchgen.client.realtime import LiveChanges
 from batchgen.errors import BackendUnavailable, NotSignedIn
 from batchgen.models import BatchSnapshot, GenerationStatus
@@ -37,7 +37,7 @@ class WatchTiming:
 
 
 async def watch(
-    access: Access, batch_id: UUID, timing: WatchTiming | None = None, on_trouble: Trouble | None = None
+    caller: Caller, batch_id: UUID, timing: WatchTiming | None = None, on_trouble: Trouble | None = None
 ) -> AsyncGenerator[BatchSnapshot]:
     """Yield the batch as it is now, then whenever it has changed; end after its final state.
 
@@ -45,8 +45,8 @@ async def watch(
     `BackendUnavailable` at the first look or after a long outage; shorter ones are waited out. A session that Auth has
     ended raises `NotSignedIn` at once.
     """
-    reader = _Reader(access, batch_id, timing or WatchTiming(), on_trouble or (lambda _error: None))
-    snapshot = await read_snapshot(access, batch_id)
+    reader = _Reader(caller, batch_id, timing or WatchTiming(), on_trouble or (lambda _error: None))
+    snapshot = await read_snapshot(caller, batch_id)
     yield snapshot
     if snapshot.batch.status.is_final:
         return
@@ -60,16 +60,16 @@ async def watch(
 class _Reader:
     """Decides when to look again, and looks."""
 
-    def __init__(self, access: Access, batch_id: UUID, timing: WatchTiming, on_trouble: Trouble) -> None:
-        self._access = access
+    def __init__(self, caller: Caller, batch_id: UUID, timing: WatchTiming, on_trouble: Trouble) -> None:
+        self._caller = caller
         self._batch_id = batch_id
         self._timing = timing
         self._on_trouble = on_trouble
         self._changed = asyncio.Event()
         self.live = LiveChanges(
-            url=str(access.supabase.realtime_url),
-            key=access.supabase.supabase_key,
-            token=lambda: access.token,
+            url=str(caller.supabase.realtime_url),
+            key=caller.supabase.supabase_key,
+            token=lambda: caller.token,
             batch_id=batch_id,
             changed=self._changed,
         )
@@ -102,7 +102,7 @@ class _Reader:
         pause = self._timing.retry_seconds
         while True:
             try:
-                snapshot = await read_snapshot(self._access, self._batch_id)
+                snapshot = await read_snapshot(self._caller, self._batch_id)
             except (BackendUnavailable, NotSignedIn) as error:
                 is_final = isinstance(error, NotSignedIn) and error.code not in MAY_PASS
                 if is_final or time.monotonic() - began >= self._timing.outage_seconds:

@@ -27,6 +27,7 @@ from batchgen.imaging.containers import (
     layout_of,
     webp_file,
 )
+from batchgen.imaging.limits import LARGEST_PICTURE_BYTES
 from batchgen.imaging.open_image import MOST_PIXELS, TooManyPixels, opened
 from batchgen.pictures.blurhash import blurhash
 from batchgen.pictures.convert import (
@@ -72,7 +73,7 @@ class CheckLimits:
     """To be decoded. A decoded pixel takes up to 4 bytes, and twice to three times that while it is converted."""
     max_side: int = 65_535
     """Pixels; the longest that a JPEG can have."""
-    max_stored_bytes: int = 50 * MEBIBYTE
+    max_stored_bytes: int = LARGEST_PICTURE_BYTES
     """The bucket takes no more."""
     max_stored_pixels: int = 40_000_000
     """Larger pictures are scaled down."""

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from batchgen.exit_codes import WORK_FAILED
 from devstack import child
-from scheduler.wiring import WORK_FAILED
 
 ROOT = Path(__file__).parents[2]
 PAUSE_BEFORE_RESTART_SECONDS = 0.3

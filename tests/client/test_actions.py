@@ -278,7 +278,7 @@ async def test_an_action_whose_answer_is_lost_is_sent_again(
             raise BackendUnavailable("the answer is lost")
         return answer
 
-    monkeypatch.setattr("batchgen.client.actions.rpc", losing_the_first_answer)
+    monkeypatch.setattr("batchgen.client.caller.rpc", losing_the_first_answer)
 
     report = await client.cancel(batch.id)
 

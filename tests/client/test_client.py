@@ -46,7 +46,7 @@ async def test_a_submit_whose_answer_is_lost_is_sent_again_and_makes_one_batch(
             raise BackendUnavailable("the answer is lost")
         return answer
 
-    monkeypatch.setattr("batchgen.client.submit.rpc", losing_the_first_answer)
+    monkeypatch.setattr("batchgen.client.caller.rpc", losing_the_first_answer)
 
     batch = await client.submit(two_prompts())
 

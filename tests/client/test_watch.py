@@ -10,7 +10,7 @@ import pytest
 from moving import Hand, expired, two_prompts
 
 from batchgen import BackendUnavailable, BatchgenClient, BatchSnapshot, BatchStatus, CreatedBatch, NotFound, WatchTiming
-from batchgen.client.caller import Access
+from batchgen.client.caller import Caller
 from batchgen.client.realtime import LiveChanges
 from tests.realtime_server import NOT_PUBLISHED, SUBSCRIBED, realtime_server
 from tests.support import Database, User, eventually
@@ -187,13 +187,13 @@ async def test_a_token_that_ends_is_renewed_and_passed_on_to_realtime(
     client: BatchgenClient, user: User, hand: Hand, live: list[Recorded]
 ) -> None:
     batch = await client.submit(two_prompts())
-    access = access_of(client)
+    caller = caller_of(client)
 
     async with watching(client, batch, WatchTiming(poll_seconds=0.2)) as watch:
         await eventually(lambda: live and live[0].delivering)
-        assert access.session
-        access.session = expired(access.session)
-        await eventually(lambda: access.token != "ended" and live[0].told_token == access.token)
+        assert caller.session
+        caller.session = expired(caller.session)
+        await eventually(lambda: caller.token != "ended" and live[0].told_token == caller.token)
         await finish(hand, batch, user)
         end = await watch.ends()
 
@@ -202,7 +202,7 @@ async def test_a_token_that_ends_is_renewed_and_passed_on_to_realtime(
 
 async def test_a_session_that_the_server_refuses_is_renewed_too(client: BatchgenClient) -> None:
     batch = await client.submit(two_prompts())
-    supabase = access_of(client).supabase
+    supabase = caller_of(client).supabase
     supabase.postgrest.headers["Authorization"] = "Bearer e30.e30.x"
 
     snapshot = await client.snapshot(batch.id)
@@ -215,12 +215,12 @@ async def test_an_outage_is_waited_out_and_told(
 ) -> None:
     batch = await client.submit(two_prompts())
     monkeypatch.setattr("batchgen.client.watch.LiveChanges", Deaf)
-    real_url = access_of(client).supabase.postgrest.base_url
+    real_url = caller_of(client).supabase.postgrest.base_url
 
     async with watching(client, batch, POLL_ALONE) as watch:
-        access_of(client).supabase.postgrest.base_url = real_url.with_port(1)
+        caller_of(client).supabase.postgrest.base_url = real_url.with_port(1)
         await eventually(lambda: any(watch.trouble))
-        access_of(client).supabase.postgrest.base_url = real_url
+        caller_of(client).supabase.postgrest.base_url = real_url
         await finish(hand, batch, user)
         end = await watch.ends()
 
@@ -233,7 +233,7 @@ async def test_an_outage_without_end_ends_the_watch(client: BatchgenClient, monk
     monkeypatch.setattr("batchgen.client.watch.LiveChanges", Deaf)
 
     async with watching(client, batch, WatchTiming(poll_seconds=0.05, outage_seconds=0.1, retry_seconds=0.01)) as watch:
-        postgrest = access_of(client).supabase.postgrest
+        postgrest = caller_of(client).supabase.postgrest
         postgrest.base_url = postgrest.base_url.with_port(1)
         with pytest.raises(BackendUnavailable):
             await watch.ends()
@@ -289,15 +289,15 @@ async def test_a_batch_that_has_ended_is_shown_once_and_without_realtime(
     assert not live[0].delivering
 
 
-def access_of(client: BatchgenClient) -> Access:
-    return client._access  # pyright: ignore[reportPrivateUsage]
+def caller_of(client: BatchgenClient) -> Caller:
+    return client._caller  # pyright: ignore[reportPrivateUsage]
 
 
 async def test_a_subscription_that_is_refused_afterwards_is_told_once_and_counts_as_not_delivering(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("batchgen.live.PAUSES_SECONDS", (0.01,))
-    caplog.set_level("INFO", "batchgen.live")
+    monkeypatch.setattr("batchgen.client.realtime.PAUSES_SECONDS", (0.01,))
+    caplog.set_level("INFO", "batchgen.client.realtime")
     changed = asyncio.Event()
 
     async with realtime_server(NOT_PUBLISHED) as server:
@@ -314,8 +314,8 @@ async def test_a_subscription_that_is_refused_afterwards_is_told_once_and_counts
 async def test_a_subscription_that_is_confirmed_and_refused_in_turns_is_told_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("batchgen.live.PAUSES_SECONDS", (0.01,))
-    caplog.set_level("INFO", "batchgen.live")
+    monkeypatch.setattr("batchgen.client.realtime.PAUSES_SECONDS", (0.01,))
+    caplog.set_level("INFO", "batchgen.client.realtime")
 
     async with realtime_server(SUBSCRIBED, NOT_PUBLISHED) as server:
         url = f"{server.url}/realtime/v1"

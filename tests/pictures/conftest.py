@@ -11,6 +11,7 @@ from supabase import AsyncClient
 
 from batchgen.backend.bucket import ImageStorage
 from batchgen.pictures.fetch import Fetcher, FetchLimits
+from batchgen.queue.picture_store import PictureStore
 from batchgen.settings import Settings
 
 FetcherMaker = Callable[..., Fetcher]
@@ -74,3 +75,8 @@ def fetcher(fetcher_with: FetcherMaker) -> Fetcher:
 @pytest.fixture
 def storage(service: AsyncClient, settings: Settings) -> ImageStorage:
     return ImageStorage(service, bucket=settings.bucket)
+
+
+@pytest.fixture
+def picture_store(service: AsyncClient, settings: Settings) -> PictureStore:
+    return PictureStore(service, bucket=settings.bucket)

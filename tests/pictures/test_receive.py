@@ -15,6 +15,7 @@ from batchgen.pictures.check import Checker
 from batchgen.pictures.fetch import Fetcher
 from batchgen.pictures.receive import Receiver
 from batchgen.providers.base import RawImage, RemoteImage
+from batchgen.queue.picture_store import PictureStore
 from batchgen.settings import Settings
 from tests.support import User
 
@@ -35,15 +36,20 @@ async def stored_types(service: AsyncClient, settings: Settings, user: User) -> 
 
 @pytest.mark.parametrize("format", ["png", "webp", "jpeg"])
 async def test_a_fetched_picture_is_stored_byte_for_byte(
-    receiver: Receiver, storage: ImageStorage, server: PictureServer, user: User, format: str
+    receiver: Receiver,
+    storage: ImageStorage,
+    picture_store: PictureStore,
+    server: PictureServer,
+    user: User,
+    format: str,
 ) -> None:
     content = picture(format, (700, 500))
     server.gives("/one.png", content)  # whatever the name says
     generation_id = uuid.uuid4()
 
     async with receiver.received(RemoteImage(URL)) as image:
-        first = await storage.put(image, user_id=uuid.UUID(user.id), generation_id=generation_id)
-        again = await storage.put(image, user_id=uuid.UUID(user.id), generation_id=generation_id)
+        first = await picture_store.put(image, user_id=uuid.UUID(user.id), generation_id=generation_id)
+        again = await picture_store.put(image, user_id=uuid.UUID(user.id), generation_id=generation_id)
 
     assert first == again
     assert first.storage_path == f"{user.id}/{generation_id}.{format}"
@@ -56,12 +62,12 @@ async def test_a_fetched_picture_is_stored_byte_for_byte(
 
 
 async def test_a_drawing_in_hand_is_stored_without_its_script(
-    receiver: Receiver, storage: ImageStorage, user: User
+    receiver: Receiver, storage: ImageStorage, picture_store: PictureStore, user: User
 ) -> None:
     raw = RawImage(svg('<script>alert(1)</script><rect width="9" height="9"/>'))
 
     async with receiver.received(raw) as image:
-        stored = await storage.put(image, user_id=uuid.UUID(user.id), generation_id=uuid.uuid4())
+        stored = await picture_store.put(image, user_id=uuid.UUID(user.id), generation_id=uuid.uuid4())
 
     content = await storage.get(stored.storage_path)
     assert content == svg('<rect width="9" height="9"></rect>')
@@ -71,7 +77,7 @@ async def test_a_drawing_in_hand_is_stored_without_its_script(
 @pytest.mark.parametrize("content", [HTML, png_bomb(30_000, 30_000), zip_end() + picture(), picture()[:-40], b""])
 async def test_a_hostile_file_never_reaches_storage(
     receiver: Receiver,
-    storage: ImageStorage,
+    picture_store: PictureStore,
     server: PictureServer,
     service: AsyncClient,
     settings: Settings,
@@ -83,7 +89,7 @@ async def test_a_hostile_file_never_reaches_storage(
     for output in (RemoteImage(URL), RawImage(content)):
         with pytest.raises(ProviderError):
             async with receiver.received(output) as image:
-                await storage.put(image, user_id=uuid.UUID(user.id), generation_id=uuid.uuid4())
+                await picture_store.put(image, user_id=uuid.UUID(user.id), generation_id=uuid.uuid4())
 
     assert await stored_types(service, settings, user) == []
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -135,13 +136,32 @@ def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str],
     assert err == ""
 
 
-@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["submit", "--help"], ["nonsense"], ["list", "--no"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["--version"], ["--help"], ["submit", "--help"], ["storage", "check", "--help"]),
+        *(
+            ["nonsense"],
+            ["list", "--no"],
+            ["list", "--limit", "many"],
+            ["show"],
+            ["show", "no-id"],
+            ["costs", "--by", "colour"],
+        ),
+        *(["submit", "--file", "no-such-file"], ["--env-file", "no-such-file", "list"], ["submit"], ["tag", "latest"]),
+        *(["worker", "--help"], ["worker", "--max-seconds", "5"], ["worker", "--env-file", "no-such-file"]),
+        *(["dev", "--help"], ["dev", "--port", "none"]),
+    ],
+)
 def test_version_help_and_wrong_usage_do_not_wait_for_the_libraries_of_the_work(arguments: list[str]) -> None:
     code = f"""
 import sys
 from batchgen.cli.app import main
 from batchgen.client.ids import LOOK_UP
-main({arguments!r})
+try:
+    main({arguments!r})
+except SystemExit:
+    pass
 print(sorted({{"supabase", "pydantic_settings", "httpx", "PIL"}} & set(sys.modules)))
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -153,6 +173,21 @@ def test_every_name_of_the_library_can_be_imported() -> None:
     assert all(getattr(batchgen, name).__name__ == name for name in batchgen.__all__ if name != "__version__")
     with pytest.raises(AttributeError):
         _ = batchgen.nothing  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _dotted(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"{name}." for name in names)
+
+
+@pytest.mark.parametrize("code", ["import batchgen", "from batchgen import *"])
+def test_the_library_loads_nothing_of_the_worker(code: str) -> None:
+    batchgen_rooms = ("queue", "providers", "pictures", "cli")
+    strangers = (*(f"batchgen.{room}" for room in batchgen_rooms), "scheduler", "devstack", "PIL")
+    code += f"\nimport sys; print([name for name in sys.modules if (name + '.').startswith({_dotted(strangers)!r})])"
+
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert ended.stdout.strip() == "[]"
 
 
 INTERRUPTED_IMPORT = """

@@ -108,3 +108,13 @@ def test_every_test_that_the_failure_modes_name_exists() -> None:
     written = "".join(file.read_text() for file in (ROOT / "tests").glob("*/**/test_*.py"))
 
     assert {test for test in named if f"def {test}(" not in written} == set()
+
+
+def test_the_architecture_names_files_that_there_are() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    files = re.findall(
+        r"`((?:scheduler|cli|client|queue|pictures|providers|backend|imaging)/[a-z0-9_/]*(?:\.py)?)`", text
+    )
+
+    assert len(files) > 20
+    assert [file for file in files if not any((ROOT / folder / file).exists() for folder in ("", "batchgen"))] == []

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from batchgen.exit_codes import INVALID, UNREACHABLE
 from batchgen.providers.registry import Providers
 from batchgen.settings import WorkerSettings
 from scheduler.__main__ import main
-from scheduler.wiring import NO_BACKEND, WRONG_SETTINGS
 
 REAL = socket.getaddrinfo
 
@@ -39,7 +39,7 @@ def made_up(environment: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 def test_made_up_addresses_are_found_at_the_start(
     made_up: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["--once"]) == WRONG_SETTINGS
+    assert main(["--once"]) == INVALID
     assert "BATCHGEN_PICTURE_NETWORKS=198.18.0.0/15" in capsys.readouterr().err
 
 
@@ -51,7 +51,7 @@ def test_what_the_operator_allows_or_does_not_use_is_no_obstacle(
 ) -> None:
     made_up.setenv(variable, value)
 
-    assert main(["--once"]) == NO_BACKEND
+    assert main(["--once"]) == UNREACHABLE
 
 
 def test_only_services_whose_pictures_are_fetched_are_looked_at(environment: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,6 @@ import httpx
 import pytest
 from supabase import AsyncClient
 
-from batchgen.backend.bucket import ImageStorage
 from batchgen.backend.connection import connect, disconnect
 from batchgen.backend.rpc import COLLISION_TRIES, rpc
 from batchgen.errors import (
@@ -27,6 +26,7 @@ from batchgen.errors import (
     StorageError,
 )
 from batchgen.providers.base import GeneratedImage
+from batchgen.queue.picture_store import PictureStore
 from batchgen.queue.postgrest import PostgrestOrders, PostgrestOutbox, PostgrestQueue
 from batchgen.queue.types import Claim, Order
 from batchgen.settings import Settings
@@ -399,7 +399,7 @@ async def test_storage_faults_say_whether_trying_again_helps(
     answering: Connected, status: int, body: Any, expected: type[Exception]
 ) -> None:
     answer = httpx.Response(status, text=body) if isinstance(body, str) else httpx.Response(status, json=body)
-    storage = ImageStorage(await answering(lambda _: answer), bucket="pictures")
+    storage = PictureStore(await answering(lambda _: answer), bucket="pictures")
     (item,) = theatre().queue.shelf.add("a")
 
     with pytest.raises(expected):
@@ -413,7 +413,7 @@ async def test_a_picture_goes_to_the_path_of_its_generation_and_replaces_what_is
         seen.append(request)
         return httpx.Response(200, json={"Key": "pictures/x", "Id": "1"})
 
-    storage = ImageStorage(await answering(take), bucket="pictures")
+    storage = PictureStore(await answering(take), bucket="pictures")
     (item,) = theatre().queue.shelf.add("a")
 
     stored = await storage.put(GeneratedImage(b"<svg/>", "svg", 8, 8, 1), user_id=item.user_id, generation_id=item.id)

@@ -11,7 +11,6 @@ from uuid import UUID
 
 from PIL import Image
 
-from batchgen.backend.bucket import ImageStorage
 from batchgen.errors import ModelUnusable, ProviderBusy, StorageError
 from batchgen.pictures.check import CheckedImage, Checker
 from batchgen.pictures.fetch import Fetcher
@@ -19,6 +18,7 @@ from batchgen.pictures.receive import Receiver
 from batchgen.providers.base import GeneratedImage, ImageRequest, Output, Provider, RawImage, RemoteImage, Settlement
 from batchgen.providers.http.synchronous import SynchronousJobs
 from batchgen.providers.registry import OneProvider, ProvidersByName
+from batchgen.queue.picture_store import PictureStore
 from batchgen.queue.types import StoredImage
 from scheduler.completions import Completions
 from scheduler.leases import Lease, Leases
@@ -270,7 +270,7 @@ def theatre(
         completions=completions,
         providers=providers or OneProvider(provider),
         receiver=receiver or Receiver(Fetcher(), Checker()),
-        storage=cast("ImageStorage", storage),
+        storage=cast("PictureStore", storage),
         patience=short,
     )
     worker = Worker(

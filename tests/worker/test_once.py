@@ -4,13 +4,14 @@ import asyncio
 
 import pytest
 
+from batchgen.exit_codes import INVALID
 from batchgen.models import GenerationStatus
 from batchgen.providers.base import RawImage, Settlement
 from batchgen.queue.types import OpenOrder, OrderOutcome
 from scheduler.__main__ import main
 from scheduler.housekeeping import Housekeeping
 from scheduler.open_orders import Settling
-from scheduler.wiring import WRONG_SETTINGS, Crew, run_once
+from scheduler.wiring import Crew, run_once
 from tests.fake_orders import FakeOrders
 from tests.fake_outbox import FakeFiles, FakeOutbox
 from tests.fake_queue import Shelf
@@ -89,5 +90,5 @@ def test_a_time_that_is_none_is_refused_with_its_limit_and_an_example(
     with pytest.raises(SystemExit) as end:
         main(["--once", f"--max-seconds={given}"])
 
-    assert end.value.code == WRONG_SETTINGS
+    assert end.value.code == INVALID
     assert f"--max-seconds: {given!r} is no number above 0 and at most 86400; give seconds" in capsys.readouterr().err

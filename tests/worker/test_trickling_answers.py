@@ -12,6 +12,7 @@ from batchgen.backend.bucket import ImageStorage, remove_files
 from batchgen.backend.connection import connect, disconnect
 from batchgen.errors import BackendUnavailable, QueueUnavailable, StorageError
 from batchgen.providers.base import GeneratedImage
+from batchgen.queue.picture_store import PictureStore
 from batchgen.queue.postgrest import PostgrestOrders, PostgrestOutbox, PostgrestQueue, read_start_facts
 from batchgen.settings import Settings
 from tests.support import WorkerProcess
@@ -74,7 +75,7 @@ def look_at_bucket(client: AsyncClient) -> Awaitable[object]:
 
 def upload(client: AsyncClient) -> Awaitable[object]:
     image = GeneratedImage(b"picture", "png", 64, 64, 1)
-    return ImageStorage(client, bucket="pictures").put(image, user_id=uuid4(), generation_id=uuid4())
+    return PictureStore(client, bucket="pictures").put(image, user_id=uuid4(), generation_id=uuid4())
 
 
 def remove(client: AsyncClient) -> Awaitable[object]:

@@ -8,9 +8,8 @@ from typing import Any, cast
 from urllib.parse import unquote_to_bytes
 
 from batchgen.errors import ProviderRejected
+from batchgen.imaging.limits import LARGEST_PICTURE_BYTES
 
-LARGEST_PICTURE_BYTES = 50 * 2**20
-"""The bucket takes no more either."""
 LARGEST_ANSWER_BYTES = 96 * 2**20
 """Such a picture in base64, with some room."""
 LONGEST_HEAD = 200

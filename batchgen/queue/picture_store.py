@@ -1,0 +1,64 @@
+"""Puts finished pictures into Storage."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from uuid import UUID
+
+from storage3.exceptions import StorageApiError
+from supabase import AsyncClient
+
+from batchgen.backend.bucket import CONTENT_TYPES, NO_ANSWER_OF_STORAGE, storage_errors
+from batchgen.backend.connection import whole_answer
+from batchgen.errors import BucketMissing
+from batchgen.pictures.check import CheckedImage
+from batchgen.providers.base import GeneratedImage
+from batchgen.queue.types import StoredImage
+
+
+class PictureStore:
+    """Where a worker stores finished pictures. Nothing is tried again in here.
+
+    Raises `StorageError` where trying again may help, `InvalidRequest` where the file itself is refused.
+    """
+
+    def __init__(self, client: AsyncClient, *, bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+
+    async def put(self, image: GeneratedImage | CheckedImage, *, user_id: UUID, generation_id: UUID) -> StoredImage:
+        """Store a picture at the one path of its generation; storing twice replaces it and is harmless.
+
+        A checked picture is sent from its file, piece by piece, and its file stays open: it can be sent again.
+        """
+        filename = f"{generation_id}.{image.format}"
+        path = f"{user_id}/{filename}"
+        content_type = CONTENT_TYPES.get(image.format, f"image/{image.format}")
+        content = image.content if isinstance(image, GeneratedImage) else image.file
+        bucket = self._client.storage.from_(self._bucket)
+        file_size = len(image.content) if isinstance(image, GeneratedImage) else image.file_size
+        in_time = whole_answer(self._client, sent_bytes=file_size)
+        with storage_errors(path), _missing_bucket(self._bucket):
+            async with in_time:
+                await bucket.upload(path, content, {"content-type": content_type, "upsert": "true"})
+            public_url = await bucket.get_public_url(path)
+        return StoredImage(
+            storage_path=path,
+            filename=filename,
+            format=image.format,
+            width=image.width,
+            height=image.height,
+            file_size=file_size,
+            public_url=public_url,
+            blurhash=None if isinstance(image, GeneratedImage) else image.blurhash,
+        )
+
+
+@contextmanager
+def _missing_bucket(bucket: str) -> Generator[None]:
+    """An upload creates its file: what Storage does not find is the bucket."""
+    try:
+        yield
+    except StorageApiError as error:
+        if str(error.status) == "404" and error.code != NO_ANSWER_OF_STORAGE:
+            raise BucketMissing(f"The bucket {bucket} is not there.") from error
+        raise
