@@ -16,6 +16,6 @@ comment on table batchgen.requests is
   'Which client_key made which batch: sending a request again gives the same batch.';
 comment on column batchgen.requests.user_id is 'Who sent the request.';
 comment on column batchgen.requests.client_key is 'The key that its sender gave the request.';
-comment on column batchgen.requests.body_hash is 'SHA-256 of the request: the same key with another body is refused.';
+comment on column batchgen.requests.body_hash is 'Hash of the request: the same key with another body is refused.';
 comment on column batchgen.requests.batch_id is 'The batch that the request made.';
 comment on column batchgen.requests.created_at is 'When the request was accepted.';
