@@ -20,7 +20,7 @@ from tests.providers.local_server import Handler
 
 Work = Callable[[], Awaitable[web.StreamResponse]]
 
-SILENT_SECONDS = 3.0
+SILENT_SECONDS = 6.0
 """Longer than a worker waits for an answer here."""
 MOST_ENDLESS_BYTES = 200 * 2**20
 NOBODY = ""

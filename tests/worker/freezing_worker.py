@@ -10,6 +10,7 @@ import ctypes
 import json
 import os
 import re
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -91,7 +92,8 @@ def begin(_settings: WorkerSettings) -> NoProvider:
     loop = asyncio.get_running_loop()
 
     def tell() -> None:
-        print(json.dumps({"event": "loop runs"}), file=sys.stderr, flush=True)  # noqa: T201
+        if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:  # before that a signal ends it like any process
+            print(json.dumps({"event": "loop runs"}), file=sys.stderr, flush=True)  # noqa: T201
         loop.call_later(PAUSE_SECONDS, tell)
 
     tell()
