@@ -250,12 +250,13 @@ def test_everything_at_once_leaves_right_totals_and_nothing_stuck(db: Database) 
     db.run("update batchgen.settings set max_parallel_per_user = 10, retry_delays_seconds = '{0}'")
     batches = [db.submit(user, prompts=6) for _ in range(4)]
     end = time.monotonic() + 4
+    latest_end = end + 30  # a busy machine claims less in four seconds
     again = {"40P01", "PT409"}
     counts: Counter[str] = Counter()
 
     def repeat(*steps: Call) -> Call:
         def run(other: Database) -> None:
-            while time.monotonic() < end:
+            while time.monotonic() < end or (counts["claims"] <= 10 and time.monotonic() < latest_end):
                 for step in steps:
                     try:
                         step(other)

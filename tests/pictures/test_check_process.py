@@ -18,11 +18,12 @@ from tests.support import eventually
 MISBEHAVING = ("-m", "tests.pictures.misbehaving_child")
 ROOT = Path(__file__).parents[2]
 MEBIBYTE = 1024 * 1024
+OF_OTHERS: set[int] = set()
 CheckerMaker = Callable[..., Checker]
 
 
 @pytest.fixture
-def checker_with(monkeypatch: pytest.MonkeyPatch) -> Generator[CheckerMaker]:
+def checker_with(monkeypatch: pytest.MonkeyPatch, of_others: None) -> Generator[CheckerMaker]:
     """`checker_with(seconds=2)`: a checker whose processes do what a picture's first bytes say."""
     monkeypatch.syspath_prepend(str(ROOT))  # pyright: ignore[reportUnknownMemberType]
     made: list[Checker] = []
@@ -37,10 +38,20 @@ def checker_with(monkeypatch: pytest.MonkeyPatch) -> Generator[CheckerMaker]:
     assert children() == []
 
 
+@pytest.fixture(autouse=True)
+def of_others() -> Generator[None]:
+    """Checkers of other tests in this process may still have processes; they are not counted here."""
+    OF_OTHERS.update(child.pid for child in psutil.Process().children())
+    yield
+    OF_OTHERS.clear()
+
+
 def children() -> list[psutil.Process]:
-    """All of ours that check pictures, also dead ones that nobody has waited for."""
+    """All of this test's that check pictures, also dead ones that nobody has waited for."""
     found: list[psutil.Process] = []
     for child in psutil.Process().children():
+        if child.pid in OF_OTHERS:
+            continue
         if child.status() == psutil.STATUS_ZOMBIE or any("child" in word for word in child.cmdline()):
             found.append(child)
     return found

@@ -155,8 +155,7 @@ async def test_a_subscription_that_holds_after_refusals_is_told_once() -> None:
             async with listening(wakeup):
                 await eventually(lambda: len(pauses) >= 2)
                 server.says = [SUBSCRIBED]
-                await eventually(lambda: len(logs) >= 2)
-                assert wakeup.is_listening.is_set()
+                await eventually(lambda: len(logs) >= 2 and wakeup.is_listening.is_set())
 
     assert [line["event"] for line in logs] == [
         "Realtime does not deliver, polling goes on",
