@@ -1,5 +1,6 @@
 """A Realtime of frames that a test chooses: it takes every subscription, and then says what it is told to say."""
 
+import contextlib
 import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -8,6 +9,7 @@ from itertools import count
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 SUBSCRIBED = {"status": "ok", "message": "Subscribed to PostgreSQL"}
 NOT_PUBLISHED = {"status": "error", "message": "Unable to subscribe to changes with given parameters"}
@@ -23,19 +25,22 @@ class RealtimeServer:
     _ids: "count[int]" = field(default_factory=lambda: count(1))
 
     async def talk(self, connection: ServerConnection) -> None:
-        async for text in connection:
-            frame: dict[str, Any] = json.loads(text)
-            reply: dict[str, Any] = {"status": "ok", "response": {}}
-            if frame["event"] == "phx_join":
-                wanted = frame["payload"]["config"]["postgres_changes"]
-                reply["response"]["postgres_changes"] = [{**one, "id": next(self._ids)} for one in wanted]
-            await connection.send(json.dumps({**frame, "event": "phx_reply", "payload": reply}))
-            if frame["event"] == "phx_join":
-                for words in self.says:
-                    told = {"channel": frame["topic"], "extension": "postgres_changes", **words}
-                    system = {"event": "system", "topic": frame["topic"], "payload": told, "ref": None}
-                    await connection.send(json.dumps(system))
-                self.joins += 1
+        with contextlib.suppress(ConnectionClosed):  # a client that is cut off closes without a close frame
+            async for text in connection:
+                await self._answer(connection, json.loads(text))
+
+    async def _answer(self, connection: ServerConnection, frame: dict[str, Any]) -> None:
+        reply: dict[str, Any] = {"status": "ok", "response": {}}
+        if frame["event"] == "phx_join":
+            wanted = frame["payload"]["config"]["postgres_changes"]
+            reply["response"]["postgres_changes"] = [{**one, "id": next(self._ids)} for one in wanted]
+        await connection.send(json.dumps({**frame, "event": "phx_reply", "payload": reply}))
+        if frame["event"] == "phx_join":
+            for words in self.says:
+                told = {"channel": frame["topic"], "extension": "postgres_changes", **words}
+                system = {"event": "system", "topic": frame["topic"], "payload": told, "ref": None}
+                await connection.send(json.dumps(system))
+            self.joins += 1
 
 
 @asynccontextmanager
