@@ -17,7 +17,7 @@ from batchgen.queue.ports import OpenOrders
 from batchgen.queue.types import OpenOrder, OrderOutcome
 from scheduler.housekeeping import Trouble
 from scheduler.image_requests import request_about
-from scheduler.purchases import account_of
+from scheduler.orders import account_of
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -35,7 +35,7 @@ STILL_OPEN = OrderOutcome(is_over=False)
 UNKNOWN = OrderOutcome(is_over=True)
 
 
-class Settling:
+class OrderSettler:
     """Never raises what it met: each order is asked about again later, by this worker or another one.
 
     `wake` is called when an item was queued for a picture that was found.

@@ -21,8 +21,8 @@ from batchgen.queue.types import Account, Claim, Fault, StoredImage
 from batchgen.text import printable
 from scheduler.completions import Completions
 from scheduler.leases import Lease, Stop, Stopped
+from scheduler.orders import Delivery, Ending, ItemOrder, Orders, account_of
 from scheduler.patience import RANDOM, Insist, Patience
-from scheduler.purchases import Delivery, Ending, Orders, Purchase, account_of
 from scheduler.storage_gate import Store
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -90,7 +90,7 @@ class Runner:
         """Attempt the item and report the outcome. Stop it through its lease, not by cancelling this call."""
         clock = asyncio.get_running_loop().time
         began = clock()
-        log.info("generation started")
+        log.info("item started")
         outcome = await self.attempt(lease)
         structlog.contextvars.bind_contextvars(seconds=round(clock() - began, 3))
         lease.is_reporting = True
@@ -101,17 +101,17 @@ class Runner:
 
     async def attempt(self, lease: Lease) -> Outcome:
         """Make and store the picture; every failure becomes an outcome."""
-        purchase = Purchase.of(lease)
+        order = ItemOrder.of(lease)
         try:
-            return Succeeded(await lease.until_stopped(self._make_and_store(purchase)))
+            return Succeeded(await lease.until_stopped(self._make_and_store(order)))
         except Stopped as stopped:
-            return await self._end_early(purchase, stopped.reason)
+            return await self._end_early(order, stopped.reason)
         except LeaseLost:
             return Released(Stop.LOST)
         except Exception as error:  # noqa: BLE001 - whatever a provider raises must not end more than its own item
-            return _give_up(purchase, error)
+            return _give_up(order, error)
         finally:
-            structlog.contextvars.bind_contextvars(provider=purchase.provider_name)
+            structlog.contextvars.bind_contextvars(provider=order.provider_name)
 
     async def report(self, lease: Lease, outcome: Outcome) -> Outcome:
         """Write the outcome down and return what became of it, for it is the database that decides on retries."""
@@ -119,11 +119,11 @@ class Runner:
             match outcome:
                 case Succeeded(image):
                     await self._insist(lease, lambda: self._completions.complete(lease.claim, image))
-                    log.info("generation completed", file_size=image.file_size)
+                    log.info("item completed", file_size=image.file_size)
                 case RetryLater(fault=fault) | Failed(fault):
                     outcome = await self._report_fault(lease, fault)
                 case Released(reason):
-                    log.info("generation left", reason=reason.value)
+                    log.info("item left", reason=reason.value)
         except LeaseLost:
             log.info("result dropped: the lease is not held any more, or an answer that got lost had settled it")
             return Released(Stop.LOST)
@@ -143,19 +143,19 @@ class Runner:
         except (QueueUnavailable, InvalidRequest) as error:
             log.info("stored files not discarded", reason=str(error))
 
-    async def _make_and_store(self, purchase: Purchase) -> StoredImage:
-        delivery = await self._orders.deliver(purchase)
-        purchase.lease.is_paid = True
-        return await self._keep(purchase, delivery)
+    async def _make_and_store(self, order: ItemOrder) -> StoredImage:
+        delivery = await self._orders.deliver(order)
+        order.lease.is_paid = True
+        return await self._keep(order, delivery)
 
-    async def _keep(self, purchase: Purchase, delivery: Delivery) -> StoredImage:
+    async def _keep(self, order: ItemOrder, delivery: Delivery) -> StoredImage:
         """Store what was delivered; where its link has ended already, ask for another one, once."""
         try:
-            return await self._receive(purchase.lease.claim, delivery)
+            return await self._receive(order.lease.claim, delivery)
         except LinkExpired as error:
             log.info("the picture's link has ended, asking for another one", reason=str(error))
-        delivery = await self._orders.deliver_again(purchase)
-        return await self._receive(purchase.lease.claim, delivery)
+        delivery = await self._orders.deliver_again(order)
+        return await self._receive(order.lease.claim, delivery)
 
     async def _receive(self, claim: Claim, delivery: Delivery) -> StoredImage:
         output = delivery.output
@@ -184,33 +184,33 @@ class Runner:
                 await asyncio.sleep(pause)
         raise AssertionError("the last try returns or raises")
 
-    async def _end_early(self, purchase: Purchase, reason: Stop) -> Outcome:
+    async def _end_early(self, order: ItemOrder, reason: Stop) -> Outcome:
         """A cancelled item ends its provider's job; after a loss or a shutdown the next worker resumes it."""
-        if reason is Stop.SHUTDOWN and purchase.is_lost_with_worker:
-            return await self._end_with_worker(purchase)
+        if reason is Stop.SHUTDOWN and order.is_lost_with_worker:
+            return await self._end_with_worker(order)
         if reason is not Stop.CANCELLED:
             return Released(reason)
-        settlement = await self._orders.stop(purchase)
-        delivery = self._orders.late_delivery(purchase, settlement)
+        settlement = await self._orders.stop(order)
+        delivery = self._orders.late_delivery(order, settlement)
         fault = CANCELLED.model_copy(update={"job_over": settlement.is_over})
         if delivery is None:
             return Failed(with_account(fault, account_of(settlement)))
         try:
-            return Succeeded(await self._keep(purchase, delivery))
+            return Succeeded(await self._keep(order, delivery))
         except Exception as error:  # noqa: BLE001 - as in `attempt`
             log.warning("the picture of a cancelled item was not kept", reason=type(error).__name__)
-            job_over = _fault(purchase, error).job_over
+            job_over = _fault(order, error).job_over
             return Failed(with_account(fault.model_copy(update={"job_over": job_over}), account_of(settlement)))
 
-    async def _end_with_worker(self, purchase: Purchase) -> Outcome:
+    async def _end_with_worker(self, order: ItemOrder) -> Outcome:
         """Nobody else can have the picture: keep it where it came just now, and let no other worker ask for the job."""
-        settlement = await self._orders.stop(purchase)
-        provider, account = purchase.provider_name, account_of(settlement)
-        if delivery := self._orders.late_delivery(purchase, settlement):
+        settlement = await self._orders.stop(order)
+        provider, account = order.provider_name, account_of(settlement)
+        if delivery := self._orders.late_delivery(order, settlement):
             try:
-                return Succeeded(await self._keep(purchase, delivery))
+                return Succeeded(await self._keep(order, delivery))
             except Exception as error:  # noqa: BLE001 - as in `attempt`
-                return _give_up(purchase, error)
+                return _give_up(order, error)
         if settlement.is_over and settlement.is_charged is False:
             busy = ProviderBusy("The worker was stopped.", code="worker_stopped", retry_after_seconds=0)
             return RetryLater(fault_of(busy, provider=provider, job_over=True, account=account))
@@ -227,10 +227,10 @@ class Runner:
     async def _report_fault(self, lease: Lease, fault: Fault) -> Outcome:
         verdict = await self._insist(lease, lambda: self._queue.fail(lease.claim, fault))
         if verdict.status is GenerationStatus.FAILED:
-            log.warning("generation failed", code=fault.code, reason=fault.message)
+            log.warning("item failed", code=fault.code, reason=fault.message)
             return Failed(fault)
         log.warning(
-            "generation will be tried again",
+            "item will be tried again",
             code=fault.code,
             reason=fault.message,
             in_seconds=verdict.retry_in_seconds,
@@ -252,22 +252,22 @@ async def _nothing_to_see() -> None:
     """A worker that cannot ask for the bucket believes that it is there."""
 
 
-def _give_up(purchase: Purchase, error: Exception) -> Outcome:
-    fault = _fault(purchase, error)
+def _give_up(order: ItemOrder, error: Exception) -> Outcome:
+    fault = _fault(order, error)
     if fault.code in ("internal_error", "timeout"):
         log.warning("attempt failed", code=fault.code, exc_info=error)
     return RetryLater(fault) if fault.retryable else Failed(fault)
 
 
-def _fault(purchase: Purchase, error: Exception) -> Fault:
-    provider, is_late = purchase.provider_name, purchase.lease.claim.is_late
+def _fault(order: ItemOrder, error: Exception) -> Fault:
+    provider, is_late = order.provider_name, order.lease.claim.is_late
     match error:
         case Ending():
             fault = fault_of(error.error, provider=provider, job_over=error.job_over, account=error.account)
-        case InvalidRequest() if purchase.lease.is_paid:
+        case InvalidRequest() if order.lease.is_paid:
             fault = fault_of(error, provider=provider, job_over=True, account=_paid(None))
         case InvalidRequest():
-            fault = fault_of(error, provider=provider, job_over=not purchase.is_open)
+            fault = fault_of(error, provider=provider, job_over=not order.is_open)
         case _:
             fault = fault_of(error, provider=provider)
     if is_late and fault.job_over:  # nothing is bought for it again

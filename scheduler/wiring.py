@@ -27,7 +27,7 @@ from batchgen.providers.base import Provider
 from batchgen.providers.key_check import check_keys
 from batchgen.providers.registry import OneProvider, Providers, make_providers, setting_wanted, usable_providers
 from batchgen.queue.picture_store import PictureStore
-from batchgen.queue.postgrest import PostgrestOrders, PostgrestOutbox, PostgrestQueue, read_start_facts
+from batchgen.queue.postgrest import PostgrestOpenOrders, PostgrestOutbox, PostgrestQueue, read_start_facts
 from batchgen.queue.types import StartFacts
 from batchgen.settings import WorkerSettings, load
 from batchgen.settings.proxies import Proxies
@@ -35,7 +35,7 @@ from scheduler.completions import Completions
 from scheduler.housekeeping import OUTBOX_LEASE_SECONDS, PASS_SECONDS, RETENTION_SECONDS, Housekeeping
 from scheduler.leases import Leases
 from scheduler.logs import configure_logs
-from scheduler.open_orders import LONGEST_HANDFUL_SECONDS, ORDER_LEASE_SECONDS, SWEEP_SECONDS, Settling
+from scheduler.open_orders import LONGEST_HANDFUL_SECONDS, ORDER_LEASE_SECONDS, SWEEP_SECONDS, OrderSettler
 from scheduler.options import Options
 from scheduler.outages import KeyIsWrong, Outage
 from scheduler.patience import RANDOM, Patience
@@ -156,12 +156,12 @@ class Crew:
 
     worker: Worker
     housekeeping: Housekeeping
-    settling: Settling
+    settler: OrderSettler
 
     def stop(self) -> None:
         self.worker.stop()
         self.housekeeping.stop()
-        self.settling.stop()
+        self.settler.stop()
 
 
 async def run_once(crew: Crew, max_seconds: float | None) -> None:
@@ -172,7 +172,7 @@ async def run_once(crew: Crew, max_seconds: float | None) -> None:
     def left() -> float | None:
         return None if ends_at is None else max(0.0, ends_at - clock())
 
-    await crew.settling.finish(SWEEP_SECONDS if max_seconds is None else min(SWEEP_SECONDS, max_seconds / 4))
+    await crew.settler.finish(SWEEP_SECONDS if max_seconds is None else min(SWEEP_SECONDS, max_seconds / 4))
     await crew.worker.run_once(left())
     await crew.housekeeping.finish(left())
 
@@ -219,10 +219,10 @@ async def _running_worker(
     )
     outbox = PostgrestOutbox(client, worker=name, lease_seconds=OUTBOX_LEASE_SECONDS)
     housekeeping = Housekeeping(outbox, partial(remove_files, client))
-    orders = PostgrestOrders(client, worker=name, lease_seconds=ORDER_LEASE_SECONDS)
+    orders = PostgrestOpenOrders(client, worker=name, lease_seconds=ORDER_LEASE_SECONDS)
     store.opened = worker.wake
     start = Start(partial(read_start_facts, client), bucket.bucket, patience, bucket_name=settings.bucket, once=once)
-    crew = Crew(worker, housekeeping, Settling(orders, providers, wake=worker.wake))
+    crew = Crew(worker, housekeeping, OrderSettler(orders, providers, wake=worker.wake))
     ticks = Ticks(_ticks(settings, crew, leases, store, settles_at_start=not once), partial(_wake_up, leases))
     wakeup = Wakeup(
         url=settings.url,
@@ -336,7 +336,7 @@ def _ticks(settings: WorkerSettings, crew: Crew, leases: Leases, store: Store, *
         ),
         Tick(
             "open orders",
-            crew.settling.sweep,
+            crew.settler.sweep,
             settings.settle_seconds,
             settings.settle_seconds / 10,
             SWEEP_SECONDS + LONGEST_HANDFUL_SECONDS + 3 * patience,

@@ -359,7 +359,7 @@ class Worker:
             outcome = await self._runner.run(lease)
         except Exception:
             # The lease runs out, and the item counts as crashed: it may be the item that does this to its workers.
-            log.exception("generation stopped by a fault of the worker itself, others go on")
+            log.exception("item stopped by a fault of the worker itself, others go on")
             self._leases.settle(lease)
             self._news += 1
             return
@@ -405,7 +405,7 @@ class Worker:
             released = []
         for lease in leases:
             if lease.claim.lease_id in released:
-                log.info("generation handed back", **item_fields(lease.claim))
+                log.info("item handed back", **item_fields(lease.claim))
             self._leases.settle(lease)
 
     def _now(self) -> float:

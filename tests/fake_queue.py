@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from batchgen.errors import LeaseLost, QueueUnavailable
 from batchgen.models import GenerationStatus, Outlook
-from batchgen.queue.types import Claim, Completed, FailureVerdict, Fault, Order, Renewal, StoredImage
+from batchgen.queue.types import Claim, Completed, FailureVerdict, Fault, NewOrder, Renewal, StoredImage
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Item:
     model_provider: str = "scripted"
     input_spec: Mapping[str, Any] | None = field(default_factory=lambda: {"prompt": "text", "seed": {"name": "seed"}})
     order_key: UUID | None = None
-    order: Order | None = None
+    order: NewOrder | None = None
     is_late: bool = False
     cancel_requested: bool = False
     image: StoredImage | None = None
@@ -98,7 +98,7 @@ class FakeQueue:
             if i.lease_id
         ]
 
-    async def begin_order(self, claim: Claim, order: Order) -> UUID:
+    async def begin_order(self, claim: Claim, order: NewOrder) -> UUID:
         await self._called("begin_order")
         item = self._held(claim)
         item.order_key, item.order = item.order_key or uuid4(), order

@@ -13,8 +13,8 @@ from batchgen.queue.types import (
     Completed,
     FailureVerdict,
     Fault,
+    NewOrder,
     OpenOrder,
-    Order,
     OrderOutcome,
     Renewal,
     StorageDeletion,
@@ -37,7 +37,7 @@ class Queue(Protocol):
         """Prolong leases from now on. One that does not come back is lost."""
         ...
 
-    async def begin_order(self, claim: Claim, order: Order) -> UUID:
+    async def begin_order(self, claim: Claim, order: NewOrder) -> UUID:
         """Write a purchase down before it is sent, and return its key: the same one until its outcome is known."""
         ...
 

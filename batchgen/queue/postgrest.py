@@ -29,8 +29,8 @@ from batchgen.queue.types import (
     Completed,
     FailureVerdict,
     Fault,
+    NewOrder,
     OpenOrder,
-    Order,
     OrderOutcome,
     Renewal,
     StartFacts,
@@ -79,7 +79,7 @@ class PostgrestQueue:
         renewals = (_renewal(row) for row in _listed(answer, "renewals"))
         return [renewal for renewal in renewals if renewal is not None]
 
-    async def begin_order(self, claim: Claim, order: Order) -> UUID:
+    async def begin_order(self, claim: Claim, order: NewOrder) -> UUID:
         answer = await self._call("begin_order", **_fence(claim), p_order=order.model_dump(mode="json"))
         if (key := _uuid(answer)) is None:
             raise QueueUnavailable("begin_order: the answer is no order's key. Is the database older than the worker?")
@@ -221,7 +221,7 @@ class PostgrestOutbox:
         return _count(await _worker_rpc(self._client, "remove_expired_images", {}))
 
 
-class PostgrestOrders:
+class PostgrestOpenOrders:
     """The open orders of `batchgen.queue.ports.OpenOrders`, reached like the queue, and raising like it."""
 
     def __init__(self, client: AsyncClient, *, worker: str, lease_seconds: int) -> None:

@@ -54,7 +54,7 @@ class Claim(Frozen):
     """The item had ended, and its order turned out to have made a picture: it is collected, and nothing is bought."""
 
 
-class Order(Frozen):
+class NewOrder(Frozen):
     """A purchase that is about to be sent, for `begin_order`."""
 
     provider: str

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 from database_harness import Database, Row
-from purchases import PRICE, buy, submit_paid
+from paid_orders import PRICE, submit_order, submit_paid
 
 
 @pytest.fixture
@@ -12,7 +12,7 @@ def claim(db: Database) -> Row:
     """An item of a model that costs money, with an order that has a job."""
     submit_paid(db)
     claim = db.claim_one()
-    buy(db, claim)
+    submit_order(db, claim)
     return claim
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 from database_harness import OTHER_WORKER, WORKER, Database, Row, a_result
-from purchases import PRICE, buy, entries, open_order, orders, settle, submit_paid
+from paid_orders import PRICE, entries, open_order, orders, settle, submit_order, submit_paid
 
 
 def ids(claims: list[Row]) -> set[UUID]:
@@ -299,7 +299,7 @@ def test_the_picture_of_a_crashed_item_is_charged_and_not_collected_by_itself(db
     db.run("update batchgen.settings set max_crashes = 1")
     submit_paid(db)
     claim = db.claim_one()
-    buy(db, claim)
+    submit_order(db, claim)
     dies(db, claim)
 
     assert settle(db, open_order(db), is_over=True, is_charged=True, has_picture=True) is False
@@ -314,7 +314,7 @@ def test_a_person_has_the_picture_of_a_crashed_item_collected_and_nothing_is_cha
     db.run("update batchgen.settings set max_crashes = 1")
     batch = submit_paid(db)
     claim = db.claim_one()
-    key = buy(db, claim)
+    key = submit_order(db, claim)
     dies(db, claim)
     settle(db, open_order(db), is_over=True, is_charged=True, has_picture=True)
 
@@ -339,7 +339,7 @@ def test_a_settled_picture_that_nobody_asks_for_is_forgotten_after_a_day(db: Dat
     db.run("update batchgen.settings set max_crashes = 1")
     submit_paid(db)
     claim = db.claim_one()
-    buy(db, claim)
+    submit_order(db, claim)
     dies(db, claim)
     settle(db, open_order(db), is_over=True, is_charged=True, has_picture=True)
     assert len(orders(db)) == 1

@@ -13,7 +13,7 @@ from uuid import UUID
 import psycopg
 import pytest
 from database_harness import Database, Row
-from purchases import buy, submit_paid
+from paid_orders import submit_order, submit_paid
 
 LOOKS_AFTER_EACH = int(os.environ.get("BATCHGEN_FUZZ_CASES", "0")) >= 20000
 BIG = "repeat('x', 5000000)"
@@ -112,8 +112,8 @@ def a_victim(db: Database) -> Victim:
     names = {"user": user, "batch": batch["id"], "model": model}
     items = [item["id"] for item in batch["generations"]]
     done, held, late = db.claim(3, worker="victim-worker")
-    buy(db, held, "job-held")
-    buy(db, late, "job-late")
+    submit_order(db, held, "job-held")
+    submit_order(db, late, "job-late")
     db.complete(done)
     db.fail(late, job_over=False, code="timeout")
     db.run(

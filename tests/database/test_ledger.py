@@ -13,7 +13,7 @@ import pytest
 from database_harness import Database, Row, a_result, connect, query, refused
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from purchases import PRICE, begin, buy, entries, open_order, orders, settle, submit_paid, take
+from paid_orders import PRICE, begin, entries, open_order, orders, settle, submit_order, submit_paid, take
 from test_batch_actions_races import Other, until_somebody_waits
 
 FREE, UNPRICED = Decimal(0), None
@@ -40,7 +40,7 @@ def costs(db: Database, view: str) -> Row:
     return db.one(f"select * from batchgen.costs_of_{view}")  # noqa: S608
 
 
-# more ends of an attempt, beside those in test_purchases.py
+# more ends of an attempt, beside those in test_orders.py
 
 
 def complete_and_claim(db: Database, claim: Row) -> None:
@@ -89,7 +89,7 @@ ENDS: dict[str, tuple[Callable[[Database, Row], object], str, bool | None]] = {
 
 @pytest.mark.parametrize("end", ENDS)
 def test_an_attempt_leaves_one_row_and_its_order_is_settled_or_open(db: Database, claim: Row, end: str) -> None:
-    buy(db, claim)
+    submit_order(db, claim)
     act, outcome, is_charged = ENDS[end]
 
     act(db, claim)
@@ -108,7 +108,7 @@ def test_an_attempt_without_an_order_leaves_one_row_that_costs_nothing(db: Datab
 
 
 def test_three_crashes_are_three_rows_of_one_order_that_is_asked_about(db: Database, claim: Row) -> None:
-    key = buy(db, claim)
+    key = submit_order(db, claim)
     for _ in range(3):
         db.expire(claim)
         db.return_expired()
@@ -132,7 +132,7 @@ def test_results_in_bulk_leave_a_row_each(db: Database) -> None:
     submit_paid(db, prompts=3)
     claims = db.claim()
     for number, claim in enumerate(claims):
-        buy(db, claim, f"job-{number}")
+        submit_order(db, claim, f"job-{number}")
 
     db.complete_all(claims)
 
@@ -157,7 +157,7 @@ def test_not_even_an_admin_changes_the_ledger(db: Database, claim: Row, change: 
 
 
 def test_money_outlives_the_user(db: Database, claim: Row) -> None:
-    buy(db, claim)
+    submit_order(db, claim)
     db.complete(claim)
 
     db.run("delete from auth.users where id = %s", claim["user_id"])
@@ -169,7 +169,7 @@ def test_money_outlives_the_user(db: Database, claim: Row) -> None:
 
 
 def test_the_job_of_an_item_that_was_completed_by_hand_is_asked_about(db: Database, claim: Row) -> None:
-    buy(db, claim)
+    submit_order(db, claim)
     edit(db, claim, "status = 'completed'")
 
     assert not settle(db, open_order(db), is_over=True, is_charged=True, has_picture=True)
@@ -179,7 +179,7 @@ def test_the_job_of_an_item_that_was_completed_by_hand_is_asked_about(db: Databa
 
 
 def test_an_item_that_waits_with_its_job_and_is_completed_by_hand_is_asked_about(db: Database, claim: Row) -> None:
-    buy(db, claim)
+    submit_order(db, claim)
     db.release(claim)
     edit(db, claim, "status = 'completed'")
 
@@ -194,7 +194,7 @@ def test_an_item_that_waits_with_its_job_and_is_completed_by_hand_is_asked_about
 @pytest.fixture
 def late(db: Database, claim: Row) -> Row:
     """An item that waits to collect its picture; it had ended as too late."""
-    buy(db, claim)
+    submit_order(db, claim)
     db.fail(claim, job_over=False)
     assert settle(db, open_order(db), is_over=True, is_charged=True, has_picture=True)
     return claim
@@ -254,7 +254,7 @@ def test_a_late_item_orders_nothing(db: Database, late: Row) -> None:
 
 
 def test_a_picture_whose_costs_nobody_knows_is_collected_too(db: Database, claim: Row) -> None:
-    buy(db, claim)
+    submit_order(db, claim)
     db.fail(claim, job_over=False)
 
     assert settle(db, open_order(db), is_over=True, has_picture=True)
@@ -264,7 +264,7 @@ def test_a_picture_whose_costs_nobody_knows_is_collected_too(db: Database, claim
 
 
 def test_a_picture_that_cost_nothing_is_not_made_the_users_again(db: Database, claim: Row) -> None:
-    buy(db, claim)
+    submit_order(db, claim)
     db.fail(claim, job_over=False)
 
     assert not settle(db, open_order(db), is_over=True, is_charged=False, has_picture=True)
@@ -276,11 +276,11 @@ def test_a_picture_that_cost_nothing_is_not_made_the_users_again(db: Database, c
 
 
 def test_an_item_that_is_ordered_anew_leaves_its_job_to_be_asked_about(db: Database, claim: Row) -> None:
-    first = buy(db, claim, "job-1")
+    first = submit_order(db, claim, "job-1")
     db.release(claim)
     claim = again(db, claim)
 
-    second = buy(db, claim, "job-2")
+    second = submit_order(db, claim, "job-2")
     db.complete(claim)
 
     assert second != first
@@ -292,7 +292,7 @@ def test_an_item_that_is_ordered_anew_leaves_its_job_to_be_asked_about(db: Datab
 
 
 def test_an_attempt_orders_no_second_job(db: Database, claim: Row) -> None:
-    buy(db, claim)
+    submit_order(db, claim)
 
     with refused("PT422"):
         begin(db, claim)
@@ -311,8 +311,8 @@ def test_the_job_says_who_makes_it(db: Database, claim: Row) -> None:
 
 
 def test_a_worker_with_a_provider_of_its_own_leaves_the_job_of_another_one(db: Database, claim: Row) -> None:
-    """As with BATCHGEN_PROVIDER=offline: the job that was bought is neither lost nor taken for its own."""
-    key = buy(db, claim)
+    """As with BATCHGEN_PROVIDER=offline: the job that was ordered is neither lost nor taken for its own."""
+    key = submit_order(db, claim)
     db.expire(claim)
     found = again(db, claim)
 
@@ -327,10 +327,10 @@ def test_a_worker_with_a_provider_of_its_own_leaves_the_job_of_another_one(db: D
 
 
 def test_an_item_with_a_job_left_behind_runs_on_with_its_own(db: Database, claim: Row) -> None:
-    left = buy(db, claim, "job-1")
+    left = submit_order(db, claim, "job-1")
     db.release(claim)
     claim = again(db, claim)
-    own = buy(db, claim, "job-2")
+    own = submit_order(db, claim, "job-2")
     db.release(claim)
     claim = again(db, claim)
     assert (claim["order_key"], claim["provider_job_id"]) == (own, "job-2")
@@ -349,7 +349,7 @@ def test_an_item_with_a_job_left_behind_runs_on_with_its_own(db: Database, claim
 
 def test_a_wait_that_is_cancelled_does_not_end_the_job(db: Database, claim: Row) -> None:
     """A worker that says nothing of the job, as the ones before this migration."""
-    buy(db, claim)
+    submit_order(db, claim)
     db.as_user(claim["user_id"], "select public.cancel_batch(%s)", claim["batch_id"])
 
     db.fail(claim, code="provider_busy", retryable=True, retry_after_seconds=5)
@@ -382,7 +382,7 @@ def test_a_persons_word_is_the_last_one(db: Database, unknown: Row, is_charged: 
 
 
 def test_an_order_that_a_person_has_decided_is_asked_about_no_more(db: Database, claim: Row) -> None:
-    buy(db, claim)
+    submit_order(db, claim)
     db.fail(claim, job_over=False)
     order = open_order(db)
 
@@ -393,7 +393,7 @@ def test_an_order_that_a_person_has_decided_is_asked_about_no_more(db: Database,
 
 
 def test_nobody_decides_about_an_order_that_its_item_waits_for(db: Database, claim: Row) -> None:
-    buy(db, claim)
+    submit_order(db, claim)
     db.release(claim)
 
     with refused("PT409"):
@@ -419,7 +419,7 @@ def test_a_job_from_before_there_were_orders_can_be_decided_too(db: Database, cl
 
 
 def test_a_person_and_a_settlement_at_the_same_moment_charge_once(db: Database, claim: Row) -> None:
-    buy(db, claim)
+    submit_order(db, claim)
     db.fail(claim, job_over=False)
     order = open_order(db)
     with connect(db.dsn) as other, other.transaction():
@@ -432,7 +432,7 @@ def test_a_person_and_a_settlement_at_the_same_moment_charge_once(db: Database, 
 
 
 def test_two_workers_never_take_the_same_order(db: Database, claim: Row) -> None:
-    buy(db, claim)
+    submit_order(db, claim)
     db.fail(claim, job_over=False)
     db.run("update batchgen.orders set ask_at = now()")
     with connect(db.dsn) as connection, connection.transaction():
@@ -537,9 +537,9 @@ class History:
             begin(self.db, item.claim)
             item.order = Order()
 
-    def _buy(self, item: Item) -> None:
+    def _submit_order(self, item: Item) -> None:
         if item.claim and not (item.order and item.order.job):
-            buy(self.db, item.claim)
+            submit_order(self.db, item.claim)
             item.order = Order(job=True)
 
     # ends by a worker
@@ -749,7 +749,7 @@ def test_whatever_happens_the_ledger_says_what_a_person_would_count(
     shared_db.run("update batchgen.settings set max_retries = 20, max_crashes = 20, max_parallel_global = 1000")
     history = History(shared_db, price)
     history.do("claim", history.items[0])
-    history.do("buy", history.items[0])
+    history.do("submit_order", history.items[0])
 
     for step, number in steps:
         history.do(step, history.items[number])

@@ -9,7 +9,7 @@ from uuid import UUID
 import psycopg
 import pytest
 from database_harness import Database, Row
-from purchases import PRICE, add_model, begin, settle, submit_paid
+from paid_orders import PRICE, add_model, begin, settle, submit_paid
 from test_races import Storm, wrong_totals
 
 

@@ -146,7 +146,7 @@ async def test_an_item_that_is_cancelled_before_it_starts_is_never_bought(
 
     assert outcomes(answer) == ["cancelled"] * 2
     assert set(provider.states()) == {item["id"] for item in sentinel["generations"]}
-    assert {line["batch_id"] for line in worker.named("generation started")} == {sentinel["id"]}
+    assert {line["batch_id"] for line in worker.named("item started")} == {sentinel["id"]}
     await call(user, "cancel_batch", p_batch_id=sentinel["id"])
     await ended(database, sentinel["id"])
 

@@ -114,9 +114,7 @@ async def test_an_item_that_fails_twice_works_at_the_third_try_after_the_set_del
     assert row["status"] == "completed"
     _, hill = await items(database, batch["id"])
     assert hill["retry_count"] == 2
-    starts = [
-        line["timestamp"] for line in worker.named("generation started") if line["generation_id"] == str(hill["id"])
-    ]
+    starts = [line["timestamp"] for line in worker.named("item started") if line["generation_id"] == str(hill["id"])]
     first, second, third = (_seconds(stamp) for stamp in starts)
     assert 1.0 <= second - first < 2.5
     assert 2.0 <= third - second < 3.5
@@ -189,7 +187,7 @@ async def test_a_worker_that_was_paused_past_its_leases_drops_its_results_and_go
 ) -> None:
     paused = await start_worker(BATCHGEN_LEASE_SECONDS="2", BATCHGEN_OFFLINE_SECONDS="1")
     batch = await submit(user, "a frog", "a swan", "a hare")
-    await paused.logs("generation started", 3)
+    await paused.logs("item started", 3)
     paused.send(signal.SIGSTOP)
 
     await start_worker(BATCHGEN_LEASE_SECONDS="2", BATCHGEN_POLL_SECONDS="0.3")
@@ -201,7 +199,7 @@ async def test_a_worker_that_was_paused_past_its_leases_drops_its_results_and_go
     [row] = await finished(database, [batch["id"]])
     assert (row["status"], row["completed_count"]) == ("completed", 3)
     assert await pictures(database, batch["id"]) == before
-    assert paused.named("generation completed") == []
+    assert paused.named("item completed") == []
     paused.send(signal.SIGTERM)
     assert await paused.exit_code() == 0
 

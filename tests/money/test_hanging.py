@@ -62,9 +62,7 @@ def _slot_time(worker: WorkerProcess, item: dict[str, Any]) -> timedelta:
     """From the start of the attempt to its end, by the worker's own log."""
     own = [event for event in worker.events if event.get("generation_id") == str(item["id"])]
     times = [
-        datetime.fromisoformat(event["timestamp"])
-        for event in own
-        if event["event"] in ("generation started", "generation failed")
+        datetime.fromisoformat(event["timestamp"]) for event in own if event["event"] in ("item started", "item failed")
     ]
     assert len(times) == 2, own
     return times[1] - times[0]

@@ -27,7 +27,7 @@ LEFT_BEHIND = frozenset(
 )
 """Outcomes of attempts after which nobody may know what became of an order."""
 OWN_FAULTS = (
-    "generation stopped by a fault of the worker itself, others go on",
+    "item stopped by a fault of the worker itself, others go on",
     "a claim met a fault of the worker itself",
     "tick failed",
     "result refused",

@@ -27,8 +27,8 @@ from batchgen.errors import (
 )
 from batchgen.providers.base import GeneratedImage
 from batchgen.queue.picture_store import PictureStore
-from batchgen.queue.postgrest import PostgrestOrders, PostgrestOutbox, PostgrestQueue
-from batchgen.queue.types import Claim, Order
+from batchgen.queue.postgrest import PostgrestOpenOrders, PostgrestOutbox, PostgrestQueue
+from batchgen.queue.types import Claim, NewOrder
 from batchgen.settings import Settings
 from tests.worker.stage import theatre
 
@@ -253,7 +253,7 @@ async def test_of_a_workers_refusals_only_our_own_sql_speaks_of_the_item(
     queue = PostgrestQueue(await answering(answer), worker="one", lease_seconds=60)
 
     with pytest.raises(expected) as raised:
-        await queue.begin_order(claim(), Order(provider="replicate"))
+        await queue.begin_order(claim(), NewOrder(provider="replicate"))
 
     assert type(raised.value) is expected
 
@@ -374,7 +374,7 @@ async def test_orders_and_deletions_are_read_row_by_row(answering: Connected) ->
     answer = {"orders": orders, "deletions": [{**file, "deletion_id": "x"}, file]}
     client = await answering(lambda _request: httpx.Response(200, json=answer))
 
-    assert len(await PostgrestOrders(client, worker="one", lease_seconds=60).take(2)) == 1
+    assert len(await PostgrestOpenOrders(client, worker="one", lease_seconds=60).take(2)) == 1
     assert len(await PostgrestOutbox(client, worker="one", lease_seconds=60).take(2)) == 1
 
 

@@ -58,8 +58,8 @@ async def test_every_line_about_an_item_says_which_one(configured: Callable[...,
     await stage.worker.run_once()
 
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
-    about_items = [line for line in lines if line["event"].startswith("generation")]
-    assert [line["event"] for line in about_items] == ["generation started", "generation completed"]
+    about_items = [line for line in lines if line["event"].startswith("item ")]
+    assert [line["event"] for line in about_items] == ["item started", "item completed"]
     for line in about_items:
         assert line["worker"] == "host:1:abc"
         assert (line["batch_id"], line["generation_id"]) == (str(item.batch_id), str(item.id))
@@ -93,7 +93,7 @@ async def test_an_item_that_another_one_made_room_for_has_none_of_its_fields(con
     await stage.worker.run_once()
 
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
-    started = [line for line in lines if line["event"] == "generation started"]
+    started = [line for line in lines if line["event"] == "item started"]
     assert len(started) == 2
     assert not [line for line in started if "seconds" in line]
 
@@ -108,11 +108,11 @@ async def test_text_about_an_item_is_one_line_of_at_most_100_columns(
     configured(stream, fal_key="fal-id:0123456789")
 
     with about_an_item():
-        structlog.stdlib.get_logger("scheduler.test").warning("generation failed", code="busy", reason=reason)
+        structlog.stdlib.get_logger("scheduler.test").warning("item failed", code="busy", reason=reason)
 
     [line] = stream.getvalue().splitlines()
     assert len(line) <= 100
-    assert ' warning generation failed item=0190c2c1 code=busy reason="' in line
+    assert ' warning item failed item=0190c2c1 code=busy reason="' in line
     assert "\x1b" not in line
     assert "fal-id" not in line
 
@@ -127,17 +127,18 @@ def test_text_fits_the_terminal(configured: Callable[..., None], columns: int) -
     with os.fdopen(terminal, "w") as stream, closing_file(watched):
         configured(stream)
         with about_an_item():
-            log.info("generation completed", seconds=2.0834, provider="replicate", model="owner/" + "long" * 20)
-            log.warning("generation failed", code="busy", provider="replicate", reason="it is busy " * 20)
+            log.info("item completed", seconds=2.0834, provider="replicate", model="owner/" + "long" * 20)
+            log.warning("item failed", code="busy", provider="replicate", reason="it is busy " * 20)
         log.warning("models without their provider here wait", provider="replicate", remedy=remedy)
         log.info("the end")
         lines = until_the_end(watched).splitlines()[:-1]
 
     assert max(map(len, lines)) <= columns
     completed, failed, *told = lines
-    assert completed.startswith("info    generation completed item=0190c2c1", 9)
-    assert ("seconds=2.08" in completed) == (columns >= 80)
-    assert failed.startswith("warning generation failed item=0190c2c1", 9)
+    assert completed.startswith("info    item completed item=0190c2c1", 9)
+    assert "seconds=2.08" in completed
+    assert ("provider=replicate" in completed) == (columns >= 80)
+    assert failed.startswith("warning item failed item=0190c2c1", 9)
     assert "code=busy" in failed
     assert f'provider=replicate remedy="{remedy}"' in " ".join(line.strip() for line in told)
 

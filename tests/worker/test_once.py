@@ -10,7 +10,7 @@ from batchgen.providers.base import RawImage, Settlement
 from batchgen.queue.types import OpenOrder, OrderOutcome
 from scheduler.__main__ import main
 from scheduler.housekeeping import Housekeeping
-from scheduler.open_orders import Settling
+from scheduler.open_orders import OrderSettler
 from scheduler.wiring import Crew, run_once
 from tests.fake_orders import FakeOrders
 from tests.fake_outbox import FakeFiles, FakeOutbox
@@ -35,8 +35,8 @@ class FakeDesk(FakeOrders):
 
 def crew_of(stage: Theatre, shop: Shop) -> tuple[Crew, FakeDesk, FakeOutbox]:
     desk, outbox = FakeDesk(stage.queue.shelf), FakeOutbox()
-    settling = Settling(desk, Mall({"shop": shop}), wake=stage.worker.wake)
-    return Crew(stage.worker, Housekeeping(outbox, FakeFiles().remove), settling), desk, outbox
+    settler = OrderSettler(desk, Mall({"shop": shop}), wake=stage.worker.wake)
+    return Crew(stage.worker, Housekeeping(outbox, FakeFiles().remove), settler), desk, outbox
 
 
 async def test_a_picture_that_an_open_order_has_made_is_collected_by_the_very_run() -> None:

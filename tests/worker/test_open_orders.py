@@ -11,7 +11,7 @@ from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderUnavailable
 from batchgen.providers.base import ImageRequest, RawImage, Settlement
 from batchgen.providers.registry import OneProvider, ProvidersByName
 from batchgen.queue.types import OpenOrder, OrderOutcome
-from scheduler.open_orders import ASKED_AT_ONCE, ORDERS_AT_ONCE, Settling
+from scheduler.open_orders import ASKED_AT_ONCE, ORDERS_AT_ONCE, OrderSettler
 from tests.fake_orders import FakeOrders
 from tests.support import eventually
 from tests.worker.stage import Mall, ScriptedProvider, Shop, picture
@@ -30,7 +30,7 @@ class Office:
     wakes: int = 0
 
     def __post_init__(self) -> None:
-        self.settling = Settling(self.orders, self.providers or Mall({"shop": self.shop}), wake=self._wake)
+        self.settler = OrderSettler(self.orders, self.providers or Mall({"shop": self.shop}), wake=self._wake)
 
     def outcome(self, order: OpenOrder) -> OrderOutcome | None:
         return self.orders.outcomes.get(order.order_key)
@@ -44,7 +44,7 @@ async def test_a_job_that_is_over_is_settled_as_its_provider_says() -> None:
     order = office.orders.add("job-1")
     office.shop.outcomes["job-1"] = Settlement(True, False, None, 1, 2)
 
-    await office.settling.sweep()
+    await office.settler.sweep()
 
     expected = OrderOutcome(is_over=True, is_charged=False, has_picture=False, queued_seconds=1, running_seconds=2)
     assert office.outcome(order) == expected
@@ -57,7 +57,7 @@ async def test_a_picture_that_was_paid_for_is_reported_and_the_worker_woken_to_c
     office.orders.collects = {order.order_key}
     office.shop.outcomes["job-1"] = Settlement(True, True, RawImage(picture()))
 
-    await office.settling.sweep()
+    await office.settler.sweep()
 
     assert office.outcome(order) == OrderOutcome(is_over=True, is_charged=True, has_picture=True)
     assert office.wakes == 1
@@ -67,7 +67,7 @@ async def test_a_job_that_still_runs_is_stopped_and_asked_about_again() -> None:
     office = Office()
     order = office.orders.add("job-1")
 
-    await office.settling.sweep()
+    await office.settler.sweep()
 
     assert office.shop.cancelled == ["job-1"]
     assert office.outcome(order) == STILL_OPEN
@@ -79,7 +79,7 @@ async def test_an_order_without_a_job_is_looked_for_by_its_key_and_inputs() -> N
     office.shop.sold["job-7"] = str(order.order_key)
     office.shop.outcomes["job-7"] = Settlement(True, True)
 
-    await office.settling.sweep()
+    await office.settler.sweep()
 
     (asked,) = office.shop.finds
     assert (asked.inputs, asked.model, asked.model_version, asked.seed) == ({"text": "a fox"}, "a-model", "v1", 7)
@@ -92,7 +92,7 @@ async def test_an_order_that_never_arrived_cost_nothing() -> None:
     office = Office()
     order = office.orders.add(None)
 
-    await office.settling.sweep()
+    await office.settler.sweep()
 
     assert office.outcome(order) == OrderOutcome(is_over=True, is_charged=False)
     assert office.shop.settled == []
@@ -104,7 +104,7 @@ async def test_an_order_of_which_nobody_can_tell_is_over_and_its_costs_are_unkno
     order = office.orders.add(job_id)
     office.shop.cannot_find = office.shop.outcomes["job-1"] = OutcomeUnknown("Nobody knows.")
 
-    await office.settling.sweep()
+    await office.settler.sweep()
 
     assert office.outcome(order) == OrderOutcome(is_over=True, is_charged=None)
 
@@ -115,7 +115,7 @@ async def test_an_order_that_cannot_be_asked_about_now_stays_open_and_the_others
     first, second = office.orders.add("job-1"), office.orders.add("job-2")
     office.shop.outcomes = {"job-1": error, "job-2": Settlement(True, False)}
 
-    await office.settling.sweep()
+    await office.settler.sweep()
 
     assert office.outcome(first) == STILL_OPEN
     assert office.outcome(second) == OrderOutcome(is_over=True, is_charged=False)
@@ -127,7 +127,7 @@ async def test_an_order_whose_provider_gives_no_answer_stays_open(monkeypatch: p
     order = office.orders.add("job-1")
     office.shop.hangs = True
 
-    await office.settling.sweep()
+    await office.settler.sweep()
 
     assert office.outcome(order) == STILL_OPEN
 
@@ -139,7 +139,7 @@ async def test_an_outcome_that_cannot_be_written_down_does_not_hold_up_the_other
     office.shop.outcomes = {name: Settlement(True, False) for name in ("job-1", "job-2")}
 
     with capture_logs() as lines:
-        await office.settling.sweep()
+        await office.settler.sweep()
 
     assert office.outcome(second) == OrderOutcome(is_over=True, is_charged=False)
     assert [line["task"] for line in lines if line["event"].startswith("housekeeping")] == ["open orders"]
@@ -158,7 +158,7 @@ async def test_an_order_at_a_provider_that_this_worker_cannot_ask_is_left(provid
     office = Office(providers=providers)
     order = office.orders.add("job-1")
 
-    await office.settling.sweep()
+    await office.settler.sweep()
 
     assert office.outcome(order) == STILL_OPEN
 
@@ -171,10 +171,10 @@ async def test_a_provider_that_does_not_tell_is_told_of_once_per_change() -> Non
         for _ in range(3):
             office.orders.add("job-1")
             office.orders.add("job-1")
-            await office.settling.sweep()
+            await office.settler.sweep()
         office.shop.outcomes = {"job-1": Settlement(True, False)}
         office.orders.add("job-1")
-        await office.settling.sweep()
+        await office.settler.sweep()
 
     told = [(line["event"], line["task"]) for line in lines if line["event"].startswith("housekeeping")]
     assert told == [
@@ -188,8 +188,8 @@ async def test_orders_that_are_away_raise_nothing_and_are_told_of_once() -> None
     office.orders.is_down = True
 
     with capture_logs() as lines:
-        await office.settling.sweep()
-        await office.settling.sweep()
+        await office.settler.sweep()
+        await office.settler.sweep()
 
     assert [line["task"] for line in lines] == ["open orders"]
 
@@ -213,7 +213,7 @@ async def test_many_orders_go_in_handfuls_and_a_few_at_a_time_until_none_is_due(
     for _ in range(2 * ORDERS_AT_ONCE + 1):
         office.orders.add("job-1")
 
-    await office.settling.sweep()
+    await office.settler.sweep()
 
     assert office.orders.taken == [ORDERS_AT_ONCE, ORDERS_AT_ONCE, 1]
     assert len(office.orders.outcomes) == 2 * ORDERS_AT_ONCE + 1
@@ -225,9 +225,9 @@ async def test_a_sweep_that_takes_too_long_leaves_the_rest_for_the_next_one() ->
     for _ in range(2 * ORDERS_AT_ONCE):
         office.orders.add("job-1")
 
-    await office.settling.sweep(seconds=0.000001)
+    await office.settler.sweep(seconds=0.000001)
     after_one = len(office.orders.due)
-    await office.settling.sweep()
+    await office.settler.sweep()
 
     assert after_one == ORDERS_AT_ONCE
     assert office.orders.due == []
@@ -236,7 +236,7 @@ async def test_a_sweep_that_takes_too_long_leaves_the_rest_for_the_next_one() ->
 async def test_nothing_due_costs_one_request() -> None:
     office = Office()
 
-    await office.settling.sweep()
+    await office.settler.sweep()
 
     assert office.orders.taken == [0]
 
@@ -246,7 +246,7 @@ async def test_finishing_settles_what_is_due() -> None:
     for _ in range(ORDERS_AT_ONCE + 1):
         office.orders.add("job-1")
 
-    await office.settling.finish(10)
+    await office.settler.finish(10)
 
     assert len(office.orders.outcomes) == ORDERS_AT_ONCE + 1
 
@@ -257,7 +257,7 @@ async def test_finishing_ends_in_time_where_a_provider_hangs() -> None:
     office.shop.hangs = True
 
     async with asyncio.timeout(5):
-        await office.settling.finish(0.05)
+        await office.settler.finish(0.05)
 
     assert office.outcome(order) is None, "its lease runs out, and it is asked about again"
 
@@ -266,10 +266,10 @@ async def test_finishing_ends_at_once_when_it_is_told_to_stop() -> None:
     office = Office()
     office.orders.add("job-1")
     office.shop.hangs = True
-    finishing = asyncio.create_task(office.settling.finish(60))
+    finishing = asyncio.create_task(office.settler.finish(60))
     await eventually(lambda: office.shop.settled)
 
-    office.settling.stop()
+    office.settler.stop()
 
     async with asyncio.timeout(5):
         await finishing
@@ -278,8 +278,8 @@ async def test_finishing_ends_at_once_when_it_is_told_to_stop() -> None:
 async def test_a_sweep_that_was_told_to_stop_begins_nothing() -> None:
     office = Office()
     office.orders.add("job-1")
-    office.settling.stop()
+    office.settler.stop()
 
-    await office.settling.sweep()
+    await office.settler.sweep()
 
     assert office.orders.taken == []

@@ -91,9 +91,9 @@ async def test_results_of_an_outage_are_kept_and_written_after_it(
     is_out = False
 
     await eventually(lambda: all_completed(database, batch_id, 2), timeout=20)
-    assert len(worker.named("generation started")) == 2
+    assert len(worker.named("item started")) == 2
     assert len(worker.named("queue lost, running items go on")) == 1
-    assert not worker.named("generation failed")
+    assert not worker.named("item failed")
     assert not worker.named("result refused")
     assert no_traceback(worker)
     worker.send(signal.SIGTERM)
@@ -224,11 +224,11 @@ async def test_while_the_bucket_is_gone_nothing_more_is_claimed_and_pictures_are
     tries = gateway.calls["upload"]
     await eventually(lambda: gateway.calls["upload"] > tries + 5)
 
-    assert len(worker.named("generation started")) == 1
+    assert len(worker.named("item started")) == 1
 
     is_gone = False
     await eventually(lambda: all_completed(database, batch_id, 3), timeout=20)
-    assert len(worker.named("generation started")) == 3
+    assert len(worker.named("item started")) == 3
     worker.send(signal.SIGTERM)
     assert await worker.exit_code() == 0
 
@@ -238,7 +238,7 @@ async def test_a_database_that_becomes_read_only_costs_no_result(
 ) -> None:
     batch_id = await submit(user, "a harbour #slow:2", "a forest #slow:2")
     worker = await start()
-    await worker.logs("generation started", 2)
+    await worker.logs("item started", 2)
     end_others = (
         "select pg_terminate_backend(pid) from pg_stat_activity"
         " where pid <> pg_backend_pid() and backend_type = 'client backend'"
@@ -254,7 +254,7 @@ async def test_a_database_that_becomes_read_only_costs_no_result(
         await database.execute(end_others)
 
     await eventually(lambda: all_completed(database, batch_id, 2), timeout=20)
-    assert len(worker.named("generation started")) == 2
+    assert len(worker.named("item started")) == 2
     assert no_traceback(worker)
     worker.send(signal.SIGTERM)
     assert await worker.exit_code() == 0

@@ -13,7 +13,7 @@ from batchgen.backend.connection import connect, disconnect
 from batchgen.errors import BackendUnavailable, QueueUnavailable, StorageError
 from batchgen.providers.base import GeneratedImage
 from batchgen.queue.picture_store import PictureStore
-from batchgen.queue.postgrest import PostgrestOrders, PostgrestOutbox, PostgrestQueue, read_start_facts
+from batchgen.queue.postgrest import PostgrestOpenOrders, PostgrestOutbox, PostgrestQueue, read_start_facts
 from batchgen.settings import Settings
 from tests.support import WorkerProcess
 
@@ -66,7 +66,7 @@ def take_deletions(client: AsyncClient) -> Awaitable[object]:
 
 
 def take_orders(client: AsyncClient) -> Awaitable[object]:
-    return PostgrestOrders(client, worker="w", lease_seconds=60).take(1)
+    return PostgrestOpenOrders(client, worker="w", lease_seconds=60).take(1)
 
 
 def look_at_bucket(client: AsyncClient) -> Awaitable[object]:

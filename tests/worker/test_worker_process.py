@@ -185,12 +185,12 @@ async def test_a_failure_that_passes_is_tried_again_and_completes(
     batch_id = await submit(user, "a harbour #fail:2", "a forest")
 
     worker = await start(BATCHGEN_POLL_SECONDS="0.2")
-    await worker.logs("generation completed", 2)
+    await worker.logs("item completed", 2)
     worker.send(signal.SIGTERM)
 
     assert await worker.exit_code() == 0
     assert await statuses(database, batch_id) == {"completed": 2}
-    assert len(worker.named("generation will be tried again")) == 2
+    assert len(worker.named("item will be tried again")) == 2
 
 
 async def test_a_new_batch_wakes_the_worker_before_its_next_poll(start: Start, user: User) -> None:
@@ -199,7 +199,7 @@ async def test_a_new_batch_wakes_the_worker_before_its_next_poll(start: Start, u
 
     await submit(user, "a harbour", "a forest")
 
-    await eventually(lambda: len(worker.named("generation completed")) == 2, timeout=3)
+    await eventually(lambda: len(worker.named("item completed")) == 2, timeout=3)
     worker.send(signal.SIGTERM)
     assert await worker.exit_code() == 0
 
@@ -209,25 +209,25 @@ async def test_a_running_item_that_is_cancelled_ends_soon_however_long_its_lease
 ) -> None:
     batch_id = await submit(user, "a harbour #slow:60", "a forest #slow:60")
     worker = await start(BATCHGEN_LEASE_SECONDS="3600", BATCHGEN_POLL_SECONDS="0.2")
-    await worker.logs("generation started", 2)
+    await worker.logs("item started", 2)
 
     await database.execute("update batchgen.queue set cancel_requested = true")
 
-    await worker.logs("generation failed", 2, timeout=15)
-    assert [line["code"] for line in worker.named("generation failed")] == ["cancelled"] * 2
+    await worker.logs("item failed", 2, timeout=15)
+    assert [line["code"] for line in worker.named("item failed")] == ["cancelled"] * 2
     assert await statuses(database, batch_id) == {"failed": 2}
 
 
 async def test_sigterm_hands_back_what_does_not_finish_in_time(start: Start, user: User, database: Database) -> None:
     batch_id = await submit(user, "a harbour #slow:60", "a forest #slow:60")
     worker = await start(BATCHGEN_GRACE_SECONDS="0.2")
-    await worker.logs("generation started", 2)
+    await worker.logs("item started", 2)
 
     worker.send(signal.SIGTERM)
     code = await worker.exit_code()
 
     assert code == 0
-    assert len(worker.named("generation handed back")) == 2
+    assert len(worker.named("item handed back")) == 2
     rows = await (await database.execute("select state, crash_count, lease_id from batchgen.queue")).fetchall()
     assert [(row["state"], row["crash_count"], row["lease_id"]) for row in rows] == [("waiting", 0, None)] * 2
     await database.execute("delete from public.image_generations where batch_id = %s", [batch_id])
@@ -236,7 +236,7 @@ async def test_sigterm_hands_back_what_does_not_finish_in_time(start: Start, use
 async def test_sigterm_lets_finish_what_finishes_in_time(start: Start, user: User, database: Database) -> None:
     batch_id = await submit(user, "a harbour #slow:0.7", "a forest #slow:0.7")
     worker = await start()
-    await worker.logs("generation started", 2)
+    await worker.logs("item started", 2)
 
     worker.send(signal.SIGTERM)
 
@@ -247,7 +247,7 @@ async def test_sigterm_lets_finish_what_finishes_in_time(start: Start, user: Use
 async def test_a_second_signal_hands_back_at_once(start: Start, user: User, database: Database) -> None:
     batch_id = await submit(user, "a harbour #slow:60", "a forest #slow:60")
     worker = await start(BATCHGEN_GRACE_SECONDS="600")
-    await worker.logs("generation started", 2)
+    await worker.logs("item started", 2)
 
     worker.send(signal.SIGTERM)
     await worker.logs("draining")
@@ -264,7 +264,7 @@ async def test_after_a_kill_another_worker_finishes_everything_and_stores_nothin
     batches = [await submit(await new_user(), *[f"a harbour #slow:0.{n}" for n in range(5, 9)]) for _ in range(2)]
     pace = {"BATCHGEN_LEASE_SECONDS": "2", "BATCHGEN_POLL_SECONDS": "0.2"}
     doomed = await start(**pace)
-    await doomed.logs("generation started", 6)
+    await doomed.logs("item started", 6)
 
     doomed.send(signal.SIGKILL)
     heir = await start(**pace)
@@ -280,7 +280,7 @@ async def test_after_a_kill_another_worker_finishes_everything_and_stores_nothin
 async def test_a_worker_that_was_stopped_goes_on(start: Start, user: User, database: Database) -> None:
     batch_id = await submit(user, "a harbour #slow:3", "a forest #slow:3")
     worker = await start(BATCHGEN_LEASE_SECONDS="2", BATCHGEN_POLL_SECONDS="0.2")
-    await worker.logs("generation started", 2)
+    await worker.logs("item started", 2)
 
     async def lease_is_long_over() -> bool:
         rows = await database.execute(
@@ -309,7 +309,7 @@ async def test_two_workers_share_the_work_and_do_each_item_once(
 
     assert codes == [0, 0]
     assert await rest.exit_code() == 0
-    done = [line["generation_id"] for worker in [*workers, rest] for line in worker.named("generation completed")]
+    done = [line["generation_id"] for worker in [*workers, rest] for line in worker.named("item completed")]
     assert len(done) == len(set(done)) == 24
     for batch_id in batches:
         assert await statuses(database, batch_id) == {"completed": 6}

@@ -26,13 +26,13 @@ def add_model(db: Database) -> UUID:
 
 
 def begin(db: Database, claim: Row, **order: Any) -> UUID:
-    """Write a purchase down; returns its key."""
+    """Record an order; return its key."""
     whole = {"provider": "replicate", "model": "owner/paid", "inputs": {"prompt": claim["prompt"]}} | order
     sql = "select public.begin_order(%s, %s, %s::jsonb) as key"
     return db.as_service(sql, claim["generation_id"], claim["lease_id"], json.dumps(whole))[0]["key"]
 
 
-def buy(db: Database, claim: Row, job: str = "job-1") -> UUID:
+def submit_order(db: Database, claim: Row, job: str = "job-1") -> UUID:
     """Begin an order and attach its job."""
     key = begin(db, claim)
     db.attach(claim, job)

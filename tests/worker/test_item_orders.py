@@ -9,7 +9,7 @@ import pytest
 
 from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
 from batchgen.models import GenerationStatus
-from batchgen.queue.types import Claim, Fault, Order
+from batchgen.queue.types import Claim, Fault, NewOrder
 from scheduler.leases import Lease, Leases, Stop
 from scheduler.runner import Failed, Released, RetryLater, Succeeded
 from tests.fake_queue import FakeQueue, Item, Shelf
@@ -32,7 +32,7 @@ def shopping(shop: Shop | None = None, **more: object) -> tuple[Theatre, Shop, I
 
 def left_behind(item: Item, *, job_id: str | None = None) -> UUID:
     """An earlier attempt has begun an order at the shop, and perhaps stored its job's id."""
-    item.order = Order(provider="shop", model="as-ordered", version="v0", inputs={"text": "as it was sent"})
+    item.order = NewOrder(provider="shop", model="as-ordered", version="v0", inputs={"text": "as it was sent"})
     item.order_key, item.provider_job_id = uuid4(), job_id
     item.provider = "shop" if job_id else None
     return item.order_key
@@ -51,7 +51,7 @@ async def test_a_purchase_is_written_down_whole_before_it_is_sent() -> None:
     running = asyncio.create_task(stage.runner.run(await stage.hold_one()))
     await eventually(lambda: shop.sold)
 
-    assert item.order == Order(provider="shop", model="a-model", version="v1", inputs={"text": "a fox", "seed": 1})
+    assert item.order == NewOrder(provider="shop", model="a-model", version="v1", inputs={"text": "a fox", "seed": 1})
     assert item.provider_job_id is None
     shop.submit_gate.set()
     assert isinstance(await running, Succeeded)
@@ -334,7 +334,7 @@ class PausedAfterBegin(FakeQueue):
 
     leases: Leases
 
-    async def begin_order(self, claim: Claim, order: Order) -> UUID:
+    async def begin_order(self, claim: Claim, order: NewOrder) -> UUID:
         key = await super().begin_order(claim, order)
         (lease,) = self.leases.held
         lease.prolong(asyncio.get_running_loop().time())
@@ -363,7 +363,7 @@ class CancelledAfterBegin(FakeQueue):
 
     leases: Leases
 
-    async def begin_order(self, claim: Claim, order: Order) -> UUID:
+    async def begin_order(self, claim: Claim, order: NewOrder) -> UUID:
         key = await super().begin_order(claim, order)
         for lease in self.leases.held:
             lease.stop(Stop.CANCELLED)

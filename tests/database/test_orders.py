@@ -7,16 +7,16 @@ from uuid import UUID
 
 import pytest
 from database_harness import OTHER_WORKER, Database, Row, connect, query, refused
-from purchases import (
+from paid_orders import (
     PRICE,
     add_model,
     begin,
-    buy,
     entries,
     make_open_orders_due,
     open_order,
     orders,
     settle,
+    submit_order,
     submit_paid,
     take,
 )
@@ -70,7 +70,7 @@ def test_an_order_that_never_arrived_keeps_its_key_and_is_sent_as_new(db: Databa
 
 
 def test_a_job_is_found_by_whoever_takes_the_item_over(db: Database, claim: Row) -> None:
-    key = buy(db, claim)
+    key = submit_order(db, claim)
     db.release(claim)
 
     found = again(db, claim)
@@ -90,7 +90,7 @@ def test_a_job_is_found_by_whoever_takes_the_item_over(db: Database, claim: Row)
 def test_a_job_that_is_over_is_not_asked_for_again_and_the_next_order_is_another_one(
     db: Database, claim: Row, fault: dict[str, Any]
 ) -> None:
-    key = buy(db, claim)
+    key = submit_order(db, claim)
     db.fail(claim, **fault)
 
     found = again(db, claim)
@@ -111,7 +111,7 @@ def test_a_job_that_is_over_is_not_asked_for_again_and_the_next_order_is_another
 def test_a_job_that_goes_on_is_asked_for_again_in_every_attempt(
     db: Database, claim: Row, fault: dict[str, Any]
 ) -> None:
-    key = buy(db, claim)
+    key = submit_order(db, claim)
     for _ in range(3):
         db.fail(claim, **fault)
         claim = again(db, claim)
@@ -180,7 +180,7 @@ ENDS: dict[str, tuple[Callable[[Database, Row], object], str, bool | None]] = {
 
 @pytest.mark.parametrize("end", ENDS)
 def test_an_attempt_leaves_one_row_in_the_ledger_however_it_ends(db: Database, claim: Row, end: str) -> None:
-    buy(db, claim)
+    submit_order(db, claim)
     act, outcome, is_charged = ENDS[end]
 
     act(db, claim)
@@ -203,7 +203,7 @@ def test_an_attempt_without_an_order_costs_nothing(db: Database) -> None:
 
 
 def test_times_at_the_provider_are_kept(db: Database, claim: Row) -> None:
-    buy(db, claim)
+    submit_order(db, claim)
     db.complete(claim, account={"is_charged": True, "queued_seconds": 1.5, "running_seconds": 2.5})
 
     row = db.one("select * from batchgen.ledger")
@@ -223,7 +223,7 @@ def test_what_the_picture_really_is_is_kept(db: Database, claim: Row) -> None:
 @pytest.fixture
 def ended(db: Database, claim: Row) -> Row:
     """An item that failed while its job went on."""
-    buy(db, claim)
+    submit_order(db, claim)
     db.fail(claim, code="timeout", message="It took too long.", job_over=False)
     return claim
 
@@ -304,7 +304,7 @@ def test_a_late_picture_that_cannot_be_fetched_at_once_is_fetched_in_a_later_att
 
 
 def test_a_cancelled_items_paid_picture_is_kept(db: Database, claim: Row) -> None:
-    buy(db, claim)
+    submit_order(db, claim)
     db.as_user(claim["user_id"], "select public.cancel_batch(%s)", claim["batch_id"])
     db.fail(claim, code="cancelled", message="Cancelled by user", job_over=False)
 
@@ -315,7 +315,7 @@ def test_a_cancelled_items_paid_picture_is_kept(db: Database, claim: Row) -> Non
 
 
 def test_an_item_that_is_cancelled_while_it_waits_leaves_its_job_to_be_asked_about(db: Database, claim: Row) -> None:
-    buy(db, claim)
+    submit_order(db, claim)
     db.release(claim)
 
     db.as_user(claim["user_id"], "select public.cancel_batch(%s)", claim["batch_id"])
@@ -404,7 +404,7 @@ def test_an_order_is_begun_and_attached_while_somebody_edits_its_item_and_batch(
     with db.admin.transaction():
         db.run("select 1 from public.batch_generations where id = %s for update", claim["batch_id"])
         db.run("select 1 from public.image_generations where id = %s for update", claim["generation_id"])
-        assert isinstance(Other(db, lambda other: buy(other, claim)).answer(), UUID)
+        assert isinstance(Other(db, lambda other: submit_order(other, claim)).answer(), UUID)
 
 
 # models are data
@@ -430,7 +430,7 @@ def test_a_model_is_pointed_to_another_provider_by_one_update_and_the_next_claim
 
 
 def test_the_price_of_an_order_is_the_one_when_it_was_begun(db: Database, claim: Row) -> None:
-    buy(db, claim)
+    submit_order(db, claim)
     db.run("update batchgen.models set price_usd = 1 where name = 'paid'")
 
     db.complete(claim)

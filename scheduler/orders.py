@@ -1,6 +1,6 @@
 """How an attempt comes to its job at the provider, and never to two of them; and what ends that job.
 
-A purchase is written down before it is sent. So whoever takes an item over knows of it: a job with an id is resumed, an
+An order is recorded before it is sent. So whoever takes an item over knows of it: a job with an id is resumed, an
 order without one is looked for, and only what certainly never arrived is sent again.
 """
 
@@ -30,7 +30,7 @@ from batchgen.providers.base import (
 )
 from batchgen.providers.registry import NOT_SET_UP_SECONDS, ProvidersByName
 from batchgen.queue.ports import Queue
-from batchgen.queue.types import Account, Order
+from batchgen.queue.types import Account, NewOrder
 from scheduler.image_requests import new_request, request_of_order
 from scheduler.leases import Lease, Stop, Stopped
 from scheduler.patience import Insist, Patience, to_the_end
@@ -46,7 +46,7 @@ class Job:
 
 
 @dataclass(slots=True)
-class Purchase:
+class ItemOrder:
     """How far an attempt has come with its order."""
 
     lease: Lease
@@ -58,7 +58,7 @@ class Purchase:
     """What came of the order in place of a job."""
 
     @classmethod
-    def of(cls, lease: Lease) -> "Purchase":
+    def of(cls, lease: Lease) -> "ItemOrder":
         """As an earlier attempt has left it; nobody has looked yet at which provider."""
         claim = lease.claim
         return cls(lease, is_open=claim.order_key is not None or claim.provider_job_id is not None)
@@ -109,82 +109,82 @@ class Orders:
         self._insist = insist
         self._patience = patience
 
-    async def deliver(self, purchase: Purchase) -> Delivery:
+    async def deliver(self, order: ItemOrder) -> Delivery:
         """The picture, within the item's time. Raises `Ending`, `LeaseLost`, `Stopped` and what providers raise."""
         try:
             async with asyncio.timeout(self._patience.item_timeout_seconds):
-                job = await to_the_end(self._job_of(purchase))
-                purchase.lease.is_bound = purchase.is_lost_with_worker
+                job = await to_the_end(self._job_of(order))
+                order.lease.is_bound = order.is_lost_with_worker
                 return await self._wait(job)
         except TimeoutError as error:
-            return await self._end_of_patience(purchase, error)
+            return await self._end_of_patience(order, error)
 
-    async def deliver_again(self, purchase: Purchase) -> Delivery:
+    async def deliver_again(self, order: ItemOrder) -> Delivery:
         """The same picture with a fresh link. Raises like `deliver`, and leaves the job alone."""
-        assert purchase.job is not None  # noqa: S101 - it has delivered before
+        assert order.job is not None  # noqa: S101 - it has delivered before
         async with asyncio.timeout(self._patience.item_timeout_seconds):
-            return await self._wait(purchase.job)
+            return await self._wait(order.job)
 
-    async def stop(self, purchase: Purchase) -> Settlement:
+    async def stop(self, order: ItemOrder) -> Settlement:
         """Stop the job where its provider can, and ask once what became of it."""
-        if purchase.provider is None:
+        if order.provider is None:
             with suppress(ProviderError):
-                self._look_at(purchase)
-        job = purchase.job
+                self._look_at(order)
+        job = order.job
         if job is None:
-            return Settlement(is_over=not purchase.is_open, is_charged=purchase.is_charged)
+            return Settlement(is_over=not order.is_open, is_charged=order.is_charged)
         await self._cancel(job)
         return await self._settled(job)
 
-    def late_delivery(self, purchase: Purchase, settlement: Settlement) -> Delivery | None:
+    def late_delivery(self, order: ItemOrder, settlement: Settlement) -> Delivery | None:
         """The picture that a job has made by the time it was to be stopped."""
         if settlement.output is None:
             return None
-        return Delivery(settlement.output, account_of(settlement), self._providers.local_server(purchase.provider_name))
+        return Delivery(settlement.output, account_of(settlement), self._providers.local_server(order.provider_name))
 
-    async def _job_of(self, purchase: Purchase) -> Job:
+    async def _job_of(self, order: ItemOrder) -> Job:
         """A job whose id is stored. Whoever cancels this gets half an order: see `to_the_end`."""
-        provider = self._look_at(purchase)
-        if purchase.job is not None:
-            log.info("provider job resumed", job_id=purchase.job.id)
-            return purchase.job
-        left = request_of_order(purchase.lease.claim) if purchase.is_open else None
-        job = await self._found(purchase, provider, left) if left else None
-        purchase.job = job or await self._bought(purchase, provider, left)
-        await self._attach(purchase.lease, purchase.job)
-        return purchase.job
+        provider = self._look_at(order)
+        if order.job is not None:
+            log.info("provider job resumed", job_id=order.job.id)
+            return order.job
+        left = request_of_order(order.lease.claim) if order.is_open else None
+        job = await self._found(order, provider, left) if left else None
+        order.job = job or await self._bought(order, provider, left)
+        await self._attach(order.lease, order.job)
+        return order.job
 
-    def _look_at(self, purchase: Purchase) -> Provider:
+    def _look_at(self, order: ItemOrder) -> Provider:
         """Whose the item is, and which job an earlier attempt has left there.
 
         Raises `ModelUnusable` for a provider that does not exist, `ProviderBusy` for one that this worker cannot ask.
         """
-        claim = purchase.lease.claim
-        provider = self._providers.get((purchase.is_open and claim.provider) or claim.model_provider)
-        is_anothers = purchase.is_open and claim.provider != provider.name
+        claim = order.lease.claim
+        provider = self._providers.get((order.is_open and claim.provider) or claim.model_provider)
+        is_anothers = order.is_open and claim.provider != provider.name
         if is_anothers and claim.is_late:
             raise ProviderBusy(
                 f"This worker cannot ask {claim.provider}, which has the picture.",
                 code="provider_not_set_up",
                 retry_after_seconds=NOT_SET_UP_SECONDS,
             )
-        purchase.provider = provider
+        order.provider = provider
         if is_anothers:  # this worker has one provider for all models: what others have is left to them
-            purchase.is_open = False
+            order.is_open = False
         elif claim.provider_job_id is not None:
-            purchase.job = Job(provider, request_of_order(claim), claim.provider_job_id)
+            order.job = Job(provider, request_of_order(claim), claim.provider_job_id)
         return provider
 
-    async def _found(self, purchase: Purchase, provider: Provider, request: ImageRequest) -> Job | None:
+    async def _found(self, order: ItemOrder, provider: Provider, request: ImageRequest) -> Job | None:
         """The job of an order whose answer got lost; None where it certainly never arrived."""
         try:
             job_id = await self._find(provider, request)
         except OutcomeUnknown as error:
-            purchase.is_open, purchase.refusal = False, error
+            order.is_open, order.refusal = False, error
             raise
         except ProviderError as error:
             raise Ending(error, job_over=False) from error
-        purchase.is_open = job_id is not None
+        order.is_open = job_id is not None
         if job_id is None:
             return None
         log.info("provider job found", job_id=job_id)
@@ -196,9 +196,9 @@ class Orders:
         async with asyncio.timeout(self._patience.item_timeout_seconds):
             return await provider.find(request)
 
-    async def _bought(self, purchase: Purchase, provider: Provider, left: ImageRequest | None) -> Job:
-        """Write the purchase down, then send it. `left` is one that never arrived: it is sent as it was."""
-        lease = purchase.lease
+    async def _bought(self, order: ItemOrder, provider: Provider, left: ImageRequest | None) -> Job:
+        """Record the order, then send it. `left` is one that never arrived: it is sent as it was."""
+        lease = order.lease
         if lease.claim.is_late:
             raise ProviderRejected(f"{provider.name} does not show the job any more.", code="job_gone", is_charged=None)
         request = left or new_request(lease.claim, provider)
@@ -210,20 +210,22 @@ class Orders:
         if not lease.may_order and isinstance(provider, SynchronousProvider):
             raise Stopped(Stop.SHUTDOWN)
         request = replace(request, ordered_at=time.monotonic())
-        return Job(provider, request, await self._submitted(purchase, provider, request))
+        return Job(provider, request, await self._submitted(order, provider, request))
 
     async def _begun(self, lease: Lease, provider: Provider, request: ImageRequest) -> str:
-        order = Order(provider=provider.name, model=request.model, version=request.model_version, inputs=request.inputs)
-        return str(await self._insist(lease, lambda: self._queue.begin_order(lease.claim, order)))
+        new = NewOrder(
+            provider=provider.name, model=request.model, version=request.model_version, inputs=request.inputs
+        )
+        return str(await self._insist(lease, lambda: self._queue.begin_order(lease.claim, new)))
 
-    async def _submitted(self, purchase: Purchase, provider: Provider, request: ImageRequest) -> str:
-        purchase.is_open = True
+    async def _submitted(self, order: ItemOrder, provider: Provider, request: ImageRequest) -> str:
+        order.is_open = True
         try:
             async with asyncio.timeout(self._patience.item_timeout_seconds):
                 return await provider.submit(request)
         except ProviderError as error:
-            purchase.is_open, purchase.refusal = _may_be_running(error), error
-            raise Ending(error, job_over=not purchase.is_open) from error
+            order.is_open, order.refusal = _may_be_running(error), error
+            raise Ending(error, job_over=not order.is_open) from error
 
     async def _attach(self, lease: Lease, job: Job) -> None:
         try:
@@ -239,15 +241,15 @@ class Orders:
         account = _account_of(output, waited_seconds=time.monotonic() - began)
         return Delivery(output, account, self._providers.local_server(job.provider.name))
 
-    async def _end_of_patience(self, purchase: Purchase, error: TimeoutError) -> Delivery:
+    async def _end_of_patience(self, order: ItemOrder, error: TimeoutError) -> Delivery:
         """The item took too long: stop its job, unless that has made the picture after all."""
-        if not purchase.lease.is_held:
+        if not order.lease.is_held:
             raise LeaseLost("The item was not ours any more when its job was about to be stopped.")
-        settlement = await self.stop(purchase)
-        delivery = self.late_delivery(purchase, settlement)
+        settlement = await self.stop(order)
+        delivery = self.late_delivery(order, settlement)
         if delivery is None:
-            reason: Exception = purchase.refusal or error
-            if purchase.is_lost_with_worker and settlement.is_over and settlement.is_charged is not False:
+            reason: Exception = order.refusal or error
+            if order.is_lost_with_worker and settlement.is_over and settlement.is_charged is not False:
                 reason = OutcomeUnknown(
                     "The order ended without a picture as the item's time was up, and may be charged."
                 )
