@@ -2,14 +2,14 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
-from batchgen.errors import BatchgenError, InvalidRequest
+from batchgen.errors import InvalidRequest
 from batchgen.queue.ports import Outbox
 from batchgen.queue.types import StorageDeletion
+from scheduler.outages import Trouble
 
 Remove = Callable[[str, Sequence[str]], Awaitable[None]]
 """Removes files, given their bucket and paths, from Storage. Ones that are not there are no error."""
@@ -22,28 +22,6 @@ PASS_SECONDS = 30.0
 OUTBOX_LEASE_SECONDS = 120
 """For one round. What it could not remove is taken again when this is over."""
 RETENTION_SECONDS = 3600.0
-
-
-class Trouble:
-    """Says once that a task cannot do its work, and once that it can again."""
-
-    def __init__(self, task: str) -> None:
-        self._task = task
-        self._is_on = False
-
-    @contextmanager
-    def told(self) -> Generator[None]:
-        """Take the errors of the block, and tell of them where they are news."""
-        try:
-            yield
-        except BatchgenError as error:
-            if not self._is_on:
-                log.warning("housekeeping is held up, items go on", task=self._task, reason=str(error))
-            self._is_on = True
-        else:
-            if self._is_on:
-                log.info("housekeeping goes on", task=self._task)
-            self._is_on = False
 
 
 class Housekeeping:

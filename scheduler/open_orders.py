@@ -15,9 +15,9 @@ from batchgen.providers.base import AccountableProvider
 from batchgen.providers.registry import ProvidersByName
 from batchgen.queue.ports import OpenOrders
 from batchgen.queue.types import OpenOrder, OrderOutcome
-from scheduler.housekeeping import Trouble
 from scheduler.image_requests import request_about
 from scheduler.orders import account_of
+from scheduler.outages import Trouble
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 

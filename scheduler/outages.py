@@ -1,7 +1,8 @@
-"""Whether the queue answers: one line in the log per change, whoever notices it first."""
+"""What does not answer for a while: one line in the log per change, whoever notices it first."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 import structlog
 
@@ -58,3 +59,25 @@ class Outage:
 
     def _now(self) -> float:
         return self._clock() if self._clock else asyncio.get_running_loop().time()
+
+
+class Trouble:
+    """Says once that a task cannot do its work, and once that it can again."""
+
+    def __init__(self, task: str) -> None:
+        self._task = task
+        self._is_on = False
+
+    @contextmanager
+    def told(self) -> Generator[None]:
+        """Take the errors of the block, and tell of them where they are news."""
+        try:
+            yield
+        except BatchgenError as error:
+            if not self._is_on:
+                log.warning("housekeeping is held up, items go on", task=self._task, reason=str(error))
+            self._is_on = True
+        else:
+            if self._is_on:
+                log.info("housekeeping goes on", task=self._task)
+            self._is_on = False
