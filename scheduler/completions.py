@@ -11,40 +11,23 @@ import structlog
 from batchgen.errors import InvalidRequest, LeaseLost
 from batchgen.queue.ports import Queue
 from batchgen.queue.types import Claim, StoredImage
+from scheduler.slots import Reservation
 
 log = structlog.get_logger()
 
 MOST_AT_ONCE = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
-    """Slots that are spoken for while the queue is asked to fill them."""
-
-    slots: int = 0
-    asked_at: float = 0
-    """A time of the running loop's clock, before the question was sent."""
-    news: int = 0
-
-
 class Refill(Protocol):
-    """Who fills the slots that completed items free."""
+    """What fills the slots that completed items free: `Slots`."""
 
     def reserve(self, ending: int) -> Reservation:
-        """Speak for the slots that are free when `ending` items have ended."""
+        """Reserve free slots, counting `ending` items as finished."""
         ...
 
     def take(self, claims: Sequence[Claim] | None, reservation: Reservation) -> None:
         """The answer to a reservation; None: there was none."""
         ...
-
-
-class NoRefill:
-    def reserve(self, ending: int) -> Reservation:  # noqa: ARG002
-        return Reservation()
-
-    def take(self, claims: Sequence[Claim] | None, reservation: Reservation) -> None:
-        """Nothing was asked for."""
 
 
 @dataclass(slots=True, eq=False)
@@ -67,8 +50,8 @@ class Result:
 class Completions:
     """Writes results down, one call at a time; those that come meanwhile go together with the next one."""
 
-    def __init__(self, queue: Queue) -> None:
-        self.refill: Refill = NoRefill()
+    def __init__(self, queue: Queue, slots: Refill) -> None:
+        self._slots = slots
         self._queue = queue
         self._waiting: list[Result] = []
         self._writing: asyncio.Task[None] | None = None
@@ -88,12 +71,12 @@ class Completions:
         while self._waiting:
             together, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
             # A claim whose answer gets lost leases items to nobody: after a loss, none until there is an answer.
-            reservation = self.refill.reserve(len(together)) if self._is_answered else Reservation()
+            reservation = self._slots.reserve(len(together)) if self._is_answered else Reservation()
             claims: Sequence[Claim] | None = None
             try:
                 claims = await self._write(together, reservation.slots)
             finally:
-                self.refill.take(claims, reservation)
+                self._slots.take(claims, reservation)
             for _ in range(3):
                 await asyncio.sleep(0)  # the items end, and their slots count as free
 
@@ -141,4 +124,4 @@ class Completions:
             one.settle(error)
         else:
             one.settle(None)
-            self.refill.take(None, Reservation())  # there is room that nobody has asked to fill
+            self._slots.take(None, Reservation())  # there is room that nobody has asked to fill

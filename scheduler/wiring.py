@@ -41,6 +41,7 @@ from scheduler.outages import KeyIsWrong, Outage
 from scheduler.patience import RANDOM, Patience
 from scheduler.runner import Runner
 from scheduler.service import Service
+from scheduler.slots import Slots
 from scheduler.startup_check import Start, WrongSettings
 from scheduler.storage_gate import Store
 from scheduler.ticks import Tick, Ticks
@@ -192,7 +193,8 @@ async def _running_worker(
     outage = Outage()
     leases = Leases(queue, lease_seconds=settings.lease_seconds, outage=outage)
     patience = _patience(settings)
-    completions = Completions(queue)
+    slots = Slots(settings.max_parallel)
+    completions = Completions(queue, slots)
     checker = Checker(seconds=settings.check_seconds, memory_bytes=settings.check_memory_mib * MEBIBYTE)
     receiver = Receiver(_fetcher(settings), checker)
     bucket = ImageStorage(client, bucket=settings.bucket)
@@ -208,6 +210,7 @@ async def _running_worker(
     )
     worker = Worker(
         queue=queue,
+        slots=slots,
         completions=completions,
         runner=runner,
         leases=leases,
@@ -228,7 +231,7 @@ async def _running_worker(
         url=settings.url,
         key=key,
         wake=worker.wake,
-        claimed=lambda: worker.claimed,
+        claimed=lambda: slots.claimed,
         pause=lambda tries: patience.pause(tries, RANDOM),
     )
     listening: asyncio.Task[None] | None = None
@@ -372,7 +375,6 @@ def _patience(settings: WorkerSettings) -> Patience:
 
 def _pace(settings: WorkerSettings) -> Pace:
     return Pace(
-        slots=settings.max_parallel,
         grace_seconds=settings.grace_seconds,
         last_words_seconds=settings.request_timeout_seconds,
     )

@@ -11,12 +11,13 @@ import structlog
 from batchgen.errors import BatchgenError, QueueUnavailable
 from batchgen.queue.ports import Queue
 from batchgen.queue.types import Claim
-from scheduler.completions import Completions, Reservation
+from scheduler.completions import Completions
 from scheduler.leases import Lease, Leases, Stop
 from scheduler.logs import item_fields
 from scheduler.outages import Outage
 from scheduler.patience import RANDOM, Patience
 from scheduler.runner import Failed, Outcome, Released, RetryLater, Runner, Succeeded
+from scheduler.slots import Slots
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -37,9 +38,8 @@ class TicksDied(BatchgenError):
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How many items at once, and the worker's times."""
+    """The worker's times."""
 
-    slots: int = 20
     grace_seconds: float = 30
     refill_pause_seconds: float = 0.02
     """Items that end within this time are replaced by one claim."""
@@ -79,6 +79,7 @@ class Worker:
         self,
         *,
         queue: Queue,
+        slots: Slots,
         completions: Completions,
         runner: Runner,
         leases: Leases,
@@ -90,9 +91,8 @@ class Worker:
         random: Callable[[], float] = RANDOM,
     ) -> None:
         self.tally = Tally()
-        self.claimed = 0
-        """Items that the queue ever gave to this worker."""
         self._queue = queue
+        self._slots = slots
         self._runner = runner
         self._leases = leases
         self._pace = pace
@@ -103,15 +103,8 @@ class Worker:
         self._items: dict[asyncio.Task[None], Lease] = {}
         self._completions = completions
         self._releases: set[asyncio.Task[None]] = set()
-        self._reserved = 0
-        """Slots that requests under way may fill."""
-        self._news = 1
-        """Counts what may have brought work: polls, wake-ups, items that made room."""
-        self._seen = 0
-        """The news at which the queue had no more for this worker."""
         self._outage = outage or Outage()
         self._context = copy_context()
-        self._is_queue_empty = False
         self._is_time_over = False
         self._not_before = 0.0
         self._progress_at = 0.0
@@ -123,7 +116,7 @@ class Worker:
         self._told = asyncio.Event()
         """Somebody wants the process gone; otherwise a run that stops has come to the end of its time."""
         self._hurry = asyncio.Event()
-        completions.refill = self
+        slots.may_claim, slots.start = self._may_claim, self._start_all
 
     @property
     def running(self) -> int:
@@ -204,7 +197,7 @@ class Worker:
 
     def wake(self) -> None:
         """Look at the queue soon."""
-        self._news += 1
+        self._slots.note_news()
         self._wake.set()
 
     async def fill_slots(self) -> int:
@@ -212,7 +205,7 @@ class Worker:
 
         Asks for nothing where nothing has happened since the queue had no more for this worker.
         """
-        if self._seen == self._news or not (reservation := self.reserve()).slots:
+        if not self._slots.has_news or not (reservation := self._slots.reserve()).slots:
             return 0
         try:
             claims = await self._queue.claim(reservation.slots)
@@ -221,38 +214,23 @@ class Worker:
                 log.exception("a claim met a fault of the worker itself")
             self._outage.begin("claims", error)
             self.hold_claims(self._patience.pause(self._outage.failures("claims"), self._random))
-            self.take(None, reservation)
+            self._slots.take(None, reservation)
             return 0
         self._outage.end("claims")
-        self.take(claims, reservation)
+        self._slots.take(claims, reservation)
         return len(claims)
 
-    def reserve(self, ending: int = 0) -> Reservation:
-        """Speak for the free slots, and for those of items that are about to end, until `take`."""
-        slots = max(0, self._pace.slots - self.running - self._reserved + ending)
-        if slots < ending:  # items that have ended, but count still: somebody has to ask for the rest
-            self._news += 1
-        if self._stopping.is_set() or self._now() < self._not_before or not self._can_store():
-            slots = 0
-        self._reserved += slots
-        return Reservation(slots, asked_at=self._now(), news=self._news)
+    def _may_claim(self) -> bool:
+        return not self._stopping.is_set() and self._now() >= self._not_before and self._can_store()
 
-    def take(self, claims: Sequence[Claim] | None, reservation: Reservation) -> None:
-        """Start what the queue gave for a reservation, or hand it back after a stop; None: it did not answer."""
-        self._reserved -= reservation.slots
-        if claims is None or not reservation.slots:
-            self._news += 1
-            return
-        self._is_queue_empty = not claims
-        if len(claims) < reservation.slots:
-            self._seen = max(self._seen, reservation.news)
-        self.claimed += len(claims)
+    def _start_all(self, claims: Sequence[Claim], asked_at: float) -> None:
+        """Start what was claimed, or hand it back after a stop."""
         if claims and self._due:
             self._due.cancel()
             self._due = None
         late: list[Lease] = []
         for claim in claims:
-            lease = self._leases.hold(claim, asked_at=reservation.asked_at)
+            lease = self._leases.hold(claim, asked_at=asked_at)
             if self._stopping.is_set():
                 late.append(lease)
             else:
@@ -293,8 +271,8 @@ class Worker:
         failures = self._outage.failures("claims")
         if failures >= self._pace.failed_claims and not self.running:
             raise QueueUnavailable("The project's API does not answer as it should: the line 'queue lost' says what.")
-        is_idle = self._is_queue_empty and not self.running and not failures
-        return is_idle and self._seen == self._news  # what ended during the claim may have made room for more
+        is_idle = self._slots.is_queue_empty and not self.running and not failures
+        return is_idle and not self._slots.has_news  # what ended during the claim may have made room for more
 
     def check_ticks(self) -> None:
         """Raises `TicksDied` where something that must recur does not."""
@@ -351,6 +329,7 @@ class Worker:
         name, context = f"generation {lease.claim.generation_id}", self._context.copy()
         item = asyncio.create_task(self._run_item(lease), name=name, context=context)
         self._items[item] = lease
+        self._slots.running = len(self._items)
         item.add_done_callback(self._forget)
 
     async def _run_item(self, lease: Lease) -> None:
@@ -361,13 +340,13 @@ class Worker:
             # The lease runs out, and the item counts as crashed: it may be the item that does this to its workers.
             log.exception("item stopped by a fault of the worker itself, others go on")
             self._leases.settle(lease)
-            self._news += 1
+            self._slots.note_news()
             return
         self.tally.count(outcome)
         if not isinstance(outcome, RetryLater) or outcome.fault.retry_after_seconds is None:
             self._progress_at = self._now()
         if not isinstance(outcome, Succeeded):  # a success has asked for the next item itself
-            self._news += 1
+            self._slots.note_news()
         if outcome != Released(Stop.SHUTDOWN):
             self._leases.settle(lease)
         if isinstance(outcome, RetryLater) and (wait := outcome.in_seconds) is not None:
@@ -376,6 +355,7 @@ class Worker:
 
     def _forget(self, item: asyncio.Task[None]) -> None:
         self._items.pop(item, None)
+        self._slots.running = len(self._items)
         self._wake.set()
 
     async def _wait_for(

@@ -24,6 +24,7 @@ from scheduler.completions import Completions
 from scheduler.leases import Lease, Leases
 from scheduler.patience import Patience
 from scheduler.runner import Runner
+from scheduler.slots import Slots
 from scheduler.worker import Pace, Worker
 from tests.fake_queue import FakeQueue
 
@@ -264,7 +265,8 @@ def theatre(
     pauses: dict[str, Any] = {"backoff_seconds": 0.005, "backoff_max_seconds": 0.02, **(patience or {})}
     short = Patience(**pauses)
     leases = Leases(queue, lease_seconds=queue.lease_seconds)
-    completions = Completions(queue)
+    slots = Slots(pace.pop("slots", 3))
+    completions = Completions(queue, slots)
     runner = Runner(
         queue=queue,
         completions=completions,
@@ -275,10 +277,11 @@ def theatre(
     )
     worker = Worker(
         queue=queue,
+        slots=slots,
         completions=completions,
         runner=runner,
         leases=leases,
-        pace=Pace(**{"slots": 3, "grace_seconds": 5, "last_words_seconds": 1, **pace}),
+        pace=Pace(**{"grace_seconds": 5, "last_words_seconds": 1, **pace}),
         patience=short,
     )
     return Theatre(queue, provider, storage, leases, runner, worker)

@@ -8,7 +8,8 @@ import pytest
 from batchgen.errors import InvalidRequest, LeaseLost, QueueUnavailable
 from batchgen.models import GenerationStatus
 from batchgen.queue.types import Claim, ClaimError, Completed, StoredImage
-from scheduler.completions import Completions, NoRefill, Reservation
+from scheduler.completions import Completions
+from scheduler.slots import Reservation, Slots
 from tests.fake_queue import FakeQueue
 from tests.support import eventually
 from tests.worker.stage import theatre, working
@@ -30,10 +31,11 @@ class SlowQueue(FakeQueue):
         return await super().complete_and_claim(results, limit)
 
 
-class Listening(NoRefill):
+class Listening(Slots):
     """Notes what was handed on to fill slots with."""
 
     def __init__(self, taken: list[Sequence[Claim] | None]) -> None:
+        super().__init__(0)
         self._taken = taken
 
     def take(self, claims: Sequence[Claim] | None, reservation: Reservation) -> None:
@@ -47,7 +49,7 @@ def picture(filename: str = "a.png") -> StoredImage:
 async def begin(queue: SlowQueue, *filenames: str) -> list[asyncio.Task[None]]:
     """Claim an item for each and let its result be on its way; the first one's is being written."""
     queue.shelf.add(*filenames)
-    completions = Completions(queue)
+    completions = Completions(queue, Slots(0))
     claims = await queue.claim(len(filenames))
     tasks = [
         asyncio.create_task(completions.complete(claim, picture(name)))
@@ -180,8 +182,7 @@ async def test_results_whose_claim_failed_are_written_and_the_slots_are_asked_fo
     queue.shelf.add("a", "b")
     [claim] = await queue.claim(1)
     taken: list[Sequence[Claim] | None] = []
-    completions = Completions(queue)
-    completions.refill = Listening(taken)
+    completions = Completions(queue, Listening(taken))
 
     await completions.complete(claim, picture())
 
