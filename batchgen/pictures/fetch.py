@@ -136,7 +136,7 @@ class Fetcher:
         internet's. No answer of DNS is an outage, which whoever orders will notice.
         """
         url = parsed(api_url)
-        if self._proxies.of(url) is not None:
+        if self._proxies.proxy_for(url) is not None:
             return
         try:
             addresses = await resolved(url.host, _port(url), self._resolve)
@@ -230,7 +230,7 @@ class Fetcher:
     def _pool_for(self, url: httpx.URL, *, is_local: bool) -> httpcore.AsyncConnectionPool:
         if not is_local and url.scheme != "https":
             raise refusal(f"A picture is fetched over https alone, and {url.host or 'this address'} is not.")
-        proxy = self._proxies.of(url)
+        proxy = self._proxies.proxy_for(url)
         if proxy is None:
             return self._local if is_local else self._public
         if not is_local and is_local_name(url.host):

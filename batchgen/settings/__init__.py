@@ -1,4 +1,4 @@
-"""Every knob, with unit, bounds and default. Values come from the environment and a `.env` file."""
+"""Settings with units, bounds and defaults. Values come from the environment and a `.env` file."""
 
 from batchgen.settings.from_environment import load
 from batchgen.settings.project import Settings

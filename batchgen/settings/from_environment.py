@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from batchgen.errors import InvalidRequest
-from batchgen.settings.faults import faults, unknown, variables
+from batchgen.settings.messages import error_messages, unknown_variables, variables
 from batchgen.settings.project import Settings
 from batchgen.settings.worker import WorkerSettings
 
@@ -21,46 +21,46 @@ SettingsT = TypeVar("SettingsT", bound=Settings)
 
 
 def load(kind: type[SettingsT], env_file: Path | None = None, *, warn: Callable[[str], None]) -> SettingsT:
-    """Read settings; `env_file` replaces `.env`. `warn` is told of `BATCHGEN_` variables that are no settings.
+    """Read settings; `env_file` replaces `.env`. `warn` gets a message for each unknown `BATCHGEN_` variable.
 
-    Raises `InvalidRequest` that names every wrong or misspelt variable and its rule, and never shows a value.
+    Raises `InvalidRequest` that names every invalid or misspelt variable and its rule, and never shows a value.
     """
-    given = {**_in_file(env_file or Path(".env")), **os.environ}
-    misspelt, others = unknown(variables(WorkerSettings), given)
+    given = {**_read_file(env_file or Path(".env")), **os.environ}
+    misspelt, others = unknown_variables(variables(WorkerSettings), given)
     problems: list[tuple[str | None, str]] = [*misspelt]
     try:
         settings = kind(_env_file=env_file) if env_file else kind()  # pyright: ignore[reportCallIssue]
     except ValidationError as error:
-        problems += faults(kind, error, [name for name, value in given.items() if value])
+        problems += error_messages(kind, error, [name for name, value in given.items() if value])
     else:
         if not problems:
-            for sentence in others:
-                warn(sentence)
+            for message in others:
+                warn(message)
             return settings
-    sentences = " ".join(words.rstrip(".") + "." for _, words in problems)
+    messages = " ".join(message.rstrip(".") + "." for _, message in problems)
     raise InvalidRequest(
-        f"The settings are not right. {sentences}",
+        f"Invalid settings: {messages}",
         code="invalid_settings",
         field=problems[0][0],
-        remedy="Set the variables in the environment or in .env; .env.example lists them all.",
+        remedy="Set the variables in the environment or in .env; .env.example lists all of them.",
     )
 
 
-def _in_file(path: Path) -> Mapping[str, str | None]:
-    """What a settings file holds, as pydantic-settings reads it. Lines that it would leave out are refused."""
+def _read_file(path: Path) -> Mapping[str, str | None]:
+    """The variables of a settings file, as pydantic-settings reads them. Lines that it would skip are refused."""
     try:
         text = path.read_text("utf-8") if path.is_file() else ""
     except (OSError, UnicodeDecodeError):
         raise _unusable(
-            f"The settings file {path} cannot be read; it has to be a text file in UTF-8.",
-            "Save it as UTF-8, and let this user read it.",
+            f"The settings file {path} cannot be read; it must be a UTF-8 text file.",
+            "Save it as UTF-8 and make it readable for this user.",
         ) from None
     for line in parse_stream(StringIO(text)):
-        where = f"The settings are not right: line {line.original.line} of {path}"
+        where = f"Invalid settings: line {line.original.line} of {path}"
         if line.error:
-            raise _unusable(f"{where} is no NAME=value.", "Write it so, or put # before it.")
+            raise _unusable(f"{where} is not NAME=value.", "Write it like that, or put # before it.")
         if line.key and line.value is None and line.key.upper().startswith(("BATCHGEN_", "SUPABASE_")):
-            raise _unusable(f"{where} names {line.key} without a value.", f"Write {line.key}=value, or remove it.")
+            raise _unusable(f"{where} has {line.key} without a value.", f"Write {line.key}=value, or remove it.")
     return dotenv_values(stream=StringIO(text))
 
 

@@ -1,6 +1,6 @@
-"""Where the project is and who is asking: the settings of clients and workers alike.
+"""Settings that clients and workers share: the project's address, its keys and timeouts.
 
-What must be the same for all workers and clients is not here but in the database: the row `batchgen.settings`.
+Values that must be equal for all workers and clients are in the database: the row `batchgen.settings`.
 """
 
 from typing import Self
@@ -13,13 +13,13 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from batchgen.settings.faults import other_project
+from batchgen.settings.keys_and_urls import foreign_project
 from batchgen.settings.proxies import Proxies
-from batchgen.settings.types import Bucket, ProjectUrl, Seconds, UsersKey, WorkersKey
+from batchgen.settings.types import BucketName, ProjectUrl, PublishableKey, Seconds, SecretKey
 
 
 class Settings(BaseSettings):
-    """Where the project is and who is asking. For clients and workers alike."""
+    """The project's address, keys and timeouts, for clients and workers."""
 
     model_config = SettingsConfigDict(
         env_prefix="BATCHGEN_",
@@ -34,43 +34,43 @@ class Settings(BaseSettings):
     supabase_url: ProjectUrl = Field(
         validation_alias=AliasChoices("SUPABASE_URL", "supabase_url"), description="The project's address."
     )
-    supabase_publishable_key: UsersKey | None = Field(
+    supabase_publishable_key: PublishableKey | None = Field(
         default=None,
         validation_alias=AliasChoices("SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY", "supabase_publishable_key"),
         description="The key for users (`sb_publishable_…`, or the older anon key).",
     )
-    supabase_secret_key: WorkersKey | None = Field(
+    supabase_secret_key: SecretKey | None = Field(
         default=None,
         validation_alias=AliasChoices("SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY", "supabase_secret_key"),
         description="The key for workers and operators (`sb_secret_…`, or the older service_role key).",
     )
-    request_timeout_seconds: Seconds = Field(default=20, description="Longest wait for one answer of the API.")
-    bucket: Bucket = Field(
+    request_timeout_seconds: Seconds = Field(default=20, description="Longest wait for one response of the API.")
+    bucket: BucketName = Field(
         default="generated-images",
-        description="The Storage bucket of the pictures. The app, the database's functions and its policies name it, "
-        "too: another one is refused.",
+        description="The Storage bucket of the pictures. Fixed: the app, the database's functions and its policies "
+        "name it.",
     )
     watch_poll_seconds: Seconds = Field(
         default=10,
-        description="Longest pause between two looks at a watched batch; at most 2 while Realtime delivers nothing.",
+        description="Longest pause between two reads of a watched batch; at most 2 while Realtime delivers nothing.",
     )
     watch_silence_seconds: Seconds = Field(
-        default=30, description="A watch without any Realtime event for so long, while items run, subscribes again."
+        default=30, description="A watch resubscribes after this time without a Realtime event while items run."
     )
 
     @model_validator(mode="after")
-    def _speaks_to_its_proxies(self) -> Self:
-        if (fault := Proxies.of_environment().fault()) is not None:
-            raise ValueError(fault)
+    def _check_proxies(self) -> Self:
+        if (message := Proxies.of_environment().error()) is not None:
+            raise ValueError(message)
         return self
 
     @model_validator(mode="after")
-    def _is_one_project(self) -> Self:
+    def _check_that_keys_match_the_address(self) -> Self:
         for name in ("supabase_secret_key", "supabase_publishable_key"):
             key: SecretStr | None = getattr(self, name)
-            if key and (other := other_project(key.get_secret_value(), self.supabase_url.host or "")):
+            if key and (project := foreign_project(key.get_secret_value(), self.supabase_url.host or "")):
                 raise ValueError(
-                    f"{name.upper()} is the key of the project {other}, and SUPABASE_URL another one's address: "
+                    f"{name.upper()} is a key of the project {project}, and SUPABASE_URL the address of another one: "
                     "take both from the same project"
                 )
         return self

@@ -1,4 +1,4 @@
-"""Which HTTP proxy a request goes through: what the environment says, read as httpx reads it for all other requests."""
+"""HTTP proxies from the environment, read as httpx reads them, for requests that httpx does not route by itself."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,15 +7,15 @@ from urllib.request import getproxies
 
 import httpx
 
-SPOKEN = ("http", "https")
+SUPPORTED_SCHEMES = ("http", "https")
 
 
 @dataclass(frozen=True, slots=True)
 class Proxies:
-    """`by_scheme`: a proxy's URL for `http`, `https` and `all`. `excepted`: the hosts of `NO_PROXY`."""
+    """`by_scheme`: proxy URLs for `http`, `https` and `all`. `exempt`: the entries of `NO_PROXY`."""
 
     by_scheme: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
-    excepted: tuple[str, ...] = ()
+    exempt: tuple[str, ...] = ()
 
     @classmethod
     def of_environment(cls) -> "Proxies":
@@ -23,32 +23,32 @@ class Proxies:
         found = getproxies()
         named = {scheme: found[scheme] for scheme in ("http", "https", "all") if found.get(scheme)}
         urls = {scheme: url if "://" in url else f"http://{url}" for scheme, url in named.items()}
-        excepted = tuple(filter(None, (host.strip() for host in found.get("no", "").split(","))))
-        return cls({} if "*" in excepted else urls, excepted)
+        exempt = tuple(filter(None, (host.strip() for host in found.get("no", "").split(","))))
+        return cls({} if "*" in exempt else urls, exempt)
 
-    def of(self, url: httpx.URL) -> str | None:
-        """The proxy for this address; None where it is reached directly."""
+    def proxy_for(self, url: httpx.URL) -> str | None:
+        """The URL of the proxy for this address; None for a direct connection."""
         proxy = self.by_scheme.get(url.scheme) or self.by_scheme.get("all")
-        return None if proxy is None or any(_covers(name, url) for name in self.excepted) else proxy
+        return None if proxy is None or any(_covers(name, url) for name in self.exempt) else proxy
 
-    def fault(self) -> str | None:
-        """What keeps us from using them, without their passwords; None where nothing does."""
+    def error(self) -> str | None:
+        """Why the proxies cannot be used, without their passwords; None if they can."""
         for scheme, text in self.by_scheme.items():
             variable = f"{scheme.upper()}_PROXY"
             try:
                 url = httpx.URL(text)
             except (httpx.InvalidURL, ValueError):
-                return f"{variable} is no URL of a proxy; it has to be http://host:port"
-            if url.scheme not in SPOKEN or not url.host:
+                return f"{variable} is not the URL of a proxy; it must be http://host:port"
+            if url.scheme not in SUPPORTED_SCHEMES or not url.host:
                 return (
-                    f"{variable} names a {url.scheme or 'nameless'} proxy, and only http and https ones are spoken to; "
-                    "use the proxy's HTTP port, or unset the variable for the worker"
+                    f"{variable} names a {url.scheme or 'nameless'} proxy, but only http and https proxies are "
+                    "supported; use the proxy's HTTP port, or unset the variable for batchgen"
                 )
         return None
 
 
 def _covers(name: str, url: httpx.URL) -> bool:
-    """Whether an entry of `NO_PROXY` means this host: itself and what is below it; with a dot first only the latter."""
+    """Whether an entry of `NO_PROXY` covers this host: the name and its subdomains; `.name` covers only those."""
     if "://" in name:
         scheme, _, name = name.partition("://")
         if scheme not in ("all", url.scheme):

@@ -39,7 +39,7 @@ async def test_each_address_goes_as_httpx_sends_it(
     async with httpx.AsyncClient() as client:
         direct = client._transport_for_url(httpx.URL(url)) is client._transport  # pyright: ignore[reportPrivateUsage]
 
-    assert Proxies.of_environment().of(httpx.URL(url)) == (None if direct else PROXY)
+    assert Proxies.of_environment().proxy_for(httpx.URL(url)) == (None if direct else PROXY)
 
 
 @pytest.mark.parametrize("value", ["socks5://127.0.0.1:7890", "ftp://proxy.test", "http://"])
@@ -57,4 +57,4 @@ def test_no_password_of_a_proxy_is_shown(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("HTTPS_PROXY", "socks5://me:secret-part@127.0.0.1:7890")
     proxies = Proxies.of_environment()
 
-    assert "secret-part" not in f"{proxies!r} {proxies.fault()}"
+    assert "secret-part" not in f"{proxies!r} {proxies.error()}"

@@ -121,7 +121,7 @@ def test_all_keys_are_known_as_secrets(tmp_path: Path) -> None:
 
 def test_another_bucket_is_refused(tmp_path: Path) -> None:
     """Nothing would ever be deleted there: the database knows one bucket."""
-    with pytest.raises(InvalidRequest, match="has to be generated-images") as refused:
+    with pytest.raises(InvalidRequest, match="must be generated-images") as refused:
         loaded(tmp_path, BATCHGEN_BUCKET="pics")
 
     assert refused.value.field == "BATCHGEN_BUCKET"
@@ -131,14 +131,14 @@ def test_another_bucket_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("networks", "words"),
     [
-        ("198.18.0.5/15", "has to be networks"),
-        ("everything", "has to be networks"),
+        ("198.18.0.5/15", "must be networks separated by commas"),
+        ("everything", "must be networks separated by commas"),
         ("0.0.0.0/0", "larger than /10"),
         ("10.0.0.0/9", "larger than /10"),
         ("fc00::/7", "larger than /10"),
-        ("127.0.0.0/16", "of this machine alone"),
-        ("169.254.169.254/32", "of this machine alone"),
-        ("::1/128", "of this machine alone"),
+        ("127.0.0.0/16", "local to this machine"),
+        ("169.254.169.254/32", "local to this machine"),
+        ("::1/128", "local to this machine"),
         (",".join(f"10.0.{number}.0/24" for number in range(9)), "at most 8 networks"),
     ],
 )
@@ -156,17 +156,17 @@ def test_networks_that_count_as_the_internets_are_bounded(
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ("https://me:hush@abc.supabase.co", "holds a user or password"),
-        ("https://hush@abc.supabase.co", "holds a user or password"),
-        ("https://abc.supabase.co/rest/v1", "holds a path.*without /rest/v1"),
-        ("https://abc.supabase.co/rest/v1/", "holds a path"),
-        ("https://supabase.com/dashboard/project/hush", "holds a path"),
-        ("https://abc.supabase.co?apikey=hush", "holds a query"),
-        ("https://abc.supabase.co/#hush", "holds a query or fragment"),
-        ("abc.supabase.co", "is no http.* address"),
-        ("postgresql://postgres:hush@db.abc.supabase.co:5432/postgres", "is no http.* address"),
-        ("https://", "is no http.* address"),
-        ("https://abc.supabase.co:hush", "is no http.* address"),
+        ("https://me:hush@abc.supabase.co", "contains a user or password"),
+        ("https://hush@abc.supabase.co", "contains a user or password"),
+        ("https://abc.supabase.co/rest/v1", "contains a path.*without /rest/v1"),
+        ("https://abc.supabase.co/rest/v1/", "contains a path"),
+        ("https://supabase.com/dashboard/project/hush", "contains a path"),
+        ("https://abc.supabase.co?apikey=hush", "contains a query"),
+        ("https://abc.supabase.co/#hush", "contains a query or fragment"),
+        ("abc.supabase.co", "is not an http.* address"),
+        ("postgresql://postgres:hush@db.abc.supabase.co:5432/postgres", "is not an http.* address"),
+        ("https://", "is not an http.* address"),
+        ("https://abc.supabase.co:hush", "is not an http.* address"),
     ],
 )
 @pytest.mark.parametrize("kind", [Settings, WorkerSettings])
@@ -190,7 +190,7 @@ def test_an_address_alone_is_taken(tmp_path: Path, value: str) -> None:
 
 @pytest.mark.parametrize("name", ["SUPABASE_SECRET_KEY", "BATCHGEN_FAL_KEY"])
 def test_a_key_is_one_word(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InvalidRequest, match=f"{name}: has white space within.*paste it again") as refused:
+    with pytest.raises(InvalidRequest, match=f"{name}: is empty or contains spaces.*paste only the key") as refused:
         loaded(tmp_path, **{name: "hush hush"})
 
     assert "hush" not in str(refused.value.as_dict())
@@ -206,24 +206,24 @@ def test_a_password_may_have_blanks(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("BATCHGEN_MAX_PARALLEL", "many", "is no whole number; allowed are whole numbers from 1 to 1,000"),
-        ("BATCHGEN_MAX_PARALLEL", "2.5", "is no whole number; allowed are whole numbers from 1 to 1,000"),
-        ("BATCHGEN_MAX_PARALLEL", "0", "is too small; allowed are whole numbers from 1 to 1,000"),
+        ("BATCHGEN_MAX_PARALLEL", "many", "is not a whole number; allowed: whole numbers from 1 to 1,000"),
+        ("BATCHGEN_MAX_PARALLEL", "2.5", "is not a whole number; allowed: whole numbers from 1 to 1,000"),
+        ("BATCHGEN_MAX_PARALLEL", "0", "is too small; allowed: whole numbers from 1 to 1,000"),
         ("BATCHGEN_MAX_PARALLEL", "1001", r"is too large; .* change or remove it \(default 20\)"),
-        ("BATCHGEN_MAX_PARALLEL", "9" * 5000, "is no whole number"),
-        ("BATCHGEN_POLL_SECONDS", "soon", "is no number; allowed are numbers from 0.05 to 86,400"),
-        ("BATCHGEN_POLL_SECONDS", "nan", "is no number; allowed are numbers from 0.05 to 86,400"),
-        ("BATCHGEN_POLL_SECONDS", "inf", "is no number"),
-        ("BATCHGEN_OFFLINE_SECONDS", "nan", "is no number; allowed are numbers from 0 to 3,600"),
-        ("BATCHGEN_WORKER_NAME", " ", "is blank or has control characters; give a name such as worker-1"),
-        ("BATCHGEN_WORKER_NAME", "a\x1b[31mb", "is blank or has control characters"),
-        ("BATCHGEN_WORKER_NAME", "a\nb", "is blank or has control characters"),
-        ("BATCHGEN_LOG_LEVEL", "trace", "is none of the values that are known; allowed are debug, info"),
-        ("BATCHGEN_OFFLINE_COMMANDS", "perhaps", "is neither true nor false; allowed are true and false"),
-        ("BATCHGEN_PROVIDER", "fal", "is none of the values that are known; allowed are model, offline"),
-        ("BATCHGEN_WORKER_NAME", "x" * 201, "is too long; allowed are 1 to 200 characters"),
-        ("BATCHGEN_OPENAI_URL", "x", "is no http.s. address; it has to be such as https://host"),
-        ("BATCHGEN_BUCKET", "pics", "has to be generated-images"),
+        ("BATCHGEN_MAX_PARALLEL", "9" * 5000, "is not a whole number"),
+        ("BATCHGEN_POLL_SECONDS", "soon", "is not a number; allowed: numbers from 0.05 to 86,400"),
+        ("BATCHGEN_POLL_SECONDS", "nan", "is not a number; allowed: numbers from 0.05 to 86,400"),
+        ("BATCHGEN_POLL_SECONDS", "inf", "is not a number"),
+        ("BATCHGEN_OFFLINE_SECONDS", "nan", "is not a number; allowed: numbers from 0 to 3,600"),
+        ("BATCHGEN_WORKER_NAME", " ", "is blank or contains control characters; use a name such as worker-1"),
+        ("BATCHGEN_WORKER_NAME", "a\x1b[31mb", "is blank or contains control characters"),
+        ("BATCHGEN_WORKER_NAME", "a\nb", "is blank or contains control characters"),
+        ("BATCHGEN_LOG_LEVEL", "trace", "is not a known value; allowed: debug, info"),
+        ("BATCHGEN_OFFLINE_COMMANDS", "perhaps", "is neither true nor false; allowed: true, false"),
+        ("BATCHGEN_PROVIDER", "fal", "is not a known value; allowed: model, offline"),
+        ("BATCHGEN_WORKER_NAME", "x" * 201, "is too long; allowed: 1 to 200 characters"),
+        ("BATCHGEN_OPENAI_URL", "x", "is not an http.s. address; use one such as https://host"),
+        ("BATCHGEN_BUCKET", "pics", "must be generated-images"),
     ],
 )
 def test_each_fault_is_told_with_name_limit_and_remedy(tmp_path: Path, name: str, value: str, sentence: str) -> None:
@@ -270,7 +270,7 @@ def test_a_misspelt_setting_is_refused_with_the_name_that_was_meant(
     if not in_file:
         monkeypatch.setenv(name, "hush")
 
-    with pytest.raises(InvalidRequest, match=f"{name.upper()}: is no setting; did you mean {nearest}") as refused:
+    with pytest.raises(InvalidRequest, match=f"{name.upper()}: is not a setting; did you mean {nearest}") as refused:
         load(kind, file, warn=WARNED.append)
 
     assert refused.value.field == name.upper()
@@ -281,8 +281,8 @@ def test_other_unknown_names_are_told_and_have_no_effect(tmp_path: Path) -> None
     loaded(tmp_path, BATCHGEN_LEASE="9", BATCHGEN_XYZ="9")
 
     assert WARNED == [
-        "BATCHGEN_LEASE is no setting of batchgen and has no effect; the nearest one is BATCHGEN_LEASE_SECONDS",
-        "BATCHGEN_XYZ is no setting of batchgen and has no effect; docs/settings.md lists them all",
+        "BATCHGEN_LEASE is not a batchgen setting and has no effect; the closest name is BATCHGEN_LEASE_SECONDS",
+        "BATCHGEN_XYZ is not a batchgen setting and has no effect; docs/settings.md lists all settings",
     ]
 
 
@@ -298,7 +298,7 @@ def test_a_file_that_is_no_text_is_refused_by_name(tmp_path: Path) -> None:
     file = tmp_path / "odd.env"
     file.write_bytes(b"SUPABASE_URL=\xff\xfe\n")
 
-    with pytest.raises(InvalidRequest, match=r"odd\.env cannot be read; it has to be a text file in UTF-8"):
+    with pytest.raises(InvalidRequest, match=r"odd\.env cannot be read; it must be a UTF-8 text file"):
         load(Settings, file, warn=WARNED.append)
 
 
@@ -311,13 +311,13 @@ def a_jwt(**payload: str) -> str:
 
 @pytest.mark.parametrize("key", ["sb_publishable_x", a_jwt(role="anon"), a_jwt(role="authenticated")])
 def test_a_key_for_users_is_no_workers_key(tmp_path: Path, key: str) -> None:
-    with pytest.raises(InvalidRequest, match="SUPABASE_SECRET_KEY: holds a key for users; put the"):
+    with pytest.raises(InvalidRequest, match="SUPABASE_SECRET_KEY: is a key for users; put the"):
         loaded(tmp_path, SUPABASE_SECRET_KEY=key)
 
 
 @pytest.mark.parametrize("key", ["sb_secret_x", a_jwt(role="service_role")])
 def test_the_secret_key_is_not_taken_for_a_users_key(tmp_path: Path, key: str) -> None:
-    with pytest.raises(InvalidRequest, match="SUPABASE_PUBLISHABLE_KEY: holds the secret key") as refused:
+    with pytest.raises(InvalidRequest, match="SUPABASE_PUBLISHABLE_KEY: is the secret key") as refused:
         loaded(tmp_path, SUPABASE_PUBLISHABLE_KEY=key)
 
     assert key not in str(refused.value)
@@ -330,7 +330,7 @@ def test_a_key_that_tells_nothing_wrong_of_itself_is_taken(tmp_path: Path, key: 
 
 def test_a_key_of_another_project_than_the_address_is_refused(tmp_path: Path) -> None:
     key = a_jwt(role="service_role", ref="abcdefghij")
-    with pytest.raises(InvalidRequest, match="SUPABASE_SECRET_KEY is the key of the project abcdefghij"):
+    with pytest.raises(InvalidRequest, match="SUPABASE_SECRET_KEY is a key of the project abcdefghij"):
         loaded(tmp_path, SUPABASE_URL="https://klmnop.supabase.co", SUPABASE_SECRET_KEY=key)
 
     for url in ("https://abcdefghij.supabase.co", "https://api.example.com", "http://127.0.0.1:54321"):
@@ -346,10 +346,10 @@ def test_levels_may_be_written_in_capitals_as_elsewhere(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("BATCHGEN_MAX_PARALLEL: 5", "line 3 .* is no NAME=value"),
-        ("!!! notes to myself", "line 3 .* is no NAME=value"),
-        ('BATCHGEN_FAL_KEY="never closed', "line 3 .* is no NAME=value"),
-        ("BATCHGEN_MAX_PARALLEL", "line 3 .* names BATCHGEN_MAX_PARALLEL without a value"),
+        ("BATCHGEN_MAX_PARALLEL: 5", "line 3 .* is not NAME=value"),
+        ("!!! notes to myself", "line 3 .* is not NAME=value"),
+        ('BATCHGEN_FAL_KEY="never closed', "line 3 .* is not NAME=value"),
+        ("BATCHGEN_MAX_PARALLEL", "line 3 .* has BATCHGEN_MAX_PARALLEL without a value"),
     ],
 )
 def test_a_line_of_the_settings_file_that_would_be_ignored_is_refused_by_its_number(

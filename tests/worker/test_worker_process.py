@@ -175,7 +175,7 @@ async def test_a_worker_tells_its_version_and_providers(start: Start, database: 
         await database.execute("select version, providers from batchgen.workers where worker = 'told'")
     ).fetchall()
     assert (row["version"], row["providers"]) == (batchgen.__version__, ["offline"])
-    assert worker.named("BATCHGEN_XYZ is no setting of batchgen and has no effect; docs/settings.md lists them all")
+    assert worker.named("BATCHGEN_XYZ is not a batchgen setting and has no effect; docs/settings.md lists all settings")
 
 
 async def test_a_failure_that_passes_is_tried_again_and_completes(
