@@ -23,7 +23,9 @@ from scheduler.patience import RANDOM, Patience
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 REFUSALS_BELIEVED = 3
-"""A refusal counts when it has come so often: right after a start or a migration one of them may pass."""
+"""Refusals in a row that end the worker: right after a migration one of them may pass."""
+REFUSALS_BELIEVED_AFTER_OUTAGE = 20
+"""The same where the backend was unreachable before: an API that has just started may not have read the schema yet."""
 UNREACHABLE_TRIES_ONCE = 3
 REFUSAL_PAUSE_SECONDS = 0.7
 
@@ -61,11 +63,11 @@ class Start:
                 check_bucket(await self._bucket(), self._bucket_name)
             except (NotSignedIn, NotSetUp, BucketMissing) as error:
                 refusals += 1
-                if refusals >= REFUSALS_BELIEVED:
+                if refusals >= (REFUSALS_BELIEVED_AFTER_OUTAGE if failures else REFUSALS_BELIEVED):
                     raise WrongSettings(self._words(error)) from error
                 await _pause(REFUSAL_PAUSE_SECONDS, stopped)
             except (BackendUnavailable, StorageError, InvalidRequest) as error:
-                failures += 1
+                failures, refusals = failures + 1, 0
                 if failures == 1:
                     log.warning("queue lost, the worker waits for it to begin", reason=str(error))
                 if self._once and failures >= UNREACHABLE_TRIES_ONCE:
