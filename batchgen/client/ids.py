@@ -22,7 +22,7 @@ def digits_of(text: str, *, what: str = "batch", field: str = "id", code: str = 
     is_plain = digits == typed or written(digits).startswith(typed.rstrip("-"))
     if not is_plain or not re.fullmatch(r"[0-9a-f]+", digits):
         name = printable(text, 60) or "An empty text"
-        raise InvalidRequest(f"{name} is no {what} id.", code=code, field=field, remedy=remedy)
+        raise InvalidRequest(f"{name} is not a {what} id.", code=code, field=field, remedy=remedy)
     if not FEWEST_TYPED <= len(digits) <= _DIGITS:
         raise InvalidRequest(
             f"{typed[:60]} has {len(digits)} digits; of a {what} id, {FEWEST_TYPED} to {_DIGITS} are needed.",

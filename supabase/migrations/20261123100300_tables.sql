@@ -397,8 +397,8 @@ comment on column batchgen.orders.is_charged is 'Whether it costs money; empty w
 comment on column batchgen.orders.queued_seconds is 'How long the job waited at the provider.';
 comment on column batchgen.orders.running_seconds is 'How long it ran there.';
 comment on column batchgen.orders.is_late is 'Its item had ended, and is run again for the picture alone.';
-comment on column batchgen.orders.late_code is 'As what the item had ended.';
-comment on column batchgen.orders.late_message is 'The sentence that it had ended with.';
+comment on column batchgen.orders.late_code is 'Error code before the item was reopened.';
+comment on column batchgen.orders.late_message is 'Error message before the item was reopened.';
 comment on column batchgen.orders.ended_at is
   'Since when nobody waits for it: its item ended, and what became of the order is not known.';
 comment on column batchgen.orders.ask_at is 'When the provider is asked next.';
@@ -551,7 +551,7 @@ comment on column batchgen.queue.provider_job_id is
   'The provider''s id of a job that may be running or paid for: resumed, never bought again.';
 comment on column batchgen.queue.order_key is
   'The purchase for this item whose outcome is not known yet; its row is in orders.';
-comment on column batchgen.queue.fault_code is 'As what the lease that ends now has failed.';
+comment on column batchgen.queue.fault_code is 'Error code of the failure that ends the current lease.';
 comment on column batchgen.queue.job_over is 'Whether its job has ended by that: then the next attempt orders anew.';
 comment on column batchgen.queue.was_run is 'Whether an attempt has ended without a picture: it may have left a file.';
 

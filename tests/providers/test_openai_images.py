@@ -609,7 +609,7 @@ async def test_the_key_is_in_no_error_no_log_and_no_representation(
 
 @pytest.mark.parametrize("key", ["sk-a\nb", "sk-ä"])
 def test_a_malformed_key_is_refused_without_being_shown(key: str) -> None:
-    with pytest.raises(ValueError, match="pasted whole") as caught:
+    with pytest.raises(ValueError, match="paste only the key") as caught:
         OpenAIImagesProvider(key=SecretStr(key))
 
     assert key not in str(caught.value)

@@ -72,7 +72,7 @@ def test_people_read_the_error_and_what_to_do_without_control_characters(capsys:
     assert main(["show", "\x1b[31m[bold]x"]) == 2
 
     error = capsys.readouterr().err.splitlines()
-    assert error == ["Error: \\x1b[31m[bold]x is no batch id.", LOOK_UP]
+    assert error == ["Error: \\x1b[31m[bold]x is not a batch id.", LOOK_UP]
 
 
 def test_wrong_settings_are_named_and_their_values_are_not_shown(

@@ -238,7 +238,9 @@ def checked_key(key: SecretStr | None) -> SecretStr | None:
     """The key without blanks around it; None where nothing is left. HTTP's own error would print a malformed one."""
     value = key.get_secret_value().strip() if key else ""
     if not value.isascii() or not value.isprintable():
-        raise ValueError("A provider's key has characters that no key has; was it pasted whole and alone?")
+        raise ValueError(
+            "A provider's key contains control characters or characters outside ASCII; paste only the key."
+        )
     return SecretStr(value) if value else None
 
 

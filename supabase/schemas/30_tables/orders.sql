@@ -70,8 +70,8 @@ comment on column batchgen.orders.is_charged is 'Whether it costs money; empty w
 comment on column batchgen.orders.queued_seconds is 'How long the job waited at the provider.';
 comment on column batchgen.orders.running_seconds is 'How long it ran there.';
 comment on column batchgen.orders.is_late is 'Its item had ended, and is run again for the picture alone.';
-comment on column batchgen.orders.late_code is 'As what the item had ended.';
-comment on column batchgen.orders.late_message is 'The sentence that it had ended with.';
+comment on column batchgen.orders.late_code is 'Error code before the item was reopened.';
+comment on column batchgen.orders.late_message is 'Error message before the item was reopened.';
 comment on column batchgen.orders.ended_at is
   'Since when nobody waits for it: its item ended, and what became of the order is not known.';
 comment on column batchgen.orders.ask_at is 'When the provider is asked next.';

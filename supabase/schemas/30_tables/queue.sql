@@ -118,6 +118,6 @@ comment on column batchgen.queue.provider_job_id is
   'The provider''s id of a job that may be running or paid for: resumed, never bought again.';
 comment on column batchgen.queue.order_key is
   'The purchase for this item whose outcome is not known yet; its row is in orders.';
-comment on column batchgen.queue.fault_code is 'As what the lease that ends now has failed.';
+comment on column batchgen.queue.fault_code is 'Error code of the failure that ends the current lease.';
 comment on column batchgen.queue.job_over is 'Whether its job has ended by that: then the next attempt orders anew.';
 comment on column batchgen.queue.was_run is 'Whether an attempt has ended without a picture: it may have left a file.';
