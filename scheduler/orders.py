@@ -33,7 +33,7 @@ from batchgen.queue.ports import Queue
 from batchgen.queue.types import Account, NewOrder
 from scheduler.image_requests import new_request, request_of_order
 from scheduler.leases import Lease, Stop, Stopped
-from scheduler.patience import Insist, Patience, to_the_end
+from scheduler.retries import RetryWrites, RetryPolicy, finish_when_cancelled
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -103,17 +103,19 @@ class Ending(Exception):
 class Orders:
     """Resumes, finds or buys the job of a leased item, waits for it, and ends it."""
 
-    def __init__(self, queue: Queue, providers: ProvidersByName, insist: Insist, patience: Patience) -> None:
+    def __init__(
+        self, queue: Queue, providers: ProvidersByName, retry_writes: RetryWrites, retry_policy: RetryPolicy
+    ) -> None:
         self._queue = queue
         self._providers = providers
-        self._insist = insist
-        self._patience = patience
+        self._retry_writes = retry_writes
+        self._retry_policy = retry_policy
 
     async def deliver(self, order: ItemOrder) -> Delivery:
         """The picture, within the item's time. Raises `Ending`, `LeaseLost`, `Stopped` and what providers raise."""
         try:
-            async with asyncio.timeout(self._patience.item_timeout_seconds):
-                job = await to_the_end(self._job_of(order))
+            async with asyncio.timeout(self._retry_policy.item_timeout_seconds):
+                job = await finish_when_cancelled(self._job_of(order))
                 order.lease.is_bound = order.is_lost_with_worker
                 return await self._wait(job)
         except TimeoutError as error:
@@ -122,7 +124,7 @@ class Orders:
     async def deliver_again(self, order: ItemOrder) -> Delivery:
         """The same picture with a fresh link. Raises like `deliver`, and leaves the job alone."""
         assert order.job is not None  # noqa: S101 - it has delivered before
-        async with asyncio.timeout(self._patience.item_timeout_seconds):
+        async with asyncio.timeout(self._retry_policy.item_timeout_seconds):
             return await self._wait(order.job)
 
     async def stop(self, order: ItemOrder) -> Settlement:
@@ -143,7 +145,7 @@ class Orders:
         return Delivery(settlement.output, account_of(settlement), self._providers.local_server(order.provider_name))
 
     async def _job_of(self, order: ItemOrder) -> Job:
-        """A job whose id is stored. Whoever cancels this gets half an order: see `to_the_end`."""
+        """A job whose id is stored. Whoever cancels this gets half an order: see `finish_when_cancelled`."""
         provider = self._look_at(order)
         if order.job is not None:
             log.info("provider job resumed", job_id=order.job.id)
@@ -193,7 +195,7 @@ class Orders:
     async def _find(self, provider: Provider, request: ImageRequest) -> str | None:
         if not isinstance(provider, AccountableProvider):
             raise OutcomeUnknown(f"{provider.name} cannot tell what became of this order.")
-        async with asyncio.timeout(self._patience.item_timeout_seconds):
+        async with asyncio.timeout(self._retry_policy.item_timeout_seconds):
             return await provider.find(request)
 
     async def _bought(self, order: ItemOrder, provider: Provider, left: ImageRequest | None) -> Job:
@@ -216,12 +218,12 @@ class Orders:
         new = NewOrder(
             provider=provider.name, model=request.model, version=request.model_version, inputs=request.inputs
         )
-        return str(await self._insist(lease, lambda: self._queue.begin_order(lease.claim, new)))
+        return str(await self._retry_writes(lease, lambda: self._queue.begin_order(lease.claim, new)))
 
     async def _submitted(self, order: ItemOrder, provider: Provider, request: ImageRequest) -> str:
         order.is_open = True
         try:
-            async with asyncio.timeout(self._patience.item_timeout_seconds):
+            async with asyncio.timeout(self._retry_policy.item_timeout_seconds):
                 return await provider.submit(request)
         except ProviderError as error:
             order.is_open, order.refusal = _may_be_running(error), error
@@ -229,7 +231,9 @@ class Orders:
 
     async def _attach(self, lease: Lease, job: Job) -> None:
         try:
-            await self._insist(lease, lambda: self._queue.attach_provider_job(lease.claim, job.provider.name, job.id))
+            await self._retry_writes(
+                lease, lambda: self._queue.attach_provider_job(lease.claim, job.provider.name, job.id)
+            )
         except Exception:
             if not isinstance(job.provider, AccountableProvider):  # nobody would ever find this job again
                 await self._cancel(job)
@@ -259,7 +263,7 @@ class Orders:
     async def _cancel(self, job: Job) -> None:
         """Best effort: a provider that cannot cancel now is no reason to fail the item."""
         try:
-            async with asyncio.timeout(self._patience.backoff_max_seconds):
+            async with asyncio.timeout(self._retry_policy.backoff_max_seconds):
                 await job.provider.cancel(job.id)
         except Exception as error:  # noqa: BLE001 - see above
             log.warning("provider job not cancelled", job_id=job.id, reason=type(error).__name__)
@@ -269,7 +273,7 @@ class Orders:
         if not isinstance(job.provider, AccountableProvider):
             return Settlement(is_over=True)
         try:
-            async with asyncio.timeout(self._patience.backoff_max_seconds):
+            async with asyncio.timeout(self._retry_policy.backoff_max_seconds):
                 return await job.provider.settle(job.id, job.request)
         except Exception as error:  # noqa: BLE001 - whoever asks next learns it
             log.info("provider does not tell yet what became of the job", job_id=job.id, reason=type(error).__name__)

@@ -22,7 +22,7 @@ from batchgen.text import printable
 from scheduler.completions import Completions
 from scheduler.leases import Lease, Stop, Stopped
 from scheduler.orders import Delivery, Ending, ItemOrder, Orders, account_of
-from scheduler.patience import RANDOM, Insist, Patience
+from scheduler.retries import RANDOM, RetryWrites, RetryPolicy
 from scheduler.storage_gate import Store
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -72,7 +72,7 @@ class Runner:
         providers: ProvidersByName,
         receiver: Receiver,
         storage: PictureStore,
-        patience: Patience,
+        retry_policy: RetryPolicy,
         store: Store | None = None,
         random: Callable[[], float] = RANDOM,
     ) -> None:
@@ -81,10 +81,10 @@ class Runner:
         self._receiver = receiver
         self._storage = storage
         self._store_gate = store or Store(_nothing_to_see)
-        self._patience = patience
+        self._retry_policy = retry_policy
         self._random = random
-        self._insist = Insist(patience, random)
-        self._orders = Orders(queue, providers, self._insist, patience)
+        self._retry_writes = RetryWrites(retry_policy, random)
+        self._orders = Orders(queue, providers, self._retry_writes, retry_policy)
 
     async def run(self, lease: Lease) -> Outcome:
         """Attempt the item and report the outcome. Stop it through its lease, not by cancelling this call."""
@@ -118,7 +118,7 @@ class Runner:
         try:
             match outcome:
                 case Succeeded(image):
-                    await self._insist(lease, lambda: self._completions.complete(lease.claim, image))
+                    await self._retry_writes(lease, lambda: self._completions.complete(lease.claim, image))
                     log.info("item completed", file_size=image.file_size)
                 case RetryLater(fault=fault) | Failed(fault):
                     outcome = await self._report_fault(lease, fault)
@@ -169,13 +169,13 @@ class Runner:
     async def _store(self, claim: Claim, image: GeneratedImage | CheckedImage) -> StoredImage:
         """Offer the picture for a good while: a fault of Storage is no reason to buy it again soon."""
         clock = asyncio.get_running_loop().time
-        deadline = clock() + self._patience.storage_patience_seconds
+        deadline = clock() + self._retry_policy.storage_patience_seconds
         for tries in count(1):
             try:
                 return await self._storage.put(image, user_id=claim.user_id, generation_id=claim.generation_id)
             except StorageError as error:
                 await self._store_gate.doubt()
-                pause = self._patience.pause(tries, self._random)
+                pause = self._retry_policy.pause(tries, self._random)
                 # While Storage is lost nothing is bought, and what is paid for is offered as long as it takes.
                 if clock() + pause > deadline and self._store_gate.is_open:
                     raise
@@ -225,7 +225,7 @@ class Runner:
         return Failed(fault_of(lost, provider=provider))
 
     async def _report_fault(self, lease: Lease, fault: Fault) -> Outcome:
-        verdict = await self._insist(lease, lambda: self._queue.fail(lease.claim, fault))
+        verdict = await self._retry_writes(lease, lambda: self._queue.fail(lease.claim, fault))
         if verdict.status is GenerationStatus.FAILED:
             log.warning("item failed", code=fault.code, reason=fault.message)
             return Failed(fault)

@@ -18,7 +18,7 @@ from batchgen.errors import (
 )
 from batchgen.imaging.limits import LARGEST_PICTURE_BYTES
 from batchgen.queue.types import StartFacts
-from scheduler.patience import RANDOM, Patience
+from scheduler.retries import RANDOM, RetryPolicy
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -36,21 +36,21 @@ class WrongSettings(BatchgenError):
     """The worker cannot work with these settings: somebody has to mend them."""
 
 
-class Start:
+class StartupCheck:
     """Asks until it is answered, or until `stopped` is set. Raises `WrongSettings`."""
 
     def __init__(
         self,
         facts: Callable[[], Awaitable[StartFacts]],
         bucket: Callable[[], Awaitable[Bucket]],
-        patience: Patience,
+        retry_policy: RetryPolicy,
         *,
         bucket_name: str,
         once: bool,
     ) -> None:
         self._facts = facts
         self._bucket = bucket
-        self._patience = patience
+        self._retry_policy = retry_policy
         self._bucket_name = bucket_name
         self._once = once
 
@@ -72,7 +72,7 @@ class Start:
                     log.warning("queue lost, the worker waits for it to begin", reason=str(error))
                 if self._once and failures >= UNREACHABLE_TRIES_ONCE:
                     raise QueueUnavailable(str(error)) from error
-                await _pause(self._patience.pause(failures, RANDOM), stopped)
+                await _pause(self._retry_policy.pause(failures, RANDOM), stopped)
             else:
                 if failures:
                     log.info("queue recovered", failed_calls=failures)

@@ -12,7 +12,7 @@ import structlog
 from realtime import AsyncRealtimeClient, RealtimePostgresChangesListenEvent, RealtimeSubscribeStates
 
 from batchgen.backend.realtime import STEADY_SECONDS, close_client, reason_of
-from scheduler.patience import RANDOM
+from scheduler.retries import RANDOM
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 

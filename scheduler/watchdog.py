@@ -1,6 +1,6 @@
 """Ends this process where its event loop is frozen: its leases are lost by then, and nobody else would notice.
 
-A process of its own does it (`scheduler.watch_child`), for no Python runs here while code in C holds the interpreter.
+A process of its own does it (`scheduler.watchdog_child`), for no Python runs here while code in C holds the interpreter.
 Why not a thread, and why not `faulthandler.dump_traceback_later`: docs/decisions/0007.
 """
 
@@ -22,7 +22,7 @@ import structlog
 
 from batchgen.pictures.check_process import KEPT_VARIABLES
 
-PROGRAM = Path(__file__).with_name("watch_child.py")
+PROGRAM = Path(__file__).with_name("watchdog_child.py")
 RESTART_SECONDS = 10.0
 """A child that has ended is replaced, and not more often than that."""
 CLOSE_SECONDS = 5.0

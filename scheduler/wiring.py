@@ -38,11 +38,11 @@ from scheduler.logs import configure_logs
 from scheduler.open_orders import LONGEST_HANDFUL_SECONDS, ORDER_LEASE_SECONDS, SWEEP_SECONDS, OrderSettler
 from scheduler.options import Options
 from scheduler.outages import KeyIsWrong, Outage
-from scheduler.patience import RANDOM, Patience
+from scheduler.retries import RANDOM, RetryPolicy
 from scheduler.runner import Runner
-from scheduler.service import Service
+from scheduler.systemd import Service
 from scheduler.slots import Slots
-from scheduler.startup_check import Start, WrongSettings
+from scheduler.startup_check import StartupCheck, WrongSettings
 from scheduler.storage_gate import Store
 from scheduler.ticks import Tick, Ticks
 from scheduler.wakeup import Wakeup
@@ -192,7 +192,7 @@ async def _running_worker(
     queue = PostgrestQueue(client, worker=name, lease_seconds=settings.lease_seconds, about=about)
     outage = Outage()
     leases = Leases(queue, lease_seconds=settings.lease_seconds, outage=outage)
-    patience = _patience(settings)
+    retry_policy = _retry_policy(settings)
     slots = Slots(settings.max_parallel)
     completions = Completions(queue, slots)
     checker = Checker(seconds=settings.check_seconds, memory_bytes=settings.check_memory_mib * MEBIBYTE)
@@ -205,7 +205,7 @@ async def _running_worker(
         providers=providers,
         receiver=receiver,
         storage=PictureStore(client, bucket=settings.bucket),
-        patience=patience,
+        retry_policy=retry_policy,
         store=store,
     )
     worker = Worker(
@@ -215,7 +215,7 @@ async def _running_worker(
         runner=runner,
         leases=leases,
         pace=_pace(settings),
-        patience=patience,
+        retry_policy=retry_policy,
         outage=outage,
         can_store=lambda: store.is_open,
         dead_tick=lambda: ticks.dead(),
@@ -224,7 +224,9 @@ async def _running_worker(
     housekeeping = Housekeeping(outbox, partial(remove_files, client))
     orders = PostgrestOpenOrders(client, worker=name, lease_seconds=ORDER_LEASE_SECONDS)
     store.opened = worker.wake
-    start = Start(partial(read_start_facts, client), bucket.bucket, patience, bucket_name=settings.bucket, once=once)
+    start = StartupCheck(
+        partial(read_start_facts, client), bucket.bucket, retry_policy, bucket_name=settings.bucket, once=once
+    )
     crew = Crew(worker, housekeeping, OrderSettler(orders, providers, wake=worker.wake))
     ticks = Ticks(_ticks(settings, crew, leases, store, settles_at_start=not once), partial(_wake_up, leases))
     wakeup = Wakeup(
@@ -232,7 +234,7 @@ async def _running_worker(
         key=key,
         wake=worker.wake,
         claimed=lambda: slots.claimed,
-        pause=lambda tries: patience.pause(tries, RANDOM),
+        pause=lambda tries: retry_policy.pause(tries, RANDOM),
     )
     listening: asyncio.Task[None] | None = None
     telling = asyncio.create_task(life.tell_of_stop(worker.stopping))
@@ -364,8 +366,8 @@ def _ticks(settings: WorkerSettings, crew: Crew, leases: Leases, store: Store, *
     ]
 
 
-def _patience(settings: WorkerSettings) -> Patience:
-    return Patience(
+def _retry_policy(settings: WorkerSettings) -> RetryPolicy:
+    return RetryPolicy(
         item_timeout_seconds=settings.item_timeout_seconds,
         storage_patience_seconds=settings.storage_patience_seconds,
         backoff_seconds=settings.backoff_seconds,

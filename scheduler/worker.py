@@ -15,7 +15,7 @@ from scheduler.completions import Completions
 from scheduler.leases import Lease, Leases, Stop
 from scheduler.logs import item_fields
 from scheduler.outages import Outage
-from scheduler.patience import RANDOM, Patience
+from scheduler.retries import RANDOM, RetryPolicy
 from scheduler.runner import Failed, Outcome, Released, RetryLater, Runner, Succeeded
 from scheduler.slots import Slots
 
@@ -84,7 +84,7 @@ class Worker:
         runner: Runner,
         leases: Leases,
         pace: Pace,
-        patience: Patience,
+        retry_policy: RetryPolicy,
         outage: Outage | None = None,
         can_store: Callable[[], bool] = lambda: True,
         dead_tick: Callable[[], str | None] = lambda: None,
@@ -96,7 +96,7 @@ class Worker:
         self._runner = runner
         self._leases = leases
         self._pace = pace
-        self._patience = patience
+        self._retry_policy = retry_policy
         self._can_store = can_store
         self._dead_tick = dead_tick
         self._random = random
@@ -213,7 +213,7 @@ class Worker:
             if not isinstance(error, BatchgenError):
                 log.exception("a claim met a fault of the worker itself")
             self._outage.begin("claims", error)
-            self.hold_claims(self._patience.pause(self._outage.failures("claims"), self._random))
+            self.hold_claims(self._retry_policy.pause(self._outage.failures("claims"), self._random))
             self._slots.take(None, reservation)
             return 0
         self._outage.end("claims")
@@ -377,7 +377,7 @@ class Worker:
                 released = await self._queue.release([lease.claim.lease_id for lease in leases])
             except BatchgenError as error:
                 log.warning("leases not handed back yet", leases=len(leases), reason=str(error))
-                await asyncio.sleep(self._patience.pause(tries, self._random) / 2)
+                await asyncio.sleep(self._retry_policy.pause(tries, self._random) / 2)
             else:
                 break
         else:

@@ -16,7 +16,7 @@ from batchgen.errors import (
 )
 from batchgen.queue.faults import fault_of
 from batchgen.queue.types import Account
-from scheduler.patience import backoff_seconds
+from scheduler.retries import backoff_seconds
 
 
 @pytest.mark.parametrize(

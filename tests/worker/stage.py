@@ -22,7 +22,7 @@ from batchgen.queue.picture_store import PictureStore
 from batchgen.queue.types import StoredImage
 from scheduler.completions import Completions
 from scheduler.leases import Lease, Leases
-from scheduler.patience import Patience
+from scheduler.retries import RetryPolicy
 from scheduler.runner import Runner
 from scheduler.slots import Slots
 from scheduler.worker import Pace, Worker
@@ -263,7 +263,7 @@ def theatre(
     queue = queue or FakeQueue()
     provider, storage = provider or ScriptedProvider(), FakeStorage()
     pauses: dict[str, Any] = {"backoff_seconds": 0.005, "backoff_max_seconds": 0.02, **(patience or {})}
-    short = Patience(**pauses)
+    short = RetryPolicy(**pauses)
     leases = Leases(queue, lease_seconds=queue.lease_seconds)
     slots = Slots(pace.pop("slots", 3))
     completions = Completions(queue, slots)
@@ -273,7 +273,7 @@ def theatre(
         providers=providers or OneProvider(provider),
         receiver=receiver or Receiver(Fetcher(), Checker()),
         storage=cast("PictureStore", storage),
-        patience=short,
+        retry_policy=short,
     )
     worker = Worker(
         queue=queue,
@@ -282,7 +282,7 @@ def theatre(
         runner=runner,
         leases=leases,
         pace=Pace(**{"grace_seconds": 5, "last_words_seconds": 1, **pace}),
-        patience=short,
+        retry_policy=short,
     )
     return Theatre(queue, provider, storage, leases, runner, worker)
 

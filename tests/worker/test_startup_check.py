@@ -9,8 +9,8 @@ from batchgen.backend.bucket import Bucket
 from batchgen.errors import BackendUnavailable, NotSetUp
 from batchgen.queue.types import StartFacts
 from scheduler import startup_check
-from scheduler.patience import Patience
-from scheduler.startup_check import REFUSALS_BELIEVED, REFUSALS_BELIEVED_AFTER_OUTAGE, Start, WrongSettings
+from scheduler.retries import RetryPolicy
+from scheduler.startup_check import REFUSALS_BELIEVED, REFUSALS_BELIEVED_AFTER_OUTAGE, StartupCheck, WrongSettings
 
 REFUSED = NotSetUp("worker_start is not there (PGRST202): apply supabase/migrations to the project.")
 UNREACHABLE = BackendUnavailable("the project's API failed (503)")
@@ -38,9 +38,9 @@ class Backend:
     async def bucket(self) -> Bucket:
         return Bucket(is_public=True, file_size_limit=None, mime_types=None)
 
-    def start(self) -> Start:
-        patience = Patience(backoff_seconds=0.001)
-        return Start(self.facts, self.bucket, patience, bucket_name="generated-images", once=False)
+    def start(self) -> StartupCheck:
+        retry_policy = RetryPolicy(backoff_seconds=0.001)
+        return StartupCheck(self.facts, self.bucket, retry_policy, bucket_name="generated-images", once=False)
 
 
 async def test_a_refusal_that_comes_again_ends_the_worker() -> None:

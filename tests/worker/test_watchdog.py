@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from scheduler.watch_child import timed
+from scheduler.watchdog_child import timed
 from tests.support import WorkerProcess, eventually
 
 ROOT = Path(__file__).parents[2]
@@ -174,7 +174,7 @@ async def test_the_watchdog_knows_no_secrets(start: Start) -> None:
 
     known = told_to(child)
 
-    assert b"watch_child.py" in known
+    assert b"watchdog_child.py" in known
     assert b"SUPABASE" not in known
     assert KEY.encode() not in known
 

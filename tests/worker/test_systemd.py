@@ -11,7 +11,7 @@ from shutil import which
 import pytest
 
 from devstack import StackInfo
-from scheduler.service import Service
+from scheduler.systemd import Service
 from tests.support import WorkerProcess, eventually
 
 ROOT = Path(__file__).parents[2]

@@ -1,4 +1,4 @@
-"""The process that watches the worker: `python watch_child.py WORKER SECONDS BEATS STACKS`, the last two open files.
+"""The process that watches the worker: `python watchdog_child.py WORKER SECONDS BEATS STACKS`, the last two open files.
 
 A thread of the worker could not do it: none runs while code in C holds the interpreter. This one needs nothing but the
 standard library, knows no secrets, and ends with the worker. `scheduler.watchdog` starts it.

@@ -30,7 +30,7 @@ log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """How long the worker tries."""
 
     item_timeout_seconds: float = 600
@@ -42,11 +42,11 @@ class Patience:
         return backoff_seconds(tries, first=self.backoff_seconds, longest=self.backoff_max_seconds, jitter=random())
 
 
-class Insist:
-    """`await insist(lease, call)`: the answer of a call that must not get lost in an outage."""
+class RetryWrites:
+    """`await retry_writes(lease, call)`: the answer of a call that must not get lost in an outage."""
 
-    def __init__(self, patience: Patience, random: Callable[[], float] = RANDOM) -> None:
-        self._patience = patience
+    def __init__(self, retry_policy: RetryPolicy, random: Callable[[], float] = RANDOM) -> None:
+        self._retry_policy = retry_policy
         self._random = random
 
     async def __call__(self, lease: Lease, call: Callable[[], Awaitable[T]]) -> T:
@@ -54,20 +54,20 @@ class Insist:
         call that the database cannot do.
         """
         clock = asyncio.get_running_loop().time
-        deadline = clock() + self._patience.item_timeout_seconds
+        deadline = clock() + self._retry_policy.item_timeout_seconds
         for tries in count(1):
             try:
                 return await call()
             except QueueUnavailable as error:
                 if tries == 1:
                     log.debug("the queue does not answer, trying on", reason=str(error))
-                await lease.pause(self._patience.pause(tries, self._random))
+                await lease.pause(self._retry_policy.pause(tries, self._random))
                 if lease.stopped is not None or clock() > deadline:
                     raise
         raise AssertionError("the loop above returns or raises")
 
 
-async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
+async def finish_when_cancelled(work: Coroutine[Any, Any, T]) -> T:
     """Run `work` whole, whoever cancels: a job that may be paid for must get its id written down."""
     task = asyncio.create_task(work)
     try:
