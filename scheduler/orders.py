@@ -33,7 +33,7 @@ from batchgen.queue.ports import Queue
 from batchgen.queue.types import Account, NewOrder
 from scheduler.image_requests import new_request, request_of_order
 from scheduler.leases import Lease, Stop, Stopped
-from scheduler.retries import RetryWrites, RetryPolicy, finish_when_cancelled
+from scheduler.retries import RetryPolicy, RetryWrites, finish_when_cancelled
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 

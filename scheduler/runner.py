@@ -22,7 +22,7 @@ from batchgen.text import printable
 from scheduler.completions import Completions
 from scheduler.leases import Lease, Stop, Stopped
 from scheduler.orders import Delivery, Ending, ItemOrder, Orders, account_of
-from scheduler.retries import RANDOM, RetryWrites, RetryPolicy
+from scheduler.retries import RANDOM, RetryPolicy, RetryWrites
 from scheduler.storage_gate import Store
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)

@@ -19,7 +19,7 @@ ALIVE_SHARE = 0.25
 """Of the time after which systemd gives the worker up."""
 
 
-class Service:
+class SystemdNotifier:
     """Tells the manager, if there is one. Nothing here waits or raises: no worker ends for its manager's sake."""
 
     def __init__(self, address: str | None = None, watchdog_seconds: float | None = None) -> None:
@@ -31,7 +31,7 @@ class Service:
             self._connect(address)
 
     @classmethod
-    def of_environment(cls, environment: MutableMapping[str, str] = os.environ) -> "Service":
+    def of_environment(cls, environment: MutableMapping[str, str] = os.environ) -> "SystemdNotifier":
         """Takes the variables out, too: they are for this process, and none that it starts."""
         address = environment.pop("NOTIFY_SOCKET", None)
         microseconds = environment.pop("WATCHDOG_USEC", "")

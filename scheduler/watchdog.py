@@ -1,6 +1,6 @@
 """Ends this process where its event loop is frozen: its leases are lost by then, and nobody else would notice.
 
-A process of its own does it (`scheduler.watchdog_child`), for no Python runs here while code in C holds the interpreter.
+A separate process does it (`scheduler.watchdog_child`): no Python runs here while C code holds the interpreter.
 Why not a thread, and why not `faulthandler.dump_traceback_later`: docs/decisions/0007.
 """
 

@@ -40,10 +40,10 @@ from scheduler.options import Options
 from scheduler.outages import KeyIsWrong, Outage
 from scheduler.retries import RANDOM, RetryPolicy
 from scheduler.runner import Runner
-from scheduler.systemd import Service
 from scheduler.slots import Slots
 from scheduler.startup_check import StartupCheck, WrongSettings
 from scheduler.storage_gate import Store
+from scheduler.systemd import SystemdNotifier
 from scheduler.ticks import Tick, Ticks
 from scheduler.wakeup import Wakeup
 from scheduler.watchdog import Watchdog, watched
@@ -71,14 +71,14 @@ def work(options: Options, provider_for: ProviderMaker | None = None) -> int:
     except ProviderBusy as error:
         return _refuse(str(error))
     handler = configure_logs(settings)
-    service = Service.of_environment()
+    notifier = SystemdNotifier.of_environment()
     name = settings.worker_name or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     structlog.contextvars.bind_contextvars(worker=name)
     for sentence in warnings:
         log.warning(sentence)
     try:
-        with closing(service), watched(settings.watchdog_seconds, handler) as watchdog:
-            return asyncio.run(run(settings, options, name, provider_for, Life(service, watchdog)))
+        with closing(notifier), watched(settings.watchdog_seconds, handler) as watchdog:
+            return asyncio.run(run(settings, options, name, provider_for, Liveness(notifier, watchdog)))
     except WrongSettings as error:
         return _refuse(str(error))
     except KeyIsWrong as error:
@@ -92,10 +92,10 @@ def work(options: Options, provider_for: ProviderMaker | None = None) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
+class Liveness:
     """Those that are told that the worker's event loop runs, and what the worker does."""
 
-    service: Service
+    notifier: SystemdNotifier
     watchdog: Watchdog | None = None
 
     @contextmanager
@@ -107,7 +107,7 @@ class Life:
         def beat_on() -> None:
             nonlocal beat
             beat = loop.call_later(HEARTBEAT_SECONDS, beat_on)
-            self.service.beat(loop.time())
+            self.notifier.beat(loop.time())
             if self.watchdog is not None:
                 self.watchdog.beat()
 
@@ -120,7 +120,7 @@ class Life:
 
     async def tell_of_stop(self, stopping: asyncio.Event) -> None:
         await stopping.wait()
-        self.service.stopping()
+        self.notifier.stopping()
 
 
 async def run(
@@ -128,23 +128,23 @@ async def run(
     options: Options,
     name: str,
     provider_for: ProviderMaker | None = None,
-    life: Life | None = None,
+    liveness: Liveness | None = None,
 ) -> int:
     """Wire the parts, run until a signal (or once), and take everything down in reverse."""
-    life = life or Life(Service())
-    with life.beating():
-        return await _run(settings, options, name, provider_for, life)
+    liveness = liveness or Liveness(SystemdNotifier())
+    with liveness.beating():
+        return await _run(settings, options, name, provider_for, liveness)
 
 
 async def _run(
-    settings: WorkerSettings, options: Options, name: str, provider_for: ProviderMaker | None, life: Life
+    settings: WorkerSettings, options: Options, name: str, provider_for: ProviderMaker | None, liveness: Liveness
 ) -> int:
-    async with _running_worker(settings, name, provider_for, life, once=options.once) as crew:
+    async with _running_worker(settings, name, provider_for, liveness, once=options.once) as parts:
         if options.once:
-            await run_once(crew, options.max_seconds)
+            await run_once(parts, options.max_seconds)
         else:
-            await crew.worker.run()
-        tally = crew.worker.tally
+            await parts.worker.run()
+        tally = parts.worker.tally
         log.info(
             "worker stopped", completed=tally.completed, failed=tally.failed, retried=tally.retried, left=tally.left
         )
@@ -152,7 +152,7 @@ async def _run(
 
 
 @dataclass(frozen=True, slots=True)
-class Crew:
+class WorkerParts:
     """Those that work, and that a signal stops."""
 
     worker: Worker
@@ -165,7 +165,7 @@ class Crew:
         self.settler.stop()
 
 
-async def run_once(crew: Crew, max_seconds: float | None) -> None:
+async def run_once(parts: WorkerParts, max_seconds: float | None) -> None:
     """All that is due. Open orders come first: a picture that one of them has made is collected by this very run."""
     clock = asyncio.get_running_loop().time
     ends_at = None if max_seconds is None else clock() + max_seconds
@@ -173,15 +173,15 @@ async def run_once(crew: Crew, max_seconds: float | None) -> None:
     def left() -> float | None:
         return None if ends_at is None else max(0.0, ends_at - clock())
 
-    await crew.settler.finish(SWEEP_SECONDS if max_seconds is None else min(SWEEP_SECONDS, max_seconds / 4))
-    await crew.worker.run_once(left())
-    await crew.housekeeping.finish(left())
+    await parts.settler.finish(SWEEP_SECONDS if max_seconds is None else min(SWEEP_SECONDS, max_seconds / 4))
+    await parts.worker.run_once(left())
+    await parts.housekeeping.finish(left())
 
 
 @asynccontextmanager
 async def _running_worker(
-    settings: WorkerSettings, name: str, provider_for: ProviderMaker | None, life: Life, *, once: bool
-) -> AsyncGenerator[Crew]:
+    settings: WorkerSettings, name: str, provider_for: ProviderMaker | None, liveness: Liveness, *, once: bool
+) -> AsyncGenerator[WorkerParts]:
     """A worker with its connections, ticks and signals; it has only to be run."""
     assert settings.supabase_secret_key is not None  # noqa: S101 - WorkerSettings sees to it
     key = settings.supabase_secret_key.get_secret_value()
@@ -227,8 +227,8 @@ async def _running_worker(
     start = StartupCheck(
         partial(read_start_facts, client), bucket.bucket, retry_policy, bucket_name=settings.bucket, once=once
     )
-    crew = Crew(worker, housekeeping, OrderSettler(orders, providers, wake=worker.wake))
-    ticks = Ticks(_ticks(settings, crew, leases, store, settles_at_start=not once), partial(_wake_up, leases))
+    parts = WorkerParts(worker, housekeeping, OrderSettler(orders, providers, wake=worker.wake))
+    ticks = Ticks(_ticks(settings, parts, leases, store, settles_at_start=not once), partial(_wake_up, leases))
     wakeup = Wakeup(
         url=settings.url,
         key=key,
@@ -237,18 +237,18 @@ async def _running_worker(
         pause=lambda tries: retry_policy.pause(tries, RANDOM),
     )
     listening: asyncio.Task[None] | None = None
-    telling = asyncio.create_task(life.tell_of_stop(worker.stopping))
+    telling = asyncio.create_task(liveness.tell_of_stop(worker.stopping))
     try:
-        with _signals(crew):
-            life.service.starting()
+        with _signals(parts):
+            liveness.notifier.starting()
             facts = await start.check(worker.stopping)
             if facts is not None:
                 await _check_keys(settings, facts, stand_in)
                 _say_hello(settings, facts, stand_in)
-                life.service.ready()
+                liveness.notifier.ready()
             ticks.start()
             listening = None if once else asyncio.create_task(wakeup.run())
-            yield crew
+            yield parts
     finally:
         telling.cancel()
         if listening:
@@ -322,26 +322,28 @@ def _usable(settings: WorkerSettings, stand_in: str | None) -> list[str]:
     return [stand_in] if stand_in else list(usable_providers(settings))
 
 
-def _ticks(settings: WorkerSettings, crew: Crew, leases: Leases, store: Store, *, settles_at_start: bool) -> list[Tick]:
+def _ticks(
+    settings: WorkerSettings, parts: WorkerParts, leases: Leases, store: Store, *, settles_at_start: bool
+) -> list[Tick]:
     async def poll() -> None:
-        crew.worker.wake()
+        parts.worker.wake()
         await store.look_again()
 
-    housekeeping = crew.housekeeping
+    housekeeping = parts.housekeeping
     patience = settings.request_timeout_seconds + 10
     return [
         Tick("poll", poll, settings.poll_seconds, settings.poll_seconds / 10, patience),
         Tick("renew leases", leases.renew, settings.renew_seconds, 0, patience),
         Tick(
             "return expired leases",
-            crew.worker.return_expired,
+            parts.worker.return_expired,
             settings.lease_seconds,
             settings.lease_seconds / 4,
             patience,
         ),
         Tick(
             "open orders",
-            crew.settler.sweep,
+            parts.settler.sweep,
             settings.settle_seconds,
             settings.settle_seconds / 10,
             SWEEP_SECONDS + LONGEST_HANDFUL_SECONDS + 3 * patience,
@@ -383,11 +385,11 @@ def _pace(settings: WorkerSettings) -> Pace:
 
 
 @contextmanager
-def _signals(crew: Crew) -> Generator[None]:
+def _signals(parts: WorkerParts) -> Generator[None]:
     """The first SIGTERM or SIGINT drains, the second one hands back at once."""
     loop = asyncio.get_running_loop()
     for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, crew.stop)
+        loop.add_signal_handler(number, parts.stop)
     try:
         yield
     finally:

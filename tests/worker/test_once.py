@@ -11,7 +11,7 @@ from batchgen.queue.types import OpenOrder, OrderOutcome
 from scheduler.__main__ import main
 from scheduler.housekeeping import Housekeeping
 from scheduler.open_orders import OrderSettler
-from scheduler.wiring import Crew, run_once
+from scheduler.wiring import WorkerParts, run_once
 from tests.fake_orders import FakeOrders
 from tests.fake_outbox import FakeFiles, FakeOutbox
 from tests.fake_queue import Shelf
@@ -33,10 +33,10 @@ class FakeDesk(FakeOrders):
         return True
 
 
-def crew_of(stage: Theatre, shop: Shop) -> tuple[Crew, FakeDesk, FakeOutbox]:
+def crew_of(stage: Theatre, shop: Shop) -> tuple[WorkerParts, FakeDesk, FakeOutbox]:
     desk, outbox = FakeDesk(stage.queue.shelf), FakeOutbox()
     settler = OrderSettler(desk, Mall({"shop": shop}), wake=stage.worker.wake)
-    return Crew(stage.worker, Housekeeping(outbox, FakeFiles().remove), settler), desk, outbox
+    return WorkerParts(stage.worker, Housekeeping(outbox, FakeFiles().remove), settler), desk, outbox
 
 
 async def test_a_picture_that_an_open_order_has_made_is_collected_by_the_very_run() -> None:

@@ -11,7 +11,7 @@ from shutil import which
 import pytest
 
 from devstack import StackInfo
-from scheduler.systemd import Service
+from scheduler.systemd import SystemdNotifier
 from tests.support import WorkerProcess, eventually
 
 ROOT = Path(__file__).parents[2]
@@ -108,7 +108,7 @@ async def test_a_worker_whose_manager_is_gone_goes_on(
 def test_what_the_manager_gave_is_for_this_process_alone(manager: Manager) -> None:
     environment = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "8000000", "WATCHDOG_PID": "1", "HOME": "/"}
 
-    service = Service.of_environment(environment)
+    service = SystemdNotifier.of_environment(environment)
     service.beat(0)
     service.ready()
     service.close()
@@ -119,7 +119,7 @@ def test_what_the_manager_gave_is_for_this_process_alone(manager: Manager) -> No
 
 
 def test_the_manager_is_told_as_often_as_it_wants_to_be(manager: Manager) -> None:
-    service = Service(manager.address, watchdog_seconds=8)
+    service = SystemdNotifier(manager.address, watchdog_seconds=8)
 
     for half_seconds in range(20):
         service.beat(half_seconds / 2)
@@ -130,7 +130,7 @@ def test_the_manager_is_told_as_often_as_it_wants_to_be(manager: Manager) -> Non
 
 
 def test_what_the_manager_has_no_room_for_is_said_with_a_later_beat(manager: Manager) -> None:
-    service = Service(manager.address)
+    service = SystemdNotifier(manager.address)
     sent = 0
     while not service._unsent:  # pyright: ignore[reportPrivateUsage]
         service.starting()
@@ -146,7 +146,7 @@ def test_what_the_manager_has_no_room_for_is_said_with_a_later_beat(manager: Man
 
 @pytest.mark.parametrize("address", [None, "", "vsock:2:1"])
 def test_without_a_socket_nothing_is_said(address: str | None) -> None:
-    service = Service(address, watchdog_seconds=8)
+    service = SystemdNotifier(address, watchdog_seconds=8)
 
     service.ready()
     service.beat(0)
