@@ -19,7 +19,7 @@ class FakeOrders:
         self.is_down = False
         self.cannot_settle: set[UUID] = set()
 
-    def add(self, job_id: str | None = "job-1", *, provider: str = "shop") -> OpenOrder:
+    def add(self, job_id: str | None = "job-1", *, provider: str = "fake-provider") -> OpenOrder:
         order = OpenOrder(
             order_key=uuid4(),
             lease_id=uuid4(),

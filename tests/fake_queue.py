@@ -37,7 +37,7 @@ class Item:
     fault: Fault | None = None
 
 
-class Shelf:
+class QueueState:
     """The items, shared by the queues of several workers."""
 
     def __init__(self) -> None:
@@ -54,10 +54,10 @@ class Shelf:
 
 
 class FakeQueue:
-    """`calls` says what was asked, `is_down` makes every call fail, `forgets` lets calls work but lose their answer."""
+    """`is_down` makes every call fail; calls named in `loses_answers_of` work and then lose their answer."""
 
-    def __init__(self, shelf: Shelf | None = None, *, lease_seconds: float = 60) -> None:
-        self.shelf = shelf or Shelf()
+    def __init__(self, state: QueueState | None = None, *, lease_seconds: float = 60) -> None:
+        self.state = state or QueueState()
         self.lease_seconds = lease_seconds
         self.calls: list[str] = []
         self.requests: list[str] = []
@@ -69,27 +69,27 @@ class FakeQueue:
         self._is_inside = False
         self.is_down = False
         self.down_calls: set[str] = set()
-        self.forgets: list[str] = []
+        self.loses_answers_of: list[str] = []
 
     async def claim(self, limit: int) -> Sequence[Claim]:
         await self._called("claim")
         self.claimed_limits.append(limit)
         self._take_back_expired()
-        pending = [i for i in self.shelf.items.values() if i.status is GenerationStatus.PENDING]
-        due = [i for i in pending if max(i.due_at, self.shelf.not_before) <= _now()]
+        pending = [i for i in self.state.items.values() if i.status is GenerationStatus.PENDING]
+        due = [i for i in pending if max(i.due_at, self.state.not_before) <= _now()]
         for item in due[:limit]:
             item.status, item.lease_id, item.lease_ends_at = (
                 GenerationStatus.PROCESSING,
                 uuid4(),
                 _now() + self.lease_seconds,
             )
-        self._forget("claim")
+        self._lose_answer("claim")
         return [_claim(item) for item in due[:limit]]
 
     async def renew(self, lease_ids: Sequence[UUID]) -> Sequence[Renewal]:
         await self._called("renew")
         self.renewed.append(list(lease_ids))
-        held = [item for item in self.shelf.items.values() if item.lease_id in lease_ids and self._holds(item)]
+        held = [item for item in self.state.items.values() if item.lease_id in lease_ids and self._holds(item)]
         for item in held:
             item.lease_ends_at = _now() + self.lease_seconds
         return [
@@ -103,20 +103,20 @@ class FakeQueue:
         item = self._held(claim)
         item.order_key, item.order = item.order_key or uuid4(), order
         item.provider = item.provider_job_id = None
-        self._forget("begin_order")
+        self._lose_answer("begin_order")
         return item.order_key
 
     async def attach_provider_job(self, claim: Claim, provider: str, job_id: str) -> None:
         await self._called("attach")
         item = self._held(claim)
         item.provider, item.provider_job_id = provider, job_id
-        self._forget("attach")
+        self._lose_answer("attach")
 
     async def complete(self, claim: Claim, image: StoredImage) -> None:
         await self._called("complete")
         item = self._held(claim)
         item.status, item.image, item.lease_id = GenerationStatus.COMPLETED, image, None
-        self._forget("complete")
+        self._lose_answer("complete")
 
     async def complete_and_claim(self, results: Sequence[tuple[Claim, StoredImage]], limit: int) -> Completed:
         self.requests.append("complete_and_claim")
@@ -137,24 +137,24 @@ class FakeQueue:
         item.fault, item.lease_id, item.status = fault, None, GenerationStatus.PENDING
         wait = fault.retry_after_seconds if fault.retryable else None
         is_over = fault.job_over if fault.job_over is not None else wait is None
-        if fault.retryable and wait is None and item.retry_count < self.shelf.max_retries:
+        if fault.retryable and wait is None and item.retry_count < self.state.max_retries:
             item.retry_count += 1
-            wait = self.shelf.retry_delay_seconds
+            wait = self.state.retry_delay_seconds
         if fault.retryable and fault.retry_after_seconds and not fault.model_fault:
-            self.shelf.not_before = max(self.shelf.not_before, _now() + fault.retry_after_seconds)
+            self.state.not_before = max(self.state.not_before, _now() + fault.retry_after_seconds)
         if wait is None:
             item.status = GenerationStatus.FAILED
         else:
             item.due_at = _now() + wait
         if is_over:
             item.provider = item.provider_job_id = item.order_key = item.order = None
-        self._forget("fail")
+        self._lose_answer("fail")
         return FailureVerdict(status=item.status, retry_count=item.retry_count, retry_in_seconds=wait)
 
     async def release(self, lease_ids: Sequence[UUID]) -> Sequence[UUID]:
         await self._called("release")
         self.released.append(list(lease_ids))
-        held = [item for item in self.shelf.items.values() if item.lease_id in lease_ids and self._holds(item)]
+        held = [item for item in self.state.items.values() if item.lease_id in lease_ids and self._holds(item)]
         released = [item.lease_id for item in held if item.lease_id]
         for item in held:
             item.status, item.lease_id = GenerationStatus.PENDING, None
@@ -166,8 +166,8 @@ class FakeQueue:
 
     async def outlook(self) -> Outlook:
         await self._called("outlook")
-        items = self.shelf.items.values()
-        due = [max(i.due_at, self.shelf.not_before) - _now() for i in items if i.status is GenerationStatus.PENDING]
+        items = self.state.items.values()
+        due = [max(i.due_at, self.state.not_before) - _now() for i in items if i.status is GenerationStatus.PENDING]
         later = [seconds for seconds in due if seconds > 0]
         return Outlook(
             due_in_seconds=min(later, default=None),
@@ -181,16 +181,16 @@ class FakeQueue:
         return self._take_back_expired()
 
     def expire(self, claim: Claim) -> None:
-        self.shelf.items[claim.generation_id].lease_ends_at = 0
+        self.state.items[claim.generation_id].lease_ends_at = 0
 
     def _take_back_expired(self) -> int:
-        expired = [i for i in self.shelf.items.values() if i.lease_id and not self._holds(i)]
+        expired = [i for i in self.state.items.values() if i.lease_id and not self._holds(i)]
         for item in expired:
             item.status, item.lease_id, item.crash_count = GenerationStatus.PENDING, None, item.crash_count + 1
         return len(expired)
 
     def _held(self, claim: Claim) -> Item:
-        item = self.shelf.items[claim.generation_id]
+        item = self.state.items[claim.generation_id]
         if item.lease_id != claim.lease_id or not self._holds(item):
             raise LeaseLost(f"generation {claim.generation_id} is not leased as {claim.lease_id} any more")
         return item
@@ -206,9 +206,9 @@ class FakeQueue:
         if self.is_down or name in self.down_calls:
             raise QueueUnavailable("the fake queue is down")
 
-    def _forget(self, name: str) -> None:
-        if name in self.forgets:
-            self.forgets.remove(name)
+    def _lose_answer(self, name: str) -> None:
+        if name in self.loses_answers_of:
+            self.loses_answers_of.remove(name)
             raise QueueUnavailable("the fake queue lost its answer")
 
 

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tests.chaos.chaos import Options, run
-from tests.chaos.verdict import Verdict
+from tests.chaos.checks import CheckReport
+from tests.chaos.run import Options, run
 
 console = Console(soft_wrap=True, highlight=False)
 
@@ -21,23 +21,23 @@ def main() -> int:
     options = _parse()
     _say(f"seed {options.seed}")
     try:
-        verdict = asyncio.run(_until_signalled(options))
+        report = asyncio.run(_until_signalled(options))
     except (asyncio.CancelledError, KeyboardInterrupt):
         _say("stopped before the end")
         return 2
-    _show(verdict.figures)
-    for violation in verdict.violations:
+    _show(report.figures)
+    for violation in report.violations:
         _say(f"✗ {violation}")
-    for line in verdict.evidence:
+    for line in report.details:
         _say(f"    {line}")
-    if verdict.violations:
-        _say(f"{len(verdict.violations)} promises broken. Again: {_again(options)}")
+    if report.violations:
+        _say(f"{len(report.violations)} promises broken. Again: {_again(options)}")
         return 1
     _say(f"✓ every promise was kept (seed {options.seed})")
     return 0
 
 
-async def _until_signalled(options: Options) -> Verdict:
+async def _until_signalled(options: Options) -> CheckReport:
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)

@@ -1,6 +1,6 @@
-"""The worker's side of the paid provider: what an adapter has to do so that nothing is bought twice.
+"""The worker's side of the paid provider: what an adapter has to do so that nothing is ordered twice.
 
-Three ways to say which sale a POST is about, because they promise different things:
+Three ways to say which order a POST is about, because they promise different things:
 
 - `chain` (the default) keeps the promise. The n-th key of a generation is `{id}:{n}`. Each submit begins at 0 and goes
   on to the next key only where the job under this one is known to have ended without a charge. It needs no memory: a
@@ -8,7 +8,7 @@ Three ways to say which sale a POST is about, because they promise different thi
   minute all find the same job again. It needs a provider that honours keys and says what has become of the job.
 - `attempt`: the key is `{id}:{retry_count}`, the one thing that a request tells about its attempt. A crash keeps it. A
   failed attempt gets a new key, and so a new job, though the old one may still end and be charged.
-- `none`: no key, as with providers that know none. Whatever happens between sale and stored id buys again.
+- `none`: no key, as with providers that know none. Whatever happens between order and stored id orders again.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ Keys = Literal["chain", "attempt", "none"]
 ANSWER_SECONDS = 3.0
 LOOK_SECONDS = 0.3
 CANCEL_TRIES = 4
-UNPAID_ENDS = frozenset({"failed", "cancelled"})
+UNCHARGED_ENDS = frozenset({"failed", "cancelled"})
 
 
 class ChaosProvider:
@@ -45,11 +45,11 @@ class ChaosProvider:
     async def submit(self, request: ImageRequest) -> str:
         if self._keys == "chain":
             for number in count():
-                job = await self._buy(request, f"{request.generation_id}:{number}")
-                if job["status"] not in UNPAID_ENDS:
+                job = await self._order(request, f"{request.generation_id}:{number}")
+                if job["status"] not in UNCHARGED_ENDS:
                     return str(job["id"])
         key = f"{request.generation_id}:{request.retry_count}" if self._keys == "attempt" else None
-        return str((await self._buy(request, key))["id"])
+        return str((await self._order(request, key))["id"])
 
     async def wait(self, job_id: str, request: ImageRequest) -> GeneratedImage:
         """A question that gets no good answer says nothing about the job, so it is asked again."""
@@ -60,7 +60,7 @@ class ChaosProvider:
                     return _whole_picture(await self._send("GET", f"/jobs/{job_id}/picture"), request)
             except ProviderUnavailable:
                 status = "unknown"
-            if status in UNPAID_ENDS:
+            if status in UNCHARGED_ENDS:
                 raise ProviderUnavailable(f"The provider's job has {status}.", code=f"job_{status}")
             await asyncio.sleep(LOOK_SECONDS)
 
@@ -77,7 +77,7 @@ class ChaosProvider:
     async def aclose(self) -> None:
         await self._http.aclose()
 
-    async def _buy(self, request: ImageRequest, key: str | None) -> Mapping[str, Any]:
+    async def _order(self, request: ImageRequest, key: str | None) -> Mapping[str, Any]:
         return await self._ask(
             "POST",
             "/jobs",
@@ -117,7 +117,7 @@ class ChaosProvider:
 
 
 def _whole_picture(answer: httpx.Response, request: ImageRequest) -> GeneratedImage:
-    """Success needs a picture that can be read to its end. One that cannot is fetched again, not bought again."""
+    """Success needs a picture that can be read to its end. One that cannot is fetched again, not ordered again."""
     try:
         with Image.open(BytesIO(answer.content)) as image:
             image.load()

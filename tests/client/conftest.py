@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import pytest
-from moving import Hand
+from fake_worker import FakeWorker
 
 from batchgen import BatchgenClient
 from devstack import StackInfo
@@ -11,8 +11,8 @@ from tests.support import Database, User
 
 
 @pytest.fixture
-def hand(database: Database) -> Hand:
-    return Hand(database)
+def worker(database: Database) -> FakeWorker:
+    return FakeWorker(database)
 
 
 @pytest.fixture(autouse=True)

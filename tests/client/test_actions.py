@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from moving import Hand, two_prompts
+from fake_worker import FakeWorker, two_prompts
 from supabase import AsyncClient
 
 from batchgen import (
@@ -50,15 +50,15 @@ async def submit(client: BatchgenClient, count: int) -> CreatedBatch:
     return await client.submit(two_prompts(prompts=tuple(Prompt(text=f"fox {n}") for n in range(count))))
 
 
-async def a_finished_batch(client: BatchgenClient, hand: Hand, user: User, *codes: str | None) -> CreatedBatch:
+async def a_finished_batch(client: BatchgenClient, worker: FakeWorker, user: User, *codes: str | None) -> CreatedBatch:
     """A batch with an item for each code: None is a finished picture, anything else why the item failed."""
     batch = await submit(client, len(codes))
-    leases = await hand.start_all(batch)
+    leases = await worker.start_all(batch)
     for item, code in zip(batch.generations, codes, strict=True):
         if code is None:
-            await hand.complete(item.id, leases[item.id], user.id)
+            await worker.complete(item.id, leases[item.id], user.id)
         else:
-            await hand.fail(item.id, leases[item.id], code=code)
+            await worker.fail(item.id, leases[item.id], code=code)
     return batch
 
 
@@ -73,13 +73,13 @@ async def images_of(database: Database, batch: CreatedBatch) -> Sequence[Mapping
 
 
 async def test_cancelling_ends_what_waits_asks_for_what_runs_and_keeps_what_is_done(
-    client: BatchgenClient, hand: Hand, user: User
+    client: BatchgenClient, worker: FakeWorker, user: User
 ) -> None:
     batch = await submit(client, 4)
-    leases = await hand.start_all(batch)
+    leases = await worker.start_all(batch)
     first, second, third, waiting = batch.generations
-    await hand.complete(first.id, leases[first.id], user.id)
-    await hand.fail(second.id, leases[second.id])
+    await worker.complete(first.id, leases[first.id], user.id)
+    await worker.fail(second.id, leases[second.id])
 
     report = await client.cancel(batch.id)
 
@@ -104,9 +104,9 @@ async def test_cancelling_twice_answers_that_it_is_done(client: BatchgenClient) 
 
 
 async def test_a_retry_queues_what_failed_and_says_what_it_leaves(
-    client: BatchgenClient, hand: Hand, user: User
+    client: BatchgenClient, worker: FakeWorker, user: User
 ) -> None:
-    batch = await a_finished_batch(client, hand, user, "timeout", None, "blocked_by_policy")
+    batch = await a_finished_batch(client, worker, user, "timeout", None, "blocked_by_policy")
     before = await client.snapshot(batch.id)
 
     first, second = await client.retry_failed(batch.id), await client.retry_failed(batch.id)
@@ -130,9 +130,9 @@ async def test_a_retry_leaves_cancelled_items(client: BatchgenClient) -> None:
 
 
 async def test_keeping_marks_each_picture_once(
-    client: BatchgenClient, hand: Hand, user: User, database: Database
+    client: BatchgenClient, worker: FakeWorker, user: User, database: Database
 ) -> None:
-    batch = await a_finished_batch(client, hand, user, None, "timeout")
+    batch = await a_finished_batch(client, worker, user, None, "timeout")
 
     first = await client.keep_images(batch.id)
     (marked,) = await images_of(database, batch)
@@ -146,9 +146,9 @@ async def test_keeping_marks_each_picture_once(
 
 
 async def test_tags_are_made_lower_case_and_put_on_each_picture_once(
-    client: BatchgenClient, hand: Hand, user: User, database: Database
+    client: BatchgenClient, worker: FakeWorker, user: User, database: Database
 ) -> None:
-    batch = await a_finished_batch(client, hand, user, None, None, "timeout")
+    batch = await a_finished_batch(client, worker, user, None, None, "timeout")
     mine = f"Fox-{uuid4()}"
 
     first = await client.tag_images(batch.id, [mine, f" {mine.upper()} ", "animals"])
@@ -166,9 +166,9 @@ async def test_tags_are_made_lower_case_and_put_on_each_picture_once(
 
 @pytest.mark.parametrize("tags", [[], [" "], ["x" * 51], [f"tag {n}" for n in range(21)]])
 async def test_tags_that_cannot_be_are_refused_whole(
-    client: BatchgenClient, hand: Hand, user: User, database: Database, tags: list[str]
+    client: BatchgenClient, worker: FakeWorker, user: User, database: Database, tags: list[str]
 ) -> None:
-    batch = await a_finished_batch(client, hand, user, None, None)
+    batch = await a_finished_batch(client, worker, user, None, None)
 
     with pytest.raises(InvalidRequest) as refused:
         await client.tag_images(batch.id, ["fine", *tags] if tags else tags)
@@ -179,9 +179,9 @@ async def test_tags_that_cannot_be_are_refused_whole(
 
 
 async def test_deleting_takes_the_pictures_and_leaves_items_and_totals(
-    client: BatchgenClient, hand: Hand, user: User, database: Database
+    client: BatchgenClient, worker: FakeWorker, user: User, database: Database
 ) -> None:
-    batch = await a_finished_batch(client, hand, user, None, None, "timeout")
+    batch = await a_finished_batch(client, worker, user, None, None, "timeout")
     images = [image["id"] for image in await images_of(database, batch)]
 
     first, second = await client.delete_images(batch.id), await client.delete_images(batch.id)
@@ -195,11 +195,11 @@ async def test_deleting_takes_the_pictures_and_leaves_items_and_totals(
     assert first.batch.status is snapshot.batch.status is BatchStatus.PARTIAL
 
 
-async def test_deleting_leaves_what_waits_and_what_runs(client: BatchgenClient, hand: Hand, user: User) -> None:
+async def test_deleting_leaves_what_waits_and_what_runs(client: BatchgenClient, worker: FakeWorker, user: User) -> None:
     batch = await submit(client, 4)
-    leases = await hand.start_all(batch)
+    leases = await worker.start_all(batch)
     done = batch.generations[0]
-    await hand.complete(done.id, leases[done.id], user.id)
+    await worker.complete(done.id, leases[done.id], user.id)
 
     report = await client.delete_images(batch.id)
 
@@ -211,11 +211,11 @@ async def test_a_strangers_batch_is_not_there_and_stays_as_it_is(
     client: BatchgenClient,
     client_of: ClientOf,
     new_user: Callable[[], Awaitable[User]],
-    hand: Hand,
+    worker: FakeWorker,
     user: User,
     act: Callable[[BatchgenClient, UUID], Awaitable[ActionReport]],
 ) -> None:
-    batch = await a_finished_batch(client, hand, user, None, "timeout")
+    batch = await a_finished_batch(client, worker, user, None, "timeout")
     before = await client.snapshot(batch.id)
     stranger = await client_of(await new_user())
 
@@ -234,11 +234,11 @@ async def test_an_operator_acts_on_any_batch_or_on_those_of_a_named_user(
     stack: StackInfo,
     client: BatchgenClient,
     new_user: Callable[[], Awaitable[User]],
-    hand: Hand,
+    worker: FakeWorker,
     user: User,
     act: Callable[[BatchgenClient, UUID], Awaitable[ActionReport]],
 ) -> None:
-    batch = await a_finished_batch(client, hand, user, None, "timeout")
+    batch = await a_finished_batch(client, worker, user, None, "timeout")
     before = await client.snapshot(batch.id)
 
     async with await BatchgenClient.operator(stack.url, stack.secret_key, user=(await new_user()).id) as for_another:

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from moving import expired, two_prompts
+from fake_worker import expired, two_prompts
 from supabase import AsyncClient
 
 from batchgen import (

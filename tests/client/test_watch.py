@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from moving import Hand, expired, two_prompts
+from fake_worker import FakeWorker, expired, two_prompts
 
 from batchgen import BackendUnavailable, BatchgenClient, BatchSnapshot, BatchStatus, CreatedBatch, NotFound, WatchTiming
 from batchgen.client.caller import Caller
@@ -100,27 +100,27 @@ def live(monkeypatch: pytest.MonkeyPatch) -> list[Recorded]:
     return Recorded.made
 
 
-async def finish(hand: Hand, batch: CreatedBatch, user: User, *, failed: int = 0) -> None:
-    leases = await hand.start_all(batch)
+async def finish(worker: FakeWorker, batch: CreatedBatch, user: User, *, failed: int = 0) -> None:
+    leases = await worker.start_all(batch)
     for place, (item_id, lease) in enumerate(leases.items()):
         if place < failed:
-            await hand.fail(item_id, lease, "the prompt is blocked")
+            await worker.fail(item_id, lease, "the prompt is blocked")
         else:
-            await hand.complete(item_id, lease, user.id)
+            await worker.complete(item_id, lease, user.id)
 
 
 async def test_realtime_alone_brings_every_state_to_the_end(
-    client: BatchgenClient, user: User, hand: Hand, live: list[Recorded]
+    client: BatchgenClient, user: User, worker: FakeWorker, live: list[Recorded]
 ) -> None:
     batch = await client.submit(two_prompts())
 
     async with watching(client, batch, REALTIME_ALONE) as watch:
         await eventually(lambda: live and live[0].delivering)
-        leases = await hand.start_all(batch)
+        leases = await worker.start_all(batch)
         await watch.sees(BatchStatus.PROCESSING)
         first, second = leases
-        await hand.complete(first, leases[first], user.id)
-        await hand.fail(second, leases[second])
+        await worker.complete(first, leases[first], user.id)
+        await worker.fail(second, leases[second])
         end = await watch.ends()
 
     assert end.batch.status is BatchStatus.PARTIAL
@@ -130,13 +130,13 @@ async def test_realtime_alone_brings_every_state_to_the_end(
 
 @pytest.mark.parametrize("realtime", [Deaf, Unreachable])
 async def test_without_events_the_slow_poll_brings_the_end(
-    client: BatchgenClient, user: User, hand: Hand, monkeypatch: pytest.MonkeyPatch, realtime: type[LiveChanges]
+    client: BatchgenClient, user: User, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch, realtime: type[LiveChanges]
 ) -> None:
     monkeypatch.setattr("batchgen.client.watch.LiveChanges", realtime)
     batch = await client.submit(two_prompts())
 
     async with watching(client, batch, POLL_ALONE) as watch:
-        await finish(hand, batch, user)
+        await finish(worker, batch, user)
         end = await watch.ends()
 
     assert end.batch.status is BatchStatus.COMPLETED
@@ -146,21 +146,21 @@ async def test_without_events_the_slow_poll_brings_the_end(
 # realtime-py reads what websockets has deprecated
 @pytest.mark.filterwarnings("ignore:ConnectionClosed:DeprecationWarning")
 async def test_after_a_lost_connection_a_new_subscription_brings_what_was_missed(
-    client: BatchgenClient, user: User, hand: Hand, live: list[Recorded]
+    client: BatchgenClient, user: User, worker: FakeWorker, live: list[Recorded]
 ) -> None:
     batch = await client.submit(two_prompts())
 
     async with watching(client, batch, REALTIME_ALONE) as watch:
         await eventually(lambda: live and live[0].delivering)
         await live[0].lose_connection()
-        await finish(hand, batch, user, failed=2)
+        await finish(worker, batch, user, failed=2)
         end = await watch.ends()
 
     assert end.batch.status is BatchStatus.FAILED
 
 
 async def test_a_realtime_that_falls_silent_while_items_run_is_subscribed_again(
-    client: BatchgenClient, user: User, hand: Hand, live: list[Recorded], monkeypatch: pytest.MonkeyPatch
+    client: BatchgenClient, user: User, worker: FakeWorker, live: list[Recorded], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     again: list[float] = []
 
@@ -174,17 +174,17 @@ async def test_a_realtime_that_falls_silent_while_items_run_is_subscribed_again(
     async with watching(client, batch, timing) as watch:
         await eventually(lambda: live and live[0].delivering)
         assert not again
-        leases = await hand.start_all(batch)
+        leases = await worker.start_all(batch)
         await eventually(lambda: again)
         for item_id, lease in leases.items():
-            await hand.complete(item_id, lease, user.id)
+            await worker.complete(item_id, lease, user.id)
         await watch.ends()
 
     assert min(again) >= 0.2
 
 
 async def test_a_token_that_ends_is_renewed_and_passed_on_to_realtime(
-    client: BatchgenClient, user: User, hand: Hand, live: list[Recorded]
+    client: BatchgenClient, user: User, worker: FakeWorker, live: list[Recorded]
 ) -> None:
     batch = await client.submit(two_prompts())
     caller = caller_of(client)
@@ -194,7 +194,7 @@ async def test_a_token_that_ends_is_renewed_and_passed_on_to_realtime(
         assert caller.session
         caller.session = expired(caller.session)
         await eventually(lambda: caller.token != "ended" and live[0].told_token == caller.token)
-        await finish(hand, batch, user)
+        await finish(worker, batch, user)
         end = await watch.ends()
 
     assert end.batch.status is BatchStatus.COMPLETED
@@ -211,7 +211,7 @@ async def test_a_session_that_the_server_refuses_is_renewed_too(client: Batchgen
 
 
 async def test_an_outage_is_waited_out_and_told(
-    client: BatchgenClient, user: User, hand: Hand, monkeypatch: pytest.MonkeyPatch
+    client: BatchgenClient, user: User, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = await client.submit(two_prompts())
     monkeypatch.setattr("batchgen.client.watch.LiveChanges", Deaf)
@@ -221,7 +221,7 @@ async def test_an_outage_is_waited_out_and_told(
         caller_of(client).supabase.postgrest.base_url = real_url.with_port(1)
         await eventually(lambda: any(watch.trouble))
         caller_of(client).supabase.postgrest.base_url = real_url
-        await finish(hand, batch, user)
+        await finish(worker, batch, user)
         end = await watch.ends()
 
     assert end.batch.status is BatchStatus.COMPLETED
@@ -278,10 +278,10 @@ async def test_a_watch_that_is_left_early_leaves_no_task(client: BatchgenClient,
 
 
 async def test_a_batch_that_has_ended_is_shown_once_and_without_realtime(
-    client: BatchgenClient, user: User, hand: Hand, live: list[Recorded]
+    client: BatchgenClient, user: User, worker: FakeWorker, live: list[Recorded]
 ) -> None:
     batch = await client.submit(two_prompts())
-    await finish(hand, batch, user)
+    await finish(worker, batch, user)
 
     snapshots = [snapshot async for snapshot in client.watch(batch.id)]
 
@@ -330,13 +330,13 @@ async def test_a_subscription_that_is_confirmed_and_refused_in_turns_is_told_onc
 
 
 async def test_a_realtime_that_does_not_deliver_is_polled_at_a_faster_pace(
-    client: BatchgenClient, user: User, hand: Hand, monkeypatch: pytest.MonkeyPatch
+    client: BatchgenClient, user: User, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("batchgen.client.watch.LiveChanges", Unreachable)
     batch = await client.submit(two_prompts())
 
     async with watching(client, batch, WatchTiming(poll_seconds=3600, undelivered_seconds=0.1)) as watch:
-        await finish(hand, batch, user)
+        await finish(worker, batch, user)
         end = await watch.ends()
 
     assert end.batch.status is BatchStatus.COMPLETED

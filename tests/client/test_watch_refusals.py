@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import pytest
-from moving import Hand, two_prompts
+from fake_worker import FakeWorker, two_prompts
 
 from batchgen import BatchgenClient, BatchStatus, NotSignedIn, WatchTiming
 from devstack import StackInfo
@@ -50,7 +50,7 @@ async def behind(
 
 @pytest.mark.parametrize("reply", REFUSALS.values(), ids=REFUSALS)
 async def test_a_watch_that_has_begun_waits_out_whatever_passes(
-    behind: BatchgenClient, client: BatchgenClient, gateway: Gateway, hand: Hand, user: User, reply: Reply
+    behind: BatchgenClient, client: BatchgenClient, gateway: Gateway, worker: FakeWorker, user: User, reply: Reply
 ) -> None:
     batch = await client.submit(two_prompts())
     gateway.rule = lambda name, count: reply if name == "batch_snapshot" and 2 <= count <= 7 else None
@@ -62,8 +62,8 @@ async def test_a_watch_that_has_begun_waits_out_whatever_passes(
     ) as seen:
         async for snapshot in seen:
             if last is None:
-                for item, lease in (await hand.start_all(batch)).items():
-                    await hand.complete(item, lease, user.id)
+                for item, lease in (await worker.start_all(batch)).items():
+                    await worker.complete(item, lease, user.id)
             last = snapshot
 
     assert last

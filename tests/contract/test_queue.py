@@ -13,7 +13,7 @@ from batchgen.models import GenerationStatus
 from batchgen.queue.ports import Queue
 from batchgen.queue.postgrest import PostgrestQueue
 from batchgen.queue.types import Claim, Fault, StoredImage
-from tests.fake_queue import FakeQueue, Shelf
+from tests.fake_queue import FakeQueue, QueueState
 from tests.support import Database, User, eventually
 
 BUSY = Fault(code="provider_busy", message="Wait.", retryable=True, retry_after_seconds=0)
@@ -22,8 +22,8 @@ BLOCKED = Fault(code="blocked_by_policy", message="Blocked.")
 
 
 @dataclass
-class Bench:
-    """A queue under test, the same one as another worker sees it, and hands that reach behind it."""
+class QueueSetup:
+    """A queue under test, the same one as another worker sees it, and functions that change its items directly."""
 
     queue: Queue
     other: Queue
@@ -35,39 +35,39 @@ class Bench:
 
 
 @pytest.fixture(params=["fake", "postgrest"])
-def bench(request: pytest.FixtureRequest) -> Bench:
-    return request.getfixturevalue(f"{request.param}_bench")
+def setup(request: pytest.FixtureRequest) -> QueueSetup:
+    return request.getfixturevalue(f"{request.param}_setup")
 
 
 @pytest.fixture
-async def fake_bench() -> Bench:
-    shelf = Shelf()
-    queue = FakeQueue(shelf)
+async def fake_setup() -> QueueSetup:
+    state = QueueState()
+    queue = FakeQueue(state)
 
     async def add(count: int) -> list[UUID]:
-        return [item.id for item in shelf.add(*["a harbour"] * count)]
+        return [item.id for item in state.add(*["a harbour"] * count)]
 
     async def expire(claim: Claim) -> None:
         queue.expire(claim)
 
     async def status(generation_id: UUID) -> GenerationStatus:
-        return shelf.items[generation_id].status
+        return state.items[generation_id].status
 
     async def make_due() -> None:
-        shelf.not_before = 0
-        for item in shelf.items.values():
+        state.not_before = 0
+        for item in state.items.values():
             item.due_at = 0
 
-    return Bench(queue, FakeQueue(shelf), add, expire, status, make_due)
+    return QueueSetup(queue, FakeQueue(state), add, expire, status, make_due)
 
 
 @pytest.fixture
-async def postgrest_bench(
+async def postgrest_setup(
     database: Database,
     service: Any,
     new_user: Callable[[], Awaitable[User]],
     limits: Callable[..., Awaitable[None]],
-) -> AsyncGenerator[Bench]:
+) -> AsyncGenerator[QueueSetup]:
     await limits(retry_delays_seconds=[0.0])
     assert (await _value(database, "select count(*) from batchgen.queue")) == 0
 
@@ -91,7 +91,7 @@ async def postgrest_bench(
         await database.execute("delete from batchgen.providers")
         await database.execute("update batchgen.queue set due_at = clock_timestamp() where state = 'delayed'")
 
-    yield Bench(
+    yield QueueSetup(
         PostgrestQueue(service, worker="one", lease_seconds=60),
         PostgrestQueue(service, worker="two", lease_seconds=60),
         add,
@@ -117,27 +117,27 @@ def picture(claim: Claim) -> StoredImage:
     )
 
 
-async def test_two_workers_never_get_the_same_item(bench: Bench) -> None:
-    ids = await bench.add(3)
+async def test_two_workers_never_get_the_same_item(setup: QueueSetup) -> None:
+    ids = await setup.add(3)
 
-    mine = await bench.queue.claim(2)
-    theirs = await bench.other.claim(5)
+    mine = await setup.queue.claim(2)
+    theirs = await setup.other.claim(5)
 
     assert len(mine) == 2
     assert sorted(claim.generation_id for claim in [*mine, *theirs]) == sorted(ids)
     assert {claim.attempt for claim in mine} == {1}
 
 
-async def test_the_outlook_says_how_soon_something_is_due(bench: Bench) -> None:
-    nothing = await bench.queue.outlook()
-    await bench.add(2)
-    waiting = await bench.queue.outlook()
-    put_off, running = await bench.queue.claim(2)
-    await bench.queue.fail(put_off, BUSY.model_copy(update={"retry_after_seconds": 300}))
+async def test_the_outlook_says_how_soon_something_is_due(setup: QueueSetup) -> None:
+    nothing = await setup.queue.outlook()
+    await setup.add(2)
+    waiting = await setup.queue.outlook()
+    put_off, running = await setup.queue.claim(2)
+    await setup.queue.fail(put_off, BUSY.model_copy(update={"retry_after_seconds": 300}))
 
-    later = await bench.other.outlook()
-    await bench.queue.release([running.lease_id])
-    await bench.make_due()
+    later = await setup.other.outlook()
+    await setup.queue.release([running.lease_id])
+    await setup.make_due()
 
     assert (nothing.due_in_seconds, nothing.waiting) == (None, 0)
     assert (waiting.due_in_seconds, waiting.waiting) == (None, 2)
@@ -145,44 +145,44 @@ async def test_the_outlook_says_how_soon_something_is_due(bench: Bench) -> None:
     assert (later.delayed, later.running) == (1, 1)
 
 
-async def test_an_empty_queue_gives_no_claims(bench: Bench) -> None:
-    assert list(await bench.queue.claim(5)) == []
+async def test_an_empty_queue_gives_no_claims(setup: QueueSetup) -> None:
+    assert list(await setup.queue.claim(5)) == []
 
 
-async def test_a_completed_item_is_completed_once(bench: Bench) -> None:
-    await bench.add(2)
-    claim = (await bench.queue.claim(1))[0]
+async def test_a_completed_item_is_completed_once(setup: QueueSetup) -> None:
+    await setup.add(2)
+    claim = (await setup.queue.claim(1))[0]
 
-    await bench.queue.complete(claim, picture(claim))
+    await setup.queue.complete(claim, picture(claim))
 
-    assert await bench.status(claim.generation_id) is GenerationStatus.COMPLETED
+    assert await setup.status(claim.generation_id) is GenerationStatus.COMPLETED
     with pytest.raises(LeaseLost):
-        await bench.queue.complete(claim, picture(claim))
+        await setup.queue.complete(claim, picture(claim))
 
 
-async def test_results_are_completed_together_and_bring_the_next_items(bench: Bench) -> None:
-    await bench.add(4)
-    done, expired, also_done = await bench.queue.claim(3)
-    await bench.expire(expired)
+async def test_results_are_completed_together_and_bring_the_next_items(setup: QueueSetup) -> None:
+    await setup.add(4)
+    done, expired, also_done = await setup.queue.claim(3)
+    await setup.expire(expired)
 
-    answer = await bench.queue.complete_and_claim(
+    answer = await setup.queue.complete_and_claim(
         [(claim, picture(claim)) for claim in (done, expired, also_done)], limit=1
     )
 
     assert answer.lease_ids == {done.lease_id, also_done.lease_id}
-    assert await bench.status(done.generation_id) is GenerationStatus.COMPLETED
+    assert await setup.status(done.generation_id) is GenerationStatus.COMPLETED
     [next_one] = answer.claims
-    assert await bench.status(next_one.generation_id) is GenerationStatus.PROCESSING
-    await bench.queue.complete(next_one, picture(next_one))
+    assert await setup.status(next_one.generation_id) is GenerationStatus.PROCESSING
+    await setup.queue.complete(next_one, picture(next_one))
 
 
-async def test_only_held_leases_come_back_from_a_renewal(bench: Bench) -> None:
-    await bench.add(3)
-    kept, expired, done = await bench.queue.claim(3)
-    await bench.expire(expired)
-    await bench.queue.complete(done, picture(done))
+async def test_only_held_leases_come_back_from_a_renewal(setup: QueueSetup) -> None:
+    await setup.add(3)
+    kept, expired, done = await setup.queue.claim(3)
+    await setup.expire(expired)
+    await setup.queue.complete(done, picture(done))
 
-    renewals = await bench.queue.renew([kept.lease_id, expired.lease_id, done.lease_id, uuid4()])
+    renewals = await setup.queue.renew([kept.lease_id, expired.lease_id, done.lease_id, uuid4()])
 
     assert [renewal.lease_id for renewal in renewals] == [kept.lease_id]
     assert not renewals[0].cancel_requested
@@ -192,29 +192,29 @@ async def test_only_held_leases_come_back_from_a_renewal(bench: Bench) -> None:
     assert renewed_until > kept.lease_expires_at
 
 
-async def test_every_write_with_a_lost_lease_is_refused(bench: Bench) -> None:
-    await bench.add(2)
-    claim = (await bench.queue.claim(1))[0]
-    await bench.expire(claim)
+async def test_every_write_with_a_lost_lease_is_refused(setup: QueueSetup) -> None:
+    await setup.add(2)
+    claim = (await setup.queue.claim(1))[0]
+    await setup.expire(claim)
 
     for write in (
-        lambda: bench.queue.attach_provider_job(claim, "provider", "job"),
-        lambda: bench.queue.complete(claim, picture(claim)),
-        lambda: bench.queue.fail(claim, BROKEN),
+        lambda: setup.queue.attach_provider_job(claim, "provider", "job"),
+        lambda: setup.queue.complete(claim, picture(claim)),
+        lambda: setup.queue.fail(claim, BROKEN),
     ):
         with pytest.raises(LeaseLost):
             await write()
-    assert list(await bench.queue.release([claim.lease_id])) == []
+    assert list(await setup.queue.release([claim.lease_id])) == []
 
 
-async def test_an_expired_item_goes_to_another_worker_as_a_new_attempt(bench: Bench) -> None:
-    await bench.add(2)
-    claim = (await bench.queue.claim(1))[0]
-    await bench.queue.attach_provider_job(claim, "provider", "job-1")
-    await bench.expire(claim)
+async def test_an_expired_item_goes_to_another_worker_as_a_new_attempt(setup: QueueSetup) -> None:
+    await setup.add(2)
+    claim = (await setup.queue.claim(1))[0]
+    await setup.queue.attach_provider_job(claim, "provider", "job-1")
+    await setup.expire(claim)
 
-    returned = await bench.other.return_expired()
-    again = next(one for one in await bench.other.claim(2) if one.generation_id == claim.generation_id)
+    returned = await setup.other.return_expired()
+    again = next(one for one in await setup.other.claim(2) if one.generation_id == claim.generation_id)
 
     assert returned == 1
     assert again.attempt == 2
@@ -222,78 +222,78 @@ async def test_an_expired_item_goes_to_another_worker_as_a_new_attempt(bench: Be
     assert (again.provider, again.provider_job_id) == ("provider", "job-1")
 
 
-async def test_a_released_item_is_due_at_once_and_keeps_its_job_and_its_attempt(bench: Bench) -> None:
-    await bench.add(2)
-    claims = await bench.queue.claim(2)
-    await bench.queue.attach_provider_job(claims[0], "provider", "job-1")
+async def test_a_released_item_is_due_at_once_and_keeps_its_job_and_its_attempt(setup: QueueSetup) -> None:
+    await setup.add(2)
+    claims = await setup.queue.claim(2)
+    await setup.queue.attach_provider_job(claims[0], "provider", "job-1")
 
-    released = await bench.queue.release([claim.lease_id for claim in claims])
-    again = {claim.generation_id: claim for claim in await bench.other.claim(2)}
+    released = await setup.queue.release([claim.lease_id for claim in claims])
+    again = {claim.generation_id: claim for claim in await setup.other.claim(2)}
 
     assert sorted(released) == sorted(claim.lease_id for claim in claims)
     assert {claim.attempt for claim in again.values()} == {1}
     assert again[claims[0].generation_id].provider_job_id == "job-1"
 
 
-async def test_releasing_nothing_is_no_error(bench: Bench) -> None:
-    assert list(await bench.queue.release([])) == []
+async def test_releasing_nothing_is_no_error(setup: QueueSetup) -> None:
+    assert list(await setup.queue.release([])) == []
 
 
-async def test_a_retryable_failure_comes_back_without_its_job_until_the_retries_are_used_up(bench: Bench) -> None:
-    await bench.add(2)
+async def test_a_retryable_failure_comes_back_without_its_job_until_the_retries_are_used_up(setup: QueueSetup) -> None:
+    await setup.add(2)
     seen: list[tuple[int, str | None]] = []
     verdict = None
     generation_id = None
 
     while verdict is None or verdict.status is not GenerationStatus.FAILED:
         claim = next(
-            one for one in await bench.queue.claim(3) if generation_id is None or one.generation_id == generation_id
+            one for one in await setup.queue.claim(3) if generation_id is None or one.generation_id == generation_id
         )
         generation_id = claim.generation_id
         seen.append((claim.attempt, claim.provider_job_id))
-        await bench.queue.attach_provider_job(claim, "provider", "job")
-        verdict = await bench.queue.fail(claim, BROKEN)
+        await setup.queue.attach_provider_job(claim, "provider", "job")
+        verdict = await setup.queue.fail(claim, BROKEN)
 
     assert seen == [(1, None), (2, None), (3, None), (4, None)]
     assert verdict.retry_count == 3
 
 
-async def test_a_rejected_item_fails_at_once(bench: Bench) -> None:
-    await bench.add(2)
-    claim = (await bench.queue.claim(1))[0]
+async def test_a_rejected_item_fails_at_once(setup: QueueSetup) -> None:
+    await setup.add(2)
+    claim = (await setup.queue.claim(1))[0]
 
-    verdict = await bench.queue.fail(claim, BLOCKED)
+    verdict = await setup.queue.fail(claim, BLOCKED)
 
     assert verdict.status is GenerationStatus.FAILED
     assert verdict.retry_in_seconds is None
-    assert await bench.status(claim.generation_id) is GenerationStatus.FAILED
+    assert await setup.status(claim.generation_id) is GenerationStatus.FAILED
 
 
-async def test_waiting_as_told_uses_up_no_attempt(bench: Bench) -> None:
-    await bench.add(2)
-    claim = (await bench.queue.claim(2))[0]
+async def test_waiting_as_told_uses_up_no_attempt(setup: QueueSetup) -> None:
+    await setup.add(2)
+    claim = (await setup.queue.claim(2))[0]
 
-    verdict = await bench.queue.fail(claim, BUSY)
-    await bench.make_due()
-    again = (await bench.queue.claim(2))[0]
+    verdict = await setup.queue.fail(claim, BUSY)
+    await setup.make_due()
+    again = (await setup.queue.claim(2))[0]
 
     assert verdict.retry_count == 0
     assert again.generation_id == claim.generation_id
     assert again.attempt == 1
 
 
-async def test_a_provider_that_asks_to_wait_is_left_alone_by_all_workers_until_then(bench: Bench) -> None:
-    await bench.add(3)
-    claim, other = await bench.queue.claim(2)
+async def test_a_provider_that_asks_to_wait_is_left_alone_by_all_workers_until_then(setup: QueueSetup) -> None:
+    await setup.add(3)
+    claim, other = await setup.queue.claim(2)
 
-    await bench.queue.fail(claim, BUSY.model_copy(update={"retry_after_seconds": 0.7, "provider": "offline"}))
+    await setup.queue.fail(claim, BUSY.model_copy(update={"retry_after_seconds": 0.7, "provider": "offline"}))
 
-    assert list(await bench.queue.claim(3)) == []
-    assert list(await bench.other.claim(3)) == []
-    await bench.queue.complete(other, picture(other))
-    again = await eventually(lambda: bench.other.claim(3))
+    assert list(await setup.queue.claim(3)) == []
+    assert list(await setup.other.claim(3)) == []
+    await setup.queue.complete(other, picture(other))
+    again = await eventually(lambda: setup.other.claim(3))
     assert {one.attempt for one in again} == {1}
-    assert len(again) + len(await bench.queue.claim(3)) == 2
+    assert len(again) + len(await setup.queue.claim(3)) == 2
 
 
 async def test_a_key_that_is_no_workers_key_is_told_apart(user: User) -> None:

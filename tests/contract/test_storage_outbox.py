@@ -17,8 +17,8 @@ from tests.support import Database, User
 
 
 @dataclass
-class Bench:
-    """An outbox under test, the same one as another worker sees it, and hands that reach behind it."""
+class OutboxSetup:
+    """An outbox under test, the same one as another worker sees it, and functions that change its entries directly."""
 
     outbox: Outbox
     other: Outbox
@@ -28,12 +28,12 @@ class Bench:
 
 
 @pytest.fixture(params=["fake", "postgrest"])
-def bench(request: pytest.FixtureRequest) -> Bench:
-    return request.getfixturevalue(f"{request.param}_bench")
+def setup(request: pytest.FixtureRequest) -> OutboxSetup:
+    return request.getfixturevalue(f"{request.param}_setup")
 
 
 @pytest.fixture
-async def fake_bench() -> Bench:
+async def fake_setup() -> OutboxSetup:
     outbox = FakeOutbox()
 
     async def add(count: int) -> set[str]:
@@ -45,11 +45,11 @@ async def fake_bench() -> Bench:
         if entry := outbox.entries.get(deletion.deletion_id):
             entry.lease_ends_at = 0
 
-    return Bench(outbox, outbox, add, expire)
+    return OutboxSetup(outbox, outbox, add, expire)
 
 
 @pytest.fixture
-async def postgrest_bench(database: Database, service: AsyncClient, user: User) -> AsyncGenerator[Bench]:
+async def postgrest_setup(database: Database, service: AsyncClient, user: User) -> AsyncGenerator[OutboxSetup]:
     await database.execute("delete from batchgen.storage_deletions")
     bucket = service.storage.from_("generated-images")
     added: list[str] = []
@@ -71,7 +71,7 @@ async def postgrest_bench(database: Database, service: AsyncClient, user: User) 
             [deletion.lease_id],
         )
 
-    yield Bench(
+    yield OutboxSetup(
         PostgrestOutbox(service, worker="one", lease_seconds=60),
         PostgrestOutbox(service, worker="two", lease_seconds=60),
         add,
@@ -83,7 +83,7 @@ async def postgrest_bench(database: Database, service: AsyncClient, user: User) 
 
 
 async def test_a_path_without_a_file_is_not_handed_out(
-    postgrest_bench: Bench, database: Database, service: AsyncClient, user: User
+    postgrest_setup: OutboxSetup, database: Database, service: AsyncClient, user: User
 ) -> None:
     """On the real Storage: what a user invents costs nobody anything; what the user stored is removed."""
     invented, real = f"{user.id}/{uuid4()}.png", f"{user.id}/{uuid4()}.png"
@@ -96,7 +96,7 @@ async def test_a_path_without_a_file_is_not_handed_out(
 
     due_now = "update batchgen.storage_deletions set due_at = clock_timestamp() where path like %s"
     await database.execute(due_now, [f"{user.id}/%"])
-    (taken,) = await postgrest_bench.outbox.take(10)
+    (taken,) = await postgrest_setup.outbox.take(10)
     assert taken.path == real
     await service.storage.from_(taken.bucket_id).remove([taken.path])
 
@@ -105,57 +105,59 @@ def leases(*deletions: StorageDeletion) -> list[UUID]:
     return [deletion.lease_id for deletion in deletions]
 
 
-async def test_two_workers_never_get_the_same_file(bench: Bench) -> None:
-    paths = await bench.add(3)
+async def test_two_workers_never_get_the_same_file(setup: OutboxSetup) -> None:
+    paths = await setup.add(3)
 
-    mine, theirs = await bench.outbox.take(2), await bench.other.take(5)
+    mine, theirs = await setup.outbox.take(2), await setup.other.take(5)
 
     assert len(mine) == 2
     assert {deletion.path for deletion in [*mine, *theirs]} == paths
     assert len({deletion.lease_id for deletion in [*mine, *theirs]}) == 3
 
 
-async def test_an_empty_outbox_gives_nothing(bench: Bench) -> None:
-    assert list(await bench.outbox.take(5)) == []
-    assert await bench.outbox.end([]) == 0
+async def test_an_empty_outbox_gives_nothing(setup: OutboxSetup) -> None:
+    assert list(await setup.outbox.take(5)) == []
+    assert await setup.outbox.end([]) == 0
 
 
-async def test_what_ended_does_not_come_again(bench: Bench) -> None:
-    await bench.add(2)
-    first, second = await bench.outbox.take(2)
+async def test_what_ended_does_not_come_again(setup: OutboxSetup) -> None:
+    await setup.add(2)
+    first, second = await setup.outbox.take(2)
 
-    ended = await bench.outbox.end(leases(first, second))
+    ended = await setup.outbox.end(leases(first, second))
 
     assert ended == 2
-    assert await bench.outbox.end(leases(first, second)) == 0
-    await bench.expire(first)
-    assert list(await bench.outbox.take(5)) == []
+    assert await setup.outbox.end(leases(first, second)) == 0
+    await setup.expire(first)
+    assert list(await setup.outbox.take(5)) == []
 
 
-async def test_a_file_whose_worker_died_goes_to_another_one_and_cannot_be_ended_by_the_first(bench: Bench) -> None:
-    await bench.add(1)
-    (lost,) = await bench.outbox.take(1)
-    await bench.expire(lost)
+async def test_a_file_whose_worker_died_goes_to_another_one_and_cannot_be_ended_by_the_first(
+    setup: OutboxSetup,
+) -> None:
+    await setup.add(1)
+    (lost,) = await setup.outbox.take(1)
+    await setup.expire(lost)
 
-    (taken,) = await bench.other.take(1)
-    ended_late = await bench.outbox.end(leases(lost))
-    ended = await bench.other.end(leases(taken))
+    (taken,) = await setup.other.take(1)
+    ended_late = await setup.outbox.end(leases(lost))
+    ended = await setup.other.end(leases(taken))
 
     assert (taken.deletion_id, taken.path) == (lost.deletion_id, lost.path)
     assert taken.lease_id != lost.lease_id
     assert (ended_late, ended) == (0, 1)
 
 
-async def test_a_lease_past_its_end_ends_nothing_even_before_anybody_took_over(bench: Bench) -> None:
-    await bench.add(1)
-    (lost,) = await bench.outbox.take(1)
-    await bench.expire(lost)
+async def test_a_lease_past_its_end_ends_nothing_even_before_anybody_took_over(setup: OutboxSetup) -> None:
+    await setup.add(1)
+    (lost,) = await setup.outbox.take(1)
+    await setup.expire(lost)
 
-    assert await bench.outbox.end(leases(lost)) == 0
+    assert await setup.outbox.end(leases(lost)) == 0
 
 
-async def test_without_a_retention_setting_nothing_expires(bench: Bench) -> None:
-    assert await bench.outbox.remove_expired_images() == 0
+async def test_without_a_retention_setting_nothing_expires(setup: OutboxSetup) -> None:
+    assert await setup.outbox.remove_expired_images() == 0
 
 
 async def test_a_key_that_is_no_workers_key_is_told_apart(user: User) -> None:

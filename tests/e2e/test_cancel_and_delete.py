@@ -9,7 +9,7 @@ import pytest
 from supabase import AsyncClient
 
 from devstack import StackInfo
-from tests.chaos.paid_provider import Job, PaidProvider
+from tests.chaos.paid_provider_server import Job, PaidProviderServer
 from tests.support import Database, User, WorkerProcess, eventually
 
 BUCKET = "generated-images"
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 StartWorker = Callable[..., Awaitable[WorkerProcess]]
 
 
-class PatientProvider(PaidProvider):
+class PatientProvider(PaidProviderServer):
     """Its jobs end when the test says so, or when they are cancelled."""
 
     def _run(self, job: Job) -> None:
@@ -44,7 +44,7 @@ async def worker_at(stack: StackInfo, empty_queue: None) -> AsyncGenerator[Start
     """Starts a worker at the provider: `await worker_at(provider)`."""
     workers: list[WorkerProcess] = []
 
-    async def start(provider: PaidProvider, **more: str) -> WorkerProcess:
+    async def start(provider: PaidProviderServer, **more: str) -> WorkerProcess:
         environment = {
             "SUPABASE_URL": stack.url,
             "SUPABASE_SECRET_KEY": stack.secret_key,

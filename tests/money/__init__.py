@@ -1,1 +1,1 @@
-"""Money under faults: each provider's local server sells badly, workers are killed, and the books are compared."""
+"""Money under faults: providers fail, workers are killed, and the ledger is compared with the providers' own logs."""

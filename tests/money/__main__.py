@@ -17,9 +17,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from devstack import Stack, StackConfig
-from tests.money.catalogue import LISTINGS
+from tests.money.ledger_checks import CheckReport
+from tests.money.provider_setups import PROVIDER_SETUPS
 from tests.money.run import Options, run
-from tests.money.verdict import Verdict
 
 console = Console(soft_wrap=True, highlight=False)
 
@@ -30,45 +30,45 @@ def main() -> int:
     _say(f"seed {seed}")
     options = [Options(provider, seed, given.items, given.kills, given.quiet_seconds) for provider in given.provider]
     try:
-        verdicts = asyncio.run(_until_signalled(options))
+        reports = asyncio.run(_until_signalled(options))
     except (asyncio.CancelledError, KeyboardInterrupt):
         _say("stopped before the end")
         return 2
-    for provider, verdict in verdicts.items():
-        _show(provider, verdict)
-    if any(verdict.violations for verdict in verdicts.values()):
+    for provider, report in reports.items():
+        _show(provider, report)
+    if any(report.violations for report in reports.values()):
         _say(f"Again: python -m tests.money --seed {seed} --items {given.items} --kills {given.kills}")
         return 1
-    _say(f"✓ nothing was bought twice, and the ledgers agree (seed {seed})")
+    _say(f"✓ nothing was ordered twice, and the ledgers agree (seed {seed})")
     return 0
 
 
-async def _until_signalled(options: list[Options]) -> Mapping[str, Verdict]:
+async def _until_signalled(options: list[Options]) -> Mapping[str, CheckReport]:
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     return await _run_all(options)
 
 
-async def _run_all(options: list[Options]) -> Mapping[str, Verdict]:
+async def _run_all(options: list[Options]) -> Mapping[str, CheckReport]:
     """On one dev stack, one after the other. The folder with all logs is kept where a promise was broken."""
     folder = _new_folder()
     logging.basicConfig(filename=folder / "stack.log", format="%(asctime)s %(name)s %(message)s", force=True)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    verdicts: dict[str, Verdict] = {}
+    reports: dict[str, CheckReport] = {}
     try:
         async with Stack(StackConfig(data_dir=folder / "stack", port=0, durable=False)) as info:
             for one in options:
                 _say(f"• {one.provider}")
                 logs = folder / one.provider
                 logs.mkdir()
-                verdicts[one.provider] = await run(one, info, logs, lambda text: _say(f"  {text}"))
+                reports[one.provider] = await run(one, info, logs, lambda text: _say(f"  {text}"))
     finally:
-        if len(verdicts) == len(options) and not any(verdict.violations for verdict in verdicts.values()):
+        if len(reports) == len(options) and not any(report.violations for report in reports.values()):
             shutil.rmtree(folder, ignore_errors=True)
         else:
             _say(f"logs and data: {folder}")
-    return verdicts
+    return reports
 
 
 def _new_folder() -> Path:
@@ -79,25 +79,27 @@ def _new_folder() -> Path:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.money", description=__doc__)
-    parser.add_argument("--provider", choices=list(LISTINGS), action="append", help="default: all, one after the other")
+    parser.add_argument(
+        "--provider", choices=list(PROVIDER_SETUPS), action="append", help="default: all, one after the other"
+    )
     parser.add_argument("--seed", type=int, default=None, help="what the faults are drawn from; default: a new one")
     parser.add_argument("--items", type=int, default=200, help="of each provider")
     parser.add_argument("--kills", type=int, default=30, help="of workers, for each provider")
     parser.add_argument("--quiet-seconds", type=float, default=120, help="how long everything may take to end, after")
     given = parser.parse_args()
-    given.provider = given.provider or list(LISTINGS)
+    given.provider = given.provider or list(PROVIDER_SETUPS)
     return given
 
 
-def _show(provider: str, verdict: Verdict) -> None:
+def _show(provider: str, report: CheckReport) -> None:
     table = Table(provider, "what", "how many")
-    for group, rows in verdict.figures.items():
+    for group, rows in report.figures.items():
         for number, (name, value) in enumerate(rows.items()):
             table.add_row("" if number else group, escape(name), str(value), end_section=number == len(rows) - 1)
     console.print(table)
-    for violation in verdict.violations:
+    for violation in report.violations:
         _say(f"✗ {violation}")
-    for line in verdict.evidence:
+    for line in report.details:
         _say(f"    {line}")
 
 

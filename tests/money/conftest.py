@@ -1,4 +1,4 @@
-"""Shops in calm weather, their models in the database, and workers that buy there."""
+"""Fake providers without random faults, their models in the database, and workers that use them."""
 
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -11,44 +11,46 @@ import pytest
 
 from batchgen.backend.rpc import rpc
 from devstack import StackInfo
-from tests.money.books import Books
-from tests.money.catalogue import LISTINGS, Listing, Shop
+from tests.money.faults import FaultSource
+from tests.money.provider_log import ProviderLog
+from tests.money.provider_setups import PROVIDER_SETUPS, FakeServer, ProviderSetup
 from tests.money.run import quick_pace, worker_environment
-from tests.money.weather import Weather
 from tests.support import Database, User, WorkerProcess
 
 
 @dataclass(frozen=True)
-class Stall:
-    """A provider that does what its prompts say and nothing worse, and the model that is bought there."""
+class FakeProvider:
+    """A provider whose only faults are those that a test or a prompt asks for, and its model."""
 
-    listing: Listing
-    shop: Shop
-    books: Books
+    setup: ProviderSetup
+    server: FakeServer
+    provider_log: ProviderLog
     model_id: uuid.UUID
 
     @property
     def environment(self) -> Mapping[str, str]:
-        return self.listing.environment(self.shop.url)
+        return self.setup.environment(self.server.url)
 
 
-OpenStall = Callable[[str], Awaitable[Stall]]
+StartFake = Callable[[str], Awaitable[FakeProvider]]
 Submit = Callable[[uuid.UUID, Sequence[str]], Awaitable[str]]
 
 
 @pytest.fixture
-async def open_stall(database: Database, tmp_path: Path, empty_queue: None) -> AsyncGenerator[OpenStall]:
-    """`stall = await open_stall("fal")`."""
+async def start_fake(database: Database, tmp_path: Path, empty_queue: None) -> AsyncGenerator[StartFake]:
+    """`fake = await start_fake("fal")`."""
     async with AsyncExitStack() as parts:
 
-        async def open_stall(provider: str) -> Stall:
-            listing, weather = LISTINGS[provider], Weather(seed=0)
-            weather.calm.set()
-            books = Books(tmp_path / f"{provider}.jsonl", listing.price_usd)
-            shop = await parts.enter_async_context(listing.shop(weather, books))
-            return Stall(listing, shop, books, await listing.offer(database, f"stall-{uuid.uuid4().hex[:8]}"))
+        async def start_fake(provider: str) -> FakeProvider:
+            setup, fault_source = PROVIDER_SETUPS[provider], FaultSource(seed=0)
+            fault_source.is_over.set()
+            provider_log = ProviderLog(tmp_path / f"{provider}.jsonl", setup.price_usd)
+            server = await parts.enter_async_context(setup.server(fault_source, provider_log))
+            return FakeProvider(
+                setup, server, provider_log, await setup.add_model(database, f"fake-{uuid.uuid4().hex[:8]}")
+            )
 
-        yield open_stall
+        yield start_fake
         await database.execute("delete from batchgen.orders")  # of jobs that never end
 
 
@@ -65,11 +67,11 @@ async def pace(database: Database) -> AsyncGenerator[Callable[..., Awaitable[Non
 
 @pytest.fixture
 async def start_worker(stack: StackInfo, empty_queue: None) -> AsyncGenerator[Callable[..., Awaitable[WorkerProcess]]]:
-    """Starts `python -m scheduler` at these stalls: `await start_worker(stall, BATCHGEN_MAX_PARALLEL="3")`."""
+    """Starts `python -m scheduler` with these providers: `await start_worker(fake, BATCHGEN_MAX_PARALLEL="3")`."""
     workers: list[WorkerProcess] = []
 
-    async def start(*stalls: Stall, **more: str) -> WorkerProcess:
-        known = {name: value for stall in stalls for name, value in stall.environment.items()}
+    async def start(*fakes: FakeProvider, **more: str) -> WorkerProcess:
+        known = {name: value for fake in fakes for name, value in fake.environment.items()}
         workers.append(await WorkerProcess.start({**worker_environment(stack), **known, **more}))
         return workers[-1]
 

@@ -1,4 +1,4 @@
-"""A run: one provider's shop, batches, two workers of which one is killed every second or two; then the verdict."""
+"""A run: one provider's server, batches, two workers of which one is killed every second or two; then the report."""
 
 import asyncio
 import uuid
@@ -17,11 +17,11 @@ from batchgen.backend.connection import connect, disconnect
 from batchgen.backend.rpc import rpc
 from batchgen.settings import Settings
 from devstack import StackInfo
-from tests.money.books import Books
-from tests.money.catalogue import LISTINGS, Listing
-from tests.money.crew import Crew
-from tests.money.verdict import Verdict, Witnesses, judge
-from tests.money.weather import Weather
+from tests.money.faults import FaultSource
+from tests.money.ledger_checks import CheckReport, RunRecords, check_run
+from tests.money.provider_log import ProviderLog
+from tests.money.provider_setups import PROVIDER_SETUPS, ProviderSetup
+from tests.money.worker_group import WorkerGroup
 from tests.support import Database, eventually
 
 Say = Callable[[str], None]
@@ -79,51 +79,53 @@ class Options:
 @dataclass
 class Run:
     options: Options
-    listing: Listing
-    weather: Weather
-    books: Books
-    crew: Crew
+    setup: ProviderSetup
+    fault_source: FaultSource
+    provider_log: ProviderLog
+    workers: WorkerGroup
     database: Database
     user: AsyncClient
     model_id: uuid.UUID
     say: Say
     batches: list[str] = field(default_factory=list[str])
 
-    async def perform(self) -> Verdict:
+    async def perform(self) -> CheckReport:
         progress = asyncio.create_task(self._progress())
         try:
             for _ in range(WORKERS):
-                await self.crew.hire()
-            await self._storm()
+                await self.workers.add()
+            await self._inject_faults()
             self.say("the faults are over")
-            self.weather.calm.set()
+            self.fault_source.is_over.set()
             is_quiet = await self._until_quiet()
         finally:
             progress.cancel()
-        await self.crew.stop()
-        verdict = await judge(Witnesses(self.listing, self.books, self.database, self.batches, self.crew.logs()))
+        await self.workers.stop()
+        report = await check_run(
+            RunRecords(self.setup, self.provider_log, self.database, self.batches, self.workers.logs())
+        )
         if not is_quiet:
-            verdict.violations.append(f"not all was over {self.options.quiet_seconds:g} s after the last fault")
-        verdict.violations += self.crew.odd_ends
-        verdict.figures["faults of the shop"] = dict(sorted(self.weather.faults.items()))
-        verdict.figures["workers"] = {"killed": self.crew.kills, "paused past their leases": self.crew.pauses}
-        return verdict
+            report.violations.append(f"not all was over {self.options.quiet_seconds:g} s after the last fault")
+        report.violations += self.workers.odd_ends
+        report.figures["faults of the provider"] = dict(sorted(self.fault_source.injected.items()))
+        report.figures["workers"] = {"killed": self.workers.kills, "paused past their leases": self.workers.pauses}
+        return report
 
-    async def _storm(self) -> None:
+    async def _inject_faults(self) -> None:
         """Batches come all the time, and workers are killed all the time, until there were enough of both."""
         random = Random(f"{self.options.seed}/kills")
         waiting = list(self._requests())
         every = max(1, self.options.kills // (len(waiting) + 1))
         async with asyncio.TaskGroup() as group:
-            while self.crew.kills < self.options.kills or waiting:
-                if waiting and self.crew.kills >= len(self.batches) * every:
+            while self.workers.kills < self.options.kills or waiting:
+                if waiting and self.workers.kills >= len(self.batches) * every:
                     request = waiting.pop(0)
                     batch = await self._submit(request)
-                    group.create_task(self.crew.pause(random, LEASE_SECONDS + random.uniform(0.2, 2)))
+                    group.create_task(self.workers.pause(random, LEASE_SECONDS + random.uniform(0.2, 2)))
                     if len(self.batches) % CANCELLED_OF == 2:
                         group.create_task(self._cancel_in_the_middle(batch, request))
                 await asyncio.sleep(random.uniform(0, 0.5))
-                await self.crew.replace(random)
+                await self.workers.replace(random)
 
     async def _submit(self, request: Mapping[str, Any]) -> str:
         answer = await rpc(self.user, "create_batch", {"p_request": request})
@@ -135,8 +137,8 @@ class Run:
         prompts = [prompt["text"] for prompt in request["prompts"]]
 
         def is_time() -> bool:
-            ordered = sum(bool(self.books.of(prompt)) for prompt in prompts)
-            return ordered >= BATCH_SIZE // 2 or self.crew.kills >= self.options.kills
+            ordered = sum(bool(self.provider_log.of(prompt)) for prompt in prompts)
+            return ordered >= BATCH_SIZE // 2 or self.workers.kills >= self.options.kills
 
         await eventually(is_time, self.options.quiet_seconds, every=0.1, what="half of a batch is ordered")
         await rpc(self.user, "cancel_batch", {"p_batch_id": batch})
@@ -164,7 +166,7 @@ class Run:
         while clock() < deadline:
             if not any((await self._state()).values()):
                 return True
-            await hurry_the_sweep(self.database, self.crew.names)
+            await make_orders_due(self.database, self.workers.names)
             await asyncio.sleep(LOOK_SECONDS)
         return False
 
@@ -184,36 +186,36 @@ class Run:
             states = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in (await self._state()).items())
             self.say(
                 f"{len(self.batches) * BATCH_SIZE} items submitted, {states}; "
-                f"{self.books.count('created')} jobs, {self.crew.kills} kills"
+                f"{self.provider_log.count('created')} jobs, {self.workers.kills} kills"
             )
 
 
-async def run(options: Options, stack: StackInfo, folder: Path, say: Say) -> Verdict:
-    """One whole run on a running stack; logs and books are left in `folder`."""
+async def run(options: Options, stack: StackInfo, folder: Path, say: Say) -> CheckReport:
+    """One whole run on a running stack; all logs are left in `folder`."""
     async with _prepared(options, stack, folder, say) as prepared:
         return await prepared.perform()
 
 
 @asynccontextmanager
 async def _prepared(options: Options, stack: StackInfo, folder: Path, say: Say) -> AsyncGenerator[Run]:
-    listing = LISTINGS[options.provider]
-    weather, books = Weather(options.seed), Books(folder / "books.jsonl", listing.price_usd)
+    setup = PROVIDER_SETUPS[options.provider]
+    fault_source, provider_log = FaultSource(options.seed), ProviderLog(folder / "provider.jsonl", setup.price_usd)
     async with AsyncExitStack() as parts:
         database = await Database.connect(stack.database_url, autocommit=True, row_factory=dict_row)
         parts.push_async_callback(database.close)
         await parts.enter_async_context(quick_pace(database))
-        shop = await parts.enter_async_context(listing.shop(weather, books))
+        server = await parts.enter_async_context(setup.server(fault_source, provider_log))
         settings = Settings.model_validate({"supabase_url": stack.url, "supabase_secret_key": stack.secret_key})
         user = await connect(settings, key=stack.publishable_key)
         parts.push_async_callback(disconnect, user)
         await user.auth.sign_up({"email": f"{uuid.uuid4().hex}@example.test", "password": uuid.uuid4().hex})
-        crew = Crew({**worker_environment(stack), **listing.environment(shop.url)}, folder)
-        parts.push_async_callback(crew.stop)
-        model_id = await listing.offer(database, f"money-{options.provider}-{uuid.uuid4().hex[:6]}")
-        yield Run(options, listing, weather, books, crew, database, user, model_id, say)
+        workers = WorkerGroup({**worker_environment(stack), **setup.environment(server.url)}, folder)
+        parts.push_async_callback(workers.stop)
+        model_id = await setup.add_model(database, f"money-{options.provider}-{uuid.uuid4().hex[:6]}")
+        yield Run(options, setup, fault_source, provider_log, workers, database, user, model_id, say)
 
 
-async def hurry_the_sweep(database: Database, workers: Sequence[str] = ()) -> None:
+async def make_orders_due(database: Database, workers: Sequence[str] = ()) -> None:
     """As if the pauses were over before an open order is asked about again, and by others than a sender that is dead.
 
     `workers` are alive. Of a dead one's orders at OpenAI nobody can learn anything: their day is over, too.

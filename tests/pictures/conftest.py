@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import trustme
-from picture_server import PUBLIC_ADDRESS, PictureServer, World, picture_server
+from picture_server import PUBLIC_ADDRESS, FakeNetwork, PictureServer, picture_server
 from supabase import AsyncClient
 
 from batchgen.backend.bucket import ImageStorage
@@ -38,11 +38,11 @@ async def plain_server() -> AsyncGenerator[PictureServer]:
 
 
 @pytest.fixture
-def world(server: PictureServer) -> World:
-    world = World(server.port)
-    world.knows("pictures.test", [PUBLIC_ADDRESS])
-    world.knows("elsewhere.test", ["1.0.0.1"])
-    return world
+def network(server: PictureServer) -> FakeNetwork:
+    network = FakeNetwork(server.port)
+    network.knows("pictures.test", [PUBLIC_ADDRESS])
+    network.knows("elsewhere.test", ["1.0.0.1"])
+    return network
 
 
 @pytest.fixture
@@ -53,12 +53,12 @@ def trusted(authority: trustme.CA) -> ssl.SSLContext:
 
 
 @pytest.fixture
-async def fetcher_with(world: World, trusted: ssl.SSLContext) -> AsyncGenerator[FetcherMaker]:
-    """`fetcher_with(max_bytes=10)`: a fetcher in that world, with limits as given."""
+async def fetcher_with(network: FakeNetwork, trusted: ssl.SSLContext) -> AsyncGenerator[FetcherMaker]:
+    """`fetcher_with(max_bytes=10)`: a fetcher in that network, with limits as given."""
     made: list[Fetcher] = []
 
     def make(**limits: Any) -> Fetcher:
-        fetcher = Fetcher(FetchLimits(**limits), resolve=world.resolve, network=world, certificates=trusted)
+        fetcher = Fetcher(FetchLimits(**limits), resolve=network.resolve, network=network, certificates=trusted)
         made.append(fetcher)
         return fetcher
 

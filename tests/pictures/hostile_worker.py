@@ -1,7 +1,7 @@
 """A worker with all of its own wiring, at a provider that delivers what it is told to.
 
-The internet that its pictures come from is a small one (`World`): names have the addresses that the task says, and
-every connection leads to one server of the test. Each is told of on stderr, as a log line, before it is made.
+Its pictures come from a `FakeNetwork`: names have the addresses that the task says, and every connection leads to one
+server of the test. Each connection is logged on stderr before it is made.
 
 HOSTILE_TASK names a JSON file: `port` and `authority` of that server, `names` with their addresses, and `outputs`:
 for each prompt `{"url": …}` or `{"content": …}`.
@@ -22,7 +22,7 @@ import scheduler.__main__ as worker
 from batchgen.pictures.fetch import Fetcher
 from batchgen.providers.base import ImageRequest, Output, RawImage, RemoteImage
 from scheduler import wiring
-from tests.pictures.picture_server import World
+from tests.pictures.picture_server import FakeNetwork
 
 
 class HostileProvider:
@@ -45,7 +45,7 @@ class HostileProvider:
         """There are no connections."""
 
 
-class ToldWorld(World):
+class LoggedNetwork(FakeNetwork):
     async def connect_tcp(self, host: str, port: int, *more: Any, **options: Any) -> httpcore.AsyncNetworkStream:
         print(json.dumps({"event": "connecting", "host": host, "port": port}), file=sys.stderr, flush=True)  # noqa: T201
         return await super().connect_tcp(host, port, *more, **options)
@@ -53,14 +53,14 @@ class ToldWorld(World):
 
 def main() -> int:
     task = json.loads(Path(os.environ["HOSTILE_TASK"]).read_text())
-    world = ToldWorld(task["port"])
+    network = LoggedNetwork(task["port"])
     for name, addresses in task["names"].items():
-        world.knows(name, addresses)
+        network.knows(name, addresses)
     trusted = ssl.create_default_context(cadata=task["authority"])
 
     class FetcherThere(Fetcher):
         def __init__(self, **settings: Any) -> None:
-            super().__init__(**settings, resolve=world.resolve, network=world, certificates=trusted)
+            super().__init__(**settings, resolve=network.resolve, network=network, certificates=trusted)
 
     wiring.Fetcher = FetcherThere
     return worker.main([], lambda _settings: HostileProvider(task["outputs"]))

@@ -88,7 +88,7 @@ async def picture_server(certificate: ssl.SSLContext | None = None) -> AsyncGene
         await listening.wait_closed()
 
 
-class World(httpcore.AsyncNetworkBackend):
+class FakeNetwork(httpcore.AsyncNetworkBackend):
     """A small internet: names have the addresses that a test gives them, and all public ones lead to one server.
 
     `connected` lists every connection that was tried, by the address that it went to.

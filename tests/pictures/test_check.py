@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from hostile import (
+from hostile_pictures import (
     HTML,
     in_file,
     picture,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from hostile import HTML, in_file, picture, png_bomb, svg
+from hostile_pictures import HTML, in_file, picture, png_bomb, svg
 
 from batchgen.pictures.check import CheckedImage, Checker, CheckLimits, CheckUnavailable, PictureDamaged, PictureRefused
 from batchgen.pictures.check_process import CheckProcess

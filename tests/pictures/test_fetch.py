@@ -10,7 +10,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
-from picture_server import PRIVATE_ADDRESS, PUBLIC_ADDRESS, PictureServer, World, head_of
+from picture_server import PRIVATE_ADDRESS, PUBLIC_ADDRESS, FakeNetwork, PictureServer, head_of
 
 from batchgen.errors import ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable, StorageError
 from batchgen.pictures.fetch import Fetcher, LinkExpired
@@ -52,21 +52,21 @@ async def refused(fetcher: Fetcher, url: str = URL, **options: str) -> ProviderE
     return caught.value
 
 
-async def test_a_picture_arrives_whole(server: PictureServer, fetcher: Fetcher, world: World) -> None:
+async def test_a_picture_arrives_whole(server: PictureServer, fetcher: Fetcher, network: FakeNetwork) -> None:
     server.gives("/one.png", CONTENT)
 
     assert await fetched(fetcher) == CONTENT
-    assert world.connected == [(PUBLIC_ADDRESS, 443)]
+    assert network.connected == [(PUBLIC_ADDRESS, 443)]
     assert server.seen[0].path == "/one.png?signature=secret-part"
     assert server.seen[0].headers["host"] == "pictures.test"
 
 
 async def test_the_file_has_no_name_and_is_closed_afterwards(
-    server: PictureServer, fetcher_with: FetcherMaker, tmp_path: Path, world: World
+    server: PictureServer, fetcher_with: FetcherMaker, tmp_path: Path, network: FakeNetwork
 ) -> None:
     server.gives("/one.png", CONTENT)
 
-    async with Fetcher(folder=tmp_path, resolve=world.resolve, network=world) as untrusting:
+    async with Fetcher(folder=tmp_path, resolve=network.resolve, network=network) as untrusting:
         assert (await refused(untrusting)).code == "download_failed"  # the certificate is nobody's
     async with fetcher_with().fetch(RemoteImage(URL)) as file:
         assert names_in(tmp_path) == []
@@ -75,57 +75,57 @@ async def test_the_file_has_no_name_and_is_closed_afterwards(
 
 
 async def test_the_address_that_was_checked_is_the_one_connected_to(
-    server: PictureServer, fetcher: Fetcher, world: World
+    server: PictureServer, fetcher: Fetcher, network: FakeNetwork
 ) -> None:
     server.gives("/one.png", CONTENT)
-    world.knows("pictures.test", [PUBLIC_ADDRESS], [PRIVATE_ADDRESS])  # a name that changes its mind
+    network.knows("pictures.test", [PUBLIC_ADDRESS], [PRIVATE_ADDRESS])  # a name that changes its mind
 
     assert await fetched(fetcher) == CONTENT
 
-    assert world.looked_up == ["pictures.test"]
-    assert world.connected == [(PUBLIC_ADDRESS, 443)]
+    assert network.looked_up == ["pictures.test"]
+    assert network.connected == [(PUBLIC_ADDRESS, 443)]
 
 
 @pytest.mark.parametrize("address", [PRIVATE_ADDRESS, *PRIVATE])
 async def test_a_name_of_a_private_address_is_refused_before_any_connection(
-    fetcher: Fetcher, world: World, address: str
+    fetcher: Fetcher, network: FakeNetwork, address: str
 ) -> None:
-    world.knows("pictures.test", [PUBLIC_ADDRESS, address])
+    network.knows("pictures.test", [PUBLIC_ADDRESS, address])
 
     error = await refused(fetcher)
 
     assert isinstance(error, ProviderRejected)
     assert error.code == "address_refused"
-    assert world.connected == []
+    assert network.connected == []
 
 
 @pytest.mark.parametrize(
     "host",
     ["127.0.0.1", "127.1", "2130706433", "0x7f.1", "[::1]", "[::ffff:127.0.0.1]", "localhost", "169.254.169.254"],
 )
-async def test_every_spelling_of_a_private_address_is_refused(world: World, host: str) -> None:
-    async with Fetcher(network=world) as fetcher:  # with the system's own resolver
+async def test_every_spelling_of_a_private_address_is_refused(network: FakeNetwork, host: str) -> None:
+    async with Fetcher(network=network) as fetcher:  # with the system's own resolver
         error = await refused(fetcher, f"https://{host}/one.png")
 
     assert error.code in ("address_refused", "download_failed")  # some resolvers do not know all spellings
-    assert world.connected == []
+    assert network.connected == []
 
 
 @pytest.mark.parametrize("url", NOT_HTTPS + NO_ADDRESS)
-async def test_only_https_with_a_host_is_fetched(fetcher: Fetcher, world: World, url: str) -> None:
+async def test_only_https_with_a_host_is_fetched(fetcher: Fetcher, network: FakeNetwork, url: str) -> None:
     assert (await refused(fetcher, url)).code == "address_refused"
-    assert world.connected == []
+    assert network.connected == []
 
 
 async def test_redirects_are_followed_and_each_hop_is_looked_at(
-    server: PictureServer, fetcher: Fetcher, world: World
+    server: PictureServer, fetcher: Fetcher, network: FakeNetwork
 ) -> None:
     server.redirects("/one.png", "/two.png", status=301)
     server.redirects("/two.png", "https://elsewhere.test/three.png", status=307)
     server.gives("/three.png", CONTENT)
 
     assert await fetched(fetcher) == CONTENT
-    assert world.connected == [(PUBLIC_ADDRESS, 443), (PUBLIC_ADDRESS, 443), ("1.0.0.1", 443)]
+    assert network.connected == [(PUBLIC_ADDRESS, 443), (PUBLIC_ADDRESS, 443), ("1.0.0.1", 443)]
 
 
 @pytest.mark.parametrize(
@@ -140,14 +140,14 @@ async def test_redirects_are_followed_and_each_hop_is_looked_at(
     ],
 )
 async def test_a_redirect_to_a_private_address_or_to_no_https_is_refused_before_any_connection(
-    server: PictureServer, fetcher: Fetcher, world: World, location: str
+    server: PictureServer, fetcher: Fetcher, network: FakeNetwork, location: str
 ) -> None:
-    world.knows("inside.test", [PRIVATE_ADDRESS])
-    world.knows("10.0.0.7", [PRIVATE_ADDRESS])
+    network.knows("inside.test", [PRIVATE_ADDRESS])
+    network.knows("10.0.0.7", [PRIVATE_ADDRESS])
     server.redirects("/one.png", location)
 
     assert (await refused(fetcher)).code == "address_refused"
-    assert world.connected == [(PUBLIC_ADDRESS, 443)]  # the first hop, and nothing after it
+    assert network.connected == [(PUBLIC_ADDRESS, 443)]  # the first hop, and nothing after it
 
 
 async def test_redirects_without_an_end_are_given_up(server: PictureServer, fetcher_with: FetcherMaker) -> None:
@@ -274,20 +274,22 @@ async def test_what_is_cut_short_or_no_http_is_no_picture(
 
 
 async def test_nobody_at_the_first_address_is_no_reason_to_give_up(
-    server: PictureServer, fetcher: Fetcher, world: World
+    server: PictureServer, fetcher: Fetcher, network: FakeNetwork
 ) -> None:
     server.gives("/one.png", CONTENT)
-    world.knows("pictures.test", ["1.1.1.1", PUBLIC_ADDRESS])
-    world.dead.add("1.1.1.1")
+    network.knows("pictures.test", ["1.1.1.1", PUBLIC_ADDRESS])
+    network.dead.add("1.1.1.1")
 
     assert await fetched(fetcher) == CONTENT
-    assert world.connected == [("1.1.1.1", 443), (PUBLIC_ADDRESS, 443)]
+    assert network.connected == [("1.1.1.1", 443), (PUBLIC_ADDRESS, 443)]
 
 
 @pytest.mark.parametrize("addresses", [["1.1.1.1", "1.1.1.2"], []])
-async def test_nobody_there_may_be_better_next_time(fetcher: Fetcher, world: World, addresses: list[str]) -> None:
-    world.knows("pictures.test", addresses)
-    world.dead |= {"1.1.1.1", "1.1.1.2"}
+async def test_nobody_there_may_be_better_next_time(
+    fetcher: Fetcher, network: FakeNetwork, addresses: list[str]
+) -> None:
+    network.knows("pictures.test", addresses)
+    network.dead |= {"1.1.1.1", "1.1.1.2"}
 
     assert (await refused(fetcher)).code == "download_failed"
     assert (await refused(fetcher, "https://unknown.test/")).code == "download_failed"
@@ -330,14 +332,14 @@ async def test_a_local_server_cannot_send_elsewhere_in_the_own_network(plain_ser
 
 
 async def test_a_public_address_cannot_send_to_the_local_server(
-    server: PictureServer, plain_server: PictureServer, fetcher: Fetcher, world: World
+    server: PictureServer, plain_server: PictureServer, fetcher: Fetcher, network: FakeNetwork
 ) -> None:
     base = f"http://127.0.0.1:{plain_server.port}"
     server.redirects("/one.png", f"{base}/view")
 
     assert (await refused(fetcher, local_server=base)).code == "address_refused"
     assert plain_server.seen == []
-    assert world.connected == [(PUBLIC_ADDRESS, 443)]
+    assert network.connected == [(PUBLIC_ADDRESS, 443)]
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1"])
@@ -387,15 +389,15 @@ async def test_a_link_that_has_lost_its_https_is_fetched_by_https(server: Pictur
 
 @pytest.mark.parametrize("addresses", [["198.18.0.5"], ["198.18.0.5", "198.19.1.1"]])
 async def test_made_up_addresses_of_dns_wait_for_the_operator(
-    fetcher: Fetcher, world: World, addresses: list[str]
+    fetcher: Fetcher, network: FakeNetwork, addresses: list[str]
 ) -> None:
-    world.knows("pictures.test", addresses)
+    network.knows("pictures.test", addresses)
 
     error = await refused(fetcher)
 
     assert isinstance(error, ProviderBusy)
     assert (error.code, error.is_job_over) == ("network_not_public", False)
-    assert world.connected == []
+    assert network.connected == []
 
 
 @pytest.mark.parametrize(
@@ -403,27 +405,27 @@ async def test_made_up_addresses_of_dns_wait_for_the_operator(
     [(["198.18.0.5"], False), (["10.0.0.7"], False), ([PUBLIC_ADDRESS], True), (None, True)],
 )
 async def test_where_pictures_cannot_be_fetched_is_known_before_anything_is_bought(
-    fetcher: Fetcher, world: World, addresses: list[str] | None, is_reached: bool
+    fetcher: Fetcher, network: FakeNetwork, addresses: list[str] | None, is_reached: bool
 ) -> None:
     if addresses:
-        world.knows("api.test", addresses)
+        network.knows("api.test", addresses)
 
     if is_reached:
         await fetcher.check_reach("https://api.test/v1")
     else:
         with pytest.raises(ProviderBusy, match=rf"{addresses[0] if addresses else ''}.*BATCHGEN_PICTURE_NETWORKS"):
             await fetcher.check_reach("https://api.test/v1")
-    assert world.connected == []
+    assert network.connected == []
 
 
 async def test_the_operators_networks_are_fetched_from(
-    server: PictureServer, world: World, trusted: ssl.SSLContext
+    server: PictureServer, network: FakeNetwork, trusted: ssl.SSLContext
 ) -> None:
     server.gives("/one.png", CONTENT)
-    world.knows("pictures.test", ["198.18.0.5"])
+    network.knows("pictures.test", ["198.18.0.5"])
     rule = Rule((IPv4Network("198.18.0.0/15"),))
 
-    async with Fetcher(resolve=world.resolve, network=world, certificates=trusted, rule=rule) as fetcher:
+    async with Fetcher(resolve=network.resolve, network=network, certificates=trusted, rule=rule) as fetcher:
         await fetcher.check_reach(URL)
         assert await fetched(fetcher) == CONTENT
 
@@ -456,17 +458,17 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def test_where_orders_go_through_a_proxy_pictures_do_so_too(
-    server: PictureServer, proxy: list[str], world: World, trusted: ssl.SSLContext
+    server: PictureServer, proxy: list[str], network: FakeNetwork, trusted: ssl.SSLContext
 ) -> None:
     server.gives("/one.png", CONTENT)
     proxies = Proxies({"https": proxy.pop()}, ("direct.test",))
 
-    async with Fetcher(resolve=world.resolve, certificates=trusted, proxies=proxies) as fetcher:
+    async with Fetcher(resolve=network.resolve, certificates=trusted, proxies=proxies) as fetcher:
         await fetcher.check_reach("https://unknown.test")
         assert await fetched(fetcher) == CONTENT
 
     assert proxy == ["CONNECT pictures.test:443 HTTP/1.1", "Proxy-Authorization: Basic bWU6cGFzcw=="]
-    assert world.looked_up == []
+    assert network.looked_up == []
 
 
 @pytest.mark.parametrize(
@@ -502,13 +504,13 @@ async def test_a_user_in_an_address_is_not_sent_anywhere(server: PictureServer, 
 
 
 async def test_without_being_told_no_proxy_of_the_environment_is_used(
-    server: PictureServer, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch, world: World
+    server: PictureServer, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch, network: FakeNetwork
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     server.gives("/one.png", CONTENT)
 
     assert await fetched(fetcher) == CONTENT
-    assert world.connected == [(PUBLIC_ADDRESS, 443)]
+    assert network.connected == [(PUBLIC_ADDRESS, 443)]
 
 
 async def test_stopping_a_fetch_leaves_no_connection_behind(server: PictureServer, fetcher: Fetcher) -> None:
@@ -532,8 +534,10 @@ async def test_stopping_a_fetch_leaves_no_connection_behind(server: PictureServe
     assert await fetched(fetcher) == CONTENT
 
 
-async def test_no_room_on_this_machine_is_storage_s_fault_and_not_the_provider_s(tmp_path: Path, world: World) -> None:
-    async with Fetcher(folder=tmp_path / "missing", resolve=world.resolve, network=world) as fetcher:
+async def test_no_room_on_this_machine_is_storage_s_fault_and_not_the_provider_s(
+    tmp_path: Path, network: FakeNetwork
+) -> None:
+    async with Fetcher(folder=tmp_path / "missing", resolve=network.resolve, network=network) as fetcher:
         with pytest.raises(StorageError):
             await fetched(fetcher)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import trustme
-from hostile import HTML, nested_patterns, picture, png_bomb, svg, with_png_block, zip_end
+from hostile_pictures import HTML, nested_patterns, picture, png_bomb, svg, with_png_block, zip_end
 from picture_server import PRIVATE_ADDRESS, PUBLIC_ADDRESS, PictureServer, head_of
 
 from batchgen.backend.bucket import ImageStorage

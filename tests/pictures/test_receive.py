@@ -5,8 +5,8 @@ from collections.abc import AsyncGenerator
 
 import httpx
 import pytest
-from hostile import HTML, picture, png_bomb, svg, zip_end
-from picture_server import PRIVATE_ADDRESS, PictureServer, World
+from hostile_pictures import HTML, picture, png_bomb, svg, zip_end
+from picture_server import PRIVATE_ADDRESS, FakeNetwork, PictureServer
 from supabase import AsyncClient
 
 from batchgen.backend.bucket import ImageStorage
@@ -95,13 +95,13 @@ async def test_a_hostile_file_never_reaches_storage(
 
 
 async def test_a_redirect_into_the_own_network_never_gets_there(
-    receiver: Receiver, server: PictureServer, world: World
+    receiver: Receiver, server: PictureServer, network: FakeNetwork
 ) -> None:
-    world.knows("inside.test", [PRIVATE_ADDRESS])
+    network.knows("inside.test", [PRIVATE_ADDRESS])
     server.redirects("/one.png", "https://inside.test/one.png")
 
     with pytest.raises(ProviderError):
         async with receiver.received(RemoteImage(URL)):
             pass
 
-    assert PRIVATE_ADDRESS not in [address for address, _ in world.connected]
+    assert PRIVATE_ADDRESS not in [address for address, _ in network.connected]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
-from hostile import picture
+from hostile_pictures import picture
 from supabase import AsyncClient
 
 from batchgen.client.storage_check import StorageCheck, StorageReport

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from hostile import picture
+from hostile_pictures import picture
 from supabase import AsyncClient
 
 from batchgen.settings import Settings

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from hostile import nested_patterns, svg
+from hostile_pictures import nested_patterns, svg
 
 from batchgen.imaging.containers import NotAPicture
 from batchgen.pictures.svg import Drawing, SvgLimits, looks_like_svg, sanitised

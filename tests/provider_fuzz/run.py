@@ -1,4 +1,4 @@
-"""Rounds of strange answers: a worker process, the cases of one user, and the untouched items of another one."""
+"""Rounds of replaced answers: a worker process, the cases of one user, and the untouched items of another one."""
 
 import asyncio
 import signal
@@ -16,12 +16,12 @@ from batchgen.backend.connection import connect, disconnect
 from batchgen.backend.rpc import rpc
 from batchgen.settings import Settings
 from devstack import StackInfo
-from tests.money.books import Books
-from tests.money.catalogue import LISTINGS, Listing
+from tests.money.ledger_checks import MADE_AGAIN, OWN_FAULTS, WITHOUT_A_PICTURE
+from tests.money.provider_log import ProviderLog
+from tests.money.provider_setups import PROVIDER_SETUPS, ProviderSetup
 from tests.money.run import quick_pace, worker_environment
-from tests.money.verdict import MADE_AGAIN, OWN_FAULTS, WITHOUT_A_PICTURE
-from tests.provider_fuzz.shops import NOBODY, TARGETS, Meddler
-from tests.provider_fuzz.strange import Case, in_groups
+from tests.provider_fuzz.cases import Case, in_groups
+from tests.provider_fuzz.servers import NO_PROMPT, TARGETS, AnswerReplacer
 from tests.support import Database, WorkerProcess
 
 GROUP = 40
@@ -61,16 +61,16 @@ class Report:
 
 
 @dataclass
-class Bench:
+class FuzzRun:
     """What a run works with."""
 
     provider: str
-    listing: Listing
-    books: Books
-    meddler: Meddler
+    setup: ProviderSetup
+    provider_log: ProviderLog
+    replacer: AnswerReplacer
     database: Database
     user: AsyncClient
-    neighbour: AsyncClient
+    other_user: AsyncClient
     model_id: uuid.UUID
     worker: WorkerProcess
     report: Report = field(default_factory=Report)
@@ -79,7 +79,7 @@ class Bench:
         for group in in_groups(cases, GROUP):
             await self._round(group)
             report = self.report
-            say(f"{report.cases} cases, {report.sent} strange answers, {len(report.violations)} violations")
+            say(f"{report.cases} cases, {report.sent} replaced answers, {len(report.violations)} violations")
             if self.worker.process.returncode is not None:
                 self.report.violations.append(f"the worker ended with {self.worker.process.returncode}")
                 return self.report
@@ -91,15 +91,15 @@ class Bench:
         prompts = {f"a fox, case {self.report.cases + number}": case for number, case in enumerate(group)}
         padding = [] if len(prompts) % BATCH_SIZE != 1 else [f"a fox beside case {self.report.cases}"]
         for prompt, case in prompts.items():
-            self.meddler.plan(prompt, case, TARGETS[self.provider].nameless)
+            self.replacer.plan(prompt, case, TARGETS[self.provider].without_job)
         texts = [*prompts, *padding]
         batches = [
             await self._submit(self.user, texts[start : start + BATCH_SIZE], str(self.model_id))
             for start in range(0, len(texts), BATCH_SIZE)
         ]
         clean = [
-            await self._submit(self.neighbour, ["a quiet owl", "a quiet hare"], str(self.model_id)),
-            await self._submit(self.neighbour, ["an owl", "a hare"], "batchgen/offline-sketch"),
+            await self._submit(self.other_user, ["a quiet owl", "a quiet hare"], str(self.model_id)),
+            await self._submit(self.other_user, ["an owl", "a hare"], "batchgen/offline-sketch"),
         ]
         await self._until_over([*batches, *clean])
         await self._judge(prompts, batches, clean)
@@ -131,10 +131,10 @@ class Bench:
                 report.violations.append(f"an untouched item of somebody else ended badly: {dict(item)}")
         for item in await self._items(batches):
             prompt = item["prompt"]
-            evidence = f"{dict(item)}\n  sent {self.meddler.sent[prompt]}\n  books {list(self.books.of(prompt))}"
+            details = f"{dict(item)}\n  sent {self.replacer.sent[prompt]}\n  log {list(self.provider_log.of(prompt))}"
             if problem := self._problem(item):
-                report.violations.append(f"{problem}: {evidence}\n  planned {prompts.get(prompt)}")
-            report.sent += len(self.meddler.sent[prompt])
+                report.violations.append(f"{problem}: {details}\n  planned {prompts.get(prompt)}")
+            report.sent += len(self.replacer.sent[prompt])
             report.completed += item["status"] == "completed"
             if item["status"] == "failed":
                 report.codes[str(item["error_code"])] = report.codes.get(str(item["error_code"]), 0) + 1
@@ -147,17 +147,17 @@ class Bench:
             return "failed without a code"
         if code in ("crashed", "internal_error"):
             return f"ended by a fault of the worker, {code}"
-        again = self._bought_again(prompt)
-        allowed = self.meddler.excuses[prompt] + self.meddler.excuses[NOBODY]
+        again = self._ordered_again(prompt)
+        allowed = self.replacer.possible_ends[prompt] + self.replacer.possible_ends[NO_PROMPT]
         if self.provider in MADE_AGAIN:  # whatever comes in the place of its picture, the picture is lost
-            allowed = len(self.meddler.sent[prompt]) + len(self.meddler.sent[NOBODY])
-        return f"bought {again} times too often with {allowed} excuses" if again > allowed else None
+            allowed = len(self.replacer.sent[prompt]) + len(self.replacer.sent[NO_PROMPT])
+        return f"ordered {again} times too often, {allowed} allowed" if again > allowed else None
 
-    def _bought_again(self, prompt: str) -> int:
+    def _ordered_again(self, prompt: str) -> int:
         """How many jobs were created while an earlier one had not ended without a picture."""
         alive: set[str] = set()
         again = 0
-        for event in self.books.of(prompt):
+        for event in self.provider_log.of(prompt):
             job, what = str(event["job"]), str(event["event"])
             if what == "created":
                 again += bool(alive)
@@ -182,20 +182,20 @@ async def fuzz(
     provider: str, cases: Sequence[Case], stack: StackInfo, folder: Path, say: Callable[[str], None] = lambda _: None
 ) -> Report:
     """All cases against one worker process on a running stack."""
-    async with _bench(provider, stack, folder) as bench:
-        return await bench.run(cases, say)
+    async with _prepared(provider, stack, folder) as fuzz_run:
+        return await fuzz_run.run(cases, say)
 
 
 @asynccontextmanager
-async def _bench(provider: str, stack: StackInfo, folder: Path) -> AsyncGenerator[Bench]:
-    listing = LISTINGS[provider]
-    books = Books(folder / f"{provider}.jsonl", listing.price_usd)
+async def _prepared(provider: str, stack: StackInfo, folder: Path) -> AsyncGenerator[FuzzRun]:
+    setup = PROVIDER_SETUPS[provider]
+    provider_log = ProviderLog(folder / f"{provider}.jsonl", setup.price_usd)
     async with AsyncExitStack() as parts:
         database = await Database.connect(stack.database_url, autocommit=True, row_factory=dict_row)
         parts.push_async_callback(database.close)
         await parts.enter_async_context(quick_pace(database, **PACE))
-        shop = TARGETS[provider].shop(books)
-        await parts.enter_async_context(shop)
+        server = TARGETS[provider].server(provider_log)
+        await parts.enter_async_context(server)
         settings = Settings.model_validate({"supabase_url": stack.url, "supabase_secret_key": stack.secret_key})
         users: list[AsyncClient] = []
         for _ in range(2):
@@ -203,9 +203,9 @@ async def _bench(provider: str, stack: StackInfo, folder: Path) -> AsyncGenerato
             parts.push_async_callback(disconnect, client)
             await client.auth.sign_up({"email": f"{uuid.uuid4().hex}@example.test", "password": uuid.uuid4().hex})
             users.append(client)
-        model_id = await listing.offer(database, f"fuzz-{provider}-{uuid.uuid4().hex[:6]}")
-        worker = await WorkerProcess.start({**worker_environment(stack), **listing.environment(shop.url), **WORKER})
+        model_id = await setup.add_model(database, f"fuzz-{provider}-{uuid.uuid4().hex[:6]}")
+        worker = await WorkerProcess.start({**worker_environment(stack), **setup.environment(server.url), **WORKER})
         parts.push_async_callback(worker.end)
-        meddler: Meddler = cast("Any", shop).meddler
-        yield Bench(provider, listing, books, meddler, database, users[0], users[1], model_id, worker)
+        replacer: AnswerReplacer = cast("Any", server).replacer
+        yield FuzzRun(provider, setup, provider_log, replacer, database, users[0], users[1], model_id, worker)
         await database.execute("delete from batchgen.orders")

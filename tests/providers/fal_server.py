@@ -88,7 +88,7 @@ class FalServer(FaultyServer):
                 }
             )
 
-        return await self.serve("buy", request, work)
+        return await self.serve("order", request, work)
 
     async def _look(self, request: web.Request) -> web.StreamResponse:
         def work() -> web.StreamResponse:

@@ -123,7 +123,7 @@ class ReplicateServer(FaultyServer):
                 self._shown(self._create(model, version, asked["input"], cancel_after)), status=201
             )
 
-        return await self.serve("buy", request, work)
+        return await self.serve("order", request, work)
 
     def _create(self, model: str, version: str, inputs: dict[str, Any], cancel_after: str) -> Job:
         fate = self.fates.get(str(inputs.get("prompt")), Fate())

@@ -117,7 +117,7 @@ async def test_what_cannot_be_a_model_is_refused(server: FalServer, provider: Fa
     ("kind", "code"), [("content_policy_violation", "blocked_by_policy"), ("value_error", "invalid_input")]
 )
 async def test_an_order_may_be_refused_at_once(server: FalServer, provider: FalProvider, kind: str, code: str) -> None:
-    server.fail("buy", Fault(422, body=_json(refusal(kind, "The prompt is no good."))))
+    server.fail("order", Fault(422, body=_json(refusal(kind, "The prompt is no good."))))
 
     refused = await outcome(provider.submit(flux()))
 
@@ -148,17 +148,17 @@ async def test_an_order_may_be_refused_at_once(server: FalServer, provider: FalP
 async def test_an_order_whose_answer_is_lost_stays_unknown_and_is_not_sent_again(
     server: FalServer, provider: FalProvider, fault: Fault
 ) -> None:
-    server.fail("buy", fault)
+    server.fail("order", fault)
 
     unknown = await outcome(provider.submit(flux()))
 
     assert isinstance(unknown, OutcomeUnknown)
     assert unknown.is_charged is None
-    assert server.asked["buy"] == 1
+    assert server.asked["order"] == 1
 
 
 async def test_an_order_that_timed_out_stays_unknown(server: FalServer, make: MakeProvider) -> None:
-    server.fail("buy", Fault(way="hang", after_work=True))
+    server.fail("order", Fault(way="hang", after_work=True))
 
     assert isinstance(await outcome(make(timeout_seconds=1).submit(flux())), OutcomeUnknown)
     assert len(server.jobs) == 1
@@ -171,7 +171,7 @@ async def test_fal_cannot_look_for_an_order(provider: FalProvider) -> None:
 async def test_an_address_elsewhere_gets_no_key_of_ours(server: FalServer, provider: FalProvider) -> None:
     async with FalServer() as other:
         place = "fal-ai/flux/requests/1234"
-        server.fail("buy", Fault(200, body=f'{{"response_url": "{other.url}/{place}"}}'))
+        server.fail("order", Fault(200, body=f'{{"response_url": "{other.url}/{place}"}}'))
 
         assert await provider.submit(flux()) == place
         await outcome(provider.wait(place, flux()))

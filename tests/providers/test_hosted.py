@@ -24,7 +24,7 @@ from tests.providers.replicate_server import ReplicateServer
 
 
 @dataclass
-class Shop:
+class HostedSetup:
     """A provider's server, and what is called differently there."""
 
     server: ReplicateServer | FalServer
@@ -37,7 +37,7 @@ class Shop:
         fields: dict[str, Any] = {"model": self.model, **other}
         return order(**fields)
 
-    def dawdle(self, looks: int) -> None:
+    def end_after(self, looks: int) -> None:
         """A job for the usual prompt ends after so many looks."""
         if isinstance(self.server, FalServer):
             self.server.fates["a red fox"] = fal_server.Fate(looks=looks)
@@ -46,13 +46,13 @@ class Shop:
 
 
 @pytest.fixture(params=["replicate", "fal"])
-async def shop(request: pytest.FixtureRequest) -> AsyncGenerator[Shop]:
+async def hosted(request: pytest.FixtureRequest) -> AsyncGenerator[HostedSetup]:
     async with AsyncExitStack() as stack:
-        open_shop = _replicate if request.param == "replicate" else _fal
-        yield await open_shop(stack)
+        start = _replicate if request.param == "replicate" else _fal
+        yield await start(stack)
 
 
-async def _replicate(stack: AsyncExitStack) -> Shop:
+async def _replicate(stack: AsyncExitStack) -> HostedSetup:
     server, pauses = await stack.enter_async_context(ReplicateServer()), Pauses()
 
     def make(key: str = replicate_server.TOKEN, address: str = server.url, **options: Any) -> AccountableProvider:
@@ -61,10 +61,10 @@ async def _replicate(stack: AsyncExitStack) -> Shop:
         stack.push_async_callback(provider.aclose)
         return provider
 
-    return Shop(server, pauses, "black-forest-labs/flux-schnell", "unknown", make)
+    return HostedSetup(server, pauses, "black-forest-labs/flux-schnell", "unknown", make)
 
 
-async def _fal(stack: AsyncExitStack) -> Shop:
+async def _fal(stack: AsyncExitStack) -> HostedSetup:
     server, pauses = await stack.enter_async_context(FalServer()), Pauses()
 
     def make(key: str = fal_server.KEY, address: str = server.url, **options: Any) -> AccountableProvider:
@@ -73,19 +73,19 @@ async def _fal(stack: AsyncExitStack) -> Shop:
         stack.push_async_callback(provider.aclose)
         return provider
 
-    return Shop(server, pauses, "fal-ai/flux/dev", "fal-ai/flux/requests/unknown", make)
+    return HostedSetup(server, pauses, "fal-ai/flux/dev", "fal-ai/flux/requests/unknown", make)
 
 
 # Ordering.
 
 
 @pytest.mark.parametrize("model", [None, "", "flux", "../../account", "someone/unknown"])
-async def test_an_unknown_model_is_refused(shop: Shop, model: str | None) -> None:
-    refused = await outcome(shop.make().submit(shop.order(model=model)))
+async def test_an_unknown_model_is_refused(hosted: HostedSetup, model: str | None) -> None:
+    refused = await outcome(hosted.make().submit(hosted.order(model=model)))
 
     assert isinstance(refused, ProviderRejected)
     assert refused.code == "model_not_found"
-    assert shop.server.jobs == {}
+    assert hosted.server.jobs == {}
 
 
 @pytest.mark.parametrize(
@@ -104,14 +104,16 @@ async def test_an_unknown_model_is_refused(shop: Shop, model: str | None) -> Non
         (Fault(429, {"X-RateLimit-Reset-Requests": "6m0s"}), 360),
     ],
 )
-async def test_a_provider_that_asks_to_wait_is_left_alone_for_so_long(shop: Shop, fault: Fault, seconds: float) -> None:
-    shop.server.fail("buy", fault)
+async def test_a_provider_that_asks_to_wait_is_left_alone_for_so_long(
+    hosted: HostedSetup, fault: Fault, seconds: float
+) -> None:
+    hosted.server.fail("order", fault)
 
-    busy = await outcome(shop.make().submit(shop.order()))
+    busy = await outcome(hosted.make().submit(hosted.order()))
 
     assert isinstance(busy, ProviderBusy)
     assert busy.retry_after_seconds == seconds
-    assert shop.server.asked["buy"] == 1
+    assert hosted.server.asked["order"] == 1
 
 
 @pytest.mark.parametrize(
@@ -126,11 +128,13 @@ async def test_a_provider_that_asks_to_wait_is_left_alone_for_so_long(shop: Shop
         (Fault(401), "provider_key_refused"),
     ],
 )
-async def test_trouble_with_the_account_makes_items_wait_and_fails_none(shop: Shop, fault: Fault, code: str) -> None:
+async def test_trouble_with_the_account_makes_items_wait_and_fails_none(
+    hosted: HostedSetup, fault: Fault, code: str
+) -> None:
     for options, seconds in ({}, 300), ({"account_wait_seconds": 120}, 120):
-        shop.server.fail("buy", fault)
+        hosted.server.fail("order", fault)
 
-        busy = await outcome(shop.make(**options).submit(shop.order()))
+        busy = await outcome(hosted.make(**options).submit(hosted.order()))
 
         assert isinstance(busy, ProviderBusy)
         assert (busy.code, busy.retry_after_seconds) == (code, seconds)
@@ -146,34 +150,34 @@ async def test_trouble_with_the_account_makes_items_wait_and_fails_none(shop: Sh
     ],
 )
 async def test_what_is_said_of_one_model_makes_that_model_wait_and_no_other(
-    shop: Shop, status: int, detail: str, code: str, seconds: float
+    hosted: HostedSetup, status: int, detail: str, code: str, seconds: float
 ) -> None:
-    shop.server.fail("buy", Fault(status, body=json.dumps({"detail": detail.format(model=shop.model)})))
+    hosted.server.fail("order", Fault(status, body=json.dumps({"detail": detail.format(model=hosted.model)})))
 
-    refused = await outcome(shop.make().submit(shop.order()))
+    refused = await outcome(hosted.make().submit(hosted.order()))
 
     assert isinstance(refused, ModelUnusable)
     assert (refused.code, refused.retry_after_seconds) == (code, seconds)
     assert (refused.is_job_over, refused.is_charged) == (True, False)
-    assert shop.model in str(refused)
+    assert hosted.model in str(refused)
 
 
-async def test_a_wrong_key_is_never_shown(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_wrong_key_is_never_shown(hosted: HostedSetup, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     key = "another-id:another-secret"
-    provider = shop.make(key)
+    provider = hosted.make(key)
 
-    refused = await outcome(provider.submit(shop.order()))
+    refused = await outcome(provider.submit(hosted.order()))
 
     shown = "".join(traceback.format_exception(refused)) + repr(refused) + repr(vars(provider)) + caplog.text
     assert refused.code == "provider_key_refused"
     assert key not in shown
 
 
-async def test_a_provider_that_cannot_be_reached_has_sold_nothing(shop: Shop) -> None:
+async def test_a_provider_that_cannot_be_reached_has_sold_nothing(hosted: HostedSetup) -> None:
     async with FaultyServer() as gone:
         address = gone.url
-    failed = await outcome(shop.make(address=address).submit(shop.order()))
+    failed = await outcome(hosted.make(address=address).submit(hosted.order()))
 
     assert isinstance(failed, ProviderUnavailable)
     assert (failed.code, failed.is_charged) == ("provider_unreachable", False)
@@ -195,74 +199,74 @@ async def test_a_provider_that_cannot_be_reached_has_sold_nothing(shop: Shop) ->
         Fault(way="hang"),
     ],
 )
-async def test_faults_while_waiting_say_nothing_about_the_job(shop: Shop, fault: Fault) -> None:
-    provider, request = shop.make(timeout_seconds=1), shop.order()
-    shop.server.fail("look", fault, fault)
+async def test_faults_while_waiting_say_nothing_about_the_job(hosted: HostedSetup, fault: Fault) -> None:
+    provider, request = hosted.make(timeout_seconds=1), hosted.order()
+    hosted.server.fail("look", fault, fault)
 
     assert isinstance(await provider.wait(await provider.submit(request), request), RemoteImage)
-    assert len(shop.server.jobs) == 1
+    assert len(hosted.server.jobs) == 1
 
 
 @pytest.mark.parametrize(("estimated_seconds", "first"), [(None, 0.5), (10, 1)])
 async def test_pauses_between_looks_grow_up_to_a_limit(
-    shop: Shop, estimated_seconds: float | None, first: float
+    hosted: HostedSetup, estimated_seconds: float | None, first: float
 ) -> None:
-    shop.dawdle(looks=12)
-    provider, request = shop.make(), shop.order(estimated_seconds=estimated_seconds)
+    hosted.end_after(looks=12)
+    provider, request = hosted.make(), hosted.order(estimated_seconds=estimated_seconds)
 
     await provider.wait(await provider.submit(request), request)
 
-    assert shop.pauses.taken == sorted(shop.pauses.taken)
-    assert (shop.pauses.taken[0], shop.pauses.taken[-1]) == (first, 5)
-    assert len(shop.pauses.taken) == 11
+    assert hosted.pauses.taken == sorted(hosted.pauses.taken)
+    assert (hosted.pauses.taken[0], hosted.pauses.taken[-1]) == (first, 5)
+    assert len(hosted.pauses.taken) == 11
 
 
-async def test_a_short_wait_is_sat_out_while_waiting(shop: Shop) -> None:
-    shop.server.fail("look", Fault(429, {"Retry-After": "17"}))
-    provider, request = shop.make(), shop.order()
+async def test_a_short_wait_is_sat_out_while_waiting(hosted: HostedSetup) -> None:
+    hosted.server.fail("look", Fault(429, {"Retry-After": "17"}))
+    provider, request = hosted.make(), hosted.order()
 
     await provider.wait(await provider.submit(request), request)
 
-    assert shop.pauses.taken[0] == 17
+    assert hosted.pauses.taken[0] == 17
 
 
 @pytest.mark.parametrize("job_id", [None, "../account", "", "fal-ai/flux/requests/../x"])
-async def test_a_job_that_is_unknown_is_nobodys_to_buy_again(shop: Shop, job_id: str | None) -> None:
-    gone = shop.unknown_job if job_id is None else job_id
+async def test_a_job_that_is_unknown_is_nobodys_to_buy_again(hosted: HostedSetup, job_id: str | None) -> None:
+    gone = hosted.unknown_job if job_id is None else job_id
 
-    unknown = await outcome(shop.make().wait(gone, shop.order()))
+    unknown = await outcome(hosted.make().wait(gone, hosted.order()))
 
     assert isinstance(unknown, OutcomeUnknown)
     assert unknown.code == "job_gone"
 
 
-async def test_a_job_that_never_ends_is_waited_for_until_the_caller_gives_up(shop: Shop) -> None:
-    shop.dawdle(looks=10**9)
-    provider, request = shop.make(), shop.order()
+async def test_a_job_that_never_ends_is_waited_for_until_the_caller_gives_up(hosted: HostedSetup) -> None:
+    hosted.end_after(looks=10**9)
+    provider, request = hosted.make(), hosted.order()
     job_id = await provider.submit(request)
 
     waiting = asyncio.create_task(provider.wait(job_id, request))
     async with asyncio.timeout(20):
-        await shop.pauses.after(20).wait()
+        await hosted.pauses.after(20).wait()
     waiting.cancel()
 
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert [job.status for job in shop.server.jobs.values()] in (["processing"], ["IN_PROGRESS"])
+    assert [job.status for job in hosted.server.jobs.values()] in (["processing"], ["IN_PROGRESS"])
 
 
 # Settling.
 
 
-async def test_a_job_that_runs_is_not_settled(shop: Shop) -> None:
-    provider, request = shop.make(), shop.order()
+async def test_a_job_that_runs_is_not_settled(hosted: HostedSetup) -> None:
+    provider, request = hosted.make(), hosted.order()
 
     settlement = await provider.settle(await provider.submit(request), request)
 
     assert (settlement.is_over, settlement.is_charged) == (False, None)
 
 
-async def test_a_job_that_is_forgotten_is_settled_without_a_word_of_its_charge(shop: Shop) -> None:
-    settlement = await shop.make().settle(shop.unknown_job, shop.order())
+async def test_a_job_that_is_forgotten_is_settled_without_a_word_of_its_charge(hosted: HostedSetup) -> None:
+    settlement = await hosted.make().settle(hosted.unknown_job, hosted.order())
 
     assert (settlement.is_over, settlement.is_charged) == (True, None)

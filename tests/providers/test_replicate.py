@@ -146,7 +146,7 @@ async def test_bad_input_is_refused_with_the_providers_own_words(provider: Repli
 
 async def test_a_wait_may_be_a_date(server: ReplicateServer, provider: ReplicateProvider) -> None:
     later = format_datetime(datetime.now(UTC) + timedelta(seconds=40), usegmt=True)
-    server.fail("buy", Fault(429, {"Retry-After": later}))
+    server.fail("order", Fault(429, {"Retry-After": later}))
 
     busy = await outcome(provider.submit(flux()))
 
@@ -157,7 +157,7 @@ async def test_a_wait_may_be_a_date(server: ReplicateServer, provider: Replicate
 async def test_a_key_that_the_provider_repeats_is_blotted_out(
     server: ReplicateServer, provider: ReplicateProvider
 ) -> None:
-    server.fail("buy", Fault(422, body=f'{{"detail": "The token {TOKEN} may not\\u001b[31m do this."}}'))
+    server.fail("order", Fault(422, body=f'{{"detail": "The token {TOKEN} may not\\u001b[31m do this."}}'))
 
     refused = await outcome(provider.submit(flux()))
 
@@ -167,7 +167,7 @@ async def test_a_key_that_the_provider_repeats_is_blotted_out(
 
 async def test_a_redirect_is_not_followed(server: ReplicateServer, provider: ReplicateProvider) -> None:
     async with ReplicateServer() as other:
-        server.fail("buy", Fault(307, {"Location": f"{other.url}/v1/models/{FLUX}/predictions"}))
+        server.fail("order", Fault(307, {"Location": f"{other.url}/v1/models/{FLUX}/predictions"}))
 
         failed = await outcome(provider.submit(flux()))
 
@@ -197,17 +197,17 @@ async def test_an_order_whose_answer_is_lost_is_found_and_not_sent_again(
     server: ReplicateServer, provider: ReplicateProvider, fault: Fault
 ) -> None:
     request = flux()
-    server.fail("buy", fault)
+    server.fail("order", fault)
 
     job_id = await provider.submit(request)
 
     assert list(server.jobs) == [job_id]
-    assert server.asked["buy"] == 1
+    assert server.asked["order"] == 1
     assert isinstance(await provider.wait(job_id, request), RemoteImage)
 
 
 async def test_an_order_that_timed_out_is_found(server: ReplicateServer, make: MakeProvider) -> None:
-    server.fail("buy", Fault(way="hang", after_work=True))
+    server.fail("order", Fault(way="hang", after_work=True))
 
     job_id = await make(timeout_seconds=1).submit(flux())
 
@@ -218,7 +218,7 @@ async def test_an_order_that_timed_out_is_found(server: ReplicateServer, make: M
 async def test_an_order_that_never_became_a_job_may_be_sent_again(
     server: ReplicateServer, provider: ReplicateProvider, pauses: Pauses, fault: Fault
 ) -> None:
-    server.fail("buy", fault)
+    server.fail("order", fault)
 
     failed = await outcome(provider.submit(flux()))
 
@@ -238,7 +238,7 @@ async def test_a_lost_order_that_shows_up_late_is_found_at_the_second_look(
 
     provider = make()
     provider._sleep = show_up  # pyright: ignore[reportPrivateUsage]
-    server.fail("buy", NEVER_ARRIVED)
+    server.fail("order", NEVER_ARRIVED)
 
     assert await provider.submit(request) in server.jobs
 
@@ -246,7 +246,7 @@ async def test_a_lost_order_that_shows_up_late_is_found_at_the_second_look(
 async def test_a_lost_order_is_unknown_where_the_jobs_cannot_be_listed(
     server: ReplicateServer, provider: ReplicateProvider
 ) -> None:
-    server.fail("buy", LOST)
+    server.fail("order", LOST)
     server.fail("list", *[Fault(502)] * 10)
 
     assert isinstance(await outcome(provider.submit(flux())), OutcomeUnknown)
@@ -256,7 +256,7 @@ async def test_a_lost_order_is_unknown_where_the_jobs_cannot_be_listed(
 async def test_listing_jobs_survives_passing_faults(
     server: ReplicateServer, provider: ReplicateProvider, pauses: Pauses
 ) -> None:
-    server.fail("buy", LOST)
+    server.fail("order", LOST)
     server.fail("list", Fault(502), NEVER_ARRIVED, Fault(429, {"Retry-After": "9"}))
 
     assert await provider.submit(flux()) in server.jobs
@@ -266,7 +266,7 @@ async def test_listing_jobs_survives_passing_faults(
 async def test_the_same_order_of_two_items_finds_two_jobs_where_both_are_lost(
     server: ReplicateServer, provider: ReplicateProvider
 ) -> None:
-    server.fail("buy", LOST, LOST)
+    server.fail("order", LOST, LOST)
 
     jobs = await asyncio.gather(provider.submit(flux()), provider.submit(flux()))
 
@@ -277,7 +277,7 @@ async def test_a_lost_order_is_not_mistaken_for_one_that_was_answered(
     server: ReplicateServer, provider: ReplicateProvider
 ) -> None:
     await provider.submit(flux())
-    server.fail("buy", NEVER_ARRIVED)
+    server.fail("order", NEVER_ARRIVED)
 
     failed = await outcome(provider.submit(flux()))
 
@@ -299,7 +299,7 @@ async def test_other_jobs_are_not_taken_for_the_lost_one(
     server: ReplicateServer, provider: ReplicateProvider, other: dict[str, Any]
 ) -> None:
     server.sell(**other)
-    server.fail("buy", NEVER_ARRIVED)
+    server.fail("order", NEVER_ARRIVED)
 
     assert (await outcome(provider.submit(flux()))).code == "order_lost"
 
@@ -310,7 +310,7 @@ async def test_a_lost_order_is_found_whatever_our_clock_says(
 ) -> None:
     server.skew = skew
     server.sell(age_seconds=600)
-    server.fail("buy", LOST)
+    server.fail("order", LOST)
 
     job_id = await provider.submit(flux())
 
@@ -323,7 +323,7 @@ async def test_a_lost_order_is_found_on_a_later_page(server: ReplicateServer, pr
     for number in range(10):
         server.sell(f"bird {number}")
 
-    server.fail("buy", NEVER_ARRIVED)
+    server.fail("order", NEVER_ARRIVED)
     job_id = await provider.submit(flux())
 
     assert job_id == min(server.jobs)
@@ -334,7 +334,7 @@ async def test_without_a_seed_a_job_like_the_lost_one_may_be_another_users(
     server: ReplicateServer, provider: ReplicateProvider
 ) -> None:
     request = order(model="google/imagen-4-fast", inputs={"prompt": "a red fox"})
-    server.fail("buy", LOST)
+    server.fail("order", LOST)
 
     assert isinstance(await outcome(provider.submit(request)), OutcomeUnknown)
 
@@ -348,7 +348,7 @@ async def test_an_order_of_another_process_is_found(server: ReplicateServer, mak
     server.sell("a blue bird")
 
     assert await make().find(request) == bought
-    assert server.asked["buy"] == 1
+    assert server.asked["order"] == 1
 
 
 async def test_an_order_of_a_worker_that_died_may_still_be_on_its_way(

@@ -183,11 +183,11 @@ def flux() -> ImageRequest:
 @pytest.mark.parametrize("report", REPLICATE_ORDERS, ids=named)
 async def test_orders_at_replicate(replicate: tuple[ReplicateServer, ReplicateProvider], report: Report) -> None:
     server, provider = replicate
-    server.fail("buy", report.fault)
+    server.fail("order", report.fault)
 
     report.check(await outcome(provider.submit(flux())))
 
-    assert server.asked["buy"] == 1
+    assert server.asked["order"] == 1
 
 
 INTERRUPTED = "Prediction interrupted; please retry (code: PA)"
@@ -435,11 +435,11 @@ async def fal() -> AsyncGenerator[tuple[FalServer, FalProvider]]:
 @pytest.mark.parametrize("report", FAL_ORDERS, ids=named)
 async def test_orders_at_fal(fal: tuple[FalServer, FalProvider], report: Report) -> None:
     server, provider = fal
-    server.fail("buy", report.fault)
+    server.fail("order", report.fault)
 
     report.check(await outcome(provider.submit(order(model="fal-ai/flux/dev"))))
 
-    assert server.asked["buy"] == 1
+    assert server.asked["order"] == 1
 
 
 FalFate = fal_server.Fate

@@ -109,13 +109,13 @@ async def test_strange_answers_to_orders_at_replicate(
     replicate: tuple[ReplicateServer, ReplicateProvider], fault: Fault
 ) -> None:
     server, provider = replicate
-    before = server.asked["buy"]
-    server.fail("buy", fault)
+    before = server.asked["order"]
+    server.fail("order", fault)
 
     with suppress(ProviderError):
         await provider.submit(order(model="black-forest-labs/flux-schnell"))
 
-    assert server.asked["buy"] == before + 1
+    assert server.asked["order"] == before + 1
 
 
 @often
@@ -147,10 +147,10 @@ async def test_strange_results_of_fal(fal: tuple[FalServer, FalProvider], fault:
 @example(fault=Fault(200, body='{"response_url": "http://["}'))
 async def test_strange_answers_to_orders_at_fal(fal: tuple[FalServer, FalProvider], fault: Fault) -> None:
     server, provider = fal
-    before = server.asked["buy"]
-    server.fail("buy", fault)
+    before = server.asked["order"]
+    server.fail("order", fault)
 
     with suppress(ProviderError):
         await provider.submit(order(model="fal-ai/flux/dev"))
 
-    assert server.asked["buy"] == before + 1
+    assert server.asked["order"] == before + 1

@@ -4,14 +4,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.readme.walk import ReadmeError, fresh_machine
+from tests.readme.machine import ReadmeError, fresh_machine
 
 
 def main() -> int:
     with tempfile.TemporaryDirectory(prefix="batchgen-readme-") as name:
         Path(name).chmod(0o711)  # Postgres may run as somebody else
         try:
-            ran = fresh_machine(Path(name), lambda line: print(line, flush=True)).walk()  # noqa: T201
+            ran = fresh_machine(Path(name), lambda line: print(line, flush=True)).run_commands()  # noqa: T201
         except ReadmeError as error:
             print(error, file=sys.stderr)  # noqa: T201
             return 1

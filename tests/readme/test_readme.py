@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.readme.commands import EXPECTED, NEEDS, README, blocks
-from tests.readme.walk import SECONDS, machine_of_these_tests
+from tests.readme.machine import SECONDS, machine_of_these_tests
 
 TEXT = README.read_text()
 
@@ -15,7 +15,7 @@ def test_every_command_does_what_the_text_says(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path.parent):
         folder.chmod(0o711)  # Postgres may run as somebody else
 
-    ran = machine_of_these_tests(tmp_path).walk()
+    ran = machine_of_these_tests(tmp_path).run_commands()
 
     assert set(ran) == EXPECTED.keys()
 

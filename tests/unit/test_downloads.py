@@ -15,7 +15,7 @@ from batchgen.client.downloads import check_folder, check_room, picture_name, sa
 from batchgen.errors import InvalidRequest, StorageError
 
 
-class Shelf:
+class QueueState:
     """Storage that has what it was given."""
 
     def __init__(self, **files: bytes) -> None:
@@ -27,8 +27,8 @@ class Shelf:
         raise StorageError(f"{path} is not there")
 
 
-def shelf(**files: bytes) -> ImageStorage:
-    return cast("ImageStorage", Shelf(**files))
+def state(**files: bytes) -> ImageStorage:
+    return cast("ImageStorage", QueueState(**files))
 
 
 def names(folder: Path) -> list[str]:
@@ -55,7 +55,7 @@ def test_names_are_readable_short_and_stay_in_the_folder(prompt: str, kind: Any,
 async def test_every_finished_picture_is_written_and_failed_items_are_not(tmp_path: Path) -> None:
     snapshot = a_snapshot(an_item(0), a_failed_item(1, "no"), an_item(2))
 
-    saved = await save_images(shelf(**{"1": b"one", "3": b"three"}), snapshot, tmp_path / "new" / "folder")
+    saved = await save_images(state(**{"1": b"one", "3": b"three"}), snapshot, tmp_path / "new" / "folder")
 
     assert [(image.index, image.path.read_bytes()) for image in saved] == [(0, b"one"), (2, b"three")]
     assert names(tmp_path / "new" / "folder") == ["1-prompt-0.png", "3-prompt-2.png"]
@@ -65,14 +65,14 @@ async def test_every_finished_picture_is_written_and_failed_items_are_not(tmp_pa
 async def test_somebody_elses_file_of_the_same_name_stays(tmp_path: Path) -> None:
     (tmp_path / "1-prompt-0.png").write_bytes(b"mine")
 
-    saved = await save_images(shelf(**{"1": b"new"}), a_snapshot(an_item(0)), tmp_path)
+    saved = await save_images(state(**{"1": b"new"}), a_snapshot(an_item(0)), tmp_path)
 
     assert (tmp_path / "1-prompt-0.png").read_bytes() == b"mine"
     assert saved[0].path.name == "1-prompt-0-00000000.png"
 
 
 async def test_saving_again_writes_no_second_file(tmp_path: Path) -> None:
-    first, second = [await save_images(shelf(**{"1": b"same"}), a_snapshot(an_item(0)), tmp_path) for _ in range(2)]
+    first, second = [await save_images(state(**{"1": b"same"}), a_snapshot(an_item(0)), tmp_path) for _ in range(2)]
 
     assert names(tmp_path) == ["1-prompt-0.png"]
     assert first == second
@@ -80,7 +80,7 @@ async def test_saving_again_writes_no_second_file(tmp_path: Path) -> None:
 
 async def test_one_missing_file_does_not_keep_the_others_away(tmp_path: Path) -> None:
     with pytest.raises(StorageError):
-        await save_images(shelf(**{"2": b"two"}), a_snapshot(an_item(0), an_item(1)), tmp_path)
+        await save_images(state(**{"2": b"two"}), a_snapshot(an_item(0), an_item(1)), tmp_path)
 
     assert names(tmp_path) == ["2-prompt-1.png"]
 
@@ -89,7 +89,7 @@ async def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     with pytest.raises(InvalidRequest) as refused:
-        await save_images(shelf(), a_snapshot(an_item(0)), tmp_path / "file")
+        await save_images(state(), a_snapshot(an_item(0)), tmp_path / "file")
 
     assert refused.value.code == "folder_unusable"
 
@@ -152,6 +152,6 @@ async def test_a_pipe_in_the_way_is_not_opened(tmp_path: Path) -> None:
     a_pipe(tmp_path / "1-prompt-0.png")
     item = an_item(0)
 
-    [saved] = await save_images(shelf(**{"1": b"one"}), a_snapshot(item), tmp_path)
+    [saved] = await save_images(state(**{"1": b"one"}), a_snapshot(item), tmp_path)
 
     assert saved.path.name == f"1-prompt-0-{str(item.id)[:8]}.png"

@@ -30,7 +30,7 @@ from batchgen.queue.picture_store import PictureStore
 from batchgen.queue.postgrest import PostgrestOpenOrders, PostgrestOutbox, PostgrestQueue
 from batchgen.queue.types import Claim, NewOrder
 from batchgen.settings import Settings
-from tests.worker.stage import theatre
+from tests.worker.worker_harness import worker_harness
 
 Answer = Callable[[httpx.Request], httpx.Response]
 Connected = Callable[[Answer], Awaitable[AsyncClient]]
@@ -400,7 +400,7 @@ async def test_storage_faults_say_whether_trying_again_helps(
 ) -> None:
     answer = httpx.Response(status, text=body) if isinstance(body, str) else httpx.Response(status, json=body)
     storage = PictureStore(await answering(lambda _: answer), bucket="pictures")
-    (item,) = theatre().queue.shelf.add("a")
+    (item,) = worker_harness().queue.state.add("a")
 
     with pytest.raises(expected):
         await storage.put(GeneratedImage(b"x", "png", 8, 8, 1), user_id=item.user_id, generation_id=item.id)
@@ -414,7 +414,7 @@ async def test_a_picture_goes_to_the_path_of_its_generation_and_replaces_what_is
         return httpx.Response(200, json={"Key": "pictures/x", "Id": "1"})
 
     storage = PictureStore(await answering(take), bucket="pictures")
-    (item,) = theatre().queue.shelf.add("a")
+    (item,) = worker_harness().queue.state.add("a")
 
     stored = await storage.put(GeneratedImage(b"<svg/>", "svg", 8, 8, 1), user_id=item.user_id, generation_id=item.id)
 

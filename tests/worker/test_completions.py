@@ -12,7 +12,7 @@ from scheduler.completions import Completions
 from scheduler.slots import Reservation, Slots
 from tests.fake_queue import FakeQueue
 from tests.support import eventually
-from tests.worker.stage import theatre, working
+from tests.worker.worker_harness import worker_harness, working
 
 
 class SlowQueue(FakeQueue):
@@ -48,7 +48,7 @@ def picture(filename: str = "a.png") -> StoredImage:
 
 async def begin(queue: SlowQueue, *filenames: str) -> list[asyncio.Task[None]]:
     """Claim an item for each and let its result be on its way; the first one's is being written."""
-    queue.shelf.add(*filenames)
+    queue.state.add(*filenames)
     completions = Completions(queue, Slots(0))
     claims = await queue.claim(len(filenames))
     tasks = [
@@ -68,13 +68,13 @@ async def test_results_that_come_while_one_is_written_go_together() -> None:
 
     assert sum(queue.together) == 4
     assert len(queue.together) <= 2
-    assert {item.status for item in queue.shelf.items.values()} == {GenerationStatus.COMPLETED}
+    assert {item.status for item in queue.state.items.values()} == {GenerationStatus.COMPLETED}
 
 
 async def test_a_lost_lease_is_told_to_its_own_item_alone() -> None:
     queue = SlowQueue()
     tasks = await begin(queue, "a", "b", "c")
-    lost = list(queue.shelf.items.values())[1]
+    lost = list(queue.state.items.values())[1]
     lost.lease_ends_at = 0
 
     queue.gate.set()
@@ -138,38 +138,38 @@ class Lossy(FakeQueue):
 
 async def test_answers_that_get_lost_lease_no_more_than_one_handful_to_nobody() -> None:
     queue = Lossy()
-    stage = theatre(queue=queue, slots=3)
-    queue.shelf.add(*(f"p{n}" for n in range(40)))
-    stage.provider.gate.clear()
+    harness = worker_harness(queue=queue, slots=3)
+    queue.state.add(*(f"p{n}" for n in range(40)))
+    harness.provider.gate.clear()
 
-    async with working(stage.worker):
-        await eventually(lambda: len(stage.provider.waiting) == 3)
-        stage.provider.gate.set()
+    async with working(harness.worker):
+        await eventually(lambda: len(harness.provider.waiting) == 3)
+        harness.provider.gate.set()
         await eventually(lambda: queue.lost < 0)
-        stage.provider.gate.clear()
-        leased = {item.lease_id for item in queue.shelf.items.values() if item.lease_id}
-        unknown = leased - {lease.claim.lease_id for lease in stage.leases.held}
-        stage.provider.gate.set()
+        harness.provider.gate.clear()
+        leased = {item.lease_id for item in queue.state.items.values() if item.lease_id}
+        unknown = leased - {lease.claim.lease_id for lease in harness.leases.held}
+        harness.provider.gate.set()
 
         assert len(unknown) <= 3
 
 
 async def test_claims_that_arrive_after_the_stop_are_handed_back_before_the_rest_has_ended() -> None:
     queue = SlowQueue()
-    stage = theatre(queue=queue, slots=2)
-    queue.shelf.add("a", "long", "b")
-    stage.provider.delays["long"] = 60
+    harness = worker_harness(queue=queue, slots=2)
+    queue.state.add("a", "long", "b")
+    harness.provider.delays["long"] = 60
 
-    async with working(stage.worker) as loop:
+    async with working(harness.worker) as loop:
         await eventually(lambda: queue.together)
-        stage.worker.stop()
+        harness.worker.stop()
         queue.gate.set()
         await eventually(lambda: queue.released)
 
         assert not loop.done()
-        assert {item.prompt: item.status for item in queue.shelf.items.values()}["b"] is GenerationStatus.PENDING
-        assert stage.provider.submitted == ["a", "long"]
-        stage.worker.stop()
+        assert {item.prompt: item.status for item in queue.state.items.values()}["b"] is GenerationStatus.PENDING
+        assert harness.provider.submitted == ["a", "long"]
+        harness.worker.stop()
 
 
 async def test_results_whose_claim_failed_are_written_and_the_slots_are_asked_for_again() -> None:
@@ -179,12 +179,12 @@ async def test_results_whose_claim_failed_are_written_and_the_slots_are_asked_fo
             return done.model_copy(update={"claim_error": ClaimError(code="22003", message="integer out of range")})
 
     queue = FailingClaims()
-    queue.shelf.add("a", "b")
+    queue.state.add("a", "b")
     [claim] = await queue.claim(1)
     taken: list[Sequence[Claim] | None] = []
     completions = Completions(queue, Listening(taken))
 
     await completions.complete(claim, picture())
 
-    assert queue.shelf.items[claim.generation_id].status is GenerationStatus.COMPLETED
+    assert queue.state.items[claim.generation_id].status is GenerationStatus.COMPLETED
     assert taken == [None]  # as where nobody answered

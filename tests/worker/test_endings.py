@@ -16,7 +16,14 @@ from scheduler.leases import Stop
 from scheduler.runner import Failed, Outcome, Released, RetryLater, Succeeded
 from tests.fake_queue import Item
 from tests.support import eventually
-from tests.worker.stage import Mall, Porter, Shop, Theatre, picture, theatre
+from tests.worker.worker_harness import (
+    FakePaidProvider,
+    FakeProviders,
+    FakeReceiver,
+    WorkerHarness,
+    picture,
+    worker_harness,
+)
 
 REMOTE = RemoteImage("https://pictures.example/a.png")
 NOT_FETCHED = ProviderUnavailable("Cut.", code="download_failed", is_charged=True, is_job_over=False)
@@ -24,21 +31,21 @@ TOO_SLOW = ProviderUnavailable("Slow.", code="download_too_slow", is_charged=Tru
 EXPIRED = LinkExpired("pictures.example", 403)
 
 
-def open_shop(**more: Any) -> tuple[Theatre, Shop, Item]:
-    """A worker at a shop, and one item."""
-    shop = Shop()
-    stage = theatre(shop, **more)
-    (item,) = stage.queue.shelf.add("a fox")
-    item.model_provider = "shop"
-    return stage, shop, item
+def harness_with_item(**more: Any) -> tuple[WorkerHarness, FakePaidProvider, Item]:
+    """A worker at a provider, and one item."""
+    provider = FakePaidProvider()
+    harness = worker_harness(provider, **more)
+    (item,) = harness.queue.state.add("a fox")
+    item.model_provider = "fake-provider"
+    return harness, provider, item
 
 
-def porter(*troubles: Exception) -> Porter:
-    return Porter(goods=picture(), troubles=list(troubles))
+def fake_receiver(*troubles: Exception) -> FakeReceiver:
+    return FakeReceiver(content=picture(), troubles=list(troubles))
 
 
-async def run(stage: Theatre) -> Outcome:
-    return await stage.runner.run(await stage.hold_one())
+async def run(harness: WorkerHarness) -> Outcome:
+    return await harness.runner.run(await harness.hold_one())
 
 
 def fault_in(outcome: Outcome) -> Fault:
@@ -46,13 +53,13 @@ def fault_in(outcome: Outcome) -> Fault:
     return outcome.fault
 
 
-async def cancelled(stage: Theatre, shop: Shop, item: Item) -> Outcome:
+async def cancelled(harness: WorkerHarness, provider: FakePaidProvider, item: Item) -> Outcome:
     """An attempt whose item is cancelled while its job runs."""
-    shop.gate.clear()
-    running = asyncio.create_task(run(stage))
-    await eventually(lambda: shop.waiting)
+    provider.gate.clear()
+    running = asyncio.create_task(run(harness))
+    await eventually(lambda: provider.waiting)
     item.cancel_requested = True
-    await stage.leases.renew()
+    await harness.leases.renew()
     return await running
 
 
@@ -71,23 +78,23 @@ async def cancelled(stage: Theatre, shop: Shop, item: Item) -> Outcome:
 async def test_a_job_goes_on_until_its_provider_says_that_it_is_over(
     error: Exception, job_over: bool, is_charged: bool | None
 ) -> None:
-    stage, shop, item = open_shop()
-    shop.cannot_wait = [error]
+    harness, provider, item = harness_with_item()
+    provider.cannot_wait = [error]
 
-    fault = fault_in(await run(stage))
+    fault = fault_in(await run(harness))
 
     assert (fault.job_over, fault.is_charged) == (job_over, is_charged)
     assert item.provider_job_id == (None if job_over else "job-1")
 
 
 async def test_a_picture_that_was_made_at_the_last_moment_is_kept() -> None:
-    stage, shop, item = open_shop(patience={"item_timeout_seconds": 0.05})
-    shop.gate.clear()
-    shop.outcomes["job-1"] = Settlement(True, True, RawImage(picture(), seed=5), 1, 2)
+    harness, provider, item = harness_with_item(patience={"item_timeout_seconds": 0.05})
+    provider.gate.clear()
+    provider.outcomes["job-1"] = Settlement(True, True, RawImage(picture(), seed=5), 1, 2)
 
-    assert isinstance(await run(stage), Succeeded)
+    assert isinstance(await run(harness), Succeeded)
 
-    assert shop.cancelled == ["job-1"]
+    assert provider.cancelled == ["job-1"]
     assert item.image
     assert item.image.account
     assert (item.image.account.is_charged, item.image.account.queued_seconds) == (True, 1)
@@ -96,11 +103,11 @@ async def test_a_picture_that_was_made_at_the_last_moment_is_kept() -> None:
 
 @pytest.mark.parametrize("is_charged", [True, False, None])
 async def test_a_job_that_was_stopped_in_time_is_over(is_charged: bool | None) -> None:
-    stage, shop, item = open_shop(patience={"item_timeout_seconds": 0.05})
-    shop.gate.clear()
-    shop.outcomes["job-1"] = Settlement(True, is_charged, None, 1, 2)
+    harness, provider, item = harness_with_item(patience={"item_timeout_seconds": 0.05})
+    provider.gate.clear()
+    provider.outcomes["job-1"] = Settlement(True, is_charged, None, 1, 2)
 
-    fault = fault_in(await run(stage))
+    fault = fault_in(await run(harness))
 
     assert (fault.code, fault.retryable, fault.job_over, fault.is_charged) == ("timeout", True, True, is_charged)
     assert (fault.queued_seconds, fault.running_seconds) == (1, 2)
@@ -109,53 +116,53 @@ async def test_a_job_that_was_stopped_in_time_is_over(is_charged: bool | None) -
 
 @pytest.mark.parametrize("answer", [None, ProviderUnavailable("Down.", code="down"), OutcomeUnknown("Nobody knows.")])
 async def test_a_job_that_may_go_on_is_asked_about_by_the_next_attempt(answer: ProviderError | None) -> None:
-    stage, shop, item = open_shop(patience={"item_timeout_seconds": 0.05})
-    shop.gate.clear()
+    harness, provider, item = harness_with_item(patience={"item_timeout_seconds": 0.05})
+    provider.gate.clear()
     if answer is not None:
-        shop.outcomes["job-1"] = answer
+        provider.outcomes["job-1"] = answer
 
-    fault = fault_in(await run(stage))
-    shop.gate.set()
+    fault = fault_in(await run(harness))
+    provider.gate.set()
     item.due_at = 0
 
     assert (fault.code, fault.job_over, fault.is_charged) == ("timeout", False, None)
-    assert isinstance(await run(stage), Succeeded)
-    assert len(shop.orders) == 1
+    assert isinstance(await run(harness), Succeeded)
+    assert len(provider.orders) == 1
 
 
 async def test_a_provider_that_hangs_for_ever_costs_its_deadline_and_two_short_questions() -> None:
-    stage, shop, _ = open_shop(patience={"item_timeout_seconds": 0.05})
-    shop.gate.clear()
-    shop.hangs = True
+    harness, provider, _ = harness_with_item(patience={"item_timeout_seconds": 0.05})
+    provider.gate.clear()
+    provider.hangs = True
 
     async with asyncio.timeout(2):
-        fault = fault_in(await run(stage))
+        fault = fault_in(await run(harness))
 
     assert (fault.code, fault.job_over) == ("timeout", False)
-    assert shop.settled == ["job-1"]
+    assert provider.settled == ["job-1"]
 
 
 async def test_the_job_of_a_lease_that_is_over_is_not_stopped() -> None:
-    stage, shop, _ = open_shop(patience={"item_timeout_seconds": 0.05})
-    shop.gate.clear()
-    lease = await stage.hold_one()
+    harness, provider, _ = harness_with_item(patience={"item_timeout_seconds": 0.05})
+    provider.gate.clear()
+    lease = await harness.hold_one()
     lease.close()  # nothing notices the end, as in a worker that stands still
-    running = asyncio.create_task(stage.runner.run(lease))
-    await eventually(lambda: shop.waiting, every=0)
+    running = asyncio.create_task(harness.runner.run(lease))
+    await eventually(lambda: provider.waiting, every=0)
     lease.prolong(asyncio.get_running_loop().time())
     lease.close()
 
     assert await running == Released(Stop.LOST)
-    assert shop.cancelled == [], "somebody else may be waiting for it"
+    assert provider.cancelled == [], "somebody else may be waiting for it"
 
 
 async def test_a_cancelled_item_whose_job_has_made_its_picture_keeps_it() -> None:
-    stage, shop, item = open_shop()
-    shop.outcomes["job-1"] = Settlement(True, True, RawImage(picture()))
+    harness, provider, item = harness_with_item()
+    provider.outcomes["job-1"] = Settlement(True, True, RawImage(picture()))
 
-    assert isinstance(await cancelled(stage, shop, item), Succeeded)
+    assert isinstance(await cancelled(harness, provider, item), Succeeded)
 
-    assert shop.cancelled == ["job-1"]
+    assert provider.cancelled == ["job-1"]
     assert item.status is GenerationStatus.COMPLETED
 
 
@@ -172,168 +179,168 @@ async def test_a_cancelled_item_whose_job_has_made_its_picture_keeps_it() -> Non
 async def test_a_cancellation_tells_what_became_of_the_job(
     settlement: Settlement | Exception, job_over: bool, is_charged: bool | None
 ) -> None:
-    stage, shop, item = open_shop()
-    shop.outcomes["job-1"] = settlement
+    harness, provider, item = harness_with_item()
+    provider.outcomes["job-1"] = settlement
 
-    fault = fault_in(await cancelled(stage, shop, item))
+    fault = fault_in(await cancelled(harness, provider, item))
 
     assert (fault.code, fault.job_over, fault.is_charged) == ("cancelled", job_over, is_charged)
     assert item.status is GenerationStatus.FAILED
 
 
 async def test_a_cancelled_items_picture_that_cannot_be_stored_now_is_left_to_be_collected() -> None:
-    stage, shop, item = open_shop(patience={"storage_patience_seconds": 0.05})
-    stage.storage.faults = 99_999
-    shop.outcomes["job-1"] = Settlement(True, True, RawImage(picture()))
+    harness, provider, item = harness_with_item(patience={"storage_patience_seconds": 0.05})
+    harness.storage.faults = 99_999
+    provider.outcomes["job-1"] = Settlement(True, True, RawImage(picture()))
 
-    fault = fault_in(await cancelled(stage, shop, item))
+    fault = fault_in(await cancelled(harness, provider, item))
 
     assert (fault.code, fault.job_over, fault.is_charged) == ("cancelled", False, True)
 
 
 async def test_a_cancellation_while_the_order_is_sent_stops_the_job_that_comes_of_it() -> None:
-    stage, shop, item = open_shop()
-    shop.submit_gate.clear()
-    shop.outcomes["job-1"] = Settlement(True, False)
-    running = asyncio.create_task(run(stage))
-    await eventually(lambda: shop.sold)
+    harness, provider, item = harness_with_item()
+    provider.submit_gate.clear()
+    provider.outcomes["job-1"] = Settlement(True, False)
+    running = asyncio.create_task(run(harness))
+    await eventually(lambda: provider.jobs)
     item.cancel_requested = True
 
-    await stage.leases.renew()
-    shop.submit_gate.set()
+    await harness.leases.renew()
+    provider.submit_gate.set()
     fault = fault_in(await running)
 
-    assert shop.cancelled == ["job-1"]
+    assert provider.cancelled == ["job-1"]
     assert (fault.code, fault.job_over, fault.is_charged) == ("cancelled", True, False)
 
 
 async def test_a_cancellation_of_an_order_whose_answer_gets_lost_leaves_the_order_open() -> None:
-    stage, shop, item = open_shop()
-    shop.submit_gate.clear()
-    shop.loses = [ZeroDivisionError()]
-    running = asyncio.create_task(run(stage))
-    await eventually(lambda: shop.sold)
+    harness, provider, item = harness_with_item()
+    provider.submit_gate.clear()
+    provider.loses = [ZeroDivisionError()]
+    running = asyncio.create_task(run(harness))
+    await eventually(lambda: provider.jobs)
     item.cancel_requested = True
 
-    await stage.leases.renew()
-    shop.submit_gate.set()
+    await harness.leases.renew()
+    provider.submit_gate.set()
     fault = fault_in(await running)
 
     assert (fault.code, fault.job_over, fault.is_charged) == ("cancelled", False, None)
 
 
 async def test_a_cancellation_before_the_work_began_stops_the_job_that_was_left() -> None:
-    stage, shop, item = open_shop()
-    item.provider, item.provider_job_id = "shop", "job-of-before"
-    shop.outcomes["job-of-before"] = Settlement(True, True)
-    lease = await stage.hold_one()
+    harness, provider, item = harness_with_item()
+    item.provider, item.provider_job_id = "fake-provider", "job-of-before"
+    provider.outcomes["job-of-before"] = Settlement(True, True)
+    lease = await harness.hold_one()
     lease.stop(Stop.CANCELLED)
 
-    fault = fault_in(await stage.runner.run(lease))
+    fault = fault_in(await harness.runner.run(lease))
 
-    assert shop.cancelled == ["job-of-before"]
+    assert provider.cancelled == ["job-of-before"]
     assert (fault.code, fault.job_over, fault.is_charged) == ("cancelled", True, True)
 
 
 async def test_a_cancellation_at_a_provider_that_cannot_be_asked_leaves_the_order_open() -> None:
-    stage = theatre(providers=Mall({}, closed=frozenset({"shop"})))
-    (item,) = stage.queue.shelf.add("a fox")
-    item.provider, item.provider_job_id = "shop", "job-of-before"
-    lease = await stage.hold_one()
+    harness = worker_harness(providers=FakeProviders({}, closed=frozenset({"fake-provider"})))
+    (item,) = harness.queue.state.add("a fox")
+    item.provider, item.provider_job_id = "fake-provider", "job-of-before"
+    lease = await harness.hold_one()
     lease.stop(Stop.CANCELLED)
 
-    fault = fault_in(await stage.runner.run(lease))
+    fault = fault_in(await harness.runner.run(lease))
 
     assert (fault.code, fault.job_over, fault.is_charged) == ("cancelled", False, None)
 
 
 @pytest.mark.parametrize("trouble", [NOT_FETCHED, TOO_SLOW, PictureDamaged("Half a picture.")])
 async def test_a_picture_that_did_not_arrive_is_fetched_again_and_not_bought_again(trouble: ProviderError) -> None:
-    stage, shop, item = open_shop(receiver=porter(trouble))
-    shop.delivers = REMOTE
+    harness, provider, item = harness_with_item(receiver=fake_receiver(trouble))
+    provider.delivers = REMOTE
 
-    fault = fault_in(await run(stage))
+    fault = fault_in(await run(harness))
     item.due_at = 0
 
     assert (fault.code, fault.retryable, fault.job_over, fault.is_charged) == (trouble.code, True, False, True)
-    assert isinstance(await run(stage), Succeeded)
-    assert len(shop.orders) == 1
+    assert isinstance(await run(harness), Succeeded)
+    assert len(provider.orders) == 1
 
 
 async def test_what_is_no_picture_was_paid_for_and_is_not_asked_for_again() -> None:
-    stage, shop, item = open_shop(receiver=porter(PictureRefused("HTML.", code="not_a_picture")))
-    shop.delivers = REMOTE
+    harness, provider, item = harness_with_item(receiver=fake_receiver(PictureRefused("HTML.", code="not_a_picture")))
+    provider.delivers = REMOTE
 
-    fault = fault_in(await run(stage))
+    fault = fault_in(await run(harness))
 
     assert (fault.code, fault.retryable, fault.job_over, fault.is_charged) == ("not_a_picture", False, True, True)
     assert item.order_key is None
 
 
 async def test_a_storage_that_stays_away_costs_no_second_picture() -> None:
-    stage, shop, item = open_shop(patience={"storage_patience_seconds": 0.05})
-    stage.storage.faults = 99_999
+    harness, provider, item = harness_with_item(patience={"storage_patience_seconds": 0.05})
+    harness.storage.faults = 99_999
 
-    fault = fault_in(await run(stage))
-    stage.storage.faults, item.due_at = 0, 0
+    fault = fault_in(await run(harness))
+    harness.storage.faults, item.due_at = 0, 0
 
     assert (fault.code, fault.job_over) == ("storage_unavailable", False)
-    assert isinstance(await run(stage), Succeeded)
-    assert len(shop.orders) == 1
+    assert isinstance(await run(harness), Succeeded)
+    assert len(provider.orders) == 1
 
 
 async def test_a_link_that_has_ended_is_asked_for_once_more_at_once() -> None:
-    receiver = porter(EXPIRED)
-    stage, shop, item = open_shop(receiver=receiver)
-    shop.delivers = REMOTE
+    receiver = fake_receiver(EXPIRED)
+    harness, provider, item = harness_with_item(receiver=receiver)
+    provider.delivers = REMOTE
 
-    assert isinstance(await run(stage), Succeeded)
+    assert isinstance(await run(harness), Succeeded)
 
-    assert shop.waiting == ["job-1", "job-1"]
+    assert provider.waiting == ["job-1", "job-1"]
     assert len(receiver.fetched) == 2
     assert item.image
 
 
 async def test_a_second_link_that_has_ended_is_left_to_the_next_attempt() -> None:
-    stage, shop, item = open_shop(receiver=porter(EXPIRED, EXPIRED))
-    shop.delivers = REMOTE
+    harness, provider, item = harness_with_item(receiver=fake_receiver(EXPIRED, EXPIRED))
+    provider.delivers = REMOTE
 
-    fault = fault_in(await run(stage))
+    fault = fault_in(await run(harness))
 
     assert (fault.code, fault.retryable, fault.job_over, fault.is_charged) == ("link_expired", True, False, True)
-    assert shop.waiting == ["job-1", "job-1"]
+    assert provider.waiting == ["job-1", "job-1"]
     assert item.provider_job_id == "job-1"
 
 
 async def test_only_the_provider_can_say_that_a_picture_is_gone() -> None:
-    stage, shop, item = open_shop(receiver=porter(EXPIRED))
-    shop.delivers = REMOTE
-    shop.cannot_wait = [None, ProviderUnavailable("Gone.", code="output_expired", is_charged=True)]
+    harness, provider, item = harness_with_item(receiver=fake_receiver(EXPIRED))
+    provider.delivers = REMOTE
+    provider.cannot_wait = [None, ProviderUnavailable("Gone.", code="output_expired", is_charged=True)]
 
-    fault = fault_in(await run(stage))
+    fault = fault_in(await run(harness))
 
     assert (fault.code, fault.job_over, fault.is_charged) == ("output_expired", True, True)
     assert item.order_key is None
 
 
 async def test_a_picture_may_be_fetched_from_the_server_that_the_operator_named() -> None:
-    receiver, shop = porter(), Shop()
-    mall = Mall({"shop": shop}, local_servers={"shop": "http://127.0.0.1:8188"})
-    stage = theatre(shop, providers=mall, receiver=receiver)
-    (item,) = stage.queue.shelf.add("a fox")
-    item.model_provider = "shop"
-    shop.delivers = REMOTE
+    receiver, provider = fake_receiver(), FakePaidProvider()
+    providers = FakeProviders({"fake-provider": provider}, local_servers={"fake-provider": "http://127.0.0.1:8188"})
+    harness = worker_harness(provider, providers=providers, receiver=receiver)
+    (item,) = harness.queue.state.add("a fox")
+    item.model_provider = "fake-provider"
+    provider.delivers = REMOTE
 
-    assert isinstance(await run(stage), Succeeded)
+    assert isinstance(await run(harness), Succeeded)
 
     assert receiver.fetched == [(REMOTE.url, "http://127.0.0.1:8188")]
 
 
 async def test_a_picture_is_stored_with_what_its_provider_told_of_it() -> None:
-    stage, shop, item = open_shop()
-    shop.delivers = RawImage(picture(), seed=77, version="abc\x00def", queued_seconds=3, running_seconds=4)
+    harness, provider, item = harness_with_item()
+    provider.delivers = RawImage(picture(), seed=77, version="abc\x00def", queued_seconds=3, running_seconds=4)
 
-    assert isinstance(await run(stage), Succeeded)
+    assert isinstance(await run(harness), Succeeded)
 
     assert item.image
     assert (item.image.seed, item.image.model_version, item.image.is_black) == (77, "abc\\x00def", False)
@@ -343,10 +350,10 @@ async def test_a_picture_is_stored_with_what_its_provider_told_of_it() -> None:
 
 
 async def test_the_wait_is_measured_where_the_provider_tells_no_seconds() -> None:
-    stage, shop, item = open_shop()
-    shop.delays["a fox"] = 0.05
+    harness, provider, item = harness_with_item()
+    provider.delays["a fox"] = 0.05
 
-    assert isinstance(await run(stage), Succeeded)
+    assert isinstance(await run(harness), Succeeded)
 
     assert item.image
     assert item.image.seed == 1
@@ -355,21 +362,21 @@ async def test_the_wait_is_measured_where_the_provider_tells_no_seconds() -> Non
 
 
 async def test_a_seed_that_no_column_holds_does_not_lose_the_picture() -> None:
-    stage, shop, item = open_shop()
-    shop.delivers = RawImage(picture(), seed=2**64 - 1)
+    harness, provider, item = harness_with_item()
+    provider.delivers = RawImage(picture(), seed=2**64 - 1)
 
-    assert isinstance(await run(stage), Succeeded)
+    assert isinstance(await run(harness), Succeeded)
 
     assert item.image
     assert item.image.seed is None
 
 
 async def test_a_black_picture_is_kept_and_marked() -> None:
-    stage, shop, item = open_shop()
-    shop.delivers = RawImage(picture("black"))
+    harness, provider, item = harness_with_item()
+    provider.delivers = RawImage(picture("black"))
 
     with capture_logs() as lines:
-        assert isinstance(await run(stage), Succeeded)
+        assert isinstance(await run(harness), Succeeded)
 
     assert item.image
     assert item.image.is_black
@@ -380,29 +387,29 @@ async def test_a_black_picture_is_kept_and_marked() -> None:
 
 @pytest.mark.parametrize("refused_by", ["storage", "database"])
 async def test_a_picture_that_nobody_takes_was_paid_for(monkeypatch: pytest.MonkeyPatch, refused_by: str) -> None:
-    stage, _, item = open_shop()
+    harness, _, item = harness_with_item()
 
     async def refuse(*_: object, **__: object) -> StoredImage:
         raise InvalidRequest("No.", code="image_refused")
 
-    part = stage.storage if refused_by == "storage" else stage.queue
+    part = harness.storage if refused_by == "storage" else harness.queue
     monkeypatch.setattr(part, "put" if refused_by == "storage" else "complete", refuse)
 
-    fault = fault_in(await run(stage))
+    fault = fault_in(await run(harness))
 
     assert (fault.code, fault.retryable, fault.job_over, fault.is_charged) == ("image_refused", False, True, True)
     assert item.order_key is None
 
 
 async def test_a_job_whose_id_the_database_refuses_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    stage, shop, _ = open_shop()
+    harness, provider, _ = harness_with_item()
 
     async def refuse(claim: Claim, provider: str, job_id: str) -> None:
         raise InvalidRequest("No.", code="invalid_argument")
 
-    monkeypatch.setattr(stage.queue, "attach_provider_job", refuse)
+    monkeypatch.setattr(harness.queue, "attach_provider_job", refuse)
 
-    fault = fault_in(await run(stage))
+    fault = fault_in(await run(harness))
 
     assert (fault.retryable, fault.job_over, fault.is_charged) == (False, False, None)
-    assert shop.cancelled == []
+    assert provider.cancelled == []

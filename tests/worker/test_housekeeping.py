@@ -11,7 +11,7 @@ from tests.fake_outbox import FakeFiles, FakeOutbox
 
 
 @dataclass
-class House:
+class HousekeepingHarness:
     outbox: FakeOutbox = field(default_factory=FakeOutbox)
     files: FakeFiles = field(default_factory=FakeFiles)
 
@@ -20,186 +20,186 @@ class House:
 
 
 async def test_files_are_removed_by_bucket_and_their_entries_ended() -> None:
-    house = House()
-    house.outbox.add("a/1.png", "a/2.png")
-    house.outbox.add("b/3.png", bucket="elsewhere")
+    harness = HousekeepingHarness()
+    harness.outbox.add("a/1.png", "a/2.png")
+    harness.outbox.add("b/3.png", bucket="elsewhere")
 
-    await house.keeping.remove_files()
+    await harness.keeping.remove_files()
 
-    assert house.files.removed == {"pictures": ["a/1.png", "a/2.png"], "elsewhere": ["b/3.png"]}
-    assert house.outbox.entries == {}
+    assert harness.files.removed == {"pictures": ["a/1.png", "a/2.png"], "elsewhere": ["b/3.png"]}
+    assert harness.outbox.entries == {}
 
 
 async def test_many_files_go_in_handfuls_until_none_is_left() -> None:
-    house = House()
-    house.outbox.add(*(f"a/{n}.png" for n in range(2 * FILES_AT_ONCE + 1)))
+    harness = HousekeepingHarness()
+    harness.outbox.add(*(f"a/{n}.png" for n in range(2 * FILES_AT_ONCE + 1)))
 
-    await house.keeping.remove_files()
+    await harness.keeping.remove_files()
 
-    assert house.files.calls == [FILES_AT_ONCE, FILES_AT_ONCE, 1]
-    assert house.outbox.entries == {}
+    assert harness.files.calls == [FILES_AT_ONCE, FILES_AT_ONCE, 1]
+    assert harness.outbox.entries == {}
 
 
 async def test_a_pass_that_takes_too_long_leaves_the_rest_for_the_next_one() -> None:
-    house = House()
-    house.outbox.add(*(f"a/{n}.png" for n in range(2 * FILES_AT_ONCE)))
+    harness = HousekeepingHarness()
+    harness.outbox.add(*(f"a/{n}.png" for n in range(2 * FILES_AT_ONCE)))
 
-    await house.keeping.remove_files(seconds=0.000001)
-    after_one = len(house.outbox.entries)
-    await house.keeping.remove_files()
+    await harness.keeping.remove_files(seconds=0.000001)
+    after_one = len(harness.outbox.entries)
+    await harness.keeping.remove_files()
 
     assert after_one == FILES_AT_ONCE
-    assert house.outbox.entries == {}
+    assert harness.outbox.entries == {}
 
 
 async def test_an_empty_outbox_costs_one_request() -> None:
-    house = House()
+    harness = HousekeepingHarness()
 
-    await house.keeping.remove_files()
+    await harness.keeping.remove_files()
 
-    assert house.outbox.calls == ["take"]
-    assert house.files.calls == []
+    assert harness.outbox.calls == ["take"]
+    assert harness.files.calls == []
 
 
 async def test_a_storage_that_is_away_is_told_of_once_per_change_and_keeps_the_entries() -> None:
-    house = House(FakeOutbox(lease_seconds=0))
-    house.outbox.add("a/1.png")
-    house.files.is_down = True
+    harness = HousekeepingHarness(FakeOutbox(lease_seconds=0))
+    harness.outbox.add("a/1.png")
+    harness.files.is_down = True
 
     with capture_logs() as lines:
         for _ in range(3):
-            await house.keeping.remove_files()
-        kept = len(house.outbox.entries)
-        house.files.is_down = False
-        house.outbox.lease_seconds = 60
-        await house.keeping.remove_files()
+            await harness.keeping.remove_files()
+        kept = len(harness.outbox.entries)
+        harness.files.is_down = False
+        harness.outbox.lease_seconds = 60
+        await harness.keeping.remove_files()
 
     told = [line["event"] for line in lines if line["event"].startswith("housekeeping")]
     assert told == ["housekeeping is held up, items go on", "housekeeping goes on"]
     assert kept == 1
-    assert house.outbox.entries == {}
+    assert harness.outbox.entries == {}
 
 
 async def test_a_storage_that_is_away_is_not_asked_for_the_whole_outbox() -> None:
-    house = House()
-    house.outbox.add(*(f"a/{n}.png" for n in range(3 * FILES_AT_ONCE)))
-    house.files.is_down = True
+    harness = HousekeepingHarness()
+    harness.outbox.add(*(f"a/{n}.png" for n in range(3 * FILES_AT_ONCE)))
+    harness.files.is_down = True
 
-    await house.keeping.remove_files()
+    await harness.keeping.remove_files()
 
-    assert house.outbox.calls == ["take"]
+    assert harness.outbox.calls == ["take"]
 
 
 async def test_an_outbox_that_is_away_raises_nothing() -> None:
-    house = House()
-    house.outbox.is_down = True
+    harness = HousekeepingHarness()
+    harness.outbox.is_down = True
 
     with capture_logs() as lines:
-        await house.keeping.remove_files()
-        await house.keeping.remove_expired_images()
+        await harness.keeping.remove_files()
+        await harness.keeping.remove_expired_images()
 
     assert [line["task"] for line in lines] == ["storage deletions", "retention"]
 
 
 async def test_a_file_that_storage_refuses_does_not_hold_up_the_others_and_is_told_of_once() -> None:
-    house = House(FakeOutbox(lease_seconds=0.05))
-    house.outbox.add("a/1.png", "bad", "a/2.png")
-    house.files.refuses = {"bad"}
+    harness = HousekeepingHarness(FakeOutbox(lease_seconds=0.05))
+    harness.outbox.add("a/1.png", "bad", "a/2.png")
+    harness.files.refuses = {"bad"}
 
     with capture_logs() as lines:
-        await house.keeping.remove_files()
+        await harness.keeping.remove_files()
         await asyncio.sleep(0.06)
-        await house.keeping.remove_files()
+        await harness.keeping.remove_files()
 
-    assert house.files.removed == {"pictures": ["a/1.png", "a/2.png"]}
-    assert [entry.path for entry in house.outbox.entries.values()] == ["bad"]
+    assert harness.files.removed == {"pictures": ["a/1.png", "a/2.png"]}
+    assert [entry.path for entry in harness.outbox.entries.values()] == ["bad"]
     assert [line["event"] for line in lines].count("Storage refuses to remove a file") == 1
 
 
 async def test_a_file_whose_lease_was_lost_meanwhile_is_left_to_its_new_owner() -> None:
-    house = House(FakeOutbox(lease_seconds=0))
-    house.outbox.add("a/1.png")
+    harness = HousekeepingHarness(FakeOutbox(lease_seconds=0))
+    harness.outbox.add("a/1.png")
 
-    await house.keeping.remove_files()
+    await harness.keeping.remove_files()
 
-    assert house.files.removed == {"pictures": ["a/1.png"]}
-    assert len(house.outbox.entries) == 1, "whoever holds it now finds no file, and ends it"
+    assert harness.files.removed == {"pictures": ["a/1.png"]}
+    assert len(harness.outbox.entries) == 1, "whoever holds it now finds no file, and ends it"
 
 
 async def test_expired_pictures_are_deleted_until_none_is_left() -> None:
-    house = House()
-    house.outbox.expired = [500, 500, 3]
+    harness = HousekeepingHarness()
+    harness.outbox.expired = [500, 500, 3]
 
-    await house.keeping.remove_expired_images()
+    await harness.keeping.remove_expired_images()
 
-    assert house.outbox.calls.count("remove_expired_images") == 4
-    assert len(house.outbox.entries) == 1003
+    assert harness.outbox.calls.count("remove_expired_images") == 4
+    assert len(harness.outbox.entries) == 1003
 
 
 async def test_finishing_removes_the_files_of_what_has_just_expired() -> None:
-    house = House()
-    house.outbox.expired = [3]
-    await house.keeping.remove_files()
-    await house.keeping.remove_expired_images()
+    harness = HousekeepingHarness()
+    harness.outbox.expired = [3]
+    await harness.keeping.remove_files()
+    await harness.keeping.remove_expired_images()
 
-    await house.keeping.finish()
+    await harness.keeping.finish()
 
-    assert len(house.files.removed["pictures"]) == 3
-    assert house.outbox.entries == {}
+    assert len(harness.files.removed["pictures"]) == 3
+    assert harness.outbox.entries == {}
 
 
 async def test_finishing_asks_nothing_again_where_a_beat_has_just_done_all() -> None:
-    house = House()
-    await house.keeping.remove_files()
-    await house.keeping.remove_expired_images()
+    harness = HousekeepingHarness()
+    await harness.keeping.remove_files()
+    await harness.keeping.remove_expired_images()
 
-    await house.keeping.finish()
+    await harness.keeping.finish()
 
-    assert sorted(house.outbox.calls) == ["remove_expired_images", "take"]
+    assert sorted(harness.outbox.calls) == ["remove_expired_images", "take"]
 
 
 async def test_finishing_goes_on_where_a_beats_time_was_over() -> None:
-    house = House()
-    house.outbox.add(*(f"a/{n}.png" for n in range(5 * FILES_AT_ONCE)))
-    await house.keeping.remove_files(seconds=0.000001)
+    harness = HousekeepingHarness()
+    harness.outbox.add(*(f"a/{n}.png" for n in range(5 * FILES_AT_ONCE)))
+    await harness.keeping.remove_files(seconds=0.000001)
 
-    await house.keeping.finish(seconds=0)
-    after_no_time = len(house.outbox.entries)
-    await house.keeping.finish(seconds=60)
+    await harness.keeping.finish(seconds=0)
+    after_no_time = len(harness.outbox.entries)
+    await harness.keeping.finish(seconds=60)
 
     assert after_no_time == 4 * FILES_AT_ONCE
-    assert house.outbox.entries == {}
+    assert harness.outbox.entries == {}
 
 
 async def test_finishing_begins_no_round_after_its_time() -> None:
-    house = House(FakeOutbox(lease_seconds=0))
-    house.outbox.add(*(f"a/{n}.png" for n in range(FILES_AT_ONCE)))
+    harness = HousekeepingHarness(FakeOutbox(lease_seconds=0))
+    harness.outbox.add(*(f"a/{n}.png" for n in range(FILES_AT_ONCE)))
 
     async with asyncio.timeout(5):
-        await house.keeping.finish(seconds=0.1)
+        await harness.keeping.finish(seconds=0.1)
 
-    assert house.files.calls, "entries that never end keep it busy"
+    assert harness.files.calls, "entries that never end keep it busy"
 
 
 async def test_a_stop_lets_the_round_end_and_begins_no_other() -> None:
-    house = House()
-    house.outbox.add(*(f"a/{n}.png" for n in range(3 * FILES_AT_ONCE)))
-    removing = house.files.remove
+    harness = HousekeepingHarness()
+    harness.outbox.add(*(f"a/{n}.png" for n in range(3 * FILES_AT_ONCE)))
+    removing = harness.files.remove
 
     async def remove_and_stop(bucket: str, paths: Sequence[str]) -> None:
-        house.keeping.stop()
+        harness.keeping.stop()
         await removing(bucket, paths)
 
-    keeping = house.keeping = Housekeeping(house.outbox, remove_and_stop)
+    keeping = harness.keeping = Housekeeping(harness.outbox, remove_and_stop)
     await keeping.finish()
 
-    assert len(house.outbox.entries) == 2 * FILES_AT_ONCE
+    assert len(harness.outbox.entries) == 2 * FILES_AT_ONCE
 
 
 async def test_two_passes_of_one_worker_do_not_run_at_once() -> None:
-    house = House()
-    house.outbox.add(*(f"a/{n}.png" for n in range(FILES_AT_ONCE)))
+    harness = HousekeepingHarness()
+    harness.outbox.add(*(f"a/{n}.png" for n in range(FILES_AT_ONCE)))
 
-    await asyncio.gather(house.keeping.remove_files(), house.keeping.remove_files())
+    await asyncio.gather(harness.keeping.remove_files(), harness.keeping.remove_files())
 
-    assert house.outbox.calls[:3] == ["take", "end", "take"]
+    assert harness.outbox.calls[:3] == ["take", "end", "take"]

@@ -12,58 +12,62 @@ from batchgen.models import GenerationStatus
 from batchgen.queue.types import Claim, Fault, NewOrder
 from scheduler.leases import Lease, Leases, Stop
 from scheduler.runner import Failed, Released, RetryLater, Succeeded
-from tests.fake_queue import FakeQueue, Item, Shelf
+from tests.fake_queue import FakeQueue, Item, QueueState
 from tests.support import eventually
-from tests.worker.stage import Mall, ScriptedProvider, Shop, Theatre, theatre
+from tests.worker.worker_harness import FakePaidProvider, FakeProviders, ScriptedProvider, WorkerHarness, worker_harness
 
 BUSY = ProviderBusy("Slow down.", retry_after_seconds=8)
 DOWN = ProviderUnavailable("Down.", code="provider_unavailable")
 LOST = OutcomeUnknown("The answer was lost.")
 
 
-def shopping(shop: Shop | None = None, **more: object) -> tuple[Theatre, Shop, Item]:
-    """A worker with a shop for all models, and one item."""
-    shop = shop or Shop()
-    stage = theatre(shop, **more)  # pyright: ignore[reportArgumentType] - as theatre's own
-    (item,) = stage.queue.shelf.add("a fox")
-    item.model_provider = shop.name
-    return stage, shop, item
+def harness_with_item(
+    provider: FakePaidProvider | None = None, **more: object
+) -> tuple[WorkerHarness, FakePaidProvider, Item]:
+    """A worker with a provider for all models, and one item."""
+    provider = provider or FakePaidProvider()
+    harness = worker_harness(provider, **more)  # pyright: ignore[reportArgumentType] - as worker_harness's own
+    (item,) = harness.queue.state.add("a fox")
+    item.model_provider = provider.name
+    return harness, provider, item
 
 
 def left_behind(item: Item, *, job_id: str | None = None) -> UUID:
-    """An earlier attempt has begun an order at the shop, and perhaps stored its job's id."""
-    item.order = NewOrder(provider="shop", model="as-ordered", version="v0", inputs={"text": "as it was sent"})
+    """An earlier attempt has begun an order at the provider, and perhaps stored its job's id."""
+    item.order = NewOrder(provider="fake-provider", model="as-ordered", version="v0", inputs={"text": "as it was sent"})
     item.order_key, item.provider_job_id = uuid4(), job_id
-    item.provider = "shop" if job_id else None
+    item.provider = "fake-provider" if job_id else None
     return item.order_key
 
 
-async def attempt(stage: Theatre) -> Fault | None:
+async def attempt(harness: WorkerHarness) -> Fault | None:
     """One attempt; the fault that it ended with."""
-    outcome = await stage.runner.run(await stage.hold_one())
+    outcome = await harness.runner.run(await harness.hold_one())
     return outcome.fault if isinstance(outcome, Failed | RetryLater) else None
 
 
 async def test_a_purchase_is_written_down_whole_before_it_is_sent() -> None:
-    stage, shop, item = shopping()
-    shop.submit_gate.clear()
+    harness, provider, item = harness_with_item()
+    provider.submit_gate.clear()
 
-    running = asyncio.create_task(stage.runner.run(await stage.hold_one()))
-    await eventually(lambda: shop.sold)
+    running = asyncio.create_task(harness.runner.run(await harness.hold_one()))
+    await eventually(lambda: provider.jobs)
 
-    assert item.order == NewOrder(provider="shop", model="a-model", version="v1", inputs={"text": "a fox", "seed": 1})
+    assert item.order == NewOrder(
+        provider="fake-provider", model="a-model", version="v1", inputs={"text": "a fox", "seed": 1}
+    )
     assert item.provider_job_id is None
-    shop.submit_gate.set()
+    provider.submit_gate.set()
     assert isinstance(await running, Succeeded)
 
 
 async def test_what_is_sent_is_what_was_written_down() -> None:
-    stage, shop, item = shopping()
+    harness, provider, item = harness_with_item()
 
     before = time.monotonic()
-    await stage.runner.run(await stage.hold_one())
+    await harness.runner.run(await harness.hold_one())
 
-    (sent,) = shop.orders
+    (sent,) = provider.orders
     assert item.order
     assert (sent.key, sent.inputs) == (str(item.order_key), item.order.inputs)
     assert (sent.model, sent.model_version, sent.estimated_seconds) == ("a-model", "v1", 4)
@@ -72,112 +76,112 @@ async def test_what_is_sent_is_what_was_written_down() -> None:
 
 
 async def test_a_provider_that_sells_nothing_needs_no_order_and_no_inputs() -> None:
-    stage = theatre()
-    (item,) = stage.queue.shelf.add("a")
+    harness = worker_harness()
+    (item,) = harness.queue.state.add("a")
     item.input_spec = None
 
-    assert isinstance(await stage.runner.run(await stage.hold_one()), Succeeded)
+    assert isinstance(await harness.runner.run(await harness.hold_one()), Succeeded)
 
-    assert "begin_order" not in stage.queue.calls
+    assert "begin_order" not in harness.queue.calls
 
 
 async def test_each_model_has_its_own_provider() -> None:
-    near, far = Shop(name="near"), Shop(name="far")
-    stage = theatre(providers=Mall({"near": near, "far": far}))
-    one, other = stage.queue.shelf.add("near by", "far away")
+    near, far = FakePaidProvider(name="near"), FakePaidProvider(name="far")
+    harness = worker_harness(providers=FakeProviders({"near": near, "far": far}))
+    one, other = harness.queue.state.add("near by", "far away")
     one.model_provider, other.model_provider = "near", "far"
 
-    await stage.worker.run_once()
+    await harness.worker.run_once()
 
     assert (near.submitted, far.submitted) == (["near by"], ["far away"])
     assert (one.provider, other.provider) == ("near", "far")
 
 
 async def test_a_job_is_resumed_where_it_was_ordered_as_it_was_ordered() -> None:
-    shop, other = Shop(), Shop(name="other")
-    stage = theatre(providers=Mall({"shop": shop, "other": other}))
-    (item,) = stage.queue.shelf.add("a fox")
+    provider, other = FakePaidProvider(), FakePaidProvider(name="other")
+    harness = worker_harness(providers=FakeProviders({"fake-provider": provider, "other": other}))
+    (item,) = harness.queue.state.add("a fox")
     key = left_behind(item, job_id="job-of-before")
     item.model_provider, item.input_spec = "other", None
 
     now = time.monotonic()
-    assert isinstance(await stage.runner.run(await stage.hold_one()), Succeeded)
+    assert isinstance(await harness.runner.run(await harness.hold_one()), Succeeded)
 
-    (request,) = shop.waited_for
-    assert shop.waiting == ["job-of-before"]
+    (request,) = provider.waited_for
+    assert provider.waiting == ["job-of-before"]
     assert (request.key, request.inputs) == (str(key), {"text": "as it was sent"})
     assert (request.model, request.model_version) == ("as-ordered", "v0")
     assert request.ordered_at == pytest.approx(now - 100, abs=5)
-    assert (shop.submitted, other.submitted) == ([], [])
+    assert (provider.submitted, other.submitted) == ([], [])
 
 
 async def test_a_worker_with_one_provider_for_all_leaves_what_others_have() -> None:
-    stage = theatre()
-    (item,) = stage.queue.shelf.add("a")
+    harness = worker_harness()
+    (item,) = harness.queue.state.add("a")
     left_behind(item, job_id="job-of-before")
 
-    assert isinstance(await stage.runner.run(await stage.hold_one()), Succeeded)
+    assert isinstance(await harness.runner.run(await harness.hold_one()), Succeeded)
 
-    assert stage.provider.waiting == ["job-1"]
-    assert stage.provider.cancelled == []
+    assert harness.provider.waiting == ["job-1"]
+    assert harness.provider.cancelled == []
 
 
 async def test_an_order_that_arrived_is_found_and_resumed() -> None:
-    stage, shop, item = shopping()
-    shop.sold["job-of-before"] = str(left_behind(item))
+    harness, provider, item = harness_with_item()
+    provider.jobs["job-of-before"] = str(left_behind(item))
 
-    assert isinstance(await stage.runner.run(await stage.hold_one()), Succeeded)
+    assert isinstance(await harness.runner.run(await harness.hold_one()), Succeeded)
 
-    assert (shop.submitted, shop.waiting) == ([], ["job-of-before"])
+    assert (provider.submitted, provider.waiting) == ([], ["job-of-before"])
     assert item.provider_job_id == "job-of-before"
-    (asked,) = shop.finds
+    (asked,) = provider.finds
     assert (asked.inputs, asked.model) == ({"text": "as it was sent"}, "as-ordered")
 
 
 async def test_an_order_that_never_arrived_is_sent_once_more_under_its_key() -> None:
-    stage, shop, item = shopping()
+    harness, provider, item = harness_with_item()
     key = left_behind(item)
 
-    assert isinstance(await stage.runner.run(await stage.hold_one()), Succeeded)
+    assert isinstance(await harness.runner.run(await harness.hold_one()), Succeeded)
 
-    assert shop.sold == {"job-1": str(key)}
-    assert shop.orders[0].inputs == {"text": "as it was sent"}
-    assert shop.orders[0].ordered_at == pytest.approx(time.monotonic(), abs=5)
+    assert provider.jobs == {"job-1": str(key)}
+    assert provider.orders[0].inputs == {"text": "as it was sent"}
+    assert provider.orders[0].ordered_at == pytest.approx(time.monotonic(), abs=5)
 
 
 async def test_an_order_of_which_nobody_can_tell_fails_and_is_never_sent_again() -> None:
-    stage, shop, item = shopping()
+    harness, provider, item = harness_with_item()
     left_behind(item)
-    shop.cannot_find = LOST
+    provider.cannot_find = LOST
 
-    fault = await attempt(stage)
+    fault = await attempt(harness)
 
     assert fault
     assert (fault.code, fault.job_over, fault.is_charged) == ("outcome_unknown", True, None)
     assert item.status is GenerationStatus.FAILED
-    assert shop.submitted == []
+    assert provider.submitted == []
 
 
 @pytest.mark.parametrize("error", [BUSY, DOWN])
 async def test_a_provider_that_does_not_tell_now_is_asked_later_and_the_order_stays(error: ProviderError) -> None:
-    stage, shop, item = shopping()
+    harness, provider, item = harness_with_item()
     key = left_behind(item)
-    shop.cannot_find = error
+    provider.cannot_find = error
 
-    fault = await attempt(stage)
+    fault = await attempt(harness)
 
     assert fault
     assert (fault.code, fault.retryable, fault.job_over, fault.is_charged) == (error.code, True, False, None)
     assert item.order_key == key
-    assert shop.submitted == []
+    assert provider.submitted == []
 
 
 async def test_a_search_without_an_end_ends_at_the_deadline_and_the_order_stays() -> None:
-    stage, shop, item = shopping(patience={"item_timeout_seconds": 0.05})
+    harness, provider, item = harness_with_item(patience={"item_timeout_seconds": 0.05})
     key = left_behind(item)
-    shop.hangs = True
+    provider.hangs = True
 
-    fault = await attempt(stage)
+    fault = await attempt(harness)
 
     assert fault
     assert (fault.code, fault.job_over) == ("timeout", False)
@@ -185,23 +189,23 @@ async def test_a_search_without_an_end_ends_at_the_deadline_and_the_order_stays(
 
 
 async def test_nothing_is_bought_for_an_item_that_had_ended() -> None:
-    stage, shop, item = shopping()
+    harness, provider, item = harness_with_item()
     left_behind(item)
     item.is_late = True
 
-    fault = await attempt(stage)
+    fault = await attempt(harness)
 
     assert fault
     assert (fault.retryable, fault.job_over, fault.is_charged) == (False, True, None)
-    assert shop.submitted == []
+    assert provider.submitted == []
 
 
 async def test_the_picture_of_an_item_that_had_ended_is_collected() -> None:
-    stage, _, item = shopping()
+    harness, _, item = harness_with_item()
     left_behind(item, job_id="job-of-before")
     item.is_late = True
 
-    assert isinstance(await stage.runner.run(await stage.hold_one()), Succeeded)
+    assert isinstance(await harness.runner.run(await harness.hold_one()), Succeeded)
 
     assert item.image
 
@@ -216,28 +220,28 @@ async def test_the_picture_of_an_item_that_had_ended_is_collected() -> None:
 async def test_an_item_that_had_ended_is_tried_again_only_while_its_job_goes_on(
     error: ProviderError, retryable: bool
 ) -> None:
-    stage, shop, item = shopping()
+    harness, provider, item = harness_with_item()
     left_behind(item, job_id="job-of-before")
     item.is_late = True
-    shop.cannot_wait = [error]
+    provider.cannot_wait = [error]
 
-    fault = await attempt(stage)
+    fault = await attempt(harness)
 
     assert fault
     assert fault.retryable is retryable
 
 
 async def test_a_worker_that_cannot_ask_leaves_the_picture_of_an_item_that_had_ended() -> None:
-    stage = theatre()
-    (item,) = stage.queue.shelf.add("a")
+    harness = worker_harness()
+    (item,) = harness.queue.state.add("a")
     left_behind(item, job_id="job-of-before")
     item.is_late = True
 
-    fault = await attempt(stage)
+    fault = await attempt(harness)
 
     assert fault
     assert (fault.code, fault.retry_after_seconds, fault.job_over) == ("provider_not_set_up", 60, False)
-    assert stage.provider.submitted == []
+    assert harness.provider.submitted == []
 
 
 @pytest.mark.parametrize(
@@ -253,10 +257,10 @@ async def test_a_worker_that_cannot_ask_leaves_the_picture_of_an_item_that_had_e
 async def test_an_order_that_was_turned_away_is_over(
     error: ProviderError, retryable: bool, is_charged: bool | None
 ) -> None:
-    stage, shop, item = shopping()
-    shop.refuses = [error]
+    harness, provider, item = harness_with_item()
+    provider.refuses = [error]
 
-    fault = await attempt(stage)
+    fault = await attempt(harness)
 
     assert fault
     assert (fault.code, fault.retryable, fault.job_over, fault.is_charged) == (error.code, retryable, True, is_charged)
@@ -264,16 +268,16 @@ async def test_an_order_that_was_turned_away_is_over(
 
 
 async def test_the_purchase_after_one_that_was_turned_away_has_a_key_of_its_own() -> None:
-    stage, shop, item = shopping()
-    shop.refuses = [DOWN]
-    await attempt(stage)
+    harness, provider, item = harness_with_item()
+    provider.refuses = [DOWN]
+    await attempt(harness)
     item.due_at = 0
 
-    assert isinstance(await stage.runner.run(await stage.hold_one()), Succeeded)
+    assert isinstance(await harness.runner.run(await harness.hold_one()), Succeeded)
 
-    refused, sold = shop.orders
-    assert refused.key != sold.key
-    assert shop.finds == []
+    refused, accepted = provider.orders
+    assert refused.key != accepted.key
+    assert provider.finds == []
 
 
 @pytest.mark.parametrize(
@@ -281,34 +285,34 @@ async def test_the_purchase_after_one_that_was_turned_away_has_a_key_of_its_own(
     [ProviderUnavailable("No answer.", code="answer_lost", is_charged=None), ZeroDivisionError("a fault of ours")],
 )
 async def test_an_order_whose_answer_got_lost_is_looked_for_and_not_sent_again(error: Exception) -> None:
-    stage, shop, item = shopping()
-    shop.loses = [error]
+    harness, provider, item = harness_with_item()
+    provider.loses = [error]
 
-    fault = await attempt(stage)
+    fault = await attempt(harness)
     item.due_at = 0
-    outcome = await stage.runner.run(await stage.hold_one())
+    outcome = await harness.runner.run(await harness.hold_one())
 
     assert fault
     assert (fault.job_over, fault.is_charged) == (False, None)
     assert isinstance(outcome, Succeeded)
-    assert (len(shop.orders), shop.waiting) == (1, ["job-1"])
+    assert (len(provider.orders), provider.waiting) == (1, ["job-1"])
 
 
 async def test_an_order_that_hangs_is_looked_for_and_not_sent_again() -> None:
-    stage, shop, item = shopping(patience={"item_timeout_seconds": 0.05})
-    shop.submit_gate.clear()
+    harness, provider, item = harness_with_item(patience={"item_timeout_seconds": 0.05})
+    provider.submit_gate.clear()
 
-    fault = await attempt(stage)
+    fault = await attempt(harness)
     item.due_at = 0
-    outcome = await stage.runner.run(await stage.hold_one())
+    outcome = await harness.runner.run(await harness.hold_one())
 
     assert fault
     assert (fault.code, fault.job_over, fault.is_charged) == ("timeout", False, None)
     assert isinstance(outcome, Succeeded)
-    assert (len(shop.orders), shop.waiting) == (1, ["job-1"])
+    assert (len(provider.orders), provider.waiting) == (1, ["job-1"])
 
 
-class SlowToAdmit(Shop):
+class SlowToAdmit(FakePaidProvider):
     """Its answer is already lost when the item's time is over, but it takes until later to say so."""
 
     async def submit(self, request: object) -> str:
@@ -320,9 +324,9 @@ class SlowToAdmit(Shop):
 
 
 async def test_an_unknown_outcome_that_comes_with_the_deadline_is_final_all_the_same() -> None:
-    stage, _, item = shopping(SlowToAdmit(), patience={"item_timeout_seconds": 0.05})
+    harness, _, item = harness_with_item(SlowToAdmit(), patience={"item_timeout_seconds": 0.05})
 
-    fault = await attempt(stage)
+    fault = await attempt(harness)
 
     assert fault
     assert (fault.code, fault.retryable, fault.job_over, fault.is_charged) == ("outcome_unknown", False, True, None)
@@ -344,18 +348,18 @@ class PausedAfterBegin(FakeQueue):
 
 async def test_a_worker_that_was_paused_before_it_sent_the_order_does_not_send_it() -> None:
     queue = PausedAfterBegin()
-    stage, shop, item = shopping(queue=queue)
-    queue.leases = stage.leases
+    harness, provider, item = harness_with_item(queue=queue)
+    queue.leases = harness.leases
 
-    outcome = await stage.runner.run(await stage.hold_one())
-    sent_meanwhile = len(shop.orders)
-    taken_over, _, _ = shopping(shop, queue=FakeQueue(queue.shelf))
-    queue.shelf.items = {item.id: item}
+    outcome = await harness.runner.run(await harness.hold_one())
+    sent_meanwhile = len(provider.orders)
+    taken_over, _, _ = harness_with_item(provider, queue=FakeQueue(queue.state))
+    queue.state.items = {item.id: item}
     theirs = await taken_over.runner.run(await taken_over.hold_one())
 
     assert (outcome, sent_meanwhile) == (Released(Stop.LOST), 0)
     assert isinstance(theirs, Succeeded)
-    assert list(shop.sold) == ["job-1"]
+    assert list(provider.jobs) == ["job-1"]
 
 
 class CancelledAfterBegin(FakeQueue):
@@ -372,47 +376,47 @@ class CancelledAfterBegin(FakeQueue):
 
 async def test_an_order_that_was_cancelled_before_it_was_sent_is_not_sent_and_costs_nothing() -> None:
     queue = CancelledAfterBegin()
-    stage, shop, _ = shopping(queue=queue)
-    queue.leases = stage.leases
+    harness, provider, _ = harness_with_item(queue=queue)
+    queue.leases = harness.leases
 
-    fault = await attempt(stage)
+    fault = await attempt(harness)
 
     assert fault
     assert (fault.code, fault.job_over, fault.is_charged) == ("cancelled", True, False)
-    assert shop.orders == []
+    assert provider.orders == []
 
 
 async def test_a_shutdown_while_an_order_is_sent_leaves_a_job_that_is_stored() -> None:
-    stage, shop, item = shopping()
-    shop.submit_gate.clear()
-    lease = await stage.hold_one()
-    running = asyncio.create_task(stage.runner.run(lease))
-    await eventually(lambda: shop.sold)
+    harness, provider, item = harness_with_item()
+    provider.submit_gate.clear()
+    lease = await harness.hold_one()
+    running = asyncio.create_task(harness.runner.run(lease))
+    await eventually(lambda: provider.jobs)
 
     lease.stop(Stop.SHUTDOWN)
-    shop.submit_gate.set()
+    provider.submit_gate.set()
 
     assert await running == Released(Stop.SHUTDOWN)
     assert item.provider_job_id == "job-1"
-    assert shop.cancelled == []
+    assert provider.cancelled == []
 
 
 async def test_a_job_that_can_be_found_is_not_cancelled_where_its_id_could_not_be_stored() -> None:
-    stage, shop, item = shopping()
-    shop.submit_gate.clear()
-    lease = await stage.hold_one()
-    running = asyncio.create_task(stage.runner.run(lease))
-    await eventually(lambda: shop.sold)
-    stage.queue.expire(lease.claim)
+    harness, provider, item = harness_with_item()
+    provider.submit_gate.clear()
+    lease = await harness.hold_one()
+    running = asyncio.create_task(harness.runner.run(lease))
+    await eventually(lambda: provider.jobs)
+    harness.queue.expire(lease.claim)
 
-    shop.submit_gate.set()
+    provider.submit_gate.set()
     outcome = await running
-    theirs = await stage.runner.run(await stage.hold_one())
+    theirs = await harness.runner.run(await harness.hold_one())
 
     assert outcome == Released(Stop.LOST)
-    assert shop.cancelled == [], "whoever took the item over waits for it"
+    assert provider.cancelled == [], "whoever took the item over waits for it"
     assert isinstance(theirs, Succeeded)
-    assert list(shop.sold) == ["job-1"]
+    assert list(provider.jobs) == ["job-1"]
     assert item.provider_job_id == "job-1"
 
 
@@ -422,89 +426,89 @@ async def test_a_job_that_can_be_found_is_not_cancelled_where_its_id_could_not_b
 async def test_a_model_whose_row_is_wrong_waits_and_its_provider_does_not(
     spec: dict[str, object] | None, code: str
 ) -> None:
-    stage, shop, item = shopping()
+    harness, provider, item = harness_with_item()
     item.input_spec = spec
 
-    fault = await attempt(stage)
+    fault = await attempt(harness)
 
     assert fault
     assert (fault.code, fault.retryable, fault.retry_after_seconds, fault.model_fault) == (code, True, 60, True)
     assert (fault.provider, fault.is_charged) == (None, None)
     assert item.retry_count == 0
-    assert shop.orders == []
+    assert provider.orders == []
 
 
 @pytest.mark.parametrize(
     ("name", "code", "is_the_models"),
-    [("shop", "provider_not_set_up", False), ("a-misspelt-one", "provider_unknown", True)],
+    [("fake-provider", "provider_not_set_up", False), ("a-misspelt-one", "provider_unknown", True)],
 )
 async def test_a_provider_that_this_worker_cannot_ask_makes_items_wait(
     name: str, code: str, is_the_models: bool
 ) -> None:
-    stage = theatre(providers=Mall({}, closed=frozenset({"shop"})))
-    (item,) = stage.queue.shelf.add("a fox")
+    harness = worker_harness(providers=FakeProviders({}, closed=frozenset({"fake-provider"})))
+    (item,) = harness.queue.state.add("a fox")
     item.model_provider = name
 
-    fault = await attempt(stage)
+    fault = await attempt(harness)
 
     assert fault
     assert (fault.code, fault.model_fault, fault.retry_after_seconds) == (code, is_the_models, 60)
-    assert fault.provider == (None if is_the_models else "shop")
+    assert fault.provider == (None if is_the_models else "fake-provider")
     assert item.retry_count == 0
 
 
 async def test_an_order_at_a_provider_that_this_worker_cannot_ask_stays() -> None:
-    stage = theatre(providers=Mall({}, closed=frozenset({"shop"})))
-    (item,) = stage.queue.shelf.add("a fox")
+    harness = worker_harness(providers=FakeProviders({}, closed=frozenset({"fake-provider"})))
+    (item,) = harness.queue.state.add("a fox")
     left_behind(item, job_id="job-of-before")
 
-    fault = await attempt(stage)
+    fault = await attempt(harness)
 
     assert fault
     assert (fault.code, fault.job_over) == ("provider_not_set_up", False)
     assert item.provider_job_id == "job-of-before"
 
 
-Breakage = Callable[[FakeQueue, Shop], Callable[[], object]]
+Breakage = Callable[[FakeQueue, FakePaidProvider], Callable[[], object]]
 """Breaks something on the way of an order, and returns what tells that an attempt has come so far."""
 
 
-def _begin_down(queue: FakeQueue, _: Shop) -> Callable[[], object]:
+def _begin_down(queue: FakeQueue, _: FakePaidProvider) -> Callable[[], object]:
     queue.down_calls = {"begin_order"}
     return lambda: "begin_order" in queue.calls
 
 
-def _begin_forgotten(queue: FakeQueue, _: Shop) -> Callable[[], object]:
-    queue.forgets = ["begin_order"]
+def _begin_forgotten(queue: FakeQueue, _: FakePaidProvider) -> Callable[[], object]:
+    queue.loses_answers_of = ["begin_order"]
     return lambda: "begin_order" in queue.calls
 
 
-def _turned_away(_: FakeQueue, shop: Shop) -> Callable[[], object]:
-    shop.refuses = [DOWN]
-    return lambda: shop.orders
+def _turned_away(_: FakeQueue, provider: FakePaidProvider) -> Callable[[], object]:
+    provider.refuses = [DOWN]
+    return lambda: provider.orders
 
 
-def _answer_lost(_: FakeQueue, shop: Shop) -> Callable[[], object]:
-    shop.loses = [ProviderUnavailable("Lost.", code="answer_lost", is_charged=None)]
-    return lambda: shop.sold
+def _answer_lost(_: FakeQueue, provider: FakePaidProvider) -> Callable[[], object]:
+    provider.loses = [ProviderUnavailable("Lost.", code="answer_lost", is_charged=None)]
+    return lambda: provider.jobs
 
 
-def _answer_hangs(_: FakeQueue, shop: Shop) -> Callable[[], object]:
-    shop.submit_gate.clear()
-    return lambda: shop.sold
+def _answer_hangs(_: FakeQueue, provider: FakePaidProvider) -> Callable[[], object]:
+    provider.submit_gate.clear()
+    return lambda: provider.jobs
 
 
-def _attach_down(queue: FakeQueue, _: Shop) -> Callable[[], object]:
+def _attach_down(queue: FakeQueue, _: FakePaidProvider) -> Callable[[], object]:
     queue.down_calls = {"attach"}
     return lambda: "attach" in queue.calls
 
 
-def _attach_forgotten(queue: FakeQueue, _: Shop) -> Callable[[], object]:
-    queue.forgets = ["attach"]
+def _attach_forgotten(queue: FakeQueue, _: FakePaidProvider) -> Callable[[], object]:
+    queue.loses_answers_of = ["attach"]
     return lambda: "attach" in queue.calls
 
 
-def _complete_down(queue: FakeQueue, _: Shop) -> Callable[[], object]:
+def _complete_down(queue: FakeQueue, _: FakePaidProvider) -> Callable[[], object]:
     queue.down_calls = {"complete"}
     return lambda: "complete" in queue.calls
 
@@ -524,24 +528,24 @@ BREAKAGES = (
 @pytest.mark.parametrize("ending", ["killed", "lease lost", "shut down", "left to itself"])
 @pytest.mark.parametrize("breakage", BREAKAGES)
 async def test_one_picture_is_sold_once_whatever_breaks_on_the_way(breakage: Breakage, ending: str) -> None:
-    shelf, shop = Shelf(), Shop()
-    (item,) = shelf.add("a fox")
-    item.model_provider = "shop"
-    stage = theatre(shop, queue=FakeQueue(shelf, lease_seconds=30), patience={"item_timeout_seconds": 0.1})
-    is_reached = breakage(stage.queue, shop)
+    state, provider = QueueState(), FakePaidProvider()
+    (item,) = state.add("a fox")
+    item.model_provider = "fake-provider"
+    harness = worker_harness(provider, queue=FakeQueue(state, lease_seconds=30), patience={"item_timeout_seconds": 0.1})
+    is_reached = breakage(harness.queue, provider)
 
-    lease = await stage.hold_one()
-    running = asyncio.create_task(stage.runner.run(lease))
+    lease = await harness.hold_one()
+    running = asyncio.create_task(harness.runner.run(lease))
     await eventually(is_reached, every=0)
-    await _end(ending, stage, lease, running)
-    shop.submit_gate.set()
-    await _until_completed(shelf, shop, item)
+    await _end(ending, harness, lease, running)
+    provider.submit_gate.set()
+    await _until_completed(state, provider, item)
 
-    assert len(shop.sold) == 1
+    assert len(provider.jobs) == 1
     assert item.status is GenerationStatus.COMPLETED
 
 
-async def _end(ending: str, stage: Theatre, lease: Lease, running: asyncio.Task[object]) -> None:
+async def _end(ending: str, harness: WorkerHarness, lease: Lease, running: asyncio.Task[object]) -> None:
     match ending:
         case "killed":
             running.cancel()
@@ -554,10 +558,10 @@ async def _end(ending: str, stage: Theatre, lease: Lease, running: asyncio.Task[
             pass
     async with asyncio.timeout(5):
         await asyncio.gather(running, return_exceptions=True)
-    stage.leases.settle(lease)
+    harness.leases.settle(lease)
 
 
-async def _until_completed(shelf: Shelf, shop: Shop, item: Item) -> None:
+async def _until_completed(state: QueueState, provider: FakePaidProvider, item: Item) -> None:
     """Other workers take the item over, as often as it comes back."""
     for _ in range(4):
         if item.status is GenerationStatus.COMPLETED:
@@ -565,18 +569,18 @@ async def _until_completed(shelf: Shelf, shop: Shop, item: Item) -> None:
         if item.lease_id is not None:
             item.lease_ends_at = 0
         item.due_at = 0
-        stage = theatre(shop, queue=FakeQueue(shelf))
-        await stage.runner.run(await stage.hold_one())
+        harness = worker_harness(provider, queue=FakeQueue(state))
+        await harness.runner.run(await harness.hold_one())
 
 
 async def test_a_provider_without_a_memory_is_not_believed_to_know_of_an_order() -> None:
     """It was one that sells when the order was begun, and is another one by the same name now."""
-    stage = theatre(ScriptedProvider(name="shop"))
-    (item,) = stage.queue.shelf.add("a fox")
+    harness = worker_harness(ScriptedProvider(name="fake-provider"))
+    (item,) = harness.queue.state.add("a fox")
     left_behind(item)
 
-    fault = await attempt(stage)
+    fault = await attempt(harness)
 
     assert fault
     assert (fault.code, fault.job_over) == ("outcome_unknown", True)
-    assert stage.provider.submitted == []
+    assert harness.provider.submitted == []

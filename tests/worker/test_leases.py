@@ -8,17 +8,17 @@ from batchgen.settings import WorkerSettings
 from scheduler.leases import Stop, Stopped
 from tests.fake_queue import FakeQueue
 from tests.support import eventually
-from tests.worker.stage import theatre, working
+from tests.worker.worker_harness import worker_harness, working
 
 
 async def test_all_leases_are_renewed_in_one_call() -> None:
-    stage = theatre()
-    stage.queue.shelf.add("a", "b", "c")
-    leases = [await stage.hold_one() for _ in range(3)]
+    harness = worker_harness()
+    harness.queue.state.add("a", "b", "c")
+    leases = [await harness.hold_one() for _ in range(3)]
 
-    await stage.leases.renew()
+    await harness.leases.renew()
 
-    assert [sorted(call) for call in stage.queue.renewed] == [sorted(lease.claim.lease_id for lease in leases)]
+    assert [sorted(call) for call in harness.queue.renewed] == [sorted(lease.claim.lease_id for lease in leases)]
 
 
 @pytest.mark.parametrize(
@@ -41,38 +41,38 @@ def test_leases_are_renewed_at_each_poll_and_at_a_third_of_their_length_at_the_l
 
 
 async def test_nothing_is_asked_where_nothing_is_held() -> None:
-    stage = theatre()
+    harness = worker_harness()
 
-    await stage.leases.renew()
+    await harness.leases.renew()
 
-    assert stage.queue.calls == []
+    assert harness.queue.calls == []
 
 
 async def test_an_item_whose_lease_does_not_come_back_is_stopped_alone() -> None:
-    stage = theatre()
-    stage.queue.shelf.add("a", "b")
-    stage.provider.gate.clear()
-    async with working(stage.worker):
-        await eventually(lambda: len(stage.provider.waiting) == 2)
-        lost, kept = stage.leases.held
-        stage.queue.expire(lost.claim)
+    harness = worker_harness()
+    harness.queue.state.add("a", "b")
+    harness.provider.gate.clear()
+    async with working(harness.worker):
+        await eventually(lambda: len(harness.provider.waiting) == 2)
+        lost, kept = harness.leases.held
+        harness.queue.expire(lost.claim)
 
-        await stage.leases.renew()
-        await eventually(lambda: stage.worker.tally.left == 1)
+        await harness.leases.renew()
+        await eventually(lambda: harness.worker.tally.left == 1)
 
         assert lost.stopped is Stop.LOST
         assert kept.stopped is None
-        assert stage.provider.cancelled == []
-        stage.provider.gate.set()
+        assert harness.provider.cancelled == []
+        harness.provider.gate.set()
 
 
 async def test_items_go_on_while_renewals_fail_and_stop_when_the_lease_would_have_ended() -> None:
-    stage = theatre(queue=FakeQueue(lease_seconds=0.3))
-    stage.queue.shelf.add("a")
-    lease = await stage.hold_one()
-    stage.queue.is_down = True
+    harness = worker_harness(queue=FakeQueue(lease_seconds=0.3))
+    harness.queue.state.add("a")
+    lease = await harness.hold_one()
+    harness.queue.is_down = True
 
-    await stage.leases.renew()
+    await harness.leases.renew()
     still_running = lease.stopped is None
     with pytest.raises(Stopped) as stopped:
         await lease.until_stopped(asyncio.sleep(5))
@@ -82,36 +82,36 @@ async def test_items_go_on_while_renewals_fail_and_stop_when_the_lease_would_hav
 
 
 async def test_a_renewal_that_fails_is_tried_again_at_once() -> None:
-    stage = theatre(queue=FakeQueue(lease_seconds=1))
-    stage.queue.shelf.add("a")
-    lease = await stage.hold_one()
-    stage.queue.is_down = True
-    renewing = asyncio.create_task(stage.leases.renew())
-    await eventually(lambda: stage.queue.calls.count("renew") >= 2)
+    harness = worker_harness(queue=FakeQueue(lease_seconds=1))
+    harness.queue.state.add("a")
+    lease = await harness.hold_one()
+    harness.queue.is_down = True
+    renewing = asyncio.create_task(harness.leases.renew())
+    await eventually(lambda: harness.queue.calls.count("renew") >= 2)
 
-    stage.queue.is_down = False
+    harness.queue.is_down = False
     await renewing
 
-    assert stage.queue.renewed == [[lease.claim.lease_id]]
+    assert harness.queue.renewed == [[lease.claim.lease_id]]
 
 
 async def test_a_renewed_lease_outlives_its_first_end() -> None:
-    stage = theatre(queue=FakeQueue(lease_seconds=0.3))
-    stage.queue.shelf.add("a")
-    lease = await stage.hold_one()
+    harness = worker_harness(queue=FakeQueue(lease_seconds=0.3))
+    harness.queue.state.add("a")
+    lease = await harness.hold_one()
 
     for _ in range(4):
         await asyncio.sleep(0.1)
-        await stage.leases.renew()
+        await harness.leases.renew()
 
     assert lease.stopped is None
-    stage.leases.settle(lease)
+    harness.leases.settle(lease)
 
 
 async def test_the_first_reason_to_stop_counts() -> None:
-    stage = theatre()
-    stage.queue.shelf.add("a")
-    lease = await stage.hold_one()
+    harness = worker_harness()
+    harness.queue.state.add("a")
+    lease = await harness.hold_one()
 
     lease.stop(Stop.CANCELLED)
     lease.stop(Stop.SHUTDOWN)
@@ -120,9 +120,9 @@ async def test_the_first_reason_to_stop_counts() -> None:
 
 
 async def test_cancelling_the_worker_itself_is_no_stop() -> None:
-    stage = theatre()
-    stage.queue.shelf.add("a")
-    lease = await stage.hold_one()
+    harness = worker_harness()
+    harness.queue.state.add("a")
+    lease = await harness.hold_one()
     task = asyncio.create_task(lease.until_stopped(asyncio.sleep(5)))
     await asyncio.sleep(0)
 

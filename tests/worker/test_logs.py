@@ -19,7 +19,7 @@ from batchgen.settings import WorkerSettings
 from scheduler.logs import configure_logs, redact
 from scheduler.ticks import Tick, Ticks
 from tests.support import eventually
-from tests.worker.stage import theatre
+from tests.worker.worker_harness import worker_harness
 
 SECRET = "sb_secret_0123456789abcdef"
 
@@ -52,10 +52,10 @@ async def test_every_line_about_an_item_says_which_one(configured: Callable[...,
     stream = io.StringIO()
     configured(stream)
     structlog.contextvars.bind_contextvars(worker="host:1:abc")
-    stage = theatre()
-    (item,) = stage.queue.shelf.add("a")
+    harness = worker_harness()
+    (item,) = harness.queue.state.add("a")
 
-    await stage.worker.run_once()
+    await harness.worker.run_once()
 
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     about_items = [line for line in lines if line["event"].startswith("item ")]
@@ -71,10 +71,10 @@ async def test_every_line_about_an_item_says_which_one(configured: Callable[...,
 async def test_the_line_of_an_end_has_what_one_searches_by(configured: Callable[..., None]) -> None:
     stream = io.StringIO()
     configured(stream)
-    stage = theatre()
-    (item,) = stage.queue.shelf.add("a")
+    harness = worker_harness()
+    (item,) = harness.queue.state.add("a")
 
-    await stage.worker.run_once()
+    await harness.worker.run_once()
 
     [line] = [line for line in map(json.loads, stream.getvalue().splitlines()) if line["event"].endswith("completed")]
     assert line["user_id"] == str(item.user_id)
@@ -86,11 +86,11 @@ async def test_the_line_of_an_end_has_what_one_searches_by(configured: Callable[
 async def test_an_item_that_another_one_made_room_for_has_none_of_its_fields(configured: Callable[..., None]) -> None:
     stream = io.StringIO()
     configured(stream)
-    stage = theatre(slots=1)
-    stage.queue.shelf.add("a")
-    stage.queue.shelf.add("b")
+    harness = worker_harness(slots=1)
+    harness.queue.state.add("a")
+    harness.queue.state.add("b")
 
-    await stage.worker.run_once()
+    await harness.worker.run_once()
 
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     started = [line for line in lines if line["event"] == "item started"]

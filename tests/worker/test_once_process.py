@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("empty_queue")
 
 
 @pytest.fixture
-async def shop() -> AsyncGenerator[OpenAIServer]:
+async def provider() -> AsyncGenerator[OpenAIServer]:
     """Answers no order before its gate is opened."""
     async with OpenAIServer() as server:
         server.gate.clear()
@@ -27,7 +27,7 @@ async def shop() -> AsyncGenerator[OpenAIServer]:
 
 @pytest.fixture
 async def model(database: Database) -> AsyncGenerator[str]:
-    """The id of a model at the shop."""
+    """The id of a model at the provider."""
     row = await (
         await database.execute(
             "insert into batchgen.models (name, provider, provider_model, inputs, price_usd)"
@@ -40,14 +40,14 @@ async def model(database: Database) -> AsyncGenerator[str]:
 
 
 @pytest.fixture
-async def start(stack: StackInfo, shop: OpenAIServer) -> AsyncGenerator[Start]:
-    """Starts workers at the shop; none outlives the test."""
+async def start(stack: StackInfo, provider: OpenAIServer) -> AsyncGenerator[Start]:
+    """Starts workers at the provider; none outlives the test."""
     workers: list[WorkerProcess] = []
     environment = {
         "SUPABASE_URL": stack.url,
         "SUPABASE_SECRET_KEY": stack.secret_key,
         "BATCHGEN_OPENAI_API_KEY": KEY,
-        "BATCHGEN_OPENAI_URL": shop.api,
+        "BATCHGEN_OPENAI_URL": provider.api,
         "BATCHGEN_GRACE_SECONDS": "0.1",
     }
 
@@ -77,21 +77,21 @@ async def items(database: Database, batch_id: str) -> Sequence[Mapping[str, Any]
 
 
 async def test_a_run_keeps_the_picture_that_takes_longer_than_its_time(
-    start: Start, shop: OpenAIServer, model: str, user: User, database: Database
+    start: Start, provider: OpenAIServer, model: str, user: User, database: Database
 ) -> None:
     batch_id = await submit(user, model, "a red fox", "a blue fox")
 
     worker = await start("--once", "--max-seconds", "3")
     await worker.logs(WAITING)
-    shop.gate.set()
+    provider.gate.set()
 
     assert await worker.exit_code() == 0
     assert [item["status"] for item in await items(database, batch_id)] == ["completed"] * 2
-    assert len(shop.events("charged")) == 2
+    assert len(provider.events("charged")) == 2
 
 
 async def test_a_second_run_meanwhile_buys_nothing_again(
-    start: Start, shop: OpenAIServer, model: str, user: User, database: Database
+    start: Start, provider: OpenAIServer, model: str, user: User, database: Database
 ) -> None:
     batch_id = await submit(user, model, "a red fox", "a blue fox")
     first = await start("--once", "--max-seconds", "3")
@@ -99,15 +99,15 @@ async def test_a_second_run_meanwhile_buys_nothing_again(
 
     second = await start("--once", "--max-seconds", "5")
     code = await second.exit_code()
-    shop.gate.set()
+    provider.gate.set()
 
     assert (code, await first.exit_code()) == (0, 0)
     assert [item["status"] for item in await items(database, batch_id)] == ["completed"] * 2
-    assert len(shop.events("created")) == 2
+    assert len(provider.events("created")) == 2
 
 
 async def test_a_signal_after_the_end_of_the_time_ends_the_run_and_tells_what_is_lost(
-    start: Start, shop: OpenAIServer, model: str, user: User, database: Database
+    start: Start, provider: OpenAIServer, model: str, user: User, database: Database
 ) -> None:
     batch_id = await submit(user, model, "a red fox", "a blue fox")
     worker = await start("--once", "--max-seconds", "3")
@@ -121,11 +121,11 @@ async def test_a_signal_after_the_end_of_the_time_ends_the_run_and_tells_what_is
 
 
 async def test_sigterm_of_a_service_waits_for_the_grace_time_and_then_tells_what_is_lost(
-    start: Start, shop: OpenAIServer, model: str, user: User, database: Database
+    start: Start, provider: OpenAIServer, model: str, user: User, database: Database
 ) -> None:
     batch_id = await submit(user, model, "a red fox", "a blue fox")
     worker = await start(BATCHGEN_GRACE_SECONDS="0.5")
-    await eventually(lambda: len(shop.events("created")) == 2)
+    await eventually(lambda: len(provider.events("created")) == 2)
 
     worker.send(signal.SIGTERM)
 

@@ -14,23 +14,25 @@ from batchgen.queue.types import OpenOrder, OrderOutcome
 from scheduler.open_orders import ASKED_AT_ONCE, ORDERS_AT_ONCE, OrderSettler
 from tests.fake_orders import FakeOrders
 from tests.support import eventually
-from tests.worker.stage import Mall, ScriptedProvider, Shop, picture
+from tests.worker.worker_harness import FakePaidProvider, FakeProviders, ScriptedProvider, picture
 
 DOWN = ProviderUnavailable("Down.", code="provider_unavailable")
 STILL_OPEN = OrderOutcome(is_over=False)
 
 
 @dataclass
-class Office:
-    """Settles the orders of one shop; `wakes` counts how often the worker was woken."""
+class SettlingHarness:
+    """Settles the orders of one provider; `wakes` counts how often the worker was woken."""
 
-    shop: Shop = field(default_factory=Shop)
+    provider: FakePaidProvider = field(default_factory=FakePaidProvider)
     orders: FakeOrders = field(default_factory=FakeOrders)
     providers: ProvidersByName | None = None
     wakes: int = 0
 
     def __post_init__(self) -> None:
-        self.settler = OrderSettler(self.orders, self.providers or Mall({"shop": self.shop}), wake=self._wake)
+        self.settler = OrderSettler(
+            self.orders, self.providers or FakeProviders({"fake-provider": self.provider}), wake=self._wake
+        )
 
     def outcome(self, order: OpenOrder) -> OrderOutcome | None:
         return self.orders.outcomes.get(order.order_key)
@@ -40,161 +42,161 @@ class Office:
 
 
 async def test_a_job_that_is_over_is_settled_as_its_provider_says() -> None:
-    office = Office()
-    order = office.orders.add("job-1")
-    office.shop.outcomes["job-1"] = Settlement(True, False, None, 1, 2)
+    harness = SettlingHarness()
+    order = harness.orders.add("job-1")
+    harness.provider.outcomes["job-1"] = Settlement(True, False, None, 1, 2)
 
-    await office.settler.sweep()
+    await harness.settler.sweep()
 
     expected = OrderOutcome(is_over=True, is_charged=False, has_picture=False, queued_seconds=1, running_seconds=2)
-    assert office.outcome(order) == expected
-    assert (office.shop.cancelled, office.wakes) == ([], 0)
+    assert harness.outcome(order) == expected
+    assert (harness.provider.cancelled, harness.wakes) == ([], 0)
 
 
 async def test_a_picture_that_was_paid_for_is_reported_and_the_worker_woken_to_collect_it() -> None:
-    office = Office()
-    order = office.orders.add("job-1")
-    office.orders.collects = {order.order_key}
-    office.shop.outcomes["job-1"] = Settlement(True, True, RawImage(picture()))
+    harness = SettlingHarness()
+    order = harness.orders.add("job-1")
+    harness.orders.collects = {order.order_key}
+    harness.provider.outcomes["job-1"] = Settlement(True, True, RawImage(picture()))
 
-    await office.settler.sweep()
+    await harness.settler.sweep()
 
-    assert office.outcome(order) == OrderOutcome(is_over=True, is_charged=True, has_picture=True)
-    assert office.wakes == 1
+    assert harness.outcome(order) == OrderOutcome(is_over=True, is_charged=True, has_picture=True)
+    assert harness.wakes == 1
 
 
 async def test_a_job_that_still_runs_is_stopped_and_asked_about_again() -> None:
-    office = Office()
-    order = office.orders.add("job-1")
+    harness = SettlingHarness()
+    order = harness.orders.add("job-1")
 
-    await office.settler.sweep()
+    await harness.settler.sweep()
 
-    assert office.shop.cancelled == ["job-1"]
-    assert office.outcome(order) == STILL_OPEN
+    assert harness.provider.cancelled == ["job-1"]
+    assert harness.outcome(order) == STILL_OPEN
 
 
 async def test_an_order_without_a_job_is_looked_for_by_its_key_and_inputs() -> None:
-    office = Office()
-    order = office.orders.add(None)
-    office.shop.sold["job-7"] = str(order.order_key)
-    office.shop.outcomes["job-7"] = Settlement(True, True)
+    harness = SettlingHarness()
+    order = harness.orders.add(None)
+    harness.provider.jobs["job-7"] = str(order.order_key)
+    harness.provider.outcomes["job-7"] = Settlement(True, True)
 
-    await office.settler.sweep()
+    await harness.settler.sweep()
 
-    (asked,) = office.shop.finds
+    (asked,) = harness.provider.finds
     assert (asked.inputs, asked.model, asked.model_version, asked.seed) == ({"text": "a fox"}, "a-model", "v1", 7)
     assert asked.ordered_at == pytest.approx(time.monotonic() - 100, abs=5)
-    assert office.shop.settled == ["job-7"]
-    assert office.outcome(order) == OrderOutcome(is_over=True, is_charged=True)
+    assert harness.provider.settled == ["job-7"]
+    assert harness.outcome(order) == OrderOutcome(is_over=True, is_charged=True)
 
 
 async def test_an_order_that_never_arrived_cost_nothing() -> None:
-    office = Office()
-    order = office.orders.add(None)
+    harness = SettlingHarness()
+    order = harness.orders.add(None)
 
-    await office.settler.sweep()
+    await harness.settler.sweep()
 
-    assert office.outcome(order) == OrderOutcome(is_over=True, is_charged=False)
-    assert office.shop.settled == []
+    assert harness.outcome(order) == OrderOutcome(is_over=True, is_charged=False)
+    assert harness.provider.settled == []
 
 
 @pytest.mark.parametrize("job_id", ["job-1", None])
 async def test_an_order_of_which_nobody_can_tell_is_over_and_its_costs_are_unknown(job_id: str | None) -> None:
-    office = Office()
-    order = office.orders.add(job_id)
-    office.shop.cannot_find = office.shop.outcomes["job-1"] = OutcomeUnknown("Nobody knows.")
+    harness = SettlingHarness()
+    order = harness.orders.add(job_id)
+    harness.provider.cannot_find = harness.provider.outcomes["job-1"] = OutcomeUnknown("Nobody knows.")
 
-    await office.settler.sweep()
+    await harness.settler.sweep()
 
-    assert office.outcome(order) == OrderOutcome(is_over=True, is_charged=None)
+    assert harness.outcome(order) == OrderOutcome(is_over=True, is_charged=None)
 
 
 @pytest.mark.parametrize("error", [DOWN, ProviderBusy("Wait.", retry_after_seconds=8), ZeroDivisionError("ours")])
 async def test_an_order_that_cannot_be_asked_about_now_stays_open_and_the_others_go_on(error: Exception) -> None:
-    office = Office()
-    first, second = office.orders.add("job-1"), office.orders.add("job-2")
-    office.shop.outcomes = {"job-1": error, "job-2": Settlement(True, False)}
+    harness = SettlingHarness()
+    first, second = harness.orders.add("job-1"), harness.orders.add("job-2")
+    harness.provider.outcomes = {"job-1": error, "job-2": Settlement(True, False)}
 
-    await office.settler.sweep()
+    await harness.settler.sweep()
 
-    assert office.outcome(first) == STILL_OPEN
-    assert office.outcome(second) == OrderOutcome(is_over=True, is_charged=False)
+    assert harness.outcome(first) == STILL_OPEN
+    assert harness.outcome(second) == OrderOutcome(is_over=True, is_charged=False)
 
 
 async def test_an_order_whose_provider_gives_no_answer_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scheduler.open_orders.ANSWER_SECONDS", 0.05)
-    office = Office()
-    order = office.orders.add("job-1")
-    office.shop.hangs = True
+    harness = SettlingHarness()
+    order = harness.orders.add("job-1")
+    harness.provider.hangs = True
 
-    await office.settler.sweep()
+    await harness.settler.sweep()
 
-    assert office.outcome(order) == STILL_OPEN
+    assert harness.outcome(order) == STILL_OPEN
 
 
 async def test_an_outcome_that_cannot_be_written_down_does_not_hold_up_the_others() -> None:
-    office = Office()
-    first, second = office.orders.add("job-1"), office.orders.add("job-2")
-    office.orders.cannot_settle = {first.order_key}
-    office.shop.outcomes = {name: Settlement(True, False) for name in ("job-1", "job-2")}
+    harness = SettlingHarness()
+    first, second = harness.orders.add("job-1"), harness.orders.add("job-2")
+    harness.orders.cannot_settle = {first.order_key}
+    harness.provider.outcomes = {name: Settlement(True, False) for name in ("job-1", "job-2")}
 
     with capture_logs() as lines:
-        await office.settler.sweep()
+        await harness.settler.sweep()
 
-    assert office.outcome(second) == OrderOutcome(is_over=True, is_charged=False)
+    assert harness.outcome(second) == OrderOutcome(is_over=True, is_charged=False)
     assert [line["task"] for line in lines if line["event"].startswith("housekeeping")] == ["open orders"]
 
 
 @pytest.mark.parametrize(
     "providers",
     [
-        Mall({}, closed=frozenset({"shop"})),
-        Mall({}),
-        OneProvider(Shop(name="another", outcomes={"job-1": Settlement(True, False)})),
-        OneProvider(ScriptedProvider(name="shop")),
+        FakeProviders({}, closed=frozenset({"fake-provider"})),
+        FakeProviders({}),
+        OneProvider(FakePaidProvider(name="another", outcomes={"job-1": Settlement(True, False)})),
+        OneProvider(ScriptedProvider(name="fake-provider")),
     ],
 )
 async def test_an_order_at_a_provider_that_this_worker_cannot_ask_is_left(providers: ProvidersByName) -> None:
-    office = Office(providers=providers)
-    order = office.orders.add("job-1")
+    harness = SettlingHarness(providers=providers)
+    order = harness.orders.add("job-1")
 
-    await office.settler.sweep()
+    await harness.settler.sweep()
 
-    assert office.outcome(order) == STILL_OPEN
+    assert harness.outcome(order) == STILL_OPEN
 
 
 async def test_a_provider_that_does_not_tell_is_told_of_once_per_change() -> None:
-    office = Office()
-    office.shop.outcomes = {"job-1": DOWN}
+    harness = SettlingHarness()
+    harness.provider.outcomes = {"job-1": DOWN}
 
     with capture_logs() as lines:
         for _ in range(3):
-            office.orders.add("job-1")
-            office.orders.add("job-1")
-            await office.settler.sweep()
-        office.shop.outcomes = {"job-1": Settlement(True, False)}
-        office.orders.add("job-1")
-        await office.settler.sweep()
+            harness.orders.add("job-1")
+            harness.orders.add("job-1")
+            await harness.settler.sweep()
+        harness.provider.outcomes = {"job-1": Settlement(True, False)}
+        harness.orders.add("job-1")
+        await harness.settler.sweep()
 
     told = [(line["event"], line["task"]) for line in lines if line["event"].startswith("housekeeping")]
     assert told == [
-        ("housekeeping is held up, items go on", "open orders at shop"),
-        ("housekeeping goes on", "open orders at shop"),
+        ("housekeeping is held up, items go on", "open orders at fake-provider"),
+        ("housekeeping goes on", "open orders at fake-provider"),
     ]
 
 
 async def test_orders_that_are_away_raise_nothing_and_are_told_of_once() -> None:
-    office = Office()
-    office.orders.is_down = True
+    harness = SettlingHarness()
+    harness.orders.is_down = True
 
     with capture_logs() as lines:
-        await office.settler.sweep()
-        await office.settler.sweep()
+        await harness.settler.sweep()
+        await harness.settler.sweep()
 
     assert [line["task"] for line in lines] == ["open orders"]
 
 
-class Counting(Shop):
+class Counting(FakePaidProvider):
     """Knows how many asked it at the same time."""
 
     now = most = 0
@@ -208,78 +210,78 @@ class Counting(Shop):
 
 
 async def test_many_orders_go_in_handfuls_and_a_few_at_a_time_until_none_is_due() -> None:
-    shop = Counting()
-    office = Office(shop)
+    provider = Counting()
+    harness = SettlingHarness(provider)
     for _ in range(2 * ORDERS_AT_ONCE + 1):
-        office.orders.add("job-1")
+        harness.orders.add("job-1")
 
-    await office.settler.sweep()
+    await harness.settler.sweep()
 
-    assert office.orders.taken == [ORDERS_AT_ONCE, ORDERS_AT_ONCE, 1]
-    assert len(office.orders.outcomes) == 2 * ORDERS_AT_ONCE + 1
-    assert shop.most == ASKED_AT_ONCE
+    assert harness.orders.taken == [ORDERS_AT_ONCE, ORDERS_AT_ONCE, 1]
+    assert len(harness.orders.outcomes) == 2 * ORDERS_AT_ONCE + 1
+    assert provider.most == ASKED_AT_ONCE
 
 
 async def test_a_sweep_that_takes_too_long_leaves_the_rest_for_the_next_one() -> None:
-    office = Office(Counting())
+    harness = SettlingHarness(Counting())
     for _ in range(2 * ORDERS_AT_ONCE):
-        office.orders.add("job-1")
+        harness.orders.add("job-1")
 
-    await office.settler.sweep(seconds=0.000001)
-    after_one = len(office.orders.due)
-    await office.settler.sweep()
+    await harness.settler.sweep(seconds=0.000001)
+    after_one = len(harness.orders.due)
+    await harness.settler.sweep()
 
     assert after_one == ORDERS_AT_ONCE
-    assert office.orders.due == []
+    assert harness.orders.due == []
 
 
 async def test_nothing_due_costs_one_request() -> None:
-    office = Office()
+    harness = SettlingHarness()
 
-    await office.settler.sweep()
+    await harness.settler.sweep()
 
-    assert office.orders.taken == [0]
+    assert harness.orders.taken == [0]
 
 
 async def test_finishing_settles_what_is_due() -> None:
-    office = Office(Counting())
+    harness = SettlingHarness(Counting())
     for _ in range(ORDERS_AT_ONCE + 1):
-        office.orders.add("job-1")
+        harness.orders.add("job-1")
 
-    await office.settler.finish(10)
+    await harness.settler.finish(10)
 
-    assert len(office.orders.outcomes) == ORDERS_AT_ONCE + 1
+    assert len(harness.orders.outcomes) == ORDERS_AT_ONCE + 1
 
 
 async def test_finishing_ends_in_time_where_a_provider_hangs() -> None:
-    office = Office()
-    order = office.orders.add("job-1")
-    office.shop.hangs = True
+    harness = SettlingHarness()
+    order = harness.orders.add("job-1")
+    harness.provider.hangs = True
 
     async with asyncio.timeout(5):
-        await office.settler.finish(0.05)
+        await harness.settler.finish(0.05)
 
-    assert office.outcome(order) is None, "its lease runs out, and it is asked about again"
+    assert harness.outcome(order) is None, "its lease runs out, and it is asked about again"
 
 
 async def test_finishing_ends_at_once_when_it_is_told_to_stop() -> None:
-    office = Office()
-    office.orders.add("job-1")
-    office.shop.hangs = True
-    finishing = asyncio.create_task(office.settler.finish(60))
-    await eventually(lambda: office.shop.settled)
+    harness = SettlingHarness()
+    harness.orders.add("job-1")
+    harness.provider.hangs = True
+    finishing = asyncio.create_task(harness.settler.finish(60))
+    await eventually(lambda: harness.provider.settled)
 
-    office.settler.stop()
+    harness.settler.stop()
 
     async with asyncio.timeout(5):
         await finishing
 
 
 async def test_a_sweep_that_was_told_to_stop_begins_nothing() -> None:
-    office = Office()
-    office.orders.add("job-1")
-    office.settler.stop()
+    harness = SettlingHarness()
+    harness.orders.add("job-1")
+    harness.settler.stop()
 
-    await office.settler.sweep()
+    await harness.settler.sweep()
 
-    assert office.orders.taken == []
+    assert harness.orders.taken == []

@@ -9,7 +9,7 @@ from scheduler.leases import Stop
 from scheduler.ticks import Tick, Ticks
 from tests.fake_queue import FakeQueue
 from tests.support import eventually
-from tests.worker.stage import theatre
+from tests.worker.worker_harness import worker_harness
 
 
 async def test_a_failing_tick_goes_on() -> None:
@@ -105,11 +105,11 @@ async def test_ticks_go_on_when_the_system_clock_is_set(hours: int, monkeypatch:
 async def test_a_lease_is_kept_when_the_system_clock_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("apscheduler.schedulers.base.datetime", SetClock)
     monkeypatch.setattr(SetClock, "off_by", timedelta())
-    stage = theatre(queue=FakeQueue(lease_seconds=3))
-    stage.queue.shelf.add("a")
-    lease = await stage.hold_one()
+    harness = worker_harness(queue=FakeQueue(lease_seconds=3))
+    harness.queue.state.add("a")
+    lease = await harness.hold_one()
     first_end = asyncio.get_running_loop().time() + lease.seconds_left
-    ticks = Ticks([Tick("renew leases", stage.leases.renew, 0.5)])
+    ticks = Ticks([Tick("renew leases", harness.leases.renew, 0.5)])
     ticks.start()
 
     monkeypatch.setattr(SetClock, "off_by", timedelta(hours=-1))
@@ -118,7 +118,7 @@ async def test_a_lease_is_kept_when_the_system_clock_is_set_back(monkeypatch: py
 
     assert lease.stopped is None
     assert lease.is_held
-    stage.leases.settle(lease)
+    harness.leases.settle(lease)
 
 
 async def test_time_that_the_loop_did_not_run_kills_no_tick_and_makes_it_beat_at_once() -> None:
@@ -148,16 +148,16 @@ async def test_time_that_the_loop_did_not_run_kills_no_tick_and_makes_it_beat_at
 
 
 async def test_leases_that_ended_while_the_machine_slept_are_dropped() -> None:
-    stage = theatre(queue=FakeQueue(lease_seconds=60))
-    stage.queue.shelf.add("a", "b")
-    ended, kept = await stage.hold_one(), await stage.hold_one()
+    harness = worker_harness(queue=FakeQueue(lease_seconds=60))
+    harness.queue.state.add("a", "b")
+    ended, kept = await harness.hold_one(), await harness.hold_one()
     ended.shorten(30)
     slept = 0.0
     dropped: list[int] = []
     loop = asyncio.get_running_loop()
 
     def woke(_seconds: float, uncounted: float) -> None:
-        dropped.append(stage.leases.drop_ended(uncounted))
+        dropped.append(harness.leases.drop_ended(uncounted))
 
     ticks = Ticks([], woke, clock=lambda: loop.time() + slept)
     ticks.start()
@@ -169,4 +169,4 @@ async def test_leases_that_ended_while_the_machine_slept_are_dropped() -> None:
     assert ended.stopped is Stop.LOST
     assert kept.stopped is None
     assert kept.seconds_left < 21
-    stage.leases.settle(kept)
+    harness.leases.settle(kept)

@@ -12,8 +12,8 @@ from random import Random
 import psutil
 
 from devstack import Stack
-from tests.chaos.fleet import Fleet
-from tests.chaos.paid_provider import PaidProvider
+from tests.chaos.paid_provider_server import PaidProviderServer
+from tests.chaos.worker_group import WorkerGroup
 
 KINDS = (
     "kill -9 of a worker",
@@ -43,7 +43,7 @@ class PlannedFault:
 
 def plan(seed: int, seconds: float, lease_seconds: float) -> Sequence[PlannedFault]:
     """The faults of a run. Each kind comes before any comes again, so that a short run sees all of them."""
-    random = Random(f"{seed}/conductor")
+    random = Random(f"{seed}/injector")
     # A short run has to be quicker to see everything.
     longest_gap = min(GAP_SECONDS[1], max(GAP_SECONDS[0], 2 * (seconds - FIRST_FAULT_SECONDS) / len(KINDS) - 1.7))
     planned: list[PlannedFault] = []
@@ -60,10 +60,10 @@ def plan(seed: int, seconds: float, lease_seconds: float) -> Sequence[PlannedFau
 
 
 @dataclass
-class Conductor:
+class FaultInjector:
     stack: Stack
-    fleet: Fleet
-    provider: PaidProvider
+    workers: WorkerGroup
+    provider: PaidProviderServer
     say: Say
     injected: Counter[str] = field(default_factory=Counter[str])
     _postgres: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -79,15 +79,15 @@ class Conductor:
 
     async def _inject(self, fault: PlannedFault) -> None:
         self.say(f"{fault.at:6.1f} s  {fault.kind}")
-        if await self._make_so(fault):
+        if await self._apply(fault):
             self.injected[fault.kind] += 1
 
-    async def _make_so(self, fault: PlannedFault) -> bool:
+    async def _apply(self, fault: PlannedFault) -> bool:
         match fault.kind:
             case "kill -9 of a worker":
-                return self.fleet.kill(fault.which)
+                return self.workers.kill(fault.which)
             case "worker paused past its lease":
-                return await self.fleet.pause(fault.which, fault.seconds)
+                return await self.workers.pause(fault.which, fault.seconds)
             case "kill -9 of the API":
                 return _kill(self.stack.lite_pid)
             case "Postgres stopped at once":

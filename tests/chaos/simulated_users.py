@@ -29,7 +29,7 @@ class PlannedBatch:
 
 def plan_batches(seed: int, count: int, users: int, seconds: float) -> Sequence[PlannedBatch]:
     """Batches of 2 to 10 prompts in the first three quarters of the run; a few users send most of them."""
-    random = Random(f"{seed}/crowd")
+    random = Random(f"{seed}/users")
     planned: list[PlannedBatch] = []
     for number in range(count):
         prompts = [
@@ -46,7 +46,7 @@ def plan_batches(seed: int, count: int, users: int, seconds: float) -> Sequence[
 
 
 @dataclass
-class Crowd:
+class SimulatedUsers:
     """`problems`: answers that no user should ever get. `submitted`: batch id and how many prompts it has."""
 
     settings: Settings
@@ -75,7 +75,7 @@ class Crowd:
     async def submit(self, batch: PlannedBatch) -> None:
         """Send the batch until an answer comes; its client_key makes that safe."""
         client = self._users[batch.user]
-        answer = await self._insist(client, "create_batch", {"p_request": batch.request})
+        answer = await self._call_until_answered(client, "create_batch", {"p_request": batch.request})
         if answer is None:
             self.problems.append(f"{batch.request['client_key']}: not submitted within {PATIENCE_SECONDS:.0f} s")
             return
@@ -84,7 +84,7 @@ class Crowd:
     async def leave(self) -> None:
         await self._clients.aclose()
 
-    async def _insist(self, client: AsyncClient, name: str, arguments: dict[str, Any]) -> Any:
+    async def _call_until_answered(self, client: AsyncClient, name: str, arguments: dict[str, Any]) -> Any:
         clock = asyncio.get_running_loop().time
         deadline = clock() + PATIENCE_SECONDS
         while clock() < deadline:

@@ -17,13 +17,13 @@ STOP = ((signal.SIGTERM, 30.0),)
 
 
 @dataclass
-class Berth:
+class WorkerSlot:
     """One worker's place: a new process after each end."""
 
     number: int
     process: asyncio.subprocess.Process | None = None
     is_paused: bool = False
-    is_doomed: bool = False
+    is_killed: bool = False
     """Its end is our doing."""
     starts: int = 0
 
@@ -33,7 +33,7 @@ class Berth:
 
 
 @dataclass
-class Fleet:
+class WorkerGroup:
     """`odd_ends`: workers that ended though nobody asked them to."""
 
     size: int
@@ -41,77 +41,77 @@ class Fleet:
     folder: Path
     odd_ends: list[str] = field(default_factory=list[str])
     gave_up: int = 0
-    _berths: list[Berth] = field(default_factory=list[Berth])
+    _slots: list[WorkerSlot] = field(default_factory=list[WorkerSlot])
     _keepers: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
 
     @property
     def starts(self) -> int:
-        return sum(berth.starts for berth in self._berths)
+        return sum(slot.starts for slot in self._slots)
 
     def logs(self) -> Sequence[Path]:
         return sorted(self.folder.glob("worker-*.log"))
 
     def start(self) -> None:
-        self._berths = [Berth(number) for number in range(self.size)]
-        self._keepers = [asyncio.create_task(self._keep(berth)) for berth in self._berths]
+        self._slots = [WorkerSlot(number) for number in range(self.size)]
+        self._keepers = [asyncio.create_task(self._keep(slot)) for slot in self._slots]
 
     async def stop(self) -> None:
         """Let all of them drain, and give back no process; one that does not end in order is an odd end."""
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
-        await asyncio.gather(*(self._stop(berth) for berth in self._berths))
+        await asyncio.gather(*(self._stop(slot) for slot in self._slots))
 
     def kill(self, which: int) -> bool:
         """kill -9 of some worker, paused or not; False where none runs just now."""
-        running = [berth for berth in self._berths if berth.is_running]
+        running = [slot for slot in self._slots if slot.is_running]
         if not running:
             return False
-        berth = running[which % len(running)]
-        assert berth.process is not None
-        berth.is_doomed = True
-        berth.process.kill()
+        slot = running[which % len(running)]
+        assert slot.process is not None
+        slot.is_killed = True
+        slot.process.kill()
         return True
 
     async def pause(self, which: int, seconds: float) -> bool:
         """SIGSTOP to some worker, and SIGCONT after `seconds`; False where all are paused already."""
-        awake = [berth for berth in self._berths if berth.is_running and not berth.is_paused]
+        awake = [slot for slot in self._slots if slot.is_running and not slot.is_paused]
         if not awake:
             return False
-        berth = awake[which % len(awake)]
-        process = berth.process
+        slot = awake[which % len(awake)]
+        process = slot.process
         assert process is not None
-        berth.is_paused = True
+        slot.is_paused = True
         try:
             process.send_signal(signal.SIGSTOP)
             await asyncio.sleep(seconds)
         finally:
-            berth.is_paused = False
+            slot.is_paused = False
             if process.returncode is None:
                 process.send_signal(signal.SIGCONT)
         return True
 
-    async def _keep(self, berth: Berth) -> None:
+    async def _keep(self, slot: WorkerSlot) -> None:
         while True:
-            berth.is_doomed = False
-            berth.starts += 1
-            berth.process = await self._spawn(berth)
-            code = await berth.process.wait()
+            slot.is_killed = False
+            slot.starts += 1
+            slot.process = await self._spawn(slot)
+            code = await slot.process.wait()
             if code == WORK_FAILED:  # its ticks died, so it stopped; any other way to 1 leaves a traceback in its log
                 self.gave_up += 1
-            elif not berth.is_doomed:
-                self.odd_ends.append(f"worker {berth.number}, start {berth.starts}: exit code {code}")
+            elif not slot.is_killed:
+                self.odd_ends.append(f"worker {slot.number}, start {slot.starts}: exit code {code}")
             await asyncio.sleep(PAUSE_BEFORE_RESTART_SECONDS)
 
-    async def _stop(self, berth: Berth) -> None:
-        if berth.process is None or berth.process.returncode is not None:
+    async def _stop(self, slot: WorkerSlot) -> None:
+        if slot.process is None or slot.process.returncode is not None:
             return
-        await child.end(berth.process, STOP)
-        if code := await berth.process.wait():
-            self.odd_ends.append(f"worker {berth.number} after SIGTERM: exit code {code}")
+        await child.end(slot.process, STOP)
+        if code := await slot.process.wait():
+            self.odd_ends.append(f"worker {slot.number} after SIGTERM: exit code {code}")
 
-    async def _spawn(self, berth: Berth) -> asyncio.subprocess.Process:
-        name = f"worker-{berth.number}-{berth.starts}"
+    async def _spawn(self, slot: WorkerSlot) -> asyncio.subprocess.Process:
+        name = f"worker-{slot.number}-{slot.starts}"
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         with (self.folder / f"{name}.log").open("ab") as log:
             return await child.spawn(

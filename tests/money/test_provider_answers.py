@@ -10,10 +10,10 @@ from typing import Any, cast
 import pytest
 from aiohttp import web
 
-from tests.money.books import picture_of
-from tests.money.conftest import OpenStall, Stall, Submit
-from tests.money.hosted_shops import FalShop, ReplicateShop
-from tests.money.own_gpu_shops import OpenAIShop
+from tests.money.conftest import FakeProvider, StartFake, Submit
+from tests.money.faulty_hosted_servers import FaultyFalServer, FaultyReplicateServer
+from tests.money.faulty_local_servers import FaultyOpenAIServer
+from tests.money.provider_log import picture_of
 from tests.providers.faulty_server import Fault
 from tests.providers.local_server import Fault as LocalFault
 from tests.providers.local_server import answers
@@ -37,29 +37,29 @@ async def ended(database: Database, batch: str) -> list[dict[str, Any]]:
     return await eventually(items, 60, every=0.1, what="all items are final")
 
 
-def created(stall: Stall) -> int:
-    return stall.books.count("created")
+def created(fake: FakeProvider) -> int:
+    return fake.provider_log.count("created")
 
 
 async def test_a_provider_that_asks_for_no_wait_at_all_is_not_stormed(
-    open_stall: OpenStall, submit: Submit, start_worker: StartWorker, pace: Callable[..., Awaitable[None]],
+    start_fake: StartFake, submit: Submit, start_worker: StartWorker, pace: Callable[..., Awaitable[None]],
     database: Database,
 ) -> None:  # fmt: skip
     await pace()
-    stall = await open_stall("replicate")
-    assert isinstance(stall.shop, ReplicateShop)
+    fake = await start_fake("replicate")
+    assert isinstance(fake.server, FaultyReplicateServer)
     times: list[float] = []
 
     def turn_away(call: str) -> Fault | None:
-        if call != "buy":
+        if call != "order":
             return None
         times.append(time.monotonic())
         return Fault(429, {"Retry-After": "0"})
 
-    stall.shop.fail_by(turn_away)
-    await start_worker(stall)
+    fake.server.fail_by(turn_away)
+    await start_worker(fake)
 
-    batch = await submit(stall.model_id, ["a red boat", "a small owl"])
+    batch = await submit(fake.model_id, ["a red boat", "a small owl"])
 
     await eventually(lambda: len(times) >= 5, 60, what="both were turned away twice")
     assert times[2] - times[0] > 0.9
@@ -72,14 +72,14 @@ async def test_a_provider_that_asks_for_no_wait_at_all_is_not_stormed(
 
 
 async def test_one_models_403_leaves_the_other_models_of_its_provider_alone(
-    open_stall: OpenStall, submit: Submit, start_worker: StartWorker, pace: Callable[..., Awaitable[None]],
+    start_fake: StartFake, submit: Submit, start_worker: StartWorker, pace: Callable[..., Awaitable[None]],
     database: Database, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     await pace()
-    stall = await open_stall("openai")
-    shop = stall.shop
-    assert isinstance(shop, OpenAIShop)
-    flux = await replace(stall.listing, model="flux").offer(database, "stall-flux")
+    fake = await start_fake("openai")
+    server = fake.server
+    assert isinstance(server, FaultyOpenAIServer)
+    flux = await replace(fake.setup, model="flux").add_model(database, "fake-flux")
     asked: list[str] = []
 
     async def next_fault(name: str, request: web.Request, body: Any) -> LocalFault | None:
@@ -87,9 +87,9 @@ async def test_one_models_403_leaves_the_other_models_of_its_provider_alone(
         is_closed = asked[-1] == "gpt-image-1"
         return answers(403, {"error": {"message": VERIFY, "type": "invalid_request_error"}}) if is_closed else None
 
-    monkeypatch.setattr(shop, "next_fault", next_fault)
-    worker = await start_worker(stall)
-    closed = await submit(stall.model_id, ["a red boat", "a small owl"])
+    monkeypatch.setattr(server, "next_fault", next_fault)
+    worker = await start_worker(fake)
+    closed = await submit(fake.model_id, ["a red boat", "a small owl"])
     await eventually(lambda: "gpt-image-1" in asked, 30, what="the model that is not verified was asked for")
 
     items = await ended(database, await submit(flux, ["a glass bird", "an old tree"]))
@@ -100,7 +100,7 @@ async def test_one_models_403_leaves_the_other_models_of_its_provider_alone(
     query = "select name from batchgen.providers where name = 'openai' and not_before > now()"
     assert await (await database.execute(query)).fetchall() == []
     breaker = await (
-        await database.execute("select reason from batchgen.breakers where model_id = %s", [stall.model_id])
+        await database.execute("select reason from batchgen.breakers where model_id = %s", [fake.model_id])
     ).fetchone()
     assert breaker == {"reason": "model_not_allowed"}
     assert any("Verify the organisation" in line for line in worker.lines)
@@ -109,37 +109,37 @@ async def test_one_models_403_leaves_the_other_models_of_its_provider_alone(
 
 @pytest.mark.parametrize("times", [1, 5], ids=["once", "for good"])
 async def test_fal_without_a_picture_is_asked_once_more_and_bought_once(
-    times: int, open_stall: OpenStall, submit: Submit, start_worker: StartWorker,
+    times: int, start_fake: StartFake, submit: Submit, start_worker: StartWorker,
     pace: Callable[..., Awaitable[None]], database: Database,
 ) -> None:  # fmt: skip
     await pace()
-    stall = await open_stall("fal")
-    assert isinstance(stall.shop, FalShop)
-    stall.shop.fail("result", *[Fault(200, body='{"images": []}')] * times * 2)
-    await start_worker(stall, BATCHGEN_MAX_PARALLEL="2")
+    fake = await start_fake("fal")
+    assert isinstance(fake.server, FaultyFalServer)
+    fake.server.fail("result", *[Fault(200, body='{"images": []}')] * times * 2)
+    await start_worker(fake, BATCHGEN_MAX_PARALLEL="2")
 
-    items = await ended(database, await submit(stall.model_id, ["a red boat", "a small owl"]))
+    items = await ended(database, await submit(fake.model_id, ["a red boat", "a small owl"]))
 
-    assert created(stall) == 2
+    assert created(fake) == 2
     if times > 1:
         assert [(item["status"], item["error_code"]) for item in items] == [("failed", "no_output")] * 2
 
 
 async def test_pictures_that_fal_sends_in_its_answer_are_bought_once_and_stored(
-    open_stall: OpenStall, submit: Submit, start_worker: StartWorker, pace: Callable[..., Awaitable[None]],
+    start_fake: StartFake, submit: Submit, start_worker: StartWorker, pace: Callable[..., Awaitable[None]],
     database: Database,
 ) -> None:  # fmt: skip
     await pace()
-    stall = await open_stall("fal")
-    assert isinstance(stall.shop, FalShop)
+    fake = await start_fake("fal")
+    assert isinstance(fake.server, FaultyFalServer)
     url = f"data:image/png;base64,{base64.b64encode(picture_of('a red boat')).decode()}"
-    stall.shop.fail("result", *[Fault(200, body=json.dumps({"images": [{"url": url}], "seed": 7}))] * 2)
-    await start_worker(stall)
+    fake.server.fail("result", *[Fault(200, body=json.dumps({"images": [{"url": url}], "seed": 7}))] * 2)
+    await start_worker(fake)
 
-    items = await ended(database, await submit(stall.model_id, ["a red boat", "a small owl"]))
+    items = await ended(database, await submit(fake.model_id, ["a red boat", "a small owl"]))
 
     assert [item["status"] for item in items] == ["completed", "completed"]
-    assert created(stall) == 2
+    assert created(fake) == 2
     query = "select count(*) as n from public.images where generation_id = any (%s)"
     stored = await (await database.execute(query, [[item["id"] for item in items]])).fetchone()
     assert stored == {"n": 2}

@@ -37,7 +37,7 @@ class Machine:
     _setup: list[str] = field(default_factory=list[str])
     _running: list["Background"] = field(default_factory=list["Background"])
 
-    def walk(self) -> list[str]:
+    def run_commands(self) -> list[str]:
         """Run all blocks; the answer is the commands that were run."""
         ran: list[str] = []
         try:

@@ -1,4 +1,4 @@
-"""ComfyUI, AUTOMATIC1111 and a server of OpenAI's API as shops with bad days: with time, faults and real pictures."""
+"""Fake servers of ComfyUI, AUTOMATIC1111 and OpenAI's API that take time, deliver real pictures and fail."""
 
 import asyncio
 import base64
@@ -7,9 +7,9 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.money.books import Books, picture_of
-from tests.money.hosted_shops import ENDLESS, HALF, HANGING, NO_ANSWERS, REFUSED
-from tests.money.weather import CANCEL, FILE, ORDER, QUESTION, SLOW_SECONDS, Odds, Weather
+from tests.money.faults import CANCEL, FILE, ORDER, QUESTION, SLOW_SECONDS, FaultSource, Odds
+from tests.money.faulty_hosted_servers import ENDLESS, HALF, HANGING, NO_ANSWERS, REFUSED
+from tests.money.provider_log import ProviderLog, picture_of
 from tests.providers.automatic1111_server import Automatic1111Server
 from tests.providers.comfyui_server import ComfyUIServer, Job, saved
 from tests.providers.local_server import (
@@ -58,13 +58,13 @@ ON_ONE_GPU = 0.2
 """Of the time that a hosted job takes: these servers run one job after another."""
 
 
-class _BadDays(LocalServer):
-    """Each request meets the fault that the weather has for it."""
+class _FaultyAnswers(LocalServer):
+    """Each request meets the next fault of the fault source."""
 
-    def __init__(self, weather: Weather, books: Books, **more: Any) -> None:
+    def __init__(self, fault_source: FaultSource, provider_log: ProviderLog, **more: Any) -> None:
         super().__init__(**more)
-        self.weather = weather
-        self.books = books
+        self.fault_source = fault_source
+        self.provider_log = provider_log
         self.prompts: dict[str, str] = {}
         """By whatever names a job in the log."""
         self._halves: set[str] = set()
@@ -76,7 +76,7 @@ class _BadDays(LocalServer):
     def fate(self, prompt: str) -> str | None:
         if REFUSED in prompt:
             return "blocked"
-        return "never ends" if ENDLESS in prompt else self.weather.draw("fate", prompt, FATE)
+        return "never ends" if ENDLESS in prompt else self.fault_source.draw("fate", prompt, FATE)
 
     async def be_slow(self, name: str, prompt: str) -> None:
         await asyncio.sleep(SLOW_SECONDS)
@@ -94,17 +94,17 @@ class _BadDays(LocalServer):
         prompt = self.prompt_of(name, request, body or {})
         if name in ORDERS and HANGING in prompt:
             return SILENT
-        fault = self.weather.draw(name, prompt, ODDS[name])
+        fault = self.fault_source.draw(name, prompt, ODDS[name])
         if fault == "slow":
             await self.be_slow(name, prompt)
         elif name in ORDERS and fault and fault.startswith(NO_ANSWERS):
-            self.books.write("no answer to the order", "", prompt, fault=fault)
+            self.provider_log.write("no answer to the order", "", prompt, fault=fault)
         elif fault == "half a picture":
             self._halves.add(prompt)
         return FAULTS.get(fault or "")
 
 
-class OpenAIShop(_BadDays, OpenAIServer):
+class FaultyOpenAIServer(_FaultyAnswers, OpenAIServer):
     """Charges a picture when it is made, whether its answer arrives or not. A job's name is the order's key."""
 
     def prompt_of(self, name: str, request: web.Request, body: Mapping[str, Any]) -> str:
@@ -116,19 +116,19 @@ class OpenAIShop(_BadDays, OpenAIServer):
             return refusal
         name, prompt = request.headers["X-Client-Request-Id"], str(body["prompt"])
         self.prompts[name] = prompt
-        self.books.write("created", name, prompt)
+        self.provider_log.write("created", name, prompt)
         fate = self.fate(prompt)
         if fate == "never ends":
-            await (self._stops if ENDLESS in prompt else self.weather.calm).wait()
-            self.books.write("failed", name, prompt)
-            self.books.write("no answer to the order", "", prompt, fault="never ends")
+            await (self._stops if ENDLESS in prompt else self.fault_source.is_over).wait()
+            self.provider_log.write("failed", name, prompt)
+            self.provider_log.write("no answer to the order", "", prompt, fault="never ends")
             return web.Response(status=504)
-        await asyncio.sleep(self.weather.seconds(prompt, fate == "takes long"))
+        await asyncio.sleep(self.fault_source.seconds(prompt, fate == "takes long"))
         if fate == "fails":
-            self.books.write("failed", name, prompt)
+            self.provider_log.write("failed", name, prompt)
             return web.json_response({"error": {"message": "The server had an error."}}, status=500)
-        self.books.write("succeeded", name, prompt)
-        self.books.charge(name, prompt)
+        self.provider_log.write("succeeded", name, prompt)
+        self.provider_log.charge(name, prompt)
         return web.json_response({"created": 1764000000, "data": [self._delivery(name, prompt)]})
 
     def _delivery(self, name: str, prompt: str) -> Mapping[str, Any]:
@@ -146,11 +146,11 @@ class OpenAIShop(_BadDays, OpenAIServer):
         return self.picture(self.prompts[request.match_info["id"]])
 
 
-class ComfyUIShop(_BadDays, ComfyUIServer):
+class FaultyComfyUIServer(_FaultyAnswers, ComfyUIServer):
     """One job after another, each as long as it takes."""
 
-    def __init__(self, weather: Weather, books: Books) -> None:
-        super().__init__(weather, books)
+    def __init__(self, fault_source: FaultSource, provider_log: ProviderLog) -> None:
+        super().__init__(fault_source, provider_log)
         self.holds = True
         self._ids: dict[str, str] = {}
         self._slow: set[str] = set()
@@ -169,7 +169,7 @@ class ComfyUIShop(_BadDays, ComfyUIServer):
         known = {"queued": "created", "success": "succeeded", "error": "failed", "interrupted": "cancelled"}
         if event in known:
             job = self._ids.get(what, what)
-            self.books.write(known[event], job, self.prompts[job])
+            self.provider_log.write(known[event], job, self.prompts[job])
 
     def _begin(self) -> None:
         before = self.running
@@ -178,7 +178,7 @@ class ComfyUIShop(_BadDays, ComfyUIServer):
             prompt = self.prompts[self.running.id]
             fate = self.fate(prompt)
             if fate != "never ends":
-                seconds = ON_ONE_GPU * self.weather.seconds(prompt, fate == "takes long")
+                seconds = ON_ONE_GPU * self.fault_source.seconds(prompt, fate == "takes long")
                 end = "error" if fate == "fails" else "success"
                 asyncio.get_running_loop().call_later(seconds, self._finish, self.running, end)
 
@@ -226,11 +226,11 @@ class ComfyUIShop(_BadDays, ComfyUIServer):
         return self.picture(self.prompts[request.query["filename"].partition(".")[0]])
 
 
-class Automatic1111Shop(_BadDays, Automatic1111Server):
+class FaultyAutomatic1111Server(_FaultyAnswers, Automatic1111Server):
     """One task after another. An interrupted one answers with what it has, which is not what was ordered."""
 
-    def __init__(self, weather: Weather, books: Books) -> None:
-        super().__init__(weather, books)
+    def __init__(self, fault_source: FaultSource, provider_log: ProviderLog) -> None:
+        super().__init__(fault_source, provider_log)
         self._doomed: set[str] = set()
 
     def prompt_of(self, name: str, request: web.Request, body: Mapping[str, Any]) -> str:
@@ -243,7 +243,7 @@ class Automatic1111Shop(_BadDays, Automatic1111Server):
         super().note(event, what)
         known = {"started": "created", "finished": "succeeded", "interrupted": "cancelled"}
         told = "failed" if event == "finished" and what in self._doomed else known[event]
-        self.books.write(told, what, self.prompts[what])
+        self.provider_log.write(told, what, self.prompts[what])
 
     async def _run(self, task: str, body: dict[str, Any]) -> web.Response:
         prompt = str(body["prompt"])
@@ -259,11 +259,11 @@ class Automatic1111Shop(_BadDays, Automatic1111Server):
         return answer
 
     async def _open_gate(self, prompt: str, fate: str | None) -> None:
-        """When the picture is done. In calm weather every task ends by itself: no one else would get the GPU."""
+        """Open the gate when the picture is done. After the faults every task ends: it would block the GPU."""
         if fate == "never ends":
-            await self.weather.calm.wait()
+            await self.fault_source.is_over.wait()
         else:
-            await asyncio.sleep(ON_ONE_GPU * self.weather.seconds(prompt, fate == "takes long"))
+            await asyncio.sleep(ON_ONE_GPU * self.fault_source.seconds(prompt, fate == "takes long"))
         self.gate.set()
 
     def _result(self, body: dict[str, Any]) -> dict[str, Any]:

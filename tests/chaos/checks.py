@@ -1,4 +1,4 @@
-"""What has to be true when the noise is over, asked of the database, of Storage and of the provider's own log."""
+"""Checks after a run: the database, Storage and the provider's own log."""
 
 import json
 from collections import Counter, defaultdict
@@ -13,100 +13,100 @@ import psycopg
 from PIL import Image
 from psycopg.rows import dict_row
 
-from tests.money.verdict import OWN_FAULTS
+from tests.money.ledger_checks import OWN_FAULTS
 
 Row = dict[str, Any]
 Connection = psycopg.AsyncConnection[Row]
 
-EVIDENCE_ITEMS = 4
-EVIDENCE_LINES = 40
+DETAIL_ITEMS = 4
+DETAIL_LINES = 40
 ENDS = ("completed", "failed")
 
 
 @dataclass
-class Verdict:
-    """`violations` is empty, or the system has broken a promise; `evidence` says more about some of them."""
+class CheckReport:
+    """`violations` is empty, or the system has broken a promise; `details` says more about some of them."""
 
     violations: list[str] = field(default_factory=list[str])
-    evidence: list[str] = field(default_factory=list[str])
+    details: list[str] = field(default_factory=list[str])
     figures: dict[str, Mapping[str, object]] = field(default_factory=dict[str, Mapping[str, object]])
 
 
 @dataclass(frozen=True)
-class Witnesses:
+class RunRecords:
     """All that is known about a run. `submitted`: batch id and how many prompts it has."""
 
     database_url: str
     submitted: Mapping[str, int]
-    sales: Sequence[Mapping[str, Any]]
+    provider_log: Sequence[Mapping[str, Any]]
     worker_logs: Sequence[Path]
 
 
-async def judge(witnesses: Witnesses) -> Verdict:
-    verdict = Verdict()
-    async with await Connection.connect(witnesses.database_url, autocommit=True, row_factory=dict_row) as database:
+async def check_run(records: RunRecords) -> CheckReport:
+    report = CheckReport()
+    async with await Connection.connect(records.database_url, autocommit=True, row_factory=dict_row) as database:
         items = await _rows(database, "select * from public.image_generations where batch_id is not null")
         batches = await _rows(database, "select * from public.batch_generations")
-        await _check_queue(verdict, database)
-        await _check_caps(verdict, database)
-        _check_items(verdict, items)
-        _check_totals(verdict, batches, items, witnesses.submitted)
+        await _check_queue(report, database)
+        await _check_caps(report, database)
+        _check_items(report, items)
+        _check_totals(report, batches, items, records.submitted)
         images = await _rows(database, "select * from public.images")
         failures = await _rows(database, "select code, count(*) from batchgen.failures group by code order by 2 desc")
-    _check_images(verdict, items, images)
-    await _check_files(verdict, images)
-    _check_sales(verdict, items, witnesses)
-    events, faults = _read_logs(witnesses.worker_logs)
-    verdict.figures["items that failed, by code"] = {row["code"]: row["count"] for row in failures}
-    verdict.figures["workers' log"] = events
+    _check_images(report, items, images)
+    await _check_files(report, images)
+    _check_charges(report, items, records)
+    events, faults = _read_logs(records.worker_logs)
+    report.figures["items that failed, by code"] = {row["code"]: row["count"] for row in failures}
+    report.figures["workers' log"] = events
     if faults:
-        verdict.violations.append(f"{len(faults)} faults of the worker itself in its log")
-        verdict.evidence += faults[:EVIDENCE_ITEMS]
-    return verdict
+        report.violations.append(f"{len(faults)} faults of the worker itself in its log")
+        report.details += faults[:DETAIL_ITEMS]
+    return report
 
 
 async def _rows(database: Connection, query: str) -> list[Row]:
     return await (await database.execute(query.encode())).fetchall()
 
 
-async def _check_queue(verdict: Verdict, database: Connection) -> None:
+async def _check_queue(report: CheckReport, database: Connection) -> None:
     left = await _rows(database, "select * from batchgen.queue")
     if left:
-        verdict.violations.append(f"{len(left)} rows are left in the queue")
-        verdict.evidence += [f"queue: {row}" for row in left[:EVIDENCE_ITEMS]]
+        report.violations.append(f"{len(left)} rows are left in the queue")
+        report.details += [f"queue: {row}" for row in left[:DETAIL_ITEMS]]
 
 
-async def _check_caps(verdict: Verdict, database: Connection) -> None:
+async def _check_caps(report: CheckReport, database: Connection) -> None:
     [most] = await _rows(database, "select max(per_user) as per_user, max(total) as total from chaos.most_running")
     [caps] = await _rows(database, "select max_parallel_per_user, max_parallel_global from batchgen.settings")
-    verdict.figures["most running at once"] = {
+    report.figures["most running at once"] = {
         "of one user": f"{most['per_user']} of {caps['max_parallel_per_user']}",
         "in all": f"{most['total']} of {caps['max_parallel_global']}",
     }
     if most["per_user"] is None:
-        verdict.violations.append("nothing ever ran")
+        report.violations.append("nothing ever ran")
     elif most["per_user"] > caps["max_parallel_per_user"] or most["total"] > caps["max_parallel_global"]:
-        verdict.violations.append(f"the limits were exceeded: {dict(most)}")
+        report.violations.append(f"the limits were exceeded: {dict(most)}")
 
 
-def _check_items(verdict: Verdict, items: list[Row]) -> None:
+def _check_items(report: CheckReport, items: list[Row]) -> None:
     states = Counter(str(item["status"]) for item in items)
-    verdict.figures["items"] = {
+    report.figures["items"] = {
         "in all": len(items),
         **states,
         "retries": sum(item["retry_count"] or 0 for item in items),
     }
     if open_items := [item for item in items if item["status"] not in ENDS]:
-        verdict.violations.append(f"{len(open_items)} items are not final")
-        verdict.evidence += [f"item: {item}" for item in open_items[:EVIDENCE_ITEMS]]
+        report.violations.append(f"{len(open_items)} items are not final")
+        report.details += [f"item: {item}" for item in open_items[:DETAIL_ITEMS]]
     if silent := [item for item in items if item["status"] == "failed" and not item["error_message"]]:
-        verdict.violations.append(f"{len(silent)} items failed without a message")
+        report.violations.append(f"{len(silent)} items failed without a message")
 
 
-def _check_totals(verdict: Verdict, batches: list[Row], items: list[Row], submitted: Mapping[str, int]) -> None:
-    verdict.figures["batches"] = {"in all": len(batches), **Counter(str(batch["status"]) for batch in batches)}
+def _check_totals(report: CheckReport, batches: list[Row], items: list[Row], submitted: Mapping[str, int]) -> None:
+    report.figures["batches"] = {"in all": len(batches), **Counter(str(batch["status"]) for batch in batches)}
     if {str(batch["id"]) for batch in batches} != set(submitted):
-        verdict.violations.append(f"{len(batches)} batches are there, {len(submitted)} were submitted")
+        report.violations.append(f"{len(batches)} batches are there, {len(submitted)} were submitted")
     of_batch: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for item in items:
         of_batch[str(item["batch_id"])][item["status"]] += 1
@@ -117,18 +117,18 @@ def _check_totals(verdict: Verdict, batches: list[Row], items: list[Row], submit
         status = "completed" if not failed else "partial" if completed else "failed"
         so = (submitted.get(str(batch["id"])), completed, failed, status)
         if told != so or states.total() != batch["total_count"] or batch["completed_at"] is None:
-            verdict.violations.append(f"batch {batch['id']} says {told}, its items {so}")
+            report.violations.append(f"batch {batch['id']} says {told}, its items {so}")
 
 
-def _check_images(verdict: Verdict, items: list[Row], images: list[Row]) -> None:
+def _check_images(report: CheckReport, items: list[Row], images: list[Row]) -> None:
     pictures = Counter(image["generation_id"] for image in images)
     for item in items:
         due = 1 if item["status"] == "completed" else 0
         if pictures[item["id"]] != due:
-            verdict.violations.append(f"item {item['id']} is {item['status']} and has {pictures[item['id']]} pictures")
+            report.violations.append(f"item {item['id']} is {item['status']} and has {pictures[item['id']]} pictures")
 
 
-async def _check_files(verdict: Verdict, images: list[Row]) -> None:
+async def _check_files(report: CheckReport, images: list[Row]) -> None:
     """Each picture is there, whole, and of its own generation."""
     async with httpx.AsyncClient(timeout=20) as http:
         for image in images:
@@ -140,16 +140,16 @@ async def _check_files(verdict: Verdict, images: list[Row]) -> None:
             except (OSError, SyntaxError) as error:
                 reference = f"{answer.status_code}: {error}"
             if reference != str(image["generation_id"]):
-                verdict.violations.append(f"the file of {image['generation_id']} is {reference}")
+                report.violations.append(f"the file of {image['generation_id']} is {reference}")
 
 
-def _check_sales(verdict: Verdict, items: list[Row], witnesses: Witnesses) -> None:
+def _check_charges(report: CheckReport, items: list[Row], records: RunRecords) -> None:
     """Charged is what the provider says that it has delivered; no generation may be charged twice."""
-    events = Counter(str(sale["event"]) for sale in witnesses.sales)
-    charged = Counter(str(sale["reference"]) for sale in witnesses.sales if sale["event"] == "succeeded")
+    events = Counter(str(entry["event"]) for entry in records.provider_log)
+    charged = Counter(str(entry["reference"]) for entry in records.provider_log if entry["event"] == "succeeded")
     completed = {str(item["id"]) for item in items if item["status"] == "completed"}
     twice = [reference for reference, count in charged.items() if count > 1]
-    verdict.figures["provider's log"] = {
+    report.figures["provider's log"] = {
         **events,
         "charged per completed item, at most": max((charged[one] for one in completed), default=0),
         "charged and delivered": sum(charged[one] for one in completed),
@@ -157,13 +157,15 @@ def _check_sales(verdict: Verdict, items: list[Row], witnesses: Witnesses) -> No
         "charged twice": len(twice),
     }
     if unpaid := [one for one in completed if not charged[one]]:
-        verdict.violations.append(f"{len(unpaid)} items completed with a picture that was never sold: {unpaid[:3]}")
+        report.violations.append(f"{len(unpaid)} items completed with a picture that was never charged: {unpaid[:3]}")
     if twice:
-        verdict.violations.append(f"{len(twice)} items were paid for twice")
-    for reference in twice[:EVIDENCE_ITEMS]:
-        verdict.evidence.append(f"paid twice: {reference}")
-        verdict.evidence += [f"  provider {json.dumps(s)}" for s in witnesses.sales if s.get("reference") == reference]
-        verdict.evidence += [f"  worker {line}" for line in _lines_about(reference, witnesses.worker_logs)]
+        report.violations.append(f"{len(twice)} items were paid for twice")
+    for reference in twice[:DETAIL_ITEMS]:
+        report.details.append(f"paid twice: {reference}")
+        report.details += [
+            f"  provider {json.dumps(s)}" for s in records.provider_log if s.get("reference") == reference
+        ]
+        report.details += [f"  worker {line}" for line in _lines_about(reference, records.worker_logs)]
 
 
 def _lines_about(reference: str, logs: Sequence[Path]) -> list[str]:
@@ -175,7 +177,7 @@ def _lines_about(reference: str, logs: Sequence[Path]) -> list[str]:
                 event: dict[str, Any] = json.loads(line)
                 shown = {k: v for k, v in event.items() if k not in ("batch_id", "generation_id", "exception")}
                 found.append((str(event.get("timestamp")), f"{log.stem}: {json.dumps(shown)}"))
-    return [line for _, line in sorted(found)][:EVIDENCE_LINES]
+    return [line for _, line in sorted(found)][:DETAIL_LINES]
 
 
 def _read_logs(logs: Sequence[Path]) -> tuple[Mapping[str, int], list[str]]:

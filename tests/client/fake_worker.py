@@ -13,14 +13,14 @@ from tests.support import Database
 
 
 @dataclass
-class Hand:
+class FakeWorker:
     """Does a worker's writes, one at a time."""
 
     database: Database
 
     async def start_all(self, batch: CreatedBatch) -> dict[UUID, str]:
         """pending -> processing; the leases by item."""
-        rows = await (await self.database.execute("select * from public.claim_generations('hand', 20, 600)")).fetchall()
+        rows = await (await self.database.execute("select * from public.claim_generations('fake', 20, 600)")).fetchall()
         mine = {item.id for item in batch.generations}
         return {row["generation_id"]: str(row["lease_id"]) for row in rows if row["generation_id"] in mine}
 

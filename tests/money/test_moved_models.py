@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from tests.money.conftest import OpenStall, Submit
+from tests.money.conftest import StartFake, Submit
 from tests.support import Database, WorkerProcess, eventually
 
 MOVE = """
@@ -11,27 +11,27 @@ MOVE = """
 
 
 async def test_a_model_that_is_moved_by_one_update_is_bought_elsewhere_from_the_next_claim_on(
-    open_stall: OpenStall,
+    start_fake: StartFake,
     submit: Submit,
     start_worker: Callable[..., Awaitable[WorkerProcess]],
     pace: Callable[..., Awaitable[None]],
     database: Database,
 ) -> None:
     await pace()
-    first, second = await open_stall("replicate"), await open_stall("fal")
+    first, second = await start_fake("replicate"), await start_fake("fal")
     worker = await start_worker(first, second)
     await worker.logs("worker starts")
 
     before = await submit(first.model_id, ["made at the first, one", "made at the first, two"])
-    await eventually(lambda: first.books.count("created") == 2, 20, what="both orders are at the first")
-    await database.execute(MOVE, [second.listing.price_usd, first.model_id])
+    await eventually(lambda: first.provider_log.count("created") == 2, 20, what="both orders are at the first")
+    await database.execute(MOVE, [second.setup.price_usd, first.model_id])
     after = await submit(first.model_id, ["made at the second, one", "made at the second, two"])
 
     for batch in (before, after):
         await eventually(lambda batch=batch: _is_completed(database, batch), 30, every=0.1, what="the batch is made")
-    assert (first.books.count("charged"), second.books.count("charged")) == (2, 2)
-    assert await _charges(database, before) == [("replicate", first.listing.price_usd)] * 2
-    assert await _charges(database, after) == [("fal", second.listing.price_usd)] * 2
+    assert (first.provider_log.count("charged"), second.provider_log.count("charged")) == (2, 2)
+    assert await _charges(database, before) == [("replicate", first.setup.price_usd)] * 2
+    assert await _charges(database, after) == [("fal", second.setup.price_usd)] * 2
     assert worker.process.returncode is None
 
 

@@ -1,4 +1,4 @@
-"""Plays an image service that takes money, badly: every answer may be late, wrong or lost. It logs each job it sells.
+"""Plays an image service that takes money, badly: every answer may be late, wrong or lost. It logs each job.
 
 A job is charged once, at the moment that it succeeds; one that failed, was cancelled or never ends costs nothing. An
 `Idempotency-Key` is honoured for ever: the same key is answered with the same job, whatever has become of that.
@@ -28,12 +28,12 @@ Odds = Mapping[str, float]
 SUBMIT: Odds = {
     "429": 0.05,
     "500": 0.04,
-    "500 after the sale": 0.02,
+    "500 after the order": 0.02,
     "slow": 0.05,
     "dropped": 0.03,
-    "answer lost after the sale": 0.06,
-    "garbage after the sale": 0.03,
-    "timeout after the sale": 0.02,
+    "answer lost after the order": 0.06,
+    "garbage after the order": 0.03,
+    "timeout after the order": 0.02,
 }
 LOOK: Odds = {"429": 0.02, "500": 0.04, "garbage": 0.02, "dropped": 0.03, "slow": 0.02}
 FETCH: Odds = {"500": 0.05, "truncated": 0.05, "half a picture": 0.03, "garbage": 0.03, "429": 0.02}
@@ -59,7 +59,7 @@ class Job:
 
 
 @dataclass
-class PaidProvider:
+class PaidProviderServer:
     """`is_calm`: no more faults; `is_out`: nothing but 503."""
 
     seed: int
@@ -112,14 +112,14 @@ class PaidProvider:
             await asyncio.sleep(SLOW_ANSWER_SECONDS)
         if early := _refusal(fault):
             return early
-        job = self._sell(asked, key)
-        if fault == "500 after the sale":
+        job = self._create_job(asked, key)
+        if fault == "500 after the order":
             return web.json_response({"error": "internal"}, status=500)
-        if fault == "answer lost after the sale":
+        if fault == "answer lost after the order":
             return _drop(request)
-        if fault == "garbage after the sale":
+        if fault == "garbage after the order":
             return web.Response(text="<html>It works!</html>", content_type="text/html")
-        if fault == "timeout after the sale":
+        if fault == "timeout after the order":
             await asyncio.sleep(TIMEOUT_SECONDS)
         return web.json_response({"id": job.id, "status": job.state})
 
@@ -163,7 +163,7 @@ class PaidProvider:
             await asyncio.sleep(SLOW_ANSWER_SECONDS)
         return _refusal(fault) or answer
 
-    def _sell(self, asked: Mapping[str, Any], key: str | None) -> Job:
+    def _create_job(self, asked: Mapping[str, Any], key: str | None) -> Job:
         if key is not None and (known := self._by_key.get(key)):
             self.replays += 1
             self._write("replayed", known, key=key)

@@ -37,7 +37,7 @@ _PACE: Mapping[str, object] = {
 }
 
 
-async def watch_caps(database_url: str) -> None:
+async def record_running_counts(database_url: str) -> None:
     """Begin to count, in an ordinary table: it survives a crash of Postgres. And set a quick pace."""
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as database:
         await database.execute(_WATCH)

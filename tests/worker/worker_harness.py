@@ -69,11 +69,11 @@ class ScriptedProvider:
 
 
 @dataclass
-class Shop(ScriptedProvider):
-    """Sells, and knows what it sold under which key. Each thing that goes wrong is a field; `gate` ends its jobs."""
+class FakePaidProvider(ScriptedProvider):
+    """Knows its jobs by their order's key. Each thing that goes wrong is a field; `gate` ends its jobs."""
 
-    name: str = "shop"
-    sold: dict[str, str] = field(default_factory=dict[str, str])
+    name: str = "fake-provider"
+    jobs: dict[str, str] = field(default_factory=dict[str, str])
     """The key that each job was ordered with."""
     orders: list[ImageRequest] = field(default_factory=list[ImageRequest])
     waited_for: list[ImageRequest] = field(default_factory=list[ImageRequest])
@@ -97,7 +97,7 @@ class Shop(ScriptedProvider):
         if self.refuses:
             raise self.refuses.pop(0)
         job_id = f"job-{len(self.submitted)}"
-        self.sold[job_id] = request.key
+        self.jobs[job_id] = request.key
         await self.submit_gate.wait()
         if self.loses:
             raise self.loses.pop(0)
@@ -116,7 +116,7 @@ class Shop(ScriptedProvider):
             await asyncio.Event().wait()
         if self.cannot_find is not None:
             raise self.cannot_find
-        return next((job_id for job_id, key in self.sold.items() if key == request.key), None)
+        return next((job_id for job_id, key in self.jobs.items() if key == request.key), None)
 
     async def settle(self, job_id: str, request: ImageRequest) -> Settlement:
         self.settled.append(job_id)
@@ -128,13 +128,13 @@ class Shop(ScriptedProvider):
         return outcome
 
 
-class Kiosk(Shop):
+class FakeSynchronousProvider(FakePaidProvider):
     """Answers an order with the picture itself, as OpenAI does. `gate`: closed, no picture is ever finished."""
 
     is_synchronous = True
 
     def __init__(self, *, is_free: bool = False) -> None:
-        super().__init__(name="kiosk")
+        super().__init__(name="synchronous")
         self._jobs = SynchronousJobs(self.name, self._order, is_free=is_free)
 
     async def submit(self, request: ImageRequest) -> str:
@@ -164,19 +164,19 @@ class Kiosk(Shop):
 
 
 @dataclass
-class Mall:
+class FakeProviders:
     """Providers by their names, as `batchgen.providers.registry.Providers` has them; those in `closed` have no key."""
 
-    shops: Mapping[str, Provider]
+    providers: Mapping[str, Provider]
     closed: frozenset[str] = frozenset()
     local_servers: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def get(self, name: str) -> Provider:
         if name in self.closed:
             raise ProviderBusy("No key.", code="provider_not_set_up", retry_after_seconds=60)
-        if name not in self.shops:
+        if name not in self.providers:
             raise ModelUnusable("No such provider.", code="provider_unknown")
-        return self.shops[name]
+        return self.providers[name]
 
     def local_server(self, name: str) -> str | None:
         return self.local_servers.get(name)
@@ -186,10 +186,10 @@ class Mall:
 
 
 @dataclass
-class Porter(Receiver):
-    """Fetches nothing: an address is what `goods` has for it. `troubles` come first, one each."""
+class FakeReceiver(Receiver):
+    """Fetches nothing: an address is what `content` has for it. `troubles` come first, one each."""
 
-    goods: bytes = b""
+    content: bytes = b""
     troubles: list[Exception] = field(default_factory=list[Exception])
     fetched: list[tuple[str, str | None]] = field(default_factory=list[tuple[str, str | None]])
 
@@ -204,7 +204,7 @@ class Porter(Receiver):
             self.fetched.append((output.url, local_server))
             if self.troubles:
                 raise self.troubles.pop(0)
-            output = RawImage(self.goods)
+            output = RawImage(self.content)
         async with super().received(output) as image:
             yield image
 
@@ -233,7 +233,7 @@ class FakeStorage:
 
 
 @dataclass
-class Theatre:
+class WorkerHarness:
     """All parts of one worker."""
 
     queue: FakeQueue
@@ -250,7 +250,7 @@ class Theatre:
         return self.leases.hold(claim, asked_at=asked_at)
 
 
-def theatre(
+def worker_harness(
     provider: ScriptedProvider | None = None,
     *,
     queue: FakeQueue | None = None,
@@ -258,7 +258,7 @@ def theatre(
     receiver: Receiver | None = None,
     patience: dict[str, Any] | None = None,
     **pace: Any,
-) -> Theatre:
+) -> WorkerHarness:
     """Override only what the test is about; all pauses are short."""
     queue = queue or FakeQueue()
     provider, storage = provider or ScriptedProvider(), FakeStorage()
@@ -284,7 +284,7 @@ def theatre(
         pace=Pace(**{"grace_seconds": 5, "last_words_seconds": 1, **pace}),
         retry_policy=short,
     )
-    return Theatre(queue, provider, storage, leases, runner, worker)
+    return WorkerHarness(queue, provider, storage, leases, runner, worker)
 
 
 def picture(colour: str = "teal") -> bytes:

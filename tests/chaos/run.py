@@ -1,4 +1,4 @@
-"""A run: a dev stack of its own, users, workers, a bad provider, and faults; then quiet, then the verdict."""
+"""A run: a dev stack of its own, users, workers, a bad provider, and faults; then quiet, then the report."""
 
 import asyncio
 import contextlib
@@ -18,13 +18,13 @@ import structlog
 from batchgen.settings import Settings
 from devstack import Stack, StackConfig, StackInfo
 from scheduler.wakeup import Wakeup
-from tests.chaos.caps import watch_caps
 from tests.chaos.chaos_provider import Keys
-from tests.chaos.conductor import Conductor, Say, plan
-from tests.chaos.crowd import Crowd, PlannedBatch, plan_batches
-from tests.chaos.fleet import Fleet
-from tests.chaos.paid_provider import PaidProvider
-from tests.chaos.verdict import Verdict, Witnesses, judge
+from tests.chaos.checks import CheckReport, RunRecords, check_run
+from tests.chaos.fault_injector import FaultInjector, Say, plan
+from tests.chaos.paid_provider_server import PaidProviderServer
+from tests.chaos.running_counts import record_running_counts
+from tests.chaos.simulated_users import PlannedBatch, SimulatedUsers, plan_batches
+from tests.chaos.worker_group import WorkerGroup
 
 LEASE_SECONDS = 4
 PROGRESS_SECONDS = 10.0
@@ -51,45 +51,45 @@ class Run:
     say: Say
     stack: Stack
     info: StackInfo
-    provider: PaidProvider
-    fleet: Fleet
-    crowd: Crowd
+    provider: PaidProviderServer
+    workers: WorkerGroup
+    users: SimulatedUsers
 
-    async def perform(self) -> Verdict:
+    async def perform(self) -> CheckReport:
         options = self.options
-        await watch_caps(self.info.database_url)
-        await self.crowd.sign_up(options.users)
-        self.fleet.start()
-        conductor = Conductor(self.stack, self.fleet, self.provider, self.say)
+        await record_running_counts(self.info.database_url)
+        await self.users.sign_up(options.users)
+        self.workers.start()
+        injector = FaultInjector(self.stack, self.workers, self.provider, self.say)
         progress = asyncio.create_task(self._progress())
         try:
             async with asyncio.TaskGroup() as group:
                 batches = plan_batches(options.seed, options.batches, options.users, options.seconds)
-                group.create_task(self.crowd.submit_all(batches))
-                group.create_task(conductor.run(plan(options.seed, options.seconds, LEASE_SECONDS)))
+                group.create_task(self.users.submit_all(batches))
+                group.create_task(injector.run(plan(options.seed, options.seconds, LEASE_SECONDS)))
             self.say("the faults are over")
             self.provider.is_calm = True
             realtime_is_back = await self._realtime_is_back()
             is_quiet = await self._until_quiet()
         finally:
             progress.cancel()
-        await self.fleet.stop()
-        verdict = await judge(
-            Witnesses(self.info.database_url, self.crowd.submitted, self.provider.entries(), self.fleet.logs())
+        await self.workers.stop()
+        report = await check_run(
+            RunRecords(self.info.database_url, self.users.submitted, self.provider.entries(), self.workers.logs())
         )
         if not is_quiet:
-            verdict.violations.append(f"not all items were final {options.quiet_seconds:.0f} s after the last fault")
+            report.violations.append(f"not all items were final {options.quiet_seconds:.0f} s after the last fault")
         if not realtime_is_back:
-            verdict.violations.append(f"Realtime told nothing of a new batch within {REALTIME_SECONDS:.0f} s")
-        verdict.violations += self.crowd.problems + self.fleet.odd_ends
-        verdict.figures = {
-            "faults injected": dict(sorted(conductor.injected.items())),
+            report.violations.append(f"Realtime told nothing of a new batch within {REALTIME_SECONDS:.0f} s")
+        report.violations += self.users.problems + self.workers.odd_ends
+        report.figures = {
+            "faults injected": dict(sorted(injector.injected.items())),
             "faults of the provider": dict(sorted(self.provider.faults.items())),
-            "requests": {"of users, sent again": self.crowd.resent},
-            "workers": {"starts": self.fleet.starts, "stopped with dead ticks": self.fleet.gave_up},
-            **verdict.figures,
+            "requests": {"of users, sent again": self.users.resent},
+            "workers": {"starts": self.workers.starts, "stopped with dead ticks": self.workers.gave_up},
+            **report.figures,
         }
-        return verdict
+        return report
 
     async def _progress(self) -> None:
         while True:
@@ -98,7 +98,7 @@ class Run:
                 states = await self._states()
             except psycopg.Error:
                 states = "(Postgres does not answer)"
-            self.say(f"          {len(self.crowd.submitted)} batches submitted; {states}")
+            self.say(f"          {len(self.users.submitted)} batches submitted; {states}")
 
     async def _states(self) -> str:
         async with await self._connect() as database:
@@ -145,7 +145,7 @@ class Run:
                     "shared_settings": {"width": 64, "height": 64},
                     "client_key": "chaos-last",
                 }
-                await self.crowd.submit(PlannedBatch(0, 0, request))
+                await self.users.submit(PlannedBatch(0, 0, request))
                 await told.wait()
         except TimeoutError:
             return False
@@ -158,7 +158,7 @@ class Run:
         return await psycopg.AsyncConnection.connect(self.info.database_url, autocommit=True, connect_timeout=5)
 
 
-async def run(options: Options, say: Say) -> Verdict:
+async def run(options: Options, say: Say) -> CheckReport:
     """One whole run. The folder with all logs is kept where a promise was broken."""
     folder = _new_folder()
     is_clean = False
@@ -167,9 +167,9 @@ async def run(options: Options, say: Say) -> Verdict:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     try:
         async with _prepared(options, folder, say) as prepared:
-            verdict = await prepared.perform()
-        is_clean = not verdict.violations
-        return verdict
+            report = await prepared.perform()
+        is_clean = not report.violations
+        return report
     finally:
         if is_clean:
             shutil.rmtree(folder, ignore_errors=True)
@@ -194,15 +194,15 @@ async def _prepared(options: Options, folder: Path, say: Say) -> AsyncGenerator[
         )
         stack.postgres.port = _port_to_come_back_to()
         info = await parts.enter_async_context(stack)
-        provider = PaidProvider(options.seed, folder / "provider.jsonl")
+        provider = PaidProviderServer(options.seed, folder / "provider.jsonl")
         parts.push_async_callback(provider.stop)
         await provider.start()
         settings = Settings.model_validate({"supabase_url": info.url, "supabase_secret_key": info.secret_key})
-        crowd = Crowd(settings, info.publishable_key)
-        parts.push_async_callback(crowd.leave)
-        fleet = Fleet(options.workers, _worker_environment(options, info, provider), logs)
-        parts.push_async_callback(fleet.stop)
-        yield Run(options, folder, say, stack, info, provider, fleet, crowd)
+        users = SimulatedUsers(settings, info.publishable_key)
+        parts.push_async_callback(users.leave)
+        workers = WorkerGroup(options.workers, _worker_environment(options, info, provider), logs)
+        parts.push_async_callback(workers.stop)
+        yield Run(options, folder, say, stack, info, provider, workers, users)
 
 
 def _port_to_come_back_to() -> int:
@@ -213,7 +213,7 @@ def _port_to_come_back_to() -> int:
     return 0
 
 
-def _worker_environment(options: Options, info: StackInfo, provider: PaidProvider) -> dict[str, str]:
+def _worker_environment(options: Options, info: StackInfo, provider: PaidProviderServer) -> dict[str, str]:
     return {
         "SUPABASE_URL": info.url,
         "SUPABASE_SECRET_KEY": info.secret_key,

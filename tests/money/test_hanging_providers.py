@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.money.conftest import OpenStall, Submit
+from tests.money.conftest import StartFake, Submit
 from tests.support import Database, WorkerProcess, eventually
 
 DEADLINE_SECONDS = 3.0
@@ -18,21 +18,21 @@ HUNG = ("nobody answers this #hanging", "nobody ends this #endless")
 @pytest.mark.parametrize("provider", ["replicate", "fal", "openai"])
 async def test_what_hangs_for_ever_costs_its_slot_until_the_deadline_and_all_else_goes_on(
     provider: str,
-    open_stall: OpenStall,
+    start_fake: StartFake,
     submit: Submit,
     start_worker: Callable[..., Awaitable[WorkerProcess]],
     pace: Callable[..., Awaitable[None]],
     database: Database,
 ) -> None:
     await pace(max_retries=0, max_parallel_per_user=3)
-    stall = await open_stall(provider)
+    fake = await start_fake(provider)
     worker = await start_worker(
-        stall, BATCHGEN_MAX_PARALLEL="3", BATCHGEN_ITEM_TIMEOUT_SECONDS=str(DEADLINE_SECONDS),
+        fake, BATCHGEN_MAX_PARALLEL="3", BATCHGEN_ITEM_TIMEOUT_SECONDS=str(DEADLINE_SECONDS),
         BATCHGEN_PROVIDER_TIMEOUT_SECONDS="60",
     )  # fmt: skip
     await worker.logs("worker starts")
 
-    batch = await submit(stall.model_id, [*HUNG, *(f"a quick one, number {number}" for number in range(8))])
+    batch = await submit(fake.model_id, [*HUNG, *(f"a quick one, number {number}" for number in range(8))])
 
     items = await _when_all_are_final(database, batch)
     hung, quick = items[:2], items[2:]
@@ -42,7 +42,7 @@ async def test_what_hangs_for_ever_costs_its_slot_until_the_deadline_and_all_els
         longest = timedelta(seconds=DEADLINE_SECONDS + LAST_WORDS_SECONDS)
         assert _slot_time(worker, item) < longest
     assert min(item["completed_at"] for item in quick) < min(item["completed_at"] for item in hung)
-    endless = [event["event"] for event in stall.books.of(HUNG[1])]
+    endless = [event["event"] for event in fake.provider_log.of(HUNG[1])]
     assert endless[0] == "created"
     assert endless.count("created") == 1
     if provider != "openai":  # whose orders nobody can stop

@@ -1,4 +1,4 @@
-"""Strange answers, drawn by hypothesis: one that the server never had in mind, or its own with something changed."""
+"""Replaced answers, drawn by hypothesis: one that the server never had in mind, or its own with something changed."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -136,7 +136,7 @@ class Changed:
 
 
 @dataclass(frozen=True)
-class Strange:
+class ReplacedAnswer:
     """One answer. `status` and `body` None: the server's own. `after`: what was asked is done all the same."""
 
     status: int | None = None
@@ -148,9 +148,9 @@ class Strange:
 
 @dataclass(frozen=True)
 class Case:
-    """What one item meets: strange answers to the first requests of a kind; all later ones are answered well."""
+    """What one item meets: replaced answers to the first requests of a kind; all later ones are answered well."""
 
-    answers: tuple[tuple[str, Strange], ...] = field(default=())
+    answers: tuple[tuple[str, ReplacedAnswer], ...] = field(default=())
 
 
 json_texts = st.one_of(
@@ -189,25 +189,25 @@ headers = st.lists(
     max_size=2,
 ).map(tuple)
 off_the_wire = st.builds(
-    Strange,
+    ReplacedAnswer,
     body=st.sampled_from(WIRE) | st.binary(max_size=60),
     framing=cast("st.SearchStrategy[Any]", st.just("wire")),
     after=st.booleans(),
 )
 in_http = st.builds(
-    Strange,
+    ReplacedAnswer,
     status=st.one_of(st.none(), st.none(), st.sampled_from(STATUSES)),
     headers=headers,
     body=bodies,
     framing=st.sampled_from([*["whole"] * 16, "cut", "reset", "reset", "silent", "endless", "drip"]),
     after=st.sampled_from([True, True, False]),
 )
-strange = st.integers(0, 9).flatmap(lambda number: in_http if number else off_the_wire)
+replaced_answers = st.integers(0, 9).flatmap(lambda number: in_http if number else off_the_wire)
 
 
 def cases_of(kinds: Sequence[str]) -> st.SearchStrategy[Case]:
-    """Up to three strange answers, to requests of these kinds."""
-    return st.lists(st.tuples(st.sampled_from(list(kinds)), strange), min_size=1, max_size=3).map(
+    """Up to three replaced answers, to requests of these kinds."""
+    return st.lists(st.tuples(st.sampled_from(list(kinds)), replaced_answers), min_size=1, max_size=3).map(
         lambda answers: Case(tuple(answers))
     )
 

@@ -20,7 +20,7 @@ UP = '"event": "worker starts"'
 
 
 @dataclass
-class Hand:
+class RunningWorker:
     name: str
     process: asyncio.subprocess.Process
     log: Path
@@ -35,7 +35,7 @@ class Hand:
 
 
 @dataclass
-class Crew:
+class WorkerGroup:
     """`odd_ends`: workers that ended, or did so in another way, though nobody made them."""
 
     environment: Mapping[str, str]
@@ -43,8 +43,8 @@ class Crew:
     kills: int = 0
     pauses: int = 0
     odd_ends: list[str] = field(default_factory=list[str])
-    _hands: list[Hand] = field(default_factory=list[Hand])
-    _hired: int = 0
+    _workers: list[RunningWorker] = field(default_factory=list[RunningWorker])
+    _started: int = 0
 
     def logs(self) -> Sequence[Path]:
         return sorted(self.folder.glob("worker-*.log"))
@@ -52,50 +52,52 @@ class Crew:
     @property
     def names(self) -> Sequence[str]:
         """Of those that run."""
-        return [hand.name for hand in self._hands]
+        return [worker.name for worker in self._workers]
 
-    async def hire(self) -> Hand:
+    async def add(self) -> RunningWorker:
         """One worker more, that is up and running."""
-        self._hired += 1
-        hand = await self._spawn(f"worker-{self._hired}")
-        self._hands.append(hand)
-        await hand.is_up()
-        return hand
+        self._started += 1
+        worker = await self._spawn(f"worker-{self._started}")
+        self._workers.append(worker)
+        await worker.is_up()
+        return worker
 
     async def replace(self, random: Random) -> None:
         """A new worker comes, and one of those before it is killed."""
-        before = list(self._hands)
-        await self.hire()
-        victim = random.choice(before)
-        self._hands.remove(victim)
-        if victim.process.returncode is not None:
-            self.odd_ends.append(f"{victim.name} ended by itself with exit code {victim.process.returncode}")
+        before = list(self._workers)
+        await self.add()
+        killed = random.choice(before)
+        self._workers.remove(killed)
+        if killed.process.returncode is not None:
+            self.odd_ends.append(f"{killed.name} ended by itself with exit code {killed.process.returncode}")
             return
-        victim.process.kill()
-        await victim.process.wait()
+        killed.process.kill()
+        await killed.process.wait()
         self.kills += 1
 
     async def pause(self, random: Random, seconds: float) -> None:
         """One of the workers stands still for so long, and does not know it."""
-        hand = random.choice([hand for hand in self._hands if not hand.is_paused])
-        hand.is_paused = True
+        worker = random.choice([worker for worker in self._workers if not worker.is_paused])
+        worker.is_paused = True
         try:
-            hand.signal(signal.SIGSTOP)
+            worker.signal(signal.SIGSTOP)
             self.pauses += 1
             await asyncio.sleep(seconds)
         finally:
-            hand.signal(signal.SIGCONT)
-            hand.is_paused = False
+            worker.signal(signal.SIGCONT)
+            worker.is_paused = False
 
     async def stop(self) -> None:
         """Let all of them drain, and give back no process."""
-        hands, self._hands = self._hands, []
-        await asyncio.gather(*(child.end(hand.process, STOP) for hand in hands))
+        workers, self._workers = self._workers, []
+        await asyncio.gather(*(child.end(worker.process, STOP) for worker in workers))
         self.odd_ends += [
-            f"{hand.name} ended with exit code {hand.process.returncode}" for hand in hands if hand.process.returncode
+            f"{worker.name} ended with exit code {worker.process.returncode}"
+            for worker in workers
+            if worker.process.returncode
         ]
 
-    async def _spawn(self, name: str) -> Hand:
+    async def _spawn(self, name: str) -> RunningWorker:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         file = self.folder / f"{name}.log"
         with file.open("ab") as log:
@@ -107,4 +109,4 @@ class Crew:
                 stdout=log,
                 stderr=log,
             )
-        return Hand(name, process, file)
+        return RunningWorker(name, process, file)

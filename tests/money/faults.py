@@ -49,24 +49,24 @@ LONG_SECONDS = (4.0, 10.0)
 
 
 @dataclass
-class Weather:
+class FaultSource:
     """`calm`: set, there are no more faults."""
 
     seed: int
-    calm: asyncio.Event = field(default_factory=asyncio.Event)
-    faults: Counter[str] = field(default_factory=Counter[str])
+    is_over: asyncio.Event = field(default_factory=asyncio.Event)
+    injected: Counter[str] = field(default_factory=Counter[str])
     _asked: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
 
     def draw(self, kind: str, prompt: str, odds: Odds) -> str | None:
         number = self._asked[kind, prompt]
         self._asked[kind, prompt] += 1
-        if self.calm.is_set():
+        if self.is_over.is_set():
             return None
         left = Random(f"{self.seed}/{kind}/{prompt}/{number}").random()
         for fault, share in odds.items():
             left -= share
             if left < 0:
-                self.faults[f"{kind}: {fault}"] += 1
+                self.injected[f"{kind}: {fault}"] += 1
                 return fault
         return None
 

@@ -1,4 +1,4 @@
-"""A provider's own books, which no worker sees: what it sold, one JSON line for each thing that happened to a job."""
+"""A provider's own log, which no worker sees: one JSON line for each event of a job."""
 
 import json
 import time
@@ -16,7 +16,7 @@ SIDE = 48
 
 
 @dataclass
-class Books:
+class ProviderLog:
     """`price_usd`: what a charged job costs."""
 
     file: Path

@@ -1,4 +1,4 @@
-"""Replicate and fal as shops with bad days: their local servers, with time, faults and real pictures."""
+"""Fake servers of Replicate and fal that take time, deliver real pictures and fail as a `FaultSource` says."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -7,8 +7,8 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.money.books import Books, picture_of
-from tests.money.weather import CANCEL, FILE, ORDER, QUESTION, SLOW_SECONDS, Odds, Weather
+from tests.money.faults import CANCEL, FILE, ORDER, QUESTION, SLOW_SECONDS, FaultSource, Odds
+from tests.money.provider_log import ProviderLog, picture_of
 from tests.providers.fal_server import FalServer
 from tests.providers.fal_server import Fate as FalFate
 from tests.providers.fal_server import Job as FalJob
@@ -31,7 +31,7 @@ FAULTS: Mapping[str, Fault] = {
     "no picture": Fault(200, body="<html>Not here any more, but with 200</html>"),
 }
 ODDS: Mapping[str, Odds] = {
-    "buy": ORDER,
+    "order": ORDER,
     "look": QUESTION,
     "list": QUESTION,
     "result": QUESTION,
@@ -73,11 +73,11 @@ FAL_FATES: Mapping[str, FalFate] = {
 FAL_ODDS: Odds = {"fails": 0.08, "fails and costs": 0.04, "never ends": 0.03, "takes long": 0.08}
 
 
-class _BadDays(FaultyServer):
-    """Each call meets the fault that the weather has for it."""
+class _FaultyAnswers(FaultyServer):
+    """Each call meets the next fault of the fault source."""
 
-    weather: Weather
-    books: Books
+    fault_source: FaultSource
+    provider_log: ProviderLog
 
     async def prompt_of(self, call: str, request: web.Request) -> str:
         raise NotImplementedError
@@ -86,17 +86,17 @@ class _BadDays(FaultyServer):
         self, call: str, request: web.Request, work: Callable[[], web.StreamResponse]
     ) -> web.StreamResponse:
         prompt = await self.prompt_of(call, request)
-        fault = self.weather.draw(call, prompt, ODDS[call])
-        if call == "buy" and fault and fault.startswith(NO_ANSWERS):
-            self.books.write("no answer to the order", "", prompt, fault=fault)
+        fault = self.fault_source.draw(call, prompt, ODDS[call])
+        if call == "order" and fault and fault.startswith(NO_ANSWERS):
+            self.provider_log.write("no answer to the order", "", prompt, fault=fault)
         if fault == "half a picture":
             return web.Response(body=picture_of(prompt)[:HALF], content_type="image/png")
-        if call == "buy" and HANGING in prompt:
+        if call == "order" and HANGING in prompt:
             self.fail(call, Fault(way="hang"))
         elif fault is not None and fault in FAULTS:
             self.fail(call, FAULTS[fault])
         answer = await super().serve(call, request, work)
-        if fault == "slow":  # a worker that is killed meanwhile never hears of what was sold
+        if fault == "slow":  # a worker that is killed meanwhile never hears of the job
             await asyncio.sleep(SLOW_SECONDS)
         return answer
 
@@ -108,25 +108,25 @@ class _BadDays(FaultyServer):
 
 
 @dataclass
-class ReplicateShop(_BadDays, ReplicateServer):
+class FaultyReplicateServer(_FaultyAnswers, ReplicateServer):
     """A prediction ends when its time has come, whether anybody looks or not."""
 
-    weather: Weather = field(kw_only=True)
-    books: Books = field(kw_only=True)
+    fault_source: FaultSource = field(kw_only=True)
+    provider_log: ProviderLog = field(kw_only=True)
 
     async def prompt_of(self, call: str, request: web.Request) -> str:
-        if call == "buy":
+        if call == "order":
             return str((await request.json())["input"]["prompt"])
         job = self.jobs.get(request.match_info.get("id", ""))
         return str(job.input["prompt"]) if job else ""
 
     def _create(self, model: str, version: str, inputs: dict[str, Any], cancel_after: str) -> ReplicateJob:
         prompt = str(inputs["prompt"])
-        fate = _fate(self.weather, prompt, REPLICATE_ODDS)
+        fate = _fate(self.fault_source, prompt, REPLICATE_ODDS)
         self.fates[prompt] = REPLICATE_FATES.get(fate or "", ReplicateFate())
         job = super()._create(model, version, inputs, cancel_after)
         if fate != "never ends":
-            seconds = LATE_SECONDS if LATE in prompt else self.weather.seconds(prompt, fate == "takes long")
+            seconds = LATE_SECONDS if LATE in prompt else self.fault_source.seconds(prompt, fate == "takes long")
             asyncio.get_running_loop().call_later(seconds, self._end, job, fate)
         return job
 
@@ -147,28 +147,28 @@ class ReplicateShop(_BadDays, ReplicateServer):
 
     def _note(self, event: str, job: ReplicateJob) -> None:
         super()._note(event, job)
-        _enter(self.books, event, job.id, str(job.input["prompt"]))
+        _enter(self.provider_log, event, job.id, str(job.input["prompt"]))
 
 
 @dataclass
-class FalShop(_BadDays, FalServer):
+class FaultyFalServer(_FaultyAnswers, FalServer):
     """A request ends when its time has come, whether anybody looks or not."""
 
-    weather: Weather = field(kw_only=True)
-    books: Books = field(kw_only=True)
+    fault_source: FaultSource = field(kw_only=True)
+    provider_log: ProviderLog = field(kw_only=True)
 
     async def prompt_of(self, call: str, request: web.Request) -> str:
-        if call == "buy":
+        if call == "order":
             return str((await request.json())["prompt"])
         job = self.jobs.get(request.match_info["id"])
         return str(job.input["prompt"]) if job else ""
 
     def _begin(self, job: FalJob) -> None:
         prompt = str(job.input["prompt"])
-        fate = _fate(self.weather, prompt, FAL_ODDS)
+        fate = _fate(self.fault_source, prompt, FAL_ODDS)
         job.fate = FAL_FATES.get(fate or "", FalFate())
         if fate != "never ends":
-            seconds = LATE_SECONDS if LATE in prompt else self.weather.seconds(prompt, fate == "takes long")
+            seconds = LATE_SECONDS if LATE in prompt else self.fault_source.seconds(prompt, fate == "takes long")
             asyncio.get_running_loop().call_later(seconds, self._end, job, fate)
 
     def _end(self, job: FalJob, fate: str | None) -> None:
@@ -188,19 +188,19 @@ class FalShop(_BadDays, FalServer):
 
     def _note(self, event: str, job: FalJob) -> None:
         super()._note(event, job)
-        _enter(self.books, event, job.id, str(job.input["prompt"]))
+        _enter(self.provider_log, event, job.id, str(job.input["prompt"]))
         if event == "created":
             self._begin(job)
 
 
-def _fate(weather: Weather, prompt: str, odds: Odds) -> str | None:
+def _fate(fault_source: FaultSource, prompt: str, odds: Odds) -> str | None:
     if REFUSED in prompt:
         return "blocked"
-    return "never ends" if ENDLESS in prompt else weather.draw("fate", prompt, odds)
+    return "never ends" if ENDLESS in prompt else fault_source.draw("fate", prompt, odds)
 
 
-def _enter(books: Books, event: str, job: str, prompt: str) -> None:
+def _enter(provider_log: ProviderLog, event: str, job: str, prompt: str) -> None:
     if event == "charged":
-        books.charge(job, prompt)
+        provider_log.charge(job, prompt)
     else:
-        books.write({"canceled": "cancelled", "aborted": "failed"}.get(event, event), job, prompt)
+        provider_log.write({"canceled": "cancelled", "aborted": "failed"}.get(event, event), job, prompt)

@@ -1,4 +1,4 @@
-"""What has to be true when the noise is over: of the shop's own books, of the ledger, of items, batches and files."""
+"""Checks after a run: the ledger against the provider's own log, items, batches, orders, pictures and worker logs."""
 
 import json
 from collections import Counter
@@ -10,8 +10,8 @@ from typing import Any, cast
 
 import httpx
 
-from tests.money.books import Books, is_picture_of
-from tests.money.catalogue import Listing
+from tests.money.provider_log import ProviderLog, is_picture_of
+from tests.money.provider_setups import ProviderSetup
 from tests.support import Database
 
 Row = Mapping[str, Any]
@@ -34,22 +34,22 @@ OWN_FAULTS = (
     "worker frozen, it ends and has to be started again",
     "a part of the worker does not close, it is left",
 )
-EVIDENCE_LINES = 60
+DETAIL_LINES = 60
 
 
 @dataclass
-class Verdict:
-    """`violations` is empty, or a promise was broken; `evidence` says more about the items that are named there."""
+class CheckReport:
+    """`violations` is empty, or a promise was broken; `details` says more about the items that are named there."""
 
     violations: list[str] = field(default_factory=list[str])
-    evidence: list[str] = field(default_factory=list[str])
+    details: list[str] = field(default_factory=list[str])
     figures: dict[str, Mapping[str, object]] = field(default_factory=dict[str, Mapping[str, object]])
 
 
 @dataclass(frozen=True)
-class Witnesses:
-    listing: Listing
-    books: Books
+class RunRecords:
+    setup: ProviderSetup
+    provider_log: ProviderLog
     database: Database
     batches: Sequence[str]
     logs: Sequence[Path]
@@ -90,44 +90,44 @@ class Item:
         return {key: [row for row in self.charges if str(row["order_key"]) == key] for key in keys}
 
 
-async def judge(witnesses: Witnesses) -> Verdict:
-    verdict = Verdict()
-    items = await _items(witnesses)
+async def check_run(records: RunRecords) -> CheckReport:
+    report = CheckReport()
+    items = await _items(records)
     for item in items:
-        problems = [*_bought_twice(item, witnesses), *_wrong_sums(item, witnesses)]
+        problems = [*_ordered_twice(item, records), *_wrong_sums(item, records)]
         if problems:
-            verdict.violations += [f"{item.id} ({item.prompt}): {problem}" for problem in problems]
-            verdict.evidence += _evidence(item, witnesses)
-    _check_totals_of_money(verdict, items, witnesses)
-    await _check_items(verdict, items, witnesses)
-    await _check_orders(verdict, witnesses)
-    await _check_pictures(verdict, items, witnesses)
-    _check_logs(verdict, witnesses)
-    return verdict
+            report.violations += [f"{item.id} ({item.prompt}): {problem}" for problem in problems]
+            report.details += _details(item, records)
+    _check_totals_of_money(report, items, records)
+    await _check_items(report, items, records)
+    await _check_orders(report, records)
+    await _check_pictures(report, items, records)
+    _check_logs(report, records)
+    return report
 
 
-async def _items(witnesses: Witnesses) -> Sequence[Item]:
+async def _items(records: RunRecords) -> Sequence[Item]:
     items = await _rows(
-        witnesses,
+        records,
         "select g.*, f.code from public.image_generations g left join batchgen.failures f on f.generation_id = g.id"
         " where g.batch_id = any (%s) order by g.created_at, g.batch_index",
     )
     charges = await _rows(
-        witnesses,
+        records,
         "select c.* from batchgen.charges c join public.image_generations g on g.id = c.generation_id"
         " where g.batch_id = any (%s) order by c.noted_at, c.attempt",
     )
     return [
-        Item(row, [c for c in charges if c["generation_id"] == row["id"]], witnesses.books.of(row["prompt"]))
+        Item(row, [c for c in charges if c["generation_id"] == row["id"]], records.provider_log.of(row["prompt"]))
         for row in items
     ]
 
 
-async def _rows(witnesses: Witnesses, query: str) -> Sequence[Row]:
-    return await (await witnesses.database.execute(query.encode(), [list(witnesses.batches)])).fetchall()
+async def _rows(records: RunRecords, query: str) -> Sequence[Row]:
+    return await (await records.database.execute(query.encode(), [list(records.batches)])).fetchall()
 
 
-def _bought_twice(item: Item, witnesses: Witnesses) -> Iterable[str]:
+def _ordered_twice(item: Item, records: RunRecords) -> Iterable[str]:
     """A job may be created only when all jobs before it are known to have ended without a picture."""
     ends: dict[str, str | None] = {}
     remade = 0
@@ -136,7 +136,7 @@ def _bought_twice(item: Item, witnesses: Witnesses) -> Iterable[str]:
         if what == "created":
             alive = [other for other, end in ends.items() if end not in WITHOUT_A_PICTURE]
             remade += bool(alive)
-            if alive and witnesses.listing.provider not in MADE_AGAIN:
+            if alive and records.setup.provider not in MADE_AGAIN:
                 yield f"{job} was created while {alive[0]} was {ends[alive[0]] or 'alive'}"
             ends[job] = None
         elif what in ("succeeded", *WITHOUT_A_PICTURE):
@@ -146,34 +146,34 @@ def _bought_twice(item: Item, witnesses: Witnesses) -> Iterable[str]:
         yield f"made again {remade} times, though its picture was lost {lost} times at most"
 
 
-def _wrong_sums(item: Item, witnesses: Witnesses) -> Iterable[str]:
+def _wrong_sums(item: Item, records: RunRecords) -> Iterable[str]:
     """Each order against the job that came of it, then the item's sums."""
-    books, listing = witnesses.books, witnesses.listing
+    provider_log, setup = records.provider_log, records.setup
     told: set[str] = set()
     open_orders = 0
     for key, rows in item.orders().items():
-        job = next((name for row in reversed(rows) if (name := listing.job_in(row)) in item.jobs), None)
+        job = next((name for row in reversed(rows) if (name := setup.job_in(row)) in item.jobs), None)
         amount = sum((row["amount_usd"] for row in rows), Decimal(0))
         is_open = any(row["is_unknown"] for row in rows)
-        charged = Decimal(0) if job is None else books.total(job=job)
+        charged = Decimal(0) if job is None else provider_log.total(job=job)
         if job is not None:
             told.add(job)
         else:
             open_orders += is_open
         if not is_open and amount != charged:
-            yield f"order {key}: the ledger says {amount}, the shop's books {charged} for {job}"
+            yield f"order {key}: the ledger says {amount}, the provider's log {charged} for {job}"
         if is_open and amount:
             yield f"order {key} is unknown and costs {amount}"
-        if is_open and (reason := _knowable(item, job, rows, witnesses)):
+        if is_open and (reason := _knowable(item, job, rows, records)):
             yield f"order {key} is unknown in the ledger, though {reason}"
-    lost = [job for job in dict.fromkeys(item.jobs) if job not in told and books.total(job=job)]
+    lost = [job for job in dict.fromkeys(item.jobs) if job not in told and provider_log.total(job=job)]
     if len(lost) > open_orders:
         yield f"{', '.join(lost)} were charged, and the ledger has {open_orders} open orders without a job"
 
 
-def _knowable(item: Item, job: str | None, rows: Sequence[Row], witnesses: Witnesses) -> str | None:
+def _knowable(item: Item, job: str | None, rows: Sequence[Row], records: RunRecords) -> str | None:
     """Why the outcome of an order should be known; None where nobody can know it."""
-    if job is not None and item.end_of(job) in SAYS_NOTHING.get(witnesses.listing.provider, ()):
+    if job is not None and item.end_of(job) in SAYS_NOTHING.get(records.setup.provider, ()):
         return None
     no_answer = any(event["event"] == "no answer to the order" for event in item.events)
     was_left = any(row["outcome"] in LEFT_BEHIND for row in item.charges)
@@ -184,9 +184,9 @@ def _knowable(item: Item, job: str | None, rows: Sequence[Row], witnesses: Witne
     return None
 
 
-def _check_totals_of_money(verdict: Verdict, items: Sequence[Item], witnesses: Witnesses) -> None:
-    """What the ledger knows, and what it says that it does not know, is what the shop has charged."""
-    books, listing = witnesses.books, witnesses.listing
+def _check_totals_of_money(report: CheckReport, items: Sequence[Item], records: RunRecords) -> None:
+    """Compare known and unknown amounts of the ledger with what the provider charged."""
+    provider_log, setup = records.provider_log, records.setup
     known = sum((item.known_usd for item in items), Decimal(0))
     settled = {
         job
@@ -194,47 +194,49 @@ def _check_totals_of_money(verdict: Verdict, items: Sequence[Item], witnesses: W
         for rows in item.orders().values()
         if not any(row["is_unknown"] for row in rows)
         for row in rows
-        if (job := listing.job_in(row)) is not None
+        if (job := setup.job_in(row)) is not None
     }
-    unknown = sum((books.total(job=job) for item in items for job in set(item.jobs) if job not in settled), Decimal(0))
-    verdict.figures["money"] = {
-        "jobs created": books.count("created"),
-        "jobs that succeeded": books.count("succeeded"),
-        "jobs that failed": books.count("failed"),
-        "jobs that were cancelled": books.count("cancelled"),
-        "charged by the shop, USD": books.total(),
+    unknown = sum(
+        (provider_log.total(job=job) for item in items for job in set(item.jobs) if job not in settled), Decimal(0)
+    )
+    report.figures["money"] = {
+        "jobs created": provider_log.count("created"),
+        "jobs that succeeded": provider_log.count("succeeded"),
+        "jobs that failed": provider_log.count("failed"),
+        "jobs that were cancelled": provider_log.count("cancelled"),
+        "charged by the server, USD": provider_log.total(),
         "in the ledger, USD": known,
         "charged, and unknown to the ledger, USD": unknown,
         "orders of unknown outcome": sum(row["is_unknown"] for item in items for row in item.charges),
         "collected late": sum(row["is_late"] for item in items for row in item.charges),
     }
-    if known + unknown != books.total():
-        verdict.violations.append(f"{known} known and {unknown} unknown are not {books.total()}, what was charged")
+    if known + unknown != provider_log.total():
+        report.violations.append(f"{known} known and {unknown} unknown do not add up to {provider_log.total()}")
 
 
-async def _check_items(verdict: Verdict, items: Sequence[Item], witnesses: Witnesses) -> None:
+async def _check_items(report: CheckReport, items: Sequence[Item], records: RunRecords) -> None:
     states = Counter(str(item.row["status"]) for item in items)
-    verdict.figures["items"] = {"in all": len(items), **states, "attempts": sum(len(i.charges) for i in items)}
-    verdict.figures["items that failed, by code"] = Counter(
+    report.figures["items"] = {"in all": len(items), **states, "attempts": sum(len(i.charges) for i in items)}
+    report.figures["items that failed, by code"] = Counter(
         str(item.row["code"]) for item in items if item.row["status"] == "failed"
     )
-    verdict.violations += [f"{i.id} is {i.row['status']}" for i in items if i.row["status"] not in ENDS]
-    for batch in await _rows(witnesses, "select * from public.batch_generations where id = any (%s)"):
+    report.violations += [f"{i.id} is {i.row['status']}" for i in items if i.row["status"] not in ENDS]
+    for batch in await _rows(records, "select * from public.batch_generations where id = any (%s)"):
         own = Counter(str(item.row["status"]) for item in items if item.row["batch_id"] == batch["id"])
         told = (batch["total_count"], batch["completed_count"], batch["failed_count"])
         if told != (own.total(), own["completed"], own["failed"]):
-            verdict.violations.append(f"batch {batch['id']} says {told}, its items {dict(own)}")
+            report.violations.append(f"batch {batch['id']} says {told}, its items {dict(own)}")
 
 
-async def _check_orders(verdict: Verdict, witnesses: Witnesses) -> None:
-    left = await _rows(witnesses, "select * from batchgen.orders where batch_id = any (%s)")
-    verdict.violations += [f"an order is still open: {dict(order)}" for order in left]
+async def _check_orders(report: CheckReport, records: RunRecords) -> None:
+    left = await _rows(records, "select * from batchgen.orders where batch_id = any (%s)")
+    report.violations += [f"an order is still open: {dict(order)}" for order in left]
 
 
-async def _check_pictures(verdict: Verdict, items: Sequence[Item], witnesses: Witnesses) -> None:
+async def _check_pictures(report: CheckReport, items: Sequence[Item], records: RunRecords) -> None:
     """A completed item has one picture, its own, and nobody else has any."""
     images = await _rows(
-        witnesses,
+        records,
         "select i.* from public.images i join public.image_generations g on g.id = i.generation_id"
         " where g.batch_id = any (%s)",
     )
@@ -242,7 +244,7 @@ async def _check_pictures(verdict: Verdict, items: Sequence[Item], witnesses: Wi
         for item in items:
             own = [image for image in images if image["generation_id"] == item.row["id"]]
             if len(own) != (item.row["status"] == "completed"):
-                verdict.violations.append(f"{item.id} is {item.row['status']} and has {len(own)} pictures")
+                report.violations.append(f"{item.id} is {item.row['status']} and has {len(own)} pictures")
             for image in own:
                 answer = await http.get(image["public_url"])
                 try:
@@ -250,35 +252,35 @@ async def _check_pictures(verdict: Verdict, items: Sequence[Item], witnesses: Wi
                 except (OSError, SyntaxError) as error:
                     problem = f"none at all: {answer.status_code}, {error}"
                 if problem:
-                    verdict.violations.append(f"the picture of {item.prompt} is {problem}")
+                    report.violations.append(f"the picture of {item.prompt} is {problem}")
 
 
-def _check_logs(verdict: Verdict, witnesses: Witnesses) -> None:
+def _check_logs(report: CheckReport, records: RunRecords) -> None:
     """What a worker must never log: a fault of its own, or no JSON at all."""
-    for log in witnesses.logs:
+    for log in records.logs:
         lines = log.read_text(errors="replace").splitlines()
         if lines and _read(lines[-1]) is None:
             lines.pop()  # a kill may cut off the last one
-        verdict.violations += [f"{log.stem}: {line}" for line in lines if _is_odd(_read(line))]
+        report.violations += [f"{log.stem}: {line}" for line in lines if _is_odd(_read(line))]
 
 
 def _is_odd(event: Mapping[str, Any] | None) -> bool:
     return event is None or event.get("code") == "internal_error" or event["event"] in OWN_FAULTS
 
 
-def _evidence(item: Item, witnesses: Witnesses) -> Iterable[str]:
+def _details(item: Item, records: RunRecords) -> Iterable[str]:
     yield f"{item.id} ({item.prompt}) ended as {item.row['status']} {item.row['code']}"
-    yield from (f"  shop {json.dumps(event)}" for event in item.events)
+    yield from (f"  provider {json.dumps(event)}" for event in item.events)
     shown = ("attempt", "entry", "outcome", "order_key", "provider_job_id", "is_charged", "is_unknown", "is_late")
     for row in item.charges:
         yield f"  ledger {row['noted_at']:%H:%M:%S.%f} { ({name: str(row[name]) for name in shown}) }"
     lines = sorted(
         (str(event.get("timestamp")), f"  {log.stem} {line}")
-        for log in witnesses.logs
+        for log in records.logs
         for line in log.read_text(errors="replace").splitlines()
         if item.id in line and (event := _read(line)) is not None
     )
-    yield from [line for _, line in lines][:EVIDENCE_LINES]
+    yield from [line for _, line in lines][:DETAIL_LINES]
 
 
 def _read(line: str) -> dict[str, Any] | None:

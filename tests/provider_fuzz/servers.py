@@ -1,4 +1,4 @@
-"""The shops of the money tests, whose answers can be replaced on their way out."""
+"""The fake servers of the money tests, whose answers can be replaced on their way out."""
 
 import asyncio
 import json
@@ -10,12 +10,12 @@ from typing import Any, cast
 from aiohttp import web
 
 from batchgen.providers.http.own_server import NOT_REACHED
-from tests.money.books import Books
-from tests.money.catalogue import LISTINGS, Shop
-from tests.money.hosted_shops import FalShop, ReplicateShop
-from tests.money.own_gpu_shops import ORDERS, Automatic1111Shop, ComfyUIShop, OpenAIShop
-from tests.money.weather import Weather
-from tests.provider_fuzz.strange import Case, Changed, Strange
+from tests.money.faults import FaultSource
+from tests.money.faulty_hosted_servers import FaultyFalServer, FaultyReplicateServer
+from tests.money.faulty_local_servers import ORDERS, FaultyAutomatic1111Server, FaultyComfyUIServer, FaultyOpenAIServer
+from tests.money.provider_log import ProviderLog
+from tests.money.provider_setups import PROVIDER_SETUPS, FakeServer
+from tests.provider_fuzz.cases import Case, Changed, ReplacedAnswer
 from tests.providers.local_server import Handler
 
 Work = Callable[[], Awaitable[web.StreamResponse]]
@@ -23,28 +23,28 @@ Work = Callable[[], Awaitable[web.StreamResponse]]
 SILENT_SECONDS = 6.0
 """Longer than a worker waits for an answer here."""
 MOST_ENDLESS_BYTES = 200 * 2**20
-NOBODY = ""
+NO_PROMPT = ""
 """Of requests that name no job: they meet what was planned for anybody's."""
 
 
 @dataclass
-class Meddler:
+class AnswerReplacer:
     """Replaces the answers that were planned for a prompt. `sent` has what went out, by prompt."""
 
-    plans: defaultdict[tuple[str, str], deque[Strange]] = field(
-        default_factory=lambda: defaultdict[tuple[str, str], deque[Strange]](deque)
+    plans: defaultdict[tuple[str, str], deque[ReplacedAnswer]] = field(
+        default_factory=lambda: defaultdict[tuple[str, str], deque[ReplacedAnswer]](deque)
     )
-    sent: defaultdict[str, list[tuple[str, Strange]]] = field(
-        default_factory=lambda: defaultdict[str, list[tuple[str, Strange]]](list)
+    sent: defaultdict[str, list[tuple[str, ReplacedAnswer]]] = field(
+        default_factory=lambda: defaultdict[str, list[tuple[str, ReplacedAnswer]]](list)
     )
-    excuses: defaultdict[str, int] = field(default_factory=lambda: defaultdict[str, int](int))
+    possible_ends: defaultdict[str, int] = field(default_factory=lambda: defaultdict[str, int](int))
     """How many answers a worker could read as the end of a job without a picture."""
 
-    def plan(self, prompt: str, case: Case, nameless: Sequence[str]) -> None:
+    def plan(self, prompt: str, case: Case, without_job: Sequence[str]) -> None:
         for kind, answer in case.answers:
-            self.plans[kind, NOBODY if kind in nameless else prompt].append(answer)
+            self.plans[kind, NO_PROMPT if kind in without_job else prompt].append(answer)
 
-    async def meddle(self, kind: str, prompt: str, request: web.Request, work: Work) -> web.StreamResponse:
+    async def replace(self, kind: str, prompt: str, request: web.Request, work: Work) -> web.StreamResponse:
         planned = self.plans[kind, prompt]
         if not planned:
             return await work()
@@ -57,7 +57,7 @@ class Meddler:
         elif answer.body is not None:
             body = answer.body
         self.sent[prompt].append((kind, answer))
-        self.excuses[prompt] += _may_mean_the_end(kind, status, body)
+        self.possible_ends[prompt] += _may_mean_the_end(kind, status, body)
         return await _deliver(request, answer, status, body, dict(real.headers))
 
 
@@ -83,7 +83,7 @@ def _says_something(value: Any) -> bool:
 
 
 async def _deliver(
-    request: web.Request, answer: Strange, status: int, body: bytes, own_headers: Mapping[str, str]
+    request: web.Request, answer: ReplacedAnswer, status: int, body: bytes, own_headers: Mapping[str, str]
 ) -> web.StreamResponse:
     if answer.framing == "silent":
         await asyncio.sleep(SILENT_SECONDS)
@@ -128,12 +128,12 @@ def _cut(request: web.Request, response: web.StreamResponse) -> web.StreamRespon
     return response
 
 
-class QuickWeather(Weather):
+class NoFaults(FaultSource):
     """No faults, and every job takes next to no time."""
 
     def __init__(self) -> None:
         super().__init__(seed=0)
-        self.calm.set()
+        self.is_over.set()
 
     def seconds(self, prompt: str, is_long: bool = False) -> float:
         return 0.01
@@ -142,76 +142,76 @@ class QuickWeather(Weather):
 class _Hosted:
     """Replicate's and fal's servers name each call."""
 
-    meddler: Meddler
+    replacer: AnswerReplacer
 
     async def serve(
         self, call: str, request: web.Request, work: Callable[[], web.StreamResponse]
     ) -> web.StreamResponse:
         prompt: str = await cast("Any", self).prompt_of(call, request)
         parent = cast("Any", super())
-        return await self.meddler.meddle(call, prompt, request, lambda: parent.serve(call, request, work))
+        return await self.replacer.replace(call, prompt, request, lambda: parent.serve(call, request, work))
 
 
-class FuzzedReplicate(_Hosted, ReplicateShop):
+class FuzzedReplicate(_Hosted, FaultyReplicateServer):
     pass
 
 
-class FuzzedFal(_Hosted, FalShop):
+class FuzzedFal(_Hosted, FaultyFalServer):
     pass
 
 
 class _OwnServer:
     """The others have a handler for each route."""
 
-    meddler: Meddler
+    replacer: AnswerReplacer
 
     def route(self, method: str, path: str, handler: Handler) -> None:
         name = f"{method} {path}"
 
-        async def meddled(request: web.Request) -> web.StreamResponse:
+        async def replaced(request: web.Request) -> web.StreamResponse:
             read = await request.read()  # its caller has read it before: it can be had again, but not waited for
             body: Any = json.loads(read) if read else {}
             prompt: str = cast("Any", self).prompt_of(name, request, body)
-            return await self.meddler.meddle(name, prompt, request, lambda: handler(request))
+            return await self.replacer.replace(name, prompt, request, lambda: handler(request))
 
-        cast("Any", super()).route(method, path, meddled)
+        cast("Any", super()).route(method, path, replaced)
 
 
-class FuzzedOpenAI(_OwnServer, OpenAIShop):
+class FuzzedOpenAI(_OwnServer, FaultyOpenAIServer):
     pass
 
 
-class FuzzedComfyUI(_OwnServer, ComfyUIShop):
+class FuzzedComfyUI(_OwnServer, FaultyComfyUIServer):
     pass
 
 
-class FuzzedAutomatic1111(_OwnServer, Automatic1111Shop):
+class FuzzedAutomatic1111(_OwnServer, FaultyAutomatic1111Server):
     pass
 
 
 @dataclass(frozen=True)
 class Target:
-    """`kinds` of requests whose answers are replaced; those of `nameless` name no job. `orders`: what buys."""
+    """`kinds` of requests whose answers are replaced; those of `without_job` name no job."""
 
-    make: Callable[[Weather, Books], Any]
+    make: Callable[[FaultSource, ProviderLog], Any]
     kinds: tuple[str, ...]
-    nameless: tuple[str, ...] = ()
+    without_job: tuple[str, ...] = ()
 
-    def shop(self, books: Books) -> Shop:
-        made = self.make(QuickWeather(), books)
-        made.meddler = Meddler()
+    def server(self, provider_log: ProviderLog) -> FakeServer:
+        made = self.make(NoFaults(), provider_log)
+        made.replacer = AnswerReplacer()
         return made
 
 
 TARGETS: Mapping[str, Target] = {
     "replicate": Target(
-        lambda weather, books: FuzzedReplicate(weather=weather, books=books),
-        ("buy", "buy", "look", "look", "list", "cancel", "file"),
+        lambda fault_source, provider_log: FuzzedReplicate(fault_source=fault_source, provider_log=provider_log),
+        ("order", "order", "look", "look", "list", "cancel", "file"),
         ("list",),
     ),
     "fal": Target(
-        lambda weather, books: FuzzedFal(weather=weather, books=books),
-        ("buy", "buy", "look", "look", "result", "result", "cancel", "file"),
+        lambda fault_source, provider_log: FuzzedFal(fault_source=fault_source, provider_log=provider_log),
+        ("order", "order", "look", "look", "result", "result", "cancel", "file"),
     ),
     "openai": Target(FuzzedOpenAI, ("POST /v1/images/generations",) * 3 + ("GET /v1/pictures/{id}",)),
     "comfyui": Target(
@@ -233,5 +233,5 @@ TARGETS: Mapping[str, Target] = {
         ("GET /sdapi/v1/sd-models",),
     ),
 }
-assert set(TARGETS) == set(LISTINGS)
+assert set(TARGETS) == set(PROVIDER_SETUPS)
 assert {kind for target in TARGETS.values() for kind in target.kinds if kind.startswith("POST")} >= ORDERS
