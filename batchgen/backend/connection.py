@@ -10,6 +10,7 @@ from typing import cast
 import httpx
 from supabase import AsyncClient, AsyncClientOptions, create_async_client
 
+from batchgen.backend.realtime import close_client
 from batchgen.settings import Settings
 
 MAX_CONNECTIONS = 64
@@ -65,7 +66,7 @@ def whole_answer(client: AsyncClient, *, sent_bytes: int = 0) -> asyncio.Timeout
 
 async def disconnect(client: AsyncClient) -> None:
     """Close the client's Realtime socket and its connections."""
-    await client.realtime.close()
+    await close_client(client.realtime)
     http = client.options.httpx_client  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
     if isinstance(http, httpx.AsyncClient):
         await http.aclose()

@@ -1,7 +1,6 @@
 """Hints over Realtime that a batch may have changed. Nothing depends on them: they only make a watch quicker."""
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -9,23 +8,17 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
-from realtime import AsyncRealtimeChannel, AsyncRealtimeClient, RealtimeSubscribeStates
-from realtime.message import Message
-from realtime.types import RealtimePostgresChangesListenEvent
-
-from batchgen.backend.realtime import STEADY_SECONDS, close_client, reason_of
+from batchgen.backend.realtime import STEADY_SECONDS, RowChanges, Subscription
 
 log = logging.getLogger(__name__)
 
 PAUSES_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
-TIMEOUT_SECONDS = 10
 
 
 class LiveChanges:
     """Sets `changed` when the batch may have changed, and whenever a subscription begins to deliver.
 
-    A context: inside it one background task keeps a subscription alive. Every (re)connect uses a new
-    client and a new channel: realtime-py's own reconnect gives up after five tries, in a task nobody awaits.
+    A context: inside it one background task keeps a subscription alive.
     """
 
     def __init__(self, *, url: str, key: str, token: Callable[[], str], batch_id: UUID, changed: asyncio.Event) -> None:
@@ -34,12 +27,10 @@ class LiveChanges:
         self._token = token
         self._batch_id = batch_id
         self._changed = changed
-        self._broken = asyncio.Event()
         self._sent_token = ""
         self._last_sign_at = time.monotonic()
         self._delivering_since: float | None = None
-        self._reason = ""
-        self._joined: tuple[AsyncRealtimeClient, AsyncRealtimeChannel] | None = None
+        self._subscription: Subscription | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -61,22 +52,18 @@ class LiveChanges:
     @property
     def is_delivering(self) -> bool:
         """The server has confirmed the subscription, and not refused it since."""
-        return self._delivering_since is not None and not self._broken.is_set()
+        return self._subscription is not None and self._subscription.is_delivering
 
     def subscribe_again(self) -> None:
         self._last_sign_at = time.monotonic()
-        self._broken.set()
+        if self._subscription:
+            self._subscription.end()
 
     async def pass_token_on(self) -> None:
         """Tell the server a renewed token; without it the server closes the channel when the old one ends."""
-        if self._joined is None or self._sent_token == (token := self._token()):
-            return
-        client, channel = self._joined
-        self._sent_token = token
-        # not client.set_auth: its push waits ten seconds for an answer that this event never gets
-        message = Message(topic=channel.topic, event="access_token", payload={"access_token": token})
-        with contextlib.suppress(Exception):
-            await client.send(message)
+        subscription, token = self._subscription, self._token()
+        if subscription and token != self._sent_token and await subscription.renew_token(token):
+            self._sent_token = token
 
     async def _keep_subscribed(self) -> None:
         failures, has_told = 0, False
@@ -95,49 +82,27 @@ class LiveChanges:
 
     async def _one_subscription(self) -> str:
         """Subscribe, stay until it breaks, and return why. Never raises: without Realtime polling goes on alone."""
-        self._broken.clear()
-        self._reason = "the subscription ended"
         self._last_sign_at = time.monotonic()
-        client = AsyncRealtimeClient(self._url, self._key, auto_reconnect=False, timeout=TIMEOUT_SECONDS)
-        channel: AsyncRealtimeChannel | None = None
+        tables = (("batch_generations", "id"), ("image_generations", "batch_id"))
+        self._subscription = Subscription(
+            url=self._url,
+            key=self._key,
+            topic=f"batch_{self._batch_id}",
+            changes=[
+                RowChanges(table, self._on_change, filter=f"{column}=eq.{self._batch_id}") for table, column in tables
+            ],
+            on_delivering=self._on_delivering,
+        )
         try:
             self._sent_token = self._token()
-            await client.set_auth(self._sent_token)
-            channel = self._channel(client)
-            await channel.subscribe(self._on_state)
-            self._joined = (client, channel)
-            await self._broken.wait()
+            return await self._subscription.run(self._sent_token)
         except Exception as error:  # noqa: BLE001 - whatever websockets and realtime raise; a hint must not end a watch
             return type(error).__name__
-        else:
-            return self._reason
-        finally:
-            self._joined = None
-            await close_client(client, channel)
-
-    def _channel(self, client: AsyncRealtimeClient) -> AsyncRealtimeChannel:
-        channel = client.channel(f"batch_{self._batch_id}")
-        for table, column in (("batch_generations", "id"), ("image_generations", "batch_id")):
-            channel.on_postgres_changes(
-                RealtimePostgresChangesListenEvent.All,
-                self._on_change,
-                table=table,
-                schema="public",
-                filter=f"{column}=eq.{self._batch_id}",
-            )
-        return channel.on_system(self._on_system)
 
     def _on_change(self, _payload: Any) -> None:
         self._last_sign_at = time.monotonic()
         self._changed.set()
 
-    def _on_system(self, payload: Any) -> None:
-        if payload.extension == "postgres_changes":  # "Subscribed to PostgreSQL": from now on events come
-            self._delivering_since = self._delivering_since or time.monotonic()
-            self._on_change(payload)
-
-    def _on_state(self, state: RealtimeSubscribeStates, error: Exception | None) -> None:
-        """A `system` message with status `error` arrives here, too, after a subscription that was taken."""
-        if state is not RealtimeSubscribeStates.SUBSCRIBED:
-            self._reason = reason_of(error) or self._reason
-            self._broken.set()
+    def _on_delivering(self) -> None:
+        self._delivering_since = self._delivering_since or time.monotonic()
+        self._on_change(None)

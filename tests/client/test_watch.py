@@ -66,15 +66,15 @@ class Recorded(LiveChanges):
 
     @property
     def delivering(self) -> bool:
-        return self.is_delivering and self._joined is not None
+        return self.is_delivering and self._subscription is not None and self._subscription.is_joined
 
     @property
     def told_token(self) -> str:
         return self._sent_token
 
     async def lose_connection(self) -> None:
-        assert self._joined
-        socket: Any = self._joined[0]._ws_connection  # pyright: ignore[reportPrivateUsage]
+        assert self._subscription
+        socket: Any = self._subscription._client._ws_connection  # pyright: ignore[reportPrivateUsage]
         await socket.close(code=1011)
 
 
