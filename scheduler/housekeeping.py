@@ -9,7 +9,7 @@ import structlog
 from batchgen.errors import InvalidRequest
 from batchgen.queue.ports import Outbox
 from batchgen.queue.types import StorageDeletion
-from scheduler.outages import Trouble
+from scheduler.outages import housekeeping_outage
 
 Remove = Callable[[str, Sequence[str]], Awaitable[None]]
 """Removes files, given their bucket and paths, from Storage. Ones that are not there are no error."""
@@ -35,8 +35,8 @@ class Housekeeping:
         self._has_expired_some = False
         self._refused: set[int] = set()
         self._stopping = asyncio.Event()
-        self._deletions = Trouble("storage deletions")
-        self._retention = Trouble("retention")
+        self._deletions = housekeeping_outage("storage deletions")
+        self._retention = housekeeping_outage("retention")
 
     async def remove_files(self, seconds: float = PASS_SECONDS) -> None:
         """Remove the files of deleted pictures until there are none, or `seconds` are over."""
@@ -44,7 +44,7 @@ class Housekeeping:
         ends_at = clock() + seconds
         async with self._removing:
             self._are_files_left = True
-            with self._deletions.told():
+            with self._deletions.logged():
                 while not self._stopping.is_set():
                     self._are_files_left = await self._remove_some()
                     if not self._are_files_left or clock() >= ends_at:
@@ -54,7 +54,7 @@ class Housekeeping:
         """Delete the pictures that are older than the retention setting allows and that nobody saved."""
         async with self._expiring:
             self._are_expired_left = True
-            with self._retention.told():
+            with self._retention.logged():
                 while self._are_expired_left and not self._stopping.is_set():
                     count = await self._outbox.remove_expired_images()
                     self._are_expired_left = count > 0

@@ -12,7 +12,7 @@ from batchgen.errors import BatchgenError
 from batchgen.queue.ports import Queue
 from batchgen.queue.types import Claim, Renewal
 from scheduler.logs import item_fields
-from scheduler.outages import Outage
+from scheduler.outages import QueueOutage
 
 T = TypeVar("T")
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -119,11 +119,11 @@ class Lease:
 class Leases:
     """All leases of this worker."""
 
-    def __init__(self, queue: Queue, *, lease_seconds: float, outage: Outage | None = None) -> None:
+    def __init__(self, queue: Queue, *, lease_seconds: float, outage: QueueOutage | None = None) -> None:
         self._queue = queue
         self._lease_seconds = lease_seconds
         self._held: dict[UUID, Lease] = {}
-        self._outage = outage or Outage()
+        self._outage = outage or QueueOutage()
 
     @property
     def held(self) -> Collection[Lease]:

@@ -17,7 +17,7 @@ from batchgen.queue.ports import OpenOrders
 from batchgen.queue.types import OpenOrder, OrderOutcome
 from scheduler.image_requests import request_about
 from scheduler.orders import account_of
-from scheduler.outages import Trouble
+from scheduler.outages import Outage, housekeeping_outage
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -47,15 +47,15 @@ class OrderSettler:
         self._wake = wake
         self._sweeping = asyncio.Lock()
         self._stopping = asyncio.Event()
-        self._trouble = Trouble("open orders")
-        self._troubles: dict[str, Trouble] = {}
+        self._outage = housekeeping_outage("open orders")
+        self._outages: dict[str, Outage] = {}
 
     async def sweep(self, seconds: float = SWEEP_SECONDS) -> None:
         """Ask about all open orders that are due, until there are none or `seconds` are over."""
         clock = asyncio.get_running_loop().time
         ends_at = clock() + seconds
         async with self._sweeping:
-            with self._trouble.told():
+            with self._outage.logged():
                 while not self._stopping.is_set():
                     taken = await self._orders.take(ORDERS_AT_ONCE)
                     await self._settle_all(taken)
@@ -134,7 +134,7 @@ class OrderSettler:
     def _tell(self, problems: dict[str, list[Exception | None]]) -> None:
         """Of each provider, once, that it does not tell, and once that it does again."""
         for name, met in problems.items():
-            with self._troubles.setdefault(name, Trouble(f"open orders at {name}")).told():
+            with self._outages.setdefault(name, housekeeping_outage(f"open orders at {name}")).logged():
                 if problem := next(filter(None, met), None):
                     raise problem
 

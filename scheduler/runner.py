@@ -23,7 +23,7 @@ from scheduler.completions import Completions
 from scheduler.leases import Lease, Stop, Stopped
 from scheduler.orders import Delivery, Ending, ItemOrder, Orders, account_of
 from scheduler.retries import RANDOM, RetryPolicy, RetryWrites
-from scheduler.storage_gate import Store
+from scheduler.storage_gate import StorageGate
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -73,14 +73,14 @@ class Runner:
         receiver: Receiver,
         storage: PictureStore,
         retry_policy: RetryPolicy,
-        store: Store | None = None,
+        storage_gate: StorageGate | None = None,
         random: Callable[[], float] = RANDOM,
     ) -> None:
         self._queue = queue
         self._completions = completions
         self._receiver = receiver
         self._storage = storage
-        self._store_gate = store or Store(_nothing_to_see)
+        self._storage_gate = storage_gate or StorageGate(_nothing_to_see)
         self._retry_policy = retry_policy
         self._random = random
         self._retry_writes = RetryWrites(retry_policy, random)
@@ -174,10 +174,10 @@ class Runner:
             try:
                 return await self._storage.put(image, user_id=claim.user_id, generation_id=claim.generation_id)
             except StorageError as error:
-                await self._store_gate.doubt()
+                await self._storage_gate.check()
                 pause = self._retry_policy.pause(tries, self._random)
                 # While Storage is lost nothing is bought, and what is paid for is offered as long as it takes.
-                if clock() + pause > deadline and self._store_gate.is_open:
+                if clock() + pause > deadline and self._storage_gate.is_open:
                     raise
                 if tries == 1:
                     log.warning("picture not stored yet, trying on", reason=str(error))

@@ -3,8 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import structlog
-
 from batchgen.backend.bucket import CONTENT_TYPES, Bucket
 from batchgen.errors import (
     BackendUnavailable,
@@ -18,9 +16,8 @@ from batchgen.errors import (
 )
 from batchgen.imaging.limits import LARGEST_PICTURE_BYTES
 from batchgen.queue.types import StartFacts
+from scheduler.outages import Outage
 from scheduler.retries import RANDOM, RetryPolicy
-
-log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 REFUSALS_BELIEVED = 3
 """Refusals in a row that end the worker: right after a migration one of them may pass."""
@@ -53,29 +50,28 @@ class StartupCheck:
         self._retry_policy = retry_policy
         self._bucket_name = bucket_name
         self._once = once
+        self._outage = Outage("queue lost, the worker waits for it to begin", "queue recovered")
 
     async def check(self, stopped: asyncio.Event) -> StartFacts | None:
         """What there is; None where the worker was stopped first. With `once`: raises `QueueUnavailable` soon."""
-        failures = refusals = 0
+        refusals = 0
         while not stopped.is_set():
             try:
                 facts = await self._facts()
                 check_bucket(await self._bucket(), self._bucket_name)
             except (NotSignedIn, NotSetUp, BucketMissing) as error:
                 refusals += 1
-                if refusals >= (REFUSALS_BELIEVED_AFTER_OUTAGE if failures else REFUSALS_BELIEVED):
+                if refusals >= (REFUSALS_BELIEVED_AFTER_OUTAGE if self._outage.is_on else REFUSALS_BELIEVED):
                     raise WrongSettings(self._words(error)) from error
                 await _pause(REFUSAL_PAUSE_SECONDS, stopped)
             except (BackendUnavailable, StorageError, InvalidRequest) as error:
-                failures, refusals = failures + 1, 0
-                if failures == 1:
-                    log.warning("queue lost, the worker waits for it to begin", reason=str(error))
-                if self._once and failures >= UNREACHABLE_TRIES_ONCE:
+                self._outage.begin(error)
+                refusals = 0
+                if self._once and self._outage.failures >= UNREACHABLE_TRIES_ONCE:
                     raise QueueUnavailable(str(error)) from error
-                await _pause(self._retry_policy.pause(failures, RANDOM), stopped)
+                await _pause(self._retry_policy.pause(self._outage.failures, RANDOM), stopped)
             else:
-                if failures:
-                    log.info("queue recovered", failed_calls=failures)
+                self._outage.end()
                 return facts
         return None
 

@@ -1,43 +1,35 @@
-"""Whether finished pictures can be stored: while the bucket is not there, nothing more is bought."""
+"""Hold back new orders while Storage is lost."""
 
 from collections.abc import Awaitable, Callable
 
-import structlog
-
-from batchgen.errors import StorageError
-
-log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+from scheduler.outages import Outage
 
 
-class Store:
-    """Closed by an upload that failed where the bucket does not answer either; open again when it does.
+class StorageGate:
+    """Closes when an upload fails and the bucket does not answer either; opens when the bucket answers again.
 
-    `look` asks for the bucket and raises `StorageError`; `opened` is called when there is room for work again.
+    `ask_bucket` raises `StorageError`.
     """
 
-    def __init__(self, look: Callable[[], Awaitable[object]]) -> None:
-        self._look = look
-        self.opened: Callable[[], None] = lambda: None
-        self.is_open = True
+    def __init__(self, ask_bucket: Callable[[], Awaitable[object]]) -> None:
+        self._ask_bucket = ask_bucket
+        self._outage = Outage("storage lost, nothing more is begun and pictures are kept", "storage recovered")
 
-    async def doubt(self) -> None:
-        """An upload failed: by a fault of its own, or is it the bucket?"""
+    @property
+    def is_open(self) -> bool:
+        return not self._outage.is_on
+
+    async def check(self) -> None:
+        """An upload failed: close unless the bucket answers."""
         if not self.is_open:
             return
-        try:
-            await self._look()
-        except StorageError as error:
-            self.is_open = False
-            log.warning("storage lost, nothing more is begun and pictures are kept", reason=str(error))
+        with self._outage.logged():
+            await self._ask_bucket()
 
-    async def look_again(self) -> None:
-        """Part of each poll."""
+    async def reopen(self) -> bool:
+        """Ask for the bucket if the gate is closed, and return whether this opened it. Part of each poll."""
         if self.is_open:
-            return
-        try:
-            await self._look()
-        except StorageError:
-            return
-        self.is_open = True
-        log.info("storage recovered")
-        self.opened()
+            return False
+        with self._outage.logged():
+            await self._ask_bucket()
+        return self.is_open

@@ -37,12 +37,12 @@ from scheduler.leases import Leases
 from scheduler.logs import configure_logs
 from scheduler.open_orders import LONGEST_HANDFUL_SECONDS, ORDER_LEASE_SECONDS, SWEEP_SECONDS, OrderSettler
 from scheduler.options import Options
-from scheduler.outages import KeyIsWrong, Outage
+from scheduler.outages import KeyIsWrong, QueueOutage
 from scheduler.retries import RANDOM, RetryPolicy
 from scheduler.runner import Runner
 from scheduler.slots import Slots
 from scheduler.startup_check import StartupCheck, WrongSettings
-from scheduler.storage_gate import Store
+from scheduler.storage_gate import StorageGate
 from scheduler.systemd import SystemdNotifier
 from scheduler.ticks import Tick, Ticks
 from scheduler.wakeup import Wakeup
@@ -190,7 +190,7 @@ async def _running_worker(
     stand_in = _stand_in(settings, providers.get("").name if provider_for else None)
     about = {"version": __version__, "providers": _usable(settings, stand_in)}
     queue = PostgrestQueue(client, worker=name, lease_seconds=settings.lease_seconds, about=about)
-    outage = Outage()
+    outage = QueueOutage()
     leases = Leases(queue, lease_seconds=settings.lease_seconds, outage=outage)
     retry_policy = _retry_policy(settings)
     slots = Slots(settings.max_parallel)
@@ -198,7 +198,7 @@ async def _running_worker(
     checker = Checker(seconds=settings.check_seconds, memory_bytes=settings.check_memory_mib * MEBIBYTE)
     receiver = Receiver(_fetcher(settings), checker)
     bucket = ImageStorage(client, bucket=settings.bucket)
-    store = Store(bucket.bucket)
+    storage_gate = StorageGate(bucket.bucket)
     runner = Runner(
         queue=queue,
         completions=completions,
@@ -206,7 +206,7 @@ async def _running_worker(
         receiver=receiver,
         storage=PictureStore(client, bucket=settings.bucket),
         retry_policy=retry_policy,
-        store=store,
+        storage_gate=storage_gate,
     )
     worker = Worker(
         queue=queue,
@@ -217,18 +217,17 @@ async def _running_worker(
         pace=_pace(settings),
         retry_policy=retry_policy,
         outage=outage,
-        can_store=lambda: store.is_open,
+        can_store=lambda: storage_gate.is_open,
         dead_tick=lambda: ticks.dead(),
     )
     outbox = PostgrestOutbox(client, worker=name, lease_seconds=OUTBOX_LEASE_SECONDS)
     housekeeping = Housekeeping(outbox, partial(remove_files, client))
     orders = PostgrestOpenOrders(client, worker=name, lease_seconds=ORDER_LEASE_SECONDS)
-    store.opened = worker.wake
     start = StartupCheck(
         partial(read_start_facts, client), bucket.bucket, retry_policy, bucket_name=settings.bucket, once=once
     )
     parts = WorkerParts(worker, housekeeping, OrderSettler(orders, providers, wake=worker.wake))
-    ticks = Ticks(_ticks(settings, parts, leases, store, settles_at_start=not once), partial(_wake_up, leases))
+    ticks = Ticks(_ticks(settings, parts, leases, storage_gate, settles_at_start=not once), partial(_wake_up, leases))
     wakeup = Wakeup(
         url=settings.url,
         key=key,
@@ -323,11 +322,12 @@ def _usable(settings: WorkerSettings, stand_in: str | None) -> list[str]:
 
 
 def _ticks(
-    settings: WorkerSettings, parts: WorkerParts, leases: Leases, store: Store, *, settles_at_start: bool
+    settings: WorkerSettings, parts: WorkerParts, leases: Leases, storage_gate: StorageGate, *, settles_at_start: bool
 ) -> list[Tick]:
     async def poll() -> None:
         parts.worker.wake()
-        await store.look_again()
+        if await storage_gate.reopen():
+            parts.worker.wake()
 
     housekeeping = parts.housekeeping
     patience = settings.request_timeout_seconds + 10

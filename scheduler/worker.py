@@ -14,7 +14,7 @@ from batchgen.queue.types import Claim
 from scheduler.completions import Completions
 from scheduler.leases import Lease, Leases, Stop
 from scheduler.logs import item_fields
-from scheduler.outages import Outage
+from scheduler.outages import QueueOutage
 from scheduler.retries import RANDOM, RetryPolicy
 from scheduler.runner import Failed, Outcome, Released, RetryLater, Runner, Succeeded
 from scheduler.slots import Slots
@@ -85,7 +85,7 @@ class Worker:
         leases: Leases,
         pace: Pace,
         retry_policy: RetryPolicy,
-        outage: Outage | None = None,
+        outage: QueueOutage | None = None,
         can_store: Callable[[], bool] = lambda: True,
         dead_tick: Callable[[], str | None] = lambda: None,
         random: Callable[[], float] = RANDOM,
@@ -103,7 +103,7 @@ class Worker:
         self._items: dict[asyncio.Task[None], Lease] = {}
         self._completions = completions
         self._releases: set[asyncio.Task[None]] = set()
-        self._outage = outage or Outage()
+        self._outage = outage or QueueOutage()
         self._context = copy_context()
         self._is_time_over = False
         self._not_before = 0.0
