@@ -1,6 +1,6 @@
 """Batches of image prompts on Supabase: submit, watch, read, act, download. Start with `BatchgenClient`.
 
-Names are imported when they are first used, since the command line needs few of them to answer `--version`.
+Names are imported on first use, so that `batchgen --version` does not load the whole library.
 """
 
 from importlib import import_module
@@ -93,7 +93,7 @@ _HOMES = (
     *("client.session", "client.project_queries", "client.batch_queries", "client.storage_check"),
     *("client.downloads", "client.watch", "client.client"),
 )
-"""Where the names are defined, the cheapest to import first."""
+"""Modules that define the names, the cheapest to import first."""
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The command `batchgen`, and `python -m batchgen`: what may be interrupted from its first import on."""
+"""The command `batchgen` and `python -m batchgen`. Ctrl-C is handled from the first import on."""
 
 import sys
 

@@ -1,14 +1,15 @@
-"""How a command ends, for whoever started it (docs/commands.md)."""
+"""Exit codes of the commands (docs/commands.md)."""
 
 DONE = 0
 WORK_FAILED = 1
-"""A batch, an item or a part of the stack ended otherwise than was asked."""
+"""A batch or an item failed, or a part of the dev stack ended by itself."""
 INVALID = 2
-"""Wrong usage, wrong settings, or a request that is refused."""
+"""Wrong usage, invalid settings, or a refused request."""
 UNREACHABLE = 3
-"""The backend does not answer."""
+"""The backend cannot be reached."""
 BROKEN = 70
-"""A fault of batchgen itself."""
+"""A bug in batchgen."""
 INTERRUPTED = 130
+"""Ctrl-C."""
 UNREAD = 141
-"""Whoever read the output has closed it."""
+"""The reader of the output closed the pipe."""

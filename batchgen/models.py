@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from batchgen.errors import InvalidRequest
-from batchgen.validation import below, found, in_our_words, refuse_unknown
+from batchgen.validation import at_path, describe_value, refuse_unknown, to_invalid_request
 
 
 class GenerationStatus(StrEnum):
@@ -34,7 +34,7 @@ class GenerationStatus(StrEnum):
 
 
 class BatchStatus(StrEnum):
-    """The states of a batch: pending until its first item starts, final when its last one ended."""
+    """The states of a batch: pending until its first item starts, final when its last item is final."""
 
     PENDING = "pending"
     PROCESSING = "processing"
@@ -48,15 +48,15 @@ class BatchStatus(StrEnum):
 
 
 def _part(kind: type[BaseModel], value: Any, path: str, index: int | None = None) -> Any:
-    """A part of a request; what is wrong with it is told of its path."""
+    """Validate a part of a request; errors name the path within the request."""
     if not isinstance(value, kind | dict):
-        message = f"{path} is {found(value)}; an object is needed."
+        message = f"{path} must be an object, not {describe_value(value)}."
         remedy = f"Make {path} an object with {', '.join(kind.model_fields)}."
         raise InvalidRequest(message, code="wrong_type", field=path, index=index, remedy=remedy)
     try:
         return kind.model_validate(value)
     except InvalidRequest as error:
-        raise below(path, error, index) from None
+        raise at_path(path, error, index) from None
 
 
 class Frozen(BaseModel):
@@ -64,35 +64,35 @@ class Frozen(BaseModel):
 
 
 class _Asked(Frozen):
-    """Part of a request. What it does not know, or cannot be, is refused with `InvalidRequest`, and never ignored."""
+    """Part of a request. Raises `InvalidRequest` for unknown fields and values of a wrong type."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     @model_validator(mode="wrap")
     @classmethod
-    def _in_our_words(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+    def _raise_invalid_request(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         refuse_unknown(cls, data)
         try:
             return handler(data)
         except ValidationError as error:
-            raise in_our_words(error) from None
+            raise to_invalid_request(error) from None
 
 
 class Prompt(_Asked):
-    """One picture of a batch. The database checks all limits; nothing is checked twice here."""
+    """One picture of a batch. Only types are checked here; the database checks all limits."""
 
     text: str
     negative_prompt: str | None = None
     seed: int | None = None
-    """A 64-bit integer; 0 is a seed. Without one the database chooses and stores one."""
+    """A 64-bit integer; 0 is valid. If it is None, the database chooses and stores a seed."""
     tags: tuple[str, ...] = ()
 
 
 class SharedSettings(_Asked):
-    """What all pictures of a batch have in common; None means the model's default."""
+    """Settings of all pictures of a batch; None means the model's default."""
 
     model_id: str | None = None
-    """A model's id, name or `replicate_id`; None or '' is the default model."""
+    """A model's id, name or `replicate_id`; None or '' means the default model."""
     model_version: str | None = None
     width: int | None = None
     height: int | None = None
@@ -101,17 +101,17 @@ class SharedSettings(_Asked):
 
 
 class BatchRequest(_Asked):
-    """A batch to be created: 2 to 10 prompts, by default."""
+    """A batch to create, by default of 2 to 10 prompts."""
 
     prompts: tuple[Prompt, ...]
     shared_settings: SharedSettings = SharedSettings()
     batch_name: str | None = None
     client_key: str | None = None
-    """Makes a resend safe: the same key with the same body gives the same batch."""
+    """Makes it safe to resend the request: the same key with the same body returns the same batch."""
 
     @field_validator("prompts", mode="before")
     @classmethod
-    def _name_the_prompt(cls, prompts: Any) -> Any:
+    def _validate_prompts(cls, prompts: Any) -> Any:
         if not isinstance(prompts, list | tuple):
             return prompts
         return [
@@ -120,7 +120,7 @@ class BatchRequest(_Asked):
 
     @field_validator("shared_settings", mode="before")
     @classmethod
-    def _name_the_settings(cls, settings: Any) -> Any:
+    def _validate_shared_settings(cls, settings: Any) -> Any:
         return _part(SharedSettings, settings, "shared_settings")
 
 
@@ -135,7 +135,7 @@ class Generation(Frozen):
     seed: int | None = None
     error_message: str | None = None
     error_code: str | None = None
-    """Why it failed, as a stable word for programs; None unless it has failed."""
+    """Why the item failed, as a stable code for programs; None unless it failed."""
     retry_count: int = 0
     negative_prompt: str | None = None
     model: str | None = None
@@ -144,9 +144,9 @@ class Generation(Frozen):
     width: int | None = None
     height: int | None = None
     generation_time_seconds: int | None = None
-    """How long the successful attempt took, rounded up."""
+    """Duration of the successful attempt, rounded up."""
     started_at: datetime | None = None
-    """When the attempt that runs began, or else the last one."""
+    """Start of the running attempt, else of the last one."""
     completed_at: datetime | None = None
 
 
@@ -163,11 +163,11 @@ class Batch(Frozen):
     created_at: datetime
     completed_at: datetime | None = None
     model_version: str | None = None
-    """As the request named it."""
+    """As given in the request."""
 
 
 class Image(Frozen):
-    """A finished picture. The file lies in the bucket at `storage_path`."""
+    """A finished picture: a row of `images`. Its file is in the bucket at `storage_path`."""
 
     id: UUID
     generation_id: UUID | None = None
@@ -185,7 +185,7 @@ class Image(Frozen):
 
 
 class BatchSnapshot(Frozen):
-    """A batch with its items and pictures, read at one time."""
+    """A batch with its items and pictures, all read in one transaction."""
 
     batch: Batch
     generations: tuple[Generation, ...]
@@ -193,18 +193,18 @@ class BatchSnapshot(Frozen):
 
 
 class BatchFacts(Frozen):
-    """What the counts of a batch do not tell."""
+    """Facts that the counts of a batch do not show."""
 
     cancelled: int = 0
-    """Failed items that somebody cancelled."""
+    """Failed items that were cancelled."""
     deleted: int = 0
     """Completed items whose picture was deleted."""
     reopened_at: datetime | None = None
-    """When items of the batch, which had ended, were last queued again."""
+    """When final items of the batch were last queued again."""
 
 
 class CreatedBatch(Frozen):
-    """A batch as it was just submitted."""
+    """A batch that was just submitted."""
 
     id: UUID
     name: str | None = None
@@ -214,7 +214,7 @@ class CreatedBatch(Frozen):
 
 
 class BatchTotals(Frozen):
-    """Where a batch stands, in few words."""
+    """Status and counts of a batch."""
 
     id: UUID
     name: str | None = None
@@ -225,15 +225,15 @@ class BatchTotals(Frozen):
 
 
 class Action(StrEnum):
-    """What an action did with an item, or found done already."""
+    """What an action did with an item, or found already done."""
 
     CANCELLED = "cancelled"
     CANCEL_REQUESTED = "cancel_requested"
-    """It runs: its worker stops it at the provider and ends it. A picture that is finished by then is kept."""
+    """The item runs: its worker cancels the job and ends the item. A picture that is finished by then is kept."""
     ALREADY_CANCELLED = "already_cancelled"
     REQUEUED = "requeued"
     ALREADY_WAITING = "already_waiting"
-    """It waits or runs."""
+    """The item waits or runs."""
     SAVED = "saved"
     ALREADY_SAVED = "already_saved"
     TAGGED = "tagged"
@@ -243,14 +243,14 @@ class Action(StrEnum):
 
 
 class ActionDone(Frozen):
-    """An item that is as the action wanted it."""
+    """An item in the state that the action asked for."""
 
     generation_id: UUID
     index: int
     action: Action
     image_id: UUID | None = None
     tags: tuple[str, ...] = ()
-    """Of the tags that were asked for, those that the picture carries now."""
+    """Those of the requested tags that the picture has now."""
 
 
 class ActionRefused(Frozen):
@@ -263,16 +263,16 @@ class ActionRefused(Frozen):
 
 
 class ActionReport(Frozen):
-    """What became of an action on a batch: each item stands in `done` or in `refused`, in the batch's order."""
+    """Result of an action on a batch: each item is either in `done` or in `refused`, in the batch's order."""
 
     batch: BatchTotals
-    """As it is after the action."""
+    """The batch after the action."""
     done: tuple[ActionDone, ...]
     refused: tuple[ActionRefused, ...]
 
 
 class WaitReason(StrEnum):
-    """Why a pending item does not run: the first of these that holds."""
+    """Why a pending item does not run: the first of these that applies."""
 
     RETRY = "retry"
     PROVIDER = "provider"
@@ -285,30 +285,32 @@ class WaitReason(StrEnum):
 
 
 class Wait(Frozen):
-    """What a pending item waits for."""
+    """Why a pending item does not run yet."""
 
     generation_id: UUID
     reason: WaitReason
     detail: str | None = None
-    """The provider or the model, where one of them is the reason."""
+    """The provider or the model, if one of them is the reason."""
     until: datetime | None = None
-    """When a retry is due or a provider or model is asked again; None for a model that is just being tried."""
+    """When the retry is due, or when the provider or model is tried again; None while one item tries the model."""
     running: int | None = None
     cap: int | None = None
-    """How many items run, and how many may: the user's own, or all."""
+    """How many items run and how many may: the user's (`own_cap`) or everybody's (`total_cap`)."""
     position: int | None = None
-    """Place in the order of claims, from 1; 1000 is that or more."""
+    """Place in the order of claims, from 1; 1000 means 1000 or more."""
 
 
 class Outlook(Frozen):
-    """What a worker that was given nothing may wait for."""
+    """The state of the queue for a worker whose claim returned nothing."""
 
     due_in_seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    """Until the first item may start that waits for its time, its provider or its model; None: nobody knows."""
+    """Until the first item that waits for its retry, provider or model may start; None if unknown."""
     delayed: int = 0
+    """Items whose retry is not due yet."""
     paused: int = 0
-    """Items of providers and models that are not to be asked now: `closed` names those."""
+    """Items of the providers and models in `closed`."""
     waiting: int = 0
-    """Items that are due, and have no room under a limit."""
+    """Items that are due but held back by a limit."""
     running: int = 0
     closed: tuple[str, ...] = ()
+    """Providers and models that get no orders at present."""

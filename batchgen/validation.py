@@ -1,4 +1,4 @@
-"""What a request's fields may be, told in our words: by the path in the JSON, what is expected, and what was found."""
+"""Turn validation errors of requests into `InvalidRequest`: the path in the JSON, what is expected, what was found."""
 
 import difflib
 import json
@@ -24,68 +24,70 @@ EXPECTED = {
     "dict_type": "an object",
     "model_attributes_type": "an object",
 }
-LONGEST_FOUND = 40
+LONGEST_SHOWN = 40
 
 
 def refuse_unknown(kind: type[BaseModel], data: Any) -> None:
-    """Raises `InvalidRequest` for a field that `kind` does not have: it would be ignored in silence."""
+    """Raise `InvalidRequest` for a field that `kind` does not have, which pydantic would report without a hint."""
     if not isinstance(data, Mapping):
         return
     for key in cast("Mapping[Any, Any]", data):
         if key not in kind.model_fields:
             name = printable(str(key), 60)
-            near = nearest(str(key), kind.model_fields)
-            known = f"Known here: {', '.join(kind.model_fields)}."
+            near = closest_matches(str(key), kind.model_fields)
+            known = f"Known fields: {', '.join(kind.model_fields)}."
             raise InvalidRequest(
-                f"{name} is not known.",
+                f"{name} is not a field of a request.",
                 code="unknown_field",
                 field=name,
                 remedy=f"Did you mean {near[0]}? {known}" if near else known,
             )
 
 
-def nearest(word: str, known: Iterable[str], most: int = 1) -> Sequence[str]:
-    """The known words that are most like this one, whatever their case."""
+def closest_matches(word: str, known: Iterable[str], most: int = 1) -> Sequence[str]:
+    """The known words most similar to this one, ignoring case; at most `most`."""
     by_lower = {one.lower(): one for one in known}
     near = difflib.get_close_matches(word.lower()[:200], by_lower, most, 0.5)
     return list(dict.fromkeys(by_lower[one] for one in near))
 
 
-def in_our_words(error: ValidationError) -> InvalidRequest:
-    """The first thing that is wrong."""
+def to_invalid_request(error: ValidationError) -> InvalidRequest:
+    """The first of pydantic's errors."""
     first = error.errors(include_url=False)[0]
     where = first["loc"]
     field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where).lstrip(".")
     if first["type"] == "missing":
         return InvalidRequest(f"{field} is missing.", code="wrong_type", field=field, remedy=f"Give {field}.")
-    expected = EXPECTED.get(first["type"], "something else")
+    value, expected = describe_value(first["input"]), EXPECTED.get(first["type"])
     return InvalidRequest(
-        f"{field} is {found(first['input'])}; {expected} is needed.",
+        f"{field} must be {expected}, not {value}." if expected else f"{field} cannot be {value}.",
         code="wrong_type",
         field=field,
-        remedy=f"Make {field} {expected}.",
+        remedy=f"Make {field} {expected or 'another value'}.",
     )
 
 
-def below(path: str, error: InvalidRequest, index: int | None = None) -> InvalidRequest:
-    """The same error, told of a field that lies below `path`."""
+def at_path(path: str, error: InvalidRequest, index: int | None = None) -> InvalidRequest:
+    """The same error for a field below `path`."""
     field = f"{path}.{error.field}" if error.field else path
     message, remedy = error.message, error.remedy
     if error.field:
         message = message.replace(error.field, field, 1)
-        remedy = remedy.replace(f"{error.field}.", f"{field}.", 1) if remedy and "Known here" not in remedy else remedy
+        remedy = (
+            remedy.replace(f"{error.field}.", f"{field}.", 1) if remedy and "Known fields" not in remedy else remedy
+        )
     return InvalidRequest(message, code=error.code, field=field, index=index, remedy=remedy)
 
 
-def found(value: Any) -> str:
-    """What somebody wrote, as JSON has it and in few characters."""
+def describe_value(value: Any) -> str:
+    """A value from a request in few words, with the names of JSON's types."""
     match value:
         case None:
             return "null"
         case bool():
             return "true" if value else "false"
         case str():
-            return f"the text {json.dumps(printable(value, LONGEST_FOUND), ensure_ascii=False)}"
+            return f"the text {json.dumps(printable(value, LONGEST_SHOWN), ensure_ascii=False)}"
         case int() | float():
             return f"the number {value:.6g}" if abs(value) < 1e300 else "a very large number"
         case Mapping():

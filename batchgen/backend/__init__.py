@@ -1,1 +1,1 @@
-"""The only room that knows supabase-py: the connection, calls of SQL functions, and the bucket."""
+"""Access to Supabase: the connection, calls of SQL functions, and the bucket."""

@@ -1,4 +1,4 @@
-"""The bucket of the pictures: how it is set up, its files, and what Storage's errors mean."""
+"""The bucket of the pictures: its settings, its files, and the translation of Storage's errors."""
 
 from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,21 +11,21 @@ from storage3.exceptions import StorageApiError
 from storage3.utils import StorageException
 from supabase import AsyncClient
 
-from batchgen.backend.connection import whole_answer
+from batchgen.backend.connection import response_timeout
 from batchgen.errors import BucketMissing, InvalidRequest, StorageError
 
 CONTENT_TYPES = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg", "svg": "image/svg+xml"}
 REFUSED_FOR_GOOD = frozenset({"413", "415"})
-"""Too large, or a type that the bucket does not take: the same file would be refused again."""
+"""The file is too large or of a type that the bucket refuses: trying again does not help."""
 REFUSED_REQUESTS = frozenset({"400", "422"})
 NOTHING: Mapping[str, Any] = {}
-NO_ANSWER_OF_STORAGE = "InternalError"
-"""The code that storage3 gives to errors whose body is not Storage's."""
+NOT_FROM_STORAGE = "InternalError"
+"""storage3's code for errors whose body was not written by Storage."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """How the bucket of finished pictures is set up. None: no limit."""
+    """The settings of a bucket. None: no limit."""
 
     is_public: bool
     file_size_limit: int | None
@@ -37,9 +37,9 @@ class Bucket:
 
 
 class ImageStorage:
-    """The bucket of finished pictures, for whoever reads it. Nothing is tried again in here.
+    """Read the bucket of finished pictures. Nothing is retried here.
 
-    Raises `StorageError` where trying again may help, `InvalidRequest` where the file itself is refused.
+    Raises `StorageError` if trying again may help, `InvalidRequest` if the file itself is refused.
     """
 
     def __init__(self, client: AsyncClient, *, bucket: str) -> None:
@@ -47,40 +47,40 @@ class ImageStorage:
         self._bucket = bucket
 
     async def bucket(self) -> Bucket:
-        """The bucket itself. Raises `BucketMissing` where Storage says that there is none, else `StorageError`."""
+        """The bucket's settings. Raises `BucketMissing` if Storage says that there is none, else `StorageError`."""
         options = vars(self._client.options)
         http = cast("httpx.AsyncClient", options["httpx_client"])
         key = self._client.supabase_key
-        # storage3 wants an owner of every bucket, and those that SQL made have none
+        # Not by storage3: it requires an owner, which buckets made in SQL do not have.
         address = f"{str(self._client.supabase_url).rstrip('/')}/storage/v1/bucket/{quote(self._bucket, safe='')}"
         what = f"The bucket {self._bucket}"
         try:
-            async with whole_answer(self._client):
+            async with response_timeout(self._client):
                 response = await http.get(address, headers={"apikey": key, "authorization": f"Bearer {key}"})
             answer: Any = response.json()
         except (TimeoutError, httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
-            raise StorageError(f"{what}: no good answer from Storage ({type(error).__name__}).") from error
+            raise StorageError(f"{what}: no valid response from Storage ({type(error).__name__}).") from error
         row: Mapping[str, Any] = cast("Mapping[str, Any]", answer) if isinstance(answer, Mapping) else NOTHING
         if response.is_success and isinstance(row.get("public"), bool):
             return _bucket(row)
         status = str(row.get("statusCode") or response.status_code)
         if status == "404" and "message" in row and "error" in row:
-            raise BucketMissing(f"{what} is not there.")
+            raise BucketMissing(f"{what} does not exist.")
         raise StorageError(f"{what}: Storage answered {status}.")
 
     async def get(self, path: str) -> bytes:
-        """The whole file at `path`."""
+        """The content of the file at `path`."""
         with storage_errors(path):
             return await self._client.storage.from_(self._bucket).download(path)
 
 
 async def remove_files(client: AsyncClient, bucket: str, paths: Sequence[str]) -> None:
-    """Remove up to 1,000 files in one call. Files, or a bucket, that are not there count as removed.
+    """Remove up to 1,000 files in one call. A missing file or bucket counts as removed.
 
-    Raises `StorageError` where trying again may help, `InvalidRequest` where Storage does not take the request.
+    Raises `StorageError` if trying again may help, `InvalidRequest` if Storage refuses the request.
     """
     with storage_errors(f"{len(paths)} files of {bucket}", refused=REFUSED_REQUESTS), _missing_is_removed():
-        async with whole_answer(client):
+        async with response_timeout(client):
             await client.storage.from_(bucket).remove(list(paths))
 
 
@@ -96,21 +96,21 @@ def _bucket(row: Mapping[str, Any]) -> Bucket:
 
 @contextmanager
 def _missing_is_removed() -> Generator[None]:
-    """Only where Storage itself says so: a proxy's 404 tells nothing about files."""
+    """Ignore a 404 of Storage itself; a proxy's 404 says nothing about files."""
     try:
         yield
     except StorageApiError as error:
-        if str(error.status) != "404" or error.code == NO_ANSWER_OF_STORAGE:
+        if str(error.status) != "404" or error.code == NOT_FROM_STORAGE:
             raise
 
 
 @contextmanager
 def storage_errors(path: str, *, refused: Collection[str] = REFUSED_FOR_GOOD) -> Generator[None]:
-    """Turn errors of Storage and of the way there into batchgen's own; `path` names the file in messages."""
+    """Translate errors of Storage and of the connection to it into batchgen's; `path` names the file in messages."""
     try:
         yield
     except StorageApiError as error:
-        if str(error.status) in refused and error.code != NO_ANSWER_OF_STORAGE:
+        if str(error.status) in refused and error.code != NOT_FROM_STORAGE:
             raise InvalidRequest(f"{path}: Storage refuses the file ({error.code}).", code="image_refused") from error
         raise StorageError(f"{path}: Storage answered {error.status} ({error.code}).") from error
     except (
@@ -122,4 +122,4 @@ def storage_errors(path: str, *, refused: Collection[str] = REFUSED_FOR_GOOD) ->
         KeyError,
         TypeError,
     ) as error:
-        raise StorageError(f"{path}: no good answer from Storage ({type(error).__name__}).") from error
+        raise StorageError(f"{path}: no valid response from Storage ({type(error).__name__}).") from error

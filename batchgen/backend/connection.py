@@ -1,4 +1,4 @@
-"""A supabase-py client, set up the way that batchgen needs it."""
+"""A supabase-py client with batchgen's timeouts and limits."""
 
 import asyncio
 from contextvars import ContextVar
@@ -14,30 +14,29 @@ from batchgen.backend.realtime import close_client
 from batchgen.settings import Settings
 
 MAX_CONNECTIONS = 64
-"""Requests in flight at once; more wait for a free connection."""
-
+"""Concurrent requests; further ones wait for a free connection."""
 
 SLOWEST_UPLOAD = 100_000
-"""Bytes a second: a line on which a worker's pictures still arrive."""
+"""Bytes per second. On slower lines, uploads of pictures time out."""
 
 
 @dataclass(slots=True)
-class Answer:
-    """What supabase-py's results and errors do not keep of an answer."""
+class WatchedResponse:
+    """Facts of an HTTP response that supabase-py's results and errors do not keep."""
 
     status: int | None = None
     is_json: bool = False
     response: httpx.Response | None = None
     moment: datetime | None = None
-    """The server's clock, to the second."""
+    """The server's clock in seconds, from the header `Date`."""
 
 
-watched_answer: ContextVar[Answer | None] = ContextVar("watched_answer", default=None)
-"""Set it around a call, and the head of the call's answer is written into it."""
+watched_response: ContextVar[WatchedResponse | None] = ContextVar("watched_response", default=None)
+"""If set around a call, the call's response is written into it."""
 
 
 async def connect(settings: Settings, *, key: str) -> AsyncClient:
-    """A client of the project that speaks with `key`; nothing is sent yet. Give it back with `disconnect`."""
+    """A client of the project that authenticates with `key`. Sends nothing yet. Close it with `disconnect`."""
     timeout = httpx.Timeout(settings.request_timeout_seconds)
     http = httpx.AsyncClient(
         timeout=timeout,
@@ -54,10 +53,10 @@ async def connect(settings: Settings, *, key: str) -> AsyncClient:
     return await create_async_client(settings.url, key, options)
 
 
-def whole_answer(client: AsyncClient, *, sent_bytes: int = 0) -> asyncio.Timeout:
-    """Raises `TimeoutError` where the block, one request, takes longer than the client's timeout.
+def response_timeout(client: AsyncClient, *, sent_bytes: int = 0) -> asyncio.Timeout:
+    """Raise `TimeoutError` if the block, one request, takes longer than the client's timeout.
 
-    httpx counts its timeout anew with each byte: an answer that trickles would be waited for without end.
+    httpx restarts its own timeout with each byte, so that it would wait for a trickling response forever.
     """
     options = vars(client.options)
     seconds = cast("httpx.AsyncClient", options["httpx_client"]).timeout.read
@@ -73,7 +72,7 @@ async def disconnect(client: AsyncClient) -> None:
 
 
 async def _remember_head(response: httpx.Response) -> None:
-    if (answer := watched_answer.get()) is not None:
+    if (answer := watched_response.get()) is not None:
         answer.status = response.status_code
         answer.response = response
         answer.is_json = "json" in response.headers.get("content-type", "")

@@ -1,4 +1,4 @@
-"""Call SQL functions through PostgREST, and translate foreign errors to ours."""
+"""Call SQL functions through PostgREST, and translate foreign errors into batchgen's."""
 
 import asyncio
 import json
@@ -13,8 +13,8 @@ from postgrest import APIError
 from supabase import AsyncClient
 from supabase_auth.errors import AuthApiError, AuthError, AuthRetryableError, AuthUnknownError
 
-from batchgen.backend.connection import Answer, watched_answer
-from batchgen.backend.unreachable import no_answer
+from batchgen.backend.connection import WatchedResponse, watched_response
+from batchgen.backend.unreachable import no_response
 from batchgen.errors import (
     BackendUnavailable,
     BatchgenError,
@@ -29,24 +29,24 @@ from batchgen.errors import (
 from batchgen.text import printable
 
 COLLISIONS = frozenset({"40001", "40P01", "55P03"})
-"""SQLSTATEs of transactions that Postgres undid because another one was in their way: doing them again is right."""
+"""SQLSTATEs of serialization failures, deadlocks and lock timeouts: repeating the transaction is safe."""
 COLLISION_TRIES = 6
 COLLISION_PAUSE_SECONDS = 0.02
 
 NOT_SET_UP = frozenset({"PGRST106", "PGRST202", "PGRST203", "PGRST204", "PGRST205", "42883", "42P01", "3F000"})
-"""The function, table or schema does not exist (yet), or has other arguments."""
+"""The function, table or schema does not exist (yet), or its signature differs."""
 WRONG_PATH = "PGRST125"
-OF_THE_REQUEST = ("21", "22", "23", "42", "44", "P0")
-"""Classes of SQLSTATEs that speak of what was sent. All others (08, 25, 53, 57, XX, …) speak of the server."""
-REQUESTS_REFUSED = frozenset({400, 411, 413, 414, 415, 422, 431})
-"""What a gateway says of the request itself. Any other refusal of a gateway (402, 404, 405, 408, …) may pass."""
+REQUEST_CLASSES = ("21", "22", "23", "42", "44", "P0")
+"""Classes of SQLSTATEs caused by the request. All others (08, 25, 53, 57, XX, …) are the server's."""
+REQUEST_STATUSES = frozenset({400, 411, 413, 414, 415, 422, 431})
+"""Statuses of gateways caused by the request. Any other status of a gateway (402, 404, 405, 408, …) may pass."""
 LONGEST_MESSAGE = 300
 
 
 async def rpc(client: AsyncClient, name: str, arguments: Mapping[str, Any]) -> Any:
     """Call the SQL function `name` in one transaction and return its JSON.
 
-    Transactions that collided are done again here. Raises what `translated` raises.
+    Transactions that collided are repeated here. Raises what `translated` raises.
     """
     for tries in range(1, COLLISION_TRIES + 1):
         try:
@@ -65,19 +65,19 @@ async def _call_once(client: AsyncClient, name: str, arguments: Mapping[str, Any
         except ValueError:  # JSON that postgrest-py does not read, such as a number of 5,000 digits
             data = _parsed(answer)
     if data and not answer.is_json:
-        raise BackendUnavailable(f"{name}: the answer is no JSON. Is SUPABASE_URL the project's address?")
+        raise BackendUnavailable(f"{name}: the response is not JSON. Is SUPABASE_URL the project's address?")
     return data
 
 
-def _parsed(answer: Answer) -> Any:
+def _parsed(answer: WatchedResponse) -> Any:
     try:
         return json.loads(answer.response.text if answer.response else "", parse_int=_integer)
     except (ValueError, RecursionError) as error:
-        raise BackendUnavailable("The answer cannot be read. Is SUPABASE_URL the project's address?") from error
+        raise BackendUnavailable("The response cannot be read. Is SUPABASE_URL the project's address?") from error
 
 
 def _integer(digits: str) -> int | float:
-    """Infinite where it has more digits than Python reads: its row is refused, and not the whole answer."""
+    """Infinity for a number with more digits than Python reads, so that only its row is refused."""
     try:
         return int(digits)
     except ValueError:
@@ -85,83 +85,85 @@ def _integer(digits: str) -> int | float:
 
 
 UNREADABLE = (httpx.InvalidURL, httpx.CookieConflict, httpx.StreamError, RecursionError)
-"""What an answer may do to the libraries, such as a redirect to an address that is none."""
+"""Errors that a response can cause in the libraries, such as a redirect to an invalid address."""
 
 
 @contextmanager
-def translated(what: str = "The call") -> Generator[Answer]:
-    """Turn errors of httpx, PostgREST and Auth into batchgen's own; `what` names the call in messages.
+def translated(what: str = "The call") -> Generator[WatchedResponse]:
+    """Translate errors of httpx, PostgREST and Auth into batchgen's; `what` names the call in messages.
 
     Raises `BackendUnavailable`, `NotSignedIn`, `LeaseLost`, or `InvalidRequest` and its kinds.
     """
-    answer = Answer()
-    token = watched_answer.set(answer)
+    answer = WatchedResponse()
+    token = watched_response.set(answer)
     try:
         yield answer
     except (APIError, AuthError, httpx.HTTPError, *UNREADABLE) as error:
         raise translate(error, status=answer.status, is_json=answer.is_json, what=what) from error
     finally:
-        watched_answer.reset(token)
+        watched_response.reset(token)
 
 
 def translate(
     error: Exception, *, status: int | None = None, is_json: bool = True, what: str = "The call"
 ) -> BatchgenError:
-    """The table of foreign errors. Goes by SQLSTATE and HTTP status, never by a text."""
+    """Translate a foreign error by its SQLSTATE and HTTP status, never by its text."""
     match error:
         case APIError():
             known = status if status is not None else _status_in(error.code)
             return _from_postgrest(error, known, what, is_json=is_json)
         case AuthRetryableError():
             if not error.status:
-                return no_answer(what, error)
+                return no_response(what, error)
             return BackendUnavailable(f"{what}: Auth answered {error.status}.", remedy="Try again.")
         case AuthApiError():
             if error.status >= 500 or error.status in (402, 404, 405, 408, 429):
                 return BackendUnavailable(f"{what}: Auth answered {error.status}. Try again later.")
             return NotSignedIn(f"{what}: Auth refused ({error.code or error.status}): {error.message}")
         case AuthUnknownError():
-            return BackendUnavailable(f"{what}: an answer that is not Auth's. Is SUPABASE_URL the project's address?")
+            return BackendUnavailable(f"{what}: the response is not Auth's. Is SUPABASE_URL the project's address?")
         case AuthError():
             return NotSignedIn(f"{what}: {error.message}")
         case _:
-            return no_answer(what, error)
+            return no_response(what, error)
 
 
 def _from_postgrest(error: APIError, status: int | None, what: str, *, is_json: bool) -> BatchgenError:
     code = error.code or ""
     message = printable(error.message or "", LONGEST_MESSAGE)
     if code in COLLISIONS:
-        return BackendUnavailable(f"{what}: another transaction was in the way ({code}). Try again.")
+        return BackendUnavailable(f"{what}: another transaction interfered ({code}). Try again.")
     if code in NOT_SET_UP:
-        return NotSetUp(f"{what} is not there ({code}): apply supabase/migrations to the project.")
+        return NotSetUp(f"{what} does not exist ({code}): apply supabase/migrations to the project.")
     if code == WRONG_PATH:
-        return BackendUnavailable(f"{what}: PostgREST knows no such path: is SUPABASE_URL the project's address alone?")
+        return BackendUnavailable(
+            f"{what}: PostgREST does not know the path. Is SUPABASE_URL only the project's address, without a path?"
+        )
     if code.startswith("PT") and (own := _from_own_code(error, code)):
         return own
     if is_json and _is_refused_key(error, status):
-        return NotSignedIn(f"{what}: the key or session is not allowed to ({code or status}): {message}")
-    if _speaks_of_the_request(code, status):
+        return NotSignedIn(f"{what}: the key or session has no permission ({code or status}): {message}")
+    if _is_caused_by_the_request(code, status):
         return InvalidRequest(f"{what}: {message}", code=code or str(status), remedy=error.hint)
     return BackendUnavailable(f"{what}: the project's API failed ({_both(status, code)}): {message}")
 
 
 def _is_refused_key(error: APIError, status: int | None) -> bool:
-    """By PostgREST, or by a gateway that answers in JSON. A bare 401 or 403 is some proxy's, and may pass."""
+    """Whether PostgREST, or a gateway that answers in JSON, refused the key. A proxy's bare 401 or 403 may pass."""
     code = error.code or ""
     if code == "42501" or code in ("PGRST301", "PGRST302", "PGRST303"):
         return True
     if code:
         return status in (401, 403) and code != str(status)
-    return status == 401 and bool(error.message)  # "Invalid API key": the gateway of hosted projects has no codes
+    return status == 401 and bool(error.message)  # "Invalid API key": hosted gateways send no code
 
 
-def _speaks_of_the_request(code: str, status: int | None) -> bool:
+def _is_caused_by_the_request(code: str, status: int | None) -> bool:
     if code.startswith("PGRST"):
         return code.startswith("PGRST1")
     if len(code) == 5:
-        return code.startswith(OF_THE_REQUEST)
-    return status in REQUESTS_REFUSED
+        return code.startswith(REQUEST_CLASSES)
+    return status in REQUEST_STATUSES
 
 
 def _both(status: int | None, code: str) -> str:
@@ -169,14 +171,14 @@ def _both(status: int | None, code: str) -> str:
 
 
 def _from_own_code(error: APIError, code: str) -> BatchgenError | None:
-    """Errors that our SQL raises on purpose; their details are JSON."""
+    """An error that batchgen's SQL raises on purpose; its details are JSON."""
     details = error_details(error)
     if _is_busy(error):
         return BackendUnavailable(f"{error.message} Try again.")
     if code == "PT409" and details.get("code") == "lease_lost":
         return LeaseLost(error.message)
     if code == "PT401":
-        return NotSignedIn(error.message or "Nobody is signed in.")
+        return NotSignedIn(error.message or "You are not signed in.")
     message = str(details.get("message") or error.message)
     more: dict[str, Any] = {
         "code": str(details.get("code") or code),
@@ -200,7 +202,7 @@ def _number(value: Any) -> float | None:
 
 
 def _time(text: Any) -> datetime | None:
-    """A time as Postgres writes it in JSON; None where there is none."""
+    """A time as Postgres writes it in JSON; None for anything else."""
     try:
         return datetime.fromisoformat(text) if isinstance(text, str) else None
     except ValueError:
@@ -208,7 +210,7 @@ def _time(text: Any) -> datetime | None:
 
 
 def error_details(error: APIError) -> Mapping[str, Any]:
-    """The error's details as an object; empty where they are none."""
+    """The error's details as an object; empty if they are not JSON."""
     details: Any = error.details
     if isinstance(details, str):
         try:
@@ -219,7 +221,7 @@ def error_details(error: APIError) -> Mapping[str, Any]:
 
 
 def _status_in(code: str | None) -> int | None:
-    """postgrest-py puts the HTTP status into `code` where the answer was no JSON of PostgREST's."""
+    """The HTTP status, which postgrest-py puts into `code` if the response is not PostgREST's JSON."""
     return int(code) if code and len(code) == 3 and code.isdigit() else None
 
 
@@ -229,5 +231,5 @@ def _collided(error: BackendUnavailable) -> bool:
 
 
 def _is_busy(error: APIError) -> bool:
-    """Our SQL gave way to another transaction by itself."""
+    """Whether batchgen's SQL gave up in favour of another transaction."""
     return error.code == "PT409" and error_details(error).get("code") == "busy"

@@ -1,4 +1,4 @@
-"""Why no answer came, in words that name the address and what to do about it."""
+"""Error messages for requests without a response: the address, the reason and the remedy."""
 
 import socket
 import ssl
@@ -10,18 +10,12 @@ import httpx
 from batchgen.errors import BackendUnavailable
 
 
-def no_answer(what: str, error: BaseException) -> BackendUnavailable:
-    """The error for a request that got no answer; `what` names the call. Shows no user, password, path or query."""
+def no_response(what: str, error: BaseException) -> BackendUnavailable:
+    """The error for a request without a response; `what` names the call. Shows no user, password, path or query."""
     url = _url(error)
     reason = _reason(error)
     where = f" from {origin(url)}" if url else ""
     return BackendUnavailable(f"{what}: no answer{where} ({reason}).", remedy=_remedy(error, url))
-
-
-def explained(error: BaseException) -> str:
-    """Address and reason in a few words, for messages of one's own."""
-    url = _url(error)
-    return f"{origin(url)}: {_reason(error)}" if url else _reason(error)
 
 
 def origin(url: httpx.URL) -> str:
@@ -43,19 +37,19 @@ def _reason(error: BaseException) -> str:
     for cause in _causes(error):
         match cause:
             case socket.gaierror():
-                return "its name cannot be resolved"
+                return "the host name cannot be resolved"
             case ssl.SSLCertVerificationError():
-                return f"its certificate is not trusted: {getattr(cause, 'verify_message', '') or cause}"
+                return f"the certificate is not trusted: {getattr(cause, 'verify_message', '') or cause}"
             case ssl.SSLError():
                 return f"TLS failed: {getattr(cause, 'reason', '') or cause}"
             case ConnectionRefusedError():
                 return "connection refused"
             case ConnectionResetError() | httpx.RemoteProtocolError() | httpx.ReadError() | httpx.WriteError():
-                return "the connection broke"
+                return "the connection was lost"
             case httpx.ConnectTimeout():
-                return "no connection in time"
+                return "connecting timed out"
             case httpx.PoolTimeout():
-                return "too many requests at once on this side"
+                return "too many concurrent requests on this side"
             case httpx.TimeoutException():
                 return "timed out"
             case httpx.ProxyError():
@@ -74,9 +68,9 @@ def _remedy(error: BaseException, url: httpx.URL | None) -> str:
     if any(isinstance(cause, ssl.SSLError) for cause in causes):
         return "Check SUPABASE_URL (http or https?), this machine's clock and its certificates."
     if url and is_loopback(url):
-        return "Is the stack running? batchgen dev starts it. SUPABASE_URL says where it is looked for."
+        return "Is the stack running? Start it with batchgen dev, and check that SUPABASE_URL is its address."
     if any(isinstance(cause, httpx.TimeoutException) for cause in causes):
-        return "Try again; BATCHGEN_REQUEST_TIMEOUT_SECONDS says how long an answer may take."
+        return "Try again; BATCHGEN_REQUEST_TIMEOUT_SECONDS is the longest wait for a response."
     return "Check SUPABASE_URL and the network, then try again."
 
 
@@ -85,18 +79,18 @@ def _url(error: BaseException) -> httpx.URL | None:
         if isinstance(cause, httpx.RequestError):
             try:
                 return cause.request.url
-            except RuntimeError:  # it was raised before there was a request
+            except RuntimeError:  # raised before there was a request
                 continue
     return None
 
 
 def _root(error: BaseException) -> BaseException:
-    """The error of httpx, where there is one: the layers around and below it say less."""
+    """The error of httpx, if there is one: the layers around and below it say less."""
     return next((cause for cause in _causes(error) if isinstance(cause, httpx.HTTPError)), error)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and those behind it, the deepest first: it knows best what happened."""
+    """The error and its causes, the deepest first, since it is the most specific."""
     chain: list[BaseException] = []
     one: BaseException | None = error
     while one is not None and one not in chain:

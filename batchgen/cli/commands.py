@@ -209,7 +209,7 @@ async def _watch_to_the_end(
     with ExitStack() as shown:
         lines = JsonLines(out, every_snapshot=wanted.every_snapshot) if out.as_json else progress_on(out.err, who)
         progress: Progress = shown.enter_context(lines)
-        changes = client.watch(batch_id, on_trouble=progress.trouble)
+        changes = client.watch(batch_id, on_outage=progress.outage)
         async with aclosing(changes), _idle_watch(client, batch_id, progress) as idle:
             async for snapshot in changes:
                 idle.latest = snapshot

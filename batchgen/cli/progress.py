@@ -27,7 +27,7 @@ class Progress(Protocol):
     """Shows snapshots as they come; a context that cleans up behind itself."""
 
     def show(self, snapshot: BatchSnapshot) -> None: ...
-    def trouble(self, error: BackendUnavailable | None) -> None: ...
+    def outage(self, error: BackendUnavailable | None) -> None: ...
     def hint(self, text: str) -> None:
         """Say why nothing moves, once; an empty text: it moves again."""
         ...
@@ -58,7 +58,7 @@ class PlainLines:
             say(self._console, line)
         self._last = snapshot
 
-    def trouble(self, error: BackendUnavailable | None) -> None:
+    def outage(self, error: BackendUnavailable | None) -> None:
         if error and not self._away:
             say(self._console, f"connection lost, trying again: {printable(str(error))}")
         elif self._away and not error:
@@ -94,7 +94,7 @@ class JsonLines:
         if self._every_snapshot and not snapshot.batch.status.is_final:
             self._out.json({**snapshot.model_dump(mode="json"), "no_worker": self._no_worker})
 
-    def trouble(self, error: BackendUnavailable | None) -> None:
+    def outage(self, error: BackendUnavailable | None) -> None:
         pass
 
     def hint(self, text: str) -> None:
@@ -131,7 +131,7 @@ class LiveBars:
             self._time(item)
         self._snapshot = snapshot
 
-    def trouble(self, error: BackendUnavailable | None) -> None:
+    def outage(self, error: BackendUnavailable | None) -> None:
         self._away = error is not None
 
     def hint(self, text: str) -> None:

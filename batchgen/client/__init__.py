@@ -1,1 +1,1 @@
-"""For whoever writes an app or a script: everything behind `BatchgenClient`."""
+"""The library for apps and scripts. Its public class is `BatchgenClient`."""

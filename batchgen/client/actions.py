@@ -1,4 +1,4 @@
-"""What a user does with a whole batch: cancel, retry, keep, tag, delete. The database decides item by item."""
+"""Actions on whole batches: cancel, retry, keep, tag, delete. The database decides for each item."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -30,9 +30,9 @@ async def delete_images(caller: Caller, batch_id: UUID) -> ActionReport:
 
 
 async def _act(caller: Caller, function: str, batch_id: UUID, **more: Any) -> ActionReport:
-    """Call the function; where no answer came, once more: doing any of them twice changes nothing further."""
+    """Call the function, and once more if no response came: all of them are idempotent."""
     if caller.user_id:
-        # The secret key opens every batch; an operator who acts for somebody means a batch of theirs.
+        # The secret key gives access to every batch, but an operator who acts for a user may only mean that user's.
         await check_batch(caller, batch_id)
     arguments = {"p_batch_id": str(batch_id), **more}
     return ActionReport.model_validate(await caller.rpc(function, arguments, resends=True))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Readers see the old file or the new one, never a part; nobody else may read it in between."""
+    """Write through a private temporary file: readers see either the old file or the whole new one."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
     part = Path(name)
     try:

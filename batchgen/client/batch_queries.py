@@ -1,4 +1,4 @@
-"""Read batches: the list, and one with its items and pictures."""
+"""Read batches: a list of them, or one with its items and pictures."""
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,36 +18,36 @@ from batchgen.text import printable
 BATCH = "id,user_id,name,status,total_count,completed_count,failed_count,created_at,completed_at"
 
 MOST_NEIGHBOURS = 20
-"""Ids that are looked at to tell one from those that begin like it."""
-IDS_PER_QUESTION = 40
-"""So many ranges of ids fit into an address."""
+"""Limit of the query for ids that begin alike."""
+IDS_PER_REQUEST = 40
+"""Ranges of ids that fit into one URL."""
 MOST_CANDIDATES = 5
 
 BatchId = UUID | str
-"""A batch's id; as text also its first digits, from four on, or `latest` or `-` for the newest batch."""
+"""A batch's id. As text also its first digits (at least four), or `latest` or `-` for the newest batch."""
 
 
 @dataclass(frozen=True)
 class FoundBatch:
-    """A batch that was named by its id, or by the beginning of it."""
+    """A batch that was found by its id or the first digits of it."""
 
     batch: Batch
     short_id: str
-    """As few of its digits, from eight on, as tell it from all others that the caller may see."""
+    """The id's first digits, at least eight, that are unique among the batches that the caller may see."""
 
 
 async def find_batch(caller: Caller, which: BatchId) -> FoundBatch:
-    """The batch that is meant. Raises `NotFound`, or `InvalidRequest` for what is no id or begins several."""
+    """Find a batch. Raises `NotFound`, or `InvalidRequest` for an invalid id or digits that begin several ids."""
     if isinstance(which, str) and which.strip().lower() in ids.NEWEST:
         newest = await read_batches(caller, 1)
         if not newest:
             raise NotFound(
-                "There are no batches yet.", code="batch_not_found", field="id", remedy="Make one with batchgen submit."
+                "There are no batches yet.", code="batch_not_found", field="id", remedy="Submit one: batchgen submit."
             )
         return FoundBatch(newest[0], (await read_short_ids(caller, [newest[0].id]))[newest[0].id])
     digits = which.hex if isinstance(which, UUID) else ids.digits_of(which, remedy=ids.LOOK_UP)
     near = await _beginning_with(caller, digits[: ids.FEWEST_SHOWN])
-    if len(near) == MOST_NEIGHBOURS:  # there may be more, and the one that is meant among them
+    if len(near) == MOST_NEIGHBOURS:  # the wanted batch may be among those beyond the limit
         near = await _beginning_with(caller, digits)
     meant = [batch for batch in near if batch.id.hex.startswith(digits)]
     if not meant:
@@ -60,7 +60,7 @@ async def find_batch(caller: Caller, which: BatchId) -> FoundBatch:
 
 
 async def id_of(caller: Caller, which: BatchId) -> UUID:
-    """The id that is meant; a whole one is not looked up."""
+    """The id of a batch. A whole id is not looked up."""
     if isinstance(which, UUID):
         return which
     if which.strip().lower() not in ids.NEWEST:
@@ -71,9 +71,9 @@ async def id_of(caller: Caller, which: BatchId) -> UUID:
 
 
 async def read_short_ids(caller: Caller, of: Iterable[UUID]) -> Mapping[UUID, str]:
-    """Each batch's id, as short as it can be and mean no other batch that the caller may see."""
+    """The shortest unique beginning of each batch's id, among the batches that the caller may see."""
     wanted = list(of)
-    chunks = [wanted[start : start + IDS_PER_QUESTION] for start in range(0, len(wanted), IDS_PER_QUESTION)]
+    chunks = [wanted[start : start + IDS_PER_REQUEST] for start in range(0, len(wanted), IDS_PER_REQUEST)]
     found = await asyncio.gather(*(_ids_near(caller, chunk) for chunk in chunks))
     return ids.short_ids(wanted, [one for some in found for one in some])
 
@@ -85,9 +85,9 @@ async def read_batches(caller: Caller, limit: int) -> tuple[Batch, ...]:
 
 
 async def read_snapshot(caller: Caller, batch_id: UUID) -> BatchSnapshot:
-    """A batch with its items and pictures, in one request, so that all of it is of one moment.
+    """A batch with its items and pictures, read in one transaction.
 
-    Raises `NotFound` where there is none, or none that the caller may see.
+    Raises `NotFound` if there is none that the caller may see.
     """
     found: Any = await caller.rpc("batch_snapshot", {"p_batch_id": str(batch_id)})
     if found is None:
@@ -99,7 +99,7 @@ async def read_snapshot(caller: Caller, batch_id: UUID) -> BatchSnapshot:
             images=tuple(Image.model_validate(image) for item in found["generations"] for image in item["images"]),
         )
     except (KeyError, TypeError, ValidationError):
-        what = "batch_snapshot: the answer is no batch. Is SUPABASE_URL the project's address?"
+        what = "batch_snapshot: the response is not a batch. Is SUPABASE_URL the project's address?"
         raise BackendUnavailable(what) from None
     if caller.user_id and snapshot.batch.user_id != caller.user_id:
         raise _no_batch(batch_id)
@@ -122,7 +122,7 @@ async def _beginning_with(caller: Caller, digits: str) -> Sequence[Batch]:
 
 
 async def _ids_near(caller: Caller, some: Sequence[UUID]) -> Sequence[UUID]:
-    """All ids that begin with the same eight digits as one of these."""
+    """All ids that share their first eight digits with one of these."""
     ranges = [ids.range_of(one.hex[: ids.FEWEST_SHOWN]) for one in some]
     near = ",".join(f"and(id.gte.{first},id.lte.{last})" for first, last in ranges)
 
@@ -146,24 +146,24 @@ def _ambiguous(digits: str, meant: Sequence[Batch], near: Sequence[Batch]) -> In
     more = len(meant) - len(shown)
     count = f"{len(meant)} or more" if len(near) == MOST_NEIGHBOURS else str(len(meant))
     return InvalidRequest(
-        f"{ids.written(digits)} begins the ids of {count} batches.",
+        f"{ids.written(digits)} matches the ids of {count} batches.",
         code="ambiguous_id",
         field="id",
         limit=[str(batch.id) for batch in meant],
-        remedy=f"Give more of it: {', '.join(shown)}" + (f" and {more} more." if more else "."),
+        remedy=f"Give more digits: {', '.join(shown)}" + (f" and {more} more." if more else "."),
     )
 
 
 async def check_batch(caller: Caller, batch_id: UUID) -> None:
-    """Raises `NotFound` where there is no batch, or none that the caller may see."""
+    """Raise `NotFound` if there is no such batch that the caller may see."""
     if not await caller.call(lambda: _select(caller, "id", 1, batch_id)):
         raise _no_batch(batch_id)
 
 
 async def read_waits(caller: Caller, batch_id: UUID) -> tuple[Wait, ...]:
-    """What each pending item of a batch waits for, in the batch's order.
+    """Why each pending item of a batch does not run yet, in the batch's order.
 
-    Raises `NotFound` where there is no batch, or none that the caller may see.
+    Raises `NotFound` if there is no such batch that the caller may see.
     """
     rows = await caller.rpc("batch_waits", {"p_batch_id": str(batch_id)})
     return tuple(Wait.model_validate(row) for row in rows or ())
@@ -171,7 +171,7 @@ async def read_waits(caller: Caller, batch_id: UUID) -> tuple[Wait, ...]:
 
 def _no_batch(batch_id: UUID | str) -> NotFound:
     return NotFound(
-        f"There is no batch {batch_id}, or it is somebody else's.",
+        f"There is no batch {batch_id}, or it belongs to another user.",
         code="batch_not_found",
         field="id",
         remedy=ids.LOOK_UP,

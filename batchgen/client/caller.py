@@ -1,4 +1,4 @@
-"""Who is asking: a connection to the project whose token is renewed before it ends."""
+"""An authenticated connection to the project, whose token is renewed before it expires."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,7 +19,7 @@ KEY_REFUSED = "Check that SUPABASE_SECRET_KEY and SUPABASE_URL belong to the sam
 
 
 class Caller:
-    """A user with a session, or an operator with the secret key, who may act for one user (`user_id`)."""
+    """A user with a session, or an operator with the secret key, who can act for one user (`user_id`)."""
 
     def __init__(
         self,
@@ -41,11 +41,11 @@ class Caller:
 
     @property
     def token(self) -> str:
-        """What Realtime is joined with: the user's token, or the operator's key."""
+        """The token for Realtime: the user's access token, or the operator's key."""
         return self.session.access_token.get_secret_value() if self.session else self.supabase.supabase_key
 
     async def begin(self) -> None:
-        """Let the connection speak as the session's user."""
+        """Authenticate the connection as the session's user."""
         if self.session is None:
             return
         if self.session.ends_soon:
@@ -54,7 +54,7 @@ class Caller:
             self.session = await auth.resume(self.supabase, self.session)
 
     async def call(self, request: Callable[[], Awaitable[T]]) -> T:
-        """Make one request with a fresh token; once more with a new one where it was refused all the same."""
+        """Make one request with a fresh token, and once more with a new one if it is refused nevertheless."""
         await self.freshen()
         used = self.session
         try:
@@ -67,9 +67,9 @@ class Caller:
             return await request()
 
     async def rpc(self, function: str, arguments: Mapping[str, Any], *, resends: bool = False) -> Any:
-        """The answer of a SQL function.
+        """Call a SQL function and return its JSON.
 
-        `resends`: doing it twice changes nothing further, so that it is sent once more where no answer came.
+        `resends`: the function is idempotent, so call it once more if no response came.
         """
         try:
             return await self.call(lambda: rpc(self.supabase, function, arguments))
@@ -79,12 +79,12 @@ class Caller:
         return await self.call(lambda: rpc(self.supabase, function, arguments))
 
     async def freshen(self) -> None:
-        """Renew the token if it ends soon."""
+        """Renew the token if it expires soon."""
         if self.session and self.session.ends_soon:
             await self.renew(self.session)
 
     async def renew(self, old: Session) -> None:
-        """Replace `old`, unless another task or another command has just done so."""
+        """Replace the session `old`, unless another task or command has just done so."""
         async with self._renewing, AsyncExitStack() as held:
             if self.session is not old:
                 return

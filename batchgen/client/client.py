@@ -1,4 +1,4 @@
-"""The library's front door: all that the command line does, as calls."""
+"""The public API: everything that the command line does, as methods."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -41,16 +41,17 @@ from batchgen.client.session import Session, SessionStore
 from batchgen.client.storage_check import StorageCheck, StorageReport
 from batchgen.client.submit import create_batch
 from batchgen.client.users import find_user
-from batchgen.client.watch import Trouble, WatchTiming, watch
+from batchgen.client.watch import OnOutage, WatchTiming, watch
 from batchgen.errors import InvalidRequest
 from batchgen.models import ActionReport, Batch, BatchFacts, BatchRequest, BatchSnapshot, CreatedBatch, Wait
 from batchgen.settings import Settings
+from batchgen.settings.messages import error_messages
 
 
 class BatchgenClient:
-    """A project as one user, or one operator, sees it.
+    """A client of a project, for one user or one operator.
 
-    Made by `sign_in`, `sign_up`, `with_session` or `operator`, and closed by `async with`:
+    Create it with `sign_in`, `sign_up`, `with_session` or `operator`, and close it with `async with`:
 
         async with await BatchgenClient.sign_in(url, publishable_key, email, password) as client:
             batch = await client.submit(BatchRequest(prompts=(Prompt(text="a fox"), Prompt(text="a bird"))))
@@ -67,13 +68,13 @@ class BatchgenClient:
 
     @classmethod
     async def sign_in(cls, url: str, publishable_key: str, email: str, password: str) -> Self:
-        """A client for a user, by e-mail and password."""
+        """A client for a user with e-mail and password. Raises `NotSignedIn` if one of them is wrong."""
         settings = settings_for(url)
         return await cls._as_user(settings, publishable_key, lambda s: auth.sign_in(s, email, password))
 
     @classmethod
     async def sign_up(cls, url: str, publishable_key: str, email: str, password: str) -> Self:
-        """A client for a new user. Raises `NotSignedIn` where the project wants the address confirmed first."""
+        """A client for a new user. Raises `NotSignedIn` if the project requires a confirmed address first."""
         settings = settings_for(url)
         return await cls._as_user(settings, publishable_key, lambda s: auth.sign_up(s, email, password))
 
@@ -87,7 +88,7 @@ class BatchgenClient:
         store: SessionStore | None = None,
         settings: Settings | None = None,
     ) -> Self:
-        """A client for a user who is signed in. Renewed tokens go to `store`, which other processes may share."""
+        """A client for a user who is signed in. Renewed tokens go to `store`, which processes may share."""
         supabase = await connect(settings or settings_for(url), key=publishable_key)
         caller = Caller(supabase, session=session, store=store)
         return await cls._ready(caller, settings or settings_for(url), caller.begin)
@@ -96,7 +97,7 @@ class BatchgenClient:
     async def operator(
         cls, url: str, secret_key: str, *, user: UUID | str | None = None, settings: Settings | None = None
     ) -> Self:
-        """A client with the secret key: sees all batches, or acts for one user, named by id or e-mail."""
+        """A client with the secret key. It sees all batches, or acts for one user, given by id or e-mail."""
         supabase = await connect(settings or settings_for(url), key=secret_key)
         caller = Caller(supabase)
 
@@ -107,7 +108,7 @@ class BatchgenClient:
 
     @property
     def session(self) -> Session | None:
-        """The user's session as it is now; None for an operator."""
+        """The user's current session; None for an operator."""
         return self._caller.session
 
     @property
@@ -116,14 +117,14 @@ class BatchgenClient:
 
     @property
     def acting_for(self) -> UUID | None:
-        """The user that an operator acts for; None for an operator for all, and for users."""
+        """The user that an operator acts for; None for users and for operators who act for all."""
         return self._caller.user_id
 
     async def submit(self, request: BatchRequest) -> CreatedBatch:
-        """Create a batch; it is pending when this returns. Safe to repeat with the same `client_key`.
+        """Create a batch, which is pending when this returns. Safe to repeat with the same `client_key`.
 
-        Raises `InvalidRequest` with code, prompt index and remedy, `Conflict` for a `client_key` used before, or
-        `LimitReached` with the time when the limit resets.
+        Raises `InvalidRequest` with code, prompt index and remedy; `Conflict` if the `client_key` was used for another
+        request; `LimitReached` with the time when the limit resets.
         """
         return await create_batch(self._caller, request)
 
@@ -132,15 +133,15 @@ class BatchgenClient:
         return await read_batches(self._caller, limit)
 
     async def find(self, batch_id: BatchId) -> FoundBatch:
-        """The batch that is meant by an id, by its first digits (four are the least), or by `latest` or `-`.
+        """Find a batch by its id, by the first digits of it (at least four), or by `latest` or `-`.
 
-        All calls that take a batch's id take it in these forms. They raise `InvalidRequest` for what is no id
-        (`invalid_id`) or begins several (`ambiguous_id`), and `NotFound`.
+        All methods accept a batch's id in these forms. They raise `InvalidRequest` for an invalid id (`invalid_id`)
+        or digits that begin several ids (`ambiguous_id`), and `NotFound`.
         """
         return await find_batch(self._caller, batch_id)
 
     async def short_ids(self, batch_ids: Iterable[UUID]) -> Mapping[UUID, str]:
-        """Each id as short as it can be, from eight digits on, and mean no other batch that the caller may see."""
+        """The shortest unique beginning of each id, at least eight digits, among the batches the caller may see."""
         return await read_short_ids(self._caller, batch_ids)
 
     async def snapshot(self, batch_id: BatchId) -> BatchSnapshot:
@@ -148,68 +149,69 @@ class BatchgenClient:
         return await read_snapshot(self._caller, await id_of(self._caller, batch_id))
 
     async def facts(self, batch_ids: Sequence[UUID]) -> Mapping[UUID, BatchFacts]:
-        """What the counts of batches do not tell: what was cancelled or deleted, and when they were queued again."""
+        """Facts that the counts of batches do not show: cancelled and deleted items, and the last retry."""
         return await read_facts(self._caller, batch_ids)
 
     async def costs(
         self, by: str = "day", *, since: datetime | None = None, limit: int = 100, batch_id: UUID | None = None
     ) -> tuple[Costs, ...]:
-        """For operators: what pictures cost, from the ledger, by `day`, `batch`, `user` or `model`."""
+        """For operators: the costs in US dollars from the ledger, grouped by `day`, `batch`, `user` or `model`."""
         return await read_costs(self._caller, by, since=since, limit=limit, batch_id=batch_id)
 
     async def workers(self) -> tuple[KnownWorker, ...]:
-        """For operators: the workers of the last day, those that run first."""
+        """For operators: the workers of the last day, the running ones first."""
         return await read_workers(self._caller)
 
     async def models(self, *, inactive: bool = False) -> tuple[Model, ...]:
-        """The models that a request may name; operators also see provider and price, and all with `inactive`."""
+        """The models that a request may name. Operators also see provider and price, and with `inactive` all models."""
         return await read_models(self._caller, inactive=inactive)
 
     async def check_storage(self, *, fix: bool = False, grace_hours: float = 48) -> StorageReport:
-        """For operators: compare the bucket with the rows of `images`, both ways; `fix` puts right what is wrong."""
+        """For operators: find files without a row of `images` and rows without a file; `fix` repairs both."""
         check_is_operator(self._caller, "compare the bucket with all rows")
         check = StorageCheck(self._caller.supabase, bucket=self._settings.bucket, grace=timedelta(hours=grace_hours))
         report = await check.report()
         return await check.fix(report) if fix else report
 
     async def waits(self, batch_id: BatchId) -> tuple[Wait, ...]:
-        """Why each pending item of a batch does not run yet: a limit, its provider, a retry, or others before it.
+        """Why each pending item of a batch does not run yet: a limit, its provider, a retry, or items before it.
 
-        A moment's truth: items may have started since the snapshot. Raises `NotFound`.
+        Items may have started since the last snapshot. Raises `NotFound`.
         """
         return await read_waits(self._caller, await id_of(self._caller, batch_id))
 
     def watch(
-        self, batch_id: BatchId, *, timing: WatchTiming | None = None, on_trouble: Trouble | None = None
+        self, batch_id: BatchId, *, timing: WatchTiming | None = None, on_outage: OnOutage | None = None
     ) -> AsyncGenerator[BatchSnapshot]:
-        """Yield the batch now and after every change, up to its final state. Raises `NotFound`.
+        """Yield the batch now and after every change, until its final state. Raises `NotFound`.
 
-        Close it with `contextlib.aclosing` where it is left early.
+        `on_outage` is called with the error when an outage begins, and with None when it is over. Wrap the generator
+        in `contextlib.aclosing` if you may leave it early.
         """
         if timing is None:
             poll, silence = self._settings.watch_poll_seconds, self._settings.watch_silence_seconds
             timing = WatchTiming(poll_seconds=poll, silence_seconds=silence)
-        return self._watch(batch_id, timing, on_trouble)
+        return self._watch(batch_id, timing, on_outage)
 
     async def _watch(
-        self, batch_id: BatchId, timing: WatchTiming, on_trouble: Trouble | None
+        self, batch_id: BatchId, timing: WatchTiming, on_outage: OnOutage | None
     ) -> AsyncGenerator[BatchSnapshot]:
-        async with aclosing(watch(self._caller, await id_of(self._caller, batch_id), timing, on_trouble)) as changes:
+        async with aclosing(watch(self._caller, await id_of(self._caller, batch_id), timing, on_outage)) as changes:
             async for snapshot in changes:
                 yield snapshot
 
     async def cancel(self, batch_id: BatchId) -> ActionReport:
-        """End the batch's waiting items at once and ask the workers to stop the running ones at their provider.
+        """End the batch's pending items at once and ask the workers to cancel the running ones at their provider.
 
-        Finished pictures stay. This and the four calls below answer for each item what was done or why it was refused,
-        change nothing more when they are repeated, and raise `NotFound`.
+        Finished pictures stay. This method and the next four report for each item what was done or why it was refused,
+        are idempotent, and raise `NotFound`.
         """
         return await actions.cancel_batch(self._caller, await id_of(self._caller, batch_id))
 
     async def retry_failed(self, batch_id: BatchId) -> ActionReport:
-        """Queue the failed items once more; cancelled ones and those blocked by policy stay as they are.
+        """Queue the failed items again; cancelled ones and those blocked by policy stay as they are.
 
-        Raises `LimitReached`, and then changes nothing, where the user may not queue so many items now.
+        Raises `LimitReached` and changes nothing if the user may not queue that many items now.
         """
         return await actions.retry_failed(self._caller, await id_of(self._caller, batch_id))
 
@@ -218,7 +220,7 @@ class BatchgenClient:
         return await actions.keep_images(self._caller, await id_of(self._caller, batch_id))
 
     async def tag_images(self, batch_id: BatchId, tags: Sequence[str]) -> ActionReport:
-        """Put tags on the batch's pictures; new words become tags. Raises `InvalidRequest` for tags that cannot be."""
+        """Put tags on the batch's pictures; unknown tags are created. Raises `InvalidRequest` for invalid tags."""
         return await actions.tag_images(self._caller, await id_of(self._caller, batch_id), tags)
 
     async def delete_images(self, batch_id: BatchId) -> ActionReport:
@@ -228,16 +230,16 @@ class BatchgenClient:
     async def save_images(
         self, snapshot: BatchSnapshot, directory: Path | str, on_saved: OnSaved | None = None
     ) -> tuple[SavedImage, ...]:
-        """Download the batch's pictures as `<index>-<words of the prompt>.<format>`; see `batchgen.client.downloads`.
+        """Download the batch's pictures as `<number>-<words of the prompt>.<format>`; see `batchgen.client.downloads`.
 
-        Raises `StorageError` where a file cannot be had; those that can be are written first.
+        Raises `StorageError` if a file cannot be downloaded, after the others were written.
         """
         await self._caller.freshen()
         return await save_images(self._storage, snapshot, Path(directory), on_saved)
 
     async def contact_sheet(self, snapshot: BatchSnapshot) -> bytes:
-        """One PNG with all pictures of the batch; a failed item is a grey tile that says why."""
-        from batchgen.client.contact_sheet import contact_sheet  # it draws: nothing else here needs Pillow
+        """One PNG with all pictures of the batch; a failed item is a grey tile with the reason."""
+        from batchgen.client.contact_sheet import contact_sheet  # only this needs Pillow
 
         await self._caller.freshen()
         pictures = await read_images(self._storage, snapshot)
@@ -269,7 +271,7 @@ class BatchgenClient:
 
     @classmethod
     async def _ready(cls, caller: Caller, settings: Settings, begin: Callable[[], Awaitable[None]]) -> Self:
-        """The client, once `begin` is done; nothing stays open where it fails."""
+        """The client after `begin`; if that fails, the connection is closed."""
         try:
             await begin()
         except BaseException:
@@ -279,10 +281,18 @@ class BatchgenClient:
 
 
 def settings_for(url: str) -> Settings:
-    """Defaults for a project, without a look at the environment."""
+    """Default settings for a project. Keys and other settings of the environment are not read."""
     try:
         return Settings.model_validate({"supabase_url": url})
-    except ValidationError:
+    except ValidationError as error:
+        [(variable, message), *_] = error_messages(Settings, error, ())
+        if variable != "SUPABASE_URL":  # a proxy of the environment that cannot be used
+            raise InvalidRequest(
+                f"Invalid settings: {message}.", code="invalid_settings", field=variable, remedy=f"Change {variable}."
+            ) from None
         raise InvalidRequest(
-            "The project's address is no http(s) URL.", code="invalid_url", field="url", remedy="Give SUPABASE_URL."
+            f"The project's address {message.removeprefix('SUPABASE_URL: ')}.",
+            code="invalid_url",
+            field="url",
+            remedy="Give the address of the project, such as https://abc.supabase.co.",
         ) from None

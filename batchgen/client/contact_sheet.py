@@ -1,4 +1,4 @@
-"""All pictures of a batch on one sheet."""
+"""Draw all pictures of a batch on one sheet."""
 
 import io
 import math
@@ -21,12 +21,12 @@ MOST_COLUMNS = 4
 PAPER, INK, FAINT, GREY, ALARM = "#fbfaf7", "#22252a", "#6b7078", "#d9dadd", "#a3352b"
 
 LONGEST_TEXT = 600
-"""Characters that are looked at, of prompts and reasons: no tile shows more."""
+"""Characters of a prompt or reason that are laid out: no tile shows more."""
 LINE = 19
 
 
 def contact_sheet(snapshot: BatchSnapshot, pictures: Mapping[UUID, bytes]) -> bytes:
-    """A PNG: each item's picture over its prompt. An item without one is a grey tile that says why."""
+    """A PNG: each item's picture above its prompt. An item without a picture is a grey tile with the reason."""
     items = snapshot.generations
     columns = min(MOST_COLUMNS, math.ceil(math.sqrt(max(len(items), 1))), max(len(items), 1))
     rows = math.ceil(max(len(items), 1) / columns)
@@ -69,9 +69,9 @@ def _tile(item: Generation, content: bytes | None) -> Image.Image:
 
 
 def _open(content: bytes) -> Image.Image | None:
-    """The picture in the tile's size, or None for what is no picture, damaged, or absurdly large."""
+    """The picture, scaled to the tile; None if the file is not a picture, damaged, or too large."""
     try:
-        layout_of(content)  # of what users put there themselves, nothing but a whole picture is decoded
+        layout_of(content)  # users can put files there themselves: decode only complete pictures
         with opened(io.BytesIO(content)) as picture:
             picture.draft("RGB", (TILE, TILE))
             picture.thumbnail((4 * TILE, 4 * TILE), Image.Resampling.BOX)
@@ -85,7 +85,7 @@ def _open(content: bytes) -> Image.Image | None:
 def _lines(
     draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int, ink: str, *, most: int, width: int = TILE
 ) -> None:
-    """Write `text` in at most `most` lines; the last one ends with an ellipsis where it does not fit."""
+    """Write `text` in at most `most` lines; if it does not fit, the last one ends with an ellipsis."""
     left, top = at
     lettering = Lettering(size)
     for number, line in enumerate(lettering.lines(printable(text[:LONGEST_TEXT]), width, most)):

@@ -20,7 +20,7 @@ from batchgen.text import printable, slug
 
 DOWNLOADS_AT_ONCE = 4
 LEAST_FREE_BYTES = 1_000_000
-ANOTHER_FOLDER = "Name a folder that can be written to, or one that is not there yet."
+ANOTHER_FOLDER = "Give a writable folder, or one that does not exist yet."
 
 T = TypeVar("T")
 
@@ -38,12 +38,12 @@ OnSaved = Callable[[SavedImage], None]
 async def save_images(
     storage: ImageStorage, snapshot: BatchSnapshot, directory: Path, on_saved: OnSaved | None = None
 ) -> tuple[SavedImage, ...]:
-    """Write the pictures into `directory`, made where it is missing, in the order of the batch.
+    """Write the pictures into `directory`, which is created if missing. Returns them in the batch's order.
 
-    A file that is there with other content is somebody's and stays: the picture's name then gets a part of its
-    generation's id, and under that name a newer picture of the same generation replaces an older one.
+    An existing file with other content is kept: the picture's name then gets a part of its item's id, and under that
+    name a newer picture of the same item replaces an older one.
     """
-    _make(directory)
+    _create(directory)
 
     async def save(item: Generation, image: Image) -> SavedImage:
         content = await storage.get(image.storage_path)
@@ -57,7 +57,7 @@ async def save_images(
 
 
 async def read_images(storage: ImageStorage, snapshot: BatchSnapshot) -> Mapping[UUID, bytes]:
-    """The pictures' files by generation id."""
+    """The pictures' files by the items' ids."""
 
     async def read(item: Generation, image: Image) -> tuple[UUID, bytes]:
         return item.id, await storage.get(image.storage_path)
@@ -66,9 +66,9 @@ async def read_images(storage: ImageStorage, snapshot: BatchSnapshot) -> Mapping
 
 
 def picture_name(item: Generation, image: Image, total: int = 1) -> str:
-    """`<number>-<words of the prompt>.<format>`: one path part, whatever the prompt says.
+    """`<number>-<words of the prompt>.<format>`: a single path component, whatever the prompt contains.
 
-    Numbers count from 1, with as many digits as the last of `total` needs, so that files sort as the batch does.
+    Numbers start at 1 and have as many digits as `total`, so that files sort in the batch's order.
     """
     suffix = image.format or image.storage_path.rpartition(".")[2]
     extension = re.sub(r"[^a-z0-9]", "", suffix.lower())[:5] or "bin"
@@ -76,21 +76,21 @@ def picture_name(item: Generation, image: Image, total: int = 1) -> str:
 
 
 def check_folder(directory: Path) -> None:
-    """Raises `InvalidRequest` where pictures cannot be written there. Makes nothing, and opens nothing but folders."""
+    """Raise `InvalidRequest` if pictures cannot be written there. Creates nothing and opens only folders."""
     with writing(directory):
         place = directory.absolute()
         while not os.path.lexists(place):
             place = place.parent
         if not place.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, f"{printable(str(place))} is no folder")
+            raise NotADirectoryError(errno.ENOTDIR, f"{printable(str(place))} is not a folder")
         if not os.access(place, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, f"{printable(str(place))} cannot be written to")
+            raise PermissionError(errno.EACCES, f"{printable(str(place))} is not writable")
         if shutil.disk_usage(place).free < LEAST_FREE_BYTES:
-            raise OSError(errno.ENOSPC, "no room is left on the disk")
+            raise OSError(errno.ENOSPC, "the disk is full")
 
 
 def check_room(directory: Path, snapshot: BatchSnapshot) -> None:
-    """Raises `InvalidRequest` where the pictures are larger than what is free."""
+    """Raise `InvalidRequest` if the pictures do not fit on the disk."""
     place = directory.absolute()
     while not place.exists():
         place = place.parent
@@ -107,20 +107,20 @@ def check_room(directory: Path, snapshot: BatchSnapshot) -> None:
 
 @contextmanager
 def writing(path: Path) -> Generator[None]:
-    """Turn what the system refuses into `InvalidRequest` that names the path."""
+    """Translate errors of the file system into `InvalidRequest` with the path."""
     try:
         yield
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise InvalidRequest(
-            f"Nothing can be written to {printable(str(path))}: {reason[:1].lower()}{reason[1:]}.",
+            f"Cannot write to {printable(str(path))}: {reason[:1].lower()}{reason[1:]}.",
             code="folder_unusable",
             field="save_to",
             remedy=ANOTHER_FOLDER,
         ) from error
 
 
-def _make(directory: Path) -> None:
+def _create(directory: Path) -> None:
     check_folder(directory)
     with writing(directory):
         directory.mkdir(parents=True, exist_ok=True)
@@ -136,14 +136,14 @@ def _write(directory: Path, name: str, item: Generation, content: bytes) -> Path
 
 
 def _holds(path: Path, content: bytes) -> bool:
-    """Whether it is a file with this content. Pipes and devices are not opened."""
+    """Whether the path is a file with this content. Pipes and devices are not opened."""
     return path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content
 
 
 async def _for_all(
     snapshot: BatchSnapshot, work: Callable[[Generation, Image], Coroutine[Any, Any, T]]
 ) -> tuple[T, ...]:
-    """Do `work` for every picture, a few at once; where some fail, the others are done first."""
+    """Do `work` for every picture, a few at once. Errors are raised after all others are done."""
     room = asyncio.Semaphore(DOWNLOADS_AT_ONCE)
     items: dict[UUID | None, Generation] = {item.id: item for item in snapshot.generations}
 

@@ -1,4 +1,4 @@
-"""Ids as people type and read them: the beginning of one is enough where no other id begins like it."""
+"""Short ids: the first digits of an id identify it if no other id begins with them."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -10,13 +10,13 @@ from batchgen.text import printable
 FEWEST_TYPED = 4
 FEWEST_SHOWN = 8
 NEWEST = frozenset({"latest", "-"})
-LOOK_UP = "batchgen list shows the ids; the first digits of one are enough, and latest or - is the newest batch."
+LOOK_UP = "Run batchgen list for the ids. The first digits of one are enough; latest or - is the newest batch."
 _DIGITS = 32
 _PARTS = (8, 4, 4, 4, 12)
 
 
 def digits_of(text: str, *, what: str = "batch", field: str = "id", code: str = "invalid_id", remedy: str = "") -> str:
-    """The hexadecimal digits of an id, or of the beginning of one. Raises `InvalidRequest` for anything else."""
+    """The hexadecimal digits of an id or of its beginning. Raises `InvalidRequest` for anything else."""
     typed = text.strip().lower()
     digits = typed.replace("-", "")
     is_plain = digits == typed or written(digits).startswith(typed.rstrip("-"))
@@ -25,7 +25,7 @@ def digits_of(text: str, *, what: str = "batch", field: str = "id", code: str = 
         raise InvalidRequest(f"{name} is not a {what} id.", code=code, field=field, remedy=remedy)
     if not FEWEST_TYPED <= len(digits) <= _DIGITS:
         raise InvalidRequest(
-            f"{typed[:60]} has {len(digits)} digits; of a {what} id, {FEWEST_TYPED} to {_DIGITS} are needed.",
+            f"{typed[:60]} has {len(digits)} digits; give {FEWEST_TYPED} to {_DIGITS} digits of a {what} id.",
             code=code,
             field=field,
             limit=FEWEST_TYPED if len(digits) < FEWEST_TYPED else _DIGITS,
@@ -35,7 +35,7 @@ def digits_of(text: str, *, what: str = "batch", field: str = "id", code: str = 
 
 
 def check_batch_id(text: str) -> str:
-    """The text, if it can name a batch. Raises `InvalidRequest` otherwise."""
+    """The text, if it has the form of a batch's id or is `latest` or `-`. Raises `InvalidRequest` otherwise."""
     if text.strip().lower() not in NEWEST:
         digits_of(text, remedy=LOOK_UP)
     return text
@@ -58,7 +58,7 @@ def written(digits: str) -> str:
 
 
 def short_id(one: UUID, others: Iterable[UUID] = ()) -> str:
-    """The beginning of an id by which it differs from the others: eight digits, or as many as it takes."""
+    """The shortest beginning of an id that none of the others has, at least eight digits."""
     length = FEWEST_SHOWN
     for other in others:
         if other != one:
@@ -67,7 +67,7 @@ def short_id(one: UUID, others: Iterable[UUID] = ()) -> str:
 
 
 def short_ids(ids: Collection[UUID], others: Collection[UUID] = ()) -> Mapping[UUID, str]:
-    """Each id's short form among all of them and the others. Only neighbours in the order can share a beginning."""
+    """The short form of each id among all of them and the others. Only sorted neighbours can share a beginning."""
     ordered = sorted({*ids, *others})
     near = {one: ordered[max(0, place - 1) : place + 2] for place, one in enumerate(ordered)}
     return {one: short_id(one, near[one]) for one in ids}

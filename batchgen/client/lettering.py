@@ -1,7 +1,7 @@
-"""Text of any script, drawn with the fonts that have it.
+"""Draw text of any script with fonts that have its characters.
 
-Fonts for Latin, Greek, Cyrillic, Arabic and Hebrew come with batchgen; those for other scripts are the system's own,
-where it has them. What no font has is named in words, such as `[red heart]`: nobody can read a box.
+Fonts for Latin, Greek, Cyrillic, Arabic and Hebrew are dependencies of batchgen; other scripts use the system's fonts.
+Characters that no font has are replaced by their names, such as `[red heart]`, instead of empty boxes.
 """
 
 import re
@@ -27,15 +27,15 @@ SYSTEM_FONTS = (
     *("msyh.ttc", "msgothic.ttc", "malgun.ttf", "Arial Unicode.ttf", "NotoSansThai-Regular.ttf", "Nirmala.ttf"),
     *("NotoSansDevanagari-Regular.ttf", "NotoEmoji-Regular.ttf", "seguisym.ttf", "DejaVuSans.ttf", "unifont.otf"),
 )
-"""Names that Pillow looks for in the system's own folders."""
+"""Names that Pillow looks for in the system's font folders."""
 NO_CHARACTER = "\U0010fffe"
 INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufe00-\ufe0f\U000e0000-\U000e0fff]")
-"""Joiners, marks of direction and variants: nothing to draw, and no font needs to have them."""
+"""Joiners, direction marks and variation selectors: nothing is drawn for them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line as it is drawn, from left to right."""
+    """One line in visual order, left to right."""
 
     text: str
     is_whole: bool
@@ -43,14 +43,14 @@ class Line:
 
 
 class Lettering:
-    """Text in one size. The work grows with the text's length, and no faster."""
+    """Lays out and draws text of one size, in time linear in the text's length."""
 
     def __init__(self, size: int) -> None:
         self._size = size
 
     def lines(self, text: str, width: int, most: int) -> list[Line]:
-        """At most `most` lines of `width` pixels; the last one ends with an ellipsis where the text does not fit."""
-        # What cannot be seen in so many lines is not looked at: a letter is some pixels wide.
+        """At most `most` lines of `width` pixels; if the text does not fit, the last one ends with an ellipsis."""
+        # Skip characters that cannot fit into that many lines: each is some pixels wide.
         shaped = arabic_reshaper.reshape(INVISIBLE.sub("", text[: 4 * most * width // self._size]))
         rest = _named(shaped, self._size)
         direction = "R" if _is_right_to_left(rest) else "L"
@@ -75,7 +75,7 @@ class Lettering:
             left += font.getlength(run)
 
     def _fitting(self, text: str, width: float) -> tuple[int, int]:
-        """How many characters fit, and the place of the last blank among them or right behind."""
+        """How many characters fit, and the position of the last space among or directly after them."""
         used, space = 0.0, 0
         for place, character in enumerate(text):
             if character == " ":
@@ -113,7 +113,7 @@ def _own_font(package: str, start: str, size: int) -> ImageFont.FreeTypeFont:
 
 @lru_cache(maxsize=4096)
 def font_with(character: str, size: int) -> int | None:
-    """The place of the first font that has the character."""
+    """The index of the first font that has the character."""
     if character == " ":
         return 0
     return next(
@@ -129,7 +129,7 @@ def get_width(character: str, size: int) -> float:
 
 @lru_cache(maxsize=256)
 def _box(number: int, size: int) -> bytes:
-    """What a font draws for characters that it does not have."""
+    """The glyph that a font draws for characters that it does not have."""
     return _drawn(_fonts(size)[number], NO_CHARACTER)
 
 
@@ -139,13 +139,13 @@ def _drawn(font: ImageFont.FreeTypeFont, character: str) -> bytes:
 
 
 def forget_fonts() -> None:
-    """Look for fonts anew the next time."""
+    """Clear the caches, so that fonts are searched again."""
     for known in (_fonts, font_with, get_width, _box):
         known.cache_clear()
 
 
 def _named(text: str, size: int) -> str:
-    """The text with names in place of what no font has."""
+    """The text with characters that no font has replaced by their names."""
     parts: list[str] = []
     for name, run in groupby(text, key=lambda character: _missing_name(character, size)):
         characters = "".join(run)
@@ -157,7 +157,7 @@ def _named(text: str, size: int) -> str:
 
 
 def _missing_name(character: str, size: int) -> str | None:
-    """None where a font has it; the script of a letter, the whole name of a picture."""
+    """The script of a letter or the full name of a symbol; None if a font has the character."""
     if font_with(character, size) is not None:
         return None
     name = unicodedata.name(character, f"U+{ord(character):04X}")
@@ -172,6 +172,6 @@ def _from_left_to_right(text: str, direction: str) -> str:
 
 
 def _is_right_to_left(text: str) -> bool:
-    """By the first letter that has a direction."""
+    """Whether the first character that has a direction is written right to left."""
     kinds = (unicodedata.bidirectional(character) for character in text)
     return next((kind in ("R", "AL") for kind in kinds if kind in ("L", "R", "AL")), False)

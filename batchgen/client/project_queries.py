@@ -1,4 +1,4 @@
-"""Read what is about more than one batch: models, facts for lists, costs, workers."""
+"""Read models, facts of batches, costs and workers."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -27,28 +27,28 @@ class Costs(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     key: str | None
-    """Its id, or the day (UTC); None for items whose batch was deleted before they were ordered."""
+    """The id, or the day (UTC); None for items whose batch was deleted before they were ordered."""
     name: str | None = None
     attempts: int
     paid: int
     """Orders that were charged."""
     paid_usd: Decimal
     unknown: int
-    """Orders of which nobody knows whether they were charged."""
+    """Orders that may or may not have been charged."""
     unknown_usd: Decimal
-    """What those cost if all of them were."""
+    """Cost of those orders if all were charged."""
 
 
 class KnownWorker(BaseModel):
-    """A worker that called within the last day."""
+    """A worker that called the database within the last day."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     worker: str
     is_live: bool
-    """Whether it runs, as far as the database can know."""
+    """Whether the worker still runs, judging by its last call."""
     running: int
-    """Items that it holds."""
+    """Items that it runs."""
     first_seen: datetime
     last_seen: datetime
     seconds_ago: float
@@ -68,9 +68,9 @@ class Model(BaseModel):
     is_active: bool = True
     is_default: bool = False
     provider: str | None = None
-    """Who makes the pictures; None where the caller is no operator."""
+    """The provider that makes the pictures; None unless the caller is an operator."""
     price_usd: Decimal | None = None
-    """Of one picture; None where it is not known, or the caller is no operator."""
+    """Price of one picture; None if it is unknown or the caller is not an operator."""
     estimated_seconds: float | None = None
     default_width: int | None = None
     default_height: int | None = None
@@ -91,12 +91,12 @@ async def read_facts(caller: Caller, batch_ids: Sequence[UUID]) -> Mapping[UUID,
 
 
 async def read_models(caller: Caller, *, inactive: bool) -> tuple[Model, ...]:
-    """Those that are offered; for operators with provider and price, and with `inactive` all of them."""
+    """The active models; for operators with provider and price, and with `inactive` all models."""
     if caller.is_operator:
         models = [Model.model_validate(row) for row in await _call(caller, "get_models", {})]
         return tuple(model for model in models if model.is_active or inactive)
     if inactive:
-        raise _operators_only("see models that are switched off")
+        raise _operators_only("see inactive models")
 
     async def ask() -> Any:
         query = caller.supabase.table("models").select(_MODEL).eq("is_active", True)
@@ -114,11 +114,11 @@ async def read_costs(
         raise _operators_only("see costs")
     if by not in COSTS_BY:
         raise InvalidRequest(
-            f"Costs are added up by {', '.join(COSTS_BY)}; not by {by}.",
+            f"Costs can be grouped by {', '.join(COSTS_BY)}, not by {by}.",
             code="wrong_type",
             field="by",
             limit=list(COSTS_BY),
-            remedy="Name one of them.",
+            remedy="Give one of them.",
         )
     arguments = {"p_by": by, "p_since": since.isoformat() if since else None, "p_limit": limit}
     if batch_id:

@@ -1,4 +1,4 @@
-"""Hints over Realtime that a batch may have changed. Nothing depends on them: they only make a watch quicker."""
+"""Hints over Realtime that a batch may have changed. They only make a watch faster; nothing depends on them."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ PAUSES_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 class LiveChanges:
     """Sets `changed` when the batch may have changed, and whenever a subscription begins to deliver.
 
-    A context: inside it one background task keeps a subscription alive.
+    A context manager with a background task that keeps a subscription alive.
     """
 
     def __init__(self, *, url: str, key: str, token: Callable[[], str], batch_id: UUID, changed: asyncio.Event) -> None:
@@ -28,7 +28,7 @@ class LiveChanges:
         self._batch_id = batch_id
         self._changed = changed
         self._sent_token = ""
-        self._last_sign_at = time.monotonic()
+        self._last_event_at = time.monotonic()
         self._delivering_since: float | None = None
         self._subscription: Subscription | None = None
         self._task: asyncio.Task[None] | None = None
@@ -46,43 +46,43 @@ class LiveChanges:
 
     @property
     def silent_seconds(self) -> float:
-        """Since the last event, or since the last attempt to subscribe."""
-        return time.monotonic() - self._last_sign_at
+        """Seconds since the last event or the last attempt to subscribe."""
+        return time.monotonic() - self._last_event_at
 
     @property
     def is_delivering(self) -> bool:
-        """The server has confirmed the subscription, and not refused it since."""
+        """Whether the server has confirmed the subscription and not ended it since."""
         return self._subscription is not None and self._subscription.is_delivering
 
     def subscribe_again(self) -> None:
-        self._last_sign_at = time.monotonic()
+        self._last_event_at = time.monotonic()
         if self._subscription:
             self._subscription.end()
 
     async def pass_token_on(self) -> None:
-        """Tell the server a renewed token; without it the server closes the channel when the old one ends."""
+        """Send a renewed token to the server, which otherwise closes the channel when the old one expires."""
         subscription, token = self._subscription, self._token()
         if subscription and token != self._sent_token and await subscription.renew_token(token):
             self._sent_token = token
 
     async def _keep_subscribed(self) -> None:
-        failures, has_told = 0, False
+        failures, is_logged = 0, False
         while True:
             reason = await self._one_subscription()
             since, self._delivering_since = self._delivering_since, None
             if since is not None:
-                self._changed.set()  # what comes from now on is not told
+                self._changed.set()  # further changes are not delivered
             if since is not None and time.monotonic() - since >= STEADY_SECONDS:
-                failures, has_told = 0, False
+                failures, is_logged = 0, False
             failures += 1
-            if not has_told:
+            if not is_logged:
                 log.info("Realtime does not deliver, polling goes on: %s", reason)
-                has_told = True
+                is_logged = True
             await asyncio.sleep(PAUSES_SECONDS[min(failures, len(PAUSES_SECONDS)) - 1])
 
     async def _one_subscription(self) -> str:
-        """Subscribe, stay until it breaks, and return why. Never raises: without Realtime polling goes on alone."""
-        self._last_sign_at = time.monotonic()
+        """Subscribe, wait until the subscription ends, and return the reason. Never raises, since polling goes on."""
+        self._last_event_at = time.monotonic()
         tables = (("batch_generations", "id"), ("image_generations", "batch_id"))
         self._subscription = Subscription(
             url=self._url,
@@ -100,7 +100,7 @@ class LiveChanges:
             return type(error).__name__
 
     def _on_change(self, _payload: Any) -> None:
-        self._last_sign_at = time.monotonic()
+        self._last_event_at = time.monotonic()
         self._changed.set()
 
     def _on_delivering(self) -> None:

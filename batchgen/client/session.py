@@ -1,4 +1,4 @@
-"""Where a signed-in user's tokens are kept between two commands."""
+"""The session of a signed-in user, and the file that keeps it between commands."""
 
 import asyncio
 import json
@@ -15,20 +15,20 @@ from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 from batchgen.client.atomic_write import write_atomically
 
 LEEWAY_SECONDS = 60
-"""A token that ends sooner than this is renewed first."""
+"""A token that expires sooner than this is renewed first."""
 LOCK_PATIENCE_SECONDS = 30.0
 LOCK_PAUSE_SECONDS = 0.05
 
 
 class Session(BaseModel):
-    """A signed-in user. The tokens are secrets: `repr` and logs show none."""
+    """A signed-in user. `repr` and logs do not show the tokens."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     access_token: SecretStr
     refresh_token: SecretStr
     expires_at: int
-    """Seconds since 1970."""
+    """Unix time in seconds."""
     user_id: UUID
     email: str | None = None
 
@@ -38,21 +38,21 @@ class Session(BaseModel):
 
 
 class SessionStore:
-    """The session for one project in a file that only its owner can read; several projects share the file."""
+    """Keeps a project's session in a file that only its owner can read. All projects share the file."""
 
     def __init__(self, url: str, path: Path | None = None) -> None:
         self._url = url.rstrip("/")
         self.path = path or user_config_path("batchgen") / "sessions.json"
 
     def load(self) -> Session | None:
-        """The kept session, or None where there is none that can be read."""
+        """The saved session; None if there is none or it cannot be read."""
         try:
             return Session.model_validate(self._read_all().get(self._url))
         except ValidationError:
             return None
 
     def other_projects(self) -> list[str]:
-        """The addresses of other projects that somebody is signed in to."""
+        """The addresses of other projects with a saved session."""
         return sorted(url for url in self._read_all() if url != self._url)
 
     def save(self, session: Session) -> None:
@@ -69,9 +69,9 @@ class SessionStore:
 
     @asynccontextmanager
     async def locked(self) -> AsyncGenerator[None]:
-        """Held while tokens are renewed, since a refresh token works once: two commands must not both use it.
+        """Hold this lock while renewing tokens: a refresh token works once, so two commands must not both use it.
 
-        A lock that somebody left behind is taken after `LOCK_PATIENCE_SECONDS`.
+        A lock that a killed command left behind is taken over after `LOCK_PATIENCE_SECONDS`.
         """
         lock = self.path.with_suffix(".lock")
         lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,10 +1,10 @@
-"""Compare the bucket with the rows of `images`, both ways, and put right what does not balance.
+"""Compare the bucket with the rows of `images` in both directions, and repair differences.
 
-A file without a row takes room and nobody sees it; a row without a file shows a broken picture. What is younger than
-the grace is left alone: it may be on its way. Only files where the worker and the app store pictures,
-`{user_id}/{generation_id}.{format}`, are ever removed; others are counted and left to whoever put them there.
+A file without a row (an orphan) only takes space; a row without a file (a lost row) shows a broken picture. Both are
+left alone while younger than the grace period, since the other half may be on its way. Only files at the paths of
+pictures, `{user_id}/{generation_id}.{format}`, are ever removed; others are only counted.
 
-Both lists are gathered in a temporary database on disk, so a bucket of a million files does not fill the memory.
+Both lists are collected in a temporary database on disk, so that a bucket of a million files does not fill the memory.
 """
 
 import re
@@ -23,19 +23,19 @@ from batchgen.errors import BackendUnavailable
 
 GRACE = timedelta(hours=48)
 PAGE = 1000
-"""Files or rows per request; more are not given by default."""
-PATHS_PER_QUESTION = 40
-"""So many paths fit into an address."""
+"""Files or rows per request, the default maximum of Supabase."""
+PATHS_PER_REQUEST = 40
+"""Paths that fit into one URL."""
 OWN_PATH = re.compile(
     r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.[a-z]{2,5}"
 )
 PLACEHOLDER = ".emptyFolderPlaceholder"
-"""What the dashboard puts into a new folder."""
+"""The file that the dashboard puts into a new folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class LostRow:
-    """A row of `images` whose file is not there."""
+    """A row of `images` whose file is missing."""
 
     image_id: str
     storage_path: str
@@ -45,28 +45,28 @@ class LostRow:
 class StorageReport:
     files: int
     rows: int
-    """Of `images`, those that their owners archived included."""
+    """Rows of `images`, including archived ones."""
     foreign_files: int
-    """Where pictures do not lie; left alone."""
+    """Files at other paths than those of pictures."""
     too_young: int
-    """Files and rows without their counterpart within the grace."""
+    """Orphans and lost rows younger than the grace period."""
     orphans: tuple[str, ...]
     """Paths of files without a row."""
     lost: tuple[LostRow, ...]
     """Rows without a file that are not archived."""
     removed: int = 0
-    """Orphans that were removed."""
+    """Number of removed orphans."""
     archived: int = 0
-    """Lost rows that were archived."""
+    """Number of archived lost rows."""
 
     @property
     def is_balanced(self) -> bool:
-        """Whether nothing is left to be put right."""
+        """Whether nothing is left to repair."""
         return self.removed == len(self.orphans) and self.archived == len(self.lost)
 
 
 class StorageCheck:
-    """One comparison, with the project's secret key; another key sees only a part and must not be used."""
+    """One comparison. Needs the project's secret key: other keys see only some of the files and rows."""
 
     def __init__(self, client: AsyncClient, *, bucket: str, grace: timedelta = GRACE, page: int = PAGE) -> None:
         self._client = client
@@ -75,9 +75,9 @@ class StorageCheck:
         self._page = page
 
     async def report(self) -> StorageReport:
-        """Compare; nothing is changed.
+        """Compare without changing anything.
 
-        Rows are read first and files second, so that a file whose row goes meanwhile is not taken for a lost one.
+        Rows are read before files, so that a row deleted meanwhile with its file does not look like an orphan.
         """
         with _two_lists() as lists:
             now = await self._server_time()
@@ -90,7 +90,7 @@ class StorageCheck:
             return _compare(lists, now - self._grace)
 
     async def fix(self, report: StorageReport) -> StorageReport:
-        """Remove the orphans and archive the lost rows of a report, each looked at again just before."""
+        """Remove the orphans and archive the lost rows of a report, each after checking it again."""
         removed = archived = 0
         for paths in _parts(report.orphans):
             removed += await self._remove(paths)
@@ -99,15 +99,15 @@ class StorageCheck:
         return _with(report, removed=removed, archived=archived)
 
     async def _server_time(self) -> datetime:
-        """The project's own clock: ages are measured by it and not by this machine's."""
+        """The project's clock, by which ages are measured, instead of this machine's."""
         with translated("Reading images") as answer:
             await self._client.table("images").select("id").limit(1).execute()
         if answer.moment is None:
-            raise BackendUnavailable("The project's API does not say what time it is; ages cannot be told.")
+            raise BackendUnavailable("The project's API sends no time, so the age of files and rows is unknown.")
         return answer.moment
 
     async def _rows(self) -> AsyncGenerator[list[Mapping[str, Any]]]:
-        """All rows, by id: rows that come or go meanwhile shift no page."""
+        """All rows, paged by id, so that rows inserted or deleted meanwhile do not shift the pages."""
         last = "00000000-0000-0000-0000-000000000000"
         while True:
             with translated("Reading images"):
@@ -153,7 +153,7 @@ class StorageCheck:
         return len(still)
 
     async def _archive(self, lost: LostRow) -> bool:
-        """Out of the gallery; the row stays, for it says what was there. The database's clock says when."""
+        """Archive the row, by the database's clock: it leaves the gallery but still says what was there."""
         if await self._is_there(lost.storage_path):
             return False
         with translated("Writing images"):
@@ -170,7 +170,7 @@ class StorageCheck:
 
 @contextmanager
 def _two_lists() -> Generator[sqlite3.Connection]:
-    """An empty database on disk, gone afterwards."""
+    """A temporary database on disk."""
     lists = sqlite3.connect("")
     try:
         lists.execute("create table rows (id text primary key, path text, at text, archived integer)")
@@ -209,7 +209,7 @@ def _is_older(at: str | None, before: datetime) -> bool:
 
 
 def _parts(paths: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (paths[start : start + PATHS_PER_QUESTION] for start in range(0, len(paths), PATHS_PER_QUESTION))
+    return (paths[start : start + PATHS_PER_REQUEST] for start in range(0, len(paths), PATHS_PER_REQUEST))
 
 
 def _with(report: StorageReport, *, removed: int, archived: int) -> StorageReport:

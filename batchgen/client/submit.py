@@ -8,14 +8,14 @@ from batchgen.client.project_queries import read_models
 from batchgen.errors import InvalidRequest
 from batchgen.models import BatchRequest, CreatedBatch
 from batchgen.text import printable
-from batchgen.validation import nearest
+from batchgen.validation import closest_matches
 
 
 async def create_batch(caller: Caller, request: BatchRequest) -> CreatedBatch:
     """Submit a batch and return it with its items.
 
-    Where no answer came, it is sent once more: with the same `client_key` the database makes no second batch. A model
-    that the database does not know by id or `replicate_id` is looked for by name.
+    If no response comes, the request is sent once more: with the same `client_key` the database creates no second
+    batch. A model that the database does not know by id or `replicate_id` is looked up by name.
     """
     if request.client_key is None:
         request = request.model_copy(update={"client_key": str(uuid4())})
@@ -36,16 +36,16 @@ async def _create(caller: Caller, request: BatchRequest) -> CreatedBatch:
 
 
 async def _named(caller: Caller, wanted: str, refusal: InvalidRequest) -> str:
-    """The id of the one model that has this name. Raises the refusal, with the names that are like it."""
+    """The id of the only model with this name. Raises the refusal with similar names."""
     models = await read_models(caller, inactive=False)
     called = [model for model in models if wanted.casefold() in (model.name.casefold(), model.display_name.casefold())]
     if len(called) == 1:
         return str(called[0].id)
     names = {name: model.name for model in models for name in (model.name, model.display_name, model.replicate_id)}
-    near = list(dict.fromkeys(names[name] for name in nearest(wanted, names, 6)))[:3]
+    near = list(dict.fromkeys(names[name] for name in closest_matches(wanted, names, 6)))[:3]
     offered = ", ".join(printable(name, 60) for name in near or [model.name for model in models[:5]])
-    told = f"Did you mean {offered}?" if near else f"Offered are {offered}." if offered else "No model is offered."
-    refusal.remedy = f"{told} batchgen models lists them."
+    hint = f"Did you mean {offered}?" if near else f"There are {offered}." if offered else "No model is active."
+    refusal.remedy = f"{hint} batchgen models lists all models."
     raise refusal
 
 
@@ -55,7 +55,7 @@ def _call(caller: Caller, request: BatchRequest) -> tuple[str, dict[str, Any]]:
         return "create_batch", {"p_request": body}
     if caller.user_id is None:
         raise InvalidRequest(
-            "An operator submits in the name of a user, and none was named.",
+            "An operator submits for a user, and no user was given.",
             code="user_missing",
             field="user",
             remedy="Give --user with the user's id or e-mail address, or sign in with batchgen login.",

@@ -15,10 +15,10 @@ NAME_IT = "Give the user's id, its first digits, or an e-mail address."
 
 
 async def find_user(supabase: AsyncClient, user: str) -> UUID:
-    """The id of a user given by id, by the beginning of one, or by e-mail.
+    """The id of a user given by id, by the first digits of it, or by e-mail.
 
-    Auth has no search: an e-mail costs a request per 1,000 users, and the beginning of an id is looked for among the
-    users who have batches.
+    Auth has no search: an e-mail costs one request per 1,000 users, and first digits are only searched among the users
+    who have batches.
     """
     if "@" in user:
         return await _by_email(supabase, user)
@@ -40,7 +40,7 @@ async def _by_email(supabase: AsyncClient, email: str) -> UUID:
 
 
 async def _by_digits(supabase: AsyncClient, digits: str) -> UUID:
-    """The least and the greatest id that begins so: they are one where no other does."""
+    """Query the smallest and the greatest id that begins with the digits; they are equal if the id is unique."""
     first, last = range_of(digits)
     found: list[UUID] = []
     for is_last in (False, True):
@@ -58,11 +58,11 @@ async def _by_digits(supabase: AsyncClient, digits: str) -> UUID:
     if found[0] != found[-1]:
         several = [short_id(one, found) for one in found]
         raise InvalidRequest(
-            f"{written(digits)} begins the ids of several users.",
+            f"{written(digits)} matches the ids of several users.",
             code="ambiguous_id",
             field="user",
             limit=[str(one) for one in found],
-            remedy=f"Give more of it: {', '.join(several)}, or others between them.",
+            remedy=f"Give more digits: {', '.join(several)}, or one between them.",
         )
     return found[0]
 
@@ -73,7 +73,7 @@ async def _page(supabase: AsyncClient, page: int) -> list[tuple[str, str]]:
             users = await supabase.auth.admin.list_users(page=page, per_page=PAGE_SIZE)
     except NotSignedIn as error:
         raise InvalidRequest(
-            "This project's Auth does not let the secret key look up users by e-mail.",
+            "This project's Auth does not allow the secret key to look up users by e-mail.",
             code="no_user_lookup",
             field="user",
             remedy="Give the user's id instead.",

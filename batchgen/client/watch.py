@@ -1,4 +1,4 @@
-"""Follow a batch until its end: snapshots, hinted by Realtime, with a slow poll underneath."""
+"""Follow a batch until its end: read snapshots when Realtime hints at a change, and poll slowly besides."""
 
 import asyncio
 import time
@@ -13,58 +13,59 @@ from batchgen.errors import BackendUnavailable, NotSignedIn
 from batchgen.models import BatchSnapshot, GenerationStatus
 
 MAY_PASS = frozenset({"not_signed_in", "key_refused"})
-"""What the API says of a token or key. All other codes are Auth's own word that the session has ended."""
+"""Codes of refusals by the API, which may pass. With other codes, Auth has ended the session."""
 LONGEST_RETRY = 10
-"""Times `retry_seconds`."""
+"""In units of `retry_seconds`."""
 
-Trouble = Callable[[BackendUnavailable | None], None]
-"""Told of an outage when it begins, and None when it is over."""
+OnOutage = Callable[[BackendUnavailable | None], None]
+"""Called with the error when an outage begins, and with None when it is over."""
 
 
 @dataclass(frozen=True)
 class WatchTiming:
     poll_seconds: float = 10
-    """Longest pause between two looks."""
+    """Longest pause between two reads."""
     undelivered_seconds: float = 2
     """The same while Realtime delivers nothing."""
     silence_seconds: float = 30
-    """Without any event for so long, while items run, the subscription is made anew."""
+    """After this time without an event while items run, the watch subscribes again."""
     settle_seconds: float = 0.05
-    """After a hint; events that come meanwhile need no look of their own."""
+    """Pause after a hint, so that one read serves several events."""
     outage_seconds: float = 300
     """An outage that lasts longer ends the watch with `BackendUnavailable`."""
     retry_seconds: float = 1
+    """Pause between two tries during an outage."""
 
 
 async def watch(
-    caller: Caller, batch_id: UUID, timing: WatchTiming | None = None, on_trouble: Trouble | None = None
+    caller: Caller, batch_id: UUID, timing: WatchTiming | None = None, on_outage: OnOutage | None = None
 ) -> AsyncGenerator[BatchSnapshot]:
-    """Yield the batch as it is now, then whenever it has changed; end after its final state.
+    """Yield the batch now and after every change, until its final state.
 
-    Close it (`contextlib.aclosing`) where it is left early. Raises `NotFound`, and `NotSignedIn` and
-    `BackendUnavailable` at the first look or after a long outage; shorter ones are waited out. A session that Auth has
+    Wrap it in `contextlib.aclosing` if you may leave it early. Raises `NotFound`, and `NotSignedIn` and
+    `BackendUnavailable` at the first read or after a long outage; shorter ones are waited out. A session that Auth has
     ended raises `NotSignedIn` at once.
     """
-    reader = _Reader(caller, batch_id, timing or WatchTiming(), on_trouble or (lambda _error: None))
+    watcher = _Watcher(caller, batch_id, timing or WatchTiming(), on_outage or (lambda _error: None))
     snapshot = await read_snapshot(caller, batch_id)
     yield snapshot
     if snapshot.batch.status.is_final:
         return
-    async with reader.live:
+    async with watcher.live:
         while not snapshot.batch.status.is_final:
-            last, snapshot = snapshot, await reader.next_look(snapshot)
+            last, snapshot = snapshot, await watcher.next_snapshot(snapshot)
             if snapshot != last:
                 yield snapshot
 
 
-class _Reader:
-    """Decides when to look again, and looks."""
+class _Watcher:
+    """Decides when to read the batch again, and reads it."""
 
-    def __init__(self, caller: Caller, batch_id: UUID, timing: WatchTiming, on_trouble: Trouble) -> None:
+    def __init__(self, caller: Caller, batch_id: UUID, timing: WatchTiming, on_outage: OnOutage) -> None:
         self._caller = caller
         self._batch_id = batch_id
         self._timing = timing
-        self._on_trouble = on_trouble
+        self._on_outage = on_outage
         self._changed = asyncio.Event()
         self.live = LiveChanges(
             url=str(caller.supabase.realtime_url),
@@ -74,9 +75,9 @@ class _Reader:
             changed=self._changed,
         )
 
-    async def next_look(self, last: BatchSnapshot) -> BatchSnapshot:
+    async def next_snapshot(self, last: BatchSnapshot) -> BatchSnapshot:
         await self._wait(last)
-        snapshot = await self._look()
+        snapshot = await self._read()
         await self.live.pass_token_on()
         return snapshot
 
@@ -96,8 +97,10 @@ class _Reader:
         timing = self._timing
         return timing.poll_seconds if self.live.is_delivering else min(timing.poll_seconds, timing.undelivered_seconds)
 
-    async def _look(self) -> BatchSnapshot:
-        """Once a look was answered, a refusal of the key or token may pass as well: gateways refuse good ones."""
+    async def _read(self) -> BatchSnapshot:
+        """Read the batch and wait out outages. After the first read, refusals of the key or token are outages as well:
+        gateways sometimes refuse valid ones.
+        """
         began = time.monotonic()
         pause = self._timing.retry_seconds
         while True:
@@ -107,12 +110,12 @@ class _Reader:
                 is_final = isinstance(error, NotSignedIn) and error.code not in MAY_PASS
                 if is_final or time.monotonic() - began >= self._timing.outage_seconds:
                     raise
-                self._on_trouble(_as_outage(error))
+                self._on_outage(_as_outage(error))
                 await asyncio.sleep(pause)
-                if isinstance(error, NotSignedIn):  # each try renews a user's token: not more often than needed
+                if isinstance(error, NotSignedIn):  # each try renews the user's token, so try less and less often
                     pause = min(2 * pause, LONGEST_RETRY * self._timing.retry_seconds)
             else:
-                self._on_trouble(None)
+                self._on_outage(None)
                 return snapshot
 
 

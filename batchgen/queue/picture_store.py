@@ -7,8 +7,8 @@ from uuid import UUID
 from storage3.exceptions import StorageApiError
 from supabase import AsyncClient
 
-from batchgen.backend.bucket import CONTENT_TYPES, NO_ANSWER_OF_STORAGE, storage_errors
-from batchgen.backend.connection import whole_answer
+from batchgen.backend.bucket import CONTENT_TYPES, NOT_FROM_STORAGE, storage_errors
+from batchgen.backend.connection import response_timeout
 from batchgen.errors import BucketMissing
 from batchgen.pictures.check import CheckedImage
 from batchgen.providers.base import GeneratedImage
@@ -36,7 +36,7 @@ class PictureStore:
         content = image.content if isinstance(image, GeneratedImage) else image.file
         bucket = self._client.storage.from_(self._bucket)
         file_size = len(image.content) if isinstance(image, GeneratedImage) else image.file_size
-        in_time = whole_answer(self._client, sent_bytes=file_size)
+        in_time = response_timeout(self._client, sent_bytes=file_size)
         with storage_errors(path), _missing_bucket(self._bucket):
             async with in_time:
                 await bucket.upload(path, content, {"content-type": content_type, "upsert": "true"})
@@ -59,6 +59,6 @@ def _missing_bucket(bucket: str) -> Generator[None]:
     try:
         yield
     except StorageApiError as error:
-        if str(error.status) == "404" and error.code != NO_ANSWER_OF_STORAGE:
+        if str(error.status) == "404" and error.code != NOT_FROM_STORAGE:
             raise BucketMissing(f"The bucket {bucket} is not there.") from error
         raise

@@ -10,7 +10,7 @@ from postgrest import APIError
 from pydantic import BaseModel, ValidationError
 from supabase import AsyncClient
 
-from batchgen.backend.connection import whole_answer
+from batchgen.backend.connection import response_timeout
 from batchgen.backend.rpc import error_details, rpc
 from batchgen.errors import (
     BackendUnavailable,
@@ -260,7 +260,7 @@ async def _worker_rpc(client: AsyncClient, name: str, arguments: Mapping[str, An
 async def _whole(client: AsyncClient, name: str, arguments: Mapping[str, Any]) -> Any:
     """As `rpc`, and the answer has to be there whole in time: a worker stands still while it waits."""
     try:
-        async with whole_answer(client):
+        async with response_timeout(client):
             return await rpc(client, name, arguments)
     except TimeoutError as error:
         raise BackendUnavailable(f"{name}: the answer did not come whole in time.") from error

@@ -29,7 +29,7 @@ class Watching:
         self.task: asyncio.Task[None] | None = None
 
     async def run(self, client: BatchgenClient, batch_id: UUID, timing: WatchTiming) -> None:
-        async with aclosing(client.watch(batch_id, timing=timing, on_trouble=self.trouble.append)) as changes:
+        async with aclosing(client.watch(batch_id, timing=timing, on_outage=self.trouble.append)) as changes:
             async for snapshot in changes:
                 self.seen.append(snapshot)
 

@@ -57,9 +57,7 @@ async def test_a_watch_that_has_begun_waits_out_whatever_passes(
     trouble: list[bool] = []
 
     last = None
-    async with aclosing(
-        behind.watch(batch.id, timing=TIMING, on_trouble=lambda one: trouble.append(bool(one)))
-    ) as seen:
+    async with aclosing(behind.watch(batch.id, timing=TIMING, on_outage=lambda one: trouble.append(bool(one)))) as seen:
         async for snapshot in seen:
             if last is None:
                 for item, lease in (await worker.start_all(batch)).items():

@@ -131,7 +131,7 @@ def test_a_full_disk_is_known_before_anything_is_written(tmp_path: Path, monkeyp
 
     monkeypatch.setattr("shutil.disk_usage", full)
 
-    with pytest.raises(InvalidRequest, match="no room"):
+    with pytest.raises(InvalidRequest, match="the disk is full"):
         check_folder(tmp_path)
     with pytest.raises(InvalidRequest, match=r"need 0\.0 MB"):
         check_room(tmp_path / "new", a_snapshot(an_item(0)))
@@ -143,7 +143,7 @@ def test_a_folder_that_may_not_be_written_to_is_refused(tmp_path: Path, monkeypa
 
     monkeypatch.setattr("os.access", refuse)
 
-    with pytest.raises(InvalidRequest, match="cannot be written to"):
+    with pytest.raises(InvalidRequest, match="is not writable"):
         check_folder(tmp_path / "a" / "b")
     assert list(tmp_path.iterdir()) == []
 

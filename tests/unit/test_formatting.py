@@ -184,7 +184,7 @@ def test_an_outage_is_one_line_at_its_start_and_one_at_its_end() -> None:
     lines = PlainLines(Console(file=file, width=200))
 
     for error in (None, BackendUnavailable("away"), BackendUnavailable("away"), None, None):
-        lines.trouble(error)
+        lines.outage(error)
 
     assert file.getvalue().splitlines() == ["connection lost, trying again: away", "connection is back"]
 

@@ -134,23 +134,33 @@ def test_people_count_prompts_from_1_and_programs_from_0(field: str | None, said
 @pytest.mark.parametrize(
     ("make", "message", "field", "remedy"),
     [
-        (lambda: SharedSettings(widht=3), "widht is not known.", "widht", "Did you mean width?"),  # pyright: ignore[reportCallIssue]
-        (lambda: Prompt(text="x", negative="y"), "negative is not known.", "negative", "negative_prompt?"),  # pyright: ignore[reportCallIssue]
-        (lambda: from_json('[{"text": "a", "sed": 1}]'), "sed of prompt 1 is not known.", "prompts[0].sed", "seed?"),
+        (lambda: SharedSettings(widht=3), "widht is not a field of a request.", "widht", "Did you mean width?"),  # pyright: ignore[reportCallIssue]
+        (
+            lambda: Prompt(text="x", negative="y"),  # pyright: ignore[reportCallIssue]
+            "negative is not a field of a request.",
+            "negative",
+            "negative_prompt?",
+        ),
+        (
+            lambda: from_json('[{"text": "a", "sed": 1}]'),
+            "sed of prompt 1 is not a field of a request.",
+            "prompts[0].sed",
+            "seed?",
+        ),
         (
             lambda: from_json('["a", {"text": "b", "seed": "many"}]'),
-            'The seed of prompt 2 is the text "many"; a whole number is needed.',
+            'The seed of prompt 2 must be a whole number, not the text "many".',
             "prompts[1].seed",
             "a whole number",
         ),
         (
             lambda: from_json('{"prompts": ["a"], "shared_settings": {"steps": 1.5}}'),
-            "shared_settings.steps is the number 1.5; a whole number is needed.",
+            "shared_settings.steps must be a whole number, not the number 1.5.",
             "shared_settings.steps",
             "a whole number",
         ),
         (lambda: from_json("[{}]"), "The text of prompt 1 is missing.", "prompts[0].text", "Give"),
-        (lambda: from_json("[[]]"), "Prompt 1 is a list; an object is needed.", "prompts[0]", "object"),
+        (lambda: from_json("[[]]"), "Prompt 1 must be an object, not a list.", "prompts[0]", "object"),
         (lambda: from_json('{"prompt": []}'), "The input has no list of prompts.", "prompts", "Write"),
     ],
 )

@@ -3,6 +3,7 @@
 import httpx
 import pytest
 
+from batchgen.client.client import BatchgenClient
 from batchgen.errors import InvalidRequest
 from batchgen.settings import Settings, load
 from batchgen.settings.proxies import Proxies
@@ -58,3 +59,12 @@ def test_no_password_of_a_proxy_is_shown(monkeypatch: pytest.MonkeyPatch) -> Non
     proxies = Proxies.of_environment()
 
     assert "secret-part" not in f"{proxies!r} {proxies.error()}"
+
+
+async def test_the_library_blames_an_unusable_proxy_and_not_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:7890")
+
+    with pytest.raises(InvalidRequest, match="ALL_PROXY names a socks5 proxy") as refused:
+        await BatchgenClient.operator("http://127.0.0.1:1", "sb_secret_x")
+
+    assert (refused.value.code, refused.value.field) == ("invalid_settings", "ALL_PROXY")

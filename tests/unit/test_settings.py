@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from batchgen.client.client import BatchgenClient
 from batchgen.errors import InvalidRequest
 from batchgen.settings import Settings, WorkerSettings, load
 
@@ -366,3 +367,19 @@ def test_the_environment_wins_over_the_settings_file(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("BATCHGEN_MAX_PARALLEL", "5")
 
     assert loaded(tmp_path, BATCHGEN_MAX_PARALLEL="0").max_parallel == 5
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("https://abc.supabase.co/rest/v1", "The project's address contains a path"),
+        ("https://me:hush@abc.supabase.co", "The project's address contains a user or password"),
+        ("abc.supabase.co", "The project's address is not an http"),
+    ],
+)
+async def test_the_library_refuses_an_address_for_the_same_reasons_as_the_settings(url: str, reason: str) -> None:
+    with pytest.raises(InvalidRequest, match=reason) as refused:
+        await BatchgenClient.operator(url, "sb_secret_x")
+
+    assert (refused.value.code, refused.value.field) == ("invalid_url", "url")
+    assert "hush" not in str(refused.value.as_dict())

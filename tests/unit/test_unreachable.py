@@ -6,7 +6,7 @@ import ssl
 import httpx
 import pytest
 
-from batchgen.backend.unreachable import no_answer
+from batchgen.backend.unreachable import no_response
 
 
 def raised(error: httpx.RequestError, url: str, cause: BaseException | None = None) -> httpx.RequestError:
@@ -25,10 +25,10 @@ def raised(error: httpx.RequestError, url: str, cause: BaseException | None = No
             "paused",
         ),
         (raised(httpx.ConnectError(""), "https://p.test", ssl.SSLError(1, "")), "TLS failed", "certificates"),
-        (raised(httpx.ConnectTimeout(""), "https://p.test"), "no connection in time", "Try again"),
+        (raised(httpx.ConnectTimeout(""), "https://p.test"), "connecting timed out", "Try again"),
         (raised(httpx.ReadTimeout(""), "https://p.test", TimeoutError()), "timed out", "TIMEOUT_SECONDS"),
-        (raised(httpx.ReadError(""), "https://p.test"), "the connection broke", "Check"),
-        (raised(httpx.RemoteProtocolError(""), "https://p.test"), "the connection broke", "Check"),
+        (raised(httpx.ReadError(""), "https://p.test"), "the connection was lost", "Check"),
+        (raised(httpx.RemoteProtocolError(""), "https://p.test"), "the connection was lost", "Check"),
         (raised(httpx.ProxyError(""), "https://p.test"), "the proxy refused", "Check"),
         (raised(httpx.UnsupportedProtocol(""), "https://p.test"), "UnsupportedProtocol", "Check"),
     ],
@@ -36,7 +36,7 @@ def raised(error: httpx.RequestError, url: str, cause: BaseException | None = No
 def test_each_way_of_getting_no_answer_has_its_reason_and_remedy(
     error: httpx.RequestError, reason: str, remedy: str
 ) -> None:
-    told = no_answer("Reading batches", error)
+    told = no_response("Reading batches", error)
 
     assert str(told).startswith("Reading batches: no answer from https://p.test (")
     assert reason in str(told)
@@ -46,18 +46,20 @@ def test_each_way_of_getting_no_answer_has_its_reason_and_remedy(
 
 @pytest.mark.parametrize("host", ["127.0.0.1:54321", "localhost", "[::1]:80", "127.9.9.9", "api.localhost"])
 def test_where_the_address_is_this_machine_the_remedy_is_to_start_the_stack(host: str) -> None:
-    told = no_answer("X", raised(httpx.ConnectError(""), f"http://{host}/rest/v1", ConnectionRefusedError()))
+    told = no_response("X", raised(httpx.ConnectError(""), f"http://{host}/rest/v1", ConnectionRefusedError()))
 
     assert told.remedy
     assert "batchgen dev" in told.remedy
 
 
 def test_user_password_path_and_query_are_not_shown() -> None:
-    told = no_answer("X", raised(httpx.ConnectError("secret"), "https://secret:secret@p.test:444/secret?apikey=secret"))
+    told = no_response(
+        "X", raised(httpx.ConnectError("secret"), "https://secret:secret@p.test:444/secret?apikey=secret")
+    )
 
     assert "https://p.test:444" in str(told)
     assert "secret" not in str(told) + str(told.remedy)
 
 
 def test_an_error_without_a_request_is_told_without_an_address() -> None:
-    assert str(no_answer("X", httpx.ConnectError("y"))) == "X: no answer (ConnectError)."
+    assert str(no_response("X", httpx.ConnectError("y"))) == "X: no answer (ConnectError)."
