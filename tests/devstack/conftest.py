@@ -10,6 +10,7 @@ from supabase import AsyncClient
 from devstack import PostgresServer, Stack, StackConfig
 from devstack.node import deno_binary, install_packages
 from tests.devstack.stack_clients import Running, User, client_of, new_user
+from tests.fast_folder import fast_folder
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -23,9 +24,10 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Ru
 
 
 @pytest.fixture(scope="session")
-async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[PostgresServer]:
-    async with PostgresServer(tmp_path_factory.mktemp("postgres"), durable=False) as server:
-        yield server
+async def postgres() -> AsyncGenerator[PostgresServer]:
+    with fast_folder() as folder:
+        async with PostgresServer(folder / "postgres", durable=False) as server:
+            yield server
 
 
 @pytest.fixture(scope="session")

@@ -77,7 +77,7 @@ class Hunt:
         return broken[0] if broken else await _ask_python(mutant)
 
     def _copy(self, name: str) -> None:
-        run(self._server.dsn(), f"create database {name} template {self._template}")
+        run(self._server.dsn(), f"create database {name} template {self._template} strategy file_copy")
 
     def _in_order(self, kind: str) -> list[Path]:
         known = self._killers.get(kind, Counter())

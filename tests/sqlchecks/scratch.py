@@ -1,17 +1,15 @@
 """Databases to look into: a Postgres of their own, hosted-like schemas, all migrations, under either grant model."""
 
-import asyncio
-import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from enum import Enum
-from pathlib import Path
 
 import psycopg
 
 from devstack.database import prepare_roles
 from devstack.migrations import apply_migrations, default_migrations_dir
 from devstack.postgres import PostgresServer
+from tests.fast_folder import fast_folder
 from tests.sqlchecks.schema_files import ROOT, schema_files
 
 HOSTED_SCHEMAS = (ROOT / "tests" / "database" / "hosted_schemas.sql").read_text()
@@ -36,10 +34,8 @@ class Grants(Enum):
 @asynccontextmanager
 async def postgres(kind: type[PostgresServer] = PostgresServer) -> AsyncGenerator[PostgresServer]:
     """A server that leaves nothing behind."""
-    with tempfile.TemporaryDirectory(prefix="batchgen-sqlchecks-") as folder:
-        place = Path(folder)
-        await asyncio.to_thread(place.chmod, 0o711)  # Postgres may run as somebody else
-        async with kind(place / "data", durable=False) as server:
+    with fast_folder() as folder:
+        async with kind(folder / "data", durable=False) as server:
             yield server
 
 

@@ -81,7 +81,7 @@ async def test_a_change_of_either_side_alone_is_named(
     server: PostgresServer, kept: catalog.Objects, change: str
 ) -> None:
     key, new_text = CHANGES[change]
-    run(server.dsn(), "create database catalog_changed template catalog_kept")
+    run(server.dsn(), "create database catalog_changed template catalog_kept strategy file_copy")
     try:
         run(server.dsn("catalog_changed"), change)
         changed = await catalog.objects(server.dsn("catalog_changed"))

@@ -9,26 +9,28 @@ import pytest_asyncio
 from realtime_harness import ROLES, SCHEMA, BareClient, Stack
 
 from devstack.postgres import PostgresServer
+from tests.fast_folder import fast_folder
 
 _numbers = itertools.count(1)
 
 
 @pytest_asyncio.fixture(scope="session")
-async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PostgresServer]:
-    server = PostgresServer(tmp_path_factory.mktemp("realtime-postgres"), durable=False)
-    await server.start()
-    try:
-        async with await psycopg.AsyncConnection.connect(server.dsn(), autocommit=True) as connection:
-            await connection.execute(ROLES)
-            # a new slot waits for the log to be written out
-            await connection.execute("alter system set wal_writer_delay = '5ms'")
-            await connection.execute("select pg_reload_conf()")
-            await connection.execute("create database template_realtime")
-        async with await psycopg.AsyncConnection.connect(server.dsn("template_realtime")) as connection:
-            await connection.execute(SCHEMA)
-        yield server
-    finally:
-        await server.stop()
+async def postgres() -> AsyncIterator[PostgresServer]:
+    with fast_folder() as folder:
+        async with PostgresServer(folder / "postgres", durable=False) as server:
+            await _prepare(server)
+            yield server
+
+
+async def _prepare(server: PostgresServer) -> None:
+    async with await psycopg.AsyncConnection.connect(server.dsn(), autocommit=True) as connection:
+        await connection.execute(ROLES)
+        # a new slot waits for the log to be written out
+        await connection.execute("alter system set wal_writer_delay = '5ms'")
+        await connection.execute("select pg_reload_conf()")
+        await connection.execute("create database template_realtime")
+    async with await psycopg.AsyncConnection.connect(server.dsn("template_realtime")) as connection:
+        await connection.execute(SCHEMA)
 
 
 @pytest_asyncio.fixture
@@ -41,8 +43,10 @@ async def dsn(postgres: PostgresServer) -> AsyncIterator[str]:
 async def _database(postgres: PostgresServer) -> AsyncIterator[str]:
     name = f"realtime_{next(_numbers)}"
     async with await psycopg.AsyncConnection.connect(postgres.dsn(), autocommit=True) as connection:
-        await connection.execute(f"create database {name} template template_realtime".encode())
+        await connection.execute(f"create database {name} template template_realtime strategy file_copy".encode())
     yield postgres.dsn(name)
+    async with await psycopg.AsyncConnection.connect(postgres.dsn(), autocommit=True) as connection:
+        await connection.execute(f"drop database {name} with (force)".encode())
 
 
 @pytest_asyncio.fixture

@@ -1,0 +1,59 @@
+"""Tests' databases are in memory where there is enough of it, and nothing stays there."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tests import fast_folder as module
+from tests.fast_folder import fast_folder
+
+
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The free memory, in bytes: plenty."""
+    usage = SimpleNamespace(free=module.ENOUGH_BYTES)
+
+    def disk_usage(_: Path) -> SimpleNamespace:
+        return usage
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+    return usage
+
+
+def test_the_folder_is_in_memory_while_it_is_used(free: SimpleNamespace, tmp_path: Path) -> None:
+    with fast_folder(tmp_path) as folder:
+        assert folder.parent == tmp_path
+        (folder / "data").touch()
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_with_little_memory_the_folder_is_on_the_disk(free: SimpleNamespace, tmp_path: Path) -> None:
+    free.free -= 1
+
+    with fast_folder(tmp_path) as folder:
+        assert folder.parent == Path(tempfile.gettempdir())
+
+
+def test_without_a_memory_file_system_the_folder_is_on_the_disk(tmp_path: Path) -> None:
+    with fast_folder(tmp_path / "none") as folder:
+        assert folder.parent == Path(tempfile.gettempdir())
+
+
+def test_folders_of_ended_runs_are_removed_and_others_stay(free: SimpleNamespace, tmp_path: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    abandoned = tmp_path / f"{module.PREFIX}{int(ended.stdout)}-x"
+    alive, foreign = tmp_path / f"{module.PREFIX}{os.getpid()}-x", tmp_path / "somebody-elses"
+    for folder in (abandoned, alive, foreign):
+        folder.mkdir()
+
+    with fast_folder(tmp_path):
+        pass
+
+    assert set(tmp_path.iterdir()) == {alive, foreign}
