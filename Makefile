@@ -12,7 +12,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loa
 ON_AN_OLD_PROJECT = worker_functions results_in_bulk order_and_fairness races pacing batch_waits create_batch limits \
 	totals_and_edits batch_actions orders models_at_providers item_columns workers crash_suspects
 
-.PHONY: demo test test-sql test-postgres15 mutate-sql fuzz fuzz-providers chaos money bench readme check types format clean
+.PHONY: demo test test-sql test-postgres mutate-sql fuzz fuzz-providers chaos money bench readme check types format clean
 
 ## The whole main job on this machine: `make demo`, or `make demo ONCE=1` to stop at the end. PORT=N chooses a port.
 demo: .venv/.installed-devstack
@@ -34,9 +34,11 @@ test-sql: .venv/.installed-dev
 mutate-sql: .venv/.installed-dev
 	@$(BIN)/python -m tests.sqlchecks mutate $(ARGS)
 
-## The tests of the database on Postgres 15, the oldest that hosted projects run; needs Debian's postgresql-15.
-test-postgres15: .venv/.installed-dev
-	@BATCHGEN_TEST_POSTGRES=15 $(PYTEST) tests/database $(ARGS)
+## The tests of the database on another Postgres: VERSION=15, 16, 17 or 18. Says how to get one that is not there.
+test-postgres: .venv/.installed-dev
+	@$(if $(VERSION),,echo "Say which: make test-postgres VERSION=15, 16, 17 or 18." >&2; exit 2)
+	@$(BIN)/python -m tests.sqlchecks postgres $(VERSION)
+	@BATCHGEN_TEST_POSTGRES=$(VERSION) $(PYTEST) tests/database tests/sqlchecks/test_tap.py $(ARGS)
 
 ## 20,000 strange requests to create_batch in SQL, and as many over HTTP, and a look at the queue after each strange value
 ## in each column; half an hour. CASES=1000 chooses.

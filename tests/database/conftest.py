@@ -15,7 +15,7 @@ from database_harness import Database, NewDatabase, connect
 from devstack.database import prepare_roles
 from devstack.migrations import apply_migrations, default_migrations_dir
 from devstack.postgres import PostgresServer
-from tests.sqlchecks.debian import DebianPostgres
+from tests.sqlchecks import postgres_versions, scratch
 
 PROJECTS = {"new": (), "app": ("app_schema.sql", "seed_schema.sql", "app_rows.sql")}
 """What is there before the migrations, by BATCHGEN_TEST_PROJECT: nothing, or the app's tables with rows in them."""
@@ -24,9 +24,8 @@ _numbers = itertools.count(1)
 
 
 @pytest_asyncio.fixture(scope="session")
-async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PostgresServer]:
-    kind = DebianPostgres if os.environ.get("BATCHGEN_TEST_POSTGRES") == DebianPostgres.major else PostgresServer
-    async with kind(tmp_path_factory.mktemp("database-postgres"), durable=False) as server:
+async def postgres() -> AsyncIterator[PostgresServer]:
+    async with scratch.postgres(postgres_versions.chosen()) as server:
         yield server
 
 
@@ -84,7 +83,9 @@ async def bare(postgres: PostgresServer) -> AsyncIterator[NewDatabase]:
 
     yield make
     for database in made:
+        name = database.admin.info.dbname
         database.admin.close()
+        _run(postgres, f"drop database {name} with (force)")
 
 
 class Spares:
@@ -111,7 +112,7 @@ def _run_file(dsn: str, name: str) -> None:
 
 
 def _create(postgres: PostgresServer, name: str, template: str) -> str:
-    _run(postgres, f"create database {name} template {template}")
+    _run(postgres, f"create database {name} template {template} strategy file_copy")
     return name
 
 

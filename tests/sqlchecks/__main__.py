@@ -1,4 +1,4 @@
-"""`python -m tests.sqlchecks check|tap|mutate|types`; exits with 1 where something is not as it should be."""
+"""`python -m tests.sqlchecks check|tap|mutate|types|postgres`; exits with 1 where something is wrong."""
 
 import argparse
 import asyncio
@@ -14,9 +14,9 @@ from rich.console import Console
 from tests.sqlchecks import (
     advisors,
     catalog,
-    debian,
     mutants,
     plpgsql,
+    postgres_versions,
     row_security,
     schema_types,
     sources,
@@ -39,7 +39,11 @@ def main() -> int:
     hunt.add_argument("--only", default="", help="mutants whose kind or name has this in it")
     hunt.add_argument("--list", action="store_true", help="name them and stop")
     commands.add_parser("types", help="write supabase/types/database.types.ts")
+    postgreses = commands.add_parser("postgres", help="say where a version of Postgres comes from")
+    postgreses.add_argument("version", help=", ".join(postgres_versions.VERSIONS))
     given = parser.parse_args()
+    if given.command == "postgres":
+        return _find_postgres(given.version)
     started = time.monotonic()
     try:
         wrong = asyncio.run(_command(given))
@@ -47,6 +51,16 @@ def main() -> int:
         return 130
     _say(f"{'✗' if wrong else '✓'} {given.command} after {time.monotonic() - started:.0f} s")
     return 1 if wrong else 0
+
+
+def _find_postgres(version: str) -> int:
+    try:
+        programs = postgres_versions.postgres_of(version).program("postgres").parent
+    except postgres_versions.PostgresNotFound as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    _say(f"• Postgres {version} in {programs}")
+    return 0
 
 
 async def _command(given: argparse.Namespace) -> bool:
@@ -88,10 +102,10 @@ async def _check() -> bool:
 
 
 async def _check_postgres_15() -> bool:
-    if not debian.is_there():
-        _say(f"  - Postgres 15 and PL/pgSQL: skipped, they need Debian's {debian.PACKAGES}")
+    if not postgres_versions.has_plpgsql_check():
+        _say(f"  - Postgres 15 and PL/pgSQL: skipped, they need Debian's {postgres_versions.CHECK_PACKAGES}")
         return False
-    async with postgres(debian.DebianPostgres) as server:
+    async with postgres(postgres_versions.postgres_of("15")) as server:
         dsn = await migrated(server, "oldest")
         wrong = await _step("PL/pgSQL, on Postgres 15", _in_thread(plpgsql.findings, dsn))
         tap.install_pgtap(dsn)

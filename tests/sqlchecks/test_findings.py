@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Iterator
 
 import pytest
 
-from tests.sqlchecks import advisors, debian, plpgsql, row_security, schema_types
+from tests.sqlchecks import advisors, plpgsql, postgres_versions, row_security, schema_types
 from tests.sqlchecks.scratch import Grants, migrated, postgres, run
 from tests.sqlchecks.supabase_cli import SupabaseCli, supabase_cli
 
@@ -17,9 +17,9 @@ def supabase() -> Iterator[SupabaseCli]:
 
 @pytest.fixture(scope="module")
 async def debian_dsn() -> AsyncGenerator[str]:
-    if not debian.is_there():
-        pytest.skip(f"needs Debian's {debian.PACKAGES}")
-    async with postgres(debian.DebianPostgres) as server:
+    if not postgres_versions.has_plpgsql_check():
+        pytest.skip(f"needs Debian's {postgres_versions.CHECK_PACKAGES}")
+    async with postgres(postgres_versions.postgres_of("15")) as server:
         yield await migrated(server, "lint", Grants.EVERYTHING)
 
 
