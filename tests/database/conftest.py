@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import pytest_asyncio
+from app_writes import ALLOW_EVERYTHING, NO_ROW_SECURITY
 from database_harness import Database, NewDatabase, connect
 
 from devstack.database import prepare_roles
@@ -55,6 +56,14 @@ def db(spares: "Spares") -> Iterator[Database]:
     """A database of the test's own, with everything applied."""
     with spares.take() as database:
         yield database
+
+
+@pytest.fixture(params=["our policies", "policies that allow all", "no row security"])
+def project(request: pytest.FixtureRequest, db: Database) -> Database:
+    """A database with our policies and grants, or with those of a project that refuses nothing."""
+    if request.param != "our policies":
+        db.run(ALLOW_EVERYTHING if request.param == "policies that allow all" else NO_ROW_SECURITY)
+    return db
 
 
 @pytest.fixture(scope="module")

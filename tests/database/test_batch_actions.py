@@ -4,9 +4,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from app_writes import COUNT_UPDATES, LIMIT, codes, everything, failed_batch, requested, statuses, updates
 from database_harness import Database, Row, refused
-from test_direct_writes import COUNT_UPDATES as COUNT_UPDATES
-from test_direct_writes import LIMIT, codes, everything, failed_batch, requested, statuses, updates
 
 from batchgen.backend.bucket import CONTENT_TYPES
 

@@ -9,9 +9,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from database_harness import Database, Row, connect, refused
-from test_batch_actions import act, done, refusals
-from test_direct_writes import (
+from app_writes import (
     AFTER_CANCEL,
     ALLOW_EVERYTHING,
     CANCEL,
@@ -22,6 +20,8 @@ from test_direct_writes import (
     requested,
     statuses,
 )
+from database_harness import Database, Row, connect, refused
+from test_batch_actions import act, done, refusals
 from test_races import wrong_totals
 
 Call = Callable[[Database], Any]

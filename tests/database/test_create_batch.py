@@ -451,3 +451,13 @@ def test_numbers_that_are_short_in_jsonb_and_endless_as_text_cost_nothing(db: Da
         query(connection, "select public.create_batch(%s::jsonb)", body)
 
     assert refusal.detail["code"] == "too_few_prompts"
+
+
+def test_a_search_path_of_the_caller_changes_nothing(db: Database) -> None:
+    """A table of the same name in front of ours is not read."""
+    user = db.new_user()
+    db.run("create schema evil; grant usage on schema evil to authenticated; create table evil.models (id uuid)")
+    with db.acting("authenticated", user) as connection:
+        connection.execute("set local search_path = evil, pg_temp, public")
+        cursor = connection.execute("""select public.create_batch('{"prompts": [{"text": "a"}, {"text": "b"}]}')""")
+        assert cursor.fetchone() is not None
