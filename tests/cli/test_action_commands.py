@@ -60,7 +60,7 @@ async def test_a_running_batch_is_cancelled_within_seconds(signed_in: Shell) -> 
     assert watched.stdout.count("cancelled: Cancelled by user") == 4
 
 
-async def test_an_action_that_is_refused_for_every_item_is_exit_1_and_says_why(signed_in: Shell) -> None:
+async def test_an_action_refused_for_every_item_exits_with_1_and_says_why(signed_in: Shell) -> None:
     batch_id = await finished(signed_in, "a fox", "a bird")
 
     for_people, for_machines = await asyncio.gather(
@@ -75,7 +75,7 @@ async def test_an_action_that_is_refused_for_every_item_is_exit_1_and_says_why(s
     assert outcomes(for_machines) == ["already_completed"] * 2
 
 
-async def test_a_retry_that_waits_ends_as_the_batch_does(
+async def test_retry_with_wait_exits_as_the_batch_ends(
     signed_in: Shell, limits: Callable[..., Awaitable[None]]
 ) -> None:
     await limits(max_retries=0)
@@ -90,7 +90,7 @@ async def test_a_retry_that_waits_ends_as_the_batch_does(
     assert retried.json["batch"]["status"] == "partial"
 
 
-async def test_a_retry_that_does_not_wait_says_how_to_follow_it(signed_in: Shell) -> None:
+async def test_retry_without_wait_prints_the_watch_command(signed_in: Shell) -> None:
     batch_id = await finished(signed_in, "a fox", "a bird #fail")
 
     retried = await signed_in.run("retry", batch_id)
@@ -101,7 +101,7 @@ async def test_a_retry_that_does_not_wait_says_how_to_follow_it(signed_in: Shell
     assert [row[:2] for row in table(retried)[1:]] == [["1", "refused"], ["2", "requeued"]]
 
 
-async def test_saving_keeps_the_pictures_and_downloads_them_where_a_folder_is_named(
+async def test_saving_keeps_the_pictures_and_downloads_them_to_a_given_folder(
     signed_in: Shell, database: Database
 ) -> None:
     batch_id = await finished(signed_in, "a fox", "../a bird", "a cat #fail")
@@ -124,7 +124,7 @@ async def test_saving_keeps_the_pictures_and_downloads_them_where_a_folder_is_na
     assert await rows.fetchone() == {"kept": 2}
 
 
-async def test_tags_are_shown_as_they_are_now_and_no_terminal_obeys_them(signed_in: Shell) -> None:
+async def test_tags_are_shown_normalized_and_escaped(signed_in: Shell) -> None:
     batch_id = await finished(signed_in, "a fox", "a bird")
 
     tagged = await signed_in.run("tag", batch_id, "Animals", " animals ", "[red]\x1b[31mx")
@@ -137,7 +137,7 @@ async def test_tags_are_shown_as_they_are_now_and_no_terminal_obeys_them(signed_
     assert [item["tags"] for item in plain.json["done"]] == [["animals"]] * 2
 
 
-async def test_tags_that_cannot_be_are_exit_2(signed_in: Shell) -> None:
+async def test_invalid_tags_exit_with_2(signed_in: Shell) -> None:
     batch_id = await finished(signed_in, "a fox", "a bird")
 
     tagged = await signed_in.run("tag", batch_id, " ", "--json")
@@ -146,7 +146,7 @@ async def test_tags_that_cannot_be_are_exit_2(signed_in: Shell) -> None:
     assert tagged.error["remedy"]
 
 
-async def test_deleted_pictures_are_gone_with_their_files_and_others_stay(signed_in: Shell) -> None:
+async def test_deleting_removes_the_batchs_pictures_and_files_and_no_others(signed_in: Shell) -> None:
     gone, stays = [await finished(signed_in, "a fox", "a bird") for _ in range(2)]
     addresses = {
         batch_id: [image["public_url"] for image in (await signed_in.run("show", batch_id, "--json")).json["images"]]
@@ -180,7 +180,7 @@ async def at_a_terminal(shell: Shell, answer: bytes, *arguments: str) -> Ended:
     return Ended(process.returncode or 0, out.decode(), err.decode())
 
 
-async def test_at_a_terminal_deleting_asks_first_and_says_of_what(signed_in: Shell) -> None:
+async def test_deleting_at_a_terminal_names_the_batch_and_asks_first(signed_in: Shell) -> None:
     ended = await signed_in.run("submit", "a fox", "a bird", "--wait", "--json", "--name", "evil \x1b[31m")
     batch_id = ended.json["batch"]["id"]
 
@@ -197,7 +197,7 @@ async def test_at_a_terminal_deleting_asks_first_and_says_of_what(signed_in: She
     assert outcomes(agreed) == ["deleted"] * 2
 
 
-async def test_without_a_terminal_deleting_needs_yes(signed_in: Shell) -> None:
+async def test_deleting_without_a_terminal_needs_the_yes_option(signed_in: Shell) -> None:
     batch_id = await finished(signed_in, "a fox", "a bird")
 
     ended = await signed_in.run("delete", batch_id, stdin="y\n")
@@ -208,14 +208,14 @@ async def test_without_a_terminal_deleting_needs_yes(signed_in: Shell) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-async def test_a_batch_that_is_not_there_is_exit_2(signed_in: Shell, command: str) -> None:
+async def test_an_unknown_batch_exits_with_2(signed_in: Shell, command: str) -> None:
     ended = await signed_in.run(*arguments(command, str(uuid.uuid4())), "--json")
 
     assert (ended.code, ended.stdout) == (2, "")
     assert ended.error["code"] == "batch_not_found"
 
 
-async def test_an_operator_acts_on_any_batch_and_with_user_on_that_users_alone(
+async def test_an_operator_acts_on_all_batches_or_only_on_the_given_users(
     operator: Shell, user: User, new_user: Callable[[], Awaitable[User]]
 ) -> None:
     submitted = await operator.run("submit", "a fox", "a bird", "--user", user.id, "--wait", "--json")

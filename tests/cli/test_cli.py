@@ -14,7 +14,7 @@ from shell import Shell
 from tests.support import Database, User
 
 
-async def test_submit_waits_saves_the_pictures_and_draws_the_sheet(signed_in: Shell) -> None:
+async def test_submit_waits_and_saves_pictures_and_contact_sheet(signed_in: Shell) -> None:
     ended = await signed_in.run("submit", "a red fox", "../a blue bird", "--save-to", "out", "--contact-sheet")
 
     assert ended.code == 0, ended.stderr
@@ -27,7 +27,7 @@ async def test_submit_waits_saves_the_pictures_and_draws_the_sheet(signed_in: Sh
             assert picture.format == "PNG"
 
 
-async def test_progress_without_a_terminal_is_a_plain_line_per_change_on_stderr(signed_in: Shell) -> None:
+async def test_progress_without_a_terminal_is_one_plain_stderr_line_per_change(signed_in: Shell) -> None:
     ended = await signed_in.run("submit", "a fox", "evil \x1b[31m[bold]", "--wait")
 
     lines = ended.stderr.splitlines()
@@ -37,7 +37,7 @@ async def test_progress_without_a_terminal_is_a_plain_line_per_change_on_stderr(
     assert "item 1" not in ended.stdout
 
 
-async def test_a_partial_batch_is_exit_1_and_one_json_object(signed_in: Shell) -> None:
+async def test_a_partial_batch_exits_with_1_and_prints_one_json_object(signed_in: Shell) -> None:
     ended = await signed_in.run("submit", "a fox", "a bird #fail", "--save-to", "out", "--json", "--name", "x")
 
     assert ended.code == 1
@@ -48,7 +48,7 @@ async def test_a_partial_batch_is_exit_1_and_one_json_object(signed_in: Shell) -
     assert (signed_in.folder / "out" / "1-a-fox.png").is_file()
 
 
-async def test_prompts_come_from_a_file_stdin_or_json_with_options_on_top(signed_in: Shell) -> None:
+async def test_prompts_are_read_from_a_file_stdin_or_json_plus_options(signed_in: Shell) -> None:
     (signed_in.folder / "prompts.txt").write_text("a fox\n\na bird\n", encoding="utf-8")
     request = json.dumps({"prompts": ["one", {"text": "two", "seed": 0}], "batch_name": "from json"})
 
@@ -63,7 +63,7 @@ async def test_prompts_come_from_a_file_stdin_or_json_with_options_on_top(signed
     assert piped.json["batch"]["name"] == "from json"
 
 
-async def test_list_show_and_watch_tell_of_the_same_batch(signed_in: Shell) -> None:
+async def test_list_show_and_watch_agree_on_a_batch(signed_in: Shell) -> None:
     created = (await signed_in.run("submit", "a fox", "a bird", "--json", "--client-key", "k")).json
     batch_id = created["batch"]["id"]
 
@@ -100,7 +100,7 @@ async def paused(database: Database) -> AsyncGenerator[Callable[[], Awaitable[ob
     await end()
 
 
-async def test_show_says_why_an_item_waits(signed_in: Shell, paused: Callable[[], Awaitable[object]]) -> None:
+async def test_show_tells_why_an_item_waits(signed_in: Shell, paused: Callable[[], Awaitable[object]]) -> None:
     batch_id = (await signed_in.run("submit", "a fox", "a bird", "--json")).json["batch"]["id"]
 
     for_people, for_machines = await asyncio.gather(
@@ -117,7 +117,7 @@ async def test_show_says_why_an_item_waits(signed_in: Shell, paused: Callable[[]
     assert [item["waits_for"] for item in ended.json["generations"]] == [None, None]
 
 
-async def test_an_operator_sees_why_an_item_waits(
+async def test_show_tells_an_operator_why_an_item_waits(
     operator: Shell, user: User, paused: Callable[[], Awaitable[object]]
 ) -> None:
     submitted = await operator.run("submit", "a fox", "a bird", "--user", user.id, "--json")
@@ -129,13 +129,13 @@ async def test_an_operator_sees_why_an_item_waits(
     assert [item["waits_for"]["reason"] for item in shown.json["generations"]] == ["provider", "provider"]
 
 
-async def test_a_provider_that_asks_to_wait_costs_no_retry(signed_in: Shell) -> None:
+async def test_a_busy_provider_uses_no_retry(signed_in: Shell) -> None:
     ended = await signed_in.run("submit", "a fox #busy:1", "a bird #busy:1", "--wait", "--json")
 
     assert [(item["status"], item["retry_count"]) for item in ended.json["generations"]] == [("completed", 0)] * 2
 
 
-async def test_a_refused_request_is_exit_2_with_remedy_for_people_and_json_for_machines(signed_in: Shell) -> None:
+async def test_a_refused_request_exits_with_2_with_a_remedy_as_text_or_json(signed_in: Shell) -> None:
     for_people, for_machines = await asyncio.gather(
         signed_in.run("submit", "alone"), signed_in.run("submit", "a fox", " ", "--json")
     )
@@ -147,7 +147,7 @@ async def test_a_refused_request_is_exit_2_with_remedy_for_people_and_json_for_m
     assert (for_machines.error["code"], for_machines.error["index"]) == ("blank_prompt", 1)
 
 
-async def test_a_reached_limit_is_exit_2_and_says_when_it_resets(
+async def test_a_reached_limit_exits_with_2_and_says_when_it_resets(
     signed_in: Shell, user: User, database: Database
 ) -> None:
     await database.execute(
@@ -169,7 +169,7 @@ async def test_a_reached_limit_is_exit_2_and_says_when_it_resets(
     assert 0 < for_machines.error["retry_after_seconds"] <= 3600
 
 
-async def test_somebody_elses_batch_is_not_found(signed_in: Shell) -> None:
+async def test_another_users_batch_is_not_found(signed_in: Shell) -> None:
     ended = await signed_in.run("show", str(uuid.uuid4()), "--json")
 
     assert ended.code == 2
@@ -188,7 +188,7 @@ async def test_an_operator_submits_for_a_user_and_sees_all_batches(operator: She
     assert (nobody.code, nobody.error["code"]) == (2, "user_missing")
 
 
-async def test_sign_up_login_and_logout_keep_and_forget_the_session(shell: Shell) -> None:
+async def test_login_stores_the_session_and_logout_removes_it(shell: Shell) -> None:
     email = f"{uuid.uuid4().hex}@example.test"
     sessions = shell.folder / "config" / "batchgen" / "sessions.json"
 
@@ -206,14 +206,14 @@ async def test_sign_up_login_and_logout_keep_and_forget_the_session(shell: Shell
     assert listed.code == 2
 
 
-async def test_a_wrong_password_is_exit_2_and_not_repeated(shell: Shell, user: User) -> None:
+async def test_a_wrong_password_exits_with_2_and_is_not_printed(shell: Shell, user: User) -> None:
     ended = await shell.run("login", "--email", user.email, "--password-stdin", stdin="wr0ng-password")
 
     assert ended.code == 2
     assert "wr0ng-password" not in ended.stdout + ended.stderr
 
 
-async def test_an_interrupt_says_how_to_go_on(signed_in: Shell) -> None:
+async def test_an_interrupt_prints_the_command_to_continue(signed_in: Shell) -> None:
     process = await signed_in.start("submit", "a fox #slow:8", "a bird #slow:8", "--wait")
     assert process.stderr
     seen = [await process.stderr.readline()]
@@ -228,9 +228,7 @@ async def test_an_interrupt_says_how_to_go_on(signed_in: Shell) -> None:
     assert b"Traceback" not in rest
 
 
-async def test_a_batch_is_named_by_the_beginning_of_its_id_or_as_the_newest(
-    signed_in: Shell, user: User, database: Database
-) -> None:
+async def test_a_batch_is_found_by_id_prefix_or_as_the_newest(signed_in: Shell, user: User, database: Database) -> None:
     first = (await signed_in.run("submit", "a fox", "a bird", "--wait", "--json")).json["batch"]["id"]
     twin = f"{first[:12]}{'0' if first[12] != '0' else '1'}{first[13:]}"
     await database.execute(
@@ -252,7 +250,7 @@ async def test_a_batch_is_named_by_the_beginning_of_its_id_or_as_the_newest(
     assert set(ambiguous.error["limit"]) == {first, twin}
 
 
-async def test_nobody_is_an_operator_without_asking(operator: Shell, user: User) -> None:
+async def test_operator_rights_need_the_operator_option(operator: Shell, user: User) -> None:
     made = await operator.run("submit", "a fox", "a bird", "--user", user.id, "--wait", "--json")
     batch_id = made.json["batch"]["id"]
 
@@ -267,9 +265,7 @@ async def test_nobody_is_an_operator_without_asking(operator: Shell, user: User)
     assert f"of user {user.id[:8]} completed" in shown.stdout
 
 
-async def test_models_are_listed_and_named_by_id_name_or_what_they_are_called_elsewhere(
-    signed_in: Shell, operator: Shell
-) -> None:
+async def test_models_are_found_by_id_name_display_name_or_provider_name(signed_in: Shell, operator: Shell) -> None:
     [model] = (await signed_in.run("models", "--json")).json
     everything = (await operator.run("models", "--all", "--json")).json
     prompts = ("submit", "a fox", "a bird", "--wait", "--json", "--model")
@@ -292,7 +288,7 @@ async def test_workers_are_listed_for_operators(operator: Shell) -> None:
     assert any(worker["is_live"] for worker in ended.json)
 
 
-async def test_too_many_prompts_are_refused_with_the_commands_that_submit_them(signed_in: Shell) -> None:
+async def test_too_many_prompts_are_refused_with_commands_to_split_them(signed_in: Shell) -> None:
     ended = await signed_in.run("submit", *[f"a fox {n}" for n in range(11)])
 
     assert ended.code == 2
@@ -300,7 +296,7 @@ async def test_too_many_prompts_are_refused_with_the_commands_that_submit_them(s
     assert "split -l 10 FILE" in ended.stderr
 
 
-async def test_where_no_folder_can_be_nothing_is_submitted_or_saved(signed_in: Shell) -> None:
+async def test_nothing_is_submitted_or_saved_with_an_unusable_folder(signed_in: Shell) -> None:
     ended = await signed_in.run("submit", "a fox", "a bird", "--save-to", "/etc/hostname", "--json")
     listed = await signed_in.run("list", "--json")
     batch_id = (await signed_in.run("submit", "a fox", "a bird", "--wait", "--json")).json["batch"]["id"]

@@ -30,9 +30,7 @@ async def charged(database: Database, user: User, amounts: list[float | None]) -
     return batch_id
 
 
-async def test_costs_of_a_batch_are_what_its_orders_cost_and_what_is_not_known_stands_apart(
-    operator: Shell, database: Database, user: User
-) -> None:
+async def test_batch_costs_list_paid_and_unknown_orders_apart(operator: Shell, database: Database, user: User) -> None:
     batch_id = await charged(database, user, [0.0125, 0.0125, None])
 
     ended = await operator.run("costs", "--by", "batch", "--json")
@@ -44,7 +42,7 @@ async def test_costs_of_a_batch_are_what_its_orders_cost_and_what_is_not_known_s
 
 
 @pytest.mark.parametrize("by", ["user", "day", "model"])
-async def test_costs_are_added_up_by(operator: Shell, database: Database, user: User, by: str) -> None:
+async def test_costs_are_summed_by_user_day_and_model(operator: Shell, database: Database, user: User, by: str) -> None:
     before = {row["key"]: float(row["paid_usd"]) for row in (await operator.run("costs", "--by", by, "--json")).json}
     await charged(database, user, [0.0125, 0.0125])
 
@@ -64,7 +62,7 @@ async def test_pictures_of_the_offline_provider_cost_nothing(operator: Shell, si
     assert (row["attempts"], row["paid"], row["unknown"], float(row["paid_usd"])) == (2, 0, 0, 0.0)
 
 
-async def test_a_person_sees_a_table(operator: Shell, database: Database, user: User) -> None:
+async def test_costs_are_printed_as_a_table(operator: Shell, database: Database, user: User) -> None:
     await charged(database, user, [0.0125, None])
 
     ended = await operator.run("costs", "--by", "user", "--limit", "1000")
@@ -73,13 +71,13 @@ async def test_a_person_sees_a_table(operator: Shell, database: Database, user: 
     assert line.split()[1:] == ["2", "1", "$0.0125", "1", "$0.0125"]
 
 
-async def test_what_came_before_is_left_out(operator: Shell, database: Database, user: User) -> None:
+async def test_costs_before_the_since_date_are_left_out(operator: Shell, database: Database, user: User) -> None:
     await charged(database, user, [0.0125])
 
     assert (await operator.run("costs", "--since", "2100-01-01", "--json")).json == []
 
 
-async def test_a_user_sees_no_costs(signed_in: Shell) -> None:
+async def test_costs_need_an_operator_key(signed_in: Shell) -> None:
     ended = await signed_in.run("costs", "--json")
 
     assert ended.code == 2

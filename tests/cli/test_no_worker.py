@@ -31,9 +31,7 @@ async def next_line(stream: asyncio.StreamReader | None) -> dict[str, Any]:
         return json.loads(await stream.readline())
 
 
-async def test_watch_as_json_tells_that_no_worker_runs_and_when_one_does(
-    signed_in: Shell, database: Database, stack: StackInfo
-) -> None:
+async def test_watch_json_tells_whether_a_worker_runs(signed_in: Shell, database: Database, stack: StackInfo) -> None:
     watch = await signed_in.start("watch", await waiting_batch(signed_in, database), "--json")
     first, second = await next_line(watch.stdout), await next_line(watch.stdout)
 
@@ -51,7 +49,7 @@ async def test_watch_as_json_tells_that_no_worker_runs_and_when_one_does(
     assert errors == b""
 
 
-async def test_submit_as_json_warns_on_stderr_where_no_worker_runs(signed_in: Shell, database: Database) -> None:
+async def test_submit_json_warns_on_stderr_when_no_worker_runs(signed_in: Shell, database: Database) -> None:
     await database.execute("delete from batchgen.workers")
     await database.execute("update batchgen.settings set worker_silence_seconds = 5")
     submit = await signed_in.start("submit", "a fox", "a bird", "--wait", "--json")

@@ -72,7 +72,7 @@ async def images_of(database: Database, batch: CreatedBatch) -> Sequence[Mapping
     return await (await database.execute(query, [batch.id])).fetchall()
 
 
-async def test_cancelling_ends_what_waits_asks_for_what_runs_and_keeps_what_is_done(
+async def test_cancelling_ends_waiting_items_and_leaves_finished_ones(
     client: BatchgenClient, worker: FakeWorker, user: User
 ) -> None:
     batch = await submit(client, 4)
@@ -93,7 +93,7 @@ async def test_cancelling_ends_what_waits_asks_for_what_runs_and_keeps_what_is_d
     assert statuses[waiting.id] is GenerationStatus.FAILED
 
 
-async def test_cancelling_twice_answers_that_it_is_done(client: BatchgenClient) -> None:
+async def test_cancelling_twice_reports_already_cancelled(client: BatchgenClient) -> None:
     batch = await submit(client, 2)
 
     first, second = await client.cancel(batch.id), await client.cancel(batch.id)
@@ -103,7 +103,7 @@ async def test_cancelling_twice_answers_that_it_is_done(client: BatchgenClient) 
     assert first.batch.status is second.batch.status is BatchStatus.FAILED
 
 
-async def test_a_retry_queues_what_failed_and_says_what_it_leaves(
+async def test_a_retry_requeues_failed_items_and_reports_the_others(
     client: BatchgenClient, worker: FakeWorker, user: User
 ) -> None:
     batch = await a_finished_batch(client, worker, user, "timeout", None, "blocked_by_policy")
@@ -119,7 +119,7 @@ async def test_a_retry_queues_what_failed_and_says_what_it_leaves(
     assert (retried.status, retried.retry_count, retried.error_message) == (GenerationStatus.PENDING, 0, None)
 
 
-async def test_a_retry_leaves_cancelled_items(client: BatchgenClient) -> None:
+async def test_a_retry_leaves_cancelled_items_alone(client: BatchgenClient) -> None:
     batch = await submit(client, 2)
     await client.cancel(batch.id)
 
@@ -129,7 +129,7 @@ async def test_a_retry_leaves_cancelled_items(client: BatchgenClient) -> None:
     assert report.batch.status is BatchStatus.FAILED
 
 
-async def test_keeping_marks_each_picture_once(
+async def test_keeping_pictures_marks_each_once(
     client: BatchgenClient, worker: FakeWorker, user: User, database: Database
 ) -> None:
     batch = await a_finished_batch(client, worker, user, None, "timeout")
@@ -145,7 +145,7 @@ async def test_keeping_marks_each_picture_once(
     assert (await images_of(database, batch))[0]["saved_at"] == marked["saved_at"]
 
 
-async def test_tags_are_made_lower_case_and_put_on_each_picture_once(
+async def test_tags_are_lower_cased_and_put_on_each_picture_once(
     client: BatchgenClient, worker: FakeWorker, user: User, database: Database
 ) -> None:
     batch = await a_finished_batch(client, worker, user, None, None, "timeout")
@@ -165,7 +165,7 @@ async def test_tags_are_made_lower_case_and_put_on_each_picture_once(
 
 
 @pytest.mark.parametrize("tags", [[], [" "], ["x" * 51], [f"tag {n}" for n in range(21)]])
-async def test_tags_that_cannot_be_are_refused_whole(
+async def test_one_invalid_tag_refuses_the_whole_call(
     client: BatchgenClient, worker: FakeWorker, user: User, database: Database, tags: list[str]
 ) -> None:
     batch = await a_finished_batch(client, worker, user, None, None)
@@ -178,7 +178,7 @@ async def test_tags_that_cannot_be_are_refused_whole(
     assert [image["tags"] for image in await images_of(database, batch)] == [[], []]
 
 
-async def test_deleting_takes_the_pictures_and_leaves_items_and_totals(
+async def test_deleting_pictures_leaves_items_and_totals(
     client: BatchgenClient, worker: FakeWorker, user: User, database: Database
 ) -> None:
     batch = await a_finished_batch(client, worker, user, None, None, "timeout")
@@ -195,7 +195,9 @@ async def test_deleting_takes_the_pictures_and_leaves_items_and_totals(
     assert first.batch.status is snapshot.batch.status is BatchStatus.PARTIAL
 
 
-async def test_deleting_leaves_what_waits_and_what_runs(client: BatchgenClient, worker: FakeWorker, user: User) -> None:
+async def test_deleting_leaves_waiting_and_running_items(
+    client: BatchgenClient, worker: FakeWorker, user: User
+) -> None:
     batch = await submit(client, 4)
     leases = await worker.start_all(batch)
     done = batch.generations[0]
@@ -207,7 +209,7 @@ async def test_deleting_leaves_what_waits_and_what_runs(client: BatchgenClient, 
 
 
 @every_action
-async def test_a_strangers_batch_is_not_there_and_stays_as_it_is(
+async def test_another_users_batch_is_not_found_and_not_changed(
     client: BatchgenClient,
     client_of: ClientOf,
     new_user: Callable[[], Awaitable[User]],
@@ -229,7 +231,7 @@ async def test_a_strangers_batch_is_not_there_and_stays_as_it_is(
 
 
 @every_action
-async def test_an_operator_acts_on_any_batch_or_on_those_of_a_named_user(
+async def test_an_operator_acts_on_all_batches_or_those_of_one_user(
     operator: BatchgenClient,
     stack: StackInfo,
     client: BatchgenClient,
@@ -254,7 +256,7 @@ async def test_an_operator_acts_on_any_batch_or_on_those_of_a_named_user(
     assert len(report.done) + len(report.refused) == 2
 
 
-async def test_nobody_acts_without_signing_in(stack: StackInfo, settings: Settings, client: BatchgenClient) -> None:
+async def test_actions_need_a_signed_in_user(stack: StackInfo, settings: Settings, client: BatchgenClient) -> None:
     batch = await submit(client, 2)
     nobody = await connect(settings, key=stack.publishable_key)
 
@@ -265,7 +267,7 @@ async def test_nobody_acts_without_signing_in(stack: StackInfo, settings: Settin
     assert (await client.snapshot(batch.id)).batch.status is BatchStatus.PENDING
 
 
-async def test_an_action_whose_answer_is_lost_is_sent_again(
+async def test_an_action_is_resent_when_its_answer_is_lost(
     client: BatchgenClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = await submit(client, 2)

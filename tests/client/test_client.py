@@ -34,7 +34,7 @@ async def test_a_submitted_batch_is_pending_with_its_items_in_order(client: Batc
     assert [(item.index, item.prompt) for item in batch.generations] == [(0, "a fox"), (1, "a bird")]
 
 
-async def test_a_submit_whose_answer_is_lost_is_sent_again_and_makes_one_batch(
+async def test_a_submit_resent_after_a_lost_answer_makes_one_batch(
     client: BatchgenClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[Mapping[str, Any]] = []
@@ -54,14 +54,14 @@ async def test_a_submit_whose_answer_is_lost_is_sent_again_and_makes_one_batch(
     assert [one.id for one in await client.batches()] == [batch.id]
 
 
-async def test_a_client_key_used_for_another_request_is_a_conflict(client: BatchgenClient) -> None:
+async def test_reusing_a_client_key_for_another_request_is_a_conflict(client: BatchgenClient) -> None:
     await client.submit(two_prompts(client_key="once"))
 
     with pytest.raises(Conflict):
         await client.submit(two_prompts(client_key="once", batch_name="other"))
 
 
-async def test_a_refused_request_says_which_prompt_and_what_to_do(client: BatchgenClient) -> None:
+async def test_a_refused_request_names_the_prompt_and_the_remedy(client: BatchgenClient) -> None:
     with pytest.raises(InvalidRequest) as refused:
         await client.submit(two_prompts(prompts=(Prompt(text="a fox"), Prompt(text=" "))))
 
@@ -70,7 +70,7 @@ async def test_a_refused_request_says_which_prompt_and_what_to_do(client: Batchg
     assert refused.value.remedy
 
 
-async def test_batches_are_listed_newest_first_and_to_their_owner_alone(
+async def test_batches_are_listed_newest_first_and_only_to_their_owner(
     client: BatchgenClient,
     client_of: Callable[[User], Awaitable[BatchgenClient]],
     new_user: Callable[[], Awaitable[User]],
@@ -85,7 +85,7 @@ async def test_batches_are_listed_newest_first_and_to_their_owner_alone(
         await stranger.snapshot(first.id)
 
 
-async def test_an_operator_sees_all_and_acts_for_a_named_user(stack: StackInfo, user: User) -> None:
+async def test_an_operator_sees_all_batches_and_acts_for_one_user(stack: StackInfo, user: User) -> None:
     async with await BatchgenClient.operator(stack.url, stack.secret_key, user=UUID(user.id)) as acting:
         batch = await acting.submit(two_prompts())
         assert [one.id for one in await acting.batches()] == [batch.id]
@@ -95,7 +95,7 @@ async def test_an_operator_sees_all_and_acts_for_a_named_user(stack: StackInfo, 
     assert str(snapshot.batch.user_id) == user.id
 
 
-async def test_an_operator_for_one_user_does_not_see_another_users_batch(
+async def test_an_operator_for_one_user_cannot_see_another_users_batch(
     stack: StackInfo, client: BatchgenClient, new_user: Callable[[], Awaitable[User]]
 ) -> None:
     batch = await client.submit(two_prompts())
@@ -106,14 +106,14 @@ async def test_an_operator_for_one_user_does_not_see_another_users_batch(
             await acting.snapshot(batch.id)
 
 
-async def test_an_operator_without_a_user_cannot_submit(operator: BatchgenClient) -> None:
+async def test_submitting_as_operator_needs_a_user(operator: BatchgenClient) -> None:
     with pytest.raises(InvalidRequest) as refused:
         await operator.submit(two_prompts())
 
     assert refused.value.code == "user_missing"
 
 
-async def test_an_operator_for_an_unknown_user_is_refused(stack: StackInfo) -> None:
+async def test_submitting_for_an_unknown_user_is_refused(stack: StackInfo) -> None:
     async with await BatchgenClient.operator(stack.url, stack.secret_key, user=uuid4()) as acting:
         with pytest.raises(InvalidRequest) as refused:
             await acting.submit(two_prompts())
@@ -121,31 +121,33 @@ async def test_an_operator_for_an_unknown_user_is_refused(stack: StackInfo) -> N
     assert refused.value.code == "unknown_user"
 
 
-async def test_a_user_that_is_neither_id_nor_address_is_refused(stack: StackInfo) -> None:
+async def test_a_user_must_be_given_by_id_or_email(stack: StackInfo) -> None:
     with pytest.raises(InvalidRequest) as refused:
         await BatchgenClient.operator(stack.url, stack.secret_key, user="somebody")
 
     assert refused.value.code == "invalid_user"
 
 
-async def test_a_wrong_password_is_not_signed_in(stack: StackInfo, user: User) -> None:
+async def test_signing_in_with_a_wrong_password_is_refused(stack: StackInfo, user: User) -> None:
     with pytest.raises(NotSignedIn):
         await BatchgenClient.sign_in(stack.url, stack.publishable_key, user.email, "wrong")
 
 
-async def test_a_project_that_is_not_there_is_unavailable(stack: StackInfo) -> None:
+async def test_an_unreachable_project_is_reported_as_unavailable(stack: StackInfo) -> None:
     with pytest.raises(BackendUnavailable):
         await BatchgenClient.sign_in("http://127.0.0.1:1", stack.publishable_key, "a@example.test", "secret")
 
 
-async def test_an_address_that_is_no_url_is_refused() -> None:
+async def test_an_invalid_project_url_is_refused() -> None:
     with pytest.raises(InvalidRequest) as refused:
         await BatchgenClient.operator("nowhere", "key")
 
     assert refused.value.code == "invalid_url"
 
 
-async def test_an_ended_session_is_renewed_and_kept(stack: StackInfo, client: BatchgenClient, tmp_path: Path) -> None:
+async def test_an_expired_session_is_renewed_and_stored(
+    stack: StackInfo, client: BatchgenClient, tmp_path: Path
+) -> None:
     assert client.session
     store = SessionStore(stack.url, tmp_path / "sessions.json")
 
@@ -159,7 +161,7 @@ async def test_an_ended_session_is_renewed_and_kept(stack: StackInfo, client: Ba
     assert kept.refresh_token != ended.refresh_token
 
 
-async def test_two_processes_with_one_ended_session_renew_it_once(
+async def test_two_clients_with_one_expired_session_renew_it_once(
     stack: StackInfo, client: BatchgenClient, tmp_path: Path
 ) -> None:
     assert client.session
@@ -176,7 +178,7 @@ async def test_two_processes_with_one_ended_session_renew_it_once(
     assert len(tokens) == 1
 
 
-async def test_after_signing_out_the_session_cannot_be_renewed(
+async def test_a_session_cannot_be_renewed_after_signing_out(
     stack: StackInfo, client_of: Callable[[User], Awaitable[BatchgenClient]], user: User
 ) -> None:
     client = await client_of(user)

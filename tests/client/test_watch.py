@@ -109,7 +109,7 @@ async def finish(worker: FakeWorker, batch: CreatedBatch, user: User, *, failed:
             await worker.complete(item_id, lease, user.id)
 
 
-async def test_realtime_alone_brings_every_state_to_the_end(
+async def test_a_watch_follows_a_batch_by_realtime_alone(
     client: BatchgenClient, user: User, worker: FakeWorker, live: list[Recorded]
 ) -> None:
     batch = await client.submit(two_prompts())
@@ -129,7 +129,7 @@ async def test_realtime_alone_brings_every_state_to_the_end(
 
 
 @pytest.mark.parametrize("realtime", [Deaf, Unreachable])
-async def test_without_events_the_slow_poll_brings_the_end(
+async def test_a_watch_without_events_ends_by_polling(
     client: BatchgenClient, user: User, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch, realtime: type[LiveChanges]
 ) -> None:
     monkeypatch.setattr("batchgen.client.watch.LiveChanges", realtime)
@@ -145,7 +145,7 @@ async def test_without_events_the_slow_poll_brings_the_end(
 
 # realtime-py reads what websockets has deprecated
 @pytest.mark.filterwarnings("ignore:ConnectionClosed:DeprecationWarning")
-async def test_after_a_lost_connection_a_new_subscription_brings_what_was_missed(
+async def test_a_watch_catches_up_after_a_lost_connection(
     client: BatchgenClient, user: User, worker: FakeWorker, live: list[Recorded]
 ) -> None:
     batch = await client.submit(two_prompts())
@@ -159,7 +159,7 @@ async def test_after_a_lost_connection_a_new_subscription_brings_what_was_missed
     assert end.batch.status is BatchStatus.FAILED
 
 
-async def test_a_realtime_that_falls_silent_while_items_run_is_subscribed_again(
+async def test_a_silent_realtime_is_subscribed_again_while_items_run(
     client: BatchgenClient, user: User, worker: FakeWorker, live: list[Recorded], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     again: list[float] = []
@@ -183,7 +183,7 @@ async def test_a_realtime_that_falls_silent_while_items_run_is_subscribed_again(
     assert min(again) >= 0.2
 
 
-async def test_a_token_that_ends_is_renewed_and_passed_on_to_realtime(
+async def test_an_expired_token_is_renewed_and_passed_on_to_realtime(
     client: BatchgenClient, user: User, worker: FakeWorker, live: list[Recorded]
 ) -> None:
     batch = await client.submit(two_prompts())
@@ -200,7 +200,7 @@ async def test_a_token_that_ends_is_renewed_and_passed_on_to_realtime(
     assert end.batch.status is BatchStatus.COMPLETED
 
 
-async def test_a_session_that_the_server_refuses_is_renewed_too(client: BatchgenClient) -> None:
+async def test_a_session_refused_by_the_server_is_renewed(client: BatchgenClient) -> None:
     batch = await client.submit(two_prompts())
     supabase = caller_of(client).supabase
     supabase.postgrest.headers["Authorization"] = "Bearer e30.e30.x"
@@ -210,7 +210,7 @@ async def test_a_session_that_the_server_refuses_is_renewed_too(client: Batchgen
     assert snapshot.batch.id == batch.id
 
 
-async def test_an_outage_is_waited_out_and_told(
+async def test_a_watch_waits_out_an_outage_and_reports_it(
     client: BatchgenClient, user: User, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = await client.submit(two_prompts())
@@ -228,7 +228,7 @@ async def test_an_outage_is_waited_out_and_told(
     assert watch.trouble[-1] is None
 
 
-async def test_an_outage_without_end_ends_the_watch(client: BatchgenClient, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_watch_gives_up_on_an_endless_outage(client: BatchgenClient, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = await client.submit(two_prompts())
     monkeypatch.setattr("batchgen.client.watch.LiveChanges", Deaf)
 
@@ -239,7 +239,7 @@ async def test_an_outage_without_end_ends_the_watch(client: BatchgenClient, monk
             await watch.ends()
 
 
-async def test_a_stranger_finds_nothing_to_watch(
+async def test_watching_another_users_batch_is_refused(
     client: BatchgenClient,
     client_of: Callable[[User], Awaitable[BatchgenClient]],
     new_user: Callable[[], Awaitable[User]],
@@ -251,14 +251,14 @@ async def test_a_stranger_finds_nothing_to_watch(
         await Watching().run(stranger, batch.id, POLL_ALONE)
 
 
-async def test_a_batch_that_never_was_is_not_found(client: BatchgenClient) -> None:
+async def test_watching_an_unknown_batch_is_refused(client: BatchgenClient) -> None:
     with pytest.raises(NotFound) as refused:
         await Watching().run(client, uuid4(), POLL_ALONE)
 
     assert refused.value.code == "batch_not_found"
 
 
-async def test_a_batch_that_is_deleted_under_way_ends_the_watch(client: BatchgenClient, database: Database) -> None:
+async def test_deleting_a_batch_ends_its_watch(client: BatchgenClient, database: Database) -> None:
     batch = await client.submit(two_prompts())
 
     async with watching(client, batch, POLL_ALONE) as watch:
@@ -267,7 +267,7 @@ async def test_a_batch_that_is_deleted_under_way_ends_the_watch(client: Batchgen
             await watch.ends()
 
 
-async def test_a_watch_that_is_left_early_leaves_no_task(client: BatchgenClient, live: list[Recorded]) -> None:
+async def test_leaving_a_watch_early_leaves_no_task(client: BatchgenClient, live: list[Recorded]) -> None:
     batch = await client.submit(two_prompts())
     before = asyncio.all_tasks()
 
@@ -277,7 +277,7 @@ async def test_a_watch_that_is_left_early_leaves_no_task(client: BatchgenClient,
     await eventually(lambda: asyncio.all_tasks() <= before)
 
 
-async def test_a_batch_that_has_ended_is_shown_once_and_without_realtime(
+async def test_a_finished_batch_is_shown_once_without_realtime(
     client: BatchgenClient, user: User, worker: FakeWorker, live: list[Recorded]
 ) -> None:
     batch = await client.submit(two_prompts())
@@ -297,7 +297,7 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name == "batchgen.client.realtime"]
 
 
-async def test_a_subscription_that_is_refused_afterwards_is_told_once_and_counts_as_not_delivering(
+async def test_a_subscription_refused_later_is_logged_once_and_not_delivering(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("batchgen.client.realtime.PAUSES_SECONDS", (0.01,))
@@ -315,7 +315,7 @@ async def test_a_subscription_that_is_refused_afterwards_is_told_once_and_counts
     assert [NOT_PUBLISHED["message"] in line for line in told(caplog)] == [True]
 
 
-async def test_a_subscription_that_is_confirmed_and_refused_in_turns_is_told_once(
+async def test_a_subscription_confirmed_and_refused_in_turns_is_logged_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("batchgen.client.realtime.PAUSES_SECONDS", (0.01,))
@@ -329,7 +329,7 @@ async def test_a_subscription_that_is_confirmed_and_refused_in_turns_is_told_onc
     assert [NOT_PUBLISHED["message"] in line for line in told(caplog)] == [True]
 
 
-async def test_a_realtime_that_does_not_deliver_is_polled_at_a_faster_pace(
+async def test_a_watch_polls_faster_while_realtime_does_not_deliver(
     client: BatchgenClient, user: User, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("batchgen.client.watch.LiveChanges", Unreachable)

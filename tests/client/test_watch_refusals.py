@@ -49,7 +49,7 @@ async def behind(
 
 
 @pytest.mark.parametrize("reply", REFUSALS.values(), ids=REFUSALS)
-async def test_a_watch_that_has_begun_waits_out_whatever_passes(
+async def test_a_running_watch_waits_out_passing_refusals(
     behind: BatchgenClient, client: BatchgenClient, gateway: Gateway, worker: FakeWorker, user: User, reply: Reply
 ) -> None:
     batch = await client.submit(two_prompts())
@@ -71,7 +71,7 @@ async def test_a_watch_that_has_begun_waits_out_whatever_passes(
     assert not trouble[-1]
 
 
-async def test_a_key_that_is_refused_at_the_first_look_is_no_outage(
+async def test_a_key_refused_at_the_first_look_ends_the_watch(
     stack: StackInfo, gateway: Gateway, client: BatchgenClient
 ) -> None:
     batch = await client.submit(two_prompts())

@@ -128,7 +128,7 @@ async def test_two_workers_never_get_the_same_item(setup: QueueSetup) -> None:
     assert {claim.attempt for claim in mine} == {1}
 
 
-async def test_the_outlook_says_how_soon_something_is_due(setup: QueueSetup) -> None:
+async def test_the_outlook_tells_when_the_next_item_is_due(setup: QueueSetup) -> None:
     nothing = await setup.queue.outlook()
     await setup.add(2)
     waiting = await setup.queue.outlook()
@@ -145,11 +145,11 @@ async def test_the_outlook_says_how_soon_something_is_due(setup: QueueSetup) -> 
     assert (later.delayed, later.running) == (1, 1)
 
 
-async def test_an_empty_queue_gives_no_claims(setup: QueueSetup) -> None:
+async def test_claiming_from_an_empty_queue_returns_nothing(setup: QueueSetup) -> None:
     assert list(await setup.queue.claim(5)) == []
 
 
-async def test_a_completed_item_is_completed_once(setup: QueueSetup) -> None:
+async def test_completing_an_item_twice_is_refused(setup: QueueSetup) -> None:
     await setup.add(2)
     claim = (await setup.queue.claim(1))[0]
 
@@ -160,7 +160,7 @@ async def test_a_completed_item_is_completed_once(setup: QueueSetup) -> None:
         await setup.queue.complete(claim, picture(claim))
 
 
-async def test_results_are_completed_together_and_bring_the_next_items(setup: QueueSetup) -> None:
+async def test_results_are_written_together_and_return_the_next_claims(setup: QueueSetup) -> None:
     await setup.add(4)
     done, expired, also_done = await setup.queue.claim(3)
     await setup.expire(expired)
@@ -176,7 +176,7 @@ async def test_results_are_completed_together_and_bring_the_next_items(setup: Qu
     await setup.queue.complete(next_one, picture(next_one))
 
 
-async def test_only_held_leases_come_back_from_a_renewal(setup: QueueSetup) -> None:
+async def test_a_renewal_returns_only_the_leases_still_held(setup: QueueSetup) -> None:
     await setup.add(3)
     kept, expired, done = await setup.queue.claim(3)
     await setup.expire(expired)
@@ -222,7 +222,7 @@ async def test_an_expired_item_goes_to_another_worker_as_a_new_attempt(setup: Qu
     assert (again.provider, again.provider_job_id) == ("provider", "job-1")
 
 
-async def test_a_released_item_is_due_at_once_and_keeps_its_job_and_its_attempt(setup: QueueSetup) -> None:
+async def test_a_released_item_is_due_at_once_and_keeps_its_job_and_attempt(setup: QueueSetup) -> None:
     await setup.add(2)
     claims = await setup.queue.claim(2)
     await setup.queue.attach_provider_job(claims[0], "provider", "job-1")
@@ -235,11 +235,11 @@ async def test_a_released_item_is_due_at_once_and_keeps_its_job_and_its_attempt(
     assert again[claims[0].generation_id].provider_job_id == "job-1"
 
 
-async def test_releasing_nothing_is_no_error(setup: QueueSetup) -> None:
+async def test_releasing_no_leases_is_allowed(setup: QueueSetup) -> None:
     assert list(await setup.queue.release([])) == []
 
 
-async def test_a_retryable_failure_comes_back_without_its_job_until_the_retries_are_used_up(setup: QueueSetup) -> None:
+async def test_a_failed_item_is_retried_without_its_job_until_no_retries_are_left(setup: QueueSetup) -> None:
     await setup.add(2)
     seen: list[tuple[int, str | None]] = []
     verdict = None
@@ -269,7 +269,7 @@ async def test_a_rejected_item_fails_at_once(setup: QueueSetup) -> None:
     assert await setup.status(claim.generation_id) is GenerationStatus.FAILED
 
 
-async def test_waiting_as_told_uses_up_no_attempt(setup: QueueSetup) -> None:
+async def test_waiting_for_a_busy_provider_uses_no_attempt(setup: QueueSetup) -> None:
     await setup.add(2)
     claim = (await setup.queue.claim(2))[0]
 
@@ -282,7 +282,7 @@ async def test_waiting_as_told_uses_up_no_attempt(setup: QueueSetup) -> None:
     assert again.attempt == 1
 
 
-async def test_a_provider_that_asks_to_wait_is_left_alone_by_all_workers_until_then(setup: QueueSetup) -> None:
+async def test_all_workers_leave_a_busy_provider_alone_until_its_wait_ends(setup: QueueSetup) -> None:
     await setup.add(3)
     claim, other = await setup.queue.claim(2)
 
@@ -296,7 +296,7 @@ async def test_a_provider_that_asks_to_wait_is_left_alone_by_all_workers_until_t
     assert len(again) + len(await setup.queue.claim(3)) == 2
 
 
-async def test_a_key_that_is_no_workers_key_is_told_apart(user: User) -> None:
+async def test_a_users_key_is_refused_as_a_worker_key(user: User) -> None:
     queue = PostgrestQueue(user.client, worker="one", lease_seconds=60)
 
     with pytest.raises(KeyRefused):

@@ -115,12 +115,12 @@ async def test_two_workers_never_get_the_same_file(setup: OutboxSetup) -> None:
     assert len({deletion.lease_id for deletion in [*mine, *theirs]}) == 3
 
 
-async def test_an_empty_outbox_gives_nothing(setup: OutboxSetup) -> None:
+async def test_an_empty_outbox_returns_nothing(setup: OutboxSetup) -> None:
     assert list(await setup.outbox.take(5)) == []
     assert await setup.outbox.end([]) == 0
 
 
-async def test_what_ended_does_not_come_again(setup: OutboxSetup) -> None:
+async def test_a_removed_file_is_not_handed_out_again(setup: OutboxSetup) -> None:
     await setup.add(2)
     first, second = await setup.outbox.take(2)
 
@@ -132,7 +132,7 @@ async def test_what_ended_does_not_come_again(setup: OutboxSetup) -> None:
     assert list(await setup.outbox.take(5)) == []
 
 
-async def test_a_file_whose_worker_died_goes_to_another_one_and_cannot_be_ended_by_the_first(
+async def test_a_dead_workers_file_goes_to_another_worker(
     setup: OutboxSetup,
 ) -> None:
     await setup.add(1)
@@ -148,7 +148,7 @@ async def test_a_file_whose_worker_died_goes_to_another_one_and_cannot_be_ended_
     assert (ended_late, ended) == (0, 1)
 
 
-async def test_a_lease_past_its_end_ends_nothing_even_before_anybody_took_over(setup: OutboxSetup) -> None:
+async def test_an_expired_outbox_lease_cannot_end_its_entry(setup: OutboxSetup) -> None:
     await setup.add(1)
     (lost,) = await setup.outbox.take(1)
     await setup.expire(lost)
@@ -156,11 +156,11 @@ async def test_a_lease_past_its_end_ends_nothing_even_before_anybody_took_over(s
     assert await setup.outbox.end(leases(lost)) == 0
 
 
-async def test_without_a_retention_setting_nothing_expires(setup: OutboxSetup) -> None:
+async def test_no_picture_expires_without_a_retention_setting(setup: OutboxSetup) -> None:
     assert await setup.outbox.remove_expired_images() == 0
 
 
-async def test_a_key_that_is_no_workers_key_is_told_apart(user: User) -> None:
+async def test_a_users_key_is_refused_as_a_worker_key(user: User) -> None:
     outbox = PostgrestOutbox(user.client, worker="one", lease_seconds=60)
 
     for call in (outbox.take(1), outbox.end([]), outbox.remove_expired_images()):

@@ -63,9 +63,7 @@ async def batches_of(database: Database, user: User) -> list[dict[str, Any]]:
 
 @pytest.mark.usefixtures("nothing_left")
 @pytest.mark.parametrize("function", BOTH)
-async def test_a_batch_is_submitted_and_answered_as_the_app_reads_it(
-    caller: User, database: Database, function: str
-) -> None:
+async def test_the_function_answers_a_batch_in_the_apps_form(caller: User, database: Database, function: str) -> None:
     prompts = [{"text": "a red fox", "negative_prompt": "blur", "seed": 0, "tags": ["Animals"]}, {"text": "a bird"}]
     body = {"prompts": prompts, "shared_settings": SETTINGS, "batch_name": "Quick: a red fox (2x)"}
 
@@ -89,15 +87,13 @@ async def test_a_batch_is_submitted_and_answered_as_the_app_reads_it(
 @pytest.mark.parametrize(
     "shared", [None, {"model_id": ""}, {"model_id": "batchgen/offline-sketch", "model_version": ""}]
 )
-async def test_the_model_may_be_named_either_way_or_not_at_all(
-    http: httpx.AsyncClient, shared: dict[str, Any] | None
-) -> None:
+async def test_the_model_may_be_empty_named_or_missing(http: httpx.AsyncClient, shared: dict[str, Any] | None) -> None:
     answer = await http.post("batch-generate", json={"prompts": TWO, "shared_settings": shared})
 
     assert answer.status_code == 200
 
 
-async def test_supabase_py_learns_why_a_batch_of_one_is_refused(caller: User, database: Database) -> None:
+async def test_supabase_py_receives_the_reason_of_a_refusal(caller: User, database: Database) -> None:
     with pytest.raises(FunctionsHttpError) as refused:
         await invoke(caller, "batch-generate", body={"prompts": TWO[:1]})
 
@@ -129,7 +125,7 @@ async def test_supabase_py_learns_why_a_batch_of_one_is_refused(caller: User, da
         ([TWO], "wrong_type", None, "request"),
     ],
 )
-async def test_what_is_wrong_with_a_request_is_told_with_its_place(
+async def test_an_invalid_request_is_refused_with_its_field(
     http: httpx.AsyncClient, body: Any, code: str, index: int | None, field: str | None
 ) -> None:
     answer = await http.post("batch-generate-images", json=body)
@@ -143,7 +139,7 @@ async def test_what_is_wrong_with_a_request_is_told_with_its_place(
 
 
 @pytest.mark.usefixtures("nothing_left")
-async def test_a_client_key_gives_the_same_batch_and_is_refused_for_another(
+async def test_a_client_key_returns_the_same_batch_or_a_conflict(
     http: httpx.AsyncClient, caller: User, database: Database
 ) -> None:
     body = {"prompts": TWO, "client_key": uuid.uuid4().hex}
@@ -157,7 +153,9 @@ async def test_a_client_key_gives_the_same_batch_and_is_refused_for_another(
 
 
 @pytest.mark.parametrize("function", [*BOTH, "process-queue"])
-async def test_whoever_is_not_signed_in_is_told_so(http: httpx.AsyncClient, stack: StackInfo, function: str) -> None:
+async def test_requests_without_a_valid_token_are_refused(
+    http: httpx.AsyncClient, stack: StackInfo, function: str
+) -> None:
     claims = {"sub": str(uuid.uuid4()), "role": "authenticated", "aud": "authenticated", "exp": int(time.time()) - 60}
     bad = {
         "none": "",
@@ -188,7 +186,7 @@ async def test_process_queue_answers_the_app(caller: User, http: httpx.AsyncClie
 
 
 @pytest.mark.parametrize("function", [*BOTH, "process-queue"])
-async def test_a_browser_may_call_and_read_the_answer(http: httpx.AsyncClient, function: str) -> None:
+async def test_browsers_may_call_the_functions(http: httpx.AsyncClient, function: str) -> None:
     asked = {
         "Origin": "https://app.example.com",
         "Access-Control-Request-Method": "POST",
@@ -232,7 +230,7 @@ async def test_fifty_megabytes_are_refused_and_the_next_request_works(
 
 
 @pytest.mark.usefixtures("nothing_left")
-async def test_the_largest_batch_of_emoji_goes_through(
+async def test_the_largest_batch_of_emoji_is_accepted(
     http: httpx.AsyncClient, caller: User, database: Database
 ) -> None:
     """As Python's json writes it: twelve bytes for each."""
@@ -291,7 +289,7 @@ async def check(http: httpx.AsyncClient, content: bytes) -> int:
 
 @pytest.mark.usefixtures("nothing_left")
 @pytest.mark.parametrize("content", CORPUS, ids=range(len(CORPUS)))
-async def test_awkward_bodies_are_refused_or_make_a_whole_batch(
+async def test_unusual_bodies_are_refused_or_make_a_whole_batch(
     http: httpx.AsyncClient, caller: User, database: Database, content: bytes
 ) -> None:
     status = await check(http, content)
@@ -302,7 +300,7 @@ async def test_awkward_bodies_are_refused_or_make_a_whole_batch(
 @pytest.mark.usefixtures("nothing_left")
 @given(content=st.binary(max_size=200) | BODY.map(lambda body: json.dumps(body).encode()))
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_whatever_is_sent_there_is_no_500_and_no_half_batch(
+async def test_no_function_body_causes_a_500_or_half_a_batch(
     http: httpx.AsyncClient, caller: User, database: Database, content: bytes
 ) -> None:
     before = await batches_of(database, caller)

@@ -28,7 +28,7 @@ SECONDS = 100
     ],
     ids=["format", "lint", "types"],
 )
-async def test_deno_finds_nothing_to_complain_about(deno: Path, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+async def test_deno_format_lint_and_types_pass(deno: Path, tmp_path: Path, arguments: tuple[str, ...]) -> None:
     code, said = await asyncio.to_thread(run, deno, tmp_path, [*arguments, str(FUNCTIONS), str(SERVER)])
 
     assert code == 0, said

@@ -56,7 +56,7 @@ async def api() -> AsyncGenerator[ManagementApi]:
     await runner.cleanup()
 
 
-async def test_the_functions_are_deployed_with_all_that_they_import(api: ManagementApi, tmp_path: Path) -> None:
+async def test_the_functions_are_deployed_with_all_their_imports(api: ManagementApi, tmp_path: Path) -> None:
     await asyncio.to_thread(npm_install, TOOLS)
 
     code, said = await deploy(api.url, tmp_path)

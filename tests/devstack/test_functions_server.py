@@ -70,7 +70,7 @@ async def call(server: FunctionsServer, name: str) -> httpx.Response:
         return await http.post(f"/functions/v1/{name}")
 
 
-async def test_a_function_gets_no_right_beyond_what_it_needs(server: FunctionsServer, folder: Path) -> None:
+async def test_a_function_has_no_unneeded_permission(server: FunctionsServer, folder: Path) -> None:
     for name, code in FORBIDDEN.items():
         write(folder, name, TELLS_WHAT_STOPPED_IT % code)
     await server.start()
@@ -83,7 +83,7 @@ async def test_a_function_gets_no_right_beyond_what_it_needs(server: FunctionsSe
     assert not (folder / "write" / "written.txt").exists()
 
 
-async def test_a_function_finds_the_settings_of_hosted_ones(server: FunctionsServer, folder: Path) -> None:
+async def test_a_function_has_the_settings_of_a_hosted_one(server: FunctionsServer, folder: Path) -> None:
     names = ("SUPABASE_URL", "SUPABASE_ANON_KEY", "SUPABASE_PUBLISHABLE_KEYS")
     write(folder, "tell", f"Deno.serve(() => Response.json({list(names)}.map((name) => Deno.env.get(name))))")
     await server.start()
@@ -93,7 +93,7 @@ async def test_a_function_finds_the_settings_of_hosted_ones(server: FunctionsSer
     assert told == ["http://127.0.0.1:54321", "sb_publishable_x", '{"default":"sb_publishable_x"}']
 
 
-async def test_broken_functions_fail_alone_and_the_log_says_why(
+async def test_broken_functions_fail_alone_with_a_log_line(
     server: FunctionsServer, folder: Path, tmp_path: Path
 ) -> None:
     write(folder, "good", "Deno.serve(() => new Response('good'))")
@@ -123,14 +123,14 @@ async def test_broken_functions_fail_alone_and_the_log_says_why(
     assert "broken:" in log
 
 
-async def test_a_deno_that_does_not_start_is_one_clear_line(folder: Path, tmp_path: Path) -> None:
+async def test_a_failed_start_of_deno_is_one_clear_line(folder: Path, tmp_path: Path) -> None:
     config = FunctionsConfig(folder, "http://127.0.0.1:54321", "sb_publishable_x", tmp_path / "deno")
 
     with pytest.raises(FunctionsFailed, match="Deno did not start: "):
         await FunctionsServer(tmp_path / "missing", config, tmp_path / "functions.log").start()
 
 
-async def test_deno_is_started_again_when_it_dies(running: Running) -> None:
+async def test_deno_is_restarted_when_it_dies(running: Running) -> None:
     before = running.stack.functions_pid
     assert before
     os.kill(before, signal.SIGKILL)
@@ -148,7 +148,7 @@ async def test_deno_is_started_again_when_it_dies(running: Running) -> None:
     ("deno_here", "told", "answered"),
     [(None, "", "no Deno for this platform"), (Path("/nowhere/deno"), "Deno did not start", "Deno does not answer")],
 )
-async def test_without_deno_all_else_works(
+async def test_the_stack_works_without_deno(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deno_here: Path | None, told: str, answered: str
 ) -> None:
     def deno_binary(_scripts: Path) -> Path | None:
@@ -168,14 +168,14 @@ async def test_without_deno_all_else_works(
     assert answered in functions.json()["message"]
 
 
-async def test_what_deno_keeps_is_for_its_owner_alone(running: Running) -> None:
+async def test_denos_folder_is_readable_by_its_owner_only(running: Running) -> None:
     kept = running.info.data_dir / "deno"
 
     assert stat.S_IMODE(kept.stat().st_mode) == 0o700
     assert list(kept.iterdir())
 
 
-def test_an_installed_package_brings_every_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_wheel_contains_every_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     included = tomllib.loads(PYPROJECT.read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
     here = {f"supabase/functions/{path.name}" for path in default_functions_dir().iterdir() if path.name != "tests"}
 

@@ -29,7 +29,7 @@ async def history(dsn: str) -> list[tuple[str, str, list[str]]]:
         return [(str(row[0]), str(row[1]), list(row[2])) for row in await found.fetchall()]
 
 
-async def test_files_are_applied_once_in_the_order_of_their_versions(dsn: str, tmp_path: Path) -> None:
+async def test_migrations_are_applied_once_in_version_order(dsn: str, tmp_path: Path) -> None:
     (tmp_path / "20260102000000_second.sql").write_text("insert into t values (1);")
     (tmp_path / "20260101000000_first.sql").write_text("create table t (id int);")
     (tmp_path / "notes.sql").write_text("not a migration")
@@ -45,7 +45,7 @@ async def test_files_are_applied_once_in_the_order_of_their_versions(dsn: str, t
     ]
 
 
-async def test_a_file_that_changed_after_it_was_applied_is_named(dsn: str, tmp_path: Path) -> None:
+async def test_a_migration_changed_after_it_was_applied_is_named(dsn: str, tmp_path: Path) -> None:
     (tmp_path / "20260101000000_first.sql").write_text("create table t (id int); -- the first\n")
     (tmp_path / "20260102000000_second.sql").write_text("insert into t values (1);")
     before = await changed_migrations(dsn, tmp_path)
@@ -60,7 +60,7 @@ async def test_a_file_that_changed_after_it_was_applied_is_named(dsn: str, tmp_p
     assert changed.name == "second"
 
 
-async def test_a_failing_file_leaves_nothing_and_says_where(dsn: str, tmp_path: Path) -> None:
+async def test_a_failing_migration_leaves_nothing_and_names_its_line(dsn: str, tmp_path: Path) -> None:
     (tmp_path / "20260101000000_broken.sql").write_text("create table t (id int);\n\n  select nothing_here;\n")
 
     with pytest.raises(DevstackError, match=r"20260101000000_broken.sql, line 3, column 10: .*nothing_here.*42703"):
@@ -72,7 +72,7 @@ async def test_a_failing_file_leaves_nothing_and_says_where(dsn: str, tmp_path: 
         assert await found.fetchone() == (None,)
 
 
-async def test_what_the_cli_has_applied_is_not_applied_again(dsn: str, tmp_path: Path) -> None:
+async def test_migrations_applied_by_the_cli_are_not_repeated(dsn: str, tmp_path: Path) -> None:
     (tmp_path / "20260101000000_first.sql").write_text("create table t (id int);")
     await apply_migrations(dsn, tmp_path / "none")
     async with await psycopg.AsyncConnection.connect(dsn) as connection:

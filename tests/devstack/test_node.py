@@ -36,7 +36,7 @@ async def test_packages_are_installed_once(source: Path, tmp_path: Path) -> None
     assert told == ["installing"]
 
 
-async def test_a_partial_installation_is_done_again(source: Path, tmp_path: Path) -> None:
+async def test_a_partial_installation_is_repeated(source: Path, tmp_path: Path) -> None:
     scripts = await node.install_packages(tmp_path / "cache", lambda: None)
     (scripts.parent / node.COMPLETE).unlink()
 
@@ -45,7 +45,7 @@ async def test_a_partial_installation_is_done_again(source: Path, tmp_path: Path
     assert (again.parent / node.COMPLETE).exists()
 
 
-async def test_a_deno_that_npm_left_out_is_fetched_at_the_next_start(
+async def test_a_deno_left_out_by_npm_is_installed_at_the_next_start(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """npm passes over an optional package that it cannot get, and says nothing."""
@@ -70,7 +70,7 @@ async def test_a_deno_that_npm_left_out_is_fetched_at_the_next_start(
     assert str(binaries[0]).endswith(f"{deno}/deno")
 
 
-async def test_what_a_killed_installation_left_is_removed(source: Path, tmp_path: Path) -> None:
+async def test_the_rest_of_a_killed_installation_is_removed(source: Path, tmp_path: Path) -> None:
     scripts = await node.install_packages(tmp_path / "cache", lambda: None)
     left = tmp_path / "cache" / f".{scripts.parent.name}.left"
     left.mkdir()

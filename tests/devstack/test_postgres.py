@@ -23,13 +23,13 @@ async def execute(server: PostgresServer, statement: str) -> None:
         await connection.execute(statement.encode())
 
 
-async def test_it_is_ready_for_logical_decoding_and_listens_on_loopback_alone(postgres: PostgresServer) -> None:
+async def test_postgres_has_logical_decoding_and_listens_on_loopback_only(postgres: PostgresServer) -> None:
     assert await fetch_one(postgres, "show wal_level") == "logical"
     assert await fetch_one(postgres, "show listen_addresses") == "127.0.0.1"
     assert await fetch_one(postgres, "show unix_socket_directories") == ""
 
 
-async def test_it_never_runs_as_root(postgres: PostgresServer) -> None:
+async def test_postgres_never_runs_as_root(postgres: PostgresServer) -> None:
     assert postgres.pid is not None
     assert psutil.Process(postgres.pid).uids().effective != 0
 
@@ -41,13 +41,13 @@ async def test_a_wrong_password_is_refused(postgres: PostgresServer) -> None:
         await psycopg.AsyncConnection.connect(wrong)
 
 
-async def test_durability_is_given_up_on_request_alone(postgres: PostgresServer, tmp_path: Path) -> None:
+async def test_durability_is_off_only_on_request(postgres: PostgresServer, tmp_path: Path) -> None:
     async with PostgresServer(tmp_path) as durable:
         assert await fetch_one(durable, "show fsync") == "on"
     assert await fetch_one(postgres, "show fsync") == "off"
 
 
-async def test_data_outlives_a_stop(tmp_path: Path) -> None:
+async def test_data_is_kept_over_a_stop(tmp_path: Path) -> None:
     server = PostgresServer(tmp_path, durable=False)
     async with server:
         await execute(server, "create table kept as select 1 as id")
@@ -55,7 +55,7 @@ async def test_data_outlives_a_stop(tmp_path: Path) -> None:
         assert await fetch_one(server, "select id from kept") == 1
 
 
-async def test_what_a_killed_run_left_is_ended_and_recovered(tmp_path: Path) -> None:
+async def test_a_postgres_left_by_a_killed_run_is_ended_and_recovered(tmp_path: Path) -> None:
     abandoned = PostgresServer(tmp_path)
     await abandoned.start()
     await execute(abandoned, "create table kept as select 1 as id")
@@ -65,7 +65,7 @@ async def test_what_a_killed_run_left_is_ended_and_recovered(tmp_path: Path) -> 
         assert await fetch_one(server, "select id from kept") == 1
 
 
-async def test_a_server_killed_outright_is_recovered(tmp_path: Path) -> None:
+async def test_a_killed_postgres_is_recovered(tmp_path: Path) -> None:
     server = PostgresServer(tmp_path)
     await server.start()
     await execute(server, "create table kept as select 1 as id")

@@ -19,14 +19,14 @@ from devstack import DevstackError, Stack, StackConfig
 from tests.devstack.stack_clients import Running, User, client_of
 
 
-async def test_sign_up_gives_a_session_without_confirmation(user: User) -> None:
+async def test_signing_up_gives_a_session_without_confirmation(user: User) -> None:
     answer = await user.client.auth.get_user()
 
     assert answer is not None
     assert answer.user.id == user.id
 
 
-async def test_rows_of_others_stay_hidden(user: User, other_user: User) -> None:
+async def test_rows_of_other_users_are_hidden(user: User, other_user: User) -> None:
     note = await insert_note(user)
     seen_by_other = await select_all(other_user.client, "notes")
 
@@ -41,7 +41,7 @@ async def test_times_are_iso_8601_with_an_offset(user: User) -> None:
     assert note["written_at"].endswith("+00:00")
 
 
-async def test_lite_grants_nothing_that_no_migration_granted(service: AsyncClient) -> None:
+async def test_lite_grants_nothing_beyond_the_migrations(service: AsyncClient) -> None:
     with pytest.raises(APIError) as refused:
         await select_all(service, "unseen")
 
@@ -49,7 +49,7 @@ async def test_lite_grants_nothing_that_no_migration_granted(service: AsyncClien
 
 
 @pytest.mark.parametrize(("code", "status"), [("PT409", 409), ("PT422", 422)])
-async def test_errors_with_a_pt_code_keep_status_detail_and_hint(running: Running, code: str, status: int) -> None:
+async def test_pt_errors_keep_status_detail_and_hint(running: Running, code: str, status: int) -> None:
     async with httpx.AsyncClient(base_url=running.info.url) as http:
         answer = await http.post(
             "/rest/v1/rpc/refuse", json={"p_code": code}, headers={"apikey": running.info.secret_key}
@@ -62,11 +62,11 @@ async def test_errors_with_a_pt_code_keep_status_detail_and_hint(running: Runnin
 @pytest.mark.parametrize(
     ("value", "kind"), [({"a": [1, {"b": None}]}, "object"), ([1], "array"), ("text", "string"), (1.5, "number")]
 )
-async def test_json_arguments_arrive_as_what_they_are(service: AsyncClient, value: object, kind: str) -> None:
+async def test_json_arguments_keep_their_types(service: AsyncClient, value: object, kind: str) -> None:
     assert await call(service, "type_of", {"p_value": value}) == kind
 
 
-async def test_arrays_of_uuids_can_be_arguments(service: AsyncClient) -> None:
+async def test_uuid_arrays_can_be_arguments(service: AsyncClient) -> None:
     assert await call(service, "how_many", {"p_ids": [str(uuid.uuid4()), str(uuid.uuid4())]}) == 2
 
 
@@ -81,7 +81,7 @@ async def test_requests_without_a_key_and_with_a_wrong_token_are_refused(running
 
 
 @pytest.mark.parametrize("path", ["/rest/v1/notes", "/auth/v1/signup", "/storage/v1/object/pictures/a"])
-async def test_browsers_may_send_their_key(running: Running, path: str) -> None:
+async def test_browsers_may_send_their_key_to_every_service(running: Running, path: str) -> None:
     asked = {"origin": "http://localhost:5173", "access-control-request-method": "POST"}
     async with httpx.AsyncClient(base_url=running.info.url) as http:
         answer = await http.options(path, headers={**asked, "access-control-request-headers": "apikey,authorization"})
@@ -90,7 +90,7 @@ async def test_browsers_may_send_their_key(running: Running, path: str) -> None:
     assert answer.headers["access-control-allow-headers"] == "apikey,authorization"
 
 
-async def test_a_picture_of_50_mb_goes_up_and_comes_down(user: User) -> None:
+async def test_a_file_of_50_mb_can_be_uploaded_and_downloaded(user: User) -> None:
     picture = b"0123456789abcdef" * (50 * 1024 * 1024 // 16)
     bucket = user.client.storage.from_("pictures")
 
@@ -152,7 +152,7 @@ async def test_the_secret_key_passes_every_policy_of_storage(service: AsyncClien
     assert [entry["name"] for entry in removed] == [path]
 
 
-async def test_signed_addresses_lead_through_the_gateway(running: Running, user: User) -> None:
+async def test_signed_urls_lead_through_the_gateway(running: Running, user: User) -> None:
     path = f"{user.id}/signed.txt"
     bucket = user.client.storage.from_("private")
     await bucket.upload(path, b"signed")
@@ -167,13 +167,13 @@ async def test_signed_addresses_lead_through_the_gateway(running: Running, user:
     assert several[1]["error"]
 
 
-async def test_sql_may_not_delete_what_storage_holds(running: Running) -> None:
+async def test_sql_cannot_delete_storage_objects(running: Running) -> None:
     async with await psycopg.AsyncConnection.connect(running.info.database_url) as connection:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             await connection.execute("delete from storage.objects")
 
 
-async def test_metadata_can_be_read_in_sql(running: Running, user: User) -> None:
+async def test_storage_metadata_can_be_read_in_sql(running: Running, user: User) -> None:
     path = f"{user.id}/size.txt"
     await user.client.storage.from_("private").upload(path, b"12345")
 
@@ -182,7 +182,7 @@ async def test_metadata_can_be_read_in_sql(running: Running, user: User) -> None
         assert await found.fetchone() == ("5",)
 
 
-async def test_rest_sees_a_new_table_after_lite_is_restarted(running: Running, service: AsyncClient) -> None:
+async def test_rest_sees_a_new_table_after_a_restart(running: Running, service: AsyncClient) -> None:
     async with await psycopg.AsyncConnection.connect(running.info.database_url) as connection:
         await connection.execute("create table public.late (id int primary key)")
         await connection.execute("grant select on public.late to service_role")
@@ -192,7 +192,7 @@ async def test_rest_sees_a_new_table_after_lite_is_restarted(running: Running, s
     assert await select_all(service, "late") == []
 
 
-async def test_lite_is_started_again_when_it_dies(running: Running) -> None:
+async def test_lite_is_restarted_when_it_dies(running: Running) -> None:
     lite = running.stack.lite_pid
     assert lite
     os.kill(lite, signal.SIGKILL)
@@ -207,7 +207,7 @@ async def test_a_second_stack_on_the_same_folder_names_the_first(running: Runnin
         await Stack(StackConfig(running.info.data_dir, port=0)).start()
 
 
-async def test_a_port_in_use_is_told_before_anything_starts(running: Running, tmp_path: Path) -> None:
+async def test_a_port_in_use_is_reported_before_anything_starts(running: Running, tmp_path: Path) -> None:
     port = httpx.URL(running.info.url).port
     assert port is not None
 
@@ -243,7 +243,7 @@ async def statuses_until(running: Running, status: int) -> list[int]:
     return seen
 
 
-async def test_the_secret_key_alone_lists_the_users(running: Running, user: User) -> None:
+async def test_only_the_secret_key_lists_users(running: Running, user: User) -> None:
     async with client_of(running.info, running.info.secret_key) as operator:
         users = await operator.auth.admin.list_users(page=1, per_page=1000)
     async with client_of(running.info, running.info.publishable_key) as anybody:

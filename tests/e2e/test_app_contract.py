@@ -96,7 +96,7 @@ def succeeded(answer: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize("function", ["batch-generate", "batch-generate-images"])
-async def test_a_batch_is_submitted_watched_to_its_end_and_listed(
+async def test_the_app_submits_watches_and_lists_a_batch(
     start_worker: StartWorker, stack: StackInfo, owner: User, stranger: User, database: Database, function: str
 ) -> None:
     async with app_of(stack, owner) as app, app_of(stack, stranger) as other:
@@ -151,7 +151,7 @@ async def downloads(images: list[dict[str, Any]]) -> list[int]:
 
 
 @pytest.mark.usefixtures("empty_queue")
-async def test_the_quick_bar_sends_copies_that_get_seeds_of_their_own(
+async def test_copies_from_the_quick_bar_keep_their_own_seeds(
     stack: StackInfo, owner: User, database: Database
 ) -> None:
     prompts = [{"text": "a fox", "seed": seed} for seed in (0, 17, 2147483647)]
@@ -165,7 +165,7 @@ async def test_the_quick_bar_sends_copies_that_get_seeds_of_their_own(
     assert [item["seed"] for item in items] == [0, 17, 2147483647]
 
 
-async def test_a_batch_of_one_is_refused_with_a_sentence_for_the_user(stack: StackInfo, owner: User) -> None:
+async def test_a_batch_of_one_is_refused_with_a_readable_message(stack: StackInfo, owner: User) -> None:
     async with app_of(stack, owner) as app:
         answer = await app.call("submit", "batch-generate", request("a fox"))
         listed = await app.call("list")
@@ -177,7 +177,7 @@ async def test_a_batch_of_one_is_refused_with_a_sentence_for_the_user(stack: Sta
 
 
 @pytest.mark.usefixtures("empty_queue")
-async def test_a_limit_is_told_with_its_time_and_nothing_of_the_batch_is_there(
+async def test_a_reached_limit_is_reported_and_creates_nothing(
     stack: StackInfo, owner: User, database: Database
 ) -> None:
     async with app_of(stack, owner) as app:
@@ -198,7 +198,7 @@ async def test_a_limit_is_told_with_its_time_and_nothing_of_the_batch_is_there(
     assert after == before
 
 
-async def test_a_retry_runs_what_failed_at_once_and_not_what_was_blocked(
+async def test_the_apps_retry_runs_failed_items_but_not_blocked_ones(
     start_worker: StartWorker, stack: StackInfo, owner: User, database: Database, limits: Limits
 ) -> None:
     await limits(max_retries=0, retry_delays_seconds=[1])
@@ -235,7 +235,7 @@ async def until_final_again(database: Database, batch: dict[str, Any], before: d
     return await eventually(look, 20, what="another end of the batch")  # type: ignore[return-value]
 
 
-async def test_a_cancel_ends_what_waits_stops_what_runs_and_keeps_what_is_done(
+async def test_the_apps_cancel_ends_waiting_and_running_items_only(
     start_worker: StartWorker, stack: StackInfo, owner: User, database: Database, limits: Limits
 ) -> None:
     await limits(max_parallel_per_user=2)
@@ -276,7 +276,7 @@ async def test_a_cancel_ends_what_waits_stops_what_runs_and_keeps_what_is_done(
     assert row_after_retry == row
 
 
-async def test_a_deleted_batch_ends_what_waits_and_runs_and_leaves_the_pictures(
+async def test_deleting_a_batch_ends_its_items_and_keeps_its_pictures(
     start_worker: StartWorker, stack: StackInfo, owner: User, database: Database, limits: Limits
 ) -> None:
     await limits(max_parallel_per_user=2)
@@ -303,7 +303,7 @@ async def test_a_deleted_batch_ends_what_waits_and_runs_and_leaves_the_pictures(
     assert await queued(database, owner) == []
 
 
-async def test_a_picture_is_removed_with_its_file_and_the_totals_stay(
+async def test_removing_a_picture_removes_its_file_and_keeps_the_totals(
     start_worker: StartWorker, stack: StackInfo, owner: User, database: Database
 ) -> None:
     await start_worker()
@@ -328,7 +328,7 @@ async def test_a_picture_is_removed_with_its_file_and_the_totals_stay(
     assert await statuses(database, batch) == ["completed", "completed"]
 
 
-async def test_a_single_generation_is_the_apps_own(
+async def test_workers_leave_single_generations_to_the_app(
     start_worker: StartWorker, stack: StackInfo, owner: User, stranger: User, database: Database
 ) -> None:
     await start_worker()
@@ -369,9 +369,7 @@ async def test_a_single_generation_is_the_apps_own(
     assert seen_by_other == []
 
 
-async def test_the_apps_own_pictures_are_tagged_with_words_that_all_share(
-    stack: StackInfo, owner: User, stranger: User
-) -> None:
+async def test_the_apps_pictures_use_shared_tags(stack: StackInfo, owner: User, stranger: User) -> None:
     word = f"fox {uuid.uuid4().hex}"
     async with app_of(stack, owner) as app, app_of(stack, stranger) as other:
         ids: list[str] = []
@@ -405,9 +403,7 @@ async def row_of(database: Database, generation_id: str) -> dict[str, Any]:
     return row
 
 
-async def test_a_user_asks_for_limits_of_their_own_and_of_nobody_else(
-    stack: StackInfo, owner: User, stranger: User
-) -> None:
+async def test_a_user_can_read_only_their_own_limits(stack: StackInfo, owner: User, stranger: User) -> None:
     async with app_of(stack, owner) as app:
         mine = await app.call("limits")
         others = await app.call("limits", stranger.id)
@@ -447,7 +443,7 @@ BATCH_FORGERIES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.usefixtures("empty_queue")
-async def test_what_the_app_never_sends_is_refused_or_without_effect(
+async def test_forged_writes_are_refused_or_have_no_effect(
     stack: StackInfo, owner: User, stranger: User, database: Database
 ) -> None:
     async with app_of(stack, owner) as app, app_of(stack, stranger) as other:
@@ -505,9 +501,7 @@ async def everything(database: Database) -> list[list[dict[str, Any]]]:
 
 
 @pytest.mark.usefixtures("empty_queue")
-async def test_a_retry_cannot_requeue_what_waits_or_is_done_or_was_never_ours(
-    stack: StackInfo, owner: User, database: Database
-) -> None:
+async def test_the_apps_retry_does_not_requeue_waiting_items(stack: StackInfo, owner: User, database: Database) -> None:
     async with app_of(stack, owner) as app:
         batch = await submit(app, "a lake", "a hill")
         before = await everything(database)

@@ -114,7 +114,7 @@ async def outbox_of(database: Database, user: User) -> int:
     return row["count"]
 
 
-async def test_cancelling_a_running_batch_stops_it_at_the_provider_and_keeps_what_is_paid(
+async def test_cancelling_stops_jobs_at_the_provider_and_keeps_paid_pictures(
     worker_at: StartWorker, provider: PatientProvider, user: User, database: Database, service: AsyncClient
 ) -> None:
     await worker_at(provider)
@@ -134,7 +134,7 @@ async def test_cancelling_a_running_batch_stops_it_at_the_provider_and_keeps_wha
     assert await files_of(service, user) == await rows_of(database, user) == [f"{user.id}/{first}.png"]
 
 
-async def test_an_item_that_is_cancelled_before_it_starts_is_never_bought(
+async def test_an_item_cancelled_before_it_starts_is_never_ordered(
     worker_at: StartWorker, provider: PatientProvider, user: User, database: Database
 ) -> None:
     batch = await submit(user, "a fox", "a bird")
@@ -151,7 +151,7 @@ async def test_an_item_that_is_cancelled_before_it_starts_is_never_bought(
     await ended(database, sentinel["id"])
 
 
-async def test_a_cancelled_item_whose_attempt_fails_first_is_not_tried_again(
+async def test_a_cancelled_item_whose_attempt_fails_is_not_retried(
     worker_at: StartWorker, provider: PatientProvider, user: User, database: Database
 ) -> None:
     worker = await worker_at(provider, BATCHGEN_POLL_SECONDS="3600", BATCHGEN_LEASE_SECONDS="3600")
@@ -168,7 +168,7 @@ async def test_a_cancelled_item_whose_attempt_fails_first_is_not_tried_again(
     assert len(provider.jobs) == 2, "nothing was bought again"
 
 
-async def test_a_picture_that_is_finished_when_the_cancellation_arrives_is_kept(
+async def test_a_picture_finished_before_the_cancellation_arrives_is_kept(
     worker_at: StartWorker, provider: PatientProvider, user: User, database: Database
 ) -> None:
     worker = await worker_at(provider, BATCHGEN_POLL_SECONDS="3600", BATCHGEN_LEASE_SECONDS="3600")
@@ -185,7 +185,7 @@ async def test_a_picture_that_is_finished_when_the_cancellation_arrives_is_kept(
     assert Counter(provider.states().values()) == {"succeeded": 2}
 
 
-async def test_deleted_pictures_leave_no_file_without_a_row_and_no_row_without_a_file(
+async def test_deleting_pictures_leaves_files_and_rows_in_agreement(
     start_worker: StartWorker, user: User, database: Database, service: AsyncClient
 ) -> None:
     await start_worker(BATCHGEN_DELETIONS_SECONDS="0.3")
@@ -207,7 +207,7 @@ async def test_deleted_pictures_leave_no_file_without_a_row_and_no_row_without_a
     await eventually(lambda: _is_empty(database, user), what="the outbox is empty")
 
 
-async def test_a_worker_from_cron_removes_all_files_that_are_due(
+async def test_a_once_run_removes_all_due_files(
     start_worker: StartWorker, stack: StackInfo, user: User, database: Database, service: AsyncClient
 ) -> None:
     await start_worker(BATCHGEN_DELETIONS_SECONDS="3600")
@@ -225,7 +225,7 @@ async def test_a_worker_from_cron_removes_all_files_that_are_due(
     assert await outbox_of(database, user) == 0
 
 
-async def test_pictures_that_nobody_saved_go_when_their_time_is_over(
+async def test_unsaved_pictures_expire_after_the_retention_time(
     start_worker: StartWorker,
     stack: StackInfo,
     user: User,
@@ -252,7 +252,7 @@ async def test_pictures_that_nobody_saved_go_when_their_time_is_over(
     assert [line["count"] for line in once.named("expired pictures deleted")] == [2]
 
 
-async def test_a_database_without_the_outbox_holds_up_no_item(
+async def test_a_missing_outbox_function_does_not_hold_up_items(
     start_worker: StartWorker, user: User, database: Database
 ) -> None:
     rename = "alter function public.{}(text, integer, integer) rename to {}"

@@ -30,7 +30,9 @@ def recipe(tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def test_the_program_runs_as_pasted(recipe: Path, stack: StackInfo, start_worker: StartWorker) -> None:
+async def test_the_documented_javascript_program_runs(
+    recipe: Path, stack: StackInfo, start_worker: StartWorker
+) -> None:
     await start_worker()
     await make_dev_account(stack.url, stack.publishable_key)
 
@@ -49,7 +51,7 @@ async def test_the_program_runs_as_pasted(recipe: Path, stack: StackInfo, start_
     assert lines[-1] == "2 of 2 done"
 
 
-async def test_long_prompts_and_other_devices_are_followed(
+async def test_the_documented_client_follows_long_prompts_and_other_devices(
     recipe: Path, stack: StackInfo, start_worker: StartWorker, user: User, new_user: Callable[[], Awaitable[User]]
 ) -> None:
     await start_worker()

@@ -34,7 +34,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_the_wheel_has_the_licence_and_the_mark_of_a_typed_package(wheel: Path) -> None:
+def test_the_wheel_contains_the_licence_and_py_typed(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as file:
         names = file.namelist()
         [metadata] = [file.read(name).decode() for name in names if name.endswith(".dist-info/METADATA")]
@@ -44,7 +44,7 @@ def test_the_wheel_has_the_licence_and_the_mark_of_a_typed_package(wheel: Path) 
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
 
 
-def test_a_type_checker_knows_the_types_of_the_installed_package(wheel: Path, tmp_path: Path) -> None:
+def test_a_type_checker_sees_the_types_of_the_installed_package(wheel: Path, tmp_path: Path) -> None:
     python = installed(wheel, tmp_path / "venv")
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
@@ -63,7 +63,7 @@ def test_a_type_checker_knows_the_types_of_the_installed_package(wheel: Path, tm
     assert len(said) == 3
 
 
-def test_the_version_is_the_packages() -> None:
+def test_the_version_is_read_from_the_package() -> None:
     assert batchgen.__version__ == version("batchgen")
 
 

@@ -16,7 +16,7 @@ HUNG = ("nobody answers this #hanging", "nobody ends this #endless")
 
 
 @pytest.mark.parametrize("provider", ["replicate", "fal", "openai"])
-async def test_what_hangs_for_ever_costs_its_slot_until_the_deadline_and_all_else_goes_on(
+async def test_a_hanging_item_costs_its_slot_only_until_the_deadline(
     provider: str,
     start_fake: StartFake,
     submit: Submit,

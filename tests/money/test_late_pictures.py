@@ -15,7 +15,7 @@ PROMPT = "this one takes its time #late"
 
 
 @pytest.mark.parametrize("provider", ["replicate", "fal"])
-async def test_a_picture_that_was_paid_for_after_its_item_had_failed_is_collected_by_the_sweep(
+async def test_the_sweep_collects_a_picture_paid_for_after_its_item_failed(
     provider: str,
     start_fake: StartFake,
     submit: Submit,

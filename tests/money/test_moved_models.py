@@ -10,7 +10,7 @@ MOVE = """
 """
 
 
-async def test_a_model_that_is_moved_by_one_update_is_bought_elsewhere_from_the_next_claim_on(
+async def test_a_moved_model_is_ordered_elsewhere_from_the_next_claim(
     start_fake: StartFake,
     submit: Submit,
     start_worker: Callable[..., Awaitable[WorkerProcess]],

@@ -41,7 +41,7 @@ def created(fake: FakeProvider) -> int:
     return fake.provider_log.count("created")
 
 
-async def test_a_provider_that_asks_for_no_wait_at_all_is_not_stormed(
+async def test_a_provider_asking_for_no_wait_is_not_flooded(
     start_fake: StartFake, submit: Submit, start_worker: StartWorker, pace: Callable[..., Awaitable[None]],
     database: Database,
 ) -> None:  # fmt: skip
@@ -71,7 +71,7 @@ async def test_a_provider_that_asks_for_no_wait_at_all_is_not_stormed(
     await withdraw(database, batch)
 
 
-async def test_one_models_403_leaves_the_other_models_of_its_provider_alone(
+async def test_a_403_of_one_model_does_not_stop_the_others(
     start_fake: StartFake, submit: Submit, start_worker: StartWorker, pace: Callable[..., Awaitable[None]],
     database: Database, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -108,7 +108,7 @@ async def test_one_models_403_leaves_the_other_models_of_its_provider_alone(
 
 
 @pytest.mark.parametrize("times", [1, 5], ids=["once", "for good"])
-async def test_fal_without_a_picture_is_asked_once_more_and_bought_once(
+async def test_a_fal_result_without_a_picture_is_asked_for_once_more(
     times: int, start_fake: StartFake, submit: Submit, start_worker: StartWorker,
     pace: Callable[..., Awaitable[None]], database: Database,
 ) -> None:  # fmt: skip
@@ -125,7 +125,7 @@ async def test_fal_without_a_picture_is_asked_once_more_and_bought_once(
         assert [(item["status"], item["error_code"]) for item in items] == [("failed", "no_output")] * 2
 
 
-async def test_pictures_that_fal_sends_in_its_answer_are_bought_once_and_stored(
+async def test_pictures_in_fals_answer_are_ordered_once_and_stored(
     start_fake: StartFake, submit: Submit, start_worker: StartWorker, pace: Callable[..., Awaitable[None]],
     database: Database,
 ) -> None:  # fmt: skip

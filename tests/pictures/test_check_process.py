@@ -68,7 +68,7 @@ async def code_of(checker: Checker, content: bytes) -> str:
     return caught.value.code
 
 
-async def test_a_picture_is_judged_beside_the_loop_and_its_file_is_at_its_start() -> None:
+async def test_a_picture_is_checked_in_a_process_and_its_file_rewound() -> None:
     checker = Checker()
     with in_file(picture() + HTML) as file:
         image = await checker.check(file)
@@ -79,7 +79,7 @@ async def test_a_picture_is_judged_beside_the_loop_and_its_file_is_at_its_start(
     assert children() == []
 
 
-async def test_what_a_picture_is_refused_for_comes_back_from_the_process() -> None:
+async def test_the_process_returns_the_reason_of_a_refusal() -> None:
     checker = Checker()
     assert await code_of(checker, HTML) == "not_a_picture"
     assert await code_of(checker, png_bomb(30_000, 30_000)) == "picture_too_large"
@@ -90,7 +90,7 @@ async def test_what_a_picture_is_refused_for_comes_back_from_the_process() -> No
     checker.close()
 
 
-async def test_a_process_is_kept_for_the_next_picture(checker_with: CheckerMaker) -> None:
+async def test_a_process_is_reused_for_the_next_picture(checker_with: CheckerMaker) -> None:
     checker = checker_with()
 
     pids = {(await check(checker, b"pid %d" % number)).blurhash for number in range(5)}
@@ -99,7 +99,7 @@ async def test_a_process_is_kept_for_the_next_picture(checker_with: CheckerMaker
     assert pids != {str(os.getpid())}
 
 
-async def test_no_more_processes_than_pictures_at_once(checker_with: CheckerMaker) -> None:
+async def test_no_more_processes_run_than_allowed_at_once(checker_with: CheckerMaker) -> None:
     checker = checker_with(at_once=2)
 
     await asyncio.gather(*(check(checker, picture()) for _ in range(12)))
@@ -107,7 +107,7 @@ async def test_no_more_processes_than_pictures_at_once(checker_with: CheckerMake
     assert len(children()) <= 2
 
 
-async def test_one_that_takes_too_long_is_killed_and_the_others_are_judged(checker_with: CheckerMaker) -> None:
+async def test_a_check_over_its_time_is_killed_and_the_others_go_on(checker_with: CheckerMaker) -> None:
     checker = checker_with(seconds=2, at_once=2)
 
     hanging = asyncio.create_task(code_of(checker, b"hang "))
@@ -118,14 +118,14 @@ async def test_one_that_takes_too_long_is_killed_and_the_others_are_judged(check
     assert (await check(checker, picture())).format == "png"
 
 
-async def test_one_that_ends_its_process_is_refused_after_a_second_look(checker_with: CheckerMaker) -> None:
+async def test_a_picture_that_crashes_its_process_twice_is_refused(checker_with: CheckerMaker) -> None:
     checker = checker_with()
 
     assert await code_of(checker, b"crash ") == "check_crashed"
     assert (await check(checker, picture())).format == "png"
 
 
-async def test_one_whose_process_was_killed_by_somebody_else_is_judged_again(checker_with: CheckerMaker) -> None:
+async def test_a_check_whose_process_was_killed_is_repeated(checker_with: CheckerMaker) -> None:
     checker = checker_with()
     first = (await check(checker, b"pid ")).blurhash
 
@@ -134,7 +134,7 @@ async def test_one_whose_process_was_killed_by_somebody_else_is_judged_again(che
     assert second != first
 
 
-async def test_a_process_that_dies_while_it_waits_costs_no_picture(checker_with: CheckerMaker) -> None:
+async def test_a_process_that_dies_while_idle_costs_no_picture(checker_with: CheckerMaker) -> None:
     checker = checker_with()
     pid = int((await check(checker, b"pid ")).blurhash or 0)
     os.kill(pid, signal.SIGKILL)
@@ -143,14 +143,14 @@ async def test_a_process_that_dies_while_it_waits_costs_no_picture(checker_with:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit memory")
-async def test_one_that_takes_too_much_memory_is_refused(checker_with: CheckerMaker) -> None:
+async def test_a_picture_that_needs_too_much_memory_is_refused(checker_with: CheckerMaker) -> None:
     checker = checker_with(memory_bytes=512 * MEBIBYTE)
 
     assert await code_of(checker, b"eat ") == "check_out_of_memory"
     assert (await check(checker, picture())).format == "png"
 
 
-async def test_the_process_has_none_of_the_worker_s_secrets(
+async def test_the_process_has_no_secrets_of_the_worker(
     checker_with: CheckerMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SUPABASE_SECRET_KEY", "sb_secret_x")
@@ -162,7 +162,7 @@ async def test_the_process_has_none_of_the_worker_s_secrets(
     assert not [name for name in names if "KEY" in name or name.startswith(("SUPABASE", "BATCHGEN"))]
 
 
-async def test_signals_of_a_terminal_or_a_service_manager_leave_it_alive(checker_with: CheckerMaker) -> None:
+async def test_the_process_ignores_signals_of_terminal_and_service_manager(checker_with: CheckerMaker) -> None:
     checker = checker_with()
     pid = int((await check(checker, b"pid ")).blurhash or 0)
     assert os.getsid(pid) != os.getsid(0)
@@ -185,7 +185,7 @@ async def test_a_cancelled_check_leaves_other_files_alone(checker_with: CheckerM
     assert (await check(checker, picture())).format == "png"
 
 
-async def test_closing_ends_what_is_being_judged(checker_with: CheckerMaker) -> None:
+async def test_closing_ends_running_checks(checker_with: CheckerMaker) -> None:
     checker = checker_with(seconds=600)
     hanging = asyncio.create_task(check(checker, b"hang "))
     await eventually(_a_child, 30, what="a process")
@@ -201,7 +201,7 @@ async def _a_child() -> bool:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell a child of its parent's death")
-async def test_it_dies_with_its_parent() -> None:
+async def test_the_process_dies_with_its_parent() -> None:
     code = (
         "import os, sys, threading; from batchgen.pictures.check_process import CheckProcess\n"
         "from batchgen.pictures.check_file import CheckLimits\n"
@@ -226,7 +226,7 @@ async def test_it_dies_with_its_parent() -> None:
     await eventually(is_gone, 30, what="the end of the child")
 
 
-async def test_a_machine_that_cannot_start_it_blames_no_picture(checker_with: CheckerMaker) -> None:
+async def test_a_process_that_cannot_start_blames_no_picture(checker_with: CheckerMaker) -> None:
     checker = checker_with(program=("-c", "raise SystemExit(3)"))
 
     with pytest.raises(CheckUnavailable) as caught:
@@ -234,7 +234,7 @@ async def test_a_machine_that_cannot_start_it_blames_no_picture(checker_with: Ch
     assert not caught.value.is_job_over
 
 
-def test_a_child_is_gone_when_it_is_closed() -> None:
+def test_a_closed_process_is_gone() -> None:
     child = CheckProcess(memory_bytes=1024 * MEBIBYTE)
     with in_file(picture()) as file:
         assert "picture" in child.judge(file.fileno(), CheckLimits(), 60)

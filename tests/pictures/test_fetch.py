@@ -52,7 +52,7 @@ async def refused(fetcher: Fetcher, url: str = URL, **options: str) -> ProviderE
     return caught.value
 
 
-async def test_a_picture_arrives_whole(server: PictureServer, fetcher: Fetcher, network: FakeNetwork) -> None:
+async def test_a_picture_is_fetched_completely(server: PictureServer, fetcher: Fetcher, network: FakeNetwork) -> None:
     server.gives("/one.png", CONTENT)
 
     assert await fetched(fetcher) == CONTENT
@@ -61,7 +61,7 @@ async def test_a_picture_arrives_whole(server: PictureServer, fetcher: Fetcher, 
     assert server.seen[0].headers["host"] == "pictures.test"
 
 
-async def test_the_file_has_no_name_and_is_closed_afterwards(
+async def test_the_fetched_file_has_no_name_and_is_closed(
     server: PictureServer, fetcher_with: FetcherMaker, tmp_path: Path, network: FakeNetwork
 ) -> None:
     server.gives("/one.png", CONTENT)
@@ -74,7 +74,7 @@ async def test_the_file_has_no_name_and_is_closed_afterwards(
     assert file.closed
 
 
-async def test_the_address_that_was_checked_is_the_one_connected_to(
+async def test_the_checked_address_is_the_one_connected_to(
     server: PictureServer, fetcher: Fetcher, network: FakeNetwork
 ) -> None:
     server.gives("/one.png", CONTENT)
@@ -117,7 +117,7 @@ async def test_only_https_with_a_host_is_fetched(fetcher: Fetcher, network: Fake
     assert network.connected == []
 
 
-async def test_redirects_are_followed_and_each_hop_is_looked_at(
+async def test_redirects_are_followed_and_each_hop_is_checked(
     server: PictureServer, fetcher: Fetcher, network: FakeNetwork
 ) -> None:
     server.redirects("/one.png", "/two.png", status=301)
@@ -139,7 +139,7 @@ async def test_redirects_are_followed_and_each_hop_is_looked_at(
         "https://pictures.test:99999/",
     ],
 )
-async def test_a_redirect_to_a_private_address_or_to_no_https_is_refused_before_any_connection(
+async def test_a_redirect_to_a_private_or_plain_address_is_refused(
     server: PictureServer, fetcher: Fetcher, network: FakeNetwork, location: str
 ) -> None:
     network.knows("inside.test", [PRIVATE_ADDRESS])
@@ -150,7 +150,7 @@ async def test_a_redirect_to_a_private_address_or_to_no_https_is_refused_before_
     assert network.connected == [(PUBLIC_ADDRESS, 443)]  # the first hop, and nothing after it
 
 
-async def test_redirects_without_an_end_are_given_up(server: PictureServer, fetcher_with: FetcherMaker) -> None:
+async def test_endless_redirects_are_refused(server: PictureServer, fetcher_with: FetcherMaker) -> None:
     server.redirects("/one.png", "/one.png")
 
     error = await refused(fetcher_with(max_redirects=3))
@@ -160,7 +160,7 @@ async def test_redirects_without_an_end_are_given_up(server: PictureServer, fetc
     assert len(server.seen) == 4
 
 
-async def test_secret_headers_go_to_the_first_server_alone(server: PictureServer, fetcher: Fetcher) -> None:
+async def test_secret_headers_go_only_to_the_first_server(server: PictureServer, fetcher: Fetcher) -> None:
     server.redirects("/one.png", "/two.png")
     server.redirects("/two.png", "https://elsewhere.test/three.png")
     server.gives("/three.png", CONTENT)
@@ -172,7 +172,7 @@ async def test_secret_headers_go_to_the_first_server_alone(server: PictureServer
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
-async def test_a_link_that_ended_is_an_error_of_its_own(server: PictureServer, fetcher: Fetcher, status: int) -> None:
+async def test_an_expired_link_is_its_own_error(server: PictureServer, fetcher: Fetcher, status: int) -> None:
     server.gives("/one.png", b"<Error>ExpiredToken</Error>", status=status)
 
     error = await refused(fetcher)
@@ -183,7 +183,7 @@ async def test_a_link_that_ended_is_an_error_of_its_own(server: PictureServer, f
 
 
 @pytest.mark.parametrize("status", [204, 206, 304, 429, 500, 503])
-async def test_other_answers_may_be_better_next_time(server: PictureServer, fetcher: Fetcher, status: int) -> None:
+async def test_other_error_answers_can_be_retried(server: PictureServer, fetcher: Fetcher, status: int) -> None:
     server.gives("/one.png", b"", status=status)
 
     error = await refused(fetcher)
@@ -192,14 +192,14 @@ async def test_other_answers_may_be_better_next_time(server: PictureServer, fetc
     assert error.code == "download_failed"
 
 
-async def test_five_declared_gigabytes_are_refused_by_their_head(server: PictureServer, fetcher: Fetcher) -> None:
+async def test_five_declared_gigabytes_are_refused_by_the_header(server: PictureServer, fetcher: Fetcher) -> None:
     server.says("/one.png", [head_of(headers={"content-length": str(GIGABYTES_5)})])
 
     assert (await refused(fetcher)).code == "picture_too_large"
 
 
 @pytest.mark.parametrize("declared", [{}, {"transfer-encoding": "chunked"}, {"content-length": "nonsense"}])
-async def test_five_gigabytes_that_were_not_declared_are_cut_off(
+async def test_five_undeclared_gigabytes_are_cut_off(
     server: PictureServer, fetcher_with: FetcherMaker, declared: dict[str, str]
 ) -> None:
     block = bytes(65_536)
@@ -213,13 +213,13 @@ async def test_five_gigabytes_that_were_not_declared_are_cut_off(
     assert server.bytes_sent < 20_000_000  # what sockets and TLS hold at most
 
 
-async def test_more_bytes_than_declared_are_not_taken(server: PictureServer, fetcher: Fetcher) -> None:
+async def test_bytes_beyond_the_declared_length_are_ignored(server: PictureServer, fetcher: Fetcher) -> None:
     server.says("/one.png", [head_of(headers={"content-length": "5"}), b"12345<script>"])
 
     assert await fetched(fetcher) == b"12345"
 
 
-async def test_a_slow_loris_costs_the_deadline_and_no_more(server: PictureServer, fetcher_with: FetcherMaker) -> None:
+async def test_a_trickling_download_ends_at_the_deadline(server: PictureServer, fetcher_with: FetcherMaker) -> None:
     server.says("/one.png", itertools.chain([head_of()], itertools.repeat(b"x")), pause_seconds=0.01)
     started = asyncio.get_running_loop().time()
 
@@ -230,9 +230,7 @@ async def test_a_slow_loris_costs_the_deadline_and_no_more(server: PictureServer
     assert asyncio.get_running_loop().time() - started < 5
 
 
-async def test_a_head_that_never_ends_costs_the_deadline_and_no_more(
-    server: PictureServer, fetcher_with: FetcherMaker
-) -> None:
+async def test_an_endless_header_ends_at_the_deadline(server: PictureServer, fetcher_with: FetcherMaker) -> None:
     server.says(
         "/one.png", itertools.chain([b"HTTP/1.1 200 OK\r\n"], itertools.repeat(b"x: y\r\n")), pause_seconds=0.01
     )
@@ -240,14 +238,14 @@ async def test_a_head_that_never_ends_costs_the_deadline_and_no_more(
     assert (await refused(fetcher_with(total_seconds=0.5))).code == "download_too_slow"
 
 
-async def test_a_head_without_bounds_is_given_up(server: PictureServer, fetcher: Fetcher) -> None:
+async def test_an_oversized_header_is_refused(server: PictureServer, fetcher: Fetcher) -> None:
     server.says("/one.png", itertools.chain([b"HTTP/1.1 200 OK\r\nx: "], itertools.repeat(b"x" * 10_000, 10_000)))
 
     assert (await refused(fetcher)).code == "download_failed"
     assert server.bytes_sent < 20_000_000
 
 
-async def test_a_server_that_falls_silent_is_left(server: PictureServer, fetcher_with: FetcherMaker) -> None:
+async def test_a_silent_server_is_given_up(server: PictureServer, fetcher_with: FetcherMaker) -> None:
     server.says("/one.png", [head_of(headers={"content-length": "9"}), b"1234", b"56789"], pause_seconds=3)
 
     assert (await refused(fetcher_with(silence_seconds=0.3))).code == "download_too_slow"
@@ -265,7 +263,7 @@ async def test_a_server_that_falls_silent_is_left(server: PictureServer, fetcher
         [head_of(headers={"content-encoding": "gzip"}), b"\x1f\x8b"],
     ],
 )
-async def test_what_is_cut_short_or_no_http_is_no_picture(
+async def test_a_truncated_or_malformed_answer_is_an_error(
     server: PictureServer, fetcher: Fetcher, pieces: list[bytes]
 ) -> None:
     server.says("/one.png", pieces)
@@ -273,7 +271,7 @@ async def test_what_is_cut_short_or_no_http_is_no_picture(
     assert (await refused(fetcher)).code == "download_failed"
 
 
-async def test_nobody_at_the_first_address_is_no_reason_to_give_up(
+async def test_the_next_address_is_tried_when_the_first_is_dead(
     server: PictureServer, fetcher: Fetcher, network: FakeNetwork
 ) -> None:
     server.gives("/one.png", CONTENT)
@@ -285,9 +283,7 @@ async def test_nobody_at_the_first_address_is_no_reason_to_give_up(
 
 
 @pytest.mark.parametrize("addresses", [["1.1.1.1", "1.1.1.2"], []])
-async def test_nobody_there_may_be_better_next_time(
-    fetcher: Fetcher, network: FakeNetwork, addresses: list[str]
-) -> None:
+async def test_an_unreachable_host_can_be_retried(fetcher: Fetcher, network: FakeNetwork, addresses: list[str]) -> None:
     network.knows("pictures.test", addresses)
     network.dead |= {"1.1.1.1", "1.1.1.2"}
 
@@ -295,13 +291,13 @@ async def test_nobody_there_may_be_better_next_time(
     assert (await refused(fetcher, "https://unknown.test/")).code == "download_failed"
 
 
-async def test_errors_do_not_tell_the_address(server: PictureServer, fetcher: Fetcher) -> None:
+async def test_errors_do_not_contain_the_address(server: PictureServer, fetcher: Fetcher) -> None:
     server.gives("/one.png", b"", status=404)
 
     assert "secret-part" not in str(await refused(fetcher))
 
 
-async def test_a_local_server_that_was_named_may_give_pictures(plain_server: PictureServer) -> None:
+async def test_pictures_are_fetched_from_the_configured_local_server(plain_server: PictureServer) -> None:
     plain_server.gives("/view", CONTENT)
     base = f"http://127.0.0.1:{plain_server.port}"
 
@@ -312,7 +308,7 @@ async def test_a_local_server_that_was_named_may_give_pictures(plain_server: Pic
 @pytest.mark.parametrize(
     "other", ["http://127.0.0.1:{other_port}/view", "https://127.0.0.1:{port}/view", "http://10.0.0.7/"]
 )
-async def test_no_other_server_of_the_own_network_may(plain_server: PictureServer, other: str) -> None:
+async def test_pictures_are_not_fetched_from_other_local_servers(plain_server: PictureServer, other: str) -> None:
     base = f"http://127.0.0.1:{plain_server.port}"
 
     async with Fetcher() as fetcher:
@@ -323,7 +319,7 @@ async def test_no_other_server_of_the_own_network_may(plain_server: PictureServe
     assert plain_server.seen == []
 
 
-async def test_a_local_server_cannot_send_elsewhere_in_the_own_network(plain_server: PictureServer) -> None:
+async def test_a_local_server_cannot_redirect_into_the_local_network(plain_server: PictureServer) -> None:
     plain_server.redirects("/view", "http://169.254.169.254/latest/meta-data")
     base = f"http://127.0.0.1:{plain_server.port}"
 
@@ -331,7 +327,7 @@ async def test_a_local_server_cannot_send_elsewhere_in_the_own_network(plain_ser
         assert (await refused(fetcher, f"{base}/view", local_server=base)).code == "address_refused"
 
 
-async def test_a_public_address_cannot_send_to_the_local_server(
+async def test_a_public_address_cannot_redirect_to_the_local_server(
     server: PictureServer, plain_server: PictureServer, fetcher: Fetcher, network: FakeNetwork
 ) -> None:
     base = f"http://127.0.0.1:{plain_server.port}"
@@ -343,7 +339,7 @@ async def test_a_public_address_cannot_send_to_the_local_server(
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1"])
-async def test_this_machine_is_the_same_local_server_by_every_name(plain_server: PictureServer, host: str) -> None:
+async def test_every_name_of_this_machine_is_the_same_local_server(plain_server: PictureServer, host: str) -> None:
     plain_server.gives("/view", CONTENT)
     base = f"http://localhost:{plain_server.port}/v1"
 
@@ -354,9 +350,7 @@ async def test_this_machine_is_the_same_local_server_by_every_name(plain_server:
 @pytest.mark.parametrize(
     "other", ["http://127.0.0.1:{other_port}/view?sig=secret-part", "https://127.0.0.1:{port}/view"]
 )
-async def test_another_port_of_the_local_server_is_tried_again_and_names_the_setting(
-    plain_server: PictureServer, other: str
-) -> None:
+async def test_another_port_of_the_local_server_names_the_setting(plain_server: PictureServer, other: str) -> None:
     base = f"http://127.0.0.1:{plain_server.port}"
     address = other.format(port=plain_server.port, other_port=plain_server.port - 1)
 
@@ -369,7 +363,7 @@ async def test_another_port_of_the_local_server_is_tried_again_and_names_the_set
     assert "secret-part" not in str(error)
 
 
-async def test_any_port_of_the_local_server_is_taken_where_that_is_allowed(plain_server: PictureServer) -> None:
+async def test_any_port_of_the_local_server_is_accepted_when_allowed(plain_server: PictureServer) -> None:
     plain_server.gives("/view", CONTENT)
 
     async with Fetcher(any_local_port=True) as fetcher:
@@ -380,7 +374,7 @@ async def test_any_port_of_the_local_server_is_taken_where_that_is_allowed(plain
     assert elsewhere.code == "address_refused"
 
 
-async def test_a_link_that_has_lost_its_https_is_fetched_by_https(server: PictureServer, fetcher: Fetcher) -> None:
+async def test_a_link_without_https_is_fetched_by_https(server: PictureServer, fetcher: Fetcher) -> None:
     server.gives("/generated-images/1.png", CONTENT)
 
     address = "http://pictures.test/generated-images/1.png"
@@ -388,7 +382,7 @@ async def test_a_link_that_has_lost_its_https_is_fetched_by_https(server: Pictur
 
 
 @pytest.mark.parametrize("addresses", [["198.18.0.5"], ["198.18.0.5", "198.19.1.1"]])
-async def test_made_up_addresses_of_dns_wait_for_the_operator(
+async def test_fake_dns_addresses_wait_for_the_operator(
     fetcher: Fetcher, network: FakeNetwork, addresses: list[str]
 ) -> None:
     network.knows("pictures.test", addresses)
@@ -404,7 +398,7 @@ async def test_made_up_addresses_of_dns_wait_for_the_operator(
     ("addresses", "is_reached"),
     [(["198.18.0.5"], False), (["10.0.0.7"], False), ([PUBLIC_ADDRESS], True), (None, True)],
 )
-async def test_where_pictures_cannot_be_fetched_is_known_before_anything_is_bought(
+async def test_an_unreachable_picture_network_is_found_before_any_order(
     fetcher: Fetcher, network: FakeNetwork, addresses: list[str] | None, is_reached: bool
 ) -> None:
     if addresses:
@@ -418,7 +412,7 @@ async def test_where_pictures_cannot_be_fetched_is_known_before_anything_is_boug
     assert network.connected == []
 
 
-async def test_the_operators_networks_are_fetched_from(
+async def test_pictures_are_fetched_from_the_operators_networks(
     server: PictureServer, network: FakeNetwork, trusted: ssl.SSLContext
 ) -> None:
     server.gives("/one.png", CONTENT)
@@ -457,7 +451,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
-async def test_where_orders_go_through_a_proxy_pictures_do_so_too(
+async def test_pictures_are_fetched_through_the_proxy_of_the_orders(
     server: PictureServer, proxy: list[str], network: FakeNetwork, trusted: ssl.SSLContext
 ) -> None:
     server.gives("/one.png", CONTENT)
@@ -474,14 +468,14 @@ async def test_where_orders_go_through_a_proxy_pictures_do_so_too(
 @pytest.mark.parametrize(
     "url", ["https://127.1/a", "https://10.0.0.7/a", "https://[::1]/a", "https://db/a", "https://x.internal/a"]
 )
-async def test_no_proxy_is_asked_for_ones_own_network(proxy: list[str], url: str) -> None:
+async def test_no_proxy_is_asked_for_local_addresses(proxy: list[str], url: str) -> None:
     async with Fetcher(proxies=Proxies({"all": proxy.pop()})) as fetcher:
         assert (await refused(fetcher, url)).code == "address_refused"
 
     assert proxy == []
 
 
-async def test_a_proxy_that_refuses_may_do_better_next_time() -> None:
+async def test_a_refusing_proxy_can_be_retried() -> None:
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 403 Forbidden\r\n\r\n")
@@ -494,7 +488,7 @@ async def test_a_proxy_that_refuses_may_do_better_next_time() -> None:
     listening.close()
 
 
-async def test_a_user_in_an_address_is_not_sent_anywhere(server: PictureServer, fetcher: Fetcher) -> None:
+async def test_credentials_in_an_address_are_not_sent(server: PictureServer, fetcher: Fetcher) -> None:
     server.redirects("/one.png", "https://user:secret@elsewhere.test/two.png")
     server.gives("/two.png", CONTENT)
 
@@ -503,7 +497,7 @@ async def test_a_user_in_an_address_is_not_sent_anywhere(server: PictureServer, 
     assert [seen.headers["host"] for seen in server.seen] == ["pictures.test", "elsewhere.test"]
 
 
-async def test_without_being_told_no_proxy_of_the_environment_is_used(
+async def test_proxies_of_the_environment_are_not_used_by_default(
     server: PictureServer, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch, network: FakeNetwork
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
@@ -513,7 +507,7 @@ async def test_without_being_told_no_proxy_of_the_environment_is_used(
     assert network.connected == [(PUBLIC_ADDRESS, 443)]
 
 
-async def test_stopping_a_fetch_leaves_no_connection_behind(server: PictureServer, fetcher: Fetcher) -> None:
+async def test_a_cancelled_fetch_leaves_no_connection(server: PictureServer, fetcher: Fetcher) -> None:
     begun = asyncio.Event()
 
     async def never_ends(writer: asyncio.StreamWriter) -> None:
@@ -534,15 +528,13 @@ async def test_stopping_a_fetch_leaves_no_connection_behind(server: PictureServe
     assert await fetched(fetcher) == CONTENT
 
 
-async def test_no_room_on_this_machine_is_storage_s_fault_and_not_the_provider_s(
-    tmp_path: Path, network: FakeNetwork
-) -> None:
+async def test_a_full_disk_is_a_storage_error(tmp_path: Path, network: FakeNetwork) -> None:
     async with Fetcher(folder=tmp_path / "missing", resolve=network.resolve, network=network) as fetcher:
         with pytest.raises(StorageError):
             await fetched(fetcher)
 
 
-async def test_content_in_hand_becomes_such_a_file_too(tmp_path: Path) -> None:
+async def test_given_content_becomes_a_nameless_file(tmp_path: Path) -> None:
     async with in_a_file(CONTENT, tmp_path) as file:
         assert file.read() == CONTENT
         assert names_in(tmp_path) == []

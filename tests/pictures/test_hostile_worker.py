@@ -103,7 +103,7 @@ async def rows_of(database: Database, user: User) -> list[str]:
     return [row["storage_path"] for row in await (await database.execute(sql, [user.id])).fetchall()]
 
 
-async def test_files_that_are_attacks_fail_their_items_at_once_and_reach_no_storage(
+async def test_hostile_files_fail_their_items_and_reach_no_storage(
     worker_at: WorkerAt, server: PictureServer, user: User, database: Database
 ) -> None:
     outputs, expected = dict[str, dict[str, str]](), dict[str, str]()
@@ -121,7 +121,7 @@ async def test_files_that_are_attacks_fail_their_items_at_once_and_reach_no_stor
     assert await rows_of(database, user) == []
 
 
-async def test_addresses_that_are_attacks_are_cut_off_or_refused_before_any_connection(
+async def test_hostile_addresses_are_cut_off_or_refused(
     worker_at: WorkerAt, server: PictureServer, user: User, database: Database
 ) -> None:
     server.says("/declared.png", [head_of(headers={"content-length": str(GIGABYTES_5)})])
@@ -149,7 +149,7 @@ async def test_addresses_that_are_attacks_are_cut_off_or_refused_before_any_conn
     assert await rows_of(database, user) == []
 
 
-async def test_what_lies_beside_a_picture_is_cut_and_the_picture_kept(
+async def test_data_beside_a_picture_is_removed_and_the_picture_kept(
     worker_at: WorkerAt, user: User, database: Database, storage: ImageStorage
 ) -> None:
     polyglots = {
@@ -165,7 +165,7 @@ async def test_what_lies_beside_a_picture_is_cut_and_the_picture_kept(
     assert [await storage.get(path) for path in await files_of(database, user)] == [GOOD] * 3
 
 
-async def test_poison_of_one_user_costs_nobody_else_anything(
+async def test_hostile_pictures_of_one_user_harm_no_other_user(
     worker_at: WorkerAt, user: User, new_user: Callable[[], Awaitable[User]], database: Database
 ) -> None:
     scan = picture("jpeg")[:-2] + b"\xff" * 40_000 + b"\xff\xd9"
@@ -182,7 +182,7 @@ async def test_poison_of_one_user_costs_nobody_else_anything(
     assert most == {"most": 0}
 
 
-async def test_beside_attacks_good_pictures_arrive_and_a_drawing_without_its_script(
+async def test_good_pictures_and_cleaned_svgs_arrive_beside_hostile_ones(
     worker_at: WorkerAt, server: PictureServer, user: User, database: Database, storage: ImageStorage
 ) -> None:
     server.redirects("/one.png", "/two.png")

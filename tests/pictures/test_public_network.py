@@ -29,12 +29,12 @@ OTHERS = words("""
 
 
 @pytest.mark.parametrize("address", PUBLIC)
-def test_machines_on_the_internet_are_public(address: str) -> None:
+def test_internet_addresses_are_public(address: str) -> None:
     assert is_public(ip_address(address))
 
 
 @pytest.mark.parametrize("address", OTHERS)
-def test_all_others_are_not(address: str) -> None:
+def test_all_other_addresses_are_not_public(address: str) -> None:
     assert not is_public(ip_address(address))
 
 
@@ -43,16 +43,16 @@ def test_all_others_are_not(address: str) -> None:
     words("""127.0.0.1 127.1 0x7f.1 0x7f000001 017700000001 2130706433 [::1] [fe80::1%25eth0] 10.0.0.7. 198.18.0.5
           localhost LOCALHOST. db db.local minio.internal a.localhost nas.lan router.home.arpa 3fff::1"""),
 )
-def test_names_and_spellings_of_ones_own_network_are_known(host: str) -> None:
+def test_local_names_and_spellings_are_recognized(host: str) -> None:
     assert is_local_name(host)
 
 
 @pytest.mark.parametrize("host", words("1.1.1.1 0x01010101 [2606:4700::1111] pictures.test replicate.delivery."))
-def test_other_names_may_be_the_internets(host: str) -> None:
+def test_other_names_are_not_local(host: str) -> None:
     assert not is_local_name(host)
 
 
-def test_an_operator_may_name_networks_that_count_as_the_internets() -> None:
+def test_an_operator_can_allow_networks() -> None:
     rule = Rule((IPv4Network("198.18.0.0/15"),))
 
     assert rule.allows("198.18.0.5")
@@ -60,7 +60,7 @@ def test_an_operator_may_name_networks_that_count_as_the_internets() -> None:
     assert refusal_of("pictures.test", ["198.18.0.5", "1.1.1.1"], rule) is None
 
 
-def test_made_up_addresses_are_the_operators_to_mend_and_others_are_refused() -> None:
+def test_fake_dns_addresses_wait_and_other_local_ones_are_refused() -> None:
     made_up = refusal_of("pictures.test", ["198.18.0.5", "198.19.0.1"], Rule())
     mixed = refusal_of("pictures.test", ["198.18.0.5", "10.0.0.7"], Rule())
     named = [refusal_of(host, ["198.18.0.5"], Rule()) for host in ("198.18.0.5", "0xc6120005", "198.18.5")]

@@ -61,7 +61,7 @@ async def test_a_fetched_picture_is_stored_byte_for_byte(
     assert answer.headers["content-type"] == f"image/{format}"
 
 
-async def test_a_drawing_in_hand_is_stored_without_its_script(
+async def test_an_svg_is_stored_without_its_script(
     receiver: Receiver, storage: ImageStorage, picture_store: PictureStore, user: User
 ) -> None:
     raw = RawImage(svg('<script>alert(1)</script><rect width="9" height="9"/>'))
@@ -94,7 +94,7 @@ async def test_a_hostile_file_never_reaches_storage(
     assert await stored_types(service, settings, user) == []
 
 
-async def test_a_redirect_into_the_own_network_never_gets_there(
+async def test_a_redirect_into_the_local_network_is_not_followed(
     receiver: Receiver, server: PictureServer, network: FakeNetwork
 ) -> None:
     network.knows("inside.test", [PRIVATE_ADDRESS])

@@ -18,7 +18,7 @@ YOUNG = timedelta(hours=47)
 
 
 @dataclass
-class Shelf:
+class StoredPictures:
     """One user's pictures in the shared bucket; tests look at their own paths alone."""
 
     service: AsyncClient
@@ -66,11 +66,13 @@ class Shelf:
 
 
 @pytest.fixture
-async def shelf(service: AsyncClient, database: Database, user: User, settings: Settings) -> AsyncGenerator[Shelf]:
-    shelf = Shelf(service, database, user, settings.bucket)
-    yield shelf
+async def pictures(
+    service: AsyncClient, database: Database, user: User, settings: Settings
+) -> AsyncGenerator[StoredPictures]:
+    pictures = StoredPictures(service, database, user, settings.bucket)
+    yield pictures
     await database.execute("delete from public.images where user_id = %s", [user.id])
-    if left := await shelf.files():
+    if left := await pictures.files():
         await service.storage.from_(settings.bucket).remove(sorted(left))
 
 
@@ -79,91 +81,93 @@ def check(service: AsyncClient, settings: Settings) -> StorageCheck:
     return StorageCheck(service, bucket=settings.bucket, page=3)
 
 
-async def test_pictures_with_file_and_row_balance(shelf: Shelf, check: StorageCheck) -> None:
+async def test_pictures_with_file_and_row_are_balanced(pictures: StoredPictures, check: StorageCheck) -> None:
     for _ in range(7):  # more than two pages
-        await shelf.row(await shelf.file(shelf.path()))
+        await pictures.row(await pictures.file(pictures.path()))
 
     report = await check.report()
 
-    assert shelf.own(report) == ([], [])
+    assert pictures.own(report) == ([], [])
     assert report.files >= 7
     assert report.rows >= 7
 
 
-async def test_both_kinds_of_loss_are_found_among_many(shelf: Shelf, check: StorageCheck) -> None:
+async def test_orphans_and_lost_rows_are_found_among_many(pictures: StoredPictures, check: StorageCheck) -> None:
     for _ in range(4):
-        await shelf.row(await shelf.file(shelf.path()))
-    orphans = sorted([await shelf.file(shelf.path()) for _ in range(4)])
-    lost = sorted([shelf.path() for _ in range(4)])
+        await pictures.row(await pictures.file(pictures.path()))
+    orphans = sorted([await pictures.file(pictures.path()) for _ in range(4)])
+    lost = sorted([pictures.path() for _ in range(4)])
     for path in lost:
-        await shelf.row(path)
+        await pictures.row(path)
 
     report = await check.report()
 
-    assert shelf.own(report) == (orphans, lost)
+    assert pictures.own(report) == (orphans, lost)
     assert not report.is_balanced
 
 
-async def test_what_is_younger_than_the_grace_is_left_alone(shelf: Shelf, check: StorageCheck) -> None:
-    await shelf.file(shelf.path(), YOUNG)
-    await shelf.row(shelf.path(), YOUNG)
+async def test_pictures_younger_than_the_grace_time_are_left_alone(
+    pictures: StoredPictures, check: StorageCheck
+) -> None:
+    await pictures.file(pictures.path(), YOUNG)
+    await pictures.row(pictures.path(), YOUNG)
 
     report = await check.report()
 
-    assert shelf.own(report) == ([], [])
+    assert pictures.own(report) == ([], [])
     assert report.too_young >= 2
 
 
-async def test_files_where_no_pictures_lie_are_counted_and_never_touched(shelf: Shelf, check: StorageCheck) -> None:
-    foreign = [f"{shelf.user.id}/avatar.png", f"{shelf.user.id}/deeper/{uuid.uuid4()}.png"]
+async def test_foreign_files_are_counted_and_never_changed(pictures: StoredPictures, check: StorageCheck) -> None:
+    foreign = [f"{pictures.user.id}/avatar.png", f"{pictures.user.id}/deeper/{uuid.uuid4()}.png"]
     for path in foreign:
-        await shelf.file(path)
+        await pictures.file(path)
 
     report = await check.fix(await check.report())
 
-    assert shelf.own(report) == ([], [])
+    assert pictures.own(report) == ([], [])
     assert report.foreign_files >= 2
-    assert f"{shelf.user.id}/avatar.png" in await shelf.files()
-    await shelf.service.storage.from_(shelf.bucket).remove(foreign)
+    assert f"{pictures.user.id}/avatar.png" in await pictures.files()
+    await pictures.service.storage.from_(pictures.bucket).remove(foreign)
 
 
-async def test_fixing_removes_orphans_and_archives_lost_rows_and_then_all_balances(
-    shelf: Shelf, check: StorageCheck
-) -> None:
-    kept, orphan, lost = await shelf.file(shelf.path()), await shelf.file(shelf.path()), shelf.path()
-    kept_id, lost_id = await shelf.row(kept), await shelf.row(lost)
+async def test_fixing_removes_orphans_and_archives_lost_rows(pictures: StoredPictures, check: StorageCheck) -> None:
+    kept, orphan, lost = await pictures.file(pictures.path()), await pictures.file(pictures.path()), pictures.path()
+    kept_id, lost_id = await pictures.row(kept), await pictures.row(lost)
 
     report = await check.fix(await check.report())
 
     assert report.is_balanced
     assert (report.removed, report.archived) == (len(report.orphans), len(report.lost))
-    assert await shelf.files() == {kept}
+    assert await pictures.files() == {kept}
     assert orphan in report.orphans
-    assert await shelf.is_archived(lost_id)
-    assert not await shelf.is_archived(kept_id)
-    assert shelf.own(await check.report()) == ([], [])
+    assert await pictures.is_archived(lost_id)
+    assert not await pictures.is_archived(kept_id)
+    assert pictures.own(await check.report()) == ([], [])
 
 
-async def test_what_found_its_counterpart_since_the_report_is_not_touched(shelf: Shelf, check: StorageCheck) -> None:
-    orphan, lost = await shelf.file(shelf.path()), shelf.path()
-    lost_id = await shelf.row(lost)
+async def test_pictures_completed_since_the_report_are_not_changed(
+    pictures: StoredPictures, check: StorageCheck
+) -> None:
+    orphan, lost = await pictures.file(pictures.path()), pictures.path()
+    lost_id = await pictures.row(lost)
     report = await check.report()
-    assert shelf.own(report) == ([orphan], [lost])
-    await shelf.row(orphan)
-    await shelf.file(lost)
+    assert pictures.own(report) == ([orphan], [lost])
+    await pictures.row(orphan)
+    await pictures.file(lost)
 
     fixed = await check.fix(report)
 
     assert (fixed.removed, fixed.archived) == (len(report.orphans) - 1, len(report.lost) - 1)
-    assert await shelf.files() == {orphan, lost}
-    assert not await shelf.is_archived(lost_id)
+    assert await pictures.files() == {orphan, lost}
+    assert not await pictures.is_archived(lost_id)
     assert not fixed.is_balanced
 
 
-async def test_rows_that_their_owners_archived_are_not_lost(shelf: Shelf, check: StorageCheck) -> None:
-    image_id = await shelf.row(shelf.path())
-    await shelf.database.execute(
+async def test_archived_rows_are_not_lost(pictures: StoredPictures, check: StorageCheck) -> None:
+    image_id = await pictures.row(pictures.path())
+    await pictures.database.execute(
         "update public.images set archived_at = now() - interval '1 day' where id = %s", [image_id]
     )
 
-    assert shelf.own(await check.report()) == ([], [])
+    assert pictures.own(await check.report()) == ([], [])

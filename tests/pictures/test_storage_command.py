@@ -50,7 +50,7 @@ async def orphan(service: AsyncClient, database: Database, user: User, settings:
     await bucket.remove([path])
 
 
-async def test_an_orphan_is_named_then_removed_then_all_balances(run: Run, orphan: str) -> None:
+async def test_an_orphan_is_reported_then_removed(run: Run, orphan: str) -> None:
     code, out, err = await run()
     assert (code, f"file without a row: {orphan}" in out, "--fix" in err) == (1, True, True)
 
@@ -66,14 +66,14 @@ async def test_an_orphan_is_named_then_removed_then_all_balances(run: Run, orpha
     assert (code, report["is_balanced"], report["orphans"], report["lost"]) == (0, True, [], [])
 
 
-async def test_without_the_secret_key_nothing_is_compared(run: Run) -> None:
+async def test_storage_check_needs_the_secret_key(run: Run) -> None:
     code, _, err = await run(key="")
 
     assert code == 2
     assert "SUPABASE_SECRET_KEY" in err
 
 
-async def test_a_grace_of_nothing_is_refused(run: Run) -> None:
+async def test_a_grace_time_of_zero_is_refused(run: Run) -> None:
     code, _, _ = await run("--grace-hours", "0")
 
     assert code == 2

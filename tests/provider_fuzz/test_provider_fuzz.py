@@ -15,7 +15,7 @@ USUAL_CASES = 40
 
 @pytest.mark.timeout(max(300, CASES))
 @pytest.mark.parametrize("provider", TARGETS)
-async def test_whatever_a_provider_answers_its_item_ends_and_no_other_is_harmed(
+async def test_every_item_ends_whatever_its_provider_answers(
     provider: str, stack: StackInfo, empty_queue: None, tmp_path: Path
 ) -> None:
     cases = drawn(TARGETS[provider].kinds, USUAL_CASES)

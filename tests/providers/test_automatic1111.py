@@ -77,9 +77,7 @@ def patience_for(fault: Fault) -> float:
     return 0.3 if fault.kind == "hang" else 20
 
 
-async def test_a_picture_comes_with_its_seed_and_its_checkpoint(
-    make: MakeProvider, server: Automatic1111Server
-) -> None:
+async def test_a_picture_has_its_seed_and_checkpoint(make: MakeProvider, server: Automatic1111Server) -> None:
     provider: AccountableProvider = make()
 
     job_id = await provider.submit(REQUEST)
@@ -108,7 +106,7 @@ async def test_a_grid_before_the_picture_is_left_out(make: MakeProvider, server:
         "31e35c80fc4829d1",
     ],
 )
-async def test_a_checkpoint_is_taken_by_any_name_that_the_server_knows(
+async def test_a_checkpoint_is_found_by_any_name_the_server_knows(
     make: MakeProvider, server: Automatic1111Server, name: str
 ) -> None:
     request = replace(REQUEST, model=name, inputs={**REQUEST.inputs, "override_settings": {"CLIP_stop": 2}})
@@ -123,7 +121,7 @@ async def test_a_checkpoint_is_taken_by_any_name_that_the_server_knows(
     assert server.asked("GET /sdapi/v1/sd-models") == 1
 
 
-async def test_a_checkpoint_that_is_not_there_is_no_other_ones_picture(
+async def test_a_missing_checkpoint_is_refused_before_the_order(
     make: MakeProvider, server: Automatic1111Server
 ) -> None:
     with pytest.raises(ProviderRejected) as caught:
@@ -151,7 +149,7 @@ def forge(server: Automatic1111Server) -> Automatic1111Server:
     return server
 
 
-async def test_a_server_that_ignores_the_orders_checkpoint_is_told_it_first(
+async def test_a_server_ignoring_the_orders_checkpoint_is_switched_first(
     make: MakeProvider, forge: Automatic1111Server
 ) -> None:
     provider = make()
@@ -167,9 +165,7 @@ async def test_a_server_that_ignores_the_orders_checkpoint_is_told_it_first(
     assert forge.asked(ORDERS) == 3
 
 
-async def test_two_checkpoints_at_such_a_server_do_not_get_into_each_others_way(
-    make: MakeProvider, forge: Automatic1111Server
-) -> None:
+async def test_two_checkpoints_at_a_switched_server_do_not_mix(make: MakeProvider, forge: Automatic1111Server) -> None:
     provider = make()
     await a_picture_of(provider, SDXL)
     requests = [
@@ -184,7 +180,7 @@ async def test_two_checkpoints_at_such_a_server_do_not_get_into_each_others_way(
     assert forge.asked(ORDERS) == 2 + len(requests)
 
 
-async def test_a_picture_of_another_checkpoint_is_not_taken(make: MakeProvider, forge: Automatic1111Server) -> None:
+async def test_a_picture_of_another_checkpoint_is_refused(make: MakeProvider, forge: Automatic1111Server) -> None:
     forge.heeds_options = False
 
     with pytest.raises(ProviderUnavailable, match=r"something_else \[deadbeef00\] instead of xl/sdxl") as caught:
@@ -195,7 +191,7 @@ async def test_a_picture_of_another_checkpoint_is_not_taken(make: MakeProvider, 
 
 
 @pytest.mark.parametrize("fault", [answers(404), answers(500, {"errors": "model 'sdxl' not found"}), DROPPED])
-async def test_a_checkpoint_that_cannot_be_set_is_another_one(
+async def test_a_checkpoint_that_cannot_be_set_fails_the_order(
     make: MakeProvider, forge: Automatic1111Server, fault: Fault
 ) -> None:
     forge.misbehave("POST /sdapi/v1/options", fault)
@@ -221,7 +217,7 @@ async def test_a_checkpoint_that_cannot_be_set_is_another_one(
         ({"sd_model_name": None, "sd_model_hash": None, "infotexts": ["a\nModel hash: deadbeef00, Seed: 1"]}, False),
     ],
 )
-async def test_a_checkpoint_is_known_by_what_the_server_tells(
+async def test_the_used_checkpoint_is_checked_against_the_answer(
     make: MakeProvider, server: Automatic1111Server, told: dict[str, Any], is_taken: bool
 ) -> None:
     server.told = told
@@ -233,7 +229,7 @@ async def test_a_checkpoint_is_known_by_what_the_server_tells(
             await a_picture_of(make(), SDXL)
 
 
-async def test_a_checkpoint_that_was_added_later_is_found(make: MakeProvider, server: Automatic1111Server) -> None:
+async def test_a_checkpoint_added_later_is_found(make: MakeProvider, server: Automatic1111Server) -> None:
     server.on_disk = [CHECKPOINT, ADDED_LATER]
 
     picture = await a_picture_of(make(), replace(REQUEST, model="flux/flux1-dev.safetensors"))
@@ -255,7 +251,7 @@ async def test_a_checkpoint_that_was_added_later_is_found(make: MakeProvider, se
         "SDXL",
     ],
 )
-async def test_a_checkpoint_is_taken_however_its_name_is_spelled(
+async def test_a_checkpoint_is_found_in_every_spelling(
     make: MakeProvider, server: Automatic1111Server, name: str
 ) -> None:
     assert await a_picture_of(make(), replace(REQUEST, model=name)) == TEAL
@@ -263,7 +259,7 @@ async def test_a_checkpoint_is_taken_however_its_name_is_spelled(
 
 
 @pytest.mark.parametrize("name", ["sd/sdxl", "sdxl_turbo", "xl/sdxl.safetensors [1234567890]"])
-async def test_a_checkpoint_that_is_not_there_is_told_with_near_names(
+async def test_a_missing_checkpoint_is_refused_with_similar_names(
     make: MakeProvider, server: Automatic1111Server, name: str
 ) -> None:
     with pytest.raises(ProviderRejected, match=r"near names: xl/sdxl.safetensors") as caught:
@@ -274,7 +270,7 @@ async def test_a_checkpoint_that_is_not_there_is_told_with_near_names(
 
 
 @pytest.mark.parametrize("fault", [answers(404), answers(500), DROPPED])
-async def test_a_server_that_does_not_look_at_its_disk_has_told_what_it_has(
+async def test_a_failed_checkpoint_refresh_does_not_hide_the_refusal(
     make: MakeProvider, server: Automatic1111Server, fault: Fault
 ) -> None:
     server.misbehave("POST /sdapi/v1/refresh-checkpoints", fault)
@@ -292,7 +288,7 @@ async def test_a_server_that_does_not_look_at_its_disk_has_told_what_it_has(
         ({"seed": "11", "all_seeds": "x"}, None),
     ],
 )
-async def test_the_seed_is_the_one_that_was_used(
+async def test_the_seed_is_the_one_the_server_used(
     make: MakeProvider, server: Automatic1111Server, told: dict[str, Any], seed: int | None
 ) -> None:
     server.told = told
@@ -300,7 +296,7 @@ async def test_the_seed_is_the_one_that_was_used(
     assert (await a_picture_of(make())).seed == seed
 
 
-async def test_what_else_the_server_changed_is_told_and_taken(
+async def test_other_changes_of_the_server_are_logged_and_accepted(
     make: MakeProvider, server: Automatic1111Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.told = {"width": 512, "height": 32, "steps": "many"}
@@ -310,7 +306,7 @@ async def test_what_else_the_server_changed_is_told_and_taken(
 
 
 @pytest.mark.parametrize("fault", [HTML, answers(200, {}), answers(500), DROPPED])
-async def test_a_list_of_checkpoints_that_cannot_be_read_says_nothing_about_the_model(
+async def test_an_unreadable_checkpoint_list_is_retried(
     make: MakeProvider, server: Automatic1111Server, fault: Fault
 ) -> None:
     server.misbehave("GET /sdapi/v1/sd-models", fault)
@@ -326,7 +322,7 @@ async def test_a_list_of_checkpoints_that_cannot_be_read_says_nothing_about_the_
         ({"steps": "many"}, "invalid_input", "body.steps: Input should be a valid integer"),
     ],
 )
-async def test_bad_inputs_are_permanent(make: MakeProvider, change: dict[str, Any], code: str, words: str) -> None:
+async def test_invalid_inputs_are_rejected(make: MakeProvider, change: dict[str, Any], code: str, words: str) -> None:
     with pytest.raises(ProviderRejected, match=words) as caught:
         await a_picture_of(make(), replace(REQUEST, inputs={**REQUEST.inputs, **change}))
 
@@ -352,7 +348,7 @@ async def test_bad_inputs_are_permanent(make: MakeProvider, change: dict[str, An
         (answers(504), "provider_unavailable"),
     ],
 )
-async def test_a_picture_that_got_lost_is_made_again(
+async def test_a_lost_picture_is_generated_again(
     make: MakeProvider, server: Automatic1111Server, fault: Fault, code: str
 ) -> None:
     provider = make(answer_seconds=patience_for(fault), most_bytes=2**20)
@@ -367,14 +363,14 @@ async def test_a_picture_that_got_lost_is_made_again(
     assert await a_picture_of(provider) == TEAL
 
 
-async def test_an_answer_that_comes_slowly_is_an_answer(make: MakeProvider, server: Automatic1111Server) -> None:
+async def test_a_slow_answer_is_accepted(make: MakeProvider, server: Automatic1111Server) -> None:
     server.misbehave(ORDERS, DRIP)
 
     assert await a_picture_of(make()) == TEAL
 
 
 @pytest.mark.parametrize("fault", [DROPPED, HTML, answers(500)])
-async def test_a_picture_is_kept_where_nobody_can_say_whether_it_was_interrupted(
+async def test_a_picture_is_kept_when_its_progress_cannot_be_read(
     make: MakeProvider, server: Automatic1111Server, fault: Fault
 ) -> None:
     server.misbehave("GET /sdapi/v1/progress", fault)
@@ -382,7 +378,7 @@ async def test_a_picture_is_kept_where_nobody_can_say_whether_it_was_interrupted
     assert await a_picture_of(make()) == TEAL
 
 
-async def test_half_a_picture_is_no_picture(make: MakeProvider, server: Automatic1111Server) -> None:
+async def test_an_interrupted_picture_is_refused(make: MakeProvider, server: Automatic1111Server) -> None:
     server.gate.clear()
     provider = make()
     waiting = asyncio.create_task(a_picture_of(provider))
@@ -395,7 +391,7 @@ async def test_half_a_picture_is_no_picture(make: MakeProvider, server: Automati
     assert (caught.value.code, caught.value.is_provider_fault) == ("job_cancelled", False)
 
 
-async def test_cancelling_stops_the_task_that_runs(make: MakeProvider, server: Automatic1111Server) -> None:
+async def test_cancelling_stops_the_running_task(make: MakeProvider, server: Automatic1111Server) -> None:
     server.gate.clear()
     provider = make()
     job_id = await provider.submit(REQUEST)
@@ -411,7 +407,7 @@ async def test_cancelling_stops_the_task_that_runs(make: MakeProvider, server: A
     assert await provider.settle(job_id, REQUEST) == Settlement(is_over=True, is_charged=False)
 
 
-async def test_cancelling_a_task_that_waits_leaves_the_running_one_alone(
+async def test_cancelling_a_waiting_task_leaves_the_running_one_alone(
     make: MakeProvider, server: Automatic1111Server
 ) -> None:
     server.gate.clear()
@@ -431,7 +427,7 @@ async def test_cancelling_a_task_that_waits_leaves_the_running_one_alone(
     assert isinstance(error, ProviderUnavailable)
 
 
-async def test_the_task_of_another_process_is_stopped_and_made_again(
+async def test_the_task_of_another_process_is_stopped_and_repeated(
     make: MakeProvider, server: Automatic1111Server
 ) -> None:
     server.gate.clear()
@@ -453,7 +449,7 @@ async def test_the_task_of_another_process_is_stopped_and_made_again(
 
 @pytest.mark.parametrize("route", [PROGRESS, INTERRUPTS])
 @pytest.mark.parametrize("fault", [answers(500), answers(429), DROPPED, HTML])
-async def test_the_task_of_another_process_is_not_over_before_the_server_has_heard_of_it(
+async def test_another_processs_task_is_open_until_the_server_stopped_it(
     make: MakeProvider, server: Automatic1111Server, route: str, fault: Fault
 ) -> None:
     server.gate.clear()
@@ -476,7 +472,7 @@ async def test_the_task_of_another_process_is_not_over_before_the_server_has_hea
 
 
 @pytest.mark.parametrize("is_its_own", [True, False])
-async def test_a_task_that_waits_at_the_server_is_stopped_when_it_begins(
+async def test_a_cancelled_waiting_task_is_stopped_when_it_begins(
     make: MakeProvider, server: Automatic1111Server, is_its_own: bool
 ) -> None:
     server.gate.clear()
@@ -503,9 +499,7 @@ async def test_a_task_that_waits_at_the_server_is_stopped_when_it_begins(
     await asyncio.gather(waiting, return_exceptions=True)
 
 
-async def test_a_task_whose_cancellation_the_server_did_not_hear_of_goes_on(
-    make: MakeProvider, server: Automatic1111Server
-) -> None:
+async def test_a_task_with_a_failed_cancellation_goes_on(make: MakeProvider, server: Automatic1111Server) -> None:
     server.gate.clear()
     provider = make()
     job_id = await provider.submit(REQUEST)
@@ -521,7 +515,7 @@ async def test_a_task_whose_cancellation_the_server_did_not_hear_of_goes_on(
     assert await waiting == TEAL
 
 
-async def test_who_stops_waiting_leaves_the_task_alone(make: MakeProvider, server: Automatic1111Server) -> None:
+async def test_giving_up_waiting_leaves_the_task_running(make: MakeProvider, server: Automatic1111Server) -> None:
     server.gate.clear()
     provider = make()
     job_id = await provider.submit(REQUEST)
@@ -547,7 +541,7 @@ async def test_who_stops_waiting_leaves_the_task_alone(make: MakeProvider, serve
         (answers(403), "provider_key_refused", 300),
     ],
 )
-async def test_waits_are_told_and_use_up_nothing(
+async def test_requested_waits_are_passed_on_and_end_the_job_free(
     make: MakeProvider, server: Automatic1111Server, fault: Fault, code: str, seconds: float
 ) -> None:
     provider = make()
@@ -561,7 +555,7 @@ async def test_waits_are_told_and_use_up_nothing(
     assert await a_picture_of(provider) == TEAL
 
 
-async def test_credentials_open_the_server_and_appear_nowhere(
+async def test_credentials_are_used_and_never_shown(
     make: MakeProvider, server: Automatic1111Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -586,7 +580,7 @@ async def test_credentials_open_the_server_and_appear_nowhere(
 FAULTS = [None, None, DROPPED, LOST, TRUNCATED, HTML, answers(429, Retry_After="0"), answers(500), answers(504)]
 
 
-async def test_fifty_items_under_random_faults_all_get_their_picture(
+async def test_fifty_orders_under_random_faults_all_get_their_picture(
     make: MakeProvider, server: Automatic1111Server
 ) -> None:
     random, workers = Random(5), (make(), make())

@@ -83,7 +83,7 @@ every_age = pytest.mark.parametrize("server", AGES, indirect=True)
 
 
 @every_age
-async def test_a_picture_is_made_and_can_be_fetched(make: MakeProvider, server: ComfyUIServer) -> None:
+async def test_a_finished_picture_can_be_fetched(make: MakeProvider, server: ComfyUIServer) -> None:
     provider: AccountableProvider = make()
 
     picture = await provider.wait(await provider.submit(REQUEST), REQUEST)
@@ -95,7 +95,7 @@ async def test_a_picture_is_made_and_can_be_fetched(make: MakeProvider, server: 
         assert (await http.get(picture.url)).content.startswith(b"\x89PNG")
 
 
-async def test_the_job_has_the_id_that_we_chose(make: MakeProvider, server: ComfyUIServer) -> None:
+async def test_the_job_id_is_derived_from_the_order_key(make: MakeProvider, server: ComfyUIServer) -> None:
     first, again = await make().submit(REQUEST), await make().submit(REQUEST)
     other = await make().submit(replace(REQUEST, key="purchase-2"))
 
@@ -103,9 +103,7 @@ async def test_the_job_has_the_id_that_we_chose(make: MakeProvider, server: Comf
     assert UUID(first).version == 5
 
 
-async def test_the_default_workflow_takes_the_inputs_with_their_types(
-    make: MakeProvider, server: ComfyUIServer
-) -> None:
+async def test_the_default_workflow_keeps_the_types_of_inputs(make: MakeProvider, server: ComfyUIServer) -> None:
     await make().submit(REQUEST)
 
     workflow = await ordered(server)
@@ -117,7 +115,7 @@ async def test_the_default_workflow_takes_the_inputs_with_their_types(
     assert (sampler["seed"], sampler["steps"], sampler["cfg"], sampler["scheduler"]) == (11, 4, 7, "karras")
 
 
-async def test_a_workflow_of_the_models_own_is_filled(make: MakeProvider, server: ComfyUIServer) -> None:
+async def test_a_models_own_workflow_is_filled(make: MakeProvider, server: ComfyUIServer) -> None:
     node = {
         "class_type": "Text",
         "inputs": {
@@ -139,9 +137,7 @@ async def test_a_workflow_of_the_models_own_is_filled(make: MakeProvider, server
 @pytest.mark.parametrize(
     "prompt", ['", "steps": 9999, "x": "', "{{seed}} {{model}}", "\\u0022}", "%date% \n\t ☃", r"\1 \g<0>"]
 )
-async def test_a_prompt_stays_a_prompt_whatever_it_holds(
-    make: MakeProvider, server: ComfyUIServer, prompt: str
-) -> None:
+async def test_no_prompt_can_change_the_workflow(make: MakeProvider, server: ComfyUIServer, prompt: str) -> None:
     node = {"class_type": "Text", "inputs": {"whole": "{{prompt}}", "part": "a {{prompt}}."}}
 
     await make().submit(replace(REQUEST, inputs={"prompt": prompt, "workflow": {"a": node}}))
@@ -161,7 +157,7 @@ async def test_a_prompt_stays_a_prompt_whatever_it_holds(
         ({"inputs": {"workflow": "text"}}, "workflow_invalid"),
     ],
 )
-async def test_what_the_server_would_refuse_each_time_is_permanent(
+async def test_permanent_refusals_are_rejected(
     make: MakeProvider, server: ComfyUIServer, change: dict[str, Any], code: str
 ) -> None:
     with pytest.raises(ProviderRejected) as caught:
@@ -171,14 +167,14 @@ async def test_what_the_server_would_refuse_each_time_is_permanent(
     assert server.events("queued") == []
 
 
-async def test_a_refusal_says_which_value_is_wrong(make: MakeProvider) -> None:
+async def test_a_refusal_names_the_invalid_value(make: MakeProvider) -> None:
     with pytest.raises(ProviderRejected, match=r"Value not in list \('no-such.safetensors'\)"):
         await make().submit(replace(REQUEST, model="no-such.safetensors"))
 
 
 @every_age
 @pytest.mark.parametrize("fault", [LOST, FORGOTTEN, TRUNCATED, HTML, FLOOD, answers(504, after=True)])
-async def test_an_order_whose_answer_is_lost_is_found_again(
+async def test_an_order_with_a_lost_answer_is_found_again(
     make: MakeProvider, server: ComfyUIServer, fault: Fault
 ) -> None:
     server.misbehave("POST /prompt", fault)
@@ -192,7 +188,7 @@ async def test_an_order_whose_answer_is_lost_is_found_again(
 
 
 @every_age
-async def test_a_job_is_found_while_it_waits_and_while_it_runs(make: MakeProvider, server: ComfyUIServer) -> None:
+async def test_a_job_is_found_while_waiting_and_while_running(make: MakeProvider, server: ComfyUIServer) -> None:
     server.holds = True
     provider = make()
     second = replace(REQUEST, key="purchase-2")
@@ -204,7 +200,7 @@ async def test_a_job_is_found_while_it_waits_and_while_it_runs(make: MakeProvide
 
 
 @pytest.mark.parametrize("fault", [DROPPED, SILENT])
-async def test_an_order_that_never_arrived_may_be_sent_again(
+async def test_an_order_that_never_arrived_can_be_sent_again(
     make: MakeProvider, server: ComfyUIServer, fault: Fault
 ) -> None:
     server.misbehave("POST /prompt", fault)
@@ -217,9 +213,7 @@ async def test_an_order_that_never_arrived_may_be_sent_again(
     assert await provider.find(REQUEST) is None
 
 
-async def test_an_order_is_unknown_where_the_server_does_not_answer_afterwards_either(
-    make: MakeProvider, server: ComfyUIServer
-) -> None:
+async def test_an_order_stays_unknown_while_the_server_is_silent(make: MakeProvider, server: ComfyUIServer) -> None:
     server.misbehave("POST /prompt", LOST)
     server.misbehave("GET /history/{id}", DROPPED, answers(500), HTML)
     sleeps = Sleeps()
@@ -230,14 +224,14 @@ async def test_an_order_is_unknown_where_the_server_does_not_answer_afterwards_e
     assert sleeps.seconds == [0.2, 1.0, 3.0]
 
 
-async def test_a_server_that_is_not_there_is_told(make: MakeProvider) -> None:
+async def test_an_unreachable_server_is_reported(make: MakeProvider) -> None:
     with pytest.raises(ProviderUnavailable) as caught:
         await make(base_url="http://127.0.0.1:9").submit(REQUEST)
 
     assert caught.value.code == "provider_unreachable"
 
 
-async def test_pauses_grow_and_begin_longer_for_a_slow_model(make: MakeProvider, server: ComfyUIServer) -> None:
+async def test_pauses_grow_and_start_longer_for_a_slow_model(make: MakeProvider, server: ComfyUIServer) -> None:
     server.holds = True
     quick, slow = Sleeps(), Sleeps()
     job_id = await make().submit(REQUEST)
@@ -260,7 +254,7 @@ async def test_pauses_grow_and_begin_longer_for_a_slow_model(make: MakeProvider,
     "fault", [DROPPED, TRUNCATED, HTML, answers(500), answers(502), answers(200, {"x": 1}), answers(200, []), DRIP]
 )
 @pytest.mark.parametrize("route", ["GET /history/{id}", "GET /queue"])
-async def test_a_question_without_a_good_answer_is_asked_again(
+async def test_a_failed_status_request_is_repeated(
     make: MakeProvider, server: ComfyUIServer, route: str, fault: Fault
 ) -> None:
     server.holds = True
@@ -275,7 +269,7 @@ async def test_a_question_without_a_good_answer_is_asked_again(
     assert server.events("queued") == ["purchase-1"]
 
 
-async def test_a_wait_that_the_server_asks_for_is_kept_while_asking(make: MakeProvider, server: ComfyUIServer) -> None:
+async def test_a_wait_requested_by_the_server_is_kept(make: MakeProvider, server: ComfyUIServer) -> None:
     sleeps = Sleeps()
     provider = make(sleep=sleeps)
     job_id = await provider.submit(REQUEST)
@@ -286,7 +280,7 @@ async def test_a_wait_that_the_server_asks_for_is_kept_while_asking(make: MakePr
     assert sleeps.seconds == [7]
 
 
-async def test_a_long_wait_is_handed_on_and_the_job_resumed_later(make: MakeProvider, server: ComfyUIServer) -> None:
+async def test_a_long_wait_is_passed_on_and_the_job_resumed_later(make: MakeProvider, server: ComfyUIServer) -> None:
     provider = make()
     job_id = await provider.submit(REQUEST)
     server.misbehave("GET /history/{id}", answers(401))
@@ -298,7 +292,7 @@ async def test_a_long_wait_is_handed_on_and_the_job_resumed_later(make: MakeProv
     assert isinstance(await provider.wait(job_id, REQUEST), RemoteImage)
 
 
-async def test_a_server_that_stays_silent_is_given_up(make: MakeProvider, server: ComfyUIServer) -> None:
+async def test_a_lasting_silence_of_the_server_ends_the_wait(make: MakeProvider, server: ComfyUIServer) -> None:
     clock = Clock()
     provider = make(sleep=clock.sleep, clock=clock, patience_seconds=60)
     job_id = await provider.submit(REQUEST)
@@ -311,9 +305,7 @@ async def test_a_server_that_stays_silent_is_given_up(make: MakeProvider, server
     assert 60 < clock.now < 70
 
 
-async def test_a_server_without_memory_for_an_answer_says_nothing_about_the_job(
-    make: MakeProvider, server: ComfyUIServer
-) -> None:
+async def test_an_out_of_memory_answer_does_not_end_the_job(make: MakeProvider, server: ComfyUIServer) -> None:
     provider = make()
     job_id = await provider.submit(REQUEST)
     server.misbehave("GET /history/{id}", answers(500, {"error": "out of memory"}))
@@ -321,7 +313,7 @@ async def test_a_server_without_memory_for_an_answer_says_nothing_about_the_job(
     assert isinstance(await provider.wait(job_id, REQUEST), RemoteImage)
 
 
-async def test_a_job_that_ends_between_two_questions_is_not_lost(make: MakeProvider, server: ComfyUIServer) -> None:
+async def test_a_job_ending_between_two_requests_is_not_lost(make: MakeProvider, server: ComfyUIServer) -> None:
     provider = make()
     job_id = await provider.submit(REQUEST)
     server.misbehave("GET /history/{id}", answers(200, {}))  # as it was a moment before the end
@@ -329,7 +321,7 @@ async def test_a_job_that_ends_between_two_questions_is_not_lost(make: MakeProvi
     assert isinstance(await provider.wait(job_id, REQUEST), RemoteImage)
 
 
-async def test_a_job_that_a_restarted_server_has_forgotten_is_lost(make: MakeProvider, server: ComfyUIServer) -> None:
+async def test_a_job_forgotten_by_a_restarted_server_is_lost(make: MakeProvider, server: ComfyUIServer) -> None:
     provider = make()
     job_id = await provider.submit(REQUEST)
     server.restart()
@@ -351,7 +343,7 @@ async def test_a_job_that_a_restarted_server_has_forgotten_is_lost(make: MakePro
         ("interrupted", {}, "job_cancelled", "told to stop"),
     ],
 )
-async def test_a_job_that_failed_says_how(
+async def test_a_failed_job_tells_its_error(
     make: MakeProvider, server: ComfyUIServer, fate: str, error: dict[str, str], code: str, words: str
 ) -> None:
     server.holds = True
@@ -367,7 +359,7 @@ async def test_a_job_that_failed_says_how(
 
 
 @pytest.mark.parametrize("outputs", [{}, {"text": {"text": ["hello"]}}, {"picture": {"images": [{"type": "output"}]}}])
-async def test_a_workflow_that_saves_no_picture_is_permanent(
+async def test_a_workflow_without_a_saved_picture_is_rejected(
     make: MakeProvider, server: ComfyUIServer, outputs: dict[str, Any]
 ) -> None:
     server.outputs = outputs
@@ -379,9 +371,7 @@ async def test_a_workflow_that_saves_no_picture_is_permanent(
     assert caught.value.code == "no_image"
 
 
-async def test_saved_pictures_go_before_previews_and_the_wanted_node_before_others(
-    make: MakeProvider, server: ComfyUIServer
-) -> None:
+async def test_the_output_node_wins_over_saved_pictures_and_previews(make: MakeProvider, server: ComfyUIServer) -> None:
     server.outputs = {
         **saved("preview.png", node="1", kind="temp"),
         **saved("a.png", node="2"),
@@ -416,16 +406,14 @@ NOT_LINKED: dict[str, Any] = {
 }
 
 
-async def test_an_order_names_a_client_so_that_cached_results_are_in_the_history(
-    make: MakeProvider, server: ComfyUIServer
-) -> None:
+async def test_an_order_names_its_client_for_cached_results(make: MakeProvider, server: ComfyUIServer) -> None:
     job_id = await make().submit(REQUEST)
 
     [body] = [body for route, _, body in server.requests if route == "POST /prompt"]
     assert body["client_id"] == job_id
 
 
-async def test_an_equal_order_gets_a_picture_of_its_own(make: MakeProvider, server: ComfyUIServer) -> None:
+async def test_an_equal_order_gets_its_own_picture(make: MakeProvider, server: ComfyUIServer) -> None:
     server.cache = []
     provider = make()
 
@@ -440,9 +428,7 @@ async def test_an_equal_order_gets_a_picture_of_its_own(make: MakeProvider, serv
     assert all(prefix.startswith("batchgen/picture_") for prefix in prefixes)
 
 
-async def test_a_job_from_the_cache_without_a_picture_is_made_again_with_something_changed(
-    make: MakeProvider, server: ComfyUIServer
-) -> None:
+async def test_a_cached_job_without_a_picture_is_repeated_uncached(make: MakeProvider, server: ComfyUIServer) -> None:
     server.cache = []
     nodes = {"3": {"class_type": "Sample", "inputs": {"seed": 11}}, "9": {"class_type": "X", "inputs": {"a": ["3", 0]}}}
     provider = make()
@@ -461,9 +447,7 @@ async def test_a_job_from_the_cache_without_a_picture_is_made_again_with_somethi
     assert workflow["9"]["inputs"].keys() == {"a", "batchgen_order"}
 
 
-async def test_a_cached_job_that_was_made_again_already_is_the_workflows_fault(
-    make: MakeProvider, server: ComfyUIServer
-) -> None:
+async def test_a_repeated_cached_job_is_the_workflows_error(make: MakeProvider, server: ComfyUIServer) -> None:
     server.outputs = {}
     server.cache = []
     request = replace(with_workflow(a={"class_type": "Image Save", "inputs": {}}), retry_count=1)
@@ -478,7 +462,7 @@ async def test_a_cached_job_that_was_made_again_already_is_the_workflows_fault(
 
 
 @pytest.mark.parametrize(("fault", "code"), [(NO_CHECKPOINT, "model_not_found"), (NOT_LINKED, "workflow_invalid")])
-async def test_a_job_whose_saving_node_is_left_out_is_cancelled(
+async def test_a_job_without_its_saving_node_is_cancelled(
     make: MakeProvider, server: ComfyUIServer, fault: dict[str, Any], code: str
 ) -> None:
     server.holds = True
@@ -492,7 +476,7 @@ async def test_a_job_whose_saving_node_is_left_out_is_cancelled(
 
 
 @pytest.mark.parametrize("outputs", [{}, saved("temp_1.png", node="preview", kind="temp")])
-async def test_a_preview_is_no_picture_where_a_node_was_left_out(
+async def test_a_preview_is_refused_when_a_saving_node_was_left_out(
     make: MakeProvider, server: ComfyUIServer, outputs: dict[str, Any]
 ) -> None:
     server.node_errors, server.outputs = {"9": NO_CHECKPOINT}, outputs
@@ -505,7 +489,7 @@ async def test_a_preview_is_no_picture_where_a_node_was_left_out(
     assert caught.value.code == "model_not_found"
 
 
-async def test_a_picture_that_was_saved_is_taken_although_another_node_was_left_out(
+async def test_a_saved_picture_is_used_despite_a_node_left_out(
     make: MakeProvider, server: ComfyUIServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.node_errors = {"9": NO_CHECKPOINT}
@@ -518,7 +502,7 @@ async def test_a_picture_that_was_saved_is_taken_although_another_node_was_left_
 
 
 @pytest.mark.parametrize(("nodes", "is_taken"), [({"p": PREVIEW}, True), ({"p": PREVIEW, "9": SAVES}, False)])
-async def test_a_preview_is_the_picture_only_where_the_workflow_saves_none(
+async def test_a_preview_is_used_only_without_a_saving_node(
     make: MakeProvider, server: ComfyUIServer, nodes: dict[str, Any], is_taken: bool
 ) -> None:
     server.outputs = saved("temp_1.png", node="p", kind="temp")
@@ -532,7 +516,7 @@ async def test_a_preview_is_the_picture_only_where_the_workflow_saves_none(
             await provider.wait(job_id, request)
 
 
-async def test_a_job_whose_file_is_gone_is_over_after_one_repeat(make: MakeProvider, server: ComfyUIServer) -> None:
+async def test_a_job_with_a_missing_file_ends_after_one_repeat(make: MakeProvider, server: ComfyUIServer) -> None:
     provider = make()
     job_id = await provider.submit(REQUEST)
     first = await provider.wait(job_id, REQUEST)
@@ -548,7 +532,7 @@ async def test_a_job_whose_file_is_gone_is_over_after_one_repeat(make: MakeProvi
 
 
 @pytest.mark.parametrize("fault", [answers(500), answers(401), DROPPED, FLOOD, answers(200)])
-async def test_a_file_that_is_there_or_cannot_be_looked_at_is_not_gone(
+async def test_a_file_that_cannot_be_checked_is_not_missing(
     make: MakeProvider, server: ComfyUIServer, fault: Fault
 ) -> None:
     provider = make()
@@ -571,7 +555,7 @@ async def test_a_file_that_is_there_or_cannot_be_looked_at_is_not_gone(
         ({"3": {"images": [{"filename": "in.png", "type": "input"}]}, "9": saved("g.png")["picture"]}, "g.png"),
     ],
 )
-async def test_still_pictures_are_taken_whatever_the_node_calls_them(
+async def test_still_pictures_are_found_under_any_output_name(
     make: MakeProvider, server: ComfyUIServer, outputs: dict[str, Any], filename: str
 ) -> None:
     server.outputs = outputs
@@ -589,7 +573,7 @@ async def test_still_pictures_are_taken_whatever_the_node_calls_them(
         ({"a": {"audio": [{"filename": "a.flac", "type": "output"}]}}, "a video, a sound"),
     ],
 )
-async def test_a_workflow_without_a_still_picture_is_told_what_it_lacks(
+async def test_a_workflow_without_a_still_picture_gets_a_remedy(
     make: MakeProvider, server: ComfyUIServer, outputs: dict[str, Any], words: str
 ) -> None:
     server.outputs = outputs
@@ -602,9 +586,7 @@ async def test_a_workflow_without_a_still_picture_is_told_what_it_lacks(
     assert caught.value.code == "no_image"
 
 
-async def test_a_wanted_node_that_the_workflow_does_not_have_is_named(
-    make: MakeProvider, server: ComfyUIServer
-) -> None:
+async def test_a_missing_output_node_is_named(make: MakeProvider, server: ComfyUIServer) -> None:
     request = replace(REQUEST, inputs={**REQUEST.inputs, "output_node": "77"})
     provider = make()
 
@@ -614,7 +596,7 @@ async def test_a_wanted_node_that_the_workflow_does_not_have_is_named(
 
 @pytest.mark.parametrize("lists_choices", [True, False])
 @pytest.mark.parametrize("name", ["flux/flux1-dev.safetensors", "FLUX\\Flux1-dev.safetensors", "flux1-dev", "sdxl"])
-async def test_a_checkpoint_is_taken_however_its_name_is_spelled(
+async def test_a_checkpoint_is_found_in_every_spelling(
     make: MakeProvider, server: ComfyUIServer, name: str, lists_choices: bool
 ) -> None:
     server.lists_choices = lists_choices
@@ -629,7 +611,7 @@ async def test_a_checkpoint_is_taken_however_its_name_is_spelled(
 
 
 @pytest.mark.parametrize("lists_choices", [True, False])
-async def test_a_checkpoint_that_is_not_there_is_told_with_near_names(
+async def test_a_missing_checkpoint_is_refused_with_similar_names(
     make: MakeProvider, server: ComfyUIServer, lists_choices: bool
 ) -> None:
     server.lists_choices = lists_choices
@@ -641,7 +623,7 @@ async def test_a_checkpoint_that_is_not_there_is_told_with_near_names(
     assert server.asked("POST /prompt") == 1
 
 
-async def test_a_picture_of_another_checkpoint_is_not_taken(make: MakeProvider, server: ComfyUIServer) -> None:
+async def test_a_picture_of_another_checkpoint_is_refused(make: MakeProvider, server: ComfyUIServer) -> None:
     provider = make()
     job_id = await provider.submit(REQUEST)
     server.history[job_id]["prompt"][2]["model"]["inputs"]["ckpt_name"] = "other.safetensors"
@@ -653,7 +635,7 @@ async def test_a_picture_of_another_checkpoint_is_not_taken(make: MakeProvider, 
 
 
 @pytest.mark.parametrize("job_id", ["", "x\0y", "\ud800", "ü", "a" * 300, 7, None, {"id": 1}])
-async def test_an_id_that_cannot_be_stored_is_no_id(make: MakeProvider, server: ComfyUIServer, job_id: object) -> None:
+async def test_an_unstorable_job_id_is_refused(make: MakeProvider, server: ComfyUIServer, job_id: object) -> None:
     server.misbehave("POST /prompt", answers(200, {"prompt_id": job_id}))
 
     with pytest.raises(ProviderUnavailable) as caught:
@@ -662,7 +644,7 @@ async def test_an_id_that_cannot_be_stored_is_no_id(make: MakeProvider, server: 
     assert caught.value.code == "provider_garbage"
 
 
-async def test_a_file_name_cannot_leave_its_place_in_the_address(make: MakeProvider, server: ComfyUIServer) -> None:
+async def test_a_file_name_cannot_change_the_address(make: MakeProvider, server: ComfyUIServer) -> None:
     server.outputs = saved("a&type=input#x?.png", subfolder="../../etc")
     provider = make()
 
@@ -672,7 +654,7 @@ async def test_a_file_name_cannot_leave_its_place_in_the_address(make: MakeProvi
     assert url.path == "/view"
 
 
-async def test_settling_tells_of_waiting_running_and_finished_jobs(make: MakeProvider, server: ComfyUIServer) -> None:
+async def test_settling_reports_waiting_running_and_finished_jobs(make: MakeProvider, server: ComfyUIServer) -> None:
     server.holds = True
     provider = make()
     job_id = await provider.submit(REQUEST)
@@ -688,7 +670,7 @@ async def test_settling_tells_of_waiting_running_and_finished_jobs(make: MakePro
 
 
 @every_age
-async def test_cancelling_stops_the_job_that_runs(make: MakeProvider, server: ComfyUIServer) -> None:
+async def test_cancelling_stops_the_running_job(make: MakeProvider, server: ComfyUIServer) -> None:
     server.holds = True
     provider = make()
     job_id = await provider.submit(REQUEST)
@@ -702,9 +684,7 @@ async def test_cancelling_stops_the_job_that_runs(make: MakeProvider, server: Co
 
 
 @every_age
-async def test_cancelling_a_job_that_waits_leaves_the_running_one_alone(
-    make: MakeProvider, server: ComfyUIServer
-) -> None:
+async def test_cancelling_a_waiting_job_leaves_the_running_one_alone(make: MakeProvider, server: ComfyUIServer) -> None:
     server.holds = True
     provider = make()
     await provider.submit(REQUEST)
@@ -718,7 +698,7 @@ async def test_cancelling_a_job_that_waits_leaves_the_running_one_alone(
 
 
 @every_age
-async def test_cancelling_what_is_over_or_unknown_stops_nobody_else(make: MakeProvider, server: ComfyUIServer) -> None:
+async def test_cancelling_an_ended_or_unknown_job_stops_no_other(make: MakeProvider, server: ComfyUIServer) -> None:
     provider = make()
     finished = await provider.submit(REQUEST)
     server.holds = True
@@ -731,7 +711,7 @@ async def test_cancelling_what_is_over_or_unknown_stops_nobody_else(make: MakePr
     assert server.events("interrupted") == []
 
 
-async def test_a_proxy_gets_its_token_and_so_does_the_fetch() -> None:
+async def test_a_proxy_token_is_sent_with_orders_and_downloads() -> None:
     async with ComfyUIServer(token=TOKEN) as server:
         provider = ComfyUIProvider(base_url=server.url, key=SecretStr(TOKEN), sleep=Sleeps())
         picture = await provider.wait(await provider.submit(REQUEST), REQUEST)
@@ -744,7 +724,7 @@ async def test_a_proxy_gets_its_token_and_so_does_the_fetch() -> None:
 
 
 @pytest.mark.parametrize("fault", [answers(401), LOST, HTML, answers(500), answers(429)])
-async def test_the_token_is_in_no_error_and_no_log(
+async def test_the_token_is_not_in_errors_or_logs(
     make: MakeProvider, server: ComfyUIServer, fault: Fault, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -773,7 +753,7 @@ FAULTS = [
 
 
 @every_age
-async def test_fifty_items_under_random_faults_are_never_queued_twice(
+async def test_fifty_orders_under_random_faults_are_never_queued_twice(
     make: MakeProvider, server: ComfyUIServer
 ) -> None:
     random, workers = Random(5), (make(), make())

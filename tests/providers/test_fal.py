@@ -61,9 +61,7 @@ def flux(prompt: str = "a red fox", **other: Any) -> ImageRequest:
 # Ordering.
 
 
-async def test_a_picture_is_ordered_waited_for_and_found_at_its_address(
-    server: FalServer, provider: FalProvider
-) -> None:
+async def test_a_picture_is_ordered_awaited_and_found_at_its_address(server: FalServer, provider: FalProvider) -> None:
     request = flux()
 
     job_id = await provider.submit(request)
@@ -81,13 +79,13 @@ async def test_a_picture_is_ordered_waited_for_and_found_at_its_address(
 @pytest.mark.parametrize(
     "model", ["fal-ai/qwen-image", "fal-ai/flux/schnell", "fal-ai/bytedance/seedream/v4/text-to-image"]
 )
-async def test_a_model_may_have_a_path_and_is_asked_about_without_it(provider: FalProvider, model: str) -> None:
+async def test_a_models_path_is_left_out_of_status_requests(provider: FalProvider, model: str) -> None:
     request = order(model=model)
 
     assert (await provider.wait(await provider.submit(request), request)).seed == 7
 
 
-async def test_addresses_come_from_the_answer(make: MakeProvider) -> None:
+async def test_request_addresses_come_from_the_answer(make: MakeProvider) -> None:
     async with FalServer(suffix="/response") as other:
         provider, request = make(base_url=f"{other.url}/"), flux()
 
@@ -98,14 +96,14 @@ async def test_addresses_come_from_the_answer(make: MakeProvider) -> None:
         await provider.cancel(job_id)
 
 
-async def test_an_order_waits_for_a_runner_only_so_long(server: FalServer, make: MakeProvider) -> None:
+async def test_an_order_carries_its_start_timeout(server: FalServer, make: MakeProvider) -> None:
     await make(start_timeout_seconds=900).submit(flux())
 
     assert [job.start_timeout for job in server.jobs.values()] == ["900"]
 
 
 @pytest.mark.parametrize("model", ["fal-ai/flux/../x", "fal-ai/flux?x=1"])
-async def test_what_cannot_be_a_model_is_refused(server: FalServer, provider: FalProvider, model: str) -> None:
+async def test_an_invalid_model_name_is_refused(server: FalServer, provider: FalProvider, model: str) -> None:
     refused = await outcome(provider.submit(order(model=model)))
 
     assert isinstance(refused, ProviderRejected)
@@ -116,7 +114,7 @@ async def test_what_cannot_be_a_model_is_refused(server: FalServer, provider: Fa
 @pytest.mark.parametrize(
     ("kind", "code"), [("content_policy_violation", "blocked_by_policy"), ("value_error", "invalid_input")]
 )
-async def test_an_order_may_be_refused_at_once(server: FalServer, provider: FalProvider, kind: str, code: str) -> None:
+async def test_an_order_can_be_refused_at_once(server: FalServer, provider: FalProvider, kind: str, code: str) -> None:
     server.fail("order", Fault(422, body=_json(refusal(kind, "The prompt is no good."))))
 
     refused = await outcome(provider.submit(flux()))
@@ -145,7 +143,7 @@ async def test_an_order_may_be_refused_at_once(server: FalServer, provider: FalP
         Fault(200, body='{"response_url": ["https://queue.fal.run"]}', after_work=True),
     ],
 )
-async def test_an_order_whose_answer_is_lost_stays_unknown_and_is_not_sent_again(
+async def test_an_order_with_a_lost_answer_stays_unknown_and_is_not_resent(
     server: FalServer, provider: FalProvider, fault: Fault
 ) -> None:
     server.fail("order", fault)
@@ -157,18 +155,18 @@ async def test_an_order_whose_answer_is_lost_stays_unknown_and_is_not_sent_again
     assert server.asked["order"] == 1
 
 
-async def test_an_order_that_timed_out_stays_unknown(server: FalServer, make: MakeProvider) -> None:
+async def test_a_timed_out_order_stays_unknown(server: FalServer, make: MakeProvider) -> None:
     server.fail("order", Fault(way="hang", after_work=True))
 
     assert isinstance(await outcome(make(timeout_seconds=1).submit(flux())), OutcomeUnknown)
     assert len(server.jobs) == 1
 
 
-async def test_fal_cannot_look_for_an_order(provider: FalProvider) -> None:
+async def test_fal_cannot_look_up_an_order(provider: FalProvider) -> None:
     assert isinstance(await outcome(provider.find(flux())), OutcomeUnknown)
 
 
-async def test_an_address_elsewhere_gets_no_key_of_ours(server: FalServer, provider: FalProvider) -> None:
+async def test_a_foreign_address_gets_no_key(server: FalServer, provider: FalProvider) -> None:
     async with FalServer() as other:
         place = "fal-ai/flux/requests/1234"
         server.fail("order", Fault(200, body=f'{{"response_url": "{other.url}/{place}"}}'))
@@ -195,9 +193,7 @@ async def test_an_address_elsewhere_gets_no_key_of_ours(server: FalServer, provi
         Fault(way="hang"),
     ],
 )
-async def test_faults_on_the_way_to_the_result_say_nothing_about_it(
-    server: FalServer, make: MakeProvider, fault: Fault
-) -> None:
+async def test_failed_result_requests_do_not_end_the_job(server: FalServer, make: MakeProvider, fault: Fault) -> None:
     provider, request = make(timeout_seconds=1), flux()
     server.fail("result", fault, fault)
 
@@ -205,9 +201,7 @@ async def test_faults_on_the_way_to_the_result_say_nothing_about_it(
     assert len(server.jobs) == 1
 
 
-async def test_a_gateways_error_that_looks_like_the_models_is_not_believed_at_once(
-    server: FalServer, provider: FalProvider
-) -> None:
+async def test_a_gateways_error_is_checked_before_it_ends_a_job(server: FalServer, provider: FalProvider) -> None:
     request = flux()
     server.fail("result", *[Fault(500, body='{"detail": "Internal Server Error"}')] * 2)
 
@@ -215,7 +209,7 @@ async def test_a_gateways_error_that_looks_like_the_models_is_not_believed_at_on
 
 
 @pytest.mark.parametrize("call", ["look", "result"])
-async def test_an_account_that_is_locked_meanwhile_gives_the_item_back_with_its_job(
+async def test_a_locked_account_releases_the_item_with_its_job(
     server: FalServer, provider: FalProvider, call: str
 ) -> None:
     request = flux()
@@ -261,7 +255,7 @@ STARTUP = {"detail": "Request timed out", "error_type": "startup_timeout"}
         ),
     ],
 )
-async def test_a_job_that_made_no_picture_says_why_and_whether_it_costs(
+async def test_a_job_without_a_picture_tells_its_error_and_charge(
     server: FalServer,
     provider: FalProvider,
     fate: Fate,
@@ -281,7 +275,7 @@ async def test_a_job_that_made_no_picture_says_why_and_whether_it_costs(
     assert (settlement.is_over, settlement.is_charged, settlement.output) == (True, is_charged, None)
 
 
-async def test_an_image_may_come_alone(server: FalServer, provider: FalProvider) -> None:
+async def test_a_single_image_object_is_accepted(server: FalServer, provider: FalProvider) -> None:
     server.fates["a red fox"] = Fate(200, {"image": {"url": "https://a.test/1.png"}, "seed": 4711})
     request = flux()
 
@@ -290,9 +284,7 @@ async def test_an_image_may_come_alone(server: FalServer, provider: FalProvider)
     )
 
 
-async def test_a_result_that_is_removed_by_now_is_no_reason_to_believe_that_it_was_free(
-    server: FalServer, provider: FalProvider
-) -> None:
+async def test_a_removed_result_has_an_unknown_charge(server: FalServer, provider: FalProvider) -> None:
     request = flux()
     job_id = await provider.submit(request)
     picture = await provider.wait(job_id, request)
@@ -310,7 +302,7 @@ async def test_a_result_that_is_removed_by_now_is_no_reason_to_believe_that_it_w
 # Settling and cancelling.
 
 
-async def test_a_job_that_ended_is_settled_with_its_picture_and_its_time(provider: FalProvider) -> None:
+async def test_an_ended_job_is_settled_with_picture_and_time(provider: FalProvider) -> None:
     request = flux()
     job_id = await provider.submit(request)
     picture = await provider.wait(job_id, request)
@@ -323,7 +315,7 @@ async def test_a_job_that_ended_is_settled_with_its_picture_and_its_time(provide
 
 @pytest.mark.parametrize("fault", [Fault(502), NEVER_ARRIVED, GARBAGE])
 @pytest.mark.parametrize("call", ["look", "result"])
-async def test_a_settlement_that_could_not_be_read_is_none(
+async def test_an_unreadable_settlement_is_an_error(
     server: FalServer, provider: FalProvider, call: str, fault: Fault
 ) -> None:
     request = flux()
@@ -334,7 +326,7 @@ async def test_a_settlement_that_could_not_be_read_is_none(
     assert isinstance(await outcome(provider.settle(job_id, request)), ProviderUnavailable)
 
 
-async def test_a_cancelled_job_ends_at_the_provider(server: FalServer, provider: FalProvider) -> None:
+async def test_cancelling_ends_the_job_at_the_provider(server: FalServer, provider: FalProvider) -> None:
     request = flux()
     job_id = await provider.submit(request)
 
@@ -344,7 +336,7 @@ async def test_a_cancelled_job_ends_at_the_provider(server: FalServer, provider:
     assert (await outcome(provider.wait(job_id, request))).code == "provider_cancelled"
 
 
-async def test_cancelling_what_ended_or_is_unknown_is_no_error(server: FalServer, provider: FalProvider) -> None:
+async def test_cancelling_an_ended_or_unknown_job_is_no_error(server: FalServer, provider: FalProvider) -> None:
     request = flux()
     job_id = await provider.submit(request)
     await provider.wait(job_id, request)
@@ -359,7 +351,7 @@ async def test_cancelling_what_ended_or_is_unknown_is_no_error(server: FalServer
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_under_random_faults_no_item_is_bought_twice(server: FalServer, make: MakeProvider, seed: int) -> None:
+async def test_no_item_is_ordered_twice_under_random_faults(server: FalServer, make: MakeProvider, seed: int) -> None:
     random = Random(seed)
     faults = [
         None,

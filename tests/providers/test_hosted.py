@@ -104,9 +104,7 @@ async def test_an_unknown_model_is_refused(hosted: HostedSetup, model: str | Non
         (Fault(429, {"X-RateLimit-Reset-Requests": "6m0s"}), 360),
     ],
 )
-async def test_a_provider_that_asks_to_wait_is_left_alone_for_so_long(
-    hosted: HostedSetup, fault: Fault, seconds: float
-) -> None:
+async def test_a_requested_wait_is_passed_on(hosted: HostedSetup, fault: Fault, seconds: float) -> None:
     hosted.server.fail("order", fault)
 
     busy = await outcome(hosted.make().submit(hosted.order()))
@@ -128,9 +126,7 @@ async def test_a_provider_that_asks_to_wait_is_left_alone_for_so_long(
         (Fault(401), "provider_key_refused"),
     ],
 )
-async def test_trouble_with_the_account_makes_items_wait_and_fails_none(
-    hosted: HostedSetup, fault: Fault, code: str
-) -> None:
+async def test_account_problems_make_items_wait(hosted: HostedSetup, fault: Fault, code: str) -> None:
     for options, seconds in ({}, 300), ({"account_wait_seconds": 120}, 120):
         hosted.server.fail("order", fault)
 
@@ -149,7 +145,7 @@ async def test_trouble_with_the_account_makes_items_wait_and_fails_none(
         (429, "Too many requests for {model}", "model_busy", 10),
     ],
 )
-async def test_what_is_said_of_one_model_makes_that_model_wait_and_no_other(
+async def test_a_refusal_of_one_model_makes_only_that_model_wait(
     hosted: HostedSetup, status: int, detail: str, code: str, seconds: float
 ) -> None:
     hosted.server.fail("order", Fault(status, body=json.dumps({"detail": detail.format(model=hosted.model)})))
@@ -174,7 +170,7 @@ async def test_a_wrong_key_is_never_shown(hosted: HostedSetup, caplog: pytest.Lo
     assert key not in shown
 
 
-async def test_a_provider_that_cannot_be_reached_has_sold_nothing(hosted: HostedSetup) -> None:
+async def test_an_unreachable_provider_charges_nothing(hosted: HostedSetup) -> None:
     async with FaultyServer() as gone:
         address = gone.url
     failed = await outcome(hosted.make(address=address).submit(hosted.order()))
@@ -199,7 +195,7 @@ async def test_a_provider_that_cannot_be_reached_has_sold_nothing(hosted: Hosted
         Fault(way="hang"),
     ],
 )
-async def test_faults_while_waiting_say_nothing_about_the_job(hosted: HostedSetup, fault: Fault) -> None:
+async def test_failed_status_requests_do_not_end_the_job(hosted: HostedSetup, fault: Fault) -> None:
     provider, request = hosted.make(timeout_seconds=1), hosted.order()
     hosted.server.fail("look", fault, fault)
 
@@ -208,7 +204,7 @@ async def test_faults_while_waiting_say_nothing_about_the_job(hosted: HostedSetu
 
 
 @pytest.mark.parametrize(("estimated_seconds", "first"), [(None, 0.5), (10, 1)])
-async def test_pauses_between_looks_grow_up_to_a_limit(
+async def test_pauses_between_status_requests_grow_to_a_limit(
     hosted: HostedSetup, estimated_seconds: float | None, first: float
 ) -> None:
     hosted.end_after(looks=12)
@@ -221,7 +217,7 @@ async def test_pauses_between_looks_grow_up_to_a_limit(
     assert len(hosted.pauses.taken) == 11
 
 
-async def test_a_short_wait_is_sat_out_while_waiting(hosted: HostedSetup) -> None:
+async def test_a_short_requested_wait_is_waited_out(hosted: HostedSetup) -> None:
     hosted.server.fail("look", Fault(429, {"Retry-After": "17"}))
     provider, request = hosted.make(), hosted.order()
 
@@ -231,7 +227,7 @@ async def test_a_short_wait_is_sat_out_while_waiting(hosted: HostedSetup) -> Non
 
 
 @pytest.mark.parametrize("job_id", [None, "../account", "", "fal-ai/flux/requests/../x"])
-async def test_a_job_that_is_unknown_is_nobodys_to_buy_again(hosted: HostedSetup, job_id: str | None) -> None:
+async def test_an_unknown_job_has_an_unknown_outcome(hosted: HostedSetup, job_id: str | None) -> None:
     gone = hosted.unknown_job if job_id is None else job_id
 
     unknown = await outcome(hosted.make().wait(gone, hosted.order()))
@@ -240,7 +236,7 @@ async def test_a_job_that_is_unknown_is_nobodys_to_buy_again(hosted: HostedSetup
     assert unknown.code == "job_gone"
 
 
-async def test_a_job_that_never_ends_is_waited_for_until_the_caller_gives_up(hosted: HostedSetup) -> None:
+async def test_an_endless_job_is_awaited_until_the_caller_gives_up(hosted: HostedSetup) -> None:
     hosted.end_after(looks=10**9)
     provider, request = hosted.make(), hosted.order()
     job_id = await provider.submit(request)
@@ -258,7 +254,7 @@ async def test_a_job_that_never_ends_is_waited_for_until_the_caller_gives_up(hos
 # Settling.
 
 
-async def test_a_job_that_runs_is_not_settled(hosted: HostedSetup) -> None:
+async def test_a_running_job_is_not_settled(hosted: HostedSetup) -> None:
     provider, request = hosted.make(), hosted.order()
 
     settlement = await provider.settle(await provider.submit(request), request)
@@ -266,7 +262,7 @@ async def test_a_job_that_runs_is_not_settled(hosted: HostedSetup) -> None:
     assert (settlement.is_over, settlement.is_charged) == (False, None)
 
 
-async def test_a_job_that_is_forgotten_is_settled_without_a_word_of_its_charge(hosted: HostedSetup) -> None:
+async def test_a_forgotten_job_is_settled_with_an_unknown_charge(hosted: HostedSetup) -> None:
     settlement = await hosted.make().settle(hosted.unknown_job, hosted.order())
 
     assert (settlement.is_over, settlement.is_charged) == (True, None)

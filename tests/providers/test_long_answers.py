@@ -86,9 +86,7 @@ async def exchange(server: SlowServer) -> AsyncGenerator[Exchange]:
     await exchange.aclose()
 
 
-async def test_long_answers_beyond_the_budget_wait_for_those_before_them(
-    server: SlowServer, exchange: Exchange
-) -> None:
+async def test_long_answers_over_the_budget_wait_for_earlier_ones(server: SlowServer, exchange: Exchange) -> None:
     asks = [asyncio.create_task(exchange.ask("GET", "/announced")) for _ in range(3)]
     await eventually(lambda: server.begun == 3 and exchange.memory.left == 0)
 
@@ -112,7 +110,7 @@ async def test_short_answers_do_not_wait_for_long_ones(server: SlowServer, excha
     assert (await long).as_json() == 1
 
 
-async def test_an_answer_that_is_given_up_gives_its_memory_back(server: SlowServer, exchange: Exchange) -> None:
+async def test_a_cancelled_answer_returns_its_memory(server: SlowServer, exchange: Exchange) -> None:
     long = asyncio.create_task(exchange.ask("GET", "/long"))
     await eventually(lambda: exchange.memory.left == 0)
 
@@ -122,7 +120,7 @@ async def test_an_answer_that_is_given_up_gives_its_memory_back(server: SlowServ
     assert exchange.memory.left == 2 * LONG + 2
 
 
-async def test_a_packed_answer_that_unfolds_too_far_is_given_up(server: SlowServer, exchange: Exchange) -> None:
+async def test_a_decompression_bomb_is_refused(server: SlowServer, exchange: Exchange) -> None:
     with pytest.raises(Exception, match="more than") as caught:
         await exchange.ask("GET", "/bomb")
 
@@ -130,7 +128,7 @@ async def test_a_packed_answer_that_unfolds_too_far_is_given_up(server: SlowServ
     assert exchange.memory.left == 2 * LONG + 2
 
 
-async def test_a_failed_order_keeps_nothing_of_its_long_answer(server: SlowServer) -> None:
+async def test_a_failed_order_does_not_keep_its_long_answer(server: SlowServer) -> None:
     provider = OpenAIImagesProvider(key=None, base_url=f"{server.base}/no-picture/v1")
     job_id = await provider.submit(REQUEST)
 

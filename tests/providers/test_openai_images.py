@@ -85,7 +85,7 @@ async def a_picture_of(provider: AccountableProvider, request: ImageRequest = RE
     return await provider.wait(await provider.submit(request), request)
 
 
-async def test_a_picture_comes_as_base64_and_the_body_is_the_inputs(make: MakeProvider, server: OpenAIServer) -> None:
+async def test_a_base64_picture_is_read_and_the_body_is_the_inputs(make: MakeProvider, server: OpenAIServer) -> None:
     provider: AccountableProvider = make()
 
     picture = await a_picture_of(provider)
@@ -99,7 +99,7 @@ async def test_a_picture_comes_as_base64_and_the_body_is_the_inputs(make: MakePr
     assert server.events("charged") == ["purchase-1"]
 
 
-async def test_a_picture_comes_as_an_address_of_the_server_itself(make: MakeProvider, server: OpenAIServer) -> None:
+async def test_a_picture_address_of_the_own_server_gets_the_key(make: MakeProvider, server: OpenAIServer) -> None:
     server.mode = "url"
 
     picture = await a_picture_of(make())
@@ -118,15 +118,13 @@ async def test_the_key_does_not_go_to_other_addresses(make: MakeProvider, server
     assert await a_picture_of(make()) == RemoteImage(elsewhere, {}, running_seconds=MEASURED)
 
 
-async def test_a_data_address_is_a_picture_in_hand(make: MakeProvider, server: OpenAIServer) -> None:
+async def test_a_data_url_is_read_as_the_picture(make: MakeProvider, server: OpenAIServer) -> None:
     server.mode = "data_url"
 
     assert await a_picture_of(make()) == RawImage(a_picture("64x32"), running_seconds=MEASURED)
 
 
-async def test_a_picture_in_hand_goes_before_an_address_that_may_lead_nowhere(
-    make: MakeProvider, server: OpenAIServer
-) -> None:
+async def test_base64_content_wins_over_an_address(make: MakeProvider, server: OpenAIServer) -> None:
     packed = base64.b64encode(a_picture("64x32")).decode()
     both = {"url": "http://10.0.0.7:9000/pictures/1.png", "b64_json": packed}
     server.misbehave(ORDERS, answers(200, {"data": [both]}))
@@ -146,7 +144,7 @@ NO_FORMAT = "Unknown parameter: 'response_format'."
     ],
     ids=["openai", "fastapi"],
 )
-async def test_a_model_that_refuses_response_format_is_ordered_from_without_it(
+async def test_a_refused_response_format_is_left_out_from_then_on(
     make: MakeProvider, server: OpenAIServer, refusal: Fault
 ) -> None:
     server.misbehave(ORDERS, refusal)
@@ -179,13 +177,13 @@ async def test_a_refusal_for_another_reason_is_not_sent_again(
     assert server.asked(ORDERS) == 1
 
 
-async def test_a_seed_that_the_server_tells_is_kept(make: MakeProvider, server: OpenAIServer) -> None:
+async def test_a_seed_from_the_server_is_kept(make: MakeProvider, server: OpenAIServer) -> None:
     server.misbehave(ORDERS, answers(200, {"data": [{"url": "https://x.test/1.png", "seed": 0}]}))
 
     assert (await a_picture_of(make())).seed == 0
 
 
-async def test_nothing_is_ordered_before_somebody_waits(make: MakeProvider, server: OpenAIServer) -> None:
+async def test_nothing_is_ordered_before_the_wait(make: MakeProvider, server: OpenAIServer) -> None:
     provider = make()
 
     job_id = await provider.submit(REQUEST)
@@ -207,9 +205,7 @@ async def test_waiting_twice_orders_once(make: MakeProvider, server: OpenAIServe
     assert server.events("charged") == ["purchase-1"]
 
 
-async def test_who_stops_waiting_leaves_the_order_and_its_picture_alone(
-    make: MakeProvider, server: OpenAIServer
-) -> None:
+async def test_giving_up_waiting_keeps_the_order_and_its_picture(make: MakeProvider, server: OpenAIServer) -> None:
     provider = make()
     server.gate.clear()
     job_id = await provider.submit(REQUEST)
@@ -230,7 +226,7 @@ async def test_who_stops_waiting_leaves_the_order_and_its_picture_alone(
     assert server.events("created") == ["purchase-1"]
 
 
-async def test_an_order_that_did_not_go_out_yet_can_be_taken_back(make: MakeProvider, server: OpenAIServer) -> None:
+async def test_an_unsent_order_can_be_cancelled(make: MakeProvider, server: OpenAIServer) -> None:
     provider = make()
     job_id = await provider.submit(REQUEST)
 
@@ -242,7 +238,7 @@ async def test_an_order_that_did_not_go_out_yet_can_be_taken_back(make: MakeProv
     assert server.requests == []
 
 
-async def test_cancelling_what_is_unknown_or_over_is_no_error(make: MakeProvider) -> None:
+async def test_cancelling_unknown_or_ended_orders_is_no_error(make: MakeProvider) -> None:
     provider = make()
     job_id = await provider.submit(REQUEST)
     picture = await provider.wait(job_id, REQUEST)
@@ -253,9 +249,7 @@ async def test_cancelling_what_is_unknown_or_over_is_no_error(make: MakeProvider
     assert await provider.wait(job_id, REQUEST) == picture
 
 
-async def test_an_order_that_is_turned_away_is_over_so_that_any_process_may_order_anew(
-    make: MakeProvider, server: OpenAIServer
-) -> None:
+async def test_a_refused_order_is_over_for_every_process(make: MakeProvider, server: OpenAIServer) -> None:
     provider = make()
     server.misbehave(ORDERS, answers(429, {"error": {"message": "Slow down."}}, Retry_After="3"))
     job_id = await provider.submit(REQUEST)
@@ -315,7 +309,7 @@ async def test_the_job_of_another_process_is_never_ordered_again(make: MakeProvi
         (answers(303, Location="/v1/pictures/1.png", after=True), "outcome_unknown"),
     ],
 )
-async def test_an_order_whose_answer_is_lost_stays_unknown_and_is_not_repeated(
+async def test_an_order_with_a_lost_answer_is_unknown_and_not_repeated(
     make: MakeProvider, server: OpenAIServer, fault: Fault, code: str
 ) -> None:
     provider = make(answer_seconds=patience_for(fault), most_bytes=2**20)
@@ -332,7 +326,7 @@ async def test_an_order_whose_answer_is_lost_stays_unknown_and_is_not_repeated(
 
 
 @pytest.mark.parametrize("fault", [LOST, FORGOTTEN, TRUNCATED, HTML, answers(504, after=True)])
-async def test_a_server_of_ones_own_makes_a_lost_picture_again(
+async def test_an_own_server_generates_a_lost_picture_again(
     make: MakeProvider, server: OpenAIServer, fault: Fault
 ) -> None:
     provider = make(is_free=True, answer_seconds=patience_for(fault))
@@ -350,9 +344,7 @@ async def test_a_server_of_ones_own_makes_a_lost_picture_again(
     assert await provider.settle("openai-elsewhere", REQUEST) == Settlement(is_over=True, is_charged=False)
 
 
-async def test_a_server_of_ones_own_is_let_go_when_the_picture_is_not_wanted(
-    make: MakeProvider, server: OpenAIServer
-) -> None:
+async def test_cancelling_drops_the_order_at_an_own_server(make: MakeProvider, server: OpenAIServer) -> None:
     provider = make(is_free=True)
     server.gate.clear()
     job_id = await provider.submit(REQUEST)
@@ -367,7 +359,7 @@ async def test_a_server_of_ones_own_is_let_go_when_the_picture_is_not_wanted(
     assert await provider.settle(job_id, REQUEST) == Settlement(is_over=True, is_charged=False)
 
 
-async def test_an_answer_that_comes_slowly_is_an_answer(make: MakeProvider, server: OpenAIServer) -> None:
+async def test_a_slow_answer_is_accepted(make: MakeProvider, server: OpenAIServer) -> None:
     server.misbehave(ORDERS, DRIP)
 
     assert await a_picture_of(make()) == RawImage(a_picture("64x32"), running_seconds=MEASURED)
@@ -387,7 +379,7 @@ async def test_an_answer_that_comes_slowly_is_an_answer(make: MakeProvider, serv
         (answers(503, Retry_After="4"), 4),
     ],
 )
-async def test_a_wait_that_the_provider_asks_for_is_told(
+async def test_a_wait_requested_by_openai_is_passed_on(
     make: MakeProvider, server: OpenAIServer, fault: Fault, seconds: float
 ) -> None:
     provider = make()
@@ -419,7 +411,7 @@ BILLING = {"type": "insufficient_quota", "code": "project_spend_limit_exceeded",
         (answers(400, {"error": {"code": "billing_hard_limit_reached"}}), "provider_account_empty"),
     ],
 )
-async def test_what_the_operator_has_to_mend_fails_no_item(
+async def test_problems_for_the_operator_fail_no_item(
     make: MakeProvider, server: OpenAIServer, fault: Fault, code: str
 ) -> None:
     server.misbehave(ORDERS, fault)
@@ -452,7 +444,7 @@ LIMIT = "Rate limit reached for gpt-image-1 in organization org-x on input-image
         (answers(429, {"error": {"message": "Slow down with gpt-image-1"}}, Retry_After="60"), "model_busy", 60),
     ],
 )
-async def test_what_is_said_of_one_model_makes_that_model_wait_and_no_other(
+async def test_a_refusal_of_one_model_makes_only_that_model_wait(
     make: MakeProvider, server: OpenAIServer, fault: Fault, code: str, seconds: float
 ) -> None:
     provider = make()
@@ -468,7 +460,7 @@ async def test_what_is_said_of_one_model_makes_that_model_wait_and_no_other(
     assert server.events("created") == ["purchase-1"]
 
 
-async def test_who_has_to_verify_an_organisation_is_told_so(make: MakeProvider, server: OpenAIServer) -> None:
+async def test_an_unverified_organisation_gets_a_remedy(make: MakeProvider, server: OpenAIServer) -> None:
     server.misbehave(ORDERS, answers(403, {"error": {"message": VERIFY}}))
 
     with pytest.raises(ModelUnusable, match="Verify the organisation"):
@@ -489,7 +481,7 @@ async def test_who_has_to_verify_an_organisation_is_told_so(make: MakeProvider, 
         (answers(200, {"error": {"message": "backend died"}}), "provider_unavailable"),
     ],
 )
-async def test_faults_that_may_pass_are_told_apart(
+async def test_passing_errors_have_their_own_codes(
     make: MakeProvider, server: OpenAIServer, fault: Fault, code: str
 ) -> None:
     server.misbehave(ORDERS, fault)
@@ -501,7 +493,7 @@ async def test_faults_that_may_pass_are_told_apart(
     assert server.asked(ORDERS) == 1
 
 
-async def test_a_server_that_is_not_there_has_sold_nothing(make: MakeProvider) -> None:
+async def test_an_unreachable_server_charges_nothing(make: MakeProvider) -> None:
     with pytest.raises(ProviderUnavailable) as caught:
         await a_picture_of(make(base_url="http://127.0.0.1:9"))
 
@@ -538,7 +530,7 @@ async def test_a_policy_block_is_permanent(
         answers(200, {"data": [{"b64_json": "", "respect_moderation": False}]}),
     ],
 )
-async def test_policy_blocks_of_servers_like_it_are_known(
+async def test_policy_blocks_of_compatible_servers_are_recognized(
     make: MakeProvider, server: OpenAIServer, fault: Fault
 ) -> None:
     server.misbehave(ORDERS, fault)
@@ -549,7 +541,7 @@ async def test_policy_blocks_of_servers_like_it_are_known(
     assert caught.value.code == "blocked_by_policy"
 
 
-async def test_an_answer_without_a_picture_is_not_bought_again(make: MakeProvider, server: OpenAIServer) -> None:
+async def test_an_answer_without_a_picture_is_not_ordered_again(make: MakeProvider, server: OpenAIServer) -> None:
     server.misbehave(ORDERS, answers(200, {"data": []}))
 
     with pytest.raises(ProviderRejected) as caught:
@@ -565,14 +557,14 @@ async def test_an_answer_without_a_picture_is_not_bought_again(make: MakeProvide
         ({"inputs": {"prompt": ""}}, "invalid_input"),
     ],
 )
-async def test_bad_requests_are_permanent(make: MakeProvider, change: dict[str, Any], code: str) -> None:
+async def test_invalid_requests_are_rejected(make: MakeProvider, change: dict[str, Any], code: str) -> None:
     with pytest.raises(ProviderRejected) as caught:
         await a_picture_of(make(), replace(REQUEST, **change))
 
     assert caught.value.code == code
 
 
-async def test_a_long_complaint_is_cut_and_the_key_taken_out(make: MakeProvider, server: OpenAIServer) -> None:
+async def test_a_long_error_text_is_cut_and_redacted(make: MakeProvider, server: OpenAIServer) -> None:
     server.misbehave(ORDERS, answers(400, {"error": {"message": f"bad {KEY}\n" + "x" * 100_000}}))
 
     with pytest.raises(ProviderRejected) as caught:
@@ -583,7 +575,7 @@ async def test_a_long_complaint_is_cut_and_the_key_taken_out(make: MakeProvider,
     assert KEY not in str(caught.value)
 
 
-async def test_a_complaint_that_does_not_end_is_judged_by_its_status(make: MakeProvider, server: OpenAIServer) -> None:
+async def test_an_overlong_error_is_judged_by_its_status(make: MakeProvider, server: OpenAIServer) -> None:
     server.misbehave(ORDERS, answers(400, {"error": {"message": "x" * 500_000, "code": "moderation_blocked"}}))
 
     with pytest.raises(ProviderRejected) as caught:
@@ -593,7 +585,7 @@ async def test_a_complaint_that_does_not_end_is_judged_by_its_status(make: MakeP
 
 
 @pytest.mark.parametrize("fault", [answers(401), LOST, HTML, answers(500), answers(429)])
-async def test_the_key_is_in_no_error_no_log_and_no_representation(
+async def test_the_key_is_not_in_errors_logs_or_reprs(
     make: MakeProvider, server: OpenAIServer, fault: Fault, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -618,20 +610,18 @@ def test_a_malformed_key_is_refused_without_being_shown(key: str) -> None:
 @pytest.mark.parametrize(
     "url", ["https://user:hunter2@x.test/v1", "https://x.test/v1?key=hunter2", "ftp://x.test", "x"]
 )
-def test_an_address_that_is_none_or_holds_a_secret_is_refused(url: str) -> None:
+def test_an_invalid_address_or_one_with_a_secret_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="address") as caught:
         OpenAIImagesProvider(base_url=url)
 
     assert "hunter2" not in str(caught.value)
 
 
-async def test_blanks_around_a_key_are_no_part_of_it(make: MakeProvider) -> None:
+async def test_blanks_around_a_key_are_stripped(make: MakeProvider) -> None:
     assert isinstance(await a_picture_of(make(key=SecretStr(f" {KEY}\n"))), RawImage)
 
 
-async def test_pictures_that_were_handed_over_do_not_pile_up(
-    make: MakeProvider, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_delivered_pictures_do_not_accumulate(make: MakeProvider, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("batchgen.providers.http.synchronous.KEPT_BYTES", 5 * len(a_picture("64x32")))
     provider = make()
     job_ids = [await provider.submit(replace(REQUEST, key=f"key-{number}")) for number in range(20)]
@@ -647,7 +637,7 @@ async def test_pictures_that_were_handed_over_do_not_pile_up(
 @pytest.mark.parametrize(
     ("is_free", "error"), [(False, OutcomeUnknown), (True, ProviderUnavailable)], ids=["paid, may be charged", "free"]
 )
-async def test_closing_lets_go_of_what_is_under_way(
+async def test_closing_ends_running_orders(
     make: MakeProvider, server: OpenAIServer, is_free: bool, error: type[ProviderError]
 ) -> None:
     server.gate.clear()
@@ -678,7 +668,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_fifty_items_under_random_faults_are_never_created_twice(
+async def test_fifty_orders_under_random_faults_are_never_created_twice(
     make: MakeProvider, server: OpenAIServer, seed: int
 ) -> None:
     random = Random(seed)
@@ -707,9 +697,7 @@ async def _tried_until_it_ends(provider: AccountableProvider, request: ImageRequ
             continue
 
 
-async def test_a_host_that_is_no_name_in_any_script_is_left_to_whoever_fetches(
-    make: MakeProvider, server: OpenAIServer
-) -> None:
+async def test_an_invalid_host_is_left_to_the_fetcher(make: MakeProvider, server: OpenAIServer) -> None:
     server.misbehave(ORDERS, answers(200, {"data": [{"url": "https://xn--a/1.png"}]}))
 
     picture = await a_picture_of(make())
@@ -718,7 +706,7 @@ async def test_a_host_that_is_no_name_in_any_script_is_left_to_whoever_fetches(
     assert picture.headers == {}
 
 
-async def test_a_redirect_to_an_address_in_odd_letters_is_no_answer(make: MakeProvider, server: OpenAIServer) -> None:
+async def test_a_redirect_to_an_invalid_address_is_no_answer(make: MakeProvider, server: OpenAIServer) -> None:
     server.misbehave(ORDERS, answers(302, Location="//٣:٣/"))
 
     with pytest.raises(ProviderError) as caught:

@@ -69,7 +69,7 @@ def flux(prompt: str = "a red fox", **other: Any) -> ImageRequest:
 # Ordering.
 
 
-async def test_a_picture_is_ordered_waited_for_and_found_at_its_address(
+async def test_a_picture_is_ordered_awaited_and_found_at_its_address(
     server: ReplicateServer, provider: ReplicateProvider
 ) -> None:
     request = flux()
@@ -85,7 +85,7 @@ async def test_a_picture_is_ordered_waited_for_and_found_at_its_address(
     assert server.jobs[job_id].input == {"prompt": "a red fox", "seed": 7}
 
 
-async def test_every_order_carries_a_deadline_of_its_own(server: ReplicateServer, make: MakeProvider) -> None:
+async def test_every_order_carries_its_own_deadline(server: ReplicateServer, make: MakeProvider) -> None:
     job_id = await make(deadline_seconds=900).submit(flux())
 
     assert server.jobs[job_id].cancel_after == "900s"
@@ -102,7 +102,7 @@ async def test_a_model_with_a_version_runs_as_that_version(
     assert picture.version == "7762fd07cf82"
 
 
-async def test_a_version_can_stand_in_the_models_id(provider: ReplicateProvider) -> None:
+async def test_a_version_may_be_part_of_the_model_name(provider: ReplicateProvider) -> None:
     request = order(model="stability-ai/sdxl:7762fd07cf82", model_version="")
 
     picture = await provider.wait(await provider.submit(request), request)
@@ -113,7 +113,7 @@ async def test_a_version_can_stand_in_the_models_id(provider: ReplicateProvider)
 @pytest.mark.parametrize(
     "version", ["someone/costly-video:7762fd07cf82", "7762fd07cf82/../..", "nothing-like-it", "0abc"]
 )
-async def test_a_users_version_runs_no_other_model(
+async def test_a_version_cannot_name_another_model(
     server: ReplicateServer, provider: ReplicateProvider, version: str
 ) -> None:
     refused = await outcome(provider.submit(order(model="stability-ai/sdxl", model_version=version)))
@@ -123,7 +123,7 @@ async def test_a_users_version_runs_no_other_model(
 
 
 @pytest.mark.parametrize("model", ["a/b/c", "someone/else's"])
-async def test_what_cannot_be_a_model_is_refused(
+async def test_an_invalid_model_name_is_refused(
     server: ReplicateServer, provider: ReplicateProvider, model: str
 ) -> None:
     refused = await outcome(provider.submit(order(model=model)))
@@ -133,7 +133,7 @@ async def test_what_cannot_be_a_model_is_refused(
     assert server.jobs == {}
 
 
-async def test_bad_input_is_refused_with_the_providers_own_words(provider: ReplicateProvider) -> None:
+async def test_invalid_input_is_refused_with_the_providers_message(provider: ReplicateProvider) -> None:
     refused = await outcome(provider.submit(flux(inputs={"prompt": "a red fox", "width": 9000})))
 
     assert isinstance(refused, ProviderRejected)
@@ -144,7 +144,7 @@ async def test_bad_input_is_refused_with_the_providers_own_words(provider: Repli
 # Refusals that are about the account or the moment, not about the item.
 
 
-async def test_a_wait_may_be_a_date(server: ReplicateServer, provider: ReplicateProvider) -> None:
+async def test_a_requested_wait_may_be_a_date(server: ReplicateServer, provider: ReplicateProvider) -> None:
     later = format_datetime(datetime.now(UTC) + timedelta(seconds=40), usegmt=True)
     server.fail("order", Fault(429, {"Retry-After": later}))
 
@@ -154,9 +154,7 @@ async def test_a_wait_may_be_a_date(server: ReplicateServer, provider: Replicate
     assert busy.retry_after_seconds == pytest.approx(40, abs=3)
 
 
-async def test_a_key_that_the_provider_repeats_is_blotted_out(
-    server: ReplicateServer, provider: ReplicateProvider
-) -> None:
+async def test_a_key_repeated_by_the_provider_is_redacted(server: ReplicateServer, provider: ReplicateProvider) -> None:
     server.fail("order", Fault(422, body=f'{{"detail": "The token {TOKEN} may not\\u001b[31m do this."}}'))
 
     refused = await outcome(provider.submit(flux()))
@@ -193,7 +191,7 @@ async def test_a_redirect_is_not_followed(server: ReplicateServer, provider: Rep
         Fault(201, body="[" * 100_000, after_work=True),
     ],
 )
-async def test_an_order_whose_answer_is_lost_is_found_and_not_sent_again(
+async def test_an_order_with_a_lost_answer_is_found_and_not_resent(
     server: ReplicateServer, provider: ReplicateProvider, fault: Fault
 ) -> None:
     request = flux()
@@ -206,7 +204,7 @@ async def test_an_order_whose_answer_is_lost_is_found_and_not_sent_again(
     assert isinstance(await provider.wait(job_id, request), RemoteImage)
 
 
-async def test_an_order_that_timed_out_is_found(server: ReplicateServer, make: MakeProvider) -> None:
+async def test_a_timed_out_order_is_found(server: ReplicateServer, make: MakeProvider) -> None:
     server.fail("order", Fault(way="hang", after_work=True))
 
     job_id = await make(timeout_seconds=1).submit(flux())
@@ -215,7 +213,7 @@ async def test_an_order_that_timed_out_is_found(server: ReplicateServer, make: M
 
 
 @pytest.mark.parametrize("fault", [NEVER_ARRIVED, Fault(500), GARBAGE])
-async def test_an_order_that_never_became_a_job_may_be_sent_again(
+async def test_an_order_without_a_job_can_be_sent_again(
     server: ReplicateServer, provider: ReplicateProvider, pauses: Pauses, fault: Fault
 ) -> None:
     server.fail("order", fault)
@@ -228,9 +226,7 @@ async def test_an_order_that_never_became_a_job_may_be_sent_again(
     assert pauses.taken == [5]
 
 
-async def test_a_lost_order_that_shows_up_late_is_found_at_the_second_look(
-    server: ReplicateServer, make: MakeProvider
-) -> None:
+async def test_a_late_lost_order_is_found_by_the_second_list(server: ReplicateServer, make: MakeProvider) -> None:
     request = flux()
 
     async def show_up(_: float) -> None:
@@ -243,7 +239,7 @@ async def test_a_lost_order_that_shows_up_late_is_found_at_the_second_look(
     assert await provider.submit(request) in server.jobs
 
 
-async def test_a_lost_order_is_unknown_where_the_jobs_cannot_be_listed(
+async def test_a_lost_order_is_unknown_when_jobs_cannot_be_listed(
     server: ReplicateServer, provider: ReplicateProvider
 ) -> None:
     server.fail("order", LOST)
@@ -253,7 +249,7 @@ async def test_a_lost_order_is_unknown_where_the_jobs_cannot_be_listed(
     assert len(server.jobs) == 1
 
 
-async def test_listing_jobs_survives_passing_faults(
+async def test_listing_jobs_survives_passing_errors(
     server: ReplicateServer, provider: ReplicateProvider, pauses: Pauses
 ) -> None:
     server.fail("order", LOST)
@@ -263,7 +259,7 @@ async def test_listing_jobs_survives_passing_faults(
     assert pauses.taken == [0.5, 0.75, 9]
 
 
-async def test_the_same_order_of_two_items_finds_two_jobs_where_both_are_lost(
+async def test_equal_lost_orders_of_two_items_find_two_jobs(
     server: ReplicateServer, provider: ReplicateProvider
 ) -> None:
     server.fail("order", LOST, LOST)
@@ -273,7 +269,7 @@ async def test_the_same_order_of_two_items_finds_two_jobs_where_both_are_lost(
     assert sorted(jobs) == sorted(server.jobs)
 
 
-async def test_a_lost_order_is_not_mistaken_for_one_that_was_answered(
+async def test_a_lost_order_is_not_matched_to_an_answered_one(
     server: ReplicateServer, provider: ReplicateProvider
 ) -> None:
     await provider.submit(flux())
@@ -295,7 +291,7 @@ async def test_a_lost_order_is_not_mistaken_for_one_that_was_answered(
         {"source": "web"},
     ],
 )
-async def test_other_jobs_are_not_taken_for_the_lost_one(
+async def test_a_lost_order_is_not_matched_to_other_jobs(
     server: ReplicateServer, provider: ReplicateProvider, other: dict[str, Any]
 ) -> None:
     server.sell(**other)
@@ -305,7 +301,7 @@ async def test_other_jobs_are_not_taken_for_the_lost_one(
 
 
 @pytest.mark.parametrize("skew", [timedelta(hours=-2), timedelta(hours=2)])
-async def test_a_lost_order_is_found_whatever_our_clock_says(
+async def test_a_lost_order_is_found_despite_a_wrong_clock(
     server: ReplicateServer, provider: ReplicateProvider, skew: timedelta
 ) -> None:
     server.skew = skew
@@ -330,9 +326,7 @@ async def test_a_lost_order_is_found_on_a_later_page(server: ReplicateServer, pr
     assert server.asked["list"] == 4
 
 
-async def test_without_a_seed_a_job_like_the_lost_one_may_be_another_users(
-    server: ReplicateServer, provider: ReplicateProvider
-) -> None:
+async def test_a_lost_order_without_a_seed_stays_unknown(server: ReplicateServer, provider: ReplicateProvider) -> None:
     request = order(model="google/imagen-4-fast", inputs={"prompt": "a red fox"})
     server.fail("order", LOST)
 
@@ -351,7 +345,7 @@ async def test_an_order_of_another_process_is_found(server: ReplicateServer, mak
     assert server.asked["order"] == 1
 
 
-async def test_an_order_of_a_worker_that_died_may_still_be_on_its_way(
+async def test_a_dead_workers_order_may_arrive_late(
     server: ReplicateServer, make: MakeProvider, pauses: Pauses
 ) -> None:
     request = flux(ordered_at=-4.0)
@@ -367,7 +361,7 @@ async def test_an_order_of_a_worker_that_died_may_still_be_on_its_way(
     assert pauses.taken == [19]
 
 
-async def test_an_order_that_cannot_be_on_its_way_any_more_never_arrived(
+async def test_an_order_too_old_to_arrive_counts_as_never_sent(
     server: ReplicateServer, make: MakeProvider, pauses: Pauses
 ) -> None:
     provider = make(timeout_seconds=20, settle_seconds=3)
@@ -378,7 +372,7 @@ async def test_an_order_that_cannot_be_on_its_way_any_more_never_arrived(
     assert (pauses.taken, server.asked["list"]) == ([19], 3)
 
 
-async def test_equal_orders_of_another_process_find_a_job_each(server: ReplicateServer, make: MakeProvider) -> None:
+async def test_equal_orders_of_another_process_find_one_job_each(server: ReplicateServer, make: MakeProvider) -> None:
     one, other = flux(ordered_at=0.0), flux(ordered_at=0.0)
     server.sell(inputs=dict(one.inputs), age_seconds=3)
     server.sell(inputs=dict(one.inputs), age_seconds=2)
@@ -390,9 +384,7 @@ async def test_equal_orders_of_another_process_find_a_job_each(server: Replicate
     assert jobs[0] == jobs[2]
 
 
-async def test_an_order_of_which_the_inputs_are_removed_stays_unknown(
-    server: ReplicateServer, make: MakeProvider
-) -> None:
+async def test_an_order_with_removed_inputs_stays_unknown(server: ReplicateServer, make: MakeProvider) -> None:
     request = flux(ordered_at=0.0)
     server.jobs[await make().submit(request)].is_removed = True
 
@@ -400,7 +392,7 @@ async def test_an_order_of_which_the_inputs_are_removed_stays_unknown(
 
 
 @pytest.mark.parametrize("ordered_at", [None, -3601.0])
-async def test_an_order_that_another_process_may_have_sent_long_ago_stays_unknown(
+async def test_an_old_order_of_another_process_stays_unknown(
     server: ReplicateServer, provider: ReplicateProvider, ordered_at: float | None
 ) -> None:
     request = flux(ordered_at=ordered_at)
@@ -421,7 +413,7 @@ async def test_the_newest_of_several_jobs_of_an_order_is_found(server: Replicate
 
 
 @pytest.mark.parametrize("shape", ["a list", "a string", "an object"])
-async def test_a_picture_comes_as_a_list_a_text_or_an_object(
+async def test_an_output_may_be_a_list_a_text_or_an_object(
     server: ReplicateServer, provider: ReplicateProvider, shape: str
 ) -> None:
     server.fates["a red fox"] = Fate(output=shape)
@@ -433,7 +425,7 @@ async def test_a_picture_comes_as_a_list_a_text_or_an_object(
     assert picture.url == f"{server.url}/files/{job_id}.png"
 
 
-async def test_a_picture_may_lie_in_the_answer(server: ReplicateServer, provider: ReplicateProvider) -> None:
+async def test_a_picture_may_be_in_the_answer(server: ReplicateServer, provider: ReplicateProvider) -> None:
     server.fates["a red fox"] = Fate(output=["data:image/png;base64,iVBORw0KGgo="])
     request = flux()
 
@@ -442,7 +434,7 @@ async def test_a_picture_may_lie_in_the_answer(server: ReplicateServer, provider
     assert picture == RawImage(b"\x89PNG\r\n\x1a\n", seed=7, queued_seconds=1.5, running_seconds=2.75)
 
 
-async def test_addresses_in_other_texts_of_an_output_are_no_pictures(
+async def test_addresses_in_other_output_texts_are_ignored(
     server: ReplicateServer, provider: ReplicateProvider
 ) -> None:
     server.fates["a red fox"] = Fate(output={"prompt": "https://example.test/a.png", "text": ["http://example.test"]})
@@ -454,7 +446,7 @@ async def test_addresses_in_other_texts_of_an_output_are_no_pictures(
 
 
 @pytest.mark.parametrize(("logs", "seed"), [("Using seed: 4711\n100%|####|", 4711), ("100%|####|", 7), ("", 7)])
-async def test_the_seed_is_the_one_that_the_model_says_it_used(
+async def test_the_seed_is_read_from_the_models_log(
     server: ReplicateServer, provider: ReplicateProvider, logs: str, seed: int
 ) -> None:
     server.fates["a red fox"] = Fate(logs=logs)
@@ -463,9 +455,7 @@ async def test_the_seed_is_the_one_that_the_model_says_it_used(
     assert (await provider.wait(await provider.submit(request), request)).seed == seed
 
 
-async def test_an_answer_without_end_is_not_read_to_its_end(
-    server: ReplicateServer, provider: ReplicateProvider
-) -> None:
+async def test_an_endless_answer_is_cut_off(server: ReplicateServer, provider: ReplicateProvider) -> None:
     server.fail("look", ENDLESS)
 
     failed = await outcome(provider.settle("1", flux()))
@@ -475,7 +465,7 @@ async def test_an_answer_without_end_is_not_read_to_its_end(
 
 
 @pytest.mark.parametrize("fault", [Fault(429, {"Retry-After": "600"}), Fault(401)])
-async def test_a_long_wait_gives_the_item_back_with_its_job(
+async def test_a_long_wait_releases_the_item_with_its_job(
     server: ReplicateServer, provider: ReplicateProvider, fault: Fault
 ) -> None:
     request = flux()
@@ -487,9 +477,7 @@ async def test_a_long_wait_gives_the_item_back_with_its_job(
     assert len(server.jobs) == 1
 
 
-async def test_a_job_that_is_not_listed_yet_is_asked_for_again(
-    server: ReplicateServer, provider: ReplicateProvider
-) -> None:
+async def test_a_job_not_listed_yet_is_asked_for_again(server: ReplicateServer, provider: ReplicateProvider) -> None:
     request = flux()
     server.fail("look", *[Fault(404)] * 4)
 
@@ -516,7 +504,7 @@ async def test_a_job_that_is_not_listed_yet_is_asked_for_again(
         (Fate(output=["data:image/png;base64,%%%"]), ProviderRejected, "provider_garbage", True),
     ],
 )
-async def test_a_job_that_made_no_picture_says_why_and_whether_it_costs(
+async def test_a_job_without_a_picture_tells_its_error_and_charge(
     server: ReplicateServer,
     provider: ReplicateProvider,
     fate: Fate,
@@ -533,7 +521,7 @@ async def test_a_job_that_made_no_picture_says_why_and_whether_it_costs(
     assert (failed.code, failed.is_charged) == (code, is_charged)
 
 
-async def test_the_address_of_a_picture_ends(server: ReplicateServer, provider: ReplicateProvider) -> None:
+async def test_a_picture_address_expires(server: ReplicateServer, provider: ReplicateProvider) -> None:
     request = flux()
     picture = await provider.wait(job_id := await provider.submit(request), request)
     server.jobs[job_id].is_removed = True
@@ -542,9 +530,7 @@ async def test_the_address_of_a_picture_ends(server: ReplicateServer, provider: 
     assert (await fetch(picture.url))[0] == 404
 
 
-async def test_a_picture_that_is_removed_by_now_was_paid_for(
-    server: ReplicateServer, provider: ReplicateProvider
-) -> None:
+async def test_a_removed_picture_is_charged(server: ReplicateServer, provider: ReplicateProvider) -> None:
     request = flux()
     job_id = await provider.submit(request)
     await provider.wait(job_id, request)
@@ -558,7 +544,7 @@ async def test_a_picture_that_is_removed_by_now_was_paid_for(
 # Settling and cancelling.
 
 
-async def test_a_job_that_ended_is_settled_with_its_picture_and_its_times(
+async def test_an_ended_job_is_settled_with_picture_and_times(
     server: ReplicateServer, provider: ReplicateProvider
 ) -> None:
     request = flux()
@@ -572,7 +558,7 @@ async def test_a_job_that_ended_is_settled_with_its_picture_and_its_times(
 
 
 @pytest.mark.parametrize(("status", "is_charged"), [("failed", None), ("canceled", True), ("aborted", False)])
-async def test_a_job_without_a_picture_is_settled_with_its_charge(
+async def test_a_failed_job_is_settled_with_its_charge(
     server: ReplicateServer, provider: ReplicateProvider, status: str, is_charged: bool | None
 ) -> None:
     server.fates["a red fox"] = Fate(status, looks=1)
@@ -583,7 +569,7 @@ async def test_a_job_without_a_picture_is_settled_with_its_charge(
     assert (settlement.is_over, settlement.is_charged, settlement.output) == (True, is_charged, None)
 
 
-async def test_settling_asks_once(server: ReplicateServer, provider: ReplicateProvider) -> None:
+async def test_settling_sends_one_request(server: ReplicateServer, provider: ReplicateProvider) -> None:
     request = flux()
     job_id = await provider.submit(request)
     server.fail("look", Fault(500))
@@ -592,7 +578,7 @@ async def test_settling_asks_once(server: ReplicateServer, provider: ReplicatePr
     assert server.asked["look"] == 1
 
 
-async def test_a_cancelled_job_ends_at_the_provider(server: ReplicateServer, provider: ReplicateProvider) -> None:
+async def test_cancelling_ends_the_job_at_the_provider(server: ReplicateServer, provider: ReplicateProvider) -> None:
     job_id = await provider.submit(flux())
 
     await provider.cancel(job_id)
@@ -600,7 +586,7 @@ async def test_a_cancelled_job_ends_at_the_provider(server: ReplicateServer, pro
     assert server.jobs[job_id].status == "canceled"
 
 
-async def test_cancelling_what_ended_or_is_unknown_is_no_error(
+async def test_cancelling_an_ended_or_unknown_job_is_no_error(
     server: ReplicateServer, provider: ReplicateProvider
 ) -> None:
     request = flux()
@@ -617,7 +603,7 @@ async def test_cancelling_what_ended_or_is_unknown_is_no_error(
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_under_random_faults_no_item_is_bought_twice(
+async def test_no_item_is_ordered_twice_under_random_faults(
     server: ReplicateServer, make: MakeProvider, seed: int
 ) -> None:
     random = Random(seed)

@@ -11,7 +11,7 @@ TEXT = README.read_text()
 
 
 @pytest.mark.timeout(SECONDS)
-def test_every_command_does_what_the_text_says(tmp_path: Path) -> None:
+def test_every_readme_command_does_what_the_text_says(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path.parent):
         folder.chmod(0o711)  # Postgres may run as somebody else
 
@@ -20,7 +20,7 @@ def test_every_command_does_what_the_text_says(tmp_path: Path) -> None:
     assert set(ran) == EXPECTED.keys()
 
 
-def test_something_is_expected_of_every_command_and_nothing_else() -> None:
+def test_every_readme_command_has_an_expectation() -> None:
     run = [
         command for block in blocks(TEXT) if block.language == "sh" and not block.needs for command in block.commands
     ]
@@ -28,7 +28,7 @@ def test_something_is_expected_of_every_command_and_nothing_else() -> None:
     assert set(run) == EXPECTED.keys()
 
 
-def test_what_is_not_run_says_what_it_needs() -> None:
+def test_every_skipped_block_names_what_it_needs() -> None:
     assert {block.needs for block in blocks(TEXT) if block.needs} == NEEDS
     assert {block.language for block in blocks(TEXT)} == {"sh", "python"}
 

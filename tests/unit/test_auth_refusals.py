@@ -97,7 +97,7 @@ def kept() -> Session:
         (renew, 400, told("validation_failed"), NotSignedIn, "session_ended", "batchgen login"),
     ],
 )
-async def test_each_refusal_has_its_code_and_remedy(
+async def test_each_auth_refusal_has_its_code_and_remedy(
     refusing: Refusing,
     ask: Callable[[AsyncClient], Awaitable[Session]],
     status: int,
@@ -119,7 +119,7 @@ async def test_each_refusal_has_its_code_and_remedy(
 
 
 @pytest.mark.parametrize(("status", "body"), [(200, {"hello": "world"}), (404, {"path": "/auth/v1/token"})])
-async def test_an_answer_that_is_not_auths_is_an_unavailable_backend(
+async def test_a_foreign_answer_from_auth_is_an_unavailable_backend(
     refusing: Refusing, status: int, body: dict[str, Any]
 ) -> None:
     with pytest.raises((BackendUnavailable, NotSignedIn)) as raised:
@@ -128,7 +128,7 @@ async def test_an_answer_that_is_not_auths_is_an_unavailable_backend(
     assert "validation error" not in str(raised.value)
 
 
-async def test_what_auth_says_in_control_characters_is_not_passed_on(refusing: Refusing) -> None:
+async def test_control_characters_from_auth_are_escaped(refusing: Refusing) -> None:
     client = await refusing(422, told("weak_password", "too\x1b[31m short\u202e"))
 
     with pytest.raises(InvalidRequest) as refused:
@@ -139,7 +139,7 @@ async def test_what_auth_says_in_control_characters_is_not_passed_on(refusing: R
 
 @pytest.mark.parametrize("ask", [renew, resume])
 @pytest.mark.parametrize("status", [402, 404, 405, 408, 429, 500])
-async def test_what_a_gateway_refuses_ends_no_session(
+async def test_a_gateways_refusal_ends_no_session(
     refusing: Refusing, ask: Callable[[AsyncClient], Awaitable[Session]], status: int
 ) -> None:
     client = await refusing(status, {"message": "Service for this project is restricted: exceed_egress_quota."})

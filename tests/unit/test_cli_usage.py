@@ -55,7 +55,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["list", "--user", "somebody"], "key_missing"),
     ],
 )
-def test_wrong_usage_is_exit_2_with_a_code_on_stderr(
+def test_wrong_usage_exits_with_2_and_a_code_on_stderr(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str], code: str
 ) -> None:
     (tmp_path / "broken.json").write_text("{")
@@ -68,14 +68,14 @@ def test_wrong_usage_is_exit_2_with_a_code_on_stderr(
     assert json.loads(err)["error"]["code"] == code
 
 
-def test_people_read_the_error_and_what_to_do_without_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_is_printed_with_its_remedy_and_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", "\x1b[31m[bold]x"]) == 2
 
     error = capsys.readouterr().err.splitlines()
     assert error == ["Error: \\x1b[31m[bold]x is not a batch id.", LOOK_UP]
 
 
-def test_wrong_settings_are_named_and_their_values_are_not_shown(
+def test_invalid_settings_are_named_without_their_values(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SUPABASE_URL", "secret-value")
@@ -87,7 +87,7 @@ def test_wrong_settings_are_named_and_their_values_are_not_shown(
     assert "secret-value" not in error
 
 
-def test_a_backend_that_cannot_be_reached_is_exit_3(
+def test_an_unreachable_backend_exits_with_3(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SUPABASE_SECRET_KEY", "sb_secret_not-to-be-seen")
@@ -100,7 +100,9 @@ def test_a_backend_that_cannot_be_reached_is_exit_3(
     assert "not-to-be-seen" not in err
 
 
-def test_a_bug_is_no_failed_batch(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_exception_exits_with_70(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
@@ -121,13 +123,13 @@ def test_every_command_shows_its_own_options(capsys: pytest.CaptureFixture[str],
     assert option in capsys.readouterr().out
 
 
-def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_prints_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("batchgen 0.")
 
 
 @pytest.mark.parametrize("arguments", [[], ["storage"]])
-def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+def test_no_command_prints_the_help(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     assert main(arguments) == 0
 
     out, err = capsys.readouterr()
@@ -153,7 +155,7 @@ def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str],
         *(["dev", "--help"], ["dev", "--port", "none"]),
     ],
 )
-def test_version_help_and_wrong_usage_do_not_wait_for_the_libraries_of_the_work(arguments: list[str]) -> None:
+def test_version_help_and_wrong_usage_load_no_heavy_library(arguments: list[str]) -> None:
     code = f"""
 import sys
 from batchgen.cli.app import main
@@ -169,7 +171,7 @@ print(sorted({{"supabase", "pydantic_settings", "httpx", "PIL"}} & set(sys.modul
     assert ended.stdout.splitlines()[-1] == "[]"
 
 
-def test_every_name_of_the_library_can_be_imported() -> None:
+def test_every_public_name_can_be_imported() -> None:
     assert all(getattr(batchgen, name).__name__ == name for name in batchgen.__all__ if name != "__version__")
     with pytest.raises(AttributeError):
         _ = batchgen.nothing  # pyright: ignore[reportAttributeAccessIssue]
@@ -180,7 +182,7 @@ def _dotted(names: Sequence[str]) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("code", ["import batchgen", "from batchgen import *"])
-def test_the_library_loads_nothing_of_the_worker(code: str) -> None:
+def test_importing_batchgen_loads_nothing_of_the_worker(code: str) -> None:
     batchgen_rooms = ("queue", "providers", "pictures", "cli")
     strangers = (*(f"batchgen.{room}" for room in batchgen_rooms), "scheduler", "devstack", "PIL")
     code += f"\nimport sys; print([name for name in sys.modules if (name + '.').startswith({_dotted(strangers)!r})])"
@@ -202,13 +204,13 @@ sys.exit(main())
 """
 
 
-def test_an_interrupt_while_the_command_starts_prints_nothing() -> None:
+def test_an_interrupt_during_start_prints_nothing() -> None:
     ended = subprocess.run([sys.executable, "-c", INTERRUPTED_IMPORT], capture_output=True, text=True, check=False)
 
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
 
 
-def test_an_interrupt_at_the_password_is_exit_130_without_a_traceback() -> None:
+def test_an_interrupt_at_the_password_prompt_exits_with_130() -> None:
     ours, theirs = os.openpty()
     command = [sys.executable, "-m", "batchgen", "login", "--email", "a@example.test"]
     process = subprocess.Popen(command, stdin=theirs, stderr=subprocess.PIPE, start_new_session=True)

@@ -35,7 +35,7 @@ def test_every_picture_is_in_its_place() -> None:
     assert corner_of(sheet, 1) == (0, 0, 255)
 
 
-def test_a_failed_item_is_a_grey_tile_with_words_on_it() -> None:
+def test_a_failed_item_is_a_grey_tile_with_its_error() -> None:
     sheet = opened(contact_sheet(a_snapshot(a_failed_item(0, "blocked [bold]\x1b[31m by policy " * 9)), {}))
 
     grey = tuple(int(GREY[place : place + 2], 16) for place in (1, 3, 5))
@@ -47,7 +47,7 @@ def test_a_failed_item_is_a_grey_tile_with_words_on_it() -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"no picture", a_picture("red")[:60], b"<svg xmlns='http://www.w3.org/2000/svg'/>"]
 )
-def test_what_cannot_be_opened_is_a_grey_tile(content: bytes) -> None:
+def test_an_unreadable_picture_is_a_grey_tile(content: bytes) -> None:
     item = an_item(0)
 
     sheet = opened(contact_sheet(a_snapshot(item), {item.id: content}))
@@ -55,7 +55,7 @@ def test_what_cannot_be_opened_is_a_grey_tile(content: bytes) -> None:
     assert corner_of(sheet, 0) != (255, 0, 0)
 
 
-def test_transparent_pictures_lie_on_paper() -> None:
+def test_transparent_pictures_get_a_paper_background() -> None:
     item = an_item(0)
 
     sheet = opened(contact_sheet(a_snapshot(item), {item.id: a_picture("#ff000000", mode="RGBA")}))
@@ -72,7 +72,7 @@ def test_the_sheet_grows_with_the_batch(count: int, columns: int, rows: int) -> 
 
 
 @pytest.mark.parametrize("format", ["TIFF", "GIF", "BMP", "PPM", "ICO"])
-def test_only_formats_that_storage_holds_are_opened(format: str) -> None:
+def test_only_storable_formats_are_opened(format: str) -> None:
     item = an_item(0)
 
     sheet = opened(contact_sheet(a_snapshot(item), {item.id: a_picture("red", kind=format)}))
@@ -80,7 +80,7 @@ def test_only_formats_that_storage_holds_are_opened(format: str) -> None:
     assert corner_of(sheet, 0) != (255, 0, 0)
 
 
-def test_a_file_for_ghostscript_is_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_postscript_file_is_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(*_: object, **__: object) -> None:
         raise AssertionError("nobody may start a program for a picture")
 
@@ -92,7 +92,7 @@ def test_a_file_for_ghostscript_is_not_opened(monkeypatch: pytest.MonkeyPatch) -
     assert corner_of(sheet, 0) != (255, 0, 0)
 
 
-def test_a_bomb_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decompression_bomb_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(*_: object, **__: object) -> None:
         raise AssertionError("nobody may decode this")
 
@@ -105,7 +105,7 @@ def test_a_bomb_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("letter", ["W", "i", " ", "م", "ש", "中", "😀", "\u200d", "\u0301"])
-def test_the_longest_prompt_costs_as_much_as_one_that_fills_its_tile(
+def test_a_longer_prompt_costs_no_more_than_one_that_fills_its_tile(
     letter: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = [0]
@@ -126,7 +126,7 @@ def test_the_longest_prompt_costs_as_much_as_one_that_fills_its_tile(
 
 
 @pytest.mark.parametrize("word", ["ثعلب أحمر", "שועל אדום", "лиса", "αλεπού", "renard éclair ñ"])
-def test_scripts_of_the_fonts_that_come_along_are_no_boxes(word: str) -> None:
+def test_letters_of_the_bundled_fonts_are_drawn(word: str) -> None:
     (line,) = lettering.Lettering(15).lines(word, 300, 2)
 
     assert line.text
@@ -134,14 +134,14 @@ def test_scripts_of_the_fonts_that_come_along_are_no_boxes(word: str) -> None:
     assert not [character for character in line.text if lettering.font_with(character, 15) is None]
 
 
-def test_arabic_letters_are_joined_and_run_from_right_to_left() -> None:
+def test_arabic_letters_are_joined_from_right_to_left() -> None:
     (line,) = lettering.Lettering(15).lines("أحمر abc", 300, 2)
 
     assert line.text.startswith("abc ")
     assert [f"{ord(character):04x}" for character in line.text[4:]] == ["feae", "fee4", "fea3", "fe83"]
 
 
-def test_what_no_font_has_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_characters_without_a_font_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lettering, "SYSTEM_FONTS", ())
     lettering.forget_fonts()
     (line,) = lettering.Lettering(15).lines("a 中国 \u2764\ufe0f \U0001f98a\U0001f98a", 600, 1)
@@ -150,7 +150,7 @@ def test_what_no_font_has_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert line.text == "a [2 x CJK] [heavy black heart] [2 x fox face]"
 
 
-def test_a_text_that_does_not_fit_ends_with_an_ellipsis() -> None:
+def test_too_long_text_ends_with_an_ellipsis() -> None:
     first, second = lettering.Lettering(15).lines("a red fox in the snow " * 20, 300, 2)
 
     assert first.text == "a red fox in the snow a red fox in the"

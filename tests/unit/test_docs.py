@@ -45,7 +45,7 @@ def test_every_setting_is_documented_with_its_default(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_every_setting_stands_in_the_example_file(name: str) -> None:
+def test_every_setting_is_in_the_example_file(name: str) -> None:
     field = SETTINGS[name]
     default = "" if field.is_required() or field.default is None else shown(field.default)
 
@@ -64,14 +64,14 @@ def test_every_setting_stands_in_the_example_file(name: str) -> None:
         ("docs/operations.md", r"terminationGracePeriodSeconds: (\d+)"),
     ],
 )
-def test_a_worker_has_fifteen_seconds_more_than_its_grace_time_to_stop(file: str, pattern: str) -> None:
+def test_stop_timeouts_exceed_the_grace_time_by_fifteen_seconds(file: str, pattern: str) -> None:
     given = re.findall(pattern, (ROOT / file).read_text(), re.MULTILINE)
 
     assert given
     assert all(int(seconds) >= WorkerSettings.model_fields["grace_seconds"].default + 15 for seconds in given)
 
 
-def test_the_readme_shows_every_command() -> None:
+def test_every_command_is_documented() -> None:
     commands = set(typer.main.get_group(app).commands)  # pyright: ignore[reportUnknownMemberType]
 
     documents = "".join((ROOT / file).read_text() for file in ("README.md", "docs/operations.md", "docs/commands.md"))
@@ -79,7 +79,7 @@ def test_the_readme_shows_every_command() -> None:
     assert {command for command in commands if f"batchgen {command}" not in documents} == set()
 
 
-def test_every_dependency_earns_its_line() -> None:
+def test_every_dependency_has_a_documented_reason() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [
         *project["dependencies"],
@@ -93,13 +93,13 @@ def test_every_dependency_earns_its_line() -> None:
     assert {name for name in names if name not in text} == set()
 
 
-def test_every_link_between_the_documents_leads_somewhere() -> None:
+def test_every_relative_link_in_the_docs_resolves() -> None:
     for document in (ROOT / "README.md", *(ROOT / "docs").glob("**/*.md")):
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
 
 
-def test_every_test_that_the_failure_modes_name_exists() -> None:
+def test_every_test_named_in_failure_modes_exists() -> None:
     named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/failure-modes.md").read_text()))
 
     written = "".join(file.read_text() for file in (ROOT / "tests").glob("*/**/test_*.py"))
@@ -107,7 +107,7 @@ def test_every_test_that_the_failure_modes_name_exists() -> None:
     assert {test for test in named if f"def {test}(" not in written} == set()
 
 
-def test_the_architecture_names_files_that_there_are() -> None:
+def test_every_file_named_in_the_architecture_exists() -> None:
     text = (ROOT / "docs/architecture.md").read_text()
     files = re.findall(
         r"`((?:scheduler|cli|client|queue|pictures|providers|backend|imaging)/[a-z0-9_/]*(?:\.py)?)`", text

@@ -15,7 +15,7 @@ from batchgen.client.downloads import check_folder, check_room, picture_name, sa
 from batchgen.errors import InvalidRequest, StorageError
 
 
-class QueueState:
+class FakeStorage:
     """Storage that has what it was given."""
 
     def __init__(self, **files: bytes) -> None:
@@ -27,8 +27,8 @@ class QueueState:
         raise StorageError(f"{path} is not there")
 
 
-def state(**files: bytes) -> ImageStorage:
-    return cast("ImageStorage", QueueState(**files))
+def storage(**files: bytes) -> ImageStorage:
+    return cast("ImageStorage", FakeStorage(**files))
 
 
 def names(folder: Path) -> list[str]:
@@ -46,55 +46,55 @@ def names(folder: Path) -> list[str]:
         ("x" * 500, None, f"4-{'x' * 60}.png"),
     ],
 )
-def test_names_are_readable_short_and_stay_in_the_folder(prompt: str, kind: Any, name: str) -> None:
+def test_file_names_are_readable_and_short_and_stay_in_the_folder(prompt: str, kind: Any, name: str) -> None:
     item = an_item(3, prompt=prompt)
 
     assert picture_name(item, an_image(item, format=kind)) == name
 
 
-async def test_every_finished_picture_is_written_and_failed_items_are_not(tmp_path: Path) -> None:
+async def test_only_finished_pictures_are_written(tmp_path: Path) -> None:
     snapshot = a_snapshot(an_item(0), a_failed_item(1, "no"), an_item(2))
 
-    saved = await save_images(state(**{"1": b"one", "3": b"three"}), snapshot, tmp_path / "new" / "folder")
+    saved = await save_images(storage(**{"1": b"one", "3": b"three"}), snapshot, tmp_path / "new" / "folder")
 
     assert [(image.index, image.path.read_bytes()) for image in saved] == [(0, b"one"), (2, b"three")]
     assert names(tmp_path / "new" / "folder") == ["1-prompt-0.png", "3-prompt-2.png"]
     assert stat.S_IMODE(saved[0].path.stat().st_mode) == 0o644
 
 
-async def test_somebody_elses_file_of_the_same_name_stays(tmp_path: Path) -> None:
+async def test_an_existing_file_of_the_same_name_is_kept(tmp_path: Path) -> None:
     (tmp_path / "1-prompt-0.png").write_bytes(b"mine")
 
-    saved = await save_images(state(**{"1": b"new"}), a_snapshot(an_item(0)), tmp_path)
+    saved = await save_images(storage(**{"1": b"new"}), a_snapshot(an_item(0)), tmp_path)
 
     assert (tmp_path / "1-prompt-0.png").read_bytes() == b"mine"
     assert saved[0].path.name == "1-prompt-0-00000000.png"
 
 
-async def test_saving_again_writes_no_second_file(tmp_path: Path) -> None:
-    first, second = [await save_images(state(**{"1": b"same"}), a_snapshot(an_item(0)), tmp_path) for _ in range(2)]
+async def test_saving_twice_writes_each_file_once(tmp_path: Path) -> None:
+    first, second = [await save_images(storage(**{"1": b"same"}), a_snapshot(an_item(0)), tmp_path) for _ in range(2)]
 
     assert names(tmp_path) == ["1-prompt-0.png"]
     assert first == second
 
 
-async def test_one_missing_file_does_not_keep_the_others_away(tmp_path: Path) -> None:
+async def test_one_missing_file_does_not_stop_the_others(tmp_path: Path) -> None:
     with pytest.raises(StorageError):
-        await save_images(state(**{"2": b"two"}), a_snapshot(an_item(0), an_item(1)), tmp_path)
+        await save_images(storage(**{"2": b"two"}), a_snapshot(an_item(0), an_item(1)), tmp_path)
 
     assert names(tmp_path) == ["2-prompt-1.png"]
 
 
-async def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
+async def test_a_file_given_as_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     with pytest.raises(InvalidRequest) as refused:
-        await save_images(state(), a_snapshot(an_item(0)), tmp_path / "file")
+        await save_images(storage(), a_snapshot(an_item(0)), tmp_path / "file")
 
     assert refused.value.code == "folder_unusable"
 
 
-def test_files_of_ten_pictures_sort_as_the_batch_does() -> None:
+def test_file_names_of_ten_pictures_sort_in_batch_order() -> None:
     names = [picture_name(an_item(index), an_image(an_item(index)), 10) for index in (0, 8, 9)]
 
     assert names == ["01-prompt-0.png", "09-prompt-8.png", "10-prompt-9.png"]
@@ -115,9 +115,7 @@ def below_a_file(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("make", [a_file, a_pipe, below_a_file])
-def test_where_no_folder_can_be_is_known_before_anything_is_written(
-    tmp_path: Path, make: Callable[[Path], Path]
-) -> None:
+def test_an_unusable_folder_is_refused_before_anything_is_written(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     with pytest.raises(InvalidRequest) as refused:
         check_folder(make(tmp_path / "there"))
 
@@ -125,7 +123,7 @@ def test_where_no_folder_can_be_is_known_before_anything_is_written(
     assert refused.value.remedy
 
 
-def test_a_full_disk_is_known_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_refused_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: object) -> SimpleNamespace:
         return SimpleNamespace(free=100)
 
@@ -137,7 +135,7 @@ def test_a_full_disk_is_known_before_anything_is_written(tmp_path: Path, monkeyp
         check_room(tmp_path / "new", a_snapshot(an_item(0)))
 
 
-def test_a_folder_that_may_not_be_written_to_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> bool:
         return False
 
@@ -148,10 +146,10 @@ def test_a_folder_that_may_not_be_written_to_is_refused(tmp_path: Path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_pipe_in_the_way_is_not_opened(tmp_path: Path) -> None:
+async def test_an_existing_pipe_is_not_opened(tmp_path: Path) -> None:
     a_pipe(tmp_path / "1-prompt-0.png")
     item = an_item(0)
 
-    [saved] = await save_images(state(**{"1": b"one"}), a_snapshot(item), tmp_path)
+    [saved] = await save_images(storage(**{"1": b"one"}), a_snapshot(item), tmp_path)
 
     assert saved.path.name == f"1-prompt-0-{str(item.id)[:8]}.png"

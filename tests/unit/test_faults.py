@@ -31,14 +31,14 @@ from scheduler.retries import backoff_seconds
         (ValueError("Bearer abc"), "internal_error", True),
     ],
 )
-def test_each_failure_has_its_code_and_its_class(error: Exception, code: str, retryable: bool) -> None:
+def test_each_error_maps_to_its_code_and_retryability(error: Exception, code: str, retryable: bool) -> None:
     fault = fault_of(error)
 
     assert (fault.code, fault.retryable) == (code, retryable)
     assert fault.retry_after_seconds is None
 
 
-def test_a_busy_provider_says_how_long_to_wait() -> None:
+def test_a_busy_providers_fault_tells_how_long_to_wait() -> None:
     fault = fault_of(ProviderBusy("Slow down.", retry_after_seconds=8))
 
     assert (fault.retryable, fault.retry_after_seconds) == (True, 8)
@@ -56,17 +56,15 @@ def test_a_busy_provider_says_how_long_to_wait() -> None:
         (ValueError("ours"), None),
     ],
 )
-def test_only_faults_of_the_provider_count_for_a_breaker_and_only_its_answers_against(
-    error: Exception, provider_fault: bool | None
-) -> None:
+def test_only_provider_faults_count_for_the_breaker(error: Exception, provider_fault: bool | None) -> None:
     assert fault_of(error).provider_fault is provider_fault
 
 
-def test_the_provider_that_asks_to_wait_is_named() -> None:
+def test_a_busy_fault_names_its_provider() -> None:
     assert fault_of(ProviderBusy("Slow down.", retry_after_seconds=8), provider="fal").provider == "fal"
 
 
-def test_a_model_whose_row_has_to_be_mended_waits_and_its_provider_does_not() -> None:
+def test_an_unusable_model_waits_without_its_provider() -> None:
     fault = fault_of(ModelUnusable("No inputs.", code="inputs_missing"), provider="fal")
 
     assert (fault.code, fault.retryable, fault.retry_after_seconds, fault.model_fault) == (
@@ -92,15 +90,13 @@ def test_a_model_whose_row_has_to_be_mended_waits_and_its_provider_does_not() ->
         (ValueError("ours"), False, None),
     ],
 )
-def test_a_fault_tells_whether_the_order_is_over_and_never_that_one_which_goes_on_is_free(
-    error: Exception, job_over: bool, is_charged: bool | None
-) -> None:
+def test_a_fault_never_calls_a_running_job_free(error: Exception, job_over: bool, is_charged: bool | None) -> None:
     fault = fault_of(error)
 
     assert (fault.job_over, fault.is_charged) == (job_over, is_charged)
 
 
-def test_what_is_known_better_than_the_error_knows_it_counts() -> None:
+def test_given_facts_override_those_of_the_error() -> None:
     fault = fault_of(
         TimeoutError(), job_over=True, account=Account(is_charged=True, queued_seconds=1, running_seconds=2)
     )
@@ -115,28 +111,28 @@ def test_a_wait_is_never_negative() -> None:
     assert fault.retry_after_seconds == 0
 
 
-def test_the_text_of_an_unknown_exception_stays_inside() -> None:
+def test_the_text_of_an_unexpected_exception_is_not_shown() -> None:
     fault = fault_of(KeyError("sb_secret_abc"))
 
     assert "sb_secret" not in fault.message
     assert "KeyError" in fault.message
 
 
-def test_the_pause_doubles_up_to_its_limit() -> None:
+def test_pauses_double_up_to_the_limit() -> None:
     pauses = [backoff_seconds(tries, first=0.5, longest=3, jitter=0) for tries in range(1, 6)]
 
     assert pauses == [0.5, 1, 2, 3, 3]
 
 
 @given(tries=st.integers(1, 10_000), jitter=st.floats(0, 1))
-def test_a_pause_is_never_longer_than_allowed_nor_nothing(tries: int, jitter: float) -> None:
+def test_a_pause_is_never_zero_or_above_the_limit(tries: int, jitter: float) -> None:
     pause = backoff_seconds(tries, first=0.5, longest=30, jitter=jitter)
 
     assert 0.25 <= pause <= 30
 
 
 @pytest.mark.parametrize("code", ["outcome_unknown", "job_gone", "provider_timeout", "provider_garbage"])
-def test_whatever_went_wrong_with_an_order_that_may_be_bought_no_user_retries_it(code: str) -> None:
+def test_an_order_with_an_unknown_outcome_is_not_retryable(code: str) -> None:
     fault = fault_of(OutcomeUnknown("The answer got lost.", code=code), provider="openai")
 
     assert (fault.code, fault.retryable, fault.is_charged) == ("outcome_unknown", False, None)

@@ -40,7 +40,7 @@ def printed(what: object, width: int = 200) -> str:
     return console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
 
 
-def test_prompts_names_and_errors_in_tables_are_neither_obeyed_nor_markup() -> None:
+def test_prompts_names_and_errors_in_tables_are_escaped() -> None:
     snapshot = a_snapshot(an_item(0, prompt=EVIL), a_failed_item(1, EVIL), name=EVIL)
 
     shown = [
@@ -56,7 +56,7 @@ def test_prompts_names_and_errors_in_tables_are_neither_obeyed_nor_markup() -> N
     assert "\x1b" not in text
 
 
-def test_the_heading_counts_and_tells_the_time_taken() -> None:
+def test_the_heading_shows_counts_and_duration() -> None:
     snapshot = a_snapshot(an_item(0), a_failed_item(1, "x"), status=BatchStatus.PARTIAL)
 
     heading = formatting.heading(snapshot.batch).plain
@@ -64,7 +64,7 @@ def test_the_heading_counts_and_tells_the_time_taken() -> None:
     assert heading.endswith("partial: 1 of 2 done, 1 failed in 4.5 s")
 
 
-def test_each_item_has_a_line_with_its_picture_or_its_reason() -> None:
+def test_each_item_has_a_line_with_its_picture_or_error() -> None:
     first = an_item(0)
     snapshot = a_snapshot(first, an_item(1), a_failed_item(2, "blocked\n\x1b"))
 
@@ -73,7 +73,7 @@ def test_each_item_has_a_line_with_its_picture_or_its_reason() -> None:
     assert lines == ["1  pictures/0-a.png", "2  http://project.test/1.png", "3  failed: blocked \\x1b"]
 
 
-def test_only_what_changed_becomes_a_line() -> None:
+def test_only_changed_items_are_printed() -> None:
     waiting = an_item(1, status=GenerationStatus.PENDING)
     before = a_snapshot(an_item(0), waiting, status=BatchStatus.PROCESSING)
     after = a_snapshot(an_item(0), a_failed_item(1, "no"), status=BatchStatus.PARTIAL)
@@ -96,7 +96,7 @@ def a_report(*entries: ActionDone | ActionRefused) -> ActionReport:
     )
 
 
-def test_an_action_is_told_item_by_item_in_order_with_what_was_refused_and_why() -> None:
+def test_an_action_report_lists_each_item_and_each_refusal() -> None:
     report = a_report(
         ActionDone(generation_id=ITEM, index=0, action=Action.CANCELLED),
         ActionDone(generation_id=ITEM, index=2, action=Action.ALREADY_CANCELLED),
@@ -113,7 +113,7 @@ def test_an_action_is_told_item_by_item_in_order_with_what_was_refused_and_why()
     ]
 
 
-def test_tags_reasons_and_names_in_a_report_are_neither_obeyed_nor_markup() -> None:
+def test_tags_reasons_and_names_in_a_report_are_escaped() -> None:
     report = a_report(
         ActionDone(generation_id=ITEM, index=0, action=Action.TAGGED, tags=(EVIL, "animals")),
         ActionRefused(generation_id=ITEM, index=1, code=EVIL, message=EVIL),
@@ -152,11 +152,11 @@ def test_tags_reasons_and_names_in_a_report_are_neither_obeyed_nor_markup() -> N
         ({"reason": "breaker"}, "breaker open for this model, one item is being tried"),
     ],
 )
-def test_a_wait_is_told_in_a_few_words(wait: dict[str, Any], text: str) -> None:
+def test_each_wait_has_a_short_text(wait: dict[str, Any], text: str) -> None:
     assert formatting.wait_text(Wait.model_validate({"generation_id": UUID(int=1), **wait}), BEGAN) == text
 
 
-def test_what_pending_items_wait_for_has_a_column_only_where_something_waits() -> None:
+def test_the_wait_column_is_shown_only_with_waiting_items() -> None:
     snapshot = a_snapshot(an_item(0), an_item(1, status=GenerationStatus.PENDING), status=BatchStatus.PROCESSING)
     wait = Wait(generation_id=snapshot.generations[1].id, reason=WaitReason.QUEUE, position=2)
 
@@ -174,12 +174,12 @@ def test_durations_are_short(seconds: float, text: str) -> None:
     assert formatting.duration_text(seconds) == text
 
 
-def test_no_terminal_gets_plain_lines_and_a_terminal_bars() -> None:
+def test_progress_is_bars_on_a_terminal_and_plain_lines_elsewhere() -> None:
     assert isinstance(progress_on(Console(file=io.StringIO())), PlainLines)
     assert isinstance(progress_on(Console(file=io.StringIO(), force_terminal=True)), LiveBars)
 
 
-def test_an_outage_is_one_line_at_its_start_and_one_at_its_end() -> None:
+def test_an_outage_prints_one_line_at_its_start_and_one_at_its_end() -> None:
     file = io.StringIO()
     lines = PlainLines(Console(file=file, width=200))
 
@@ -242,13 +242,13 @@ def test_tables_fit_and_keep_id_name_and_prompt(width: int) -> None:
     assert "a red fox in" in tables["items"]
 
 
-def test_wide_characters_are_aligned() -> None:
+def test_wide_characters_keep_columns_aligned() -> None:
     lines = printed(formatting.item_table(many()), 80).splitlines()
 
     assert len({cell_len(line) for line in lines}) == 1
 
 
-def test_an_ids_short_form_tells_it_from_its_neighbours_in_the_list() -> None:
+def test_short_ids_in_a_list_are_distinct() -> None:
     first, second = UUID("aaaaaaaa-1111-4000-8000-000000000000"), UUID("aaaaaaaa-1121-4000-8000-000000000000")
     batch = a_snapshot(an_item(0)).batch
     batches = [batch.model_copy(update={"id": one}) for one in (first, second)]
@@ -271,7 +271,9 @@ def test_an_ids_short_form_tells_it_from_its_neighbours_in_the_list() -> None:
         ([None, None], 0, "completed", "2 of 2 done"),
     ],
 )
-def test_a_batch_is_told_in_words_that_are_true(codes: list[str | None], deleted: int, word: str, counted: str) -> None:
+def test_a_heading_counts_cancelled_and_deleted_pictures(
+    codes: list[str | None], deleted: int, word: str, counted: str
+) -> None:
     items = [
         an_item(n) if code is None else a_failed_item(n, "why").model_copy(update={"error_code": code})
         for n, code in enumerate(codes)
@@ -287,14 +289,14 @@ def test_a_batch_is_told_in_words_that_are_true(codes: list[str | None], deleted
     assert snapshot.batch.status is status, "the data keep their own words"
 
 
-def test_after_a_retry_the_time_counts_from_the_retry() -> None:
+def test_the_duration_of_a_retried_batch_starts_at_the_retry() -> None:
     batch = a_snapshot(an_item(0), completed_at=BEGAN + timedelta(hours=3, seconds=2)).batch
 
     assert formatting.took_text(batch, BatchFacts(reopened_at=BEGAN + timedelta(hours=3))) == "2.0 s"
     assert formatting.took_text(batch) == "3:00 h"
 
 
-def test_an_address_that_is_too_wide_is_a_short_name_that_leads_there() -> None:
+def test_a_too_wide_address_becomes_a_linked_short_name() -> None:
     item = an_item(0)
     snapshot = a_snapshot(item)
 
@@ -306,7 +308,7 @@ def test_an_address_that_is_too_wide_is_a_short_name_that_leads_there() -> None:
 
 
 @pytest.mark.parametrize("address", ["javascript:alert(1)", "http://x\x1b]8;;evil", "https://a b", ""])
-def test_what_is_no_address_is_no_link(address: str) -> None:
+def test_only_http_addresses_become_links(address: str) -> None:
     name = formatting.picture_name(an_image(an_item(0), public_url=address, filename="\x1b[31m.png"))
 
     assert name.style == ""

@@ -24,14 +24,14 @@ ONE = UUID("0f0c6d0e-1111-4000-8000-000000000000")
         (ONE.hex, ONE.hex),
     ],
 )
-def test_an_id_is_taken_from_four_digits_on_with_or_without_hyphens(text: str, digits: str) -> None:
+def test_an_id_prefix_has_at_least_four_digits_and_optional_hyphens(text: str, digits: str) -> None:
     assert digits_of(text) == digits
 
 
 @pytest.mark.parametrize(
     "text", ["", "-", "0f0", "0f0c-6d0e", "nope", "0f0c6d0e_", f"{ONE}0", "{0f0c6d0e}", "\uff10f0c6d0e"]
 )
-def test_what_is_no_id_is_refused_with_the_remedy(text: str) -> None:
+def test_an_invalid_id_is_refused_with_a_remedy(text: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         digits_of(text, remedy="Look it up.")
 
@@ -39,7 +39,7 @@ def test_what_is_no_id_is_refused_with_the_remedy(text: str) -> None:
 
 
 @given(st.uuids(), st.integers(4, 32))
-def test_the_range_of_a_beginning_holds_its_ids_alone(one: UUID, length: int) -> None:
+def test_the_range_of_an_id_prefix_holds_only_its_ids(one: UUID, length: int) -> None:
     first, last = range_of(one.hex[:length])
 
     assert first <= one <= last
@@ -48,7 +48,7 @@ def test_the_range_of_a_beginning_holds_its_ids_alone(one: UUID, length: int) ->
 
 
 @given(st.lists(st.uuids(), min_size=1, max_size=20, unique=True), st.integers(4, 30))
-def test_each_short_id_begins_one_id_alone_and_has_eight_digits_or_more(ids: list[UUID], shared: int) -> None:
+def test_each_short_id_is_unique_and_at_least_eight_digits_long(ids: list[UUID], shared: int) -> None:
     near = [UUID(ids[0].hex[:shared] + one.hex[shared:]) for one in ids]
     among = sorted({*near, *ids})
 

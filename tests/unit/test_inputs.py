@@ -18,7 +18,7 @@ def inputs(spec: dict[str, Any], **request: Any) -> dict[str, Any]:
     return provider_inputs({"prompt": "prompt", **spec}, **asked)
 
 
-def test_each_field_goes_by_the_models_own_name() -> None:
+def test_fields_are_sent_under_the_models_own_names() -> None:
     spec = {
         "prompt": "text",
         "negative_prompt": "avoid",
@@ -44,11 +44,11 @@ def test_each_field_goes_by_the_models_own_name() -> None:
     }
 
 
-def test_what_a_model_does_not_know_is_left_out() -> None:
+def test_fields_unknown_to_the_model_are_left_out() -> None:
     assert inputs({}, negative_prompt="blurry", steps=28, guidance_scale=3.5) == {"prompt": "a red fox"}
 
 
-def test_what_a_request_does_not_say_is_left_to_the_model() -> None:
+def test_unset_fields_are_left_to_the_model() -> None:
     spec = {"negative_prompt": "avoid", "steps": {"name": "steps"}, "guidance_scale": {"name": "cfg"}}
 
     assert inputs(spec, negative_prompt="") == {"prompt": "a red fox"}
@@ -65,7 +65,7 @@ def test_guidance_is_kept_within_the_models_range(asked: float, sent: float) -> 
 
 
 @pytest.mark.parametrize("asked", [None, 0, 20])
-def test_a_fixed_value_is_sent_whatever_is_asked(asked: int | None) -> None:
+def test_a_fixed_value_overrides_the_request(asked: int | None) -> None:
     spec = {"steps": {"name": "steps", "fixed": 4}, "guidance_scale": {"name": "cfg", "fixed": 0}}
 
     made = inputs(spec, steps=asked, guidance_scale=asked)
@@ -81,7 +81,7 @@ def test_a_seed_of_64_bits_is_folded_into_the_models_range(seed: int, sent: int)
 
 
 @given(seed=st.integers(-(2**63), 2**63 - 1), low=st.integers(0, 5), span=st.integers(1, 2**32))
-def test_a_seed_never_leaves_the_range(seed: int, low: int, span: int) -> None:
+def test_a_seed_always_stays_within_the_range(seed: int, low: int, span: int) -> None:
     made = inputs({"seed": {"name": "seed", "min": low, "max": low + span}}, seed=seed)
 
     assert low <= made["seed"] <= low + span
@@ -99,19 +99,19 @@ def test_a_seed_never_leaves_the_range(seed: int, low: int, span: int) -> None:
         (64, 4096, (256, 1440)),
     ],
 )
-def test_a_size_is_scaled_as_a_whole(width: int, height: int, sent: tuple[int, int]) -> None:
+def test_a_size_keeps_its_shape_when_scaled(width: int, height: int, sent: tuple[int, int]) -> None:
     made = inputs({"size": {"kind": "width_height", "width": "w", "height": "h", **BOUNDS}}, width=width, height=height)
 
     assert (made["w"], made["h"]) == sent
 
 
-def test_a_size_can_be_one_object() -> None:
+def test_a_size_can_be_sent_as_one_object() -> None:
     made = inputs({"size": {"kind": "object", "name": "image_size", "multiple_of": 8}}, width=1001, height=500)
 
     assert made["image_size"] == {"width": 1000, "height": 496}
 
 
-def test_an_area_is_kept_as_well() -> None:
+def test_a_size_is_kept_within_the_models_area() -> None:
     size = {"kind": "object", "name": "size", "min": 256, "max": 4096, "min_pixels": 921_600, "max_pixels": 2_097_152}
 
     small, large = inputs({"size": size}, width=512, height=512), inputs({"size": size}, width=4096, height=2048)
@@ -127,7 +127,9 @@ def test_an_area_is_kept_as_well() -> None:
     low=st.integers(64, 512),
     high=st.integers(640, 4096),
 )
-def test_every_size_ends_within_the_bounds(width: int, height: int, multiple_of: int, low: int, high: int) -> None:
+def test_every_size_is_brought_within_the_bounds(
+    width: int, height: int, multiple_of: int, low: int, high: int
+) -> None:
     bounds = {"multiple_of": multiple_of, "min": low, "max": high, "min_pixels": 600**2, "max_pixels": 600 * 1024}
 
     made = inputs({"size": {"kind": "object", "name": "size", **bounds}}, width=width, height=height)["size"]
@@ -156,7 +158,7 @@ def test_the_nearest_aspect_ratio_is_chosen(width: int, height: int, ratio: str)
 
 
 @pytest.mark.parametrize(("side", "word"), [(512, "0.25"), (700, "0.25"), (768, "1"), (1024, "1"), (2048, "1")])
-def test_an_aspect_ratio_can_come_with_an_area(side: int, word: str) -> None:
+def test_an_aspect_ratio_can_be_sent_with_an_area(side: int, word: str) -> None:
     area = {"name": "megapixels", "choices": {"0.25": 512**2, "1": 1024**2}}
     size = {"kind": "aspect_ratio", "name": "aspect_ratio", "choices": RATIOS, "area": area}
 
@@ -175,7 +177,7 @@ def test_an_aspect_ratio_can_come_with_an_area(side: int, word: str) -> None:
         (3000, 1000, "2048x1024"),
     ],
 )
-def test_the_nearest_size_of_a_list_goes_by_shape_then_by_area(width: int, height: int, word: str) -> None:
+def test_the_nearest_listed_size_is_chosen_by_shape_then_area(width: int, height: int, word: str) -> None:
     choices = ["512x512", "1024x1024", "1365x1024", "1024x1365", "1820x1024", "1024x1820", "2048x1024"]
     size = {"kind": "choices", "name": "size", "choices": choices}
 
@@ -209,9 +211,7 @@ def test_the_nearest_size_of_a_list_goes_by_shape_then_by_area(width: int, heigh
         ({"seed": {"name": "n"}, "steps": {"name": "n"}}, None, "called 'n'"),
     ],
 )
-def test_a_wrong_spec_is_refused_with_the_field_and_its_rule(
-    spec: dict[str, Any], field: str | None, rule: str
-) -> None:
+def test_an_invalid_spec_is_refused_with_field_and_rule(spec: dict[str, Any], field: str | None, rule: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         read_spec({"prompt": "prompt", **spec})
 
@@ -221,7 +221,7 @@ def test_a_wrong_spec_is_refused_with_the_field_and_its_rule(
 
 
 @pytest.mark.parametrize("wanted", ["heic", "MP4", "image/jxl", ".pdf"])
-def test_a_format_that_cannot_be_stored_is_known_before_anything_is_bought(wanted: str) -> None:
+def test_an_unstorable_format_is_refused_before_any_order(wanted: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         read_spec({"prompt": "prompt", "fixed": {"output_format": wanted}})
 
@@ -230,5 +230,5 @@ def test_a_format_that_cannot_be_stored_is_known_before_anything_is_bought(wante
 
 
 @pytest.mark.parametrize("wanted", ["png", "webp", "jpg", "jpeg", "gif", "avif", "svg", None, 7])
-def test_a_format_that_is_stored_or_converted_passes(wanted: object) -> None:
+def test_a_storable_or_convertible_format_is_accepted(wanted: object) -> None:
     assert read_spec({"prompt": "prompt", "fixed": {"output_format": wanted}}).fixed == {"output_format": wanted}

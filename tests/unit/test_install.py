@@ -22,7 +22,7 @@ def install() -> ModuleType:
     return module
 
 
-def test_the_settings_of_pip_become_options_of_uv(install: ModuleType) -> None:
+def test_pip_settings_become_uv_options(install: ModuleType) -> None:
     settings = install.pip_settings(
         "global.index-url='https://pip.example/simple'\n"
         "global.extra-index-url='https://more.example/simple\\nfile:///opt/more'\n"
@@ -44,7 +44,7 @@ def test_the_settings_of_pip_become_options_of_uv(install: ModuleType) -> None:
     assert install.uv_environment(settings, {})["SSL_CERT_FILE"] == "/etc/ssl/own.pem"
 
 
-def test_a_variable_of_the_environment_goes_before_a_file(install: ModuleType) -> None:
+def test_environment_variables_win_over_pip_files(install: ModuleType) -> None:
     settings = install.pip_settings(
         ":env:.index-url='https://env.example/simple'\n"
         "global.index-url='https://file.example/simple'\n"
@@ -54,14 +54,14 @@ def test_a_variable_of_the_environment_goes_before_a_file(install: ModuleType) -
     assert settings == {"index-url": ["https://env.example/simple"]}
 
 
-def test_uv_keeps_the_certificates_that_its_own_variable_names(install: ModuleType) -> None:
+def test_uvs_own_certificate_variable_is_kept(install: ModuleType) -> None:
     environment = install.uv_environment({"cert": ["/etc/ssl/pip.pem"]}, {"SSL_CERT_FILE": "/etc/ssl/uv.pem"})
 
     assert environment["SSL_CERT_FILE"] == "/etc/ssl/uv.pem"
 
 
 @pytest.mark.parametrize("listing", ["global.no-index='true'\n", "global.client-cert='/etc/client.pem'\n"])
-def test_pip_itself_installs_where_it_has_settings_that_uv_would_not_follow(
+def test_pip_installs_when_uv_cannot_follow_its_settings(
     install: ModuleType, monkeypatch: pytest.MonkeyPatch, listing: str
 ) -> None:
     ran = watch_pip(install, monkeypatch, listing)
@@ -70,7 +70,7 @@ def test_pip_itself_installs_where_it_has_settings_that_uv_would_not_follow(
     assert ran == [["install", "-c", "constraints.txt", "-e", ".[dev]"]]
 
 
-def test_pip_itself_installs_where_uv_cannot_be_had(install: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pip_installs_when_uv_is_unavailable(install: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = watch_pip(install, monkeypatch, "", refused="uv")
 
     assert install.main([".[dev]"]) == 0
@@ -102,7 +102,7 @@ print("Downloading pillow (6.8MiB)", " + pillow==13.0.0", sep="\\n", file=sys.st
 
 
 @pytest.mark.parametrize(("on_a_terminal", "said"), [(True, "  Downloading pillow (6.8MiB)"), (False, "")])
-def test_progress_is_shown_on_a_terminal_and_nowhere_else(tmp_path: Path, on_a_terminal: bool, said: str) -> None:
+def test_install_progress_is_shown_only_on_a_terminal(tmp_path: Path, on_a_terminal: bool, said: str) -> None:
     (tmp_path / "uv.py").write_text(FAKE_UV)
     (tmp_path / "pip.py").write_text("")  # knows no settings, and has uv already
     ours, theirs = os.openpty() if on_a_terminal else os.pipe()

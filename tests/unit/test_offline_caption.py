@@ -20,12 +20,12 @@ from batchgen.providers.offline.drawing.caption import UNSPELLABLE, draw_caption
         ("", ""),
     ],
 )
-def test_a_prompt_is_spelled_in_signs_that_the_font_has(text: str, spelled: str) -> None:
+def test_a_prompt_is_spelled_in_characters_of_the_font(text: str, spelled: str) -> None:
     assert spell(text) == spelled
 
 
 @pytest.mark.parametrize("text", ["山海", "שלום", "مرحبا"])
-def test_a_prompt_that_cannot_be_spelled_says_where_it_is(text: str) -> None:
+def test_an_unspellable_prompt_is_replaced_by_a_note(text: str) -> None:
     assert spell(text) == UNSPELLABLE
 
 
@@ -40,7 +40,7 @@ def touched(size: tuple[int, int], prompt: str) -> tuple[int, int, int, int] | N
     return ImageChops.difference(before, after).getbbox()
 
 
-def test_the_caption_stays_at_the_foot_of_the_picture() -> None:
+def test_the_caption_stays_at_the_bottom_of_the_picture() -> None:
     box = touched((512, 512), "a fox " * 200)
 
     assert box is not None
@@ -58,6 +58,6 @@ def bright_pixels(size: tuple[int, int], prompt: str) -> int:
     return sum(image.convert("L").histogram()[120:])
 
 
-def test_even_without_a_prompt_the_picture_says_that_no_model_drew_it() -> None:
+def test_the_caption_says_that_no_model_made_the_picture() -> None:
     assert bright_pixels((256, 256), "") > 50
     assert bright_pixels((256, 256), "a red fox") > bright_pixels((256, 256), "") + 50

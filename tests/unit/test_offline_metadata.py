@@ -21,7 +21,7 @@ def a_picture(image_format: Any, prompt: str = "a fox", **settings: Any) -> byte
 @pytest.mark.parametrize(
     "prompt", ["a fox", "Füchsin, 狐 und 🦊", "two\nlines\x01 & <tags>", "שועל", "long " * 800, "a]]>\"'\\u0000"]
 )
-def test_metadata_survives_the_file(image_format: str, prompt: str) -> None:
+def test_metadata_is_read_back_from_the_file(image_format: str, prompt: str) -> None:
     content = a_picture(
         image_format, prompt, negative_prompt="blurry ✗", model="black/flux", steps=28, guidance_scale=7.5
     )
@@ -40,7 +40,7 @@ def test_metadata_survives_the_file(image_format: str, prompt: str) -> None:
 
 
 @pytest.mark.parametrize("image_format", ["png", "webp"])
-def test_what_was_not_asked_is_not_in_the_metadata(image_format: str) -> None:
+def test_unset_fields_are_not_in_the_metadata(image_format: str) -> None:
     found = read_metadata(a_picture(image_format))
 
     assert set(found) == {"prompt", "seed", "model", "generator"}
@@ -49,12 +49,12 @@ def test_what_was_not_asked_is_not_in_the_metadata(image_format: str) -> None:
 
 
 @pytest.mark.parametrize("image_format", ["png", "webp"])
-def test_signs_that_no_file_takes_are_replaced(image_format: str) -> None:
+def test_unwritable_characters_are_replaced(image_format: str) -> None:
     assert read_metadata(a_picture(image_format, "a\0b\ud800c"))["prompt"] == "a\ufffdb\ufffdc"
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "WEBP", "JPEG"])
-def test_a_picture_from_elsewhere_has_no_metadata_of_ours(image_format: str) -> None:
+def test_a_foreign_picture_has_no_metadata(image_format: str) -> None:
     out = io.BytesIO()
     Image.new("RGB", (8, 8)).save(out, image_format)
 

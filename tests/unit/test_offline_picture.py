@@ -36,7 +36,7 @@ def test_the_same_request_gives_the_same_bytes(image_format: Any) -> None:
     assert render(FOX, FOX.prompt, image_format) == render(FOX, FOX.prompt, image_format)
 
 
-def test_the_generation_and_its_retries_do_not_change_the_picture() -> None:
+def test_item_id_and_retries_do_not_change_the_picture() -> None:
     assert difference(picture(), picture(generation_id=UUID(int=2), retry_count=3)) == 0
 
 
@@ -57,20 +57,20 @@ def test_another_prompt_gives_another_picture() -> None:
             assert difference(one, other) > 12
 
 
-def test_settings_alter_the_picture_a_little() -> None:
+def test_settings_change_the_picture_slightly() -> None:
     usual = picture()
 
     assert 0 < difference(usual, picture(guidance_scale=18.0)) < 25
     assert 0 < difference(usual, picture(steps=8)) < 25
 
 
-def test_a_night_is_darker_than_a_day() -> None:
+def test_a_night_scene_is_darker_than_a_day_scene() -> None:
     day, night = picture(prompt="mountains by day"), picture(prompt="mountains at night")
 
     assert sum(mean_colour(night)) < 0.6 * sum(mean_colour(day))
 
 
-def test_a_colour_word_colours_the_whole() -> None:
+def test_a_colour_word_colours_the_whole_picture() -> None:
     red, _, blue_in_red = mean_colour(picture(prompt="abstract waves in red"))
     red_in_blue, _, blue = mean_colour(picture(prompt="abstract waves in blue"))
 
@@ -78,7 +78,7 @@ def test_a_colour_word_colours_the_whole() -> None:
     assert blue > red_in_blue
 
 
-def test_monochrome_has_no_colour() -> None:
+def test_a_monochrome_picture_has_no_colour() -> None:
     image = picture(prompt="a castle by a lake, monochrome").crop((0, 0, 256, 180))
 
     red, green, blue = mean_colour(image)
@@ -90,15 +90,15 @@ def test_monochrome_has_no_colour() -> None:
     "size", [(16, 16), (64, 64), (2048, 64), (64, 2048), (16, 4096), (4096, 16), (640, 384), (333, 1001)]
 )
 @pytest.mark.parametrize("prompt", ["a whale under the stars", "portrait of a robot", "abstract"])
-def test_a_picture_has_the_asked_size(size: tuple[int, int], prompt: str) -> None:
+def test_a_picture_has_the_requested_size(size: tuple[int, int], prompt: str) -> None:
     assert picture(prompt=prompt, width=size[0], height=size[1]).size == size
 
 
-def test_the_largest_picture_works() -> None:
+def test_the_largest_picture_can_be_drawn() -> None:
     assert picture(width=4096, height=4096).size == (4096, 4096)
 
 
-def test_a_usual_picture_is_a_file_of_reasonable_size() -> None:
+def test_a_typical_picture_file_has_a_reasonable_size() -> None:
     large = picture(prompt="a lighthouse in a storm", width=1024, height=1024)
 
     assert len(encode(large, "png", {"prompt": "", "generator": ""})) < 1_500_000
@@ -137,7 +137,7 @@ SUBJECTS = (
 
 
 @pytest.mark.parametrize("subject", SUBJECTS.split())
-def test_each_known_thing_can_be_drawn_alone_many_and_in_any_air(subject: str) -> None:
+def test_each_known_subject_can_be_drawn_in_every_style(subject: str) -> None:
     for prompt in (subject, f"portrait of a {subject} in snow", f"two {subject}s in a storm at night, pixel art"):
         assert picture(prompt=prompt, width=96, height=80).size == (96, 80)
     for style in ("watercolor", "minimalist", "low-poly", "vintage pastel"):

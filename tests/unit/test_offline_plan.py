@@ -27,7 +27,7 @@ def plan_of(prompt: str, **settings: Any) -> Plan:
         ("zwei Füchse und ein Bär im Wald am Morgen", "dawn", "clear", ("forest",), ("fox", "bear")),
     ],
 )
-def test_words_in_english_and_german_choose_the_scene(
+def test_english_and_german_words_choose_the_scene(
     prompt: str, time: str, weather: str, places: tuple[str, ...], subjects: tuple[str, ...]
 ) -> None:
     plan = plan_of(prompt)
@@ -38,7 +38,7 @@ def test_words_in_english_and_german_choose_the_scene(
 @pytest.mark.parametrize(
     "prompt", ["see the catalog of cathedrals", "abstract fox", "teal and gold", "", "lorem ipsum"]
 )
-def test_a_prompt_that_names_no_scene_is_abstract(prompt: str) -> None:
+def test_a_prompt_without_a_scene_is_drawn_abstract(prompt: str) -> None:
     assert plan_of(prompt).abstract
 
 
@@ -51,7 +51,7 @@ def test_a_prompt_that_names_no_scene_is_abstract(prompt: str) -> None:
         ("mountains at golden hour", None, {}),
     ],
 )
-def test_a_colour_belongs_to_the_thing_behind_it_or_to_all(
+def test_a_colour_applies_to_its_subject_or_to_the_whole_scene(
     prompt: str, tint: RGB | None, paints: dict[str, RGB]
 ) -> None:
     plan = plan_of(prompt)
@@ -59,18 +59,18 @@ def test_a_colour_belongs_to_the_thing_behind_it_or_to_all(
     assert (plan.tint, dict(plan.paints)) == (tint, paints)
 
 
-def test_what_the_negative_prompt_names_is_left_out() -> None:
+def test_subjects_of_the_negative_prompt_are_left_out() -> None:
     plan = plan_of("a fox and an owl in a forest", negative_prompt="owl, blurry")
 
     assert plan.subjects == ("fox",)
 
 
-def test_more_steps_mean_more_detail_and_more_guidance_more_colour() -> None:
+def test_steps_raise_detail_and_guidance_raises_colour() -> None:
     assert plan_of("a fox", steps=10).detail < plan_of("a fox").detail < plan_of("a fox", steps=45).detail
     assert plan_of("a fox", guidance_scale=2.0).vividness < plan_of("a fox", guidance_scale=15.0).vividness
 
 
-def test_chance_depends_on_prompt_seed_and_topic_alone() -> None:
+def test_randomness_depends_only_on_prompt_seed_and_topic() -> None:
     one, same = plan_of("a fox", steps=10), plan_of("a fox", steps=50)
 
     assert one.chance("sky").random() == same.chance("sky").random()

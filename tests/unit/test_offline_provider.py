@@ -35,7 +35,7 @@ def a_provider(clock: Clock, **options: Any) -> OfflineProvider:
     return OfflineProvider(clock=clock, sleep=clock.sleep, **options)
 
 
-async def test_it_is_a_provider_that_returns_the_asked_picture() -> None:
+async def test_the_offline_provider_delivers_the_requested_picture() -> None:
     provider: Provider = OfflineProvider(seconds=0)
 
     image = await provider.wait(await provider.submit(SMALL), SMALL)
@@ -58,7 +58,7 @@ async def test_a_webp_provider_delivers_webp() -> None:
         assert (picture.format, picture.size) == ("WEBP", (96, 96))
 
 
-async def test_a_job_id_says_when_it_was_started() -> None:
+async def test_a_job_id_contains_its_start_time() -> None:
     clock = Clock(1_800_000_000.25)
 
     job_id = await a_provider(clock).submit(SMALL)
@@ -67,7 +67,7 @@ async def test_a_job_id_says_when_it_was_started() -> None:
     assert clock.slept == []
 
 
-async def test_a_picture_takes_the_set_time() -> None:
+async def test_a_picture_takes_the_configured_time() -> None:
     clock = Clock()
     provider = a_provider(clock, seconds=2.5)
 
@@ -76,7 +76,7 @@ async def test_a_picture_takes_the_set_time() -> None:
     assert clock.slept == [pytest.approx(2.5, abs=0.01)]
 
 
-async def test_another_process_resumes_a_job_for_what_is_left_of_its_time() -> None:
+async def test_another_process_resumes_a_job_for_its_remaining_time() -> None:
     clock = Clock()
     job_id = await a_provider(clock, seconds=10).submit(SMALL)
     first = await a_provider(clock, seconds=0).wait(job_id, SMALL)
@@ -88,7 +88,7 @@ async def test_another_process_resumes_a_job_for_what_is_left_of_its_time() -> N
     assert resumed.content == first.content
 
 
-async def test_a_job_whose_time_is_over_is_drawn_at_once() -> None:
+async def test_an_overdue_job_is_drawn_at_once() -> None:
     clock = Clock()
     provider = a_provider(clock, seconds=10)
     job_id = await provider.submit(SMALL)
@@ -100,7 +100,7 @@ async def test_a_job_whose_time_is_over_is_drawn_at_once() -> None:
 
 
 @pytest.mark.parametrize("job_id", ["offline-1900000000000-abcdef", "from-somewhere-else", ""])
-async def test_no_job_takes_longer_than_its_whole_time(job_id: str) -> None:
+async def test_no_job_takes_longer_than_the_configured_time(job_id: str) -> None:
     clock = Clock()
 
     await a_provider(clock, seconds=4).wait(job_id, SMALL)
@@ -108,14 +108,14 @@ async def test_no_job_takes_longer_than_its_whole_time(job_id: str) -> None:
     assert clock.slept == [4]
 
 
-async def test_blocked_is_refused_at_submit_by_policy() -> None:
+async def test_the_blocked_command_is_refused_at_submit() -> None:
     with pytest.raises(ProviderRejected) as refused:
         await OfflineProvider(commands=True).submit(replace(SMALL, prompt="a cat #blocked"))
 
     assert refused.value.code == "blocked_by_policy"
 
 
-async def test_fail_fails_for_good_at_the_end_of_its_time() -> None:
+async def test_the_fail_command_fails_for_good() -> None:
     clock = Clock()
     provider = a_provider(clock, commands=True, seconds=2)
     request = replace(SMALL, prompt="a cat #fail", retry_count=9)
@@ -128,7 +128,7 @@ async def test_fail_fails_for_good_at_the_end_of_its_time() -> None:
     assert clock.slept == [pytest.approx(2, abs=0.01)]
 
 
-async def test_fail_twice_fails_twice_and_then_works() -> None:
+async def test_the_fail_command_with_a_count_fails_that_often() -> None:
     provider = OfflineProvider(commands=True, seconds=0)
     request = replace(SMALL, prompt="a cat #fail:2")
 
@@ -142,7 +142,7 @@ async def test_fail_twice_fails_twice_and_then_works() -> None:
     assert image.content.startswith(b"\x89PNG")
 
 
-async def test_busy_asks_to_wait_until_the_job_is_old_enough_and_then_draws() -> None:
+async def test_the_busy_command_asks_to_wait_until_its_time_is_over() -> None:
     clock = Clock()
     provider = a_provider(clock, commands=True)
     request = replace(SMALL, prompt=f"{SMALL.prompt} #busy:8")
@@ -158,7 +158,7 @@ async def test_busy_asks_to_wait_until_the_job_is_old_enough_and_then_draws() ->
 
 
 @pytest.mark.parametrize(("word", "seconds"), [("#slow:5", 5), ("#slow:0.25", 0.25), ("#SLOW:2", 2)])
-async def test_slow_sets_the_time_of_one_picture(word: str, seconds: float) -> None:
+async def test_the_slow_command_sets_the_time_of_one_picture(word: str, seconds: float) -> None:
     clock = Clock()
     provider = a_provider(clock, commands=True)
     request = replace(SMALL, prompt=f"a cat {word}")
@@ -168,7 +168,7 @@ async def test_slow_sets_the_time_of_one_picture(word: str, seconds: float) -> N
     assert clock.slept == [pytest.approx(seconds, abs=0.01)]
 
 
-async def test_words_are_plain_text_where_commands_are_off() -> None:
+async def test_command_words_are_plain_text_when_commands_are_off() -> None:
     clock = Clock()
     provider = a_provider(clock)
     request = replace(SMALL, prompt="#fail #blocked #slow:99 a cat")
@@ -182,7 +182,7 @@ async def test_words_are_plain_text_where_commands_are_off() -> None:
 @pytest.mark.parametrize(
     "prompt", ["#failure", "#fail:x", "#fail:2.5", "#slow", "say#fail", "#fail-safe2#blocked", "##fail"]
 )
-async def test_words_that_only_look_like_commands_are_not_obeyed(prompt: str) -> None:
+async def test_similar_words_are_not_taken_for_commands(prompt: str) -> None:
     clock = Clock()
     provider = a_provider(clock, commands=True)
     request = replace(SMALL, prompt=prompt)
@@ -192,7 +192,7 @@ async def test_words_that_only_look_like_commands_are_not_obeyed(prompt: str) ->
     assert clock.slept == [pytest.approx(1, abs=0.01)]
 
 
-async def test_commands_change_nothing_in_the_drawing_but_stay_in_the_metadata() -> None:
+async def test_commands_do_not_change_the_drawing_and_stay_in_the_metadata() -> None:
     provider = OfflineProvider(commands=True, seconds=0)
     told = replace(SMALL, prompt=f"#slow:0 {SMALL.prompt} #fail:0")
 
@@ -205,14 +205,14 @@ async def test_commands_change_nothing_in_the_drawing_but_stay_in_the_metadata()
 
 
 @pytest.mark.parametrize("size", [(15, 512), (512, 4097), (0, 0)])
-async def test_a_size_it_cannot_draw_is_refused_at_submit(size: tuple[int, int]) -> None:
+async def test_an_undrawable_size_is_refused_at_submit(size: tuple[int, int]) -> None:
     with pytest.raises(ProviderRejected) as refused:
         await OfflineProvider().submit(replace(SMALL, width=size[0], height=size[1]))
 
     assert refused.value.code == "invalid_size"
 
 
-async def test_the_loop_ticks_while_it_draws() -> None:
+async def test_drawing_does_not_block_the_event_loop() -> None:
     provider = OfflineProvider(seconds=0)
     large = replace(SMALL, width=1024, height=1024)
     drawing = asyncio.create_task(provider.wait(await provider.submit(large), large))

@@ -27,7 +27,7 @@ def texts(request: BatchRequest) -> list[str]:
     return [prompt.text for prompt in request.prompts]
 
 
-def test_each_line_that_is_not_empty_is_a_prompt() -> None:
+def test_each_non_empty_line_is_a_prompt() -> None:
     assert texts(from_lines("a fox\r\n\n  \n a bird \n#fail is no comment")) == [
         "a fox",
         "a bird",
@@ -35,7 +35,7 @@ def test_each_line_that_is_not_empty_is_a_prompt() -> None:
     ]
 
 
-def test_json_may_be_a_list_of_texts_and_objects() -> None:
+def test_json_prompts_may_be_texts_or_objects() -> None:
     request = from_json('["a fox", {"text": "a bird", "seed": 0, "tags": ["x"]}]')
 
     assert texts(request) == ["a fox", "a bird"]
@@ -43,7 +43,7 @@ def test_json_may_be_a_list_of_texts_and_objects() -> None:
     assert request.prompts[1].tags == ("x",)
 
 
-def test_json_may_be_the_request_that_the_app_sends() -> None:
+def test_json_may_be_a_whole_request() -> None:
     request = from_json(
         '{"prompts": [{"text": "a"}], "shared_settings": {"width": 64}, "batch_name": "n", "client_key": null}'
     )
@@ -66,7 +66,7 @@ def test_json_may_be_the_request_that_the_app_sends() -> None:
         ('{"prompts": ["a"], "name": "x"}', "unknown_field", "name"),
     ],
 )
-def test_json_that_is_no_request_is_refused_with_code_and_field(text: str, code: str, field: str | None) -> None:
+def test_invalid_json_requests_are_refused_with_code_and_field(text: str, code: str, field: str | None) -> None:
     with pytest.raises(InvalidRequest) as refused:
         from_json(text)
 
@@ -81,7 +81,7 @@ def test_a_refused_prompt_is_named_by_its_index() -> None:
     assert refused.value.index == 1
 
 
-def test_a_seed_option_counts_up_and_spares_prompts_that_have_one() -> None:
+def test_the_seed_option_counts_up_and_leaves_given_seeds() -> None:
     request = from_json('["a", {"text": "b", "seed": 0}, "c"]')
 
     filled = filled_with(request, seed=7)
@@ -89,7 +89,7 @@ def test_a_seed_option_counts_up_and_spares_prompts_that_have_one() -> None:
     assert [prompt.seed for prompt in filled.prompts] == [7, 0, 9]
 
 
-def test_options_win_over_shared_settings_and_fill_what_prompts_leave_open() -> None:
+def test_options_win_over_shared_settings_but_not_over_prompts() -> None:
     request = from_json(
         '{"prompts": [{"text": "a", "negative_prompt": "own"}, "b"], "shared_settings": {"width": 1, "height": 2}}'
     )
@@ -102,7 +102,7 @@ def test_options_win_over_shared_settings_and_fill_what_prompts_leave_open() -> 
     assert filled.batch_name == "n"
 
 
-def test_arguments_stay_as_they_are() -> None:
+def test_prompts_given_as_arguments_are_not_changed() -> None:
     assert texts(from_texts([" a "])) == [" a "]
 
 
@@ -123,7 +123,7 @@ def test_arguments_stay_as_they_are() -> None:
         (None, "prompts[0] is gone.", "prompts[0] is gone."),
     ],
 )
-def test_people_count_prompts_from_1_and_programs_from_0(field: str | None, said: str, told: str) -> None:
+def test_messages_count_prompts_from_1_and_fields_from_0(field: str | None, said: str, told: str) -> None:
     error = InvalidRequest(said, code="any", field=field, remedy=f"Look at {field}.")
 
     assert (error.message, str(error), error.field) == (told, told, field)
@@ -164,7 +164,7 @@ def test_people_count_prompts_from_1_and_programs_from_0(field: str | None, said
         (lambda: from_json('{"prompt": []}'), "The input has no list of prompts.", "prompts", "Write"),
     ],
 )
-def test_a_field_that_is_wrong_is_told_by_its_path_with_what_is_needed_and_what_was_found(
+def test_an_invalid_field_is_named_with_what_is_needed_and_found(
     make: Callable[[], object], message: str, field: str, remedy: str
 ) -> None:
     with pytest.raises(InvalidRequest) as refused:
@@ -175,6 +175,6 @@ def test_a_field_that_is_wrong_is_told_by_its_path_with_what_is_needed_and_what_
     assert remedy in refused.value.remedy
 
 
-def test_a_number_with_too_many_digits_is_no_json_that_can_be_read() -> None:
+def test_a_json_number_with_too_many_digits_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="more digits than can be read"):
         from_json('[{"text": "a", "seed": 1' + "0" * 200_000 + "}]")

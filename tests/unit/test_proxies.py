@@ -32,7 +32,7 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "http_proxy", "ALL_PROXY"])
-async def test_each_address_goes_as_httpx_sends_it(
+async def test_each_address_uses_the_same_proxy_as_httpx(
     monkeypatch: pytest.MonkeyPatch, variable: str, url: str, excepted: str
 ) -> None:
     monkeypatch.setenv(variable, PROXY)
@@ -44,7 +44,7 @@ async def test_each_address_goes_as_httpx_sends_it(
 
 
 @pytest.mark.parametrize("value", ["socks5://127.0.0.1:7890", "ftp://proxy.test", "http://"])
-def test_a_proxy_that_nobody_can_speak_to_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_an_unsupported_proxy_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("ALL_PROXY", value)
     monkeypatch.setenv("SUPABASE_URL", "http://127.0.0.1:1")
 
@@ -54,7 +54,7 @@ def test_a_proxy_that_nobody_can_speak_to_is_refused_at_the_start(monkeypatch: p
     assert caught.value.code == "invalid_settings"
 
 
-def test_no_password_of_a_proxy_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_passwords_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "socks5://me:secret-part@127.0.0.1:7890")
     proxies = Proxies.of_environment()
 

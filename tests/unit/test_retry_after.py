@@ -43,7 +43,7 @@ NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
         ("", None),
     ],
 )
-def test_the_header_gives_seconds_or_a_date(value: str, seconds: float | None) -> None:
+def test_retry_after_headers_give_seconds_or_a_date(value: str, seconds: float | None) -> None:
     assert retry_after_seconds({"Retry-After": value}, now=NOW) == seconds
 
 
@@ -91,12 +91,12 @@ def test_the_header_gives_seconds_or_a_date(value: str, seconds: float | None) -
         ("[" * 10_000, None),
     ],
 )
-def test_the_body_gives_a_field_or_a_sentence(body: str, seconds: float | None) -> None:
+def test_bodies_give_the_wait_in_a_field_or_a_sentence(body: str, seconds: float | None) -> None:
     assert retry_after_seconds({}, body, now=NOW) == pytest.approx(seconds)
     assert retry_after_seconds({}, body.encode(), now=NOW) == pytest.approx(seconds)
 
 
-def test_the_header_goes_before_the_body_whatever_its_case() -> None:
+def test_the_header_wins_over_the_body_in_any_case() -> None:
     assert retry_after_seconds({"retry-AFTER": "5"}, '{"retry_after": 8}', now=NOW) == 5
     assert retry_after_seconds({"retry-after-ms": "250", "retry-after": "1"}, now=NOW) == 0.25
     assert retry_after_seconds({"retry-after": "soon"}, '{"retry_after": 8}', now=NOW) == 8
@@ -124,7 +124,7 @@ def test_the_header_goes_before_the_body_whatever_its_case() -> None:
         ({"x-ratelimit-reset-requests": "", "x-ratelimit-reset-tokens": "soon"}, None),
     ],
 )
-def test_a_limit_says_when_it_is_whole_again(headers: dict[str, str], seconds: float | None) -> None:
+def test_rate_limit_headers_tell_when_the_limit_resets(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after_seconds(headers, now=NOW) == seconds
     assert retry_after_seconds(headers, now=NOW, reads_limits=False) is None
     assert retry_after_seconds({**headers, "Retry-After": "3"}, now=NOW) == 3
@@ -132,11 +132,11 @@ def test_a_limit_says_when_it_is_whole_again(headers: dict[str, str], seconds: f
 
 
 @pytest.mark.parametrize("asked", [0, 0.02, -1, float("nan")])
-def test_nobody_comes_back_at_once(asked: float) -> None:
+def test_a_wait_is_never_shorter_than_the_minimum(asked: float) -> None:
     assert patient(asked) == SHORTEST_SECONDS
 
 
-def test_a_wait_that_is_long_enough_stays_as_it_is() -> None:
+def test_a_long_enough_wait_is_kept() -> None:
     assert patient(72) == 72
     assert patient(float("inf")) == LONGEST_SECONDS
 
@@ -160,19 +160,19 @@ def acceptable(wait: float | None) -> bool:
     header=st.none() | st.text() | st.floats().map(str) | st.integers().map(str),
     body=st.text() | st.binary() | st.from_regex(r"(resets|try again) in ~?[0-9.]{1,12} ?(ms|s|m|h)"),
 )
-def test_any_answer_gives_a_wait_within_a_day_or_none(header: str | None, body: str | bytes) -> None:
+def test_any_answer_gives_a_wait_of_at_most_a_day_or_none(header: str | None, body: str | bytes) -> None:
     headers = {} if header is None else {"Retry-After": header}
 
     assert acceptable(retry_after_seconds(headers, body, now=NOW))
 
 
 @given(data=json_values)
-def test_any_json_gives_a_wait_within_a_day_or_none(data: Any) -> None:
+def test_any_json_gives_a_wait_of_at_most_a_day_or_none(data: Any) -> None:
     assert acceptable(retry_after_seconds({}, json.dumps(data), now=NOW))
 
 
 @given(away=st.integers(-(10**9), 10**9))
-def test_any_date_gives_the_time_until_then_within_a_day(away: int) -> None:
+def test_any_date_gives_the_time_until_then_up_to_a_day(away: int) -> None:
     moment = NOW + timedelta(seconds=away)
 
     wait = retry_after_seconds({"Retry-After": f"{moment:%a, %d %b %Y %H:%M:%S} GMT"}, now=NOW)

@@ -114,7 +114,7 @@ LOST = json.dumps({"code": "lease_lost"})
         (page(502), BackendUnavailable),
     ],
 )
-async def test_each_answer_has_its_error(answering: Connected, answer: Answer, expected: type[Exception]) -> None:
+async def test_each_answer_maps_to_its_error(answering: Connected, answer: Answer, expected: type[Exception]) -> None:
     client = await answering(answer)
 
     with pytest.raises(expected) as raised:
@@ -124,14 +124,14 @@ async def test_each_answer_has_its_error(answering: Connected, answer: Answer, e
     assert raised.value.__cause__ is not None
 
 
-async def test_a_page_of_a_proxy_is_no_answer(answering: Connected) -> None:
+async def test_a_proxys_page_is_an_unavailable_backend(answering: Connected) -> None:
     client = await answering(page(200))
 
     with pytest.raises(BackendUnavailable):
         await rpc(client, "complete_generation", {})
 
 
-async def test_a_refused_request_keeps_its_code_place_and_remedy(answering: Connected) -> None:
+async def test_a_refused_request_keeps_code_index_field_and_remedy(answering: Connected) -> None:
     details = {"code": "prompt_too_long", "message": "Too long.", "index": 3, "field": "text", "limit": 4000}
     client = await answering(error(422, "PT422", json.dumps({**details, "remedy": "Shorten it."})))
 
@@ -151,7 +151,7 @@ REACHED = {
 }
 
 
-async def test_a_reached_limit_says_when_it_resets(answering: Connected) -> None:
+async def test_a_reached_limit_tells_when_it_resets(answering: Connected) -> None:
     details = {**REACHED, "resets_at": "2026-11-24T10:30:00.5+00:00", "retry_after_seconds": 1799}
     client = await answering(error(429, "PT429", json.dumps(details)))
 
@@ -165,7 +165,7 @@ async def test_a_reached_limit_says_when_it_resets(answering: Connected) -> None
 
 
 @pytest.mark.parametrize("resets_at", [None, "soon", 7])
-async def test_a_reached_limit_may_have_no_time_at_which_it_resets(answering: Connected, resets_at: object) -> None:
+async def test_a_reached_limit_may_have_no_reset_time(answering: Connected, resets_at: object) -> None:
     details = {**REACHED, "resets_at": resets_at, "retry_after_seconds": None}
     client = await answering(error(429, "PT429", json.dumps(details)))
 
@@ -189,7 +189,7 @@ async def test_no_answer_is_an_unavailable_backend(answering: Connected, fault: 
         await PostgrestQueue(client, worker="one", lease_seconds=60).claim(1)
 
 
-async def test_transactions_that_collided_or_gave_way_are_done_again(answering: Connected) -> None:
+async def test_collided_transactions_are_repeated(answering: Connected) -> None:
     answers = [error(500, "40P01"), error(409, "PT409", json.dumps({"code": "busy"})), error(500, "40001")]
 
     def collide(request: httpx.Request) -> httpx.Response:
@@ -200,7 +200,7 @@ async def test_transactions_that_collided_or_gave_way_are_done_again(answering: 
     assert await rpc(client, "return_expired_leases", {}) == 7
 
 
-async def test_collisions_are_not_tried_for_ever(answering: Connected) -> None:
+async def test_repeated_collisions_end_in_an_error(answering: Connected) -> None:
     calls: list[str] = []
 
     def collide(request: httpx.Request) -> httpx.Response:
@@ -214,7 +214,7 @@ async def test_collisions_are_not_tried_for_ever(answering: Connected) -> None:
     assert len(calls) == COLLISION_TRIES
 
 
-async def test_other_failures_are_not_tried_again_by_themselves(answering: Connected) -> None:
+async def test_other_failures_are_not_repeated(answering: Connected) -> None:
     calls: list[str] = []
 
     def fail(request: httpx.Request) -> httpx.Response:
@@ -247,7 +247,7 @@ async def test_other_failures_are_not_tried_again_by_themselves(answering: Conne
         (says(httpx.Response(200, json="no key")), QueueUnavailable),
     ],
 )
-async def test_of_a_workers_refusals_only_our_own_sql_speaks_of_the_item(
+async def test_only_refusals_of_our_own_sql_fail_an_item(
     answering: Connected, answer: Answer, expected: type[Exception]
 ) -> None:
     queue = PostgrestQueue(await answering(answer), worker="one", lease_seconds=60)
@@ -308,9 +308,7 @@ class Rows:
         ({"batch_index": {}}, "batch_index"),
     ],
 )
-async def test_a_row_that_cannot_be_read_fails_alone_and_the_others_run(
-    answering: Connected, wrong: dict[str, Any], field: str
-) -> None:
+async def test_an_unreadable_row_fails_alone(answering: Connected, wrong: dict[str, Any], field: str) -> None:
     good, bad = row(), row(**wrong)
     rows = Rows(bad, good)
     queue = PostgrestQueue(await answering(rows), worker="one", lease_seconds=60)
@@ -326,7 +324,7 @@ async def test_a_row_that_cannot_be_read_fails_alone_and_the_others_run(
     assert field in rows.failed[0]["p_error"]["message"]
 
 
-async def test_a_number_of_five_thousand_digits_spoils_its_own_row_alone(answering: Connected) -> None:
+async def test_a_number_of_five_thousand_digits_fails_only_its_own_row(answering: Connected) -> None:
     good, bad = row(), row(seed=12345)
     rows = Rows(bad, good)
     rows.text = rows.text.replace("12345", "1" * 5000)
@@ -338,7 +336,7 @@ async def test_a_number_of_five_thousand_digits_spoils_its_own_row_alone(answeri
     assert len(rows.failed) == 1
 
 
-async def test_rows_without_ids_are_left_to_the_end_of_their_leases(answering: Connected) -> None:
+async def test_rows_without_ids_are_left_until_their_leases_end(answering: Connected) -> None:
     good = row()
     rows = Rows(None, "no row", row(lease_id=7), good)
     queue = PostgrestQueue(await answering(rows), worker="one", lease_seconds=60)
@@ -349,7 +347,7 @@ async def test_rows_without_ids_are_left_to_the_end_of_their_leases(answering: C
     assert rows.failed == []
 
 
-async def test_an_open_order_of_an_item_that_cannot_be_read_stays_open(answering: Connected) -> None:
+async def test_an_unreadable_items_open_order_stays_open(answering: Connected) -> None:
     rows = Rows(row(user_id=None, order_key=str(uuid4())))
     queue = PostgrestQueue(await answering(rows), worker="one", lease_seconds=60)
 
@@ -357,7 +355,7 @@ async def test_an_open_order_of_an_item_that_cannot_be_read_stays_open(answering
     assert rows.failed[0]["p_error"]["job_over"] is False
 
 
-async def test_a_renewal_that_names_its_lease_is_one_whatever_else_it_says(answering: Connected) -> None:
+async def test_a_renewal_counts_when_only_its_lease_id_is_readable(answering: Connected) -> None:
     lease_id = uuid4()
     rows = [{"lease_id": str(lease_id), "lease_expires_at": "never", "cancel_requested": True}, {"lease_id": 1}]
     client = await answering(lambda _request: httpx.Response(200, json={"renewals": rows}))
@@ -378,7 +376,7 @@ async def test_orders_and_deletions_are_read_row_by_row(answering: Connected) ->
     assert len(await PostgrestOutbox(client, worker="one", lease_seconds=60).take(2)) == 1
 
 
-async def test_an_answer_of_another_shape_is_an_unavailable_queue(answering: Connected) -> None:
+async def test_an_answer_of_another_shape_asks_for_newer_migrations(answering: Connected) -> None:
     client = await answering(lambda _: httpx.Response(200, json=[{"lease": 1}]))
 
     with pytest.raises(QueueUnavailable, match="older"):
@@ -395,7 +393,7 @@ async def test_an_answer_of_another_shape_is_an_unavailable_queue(answering: Con
         (200, "no JSON", StorageError),
     ],
 )
-async def test_storage_faults_say_whether_trying_again_helps(
+async def test_storage_errors_tell_whether_to_retry(
     answering: Connected, status: int, body: Any, expected: type[Exception]
 ) -> None:
     answer = httpx.Response(status, text=body) if isinstance(body, str) else httpx.Response(status, json=body)
@@ -406,7 +404,7 @@ async def test_storage_faults_say_whether_trying_again_helps(
         await storage.put(GeneratedImage(b"x", "png", 8, 8, 1), user_id=item.user_id, generation_id=item.id)
 
 
-async def test_a_picture_goes_to_the_path_of_its_generation_and_replaces_what_is_there(answering: Connected) -> None:
+async def test_a_picture_replaces_the_file_at_its_items_path(answering: Connected) -> None:
     seen: list[httpx.Request] = []
 
     def take(request: httpx.Request) -> httpx.Response:

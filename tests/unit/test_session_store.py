@@ -26,7 +26,7 @@ def a_session(**changes: object) -> Session:
     ).model_copy(update=changes)
 
 
-def test_a_saved_session_comes_back_whole(tmp_path: Path) -> None:
+def test_a_saved_session_is_loaded_unchanged(tmp_path: Path) -> None:
     store = SessionStore(URL, tmp_path / "sessions.json")
 
     store.save(a_session())
@@ -34,7 +34,7 @@ def test_a_saved_session_comes_back_whole(tmp_path: Path) -> None:
     assert store.load() == a_session()
 
 
-def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+def test_the_session_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
     store = SessionStore(URL, tmp_path / "new" / "sessions.json")
 
     store.save(a_session())
@@ -43,7 +43,7 @@ def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(store.path.parent.stat().st_mode) == 0o700
 
 
-def test_each_project_has_a_session_of_its_own(tmp_path: Path) -> None:
+def test_each_project_has_its_own_session(tmp_path: Path) -> None:
     here, there = (SessionStore(url, tmp_path / "sessions.json") for url in (URL, "https://x.example"))
 
     here.save(a_session())
@@ -69,12 +69,12 @@ def test_tokens_are_not_shown() -> None:
     assert "refresh-1" not in str(a_session().model_dump(mode="json"))
 
 
-def test_a_session_that_ends_within_a_minute_ends_soon() -> None:
+def test_a_session_expiring_within_a_minute_ends_soon() -> None:
     assert a_session(expires_at=int(time.time()) + 30).ends_soon
     assert not a_session(expires_at=int(time.time()) + 300).ends_soon
 
 
-async def test_the_lock_is_held_by_one_at_a_time(tmp_path: Path) -> None:
+async def test_the_session_lock_is_released_after_use(tmp_path: Path) -> None:
     store = SessionStore(URL, tmp_path / "sessions.json")
 
     async with store.locked():
@@ -83,7 +83,7 @@ async def test_the_lock_is_held_by_one_at_a_time(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []  # noqa: PTH208
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path: Path) -> None:
     path = tmp_path / "file.json"
     path.mkdir()
 

@@ -44,7 +44,7 @@ def loaded(folder: Path, **variables: str) -> WorkerSettings:
     ],
 )
 @pytest.mark.parametrize("value", ["hush:ключ", "hush:\\nhush", "hush:\x07hush", "   "])
-def test_a_key_that_cannot_be_one_is_refused_by_name(tmp_path: Path, name: str, value: str) -> None:
+def test_an_invalid_key_is_refused_by_name(tmp_path: Path, name: str, value: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         loaded(tmp_path, **{name: value})
 
@@ -75,7 +75,7 @@ def test_a_key_that_cannot_be_one_is_refused_by_name(tmp_path: Path, name: str, 
         "http://hush.example:99999",
     ],
 )
-def test_an_address_that_cannot_be_one_is_refused_by_name(tmp_path: Path, name: str, value: str) -> None:
+def test_an_invalid_address_is_refused_by_name(tmp_path: Path, name: str, value: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         loaded(tmp_path, **{name: value})
 
@@ -83,7 +83,7 @@ def test_an_address_that_cannot_be_one_is_refused_by_name(tmp_path: Path, name: 
     assert "hush" not in str(refused.value.as_dict())
 
 
-def test_blanks_around_keys_and_addresses_are_taken_off(tmp_path: Path) -> None:
+def test_blanks_around_keys_and_addresses_are_stripped(tmp_path: Path) -> None:
     settings = loaded(
         tmp_path,
         BATCHGEN_FAL_KEY="  id:key  ",
@@ -97,23 +97,23 @@ def test_blanks_around_keys_and_addresses_are_taken_off(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["password", ":password"])
-def test_credentials_name_a_user(tmp_path: Path, value: str) -> None:
+def test_credentials_need_a_user(tmp_path: Path, value: str) -> None:
     with pytest.raises(InvalidRequest, match=r"BATCHGEN_AUTOMATIC1111_AUTH.*user:password"):
         loaded(tmp_path, BATCHGEN_AUTOMATIC1111_AUTH=value)
 
 
-def test_openai_itself_is_not_free(tmp_path: Path) -> None:
+def test_openai_is_free_needs_an_own_server(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="BATCHGEN_OPENAI_IS_FREE needs BATCHGEN_OPENAI_URL"):
         loaded(tmp_path, BATCHGEN_OPENAI_IS_FREE="true", BATCHGEN_OPENAI_API_KEY="sk-hush")
 
 
-def test_what_is_left_empty_is_not_set(tmp_path: Path) -> None:
+def test_an_empty_value_counts_as_unset(tmp_path: Path) -> None:
     settings = loaded(tmp_path, BATCHGEN_FAL_KEY="", BATCHGEN_COMFYUI_URL="")
 
     assert (settings.fal_key, settings.comfyui_url, settings.provider) == (None, None, "model")
 
 
-def test_all_keys_are_known_as_secrets(tmp_path: Path) -> None:
+def test_all_keys_are_listed_as_secrets(tmp_path: Path) -> None:
     settings = loaded(tmp_path, BATCHGEN_FAL_KEY="fal-hush", BATCHGEN_AUTOMATIC1111_AUTH="me:hush")
 
     assert sorted(settings.secrets()) == ["fal-hush", "me:hush", "sb_secret_hush"]
@@ -143,9 +143,7 @@ def test_another_bucket_is_refused(tmp_path: Path) -> None:
         (",".join(f"10.0.{number}.0/24" for number in range(9)), "at most 8 networks"),
     ],
 )
-def test_networks_that_count_as_the_internets_are_bounded(
-    monkeypatch: pytest.MonkeyPatch, networks: str, words: str
-) -> None:
+def test_picture_networks_are_limited(monkeypatch: pytest.MonkeyPatch, networks: str, words: str) -> None:
     monkeypatch.setenv("SUPABASE_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("SUPABASE_SECRET_KEY", "sb_secret_for_this_test")
     monkeypatch.setenv("BATCHGEN_PICTURE_NETWORKS", networks)
@@ -171,7 +169,7 @@ def test_networks_that_count_as_the_internets_are_bounded(
     ],
 )
 @pytest.mark.parametrize("kind", [Settings, WorkerSettings])
-def test_the_projects_address_stands_alone(
+def test_a_project_url_has_no_path_query_or_credentials(
     monkeypatch: pytest.MonkeyPatch, kind: type[Settings], value: str, words: str
 ) -> None:
     monkeypatch.setenv("SUPABASE_SECRET_KEY", "sb_secret_x")
@@ -185,12 +183,12 @@ def test_the_projects_address_stands_alone(
 
 
 @pytest.mark.parametrize("value", ["https://abc.supabase.co", "https://abc.supabase.co/", " http://127.0.0.1:54321 "])
-def test_an_address_alone_is_taken(tmp_path: Path, value: str) -> None:
+def test_a_plain_project_url_is_accepted(tmp_path: Path, value: str) -> None:
     assert loaded(tmp_path, SUPABASE_URL=value).url == value.strip().rstrip("/")
 
 
 @pytest.mark.parametrize("name", ["SUPABASE_SECRET_KEY", "BATCHGEN_FAL_KEY"])
-def test_a_key_is_one_word(tmp_path: Path, name: str) -> None:
+def test_a_key_with_blanks_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InvalidRequest, match=f"{name}: is empty or contains spaces.*paste only the key") as refused:
         loaded(tmp_path, **{name: "hush hush"})
 
@@ -227,7 +225,9 @@ def test_a_password_may_have_blanks(tmp_path: Path) -> None:
         ("BATCHGEN_BUCKET", "pics", "must be generated-images"),
     ],
 )
-def test_each_fault_is_told_with_name_limit_and_remedy(tmp_path: Path, name: str, value: str, sentence: str) -> None:
+def test_each_invalid_setting_is_named_with_limit_and_remedy(
+    tmp_path: Path, name: str, value: str, sentence: str
+) -> None:
     with pytest.raises(InvalidRequest, match=f"{name}: {sentence}") as refused:
         loaded(tmp_path, **{name: value})
 
@@ -236,12 +236,12 @@ def test_each_fault_is_told_with_name_limit_and_remedy(tmp_path: Path, name: str
     assert not any(words in told for words in ("value error", "input should", "unable to parse", "valid string"))
 
 
-def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+def test_all_invalid_settings_are_reported_together(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match=r"BATCHGEN_MAX_PARALLEL: .* BATCHGEN_POLL_SECONDS: "):
         loaded(tmp_path, BATCHGEN_MAX_PARALLEL="0", BATCHGEN_POLL_SECONDS="0")
 
 
-def test_what_is_missing_is_told_and_what_looks_like_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_setting_is_named_with_a_similar_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InvalidRequest, match="SUPABASE_URL: is missing; set it"):
         load(Settings, warn=WARNED.append)
@@ -262,7 +262,7 @@ def test_what_is_missing_is_told_and_what_looks_like_it(monkeypatch: pytest.Monk
     ],
 )
 @pytest.mark.parametrize("in_file", [True, False])
-def test_a_misspelt_setting_is_refused_with_the_name_that_was_meant(
+def test_a_misspelt_setting_is_refused_with_the_nearest_name(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: type[Settings], name: str, nearest: str, in_file: bool
 ) -> None:
     file = tmp_path / "misspelt.env"
@@ -278,7 +278,7 @@ def test_a_misspelt_setting_is_refused_with_the_name_that_was_meant(
     assert "hush" not in str(refused.value.as_dict())
 
 
-def test_other_unknown_names_are_told_and_have_no_effect(tmp_path: Path) -> None:
+def test_other_unknown_settings_only_warn(tmp_path: Path) -> None:
     loaded(tmp_path, BATCHGEN_LEASE="9", BATCHGEN_XYZ="9")
 
     assert WARNED == [
@@ -287,7 +287,7 @@ def test_other_unknown_names_are_told_and_have_no_effect(tmp_path: Path) -> None
     ]
 
 
-def test_variables_that_are_read_elsewhere_are_no_news(tmp_path: Path) -> None:
+def test_variables_used_elsewhere_do_not_warn(tmp_path: Path) -> None:
     elsewhere = ("ENV_FILE", "USER", "OPERATOR", "CACHE_DIR", "CHECKS", "FUZZ_CASES", "TEST_POSTGRES", "TEST_ANYTHING")
 
     loaded(tmp_path, **{f"BATCHGEN_{name}": "1" for name in elsewhere}, OTHER_THING="1")
@@ -295,7 +295,7 @@ def test_variables_that_are_read_elsewhere_are_no_news(tmp_path: Path) -> None:
     assert WARNED == []
 
 
-def test_a_file_that_is_no_text_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_binary_settings_file_is_refused_by_name(tmp_path: Path) -> None:
     file = tmp_path / "odd.env"
     file.write_bytes(b"SUPABASE_URL=\xff\xfe\n")
 
@@ -311,13 +311,13 @@ def a_jwt(**payload: str) -> str:
 
 
 @pytest.mark.parametrize("key", ["sb_publishable_x", a_jwt(role="anon"), a_jwt(role="authenticated")])
-def test_a_key_for_users_is_no_workers_key(tmp_path: Path, key: str) -> None:
+def test_a_users_key_is_refused_as_secret_key(tmp_path: Path, key: str) -> None:
     with pytest.raises(InvalidRequest, match="SUPABASE_SECRET_KEY: is a key for users; put the"):
         loaded(tmp_path, SUPABASE_SECRET_KEY=key)
 
 
 @pytest.mark.parametrize("key", ["sb_secret_x", a_jwt(role="service_role")])
-def test_the_secret_key_is_not_taken_for_a_users_key(tmp_path: Path, key: str) -> None:
+def test_the_secret_key_is_refused_as_publishable_key(tmp_path: Path, key: str) -> None:
     with pytest.raises(InvalidRequest, match="SUPABASE_PUBLISHABLE_KEY: is the secret key") as refused:
         loaded(tmp_path, SUPABASE_PUBLISHABLE_KEY=key)
 
@@ -325,11 +325,11 @@ def test_the_secret_key_is_not_taken_for_a_users_key(tmp_path: Path, key: str) -
 
 
 @pytest.mark.parametrize("key", ["a.b.c", "eyJhbGciOiJIUzI1NiJ9.W10.x", "a" * 40, a_jwt(role="service_role")])
-def test_a_key_that_tells_nothing_wrong_of_itself_is_taken(tmp_path: Path, key: str) -> None:
+def test_a_key_of_unknown_kind_is_accepted(tmp_path: Path, key: str) -> None:
     assert loaded(tmp_path, SUPABASE_SECRET_KEY=key).supabase_secret_key
 
 
-def test_a_key_of_another_project_than_the_address_is_refused(tmp_path: Path) -> None:
+def test_a_key_of_another_project_is_refused(tmp_path: Path) -> None:
     key = a_jwt(role="service_role", ref="abcdefghij")
     with pytest.raises(InvalidRequest, match="SUPABASE_SECRET_KEY is a key of the project abcdefghij"):
         loaded(tmp_path, SUPABASE_URL="https://klmnop.supabase.co", SUPABASE_SECRET_KEY=key)
@@ -338,7 +338,7 @@ def test_a_key_of_another_project_than_the_address_is_refused(tmp_path: Path) ->
         assert loaded(tmp_path, SUPABASE_URL=url, SUPABASE_SECRET_KEY=key).url == url
 
 
-def test_levels_may_be_written_in_capitals_as_elsewhere(tmp_path: Path) -> None:
+def test_log_settings_are_case_insensitive(tmp_path: Path) -> None:
     settings = loaded(tmp_path, BATCHGEN_LOG_LEVEL="WARNING", BATCHGEN_LOG_FORMAT="Json")
 
     assert (settings.log_level, settings.log_format) == ("warning", "json")
@@ -353,9 +353,7 @@ def test_levels_may_be_written_in_capitals_as_elsewhere(tmp_path: Path) -> None:
         ("BATCHGEN_MAX_PARALLEL", "line 3 .* has BATCHGEN_MAX_PARALLEL without a value"),
     ],
 )
-def test_a_line_of_the_settings_file_that_would_be_ignored_is_refused_by_its_number(
-    tmp_path: Path, line: str, told: str
-) -> None:
+def test_an_unusable_settings_line_is_refused_by_its_number(tmp_path: Path, line: str, told: str) -> None:
     file = tmp_path / "worker.env"
     file.write_text(f"SUPABASE_URL=http://project.test\nSUPABASE_SECRET_KEY=sb_secret_hush\n{line}\n")
 

@@ -10,7 +10,7 @@ from batchgen.text import json_text, printable, slug
 
 
 @given(st.text())
-def test_printable_text_has_no_character_that_a_terminal_obeys(text: str) -> None:
+def test_printable_text_has_no_control_characters(text: str) -> None:
     shown = printable(text)
 
     assert all(ord(character) >= 0x20 and not 0x7F <= ord(character) <= 0x9F for character in shown)
@@ -28,12 +28,12 @@ def test_long_text_is_cut_with_an_ellipsis() -> None:
     assert printable("abcdef", limit=4) == "abc…"
 
 
-def test_joined_emoji_stay_whole() -> None:
+def test_joined_emoji_are_kept_together() -> None:
     assert printable("👩\u200d🚀") == "👩\u200d🚀"
 
 
 @given(st.text())
-def test_a_slug_is_one_safe_part_of_a_file_name(text: str) -> None:
+def test_a_slug_is_a_safe_file_name(text: str) -> None:
     made = slug(text)
 
     assert made
@@ -46,11 +46,11 @@ def test_a_slug_cannot_leave_the_folder() -> None:
     assert slug("../../etc/passwd") == "etc-passwd"
 
 
-def test_a_slug_of_signs_alone_is_still_a_name() -> None:
+def test_a_slug_of_punctuation_gets_a_default_name() -> None:
     assert slug("!!! ///") == "picture"
 
 
-def test_json_is_readable_in_any_script_and_moves_no_terminal() -> None:
+def test_json_keeps_every_script_and_escapes_control_characters() -> None:
     data = {"prompt": "ein Füchslein 狐 🦊", "evil": "\x1b[31m\x7f\x85\u202e\u2028\ud800\U000e0001"}
 
     text = json_text(data)
@@ -61,7 +61,7 @@ def test_json_is_readable_in_any_script_and_moves_no_terminal() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii", None])
-def test_json_is_ascii_where_nothing_else_can_be_written(encoding: str | None) -> None:
+def test_json_is_ascii_for_limited_encodings(encoding: str | None) -> None:
     text = json_text({"prompt": "狐"}, encoding=encoding)
 
     assert text.isascii()

@@ -33,9 +33,7 @@ def raised(error: httpx.RequestError, url: str, cause: BaseException | None = No
         (raised(httpx.UnsupportedProtocol(""), "https://p.test"), "UnsupportedProtocol", "Check"),
     ],
 )
-def test_each_way_of_getting_no_answer_has_its_reason_and_remedy(
-    error: httpx.RequestError, reason: str, remedy: str
-) -> None:
+def test_each_missing_answer_has_its_reason_and_remedy(error: httpx.RequestError, reason: str, remedy: str) -> None:
     told = no_response("Reading batches", error)
 
     assert str(told).startswith("Reading batches: no answer from https://p.test (")
@@ -45,14 +43,14 @@ def test_each_way_of_getting_no_answer_has_its_reason_and_remedy(
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:54321", "localhost", "[::1]:80", "127.9.9.9", "api.localhost"])
-def test_where_the_address_is_this_machine_the_remedy_is_to_start_the_stack(host: str) -> None:
+def test_an_unreachable_local_address_suggests_starting_the_stack(host: str) -> None:
     told = no_response("X", raised(httpx.ConnectError(""), f"http://{host}/rest/v1", ConnectionRefusedError()))
 
     assert told.remedy
     assert "batchgen dev" in told.remedy
 
 
-def test_user_password_path_and_query_are_not_shown() -> None:
+def test_credentials_path_and_query_of_an_address_are_not_shown() -> None:
     told = no_response(
         "X", raised(httpx.ConnectError("secret"), "https://secret:secret@p.test:444/secret?apikey=secret")
     )
@@ -61,5 +59,5 @@ def test_user_password_path_and_query_are_not_shown() -> None:
     assert "secret" not in str(told) + str(told.remedy)
 
 
-def test_an_error_without_a_request_is_told_without_an_address() -> None:
+def test_an_error_without_a_request_is_shown_without_an_address() -> None:
     assert str(no_response("X", httpx.ConnectError("y"))) == "X: no answer (ConnectError)."

@@ -59,7 +59,7 @@ async def begin(queue: SlowQueue, *filenames: str) -> list[asyncio.Task[None]]:
     return tasks
 
 
-async def test_results_that_come_while_one_is_written_go_together() -> None:
+async def test_results_arriving_during_a_write_are_written_together() -> None:
     queue = SlowQueue()
     tasks = await begin(queue, "a", "b", "c", "d")
 
@@ -71,7 +71,7 @@ async def test_results_that_come_while_one_is_written_go_together() -> None:
     assert {item.status for item in queue.state.items.values()} == {GenerationStatus.COMPLETED}
 
 
-async def test_a_lost_lease_is_told_to_its_own_item_alone() -> None:
+async def test_a_lost_lease_fails_only_its_own_items_result() -> None:
     queue = SlowQueue()
     tasks = await begin(queue, "a", "b", "c")
     lost = list(queue.state.items.values())[1]
@@ -83,7 +83,7 @@ async def test_a_lost_lease_is_told_to_its_own_item_alone() -> None:
     assert [type(end) for end in ends] == [type(None), LeaseLost, type(None)]
 
 
-async def test_a_refused_result_keeps_no_other_from_being_written() -> None:
+async def test_a_refused_result_does_not_stop_the_others() -> None:
     queue = SlowQueue()
 
     async def refuse_bad(claim: Claim, image: StoredImage) -> None:
@@ -100,7 +100,7 @@ async def test_a_refused_result_keeps_no_other_from_being_written() -> None:
     assert [type(end) for end in ends] == [type(None), InvalidRequest, type(None)]
 
 
-async def test_an_outage_is_told_to_every_item_of_the_call() -> None:
+async def test_an_outage_reaches_every_item_of_the_call() -> None:
     queue = SlowQueue()
     tasks = await begin(queue, "a", "b")
     queue.is_down = True
@@ -111,7 +111,7 @@ async def test_an_outage_is_told_to_every_item_of_the_call() -> None:
     assert [type(end) for end in ends] == [QueueUnavailable, QueueUnavailable]
 
 
-async def test_whoever_gives_up_waiting_holds_up_nobody() -> None:
+async def test_a_cancelled_result_does_not_hold_up_the_others() -> None:
     queue = SlowQueue()
     tasks = await begin(queue, "a", "b")
 
@@ -136,7 +136,7 @@ class Lossy(FakeQueue):
         return done
 
 
-async def test_answers_that_get_lost_lease_no_more_than_one_handful_to_nobody() -> None:
+async def test_lost_answers_leave_at_most_one_claim_of_leases_unowned() -> None:
     queue = Lossy()
     harness = worker_harness(queue=queue, slots=3)
     queue.state.add(*(f"p{n}" for n in range(40)))
@@ -154,7 +154,7 @@ async def test_answers_that_get_lost_lease_no_more_than_one_handful_to_nobody() 
         assert len(unknown) <= 3
 
 
-async def test_claims_that_arrive_after_the_stop_are_handed_back_before_the_rest_has_ended() -> None:
+async def test_claims_arriving_after_the_stop_are_released_at_once() -> None:
     queue = SlowQueue()
     harness = worker_harness(queue=queue, slots=2)
     queue.state.add("a", "long", "b")
@@ -172,7 +172,7 @@ async def test_claims_that_arrive_after_the_stop_are_handed_back_before_the_rest
         harness.worker.stop()
 
 
-async def test_results_whose_claim_failed_are_written_and_the_slots_are_asked_for_again() -> None:
+async def test_a_failed_claim_is_repeated_and_its_results_are_written() -> None:
     class FailingClaims(FakeQueue):
         async def complete_and_claim(self, results: Sequence[tuple[Claim, StoredImage]], limit: int) -> Completed:
             done = await super().complete_and_claim(results, 0)

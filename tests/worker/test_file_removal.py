@@ -49,7 +49,7 @@ async def stored(service: AsyncClient, folder: str) -> Sequence[str]:
     return sorted(file["name"] for file in found)
 
 
-async def test_the_named_files_go_and_no_others(service: AsyncClient) -> None:
+async def test_only_the_named_files_are_removed(service: AsyncClient) -> None:
     folder = str(uuid.uuid4())
     paths = await store(service, folder, "a.png", "b.png", "c.png")
 
@@ -58,7 +58,7 @@ async def test_the_named_files_go_and_no_others(service: AsyncClient) -> None:
     assert await stored(service, folder) == ["c.png"]
 
 
-async def test_files_that_are_not_there_count_as_removed(service: AsyncClient) -> None:
+async def test_missing_files_count_as_removed(service: AsyncClient) -> None:
     folder = str(uuid.uuid4())
     (path,) = await store(service, folder, "a.png")
 
@@ -68,11 +68,11 @@ async def test_files_that_are_not_there_count_as_removed(service: AsyncClient) -
     assert await stored(service, folder) == []
 
 
-async def test_a_bucket_that_is_not_there_has_no_files(service: AsyncClient) -> None:
+async def test_a_missing_bucket_has_no_files(service: AsyncClient) -> None:
     await remove_files(service, f"no-{uuid.uuid4().hex}", ["a/b.png"])
 
 
-async def test_odd_paths_are_names_and_nothing_else(service: AsyncClient) -> None:
+async def test_unusual_paths_are_taken_literally(service: AsyncClient) -> None:
     folder = str(uuid.uuid4())
     await store(service, folder, "a.png")
 
@@ -81,7 +81,7 @@ async def test_odd_paths_are_names_and_nothing_else(service: AsyncClient) -> Non
     assert await stored(service, folder) == ["a.png"]
 
 
-async def test_a_stranger_removes_nothing(service: AsyncClient, user: User) -> None:
+async def test_a_user_cannot_remove_another_users_files(service: AsyncClient, user: User) -> None:
     folder = str(uuid.uuid4())
     paths = await store(service, folder, "a.png")
 
@@ -94,7 +94,7 @@ NOT_FOUND = {"statusCode": "404", "error": "Bucket not found", "message": "Bucke
 INVALID = {"statusCode": "400", "error": "InvalidRequest", "message": "no"}
 
 
-async def test_storages_own_not_found_is_no_error(answering: Answering) -> None:
+async def test_storages_not_found_answer_is_no_error(answering: Answering) -> None:
     client = await answering(httpx.Response(400, json=NOT_FOUND))
 
     await remove_files(client, BUCKET, ["a/b.png"])
@@ -112,7 +112,7 @@ async def test_storages_own_not_found_is_no_error(answering: Answering) -> None:
         (httpx.Response(400, json=INVALID), InvalidRequest),
     ],
 )
-async def test_whatever_does_not_say_that_the_files_are_gone_is_an_error(
+async def test_other_answers_to_a_removal_are_errors(
     answering: Answering, answer: httpx.Response, expected: type[Exception]
 ) -> None:
     client = await answering(answer)

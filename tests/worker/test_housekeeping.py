@@ -30,7 +30,7 @@ async def test_files_are_removed_by_bucket_and_their_entries_ended() -> None:
     assert harness.outbox.entries == {}
 
 
-async def test_many_files_go_in_handfuls_until_none_is_left() -> None:
+async def test_many_files_are_removed_in_chunks_until_none_is_left() -> None:
     harness = HousekeepingHarness()
     harness.outbox.add(*(f"a/{n}.png" for n in range(2 * FILES_AT_ONCE + 1)))
 
@@ -40,7 +40,7 @@ async def test_many_files_go_in_handfuls_until_none_is_left() -> None:
     assert harness.outbox.entries == {}
 
 
-async def test_a_pass_that_takes_too_long_leaves_the_rest_for_the_next_one() -> None:
+async def test_a_pass_over_its_time_leaves_the_rest_to_the_next() -> None:
     harness = HousekeepingHarness()
     harness.outbox.add(*(f"a/{n}.png" for n in range(2 * FILES_AT_ONCE)))
 
@@ -61,7 +61,7 @@ async def test_an_empty_outbox_costs_one_request() -> None:
     assert harness.files.calls == []
 
 
-async def test_a_storage_that_is_away_is_told_of_once_per_change_and_keeps_the_entries() -> None:
+async def test_a_storage_outage_is_logged_once_and_keeps_the_entries() -> None:
     harness = HousekeepingHarness(FakeOutbox(lease_seconds=0))
     harness.outbox.add("a/1.png")
     harness.files.is_down = True
@@ -80,7 +80,7 @@ async def test_a_storage_that_is_away_is_told_of_once_per_change_and_keeps_the_e
     assert harness.outbox.entries == {}
 
 
-async def test_a_storage_that_is_away_is_not_asked_for_the_whole_outbox() -> None:
+async def test_a_storage_outage_ends_the_pass_after_one_chunk() -> None:
     harness = HousekeepingHarness()
     harness.outbox.add(*(f"a/{n}.png" for n in range(3 * FILES_AT_ONCE)))
     harness.files.is_down = True
@@ -90,7 +90,7 @@ async def test_a_storage_that_is_away_is_not_asked_for_the_whole_outbox() -> Non
     assert harness.outbox.calls == ["take"]
 
 
-async def test_an_outbox_that_is_away_raises_nothing() -> None:
+async def test_an_outbox_outage_raises_nothing() -> None:
     harness = HousekeepingHarness()
     harness.outbox.is_down = True
 
@@ -101,7 +101,7 @@ async def test_an_outbox_that_is_away_raises_nothing() -> None:
     assert [line["task"] for line in lines] == ["storage deletions", "retention"]
 
 
-async def test_a_file_that_storage_refuses_does_not_hold_up_the_others_and_is_told_of_once() -> None:
+async def test_a_file_refused_by_storage_is_logged_once_and_skipped() -> None:
     harness = HousekeepingHarness(FakeOutbox(lease_seconds=0.05))
     harness.outbox.add("a/1.png", "bad", "a/2.png")
     harness.files.refuses = {"bad"}
@@ -116,7 +116,7 @@ async def test_a_file_that_storage_refuses_does_not_hold_up_the_others_and_is_to
     assert [line["event"] for line in lines].count("Storage refuses to remove a file") == 1
 
 
-async def test_a_file_whose_lease_was_lost_meanwhile_is_left_to_its_new_owner() -> None:
+async def test_a_file_with_a_lost_lease_keeps_its_outbox_entry() -> None:
     harness = HousekeepingHarness(FakeOutbox(lease_seconds=0))
     harness.outbox.add("a/1.png")
 
@@ -136,7 +136,7 @@ async def test_expired_pictures_are_deleted_until_none_is_left() -> None:
     assert len(harness.outbox.entries) == 1003
 
 
-async def test_finishing_removes_the_files_of_what_has_just_expired() -> None:
+async def test_finishing_removes_files_of_just_expired_pictures() -> None:
     harness = HousekeepingHarness()
     harness.outbox.expired = [3]
     await harness.keeping.remove_files()
@@ -148,7 +148,7 @@ async def test_finishing_removes_the_files_of_what_has_just_expired() -> None:
     assert harness.outbox.entries == {}
 
 
-async def test_finishing_asks_nothing_again_where_a_beat_has_just_done_all() -> None:
+async def test_finishing_repeats_nothing_just_done_by_a_tick() -> None:
     harness = HousekeepingHarness()
     await harness.keeping.remove_files()
     await harness.keeping.remove_expired_images()
@@ -158,7 +158,7 @@ async def test_finishing_asks_nothing_again_where_a_beat_has_just_done_all() -> 
     assert sorted(harness.outbox.calls) == ["remove_expired_images", "take"]
 
 
-async def test_finishing_goes_on_where_a_beats_time_was_over() -> None:
+async def test_finishing_continues_a_tick_that_ran_out_of_time() -> None:
     harness = HousekeepingHarness()
     harness.outbox.add(*(f"a/{n}.png" for n in range(5 * FILES_AT_ONCE)))
     await harness.keeping.remove_files(seconds=0.000001)
@@ -171,7 +171,7 @@ async def test_finishing_goes_on_where_a_beats_time_was_over() -> None:
     assert harness.outbox.entries == {}
 
 
-async def test_finishing_begins_no_round_after_its_time() -> None:
+async def test_finishing_begins_no_pass_after_its_time() -> None:
     harness = HousekeepingHarness(FakeOutbox(lease_seconds=0))
     harness.outbox.add(*(f"a/{n}.png" for n in range(FILES_AT_ONCE)))
 
@@ -181,7 +181,7 @@ async def test_finishing_begins_no_round_after_its_time() -> None:
     assert harness.files.calls, "entries that never end keep it busy"
 
 
-async def test_a_stop_lets_the_round_end_and_begins_no_other() -> None:
+async def test_a_stop_ends_housekeeping_after_the_current_chunk() -> None:
     harness = HousekeepingHarness()
     harness.outbox.add(*(f"a/{n}.png" for n in range(3 * FILES_AT_ONCE)))
     removing = harness.files.remove
@@ -196,7 +196,7 @@ async def test_a_stop_lets_the_round_end_and_begins_no_other() -> None:
     assert len(harness.outbox.entries) == 2 * FILES_AT_ONCE
 
 
-async def test_two_passes_of_one_worker_do_not_run_at_once() -> None:
+async def test_one_worker_runs_one_pass_at_a_time() -> None:
     harness = HousekeepingHarness()
     harness.outbox.add(*(f"a/{n}.png" for n in range(FILES_AT_ONCE)))
 

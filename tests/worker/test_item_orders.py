@@ -46,7 +46,7 @@ async def attempt(harness: WorkerHarness) -> Fault | None:
     return outcome.fault if isinstance(outcome, Failed | RetryLater) else None
 
 
-async def test_a_purchase_is_written_down_whole_before_it_is_sent() -> None:
+async def test_an_order_is_recorded_completely_before_it_is_sent() -> None:
     harness, provider, item = harness_with_item()
     provider.submit_gate.clear()
 
@@ -61,7 +61,7 @@ async def test_a_purchase_is_written_down_whole_before_it_is_sent() -> None:
     assert isinstance(await running, Succeeded)
 
 
-async def test_what_is_sent_is_what_was_written_down() -> None:
+async def test_the_recorded_order_is_what_is_sent() -> None:
     harness, provider, item = harness_with_item()
 
     before = time.monotonic()
@@ -75,7 +75,7 @@ async def test_what_is_sent_is_what_was_written_down() -> None:
     assert before <= sent.ordered_at <= time.monotonic()
 
 
-async def test_a_provider_that_sells_nothing_needs_no_order_and_no_inputs() -> None:
+async def test_a_free_provider_needs_no_order_and_no_inputs() -> None:
     harness = worker_harness()
     (item,) = harness.queue.state.add("a")
     item.input_spec = None
@@ -85,7 +85,7 @@ async def test_a_provider_that_sells_nothing_needs_no_order_and_no_inputs() -> N
     assert "begin_order" not in harness.queue.calls
 
 
-async def test_each_model_has_its_own_provider() -> None:
+async def test_each_item_goes_to_its_models_provider() -> None:
     near, far = FakePaidProvider(name="near"), FakePaidProvider(name="far")
     harness = worker_harness(providers=FakeProviders({"near": near, "far": far}))
     one, other = harness.queue.state.add("near by", "far away")
@@ -97,7 +97,7 @@ async def test_each_model_has_its_own_provider() -> None:
     assert (one.provider, other.provider) == ("near", "far")
 
 
-async def test_a_job_is_resumed_where_it_was_ordered_as_it_was_ordered() -> None:
+async def test_a_job_is_resumed_at_its_orders_provider_with_its_inputs() -> None:
     provider, other = FakePaidProvider(), FakePaidProvider(name="other")
     harness = worker_harness(providers=FakeProviders({"fake-provider": provider, "other": other}))
     (item,) = harness.queue.state.add("a fox")
@@ -115,7 +115,7 @@ async def test_a_job_is_resumed_where_it_was_ordered_as_it_was_ordered() -> None
     assert (provider.submitted, other.submitted) == ([], [])
 
 
-async def test_a_worker_with_one_provider_for_all_leaves_what_others_have() -> None:
+async def test_a_worker_with_one_provider_leaves_jobs_of_others() -> None:
     harness = worker_harness()
     (item,) = harness.queue.state.add("a")
     left_behind(item, job_id="job-of-before")
@@ -126,7 +126,7 @@ async def test_a_worker_with_one_provider_for_all_leaves_what_others_have() -> N
     assert harness.provider.cancelled == []
 
 
-async def test_an_order_that_arrived_is_found_and_resumed() -> None:
+async def test_an_order_that_reached_the_provider_is_found_and_resumed() -> None:
     harness, provider, item = harness_with_item()
     provider.jobs["job-of-before"] = str(left_behind(item))
 
@@ -138,7 +138,7 @@ async def test_an_order_that_arrived_is_found_and_resumed() -> None:
     assert (asked.inputs, asked.model) == ({"text": "as it was sent"}, "as-ordered")
 
 
-async def test_an_order_that_never_arrived_is_sent_once_more_under_its_key() -> None:
+async def test_an_order_that_never_arrived_is_resent_under_its_key() -> None:
     harness, provider, item = harness_with_item()
     key = left_behind(item)
 
@@ -149,7 +149,7 @@ async def test_an_order_that_never_arrived_is_sent_once_more_under_its_key() -> 
     assert provider.orders[0].ordered_at == pytest.approx(time.monotonic(), abs=5)
 
 
-async def test_an_order_of_which_nobody_can_tell_fails_and_is_never_sent_again() -> None:
+async def test_an_order_with_an_unknown_outcome_fails_and_is_not_resent() -> None:
     harness, provider, item = harness_with_item()
     left_behind(item)
     provider.cannot_find = LOST
@@ -163,7 +163,7 @@ async def test_an_order_of_which_nobody_can_tell_fails_and_is_never_sent_again()
 
 
 @pytest.mark.parametrize("error", [BUSY, DOWN])
-async def test_a_provider_that_does_not_tell_now_is_asked_later_and_the_order_stays(error: ProviderError) -> None:
+async def test_an_order_stays_open_when_its_provider_cannot_answer_now(error: ProviderError) -> None:
     harness, provider, item = harness_with_item()
     key = left_behind(item)
     provider.cannot_find = error
@@ -176,7 +176,7 @@ async def test_a_provider_that_does_not_tell_now_is_asked_later_and_the_order_st
     assert provider.submitted == []
 
 
-async def test_a_search_without_an_end_ends_at_the_deadline_and_the_order_stays() -> None:
+async def test_an_endless_search_ends_at_the_deadline_with_the_order_open() -> None:
     harness, provider, item = harness_with_item(patience={"item_timeout_seconds": 0.05})
     key = left_behind(item)
     provider.hangs = True
@@ -188,7 +188,7 @@ async def test_a_search_without_an_end_ends_at_the_deadline_and_the_order_stays(
     assert item.order_key == key
 
 
-async def test_nothing_is_bought_for_an_item_that_had_ended() -> None:
+async def test_nothing_is_ordered_for_an_ended_item() -> None:
     harness, provider, item = harness_with_item()
     left_behind(item)
     item.is_late = True
@@ -200,7 +200,7 @@ async def test_nothing_is_bought_for_an_item_that_had_ended() -> None:
     assert provider.submitted == []
 
 
-async def test_the_picture_of_an_item_that_had_ended_is_collected() -> None:
+async def test_the_picture_of_an_ended_item_is_collected() -> None:
     harness, _, item = harness_with_item()
     left_behind(item, job_id="job-of-before")
     item.is_late = True
@@ -217,9 +217,7 @@ async def test_the_picture_of_an_item_that_had_ended_is_collected() -> None:
         (ProviderUnavailable("Down.", code="provider_unavailable", is_job_over=False), True),
     ],
 )
-async def test_an_item_that_had_ended_is_tried_again_only_while_its_job_goes_on(
-    error: ProviderError, retryable: bool
-) -> None:
+async def test_an_ended_item_is_retried_only_while_its_job_runs(error: ProviderError, retryable: bool) -> None:
     harness, provider, item = harness_with_item()
     left_behind(item, job_id="job-of-before")
     item.is_late = True
@@ -231,7 +229,7 @@ async def test_an_item_that_had_ended_is_tried_again_only_while_its_job_goes_on(
     assert fault.retryable is retryable
 
 
-async def test_a_worker_that_cannot_ask_leaves_the_picture_of_an_item_that_had_ended() -> None:
+async def test_a_worker_without_the_provider_leaves_an_ended_items_picture() -> None:
     harness = worker_harness()
     (item,) = harness.queue.state.add("a")
     left_behind(item, job_id="job-of-before")
@@ -254,9 +252,7 @@ async def test_a_worker_that_cannot_ask_leaves_the_picture_of_an_item_that_had_e
         (LOST, False, None),
     ],
 )
-async def test_an_order_that_was_turned_away_is_over(
-    error: ProviderError, retryable: bool, is_charged: bool | None
-) -> None:
+async def test_a_refused_order_is_over(error: ProviderError, retryable: bool, is_charged: bool | None) -> None:
     harness, provider, item = harness_with_item()
     provider.refuses = [error]
 
@@ -267,7 +263,7 @@ async def test_an_order_that_was_turned_away_is_over(
     assert item.order_key is None
 
 
-async def test_the_purchase_after_one_that_was_turned_away_has_a_key_of_its_own() -> None:
+async def test_the_order_after_a_refused_one_has_a_new_key() -> None:
     harness, provider, item = harness_with_item()
     provider.refuses = [DOWN]
     await attempt(harness)
@@ -284,7 +280,7 @@ async def test_the_purchase_after_one_that_was_turned_away_has_a_key_of_its_own(
     "error",
     [ProviderUnavailable("No answer.", code="answer_lost", is_charged=None), ZeroDivisionError("a fault of ours")],
 )
-async def test_an_order_whose_answer_got_lost_is_looked_for_and_not_sent_again(error: Exception) -> None:
+async def test_an_order_with_a_lost_answer_is_looked_up_and_not_resent(error: Exception) -> None:
     harness, provider, item = harness_with_item()
     provider.loses = [error]
 
@@ -298,7 +294,7 @@ async def test_an_order_whose_answer_got_lost_is_looked_for_and_not_sent_again(e
     assert (len(provider.orders), provider.waiting) == (1, ["job-1"])
 
 
-async def test_an_order_that_hangs_is_looked_for_and_not_sent_again() -> None:
+async def test_a_hanging_order_is_looked_up_and_not_resent() -> None:
     harness, provider, item = harness_with_item(patience={"item_timeout_seconds": 0.05})
     provider.submit_gate.clear()
 
@@ -323,7 +319,7 @@ class SlowToAdmit(FakePaidProvider):
         raise AssertionError
 
 
-async def test_an_unknown_outcome_that_comes_with_the_deadline_is_final_all_the_same() -> None:
+async def test_an_unknown_outcome_at_the_deadline_is_final() -> None:
     harness, _, item = harness_with_item(SlowToAdmit(), patience={"item_timeout_seconds": 0.05})
 
     fault = await attempt(harness)
@@ -346,7 +342,7 @@ class PausedAfterBegin(FakeQueue):
         return key
 
 
-async def test_a_worker_that_was_paused_before_it_sent_the_order_does_not_send_it() -> None:
+async def test_a_worker_paused_past_its_lease_sends_no_order() -> None:
     queue = PausedAfterBegin()
     harness, provider, item = harness_with_item(queue=queue)
     queue.leases = harness.leases
@@ -374,7 +370,7 @@ class CancelledAfterBegin(FakeQueue):
         return key
 
 
-async def test_an_order_that_was_cancelled_before_it_was_sent_is_not_sent_and_costs_nothing() -> None:
+async def test_an_order_cancelled_before_sending_is_never_sent() -> None:
     queue = CancelledAfterBegin()
     harness, provider, _ = harness_with_item(queue=queue)
     queue.leases = harness.leases
@@ -386,7 +382,7 @@ async def test_an_order_that_was_cancelled_before_it_was_sent_is_not_sent_and_co
     assert provider.orders == []
 
 
-async def test_a_shutdown_while_an_order_is_sent_leaves_a_job_that_is_stored() -> None:
+async def test_a_shutdown_during_an_order_stores_its_job() -> None:
     harness, provider, item = harness_with_item()
     provider.submit_gate.clear()
     lease = await harness.hold_one()
@@ -401,7 +397,7 @@ async def test_a_shutdown_while_an_order_is_sent_leaves_a_job_that_is_stored() -
     assert provider.cancelled == []
 
 
-async def test_a_job_that_can_be_found_is_not_cancelled_where_its_id_could_not_be_stored() -> None:
+async def test_a_findable_job_with_an_unstored_id_is_not_cancelled() -> None:
     harness, provider, item = harness_with_item()
     provider.submit_gate.clear()
     lease = await harness.hold_one()
@@ -423,7 +419,7 @@ async def test_a_job_that_can_be_found_is_not_cancelled_where_its_id_could_not_b
 @pytest.mark.parametrize(
     ("spec", "code"), [(None, "inputs_missing"), ({"prompt": "text", "sed": 1}, "invalid_inputs_spec")]
 )
-async def test_a_model_whose_row_is_wrong_waits_and_its_provider_does_not(
+async def test_a_model_with_an_invalid_row_waits_without_its_provider(
     spec: dict[str, object] | None, code: str
 ) -> None:
     harness, provider, item = harness_with_item()
@@ -442,9 +438,7 @@ async def test_a_model_whose_row_is_wrong_waits_and_its_provider_does_not(
     ("name", "code", "is_the_models"),
     [("fake-provider", "provider_not_set_up", False), ("a-misspelt-one", "provider_unknown", True)],
 )
-async def test_a_provider_that_this_worker_cannot_ask_makes_items_wait(
-    name: str, code: str, is_the_models: bool
-) -> None:
+async def test_items_of_an_unusable_provider_wait(name: str, code: str, is_the_models: bool) -> None:
     harness = worker_harness(providers=FakeProviders({}, closed=frozenset({"fake-provider"})))
     (item,) = harness.queue.state.add("a fox")
     item.model_provider = name
@@ -457,7 +451,7 @@ async def test_a_provider_that_this_worker_cannot_ask_makes_items_wait(
     assert item.retry_count == 0
 
 
-async def test_an_order_at_a_provider_that_this_worker_cannot_ask_stays() -> None:
+async def test_an_order_at_an_unusable_provider_stays_open() -> None:
     harness = worker_harness(providers=FakeProviders({}, closed=frozenset({"fake-provider"})))
     (item,) = harness.queue.state.add("a fox")
     left_behind(item, job_id="job-of-before")
@@ -527,7 +521,7 @@ BREAKAGES = (
 
 @pytest.mark.parametrize("ending", ["killed", "lease lost", "shut down", "left to itself"])
 @pytest.mark.parametrize("breakage", BREAKAGES)
-async def test_one_picture_is_sold_once_whatever_breaks_on_the_way(breakage: Breakage, ending: str) -> None:
+async def test_one_picture_is_ordered_once_whatever_breaks(breakage: Breakage, ending: str) -> None:
     state, provider = QueueState(), FakePaidProvider()
     (item,) = state.add("a fox")
     item.model_provider = "fake-provider"
@@ -573,7 +567,7 @@ async def _until_completed(state: QueueState, provider: FakePaidProvider, item: 
         await harness.runner.run(await harness.hold_one())
 
 
-async def test_a_provider_without_a_memory_is_not_believed_to_know_of_an_order() -> None:
+async def test_a_provider_without_lookup_cannot_deny_an_order() -> None:
     """It was one that sells when the order was begun, and is another one by the same name now."""
     harness = worker_harness(ScriptedProvider(name="fake-provider"))
     (item,) = harness.queue.state.add("a fox")

@@ -25,7 +25,7 @@ async def test_all_leases_are_renewed_in_one_call() -> None:
     ("lease_seconds", "poll_seconds", "renew_seconds"),
     [(60, 5, 5), (60, 3600, 20), (60, 0.05, 1), (6, 5, 2), (2, 0.05, 2 / 3)],
 )
-def test_leases_are_renewed_at_each_poll_and_at_a_third_of_their_length_at_the_latest(
+def test_leases_are_renewed_at_each_poll_or_after_a_third_of_their_length(
     lease_seconds: int, poll_seconds: float, renew_seconds: float
 ) -> None:
     settings = WorkerSettings.model_validate(
@@ -40,7 +40,7 @@ def test_leases_are_renewed_at_each_poll_and_at_a_third_of_their_length_at_the_l
     assert settings.renew_seconds == pytest.approx(renew_seconds)
 
 
-async def test_nothing_is_asked_where_nothing_is_held() -> None:
+async def test_a_renewal_without_leases_calls_nothing() -> None:
     harness = worker_harness()
 
     await harness.leases.renew()
@@ -48,7 +48,7 @@ async def test_nothing_is_asked_where_nothing_is_held() -> None:
     assert harness.queue.calls == []
 
 
-async def test_an_item_whose_lease_does_not_come_back_is_stopped_alone() -> None:
+async def test_only_the_item_with_a_lost_lease_is_stopped() -> None:
     harness = worker_harness()
     harness.queue.state.add("a", "b")
     harness.provider.gate.clear()
@@ -66,7 +66,7 @@ async def test_an_item_whose_lease_does_not_come_back_is_stopped_alone() -> None
         harness.provider.gate.set()
 
 
-async def test_items_go_on_while_renewals_fail_and_stop_when_the_lease_would_have_ended() -> None:
+async def test_items_run_while_renewals_fail_until_their_leases_end() -> None:
     harness = worker_harness(queue=FakeQueue(lease_seconds=0.3))
     harness.queue.state.add("a")
     lease = await harness.hold_one()
@@ -81,7 +81,7 @@ async def test_items_go_on_while_renewals_fail_and_stop_when_the_lease_would_hav
     assert stopped.value.reason is Stop.LOST
 
 
-async def test_a_renewal_that_fails_is_tried_again_at_once() -> None:
+async def test_a_failed_renewal_is_repeated_at_once() -> None:
     harness = worker_harness(queue=FakeQueue(lease_seconds=1))
     harness.queue.state.add("a")
     lease = await harness.hold_one()
@@ -95,7 +95,7 @@ async def test_a_renewal_that_fails_is_tried_again_at_once() -> None:
     assert harness.queue.renewed == [[lease.claim.lease_id]]
 
 
-async def test_a_renewed_lease_outlives_its_first_end() -> None:
+async def test_a_renewed_lease_outlasts_its_first_end() -> None:
     harness = worker_harness(queue=FakeQueue(lease_seconds=0.3))
     harness.queue.state.add("a")
     lease = await harness.hold_one()
@@ -108,7 +108,7 @@ async def test_a_renewed_lease_outlives_its_first_end() -> None:
     harness.leases.settle(lease)
 
 
-async def test_the_first_reason_to_stop_counts() -> None:
+async def test_the_first_stop_reason_counts() -> None:
     harness = worker_harness()
     harness.queue.state.add("a")
     lease = await harness.hold_one()
@@ -119,7 +119,7 @@ async def test_the_first_reason_to_stop_counts() -> None:
     assert lease.stopped is Stop.CANCELLED
 
 
-async def test_cancelling_the_worker_itself_is_no_stop() -> None:
+async def test_cancelling_a_task_is_not_a_stop() -> None:
     harness = worker_harness()
     harness.queue.state.add("a")
     lease = await harness.hold_one()

@@ -48,7 +48,7 @@ def configured() -> Generator[Callable[..., None]]:
     structlog.contextvars.clear_contextvars()
 
 
-async def test_every_line_about_an_item_says_which_one(configured: Callable[..., None]) -> None:
+async def test_every_line_about_an_item_has_its_ids(configured: Callable[..., None]) -> None:
     stream = io.StringIO()
     configured(stream)
     structlog.contextvars.bind_contextvars(worker="host:1:abc")
@@ -68,7 +68,7 @@ async def test_every_line_about_an_item_says_which_one(configured: Callable[...,
         assert {"level", "timestamp", "logger"} <= line.keys()
 
 
-async def test_the_line_of_an_end_has_what_one_searches_by(configured: Callable[..., None]) -> None:
+async def test_the_completed_line_has_user_provider_model_and_seconds(configured: Callable[..., None]) -> None:
     stream = io.StringIO()
     configured(stream)
     harness = worker_harness()
@@ -83,7 +83,7 @@ async def test_the_line_of_an_end_has_what_one_searches_by(configured: Callable[
     assert "model" in line
 
 
-async def test_an_item_that_another_one_made_room_for_has_none_of_its_fields(configured: Callable[..., None]) -> None:
+async def test_an_items_log_fields_do_not_leak_to_the_next_item(configured: Callable[..., None]) -> None:
     stream = io.StringIO()
     configured(stream)
     harness = worker_harness(slots=1)
@@ -177,7 +177,7 @@ async def test_a_terminal_gets_readable_text(configured: Callable[..., None]) ->
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
-async def test_secrets_are_blacked_out_even_in_exceptions(configured: Callable[..., None], log_format: str) -> None:
+async def test_secrets_are_redacted_even_in_exceptions(configured: Callable[..., None], log_format: str) -> None:
     stream = io.StringIO()
     configured(stream, log_format=log_format)
 
@@ -189,7 +189,7 @@ async def test_secrets_are_blacked_out_even_in_exceptions(configured: Callable[.
         assert secret not in stream.getvalue()
 
 
-async def test_keys_of_providers_are_blacked_out(configured: Callable[..., None]) -> None:
+async def test_provider_keys_are_redacted(configured: Callable[..., None]) -> None:
     stream = io.StringIO()
     keys = {"fal_key": "fal-id:0123456789", "automatic1111_auth": "me:0123456789"}
     configured(stream, **keys)
@@ -200,7 +200,7 @@ async def test_keys_of_providers_are_blacked_out(configured: Callable[..., None]
     assert "0123456789" not in stream.getvalue()
 
 
-async def test_libraries_are_heard_from_warnings_on(configured: Callable[..., None]) -> None:
+async def test_libraries_log_only_warnings_and_errors(configured: Callable[..., None]) -> None:
     stream = io.StringIO()
     configured(stream, log_level="debug")
 
@@ -212,7 +212,7 @@ async def test_libraries_are_heard_from_warnings_on(configured: Callable[..., No
     assert SECRET not in line["event"]
 
 
-async def test_beats_that_find_the_one_before_them_at_work_are_no_news(configured: Callable[..., None]) -> None:
+async def test_skipped_ticks_are_not_logged(configured: Callable[..., None]) -> None:
     stream = io.StringIO()
     configured(stream)
     beats: list[str] = []
@@ -233,7 +233,7 @@ async def test_beats_that_find_the_one_before_them_at_work_are_no_news(configure
     assert [line["event"] for line in lines if line["logger"] in ("apscheduler.scheduler", "scheduler.ticks")] == []
 
 
-def test_a_redacted_json_line_stays_json() -> None:
+def test_a_redacted_json_line_is_still_json() -> None:
     line = json.dumps({"header": "Bearer abc.def", "other": 1})
 
     redacted = redact(line)

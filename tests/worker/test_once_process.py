@@ -76,7 +76,7 @@ async def items(database: Database, batch_id: str) -> Sequence[Mapping[str, Any]
     ).fetchall()
 
 
-async def test_a_run_keeps_the_picture_that_takes_longer_than_its_time(
+async def test_a_run_waits_for_ordered_pictures_beyond_its_time(
     start: Start, provider: OpenAIServer, model: str, user: User, database: Database
 ) -> None:
     batch_id = await submit(user, model, "a red fox", "a blue fox")
@@ -90,7 +90,7 @@ async def test_a_run_keeps_the_picture_that_takes_longer_than_its_time(
     assert len(provider.events("charged")) == 2
 
 
-async def test_a_second_run_meanwhile_buys_nothing_again(
+async def test_a_second_run_orders_nothing_twice(
     start: Start, provider: OpenAIServer, model: str, user: User, database: Database
 ) -> None:
     batch_id = await submit(user, model, "a red fox", "a blue fox")
@@ -106,7 +106,7 @@ async def test_a_second_run_meanwhile_buys_nothing_again(
     assert len(provider.events("created")) == 2
 
 
-async def test_a_signal_after_the_end_of_the_time_ends_the_run_and_tells_what_is_lost(
+async def test_a_signal_after_the_runs_time_ends_it_and_logs_lost_orders(
     start: Start, provider: OpenAIServer, model: str, user: User, database: Database
 ) -> None:
     batch_id = await submit(user, model, "a red fox", "a blue fox")
@@ -120,7 +120,7 @@ async def test_a_signal_after_the_end_of_the_time_ends_the_run_and_tells_what_is
     assert len(worker.named("order cut off, its picture may be charged")) == 2
 
 
-async def test_sigterm_of_a_service_waits_for_the_grace_time_and_then_tells_what_is_lost(
+async def test_sigterm_logs_lost_orders_after_the_grace_time(
     start: Start, provider: OpenAIServer, model: str, user: User, database: Database
 ) -> None:
     batch_id = await submit(user, model, "a red fox", "a blue fox")

@@ -41,7 +41,7 @@ class SettlingHarness:
         self.wakes += 1
 
 
-async def test_a_job_that_is_over_is_settled_as_its_provider_says() -> None:
+async def test_an_ended_job_is_settled_as_its_provider_says() -> None:
     harness = SettlingHarness()
     order = harness.orders.add("job-1")
     harness.provider.outcomes["job-1"] = Settlement(True, False, None, 1, 2)
@@ -53,7 +53,7 @@ async def test_a_job_that_is_over_is_settled_as_its_provider_says() -> None:
     assert (harness.provider.cancelled, harness.wakes) == ([], 0)
 
 
-async def test_a_picture_that_was_paid_for_is_reported_and_the_worker_woken_to_collect_it() -> None:
+async def test_a_paid_picture_wakes_the_worker_to_collect_it() -> None:
     harness = SettlingHarness()
     order = harness.orders.add("job-1")
     harness.orders.collects = {order.order_key}
@@ -65,7 +65,7 @@ async def test_a_picture_that_was_paid_for_is_reported_and_the_worker_woken_to_c
     assert harness.wakes == 1
 
 
-async def test_a_job_that_still_runs_is_stopped_and_asked_about_again() -> None:
+async def test_a_running_job_is_cancelled_and_asked_about_again() -> None:
     harness = SettlingHarness()
     order = harness.orders.add("job-1")
 
@@ -75,7 +75,7 @@ async def test_a_job_that_still_runs_is_stopped_and_asked_about_again() -> None:
     assert harness.outcome(order) == STILL_OPEN
 
 
-async def test_an_order_without_a_job_is_looked_for_by_its_key_and_inputs() -> None:
+async def test_an_order_without_a_job_is_looked_up_by_key_and_inputs() -> None:
     harness = SettlingHarness()
     order = harness.orders.add(None)
     harness.provider.jobs["job-7"] = str(order.order_key)
@@ -101,7 +101,7 @@ async def test_an_order_that_never_arrived_cost_nothing() -> None:
 
 
 @pytest.mark.parametrize("job_id", ["job-1", None])
-async def test_an_order_of_which_nobody_can_tell_is_over_and_its_costs_are_unknown(job_id: str | None) -> None:
+async def test_an_order_with_an_unknown_outcome_has_unknown_costs(job_id: str | None) -> None:
     harness = SettlingHarness()
     order = harness.orders.add(job_id)
     harness.provider.cannot_find = harness.provider.outcomes["job-1"] = OutcomeUnknown("Nobody knows.")
@@ -112,7 +112,7 @@ async def test_an_order_of_which_nobody_can_tell_is_over_and_its_costs_are_unkno
 
 
 @pytest.mark.parametrize("error", [DOWN, ProviderBusy("Wait.", retry_after_seconds=8), ZeroDivisionError("ours")])
-async def test_an_order_that_cannot_be_asked_about_now_stays_open_and_the_others_go_on(error: Exception) -> None:
+async def test_one_unanswered_order_stays_open_without_stopping_others(error: Exception) -> None:
     harness = SettlingHarness()
     first, second = harness.orders.add("job-1"), harness.orders.add("job-2")
     harness.provider.outcomes = {"job-1": error, "job-2": Settlement(True, False)}
@@ -123,7 +123,7 @@ async def test_an_order_that_cannot_be_asked_about_now_stays_open_and_the_others
     assert harness.outcome(second) == OrderOutcome(is_over=True, is_charged=False)
 
 
-async def test_an_order_whose_provider_gives_no_answer_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_order_at_a_silent_provider_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scheduler.open_orders.ANSWER_SECONDS", 0.05)
     harness = SettlingHarness()
     order = harness.orders.add("job-1")
@@ -134,7 +134,7 @@ async def test_an_order_whose_provider_gives_no_answer_stays_open(monkeypatch: p
     assert harness.outcome(order) == STILL_OPEN
 
 
-async def test_an_outcome_that_cannot_be_written_down_does_not_hold_up_the_others() -> None:
+async def test_an_unwritable_outcome_does_not_hold_up_the_others() -> None:
     harness = SettlingHarness()
     first, second = harness.orders.add("job-1"), harness.orders.add("job-2")
     harness.orders.cannot_settle = {first.order_key}
@@ -156,7 +156,7 @@ async def test_an_outcome_that_cannot_be_written_down_does_not_hold_up_the_other
         OneProvider(ScriptedProvider(name="fake-provider")),
     ],
 )
-async def test_an_order_at_a_provider_that_this_worker_cannot_ask_is_left(providers: ProvidersByName) -> None:
+async def test_an_order_of_an_unusable_provider_is_left_open(providers: ProvidersByName) -> None:
     harness = SettlingHarness(providers=providers)
     order = harness.orders.add("job-1")
 
@@ -165,7 +165,7 @@ async def test_an_order_at_a_provider_that_this_worker_cannot_ask_is_left(provid
     assert harness.outcome(order) == STILL_OPEN
 
 
-async def test_a_provider_that_does_not_tell_is_told_of_once_per_change() -> None:
+async def test_a_provider_outage_in_the_sweep_is_logged_once_per_change() -> None:
     harness = SettlingHarness()
     harness.provider.outcomes = {"job-1": DOWN}
 
@@ -185,7 +185,7 @@ async def test_a_provider_that_does_not_tell_is_told_of_once_per_change() -> Non
     ]
 
 
-async def test_orders_that_are_away_raise_nothing_and_are_told_of_once() -> None:
+async def test_an_orders_outage_raises_nothing_and_is_logged_once() -> None:
     harness = SettlingHarness()
     harness.orders.is_down = True
 
@@ -209,7 +209,7 @@ class Counting(FakePaidProvider):
         return Settlement(True, False)
 
 
-async def test_many_orders_go_in_handfuls_and_a_few_at_a_time_until_none_is_due() -> None:
+async def test_many_orders_are_settled_in_chunks_with_few_calls_at_once() -> None:
     provider = Counting()
     harness = SettlingHarness(provider)
     for _ in range(2 * ORDERS_AT_ONCE + 1):
@@ -222,7 +222,7 @@ async def test_many_orders_go_in_handfuls_and_a_few_at_a_time_until_none_is_due(
     assert provider.most == ASKED_AT_ONCE
 
 
-async def test_a_sweep_that_takes_too_long_leaves_the_rest_for_the_next_one() -> None:
+async def test_a_sweep_over_its_time_leaves_the_rest_to_the_next() -> None:
     harness = SettlingHarness(Counting())
     for _ in range(2 * ORDERS_AT_ONCE):
         harness.orders.add("job-1")
@@ -235,7 +235,7 @@ async def test_a_sweep_that_takes_too_long_leaves_the_rest_for_the_next_one() ->
     assert harness.orders.due == []
 
 
-async def test_nothing_due_costs_one_request() -> None:
+async def test_a_sweep_without_due_orders_costs_one_request() -> None:
     harness = SettlingHarness()
 
     await harness.settler.sweep()
@@ -243,7 +243,7 @@ async def test_nothing_due_costs_one_request() -> None:
     assert harness.orders.taken == [0]
 
 
-async def test_finishing_settles_what_is_due() -> None:
+async def test_finishing_settles_all_due_orders() -> None:
     harness = SettlingHarness(Counting())
     for _ in range(ORDERS_AT_ONCE + 1):
         harness.orders.add("job-1")
@@ -253,7 +253,7 @@ async def test_finishing_settles_what_is_due() -> None:
     assert len(harness.orders.outcomes) == ORDERS_AT_ONCE + 1
 
 
-async def test_finishing_ends_in_time_where_a_provider_hangs() -> None:
+async def test_finishing_ends_in_time_with_a_hanging_provider() -> None:
     harness = SettlingHarness()
     order = harness.orders.add("job-1")
     harness.provider.hangs = True
@@ -264,7 +264,7 @@ async def test_finishing_ends_in_time_where_a_provider_hangs() -> None:
     assert harness.outcome(order) is None, "its lease runs out, and it is asked about again"
 
 
-async def test_finishing_ends_at_once_when_it_is_told_to_stop() -> None:
+async def test_a_stop_ends_finishing_at_once() -> None:
     harness = SettlingHarness()
     harness.orders.add("job-1")
     harness.provider.hangs = True
@@ -277,7 +277,7 @@ async def test_finishing_ends_at_once_when_it_is_told_to_stop() -> None:
         await finishing
 
 
-async def test_a_sweep_that_was_told_to_stop_begins_nothing() -> None:
+async def test_a_stopped_sweep_takes_no_orders() -> None:
     harness = SettlingHarness()
     harness.orders.add("job-1")
     harness.settler.stop()

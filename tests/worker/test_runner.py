@@ -30,7 +30,7 @@ async def test_a_picture_is_stored_and_the_item_completed() -> None:
     assert item.image.storage_path == f"{item.user_id}/{item.id}.png"
 
 
-async def test_a_delivered_picture_is_stored_as_what_it_is() -> None:
+async def test_a_picture_is_stored_in_its_actual_format_and_size() -> None:
     harness = worker_harness()
     (item,) = harness.queue.state.add("a")
     picture = BytesIO()
@@ -52,9 +52,7 @@ async def test_a_delivered_picture_is_stored_as_what_it_is() -> None:
         (RemoteImage("https://127.0.0.1/a.png"), "address_refused"),
     ],
 )
-async def test_what_is_no_picture_or_may_not_be_fetched_fails_its_item_and_is_not_stored(
-    delivered: Output, code: str
-) -> None:
+async def test_a_refused_output_fails_its_item_and_is_not_stored(delivered: Output, code: str) -> None:
     harness = worker_harness()
     (item,) = harness.queue.state.add("a")
     harness.provider.delivers = delivered
@@ -66,7 +64,7 @@ async def test_what_is_no_picture_or_may_not_be_fetched_fails_its_item_and_is_no
     assert not harness.storage.puts
 
 
-async def test_an_order_whose_outcome_is_unknown_is_not_tried_again() -> None:
+async def test_an_unknown_outcome_is_not_retried() -> None:
     harness = worker_harness()
     (item,) = harness.queue.state.add("a")
     harness.provider.script["a"] = OutcomeUnknown("The answer was lost.")
@@ -77,7 +75,7 @@ async def test_an_order_whose_outcome_is_unknown_is_not_tried_again() -> None:
     assert item.fault.code == "outcome_unknown"
 
 
-async def test_the_job_is_attached_before_anybody_waits_for_it() -> None:
+async def test_a_job_is_attached_before_it_is_waited_for() -> None:
     harness = worker_harness()
     (item,) = harness.queue.state.add("a")
     harness.provider.gate.clear()
@@ -90,7 +88,7 @@ async def test_the_job_is_attached_before_anybody_waits_for_it() -> None:
     await running
 
 
-async def test_a_job_that_was_left_is_resumed_and_not_bought_again() -> None:
+async def test_an_earlier_job_is_resumed_and_not_ordered_again() -> None:
     harness = worker_harness()
     (item,) = harness.queue.state.add("a")
     item.provider, item.provider_job_id = "scripted", "job-of-before"
@@ -102,7 +100,7 @@ async def test_a_job_that_was_left_is_resumed_and_not_bought_again() -> None:
     assert item.status is GenerationStatus.COMPLETED
 
 
-async def test_a_job_of_another_provider_is_left_where_it_is() -> None:
+async def test_a_job_of_another_provider_is_left_alone() -> None:
     harness = worker_harness()
     (item,) = harness.queue.state.add("a")
     item.provider, item.provider_job_id = "elsewhere", "job-of-before"
@@ -114,7 +112,7 @@ async def test_a_job_of_another_provider_is_left_where_it_is() -> None:
     assert item.provider == "scripted"
 
 
-async def test_a_job_whose_lease_was_lost_before_it_was_attached_is_cancelled() -> None:
+async def test_a_job_with_a_lost_lease_is_cancelled_before_attaching() -> None:
     harness = worker_harness()
     harness.queue.state.add("a")
     lease = await harness.hold_one()
@@ -146,7 +144,7 @@ async def test_a_late_result_of_a_lost_lease_is_dropped() -> None:
     assert harness.queue.discarded == [(item.id, 0)], "its file is not the item's, unless the other worker makes it so"
 
 
-async def test_a_lease_that_is_lost_while_the_picture_is_being_stored_has_the_file_discarded_later() -> None:
+async def test_a_lease_lost_during_the_upload_discards_the_file_later() -> None:
     harness = worker_harness()
     (item,) = harness.queue.state.add("a")
     lease = await harness.hold_one()
@@ -166,7 +164,7 @@ async def test_a_lease_that_is_lost_while_the_picture_is_being_stored_has_the_fi
     assert harness.queue.discarded == [(item.id, UPLOAD_SECONDS)]
 
 
-async def test_a_job_that_takes_too_long_is_cancelled_and_tried_again_later() -> None:
+async def test_a_job_over_its_time_is_cancelled_and_retried_later() -> None:
     harness = worker_harness(patience={"item_timeout_seconds": 0.05})
     (item,) = harness.queue.state.add("a")
     harness.provider.gate.clear()
@@ -179,7 +177,7 @@ async def test_a_job_that_takes_too_long_is_cancelled_and_tried_again_later() ->
     assert harness.provider.cancelled == ["job-1"]
 
 
-async def test_a_submit_that_hangs_ends_at_the_deadline() -> None:
+async def test_a_hanging_submit_ends_at_the_deadline() -> None:
     harness = worker_harness(patience={"item_timeout_seconds": 0.05})
     harness.queue.state.add("a")
     harness.provider.submit_gate.clear()
@@ -190,7 +188,7 @@ async def test_a_submit_that_hangs_ends_at_the_deadline() -> None:
     assert outcome.fault.code == "timeout"
 
 
-async def test_storage_faults_do_not_make_the_picture_again() -> None:
+async def test_storage_errors_do_not_generate_the_picture_again() -> None:
     harness = worker_harness()
     (item,) = harness.queue.state.add("a")
     harness.storage.faults = 2
@@ -202,7 +200,7 @@ async def test_storage_faults_do_not_make_the_picture_again() -> None:
     assert harness.provider.submitted == ["a"]
 
 
-async def test_storage_that_stays_away_ends_the_attempt() -> None:
+async def test_a_lasting_storage_outage_ends_the_attempt() -> None:
     harness = worker_harness(patience={"storage_patience_seconds": 0.05})
     harness.queue.state.add("a")
     harness.storage.faults = 99_999
@@ -221,7 +219,7 @@ async def test_storage_that_stays_away_ends_the_attempt() -> None:
         (ZeroDivisionError("sb_secret_abc"), "internal_error", False),
     ],
 )
-async def test_a_failure_ends_as_its_class_says(error: Exception, code: str, is_final: bool) -> None:
+async def test_a_failure_is_final_or_retried_by_its_class(error: Exception, code: str, is_final: bool) -> None:
     harness = worker_harness()
     (item,) = harness.queue.state.add("a")
     harness.provider.script["a"] = error
@@ -235,7 +233,7 @@ async def test_a_failure_ends_as_its_class_says(error: Exception, code: str, is_
     assert item.status is (GenerationStatus.FAILED if is_final else GenerationStatus.PENDING)
 
 
-async def test_the_last_retry_that_fails_is_a_failure() -> None:
+async def test_an_item_fails_when_its_last_retry_fails() -> None:
     harness = worker_harness()
     harness.queue.state.max_retries = 0
     harness.queue.state.add("a")
@@ -246,7 +244,7 @@ async def test_the_last_retry_that_fails_is_a_failure() -> None:
     assert isinstance(outcome, Failed)
 
 
-async def test_a_result_waits_for_a_queue_that_is_away() -> None:
+async def test_a_result_waits_for_the_queue_to_return() -> None:
     harness = worker_harness()
     (item,) = harness.queue.state.add("a")
     harness.queue.down_calls = {"complete"}
@@ -261,7 +259,7 @@ async def test_a_result_waits_for_a_queue_that_is_away() -> None:
     assert harness.storage.puts[item.id] == 1
 
 
-async def test_a_result_whose_answer_got_lost_is_written_once() -> None:
+async def test_a_result_with_a_lost_answer_is_written_once() -> None:
     harness = worker_harness()
     (item,) = harness.queue.state.add("a")
     harness.queue.loses_answers_of = ["complete"]
@@ -272,7 +270,7 @@ async def test_a_result_whose_answer_got_lost_is_written_once() -> None:
     assert item.status is GenerationStatus.COMPLETED
 
 
-async def test_a_result_is_given_up_when_the_lease_ends_while_the_queue_is_away() -> None:
+async def test_a_result_is_dropped_when_its_lease_ends_in_an_outage() -> None:
     harness = worker_harness(queue=FakeQueue(lease_seconds=0.1))
     harness.queue.state.add("a")
     harness.queue.down_calls = {"complete"}
@@ -282,7 +280,7 @@ async def test_a_result_is_given_up_when_the_lease_ends_while_the_queue_is_away(
     assert outcome == Released(Stop.LOST)
 
 
-async def test_a_result_that_the_database_refuses_fails_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_result_refused_by_the_database_fails_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
     harness = worker_harness()
     (item,) = harness.queue.state.add("a")
 
@@ -297,7 +295,7 @@ async def test_a_result_that_the_database_refuses_fails_for_good(monkeypatch: py
     assert item.status is GenerationStatus.FAILED
 
 
-async def test_a_cancelled_item_ends_its_job_and_fails_as_cancelled() -> None:
+async def test_a_cancelled_item_cancels_its_job_and_fails() -> None:
     harness = worker_harness()
     (item,) = harness.queue.state.add("a")
     harness.provider.gate.clear()
@@ -315,7 +313,7 @@ async def test_a_cancelled_item_ends_its_job_and_fails_as_cancelled() -> None:
     assert harness.provider.cancelled == ["job-1"]
 
 
-async def test_a_cancellation_after_the_picture_is_there_keeps_the_picture() -> None:
+async def test_cancelling_after_the_picture_is_made_keeps_it() -> None:
     harness = worker_harness()
     (item,) = harness.queue.state.add("a")
     harness.queue.down_calls = {"complete"}
@@ -330,7 +328,7 @@ async def test_a_cancellation_after_the_picture_is_there_keeps_the_picture() -> 
     assert isinstance(await running, Succeeded)
 
 
-async def test_a_stop_before_the_work_began_leaves_the_item_alone() -> None:
+async def test_a_stop_before_the_attempt_releases_the_item() -> None:
     harness = worker_harness()
     harness.queue.state.add("a")
     lease: Lease = await harness.hold_one()

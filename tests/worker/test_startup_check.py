@@ -43,7 +43,7 @@ class Backend:
         return StartupCheck(self.facts, self.bucket, retry_policy, bucket_name="generated-images", once=False)
 
 
-async def test_a_refusal_that_comes_again_ends_the_worker() -> None:
+async def test_a_repeated_refusal_ends_the_worker() -> None:
     backend = Backend(*[REFUSED] * 10)
 
     with pytest.raises(WrongSettings, match="apply supabase/migrations"):
@@ -60,13 +60,13 @@ async def test_a_refusal_that_comes_again_ends_the_worker() -> None:
     ],
     ids=["outage first", "outage in between"],
 )
-async def test_after_an_outage_a_refusal_may_last_longer(answers: Iterable[Exception]) -> None:
+async def test_a_refusal_may_last_longer_after_an_outage(answers: Iterable[Exception]) -> None:
     backend = Backend(*answers)
 
     assert await backend.start().check(asyncio.Event()) is FACTS
 
 
-async def test_a_refusal_that_lasts_after_an_outage_ends_the_worker() -> None:
+async def test_a_lasting_refusal_after_an_outage_ends_the_worker() -> None:
     backend = Backend(UNREACHABLE, *[REFUSED] * 100)
 
     with pytest.raises(WrongSettings, match="apply supabase/migrations"):

@@ -25,7 +25,7 @@ def synchronous_harness(*, is_free: bool = False, **pace: Any) -> tuple[WorkerHa
 
 
 @pytest.mark.parametrize("is_free", [False, True], ids=["paid", "free"])
-async def test_the_end_of_a_runs_time_waits_for_what_was_ordered(is_free: bool) -> None:
+async def test_a_run_waits_for_sent_orders_after_its_time(is_free: bool) -> None:
     harness, provider = synchronous_harness(is_free=is_free, slots=1, grace_seconds=0)
     ordered, waiting = harness.queue.state.add("a", "b")
 
@@ -39,7 +39,7 @@ async def test_the_end_of_a_runs_time_waits_for_what_was_ordered(is_free: bool) 
     assert (len(provider.orders), harness.queue.released) == (1, [])
 
 
-async def test_what_other_workers_can_resume_is_handed_back_before_that() -> None:
+async def test_resumable_items_are_handed_back_while_sent_orders_are_waited_for() -> None:
     harness, provider = synchronous_harness(grace_seconds=0)
     harness.queue.state.add("a")
     run = asyncio.create_task(harness.worker.run_once(max_seconds=60))
@@ -58,7 +58,7 @@ async def test_what_other_workers_can_resume_is_handed_back_before_that() -> Non
     assert (harness.worker.tally.completed, unsent.retry_count, len(provider.orders)) == (1, 0, 1)
 
 
-async def test_no_order_is_sent_any_more_once_the_worker_stops() -> None:
+async def test_no_order_is_sent_after_the_worker_stops() -> None:
     harness, provider = synchronous_harness(grace_seconds=60)
     harness.queue.state.add("a")
     harness.queue.down_calls = {"begin_order"}
@@ -75,7 +75,7 @@ async def test_no_order_is_sent_any_more_once_the_worker_stops() -> None:
     assert provider.orders == []
 
 
-async def test_a_signal_after_the_end_of_the_time_gives_the_grace_time() -> None:
+async def test_a_signal_after_the_runs_time_starts_the_grace_time() -> None:
     harness, provider = synchronous_harness(grace_seconds=0.05)
     (item,) = harness.queue.state.add("a")
     run = asyncio.create_task(harness.worker.run_once(max_seconds=0.05))
@@ -95,7 +95,7 @@ async def test_a_signal_after_the_end_of_the_time_gives_the_grace_time() -> None
     await provider.aclose()
 
 
-async def test_a_picture_that_comes_within_the_grace_time_after_a_signal_is_kept() -> None:
+async def test_a_picture_arriving_within_the_grace_time_is_kept() -> None:
     harness, provider = synchronous_harness(grace_seconds=60)
     (item,) = harness.queue.state.add("a")
     run = asyncio.create_task(harness.worker.run_once(max_seconds=60))
@@ -110,7 +110,7 @@ async def test_a_picture_that_comes_within_the_grace_time_after_a_signal_is_kept
     assert item.status is GenerationStatus.COMPLETED
 
 
-async def test_a_second_signal_after_the_end_of_the_time_ends_at_once() -> None:
+async def test_a_second_signal_after_the_runs_time_ends_it_at_once() -> None:
     harness, provider = synchronous_harness(grace_seconds=3600)
     (item,) = harness.queue.state.add("a")
     run = asyncio.create_task(harness.worker.run_once(max_seconds=60))
@@ -127,7 +127,7 @@ async def test_a_second_signal_after_the_end_of_the_time_ends_at_once() -> None:
     await provider.aclose()
 
 
-async def test_a_picture_that_came_when_the_worker_stopped_is_stored() -> None:
+async def test_a_picture_arriving_at_the_stop_is_stored() -> None:
     harness, provider = synchronous_harness()
     (item,) = harness.queue.state.add("a")
     harness.storage.faults = 1
@@ -144,7 +144,7 @@ async def test_a_picture_that_came_when_the_worker_stopped_is_stored() -> None:
     assert len(provider.orders) == 1
 
 
-async def test_an_order_that_costs_nothing_is_let_go_and_costs_no_attempt() -> None:
+async def test_a_free_order_is_dropped_at_the_stop_without_an_attempt() -> None:
     harness, provider = synchronous_harness(is_free=True)
     (item,) = harness.queue.state.add("a")
     lease = await harness.hold_one()
@@ -159,7 +159,7 @@ async def test_an_order_that_costs_nothing_is_let_go_and_costs_no_attempt() -> N
     assert len(provider.cancelled) == 1
 
 
-async def test_an_order_that_was_named_and_not_sent_is_sent_by_the_next_worker() -> None:
+async def test_a_recorded_unsent_order_is_sent_by_the_next_worker() -> None:
     harness, provider = synchronous_harness()
     (item,) = harness.queue.state.add("a")
     lease = await harness.hold_one()
@@ -175,7 +175,7 @@ async def test_an_order_that_was_named_and_not_sent_is_sent_by_the_next_worker()
     assert (outcome.fault.is_charged, item.provider_job_id, provider.orders) == (False, None, [])
 
 
-async def test_a_paid_order_that_is_cut_off_ends_as_one_whose_outcome_nobody_knows() -> None:
+async def test_a_paid_order_cut_off_has_an_unknown_outcome() -> None:
     harness, provider = synchronous_harness()
     harness.queue.state.add("a")
     lease = await harness.hold_one()
@@ -204,7 +204,7 @@ async def test_a_lost_lease_leaves_the_order_alone() -> None:
     await provider.aclose()
 
 
-async def test_an_order_whose_answer_was_lost_as_the_items_time_ended_is_not_sent_again() -> None:
+async def test_an_answer_lost_at_the_deadline_is_final() -> None:
     class Late(FakeSynchronousProvider):
         """Its answer is lost while its job is being stopped."""
 

@@ -62,7 +62,7 @@ async def start(manager: Manager) -> AsyncGenerator[Callable[..., Awaitable[Work
         await worker.end()
 
 
-async def test_a_worker_says_when_it_is_ready_that_it_lives_and_when_it_drains(
+async def test_a_worker_notifies_systemd_when_ready_alive_and_draining(
     start: Callable[..., Awaitable[WorkerProcess]], manager: Manager, stack: StackInfo
 ) -> None:
     worker = await start(SUPABASE_URL=stack.url, SUPABASE_SECRET_KEY=stack.secret_key)
@@ -79,7 +79,7 @@ async def test_a_worker_says_when_it_is_ready_that_it_lives_and_when_it_drains(
     ]
 
 
-async def test_a_worker_without_its_project_is_not_ready(
+async def test_a_worker_without_its_project_does_not_report_ready(
     start: Callable[..., Awaitable[WorkerProcess]], manager: Manager
 ) -> None:
     worker = await start()
@@ -93,7 +93,7 @@ async def test_a_worker_without_its_project_is_not_ready(
     assert manager.hears("STOPPING=1")
 
 
-async def test_a_worker_whose_manager_is_gone_goes_on(
+async def test_a_worker_runs_on_without_its_service_manager(
     start: Callable[..., Awaitable[WorkerProcess]], manager: Manager
 ) -> None:
     manager.socket.close()
@@ -105,7 +105,7 @@ async def test_a_worker_whose_manager_is_gone_goes_on(
     assert await worker.exit_code() == 0
 
 
-def test_what_the_manager_gave_is_for_this_process_alone(manager: Manager) -> None:
+def test_systemd_variables_are_removed_from_the_environment(manager: Manager) -> None:
     environment = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "8000000", "WATCHDOG_PID": "1", "HOME": "/"}
 
     service = SystemdNotifier.of_environment(environment)
@@ -118,7 +118,7 @@ def test_what_the_manager_gave_is_for_this_process_alone(manager: Manager) -> No
     assert not manager.hears("WATCHDOG=1")  # it is another process that is watched
 
 
-def test_the_manager_is_told_as_often_as_it_wants_to_be(manager: Manager) -> None:
+def test_watchdog_messages_follow_the_managers_interval(manager: Manager) -> None:
     service = SystemdNotifier(manager.address, watchdog_seconds=8)
 
     for half_seconds in range(20):
@@ -129,7 +129,7 @@ def test_the_manager_is_told_as_often_as_it_wants_to_be(manager: Manager) -> Non
     assert len(manager.told) == 5
 
 
-def test_what_the_manager_has_no_room_for_is_said_with_a_later_beat(manager: Manager) -> None:
+def test_a_message_refused_by_a_full_socket_is_sent_later(manager: Manager) -> None:
     service = SystemdNotifier(manager.address)
     sent = 0
     while not service._unsent:  # pyright: ignore[reportPrivateUsage]
@@ -145,7 +145,7 @@ def test_what_the_manager_has_no_room_for_is_said_with_a_later_beat(manager: Man
 
 
 @pytest.mark.parametrize("address", [None, "", "vsock:2:1"])
-def test_without_a_socket_nothing_is_said(address: str | None) -> None:
+def test_nothing_is_sent_without_a_notify_socket(address: str | None) -> None:
     service = SystemdNotifier(address, watchdog_seconds=8)
 
     service.ready()
@@ -153,7 +153,7 @@ def test_without_a_socket_nothing_is_said(address: str | None) -> None:
     service.close()
 
 
-def test_the_unit_is_one_that_systemd_takes(tmp_path: Path) -> None:
+def test_systemd_accepts_the_unit_file(tmp_path: Path) -> None:
     program = which("systemd-analyze")
     if program is None:
         pytest.skip("systemd is not on this machine")

@@ -12,7 +12,7 @@ from tests.support import eventually
 from tests.worker.worker_harness import worker_harness
 
 
-async def test_a_failing_tick_goes_on() -> None:
+async def test_a_failing_tick_keeps_running() -> None:
     beats: list[int] = []
 
     async def fail() -> None:
@@ -28,7 +28,7 @@ async def test_a_failing_tick_goes_on() -> None:
     assert dead is None
 
 
-async def test_a_tick_that_begins_at_the_start_does_not_wait_for_its_interval() -> None:
+async def test_a_tick_marked_at_start_runs_at_once() -> None:
     beats: list[str] = []
 
     async def early() -> None:
@@ -45,7 +45,7 @@ async def test_a_tick_that_begins_at_the_start_does_not_wait_for_its_interval() 
     assert beats == ["early"]
 
 
-async def test_a_tick_that_hangs_is_dead() -> None:
+async def test_a_hanging_tick_counts_as_dead() -> None:
     hanging = asyncio.Event()
 
     async def hang() -> None:
@@ -59,7 +59,7 @@ async def test_a_tick_that_hangs_is_dead() -> None:
     ticks.stop()
 
 
-async def test_a_stopped_scheduler_is_dead() -> None:
+async def test_a_stopped_scheduler_counts_as_dead() -> None:
     ticks = Ticks([])
     ticks.start()
     ticks.stop()
@@ -78,7 +78,7 @@ class SetClock(datetime):
 
 
 @pytest.mark.parametrize("hours", [-1, 12])
-async def test_ticks_go_on_when_the_system_clock_is_set(hours: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_ticks_keep_running_when_the_system_clock_is_changed(hours: int, monkeypatch: pytest.MonkeyPatch) -> None:
     beats: list[int] = []
 
     async def count() -> None:
@@ -121,7 +121,7 @@ async def test_a_lease_is_kept_when_the_system_clock_is_set_back(monkeypatch: py
     harness.leases.settle(lease)
 
 
-async def test_time_that_the_loop_did_not_run_kills_no_tick_and_makes_it_beat_at_once() -> None:
+async def test_a_stopped_loop_kills_no_tick_and_ticks_at_once_after_it() -> None:
     loop = asyncio.get_running_loop()
     beats: list[int] = []
     woken: list[tuple[float, float]] = []
@@ -147,7 +147,7 @@ async def test_time_that_the_loop_did_not_run_kills_no_tick_and_makes_it_beat_at
     assert woken[0][1] < 0.5
 
 
-async def test_leases_that_ended_while_the_machine_slept_are_dropped() -> None:
+async def test_leases_that_ended_during_sleep_are_dropped() -> None:
     harness = worker_harness(queue=FakeQueue(lease_seconds=60))
     harness.queue.state.add("a", "b")
     ended, kept = await harness.hold_one(), await harness.hold_one()

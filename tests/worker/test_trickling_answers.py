@@ -95,7 +95,7 @@ def remove(client: AsyncClient) -> Awaitable[object]:
         (remove, StorageError),
     ],
 )
-async def test_a_worker_does_not_wait_for_an_answer_without_end(
+async def test_a_call_does_not_wait_for_an_endless_answer(
     client: AsyncClient, call: Callable[[AsyncClient], Awaitable[object]], error: type[Exception]
 ) -> None:
     async with asyncio.timeout(15):
@@ -103,7 +103,7 @@ async def test_a_worker_does_not_wait_for_an_answer_without_end(
             await call(client)
 
 
-async def test_a_run_that_gets_no_whole_answer_at_its_start_ends(address: str) -> None:
+async def test_a_run_without_a_complete_first_answer_exits_with_3(address: str) -> None:
     environment = {
         "SUPABASE_URL": address,
         "SUPABASE_SECRET_KEY": "sb_secret_for_this_test",

@@ -47,7 +47,7 @@ async def listening(wakeup: Wakeup) -> AsyncGenerator[None]:
         await eventually(lambda: not (asyncio.all_tasks() - before), what="tasks of Realtime are gone")
 
 
-async def test_an_inserted_batch_wakes(stack: StackInfo, user: User, database: Database) -> None:
+async def test_an_inserted_batch_wakes_the_worker(stack: StackInfo, user: User, database: Database) -> None:
     woken: list[int] = []
     wakeup = wakeup_of(stack.url, stack.secret_key, wake=lambda: woken.append(1), pause=lambda _: 0.05)
 
@@ -62,7 +62,7 @@ async def test_an_inserted_batch_wakes(stack: StackInfo, user: User, database: D
     await database.execute("delete from public.image_generations where batch_id = %s", [batch["id"]])
 
 
-async def test_items_set_back_to_pending_wake_and_the_retries_of_workers_do_not(
+async def test_items_reset_to_pending_wake_the_worker_and_retries_do_not(
     stack: StackInfo, user: User, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = {"prompts": [{"text": "a harbour"}, {"text": "a forest"}]}
@@ -99,7 +99,7 @@ async def test_items_set_back_to_pending_wake_and_the_retries_of_workers_do_not(
     await database.execute("delete from public.image_generations where batch_id = %s", [batch["id"]])
 
 
-async def test_realtime_that_is_away_is_called_again_with_longer_pauses() -> None:
+async def test_realtime_is_reconnected_with_growing_pauses() -> None:
     pauses: list[int] = []
     wakeup = wakeup_of(pause=lambda tries: pauses.append(tries) or 0.01)
 
@@ -109,7 +109,7 @@ async def test_realtime_that_is_away_is_called_again_with_longer_pauses() -> Non
     assert pauses[:3] == [1, 2, 3]
 
 
-async def test_a_subscription_that_is_refused_afterwards_counts_as_not_listening() -> None:
+async def test_a_subscription_refused_later_counts_as_not_listening() -> None:
     pauses: list[int] = []
     woken: list[int] = []
 
@@ -129,7 +129,7 @@ async def test_a_subscription_that_is_refused_afterwards_counts_as_not_listening
     assert NOT_PUBLISHED["message"] in told["reason"]
 
 
-async def test_a_server_that_confirms_and_refuses_in_turns_is_told_once_and_called_with_longer_pauses() -> None:
+async def test_alternating_confirmations_and_refusals_are_logged_once() -> None:
     pauses: list[int] = []
 
     with structlog.testing.capture_logs() as logs:
@@ -146,7 +146,7 @@ async def test_a_server_that_confirms_and_refuses_in_turns_is_told_once_and_call
     ]
 
 
-async def test_a_subscription_that_holds_after_refusals_is_told_once() -> None:
+async def test_a_subscription_recovered_after_refusals_is_logged_once() -> None:
     pauses: list[int] = []
 
     with structlog.testing.capture_logs() as logs:
@@ -164,7 +164,7 @@ async def test_a_subscription_that_holds_after_refusals_is_told_once() -> None:
     assert logs[-1]["failed_calls"] >= 2
 
 
-async def test_batches_of_one_moment_wake_once() -> None:
+async def test_simultaneous_batches_wake_the_worker_once() -> None:
     woken: list[int] = []
     wakeup = wakeup_of(wake=lambda: woken.append(1), chance=0.2)
 
@@ -176,7 +176,7 @@ async def test_batches_of_one_moment_wake_once() -> None:
     assert woken == [1]
 
 
-async def test_a_worker_that_wakes_in_vain_leaves_the_next_batches_to_others() -> None:
+async def test_a_worker_woken_in_vain_waits_longer_the_next_time() -> None:
     claimed = 0
     woken: list[int] = []
     wakeup = wakeup_of(wake=lambda: woken.append(1), claimed=lambda: claimed, chance=0.0)

@@ -57,7 +57,7 @@ def told_to(pid: int) -> bytes:
 
 
 @pytest.mark.parametrize("freezes", ["block", "hold_interpreter", "go_back", "spin"])
-async def test_a_frozen_worker_ends_and_says_where_it_hangs(start: Start, freezes: str) -> None:
+async def test_a_frozen_worker_ends_and_logs_where_it_hangs(start: Start, freezes: str) -> None:
     worker = await start(freezes)
 
     code = await worker.exit_code()
@@ -72,7 +72,7 @@ async def test_a_frozen_worker_ends_and_says_where_it_hangs(start: Start, freeze
     assert "sb_secret" not in "".join(worker.lines)
 
 
-async def test_in_a_text_log_the_last_line_is_text(start: Start) -> None:
+async def test_the_last_line_of_a_text_log_is_text(start: Start) -> None:
     worker = await start("block", BATCHGEN_LOG_FORMAT="text")
 
     assert await worker.exit_code() == 1
@@ -81,7 +81,7 @@ async def test_in_a_text_log_the_last_line_is_text(start: Start) -> None:
     assert not line.startswith("{")
 
 
-async def test_a_worker_whose_log_nobody_reads_ends() -> None:
+async def test_a_worker_blocked_by_a_full_log_pipe_ends() -> None:
     unread, log = os.pipe()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", MODULE), env={**ENVIRONMENT, "FREEZES": "fill_log"}, stderr=log
@@ -95,7 +95,7 @@ async def test_a_worker_whose_log_nobody_reads_ends() -> None:
     assert code == 1
 
 
-async def test_a_worker_that_was_stopped_for_longer_than_the_limit_goes_on(start: Start) -> None:
+async def test_a_worker_suspended_beyond_the_limit_goes_on(start: Start) -> None:
     worker = await start(seconds=2)
     await worker.logs("loop runs", 2)
 
@@ -110,7 +110,7 @@ async def test_a_worker_that_was_stopped_for_longer_than_the_limit_goes_on(start
     assert worker.named(FROZEN) == []
 
 
-async def test_a_worker_that_freezes_after_it_was_stopped_ends_all_the_same(start: Start) -> None:
+async def test_a_worker_that_freezes_after_a_suspension_ends(start: Start) -> None:
     worker = await start("spin", seconds=2)
     await worker.logs("loop runs", 1)
     worker.send(signal.SIGSTOP)
@@ -122,7 +122,7 @@ async def test_a_worker_that_freezes_after_it_was_stopped_ends_all_the_same(star
     assert len(worker.named(FROZEN)) == 1
 
 
-async def test_a_worker_with_much_to_do_goes_on(start: Start) -> None:
+async def test_a_busy_worker_is_not_taken_for_frozen(start: Start) -> None:
     worker = await start("work_hard", seconds=3)
 
     await worker.logs("loop runs", 10, timeout=40)
@@ -132,7 +132,7 @@ async def test_a_worker_with_much_to_do_goes_on(start: Start) -> None:
     assert worker.named(FROZEN) == []
 
 
-async def test_a_worker_ends_although_a_part_of_it_does_not_close(start: Start) -> None:
+async def test_a_part_that_does_not_close_does_not_keep_the_worker_alive(start: Start) -> None:
     worker = await start(seconds=20, NEVER_CLOSES="1")
     await worker.logs("loop runs", 1)
 
@@ -143,7 +143,7 @@ async def test_a_worker_ends_although_a_part_of_it_does_not_close(start: Start) 
     assert line["part"] == "providers"
 
 
-async def test_the_watchdog_is_started_again_where_it_ends(start: Start) -> None:
+async def test_an_ended_watchdog_is_started_again(start: Start) -> None:
     worker = await start(seconds=20)
     await worker.logs("loop runs", 1)
     [first] = children_of(worker)
@@ -156,7 +156,7 @@ async def test_the_watchdog_is_started_again_where_it_ends(start: Start) -> None
     assert await worker.exit_code() == 0
 
 
-async def test_nothing_of_the_watchdog_outlives_a_worker_that_was_killed(start: Start) -> None:
+async def test_the_watchdog_ends_with_a_killed_worker(start: Start) -> None:
     worker = await start(seconds=20)
     await worker.logs("loop runs", 1)
     [child] = children_of(worker)
@@ -167,7 +167,7 @@ async def test_nothing_of_the_watchdog_outlives_a_worker_that_was_killed(start: 
     await eventually(lambda: not Path(f"/proc/{child}").exists(), timeout=5)
 
 
-async def test_the_watchdog_knows_no_secrets(start: Start) -> None:
+async def test_the_watchdog_process_knows_no_secrets(start: Start) -> None:
     worker = await start(seconds=20)
     await worker.logs("loop runs", 1)
     [child] = children_of(worker)
@@ -179,7 +179,7 @@ async def test_the_watchdog_knows_no_secrets(start: Start) -> None:
     assert KEY.encode() not in known
 
 
-async def test_sigusr1_shows_what_a_worker_does_and_it_goes_on(start: Start) -> None:
+async def test_sigusr1_logs_the_stacks_and_the_worker_goes_on(start: Start) -> None:
     worker = await start(seconds=20)
     await worker.logs("loop runs", 1)
 
@@ -202,11 +202,11 @@ NOW = datetime(2026, 12, 1, 8, 30, 15, 123, UTC)
         ("frozen", "frozen"),
     ],
 )
-def test_the_last_line_of_a_text_log_has_the_time_of_its_event(line: str, expected: str) -> None:
+def test_a_watchdog_line_in_text_gets_the_time_of_its_event(line: str, expected: str) -> None:
     assert timed(line, NOW) == expected
 
 
-def test_the_last_line_of_a_json_log_has_the_time_of_its_event() -> None:
+def test_a_watchdog_line_in_json_gets_the_time_of_its_event() -> None:
     line = json.dumps({"event": "frozen", "worker": "Größe 07:00:00", "timestamp": "2026-11-28T07:00:00.5Z"})
 
     told = json.loads(timed(line, NOW))

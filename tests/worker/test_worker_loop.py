@@ -58,7 +58,7 @@ def completed(queue: FakeQueue) -> int:
     return sum(item.status is GenerationStatus.COMPLETED for item in queue.state.items.values())
 
 
-async def test_never_more_items_run_than_there_are_slots() -> None:
+async def test_no_more_items_run_than_there_are_slots() -> None:
     harness = worker_harness(slots=2)
     harness.queue.state.add("a", "b", "c")
     harness.provider.gate.clear()
@@ -73,7 +73,7 @@ async def test_never_more_items_run_than_there_are_slots() -> None:
         harness.provider.gate.set()
 
 
-async def test_a_free_slot_is_filled_at_once_without_a_poll() -> None:
+async def test_a_free_slot_is_filled_without_waiting_for_a_poll() -> None:
     harness = worker_harness(slots=1)
     harness.queue.state.add("a", "b", "c")
 
@@ -81,7 +81,7 @@ async def test_a_free_slot_is_filled_at_once_without_a_poll() -> None:
         await eventually(lambda: completed(harness.queue) == 3, timeout=2)
 
 
-async def test_completed_items_are_replaced_by_the_call_that_writes_them_down() -> None:
+async def test_the_call_that_writes_results_claims_the_next_items() -> None:
     harness = worker_harness(slots=3)
     harness.queue.state.add("a", "b", "c", "d", "e", "f", "g")
 
@@ -109,7 +109,7 @@ async def test_items_that_fail_together_are_replaced_by_one_claim() -> None:
         assert harness.queue.claimed_limits[:2] == [3, 3]
 
 
-async def test_what_a_completion_brings_after_the_stop_is_handed_back_unstarted() -> None:
+async def test_items_claimed_by_a_completion_after_the_stop_are_released() -> None:
     queue = StopsMeanwhile()
     harness = worker_harness(queue=queue, slots=1)
     queue.stop = harness.worker.stop
@@ -154,7 +154,7 @@ async def test_an_outage_is_logged_once_per_change_and_survived() -> None:
     assert about_the_queue == ["queue lost, running items go on", "queue recovered"]
 
 
-async def test_the_worker_looks_again_when_a_busy_providers_time_is_over() -> None:
+async def test_the_worker_claims_again_when_a_busy_providers_wait_ends() -> None:
     harness = worker_harness(slots=1)
     harness.queue.state.add("a", "b")
     harness.provider.script["a"] = ProviderBusy("Slow down.", retry_after_seconds=0.2)
@@ -171,7 +171,7 @@ async def test_the_worker_looks_again_when_a_busy_providers_time_is_over() -> No
     assert all(item.retry_count == 0 for item in harness.queue.state.items.values())
 
 
-async def test_stopping_lets_running_items_finish_and_claims_nothing_more() -> None:
+async def test_a_stopped_worker_finishes_running_items_and_claims_no_more() -> None:
     harness = worker_harness(slots=1)
     harness.queue.state.add("a", "b")
     harness.provider.gate.clear()
@@ -188,7 +188,7 @@ async def test_stopping_lets_running_items_finish_and_claims_nothing_more() -> N
     assert harness.queue.released == []
 
 
-async def test_what_outlasts_the_grace_time_is_handed_back_in_one_call() -> None:
+async def test_items_outlasting_the_grace_time_are_released_in_one_call() -> None:
     harness = worker_harness(slots=2, grace_seconds=0.05)
     items = harness.queue.state.add("a", "b")
     harness.provider.gate.clear()
@@ -204,7 +204,7 @@ async def test_what_outlasts_the_grace_time_is_handed_back_in_one_call() -> None
     assert harness.provider.cancelled == []
 
 
-async def test_a_second_signal_hands_back_at_once() -> None:
+async def test_a_second_signal_releases_items_at_once() -> None:
     harness = worker_harness(grace_seconds=60)
     (item,) = harness.queue.state.add("a")
     harness.provider.gate.clear()
@@ -221,7 +221,7 @@ async def test_a_second_signal_hands_back_at_once() -> None:
     assert item.crash_count == 0
 
 
-async def test_a_job_that_is_just_being_bought_at_the_stop_is_remembered() -> None:
+async def test_a_job_submitted_during_the_stop_is_stored() -> None:
     harness = worker_harness(grace_seconds=0)
     (item,) = harness.queue.state.add("a")
     harness.provider.submit_gate.clear()
@@ -237,7 +237,7 @@ async def test_a_job_that_is_just_being_bought_at_the_stop_is_remembered() -> No
     assert item.provider_job_id == "job-1"
 
 
-async def test_handing_back_is_tried_again_when_the_queue_does_not_answer() -> None:
+async def test_a_failed_release_is_repeated() -> None:
     harness = worker_harness(grace_seconds=0, patience={"backoff_seconds": 0.3, "backoff_max_seconds": 1})
     (item,) = harness.queue.state.add("a")
     harness.provider.gate.clear()
@@ -253,7 +253,7 @@ async def test_handing_back_is_tried_again_when_the_queue_does_not_answer() -> N
     assert item.status is GenerationStatus.PENDING
 
 
-async def test_once_ends_when_nothing_is_due_and_nothing_runs() -> None:
+async def test_once_ends_when_nothing_is_due_or_running() -> None:
     harness = worker_harness(slots=2)
     harness.queue.state.add("a", "b", "c", "d", "e")
 
@@ -264,7 +264,7 @@ async def test_once_ends_when_nothing_is_due_and_nothing_runs() -> None:
     assert harness.worker.tally.failed == 0
 
 
-async def test_once_looks_again_when_an_item_ended_during_the_claim() -> None:
+async def test_once_claims_again_after_an_item_ended_during_a_claim() -> None:
     harness = worker_harness(queue=OneAtATime())
     first, second = harness.queue.state.add("a", "b")
     harness.provider.gate.clear()
@@ -279,7 +279,7 @@ async def test_once_looks_again_when_an_item_ended_during_the_claim() -> None:
     assert (first.status, second.status) == (GenerationStatus.COMPLETED, GenerationStatus.COMPLETED)
 
 
-async def test_once_leaves_items_that_are_due_later() -> None:
+async def test_once_leaves_items_due_later() -> None:
     harness = worker_harness()
     harness.queue.state.retry_delay_seconds = 60
     (item,) = harness.queue.state.add("a")
@@ -292,7 +292,7 @@ async def test_once_leaves_items_that_are_due_later() -> None:
     assert (harness.worker.tally.retried, harness.worker.tally.failed) == (1, 0)
 
 
-async def test_once_waits_for_a_retry_that_is_due_soon() -> None:
+async def test_once_waits_for_a_retry_due_soon() -> None:
     harness = worker_harness()
     harness.queue.state.retry_delay_seconds = 0.2
     (item,) = harness.queue.state.add("a")
@@ -306,7 +306,7 @@ async def test_once_waits_for_a_retry_that_is_due_soon() -> None:
     assert (item.status, item.retry_count) == (GenerationStatus.COMPLETED, 1)
 
 
-async def test_once_waits_for_what_an_earlier_run_left_for_later() -> None:
+async def test_once_waits_for_an_item_delayed_by_an_earlier_run() -> None:
     harness = worker_harness()
     (item,) = harness.queue.state.add("a")
     item.due_at = asyncio.get_running_loop().time() + 0.2
@@ -319,7 +319,7 @@ async def test_once_waits_for_what_an_earlier_run_left_for_later() -> None:
     assert said == ["waiting for what is due soon", "nothing more is due"]
 
 
-async def test_once_with_an_end_waits_for_all_that_is_due_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_once_with_max_seconds_waits_for_items_due_before_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scheduler.worker.ONCE_WAITS_SECONDS", 0.0)
     harness = worker_harness()
     (item,) = harness.queue.state.add("a")
@@ -332,7 +332,7 @@ async def test_once_with_an_end_waits_for_all_that_is_due_before_it(monkeypatch:
     assert (left, item.status) == (GenerationStatus.PENDING, GenerationStatus.COMPLETED)
 
 
-async def test_once_does_not_wait_for_what_is_due_after_its_end() -> None:
+async def test_once_does_not_wait_for_items_due_after_its_end() -> None:
     harness = worker_harness()
     (item,) = harness.queue.state.add("a")
     item.due_at = asyncio.get_running_loop().time() + 300
@@ -343,7 +343,7 @@ async def test_once_does_not_wait_for_what_is_due_after_its_end() -> None:
     assert item.status is GenerationStatus.PENDING
 
 
-async def test_once_without_an_end_does_not_wait_for_a_busy_provider_again_and_again(
+async def test_once_without_max_seconds_stops_waiting_for_a_busy_provider(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("scheduler.worker.ONCE_WAITS_SECONDS", 0.5)
@@ -358,7 +358,7 @@ async def test_once_without_an_end_does_not_wait_for_a_busy_provider_again_and_a
     assert harness.worker.tally.retried > 1
 
 
-async def test_once_ends_when_another_worker_took_what_it_waited_for() -> None:
+async def test_once_ends_when_another_worker_took_the_awaited_item() -> None:
     harness = worker_harness()
     (item,) = harness.queue.state.add("a")
     item.due_at = asyncio.get_running_loop().time() + 0.3
@@ -374,7 +374,7 @@ async def test_once_ends_when_another_worker_took_what_it_waited_for() -> None:
     assert harness.provider.submitted == []
 
 
-async def test_a_batch_that_arrives_while_once_asks_what_is_due_is_not_left() -> None:
+async def test_once_runs_a_batch_that_arrives_during_its_last_question() -> None:
     queue = BatchArrives()
     harness = worker_harness(queue=queue)
     queue.arrived = harness.worker.wake
@@ -384,7 +384,7 @@ async def test_a_batch_that_arrives_while_once_asks_what_is_due_is_not_left() ->
     assert completed(harness.queue) == 1
 
 
-async def test_a_signal_ends_the_wait_for_what_is_due() -> None:
+async def test_a_signal_ends_the_wait_for_due_items() -> None:
     harness = worker_harness()
     (item,) = harness.queue.state.add("a")
     item.due_at = asyncio.get_running_loop().time() + 30
@@ -398,7 +398,7 @@ async def test_a_signal_ends_the_wait_for_what_is_due() -> None:
     assert item.status is GenerationStatus.PENDING
 
 
-async def test_once_ends_where_nobody_tells_what_is_due() -> None:
+async def test_once_ends_when_the_outlook_cannot_be_read() -> None:
     harness = worker_harness()
     harness.queue.down_calls = {"outlook"}
 
@@ -408,7 +408,7 @@ async def test_once_ends_where_nobody_tells_what_is_due() -> None:
     assert [line["event"] for line in lines] == ["nothing is due, and what waits could not be asked"]
 
 
-async def test_once_hands_back_when_its_time_is_over() -> None:
+async def test_once_releases_items_when_its_time_is_over() -> None:
     harness = worker_harness(grace_seconds=0.02)
     (item,) = harness.queue.state.add("a")
     harness.provider.gate.clear()
@@ -420,7 +420,7 @@ async def test_once_hands_back_when_its_time_is_over() -> None:
     assert len(harness.queue.released) == 1
 
 
-async def test_once_gives_up_on_a_queue_that_does_not_answer() -> None:
+async def test_once_gives_up_on_an_unreachable_queue() -> None:
     harness = worker_harness()
     harness.queue.is_down = True
 

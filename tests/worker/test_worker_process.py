@@ -80,7 +80,7 @@ async def stored_pictures(database: Database, batch_id: str) -> list[str]:
     return [row["storage_path"] for row in rows]
 
 
-async def test_once_completes_what_is_due_and_exits_with_0(
+async def test_once_completes_due_items_and_exits_with_0(
     start: Start, user: User, database: Database, service: AsyncClient
 ) -> None:
     batch_id = await submit(user, "a harbour", "a forest", "a street", "a tower")
@@ -108,7 +108,7 @@ async def test_once_exits_with_0_when_nothing_is_due(start: Start) -> None:
     assert await (await start("--once")).exit_code() == 0
 
 
-async def test_once_does_a_retry_that_is_due_soon_and_exits_with_0(
+async def test_once_runs_a_retry_due_soon_and_exits_with_0(
     start: Start, user: User, database: Database, limits: Callable[..., Awaitable[None]]
 ) -> None:
     await limits(retry_delays_seconds=[2])
@@ -121,7 +121,7 @@ async def test_once_does_a_retry_that_is_due_soon_and_exits_with_0(
     assert len(worker.named("waiting for what is due soon")) == 1
 
 
-async def test_once_says_why_it_ends_while_a_provider_is_paused(start: Start, user: User, database: Database) -> None:
+async def test_once_logs_why_it_ends_while_a_provider_is_paused(start: Start, user: User, database: Database) -> None:
     batch_id = await submit(user, "a harbour", "a forest")
     await database.execute(
         "insert into batchgen.providers (name, not_before, reason)"
@@ -140,7 +140,7 @@ async def test_once_says_why_it_ends_while_a_provider_is_paused(start: Start, us
     await database.execute("delete from public.image_generations where batch_id = %s", [batch_id])
 
 
-async def test_once_exits_with_3_when_the_backend_is_not_there(start: Start) -> None:
+async def test_once_exits_with_3_without_a_backend(start: Start) -> None:
     worker = await start("--once", SUPABASE_URL="http://127.0.0.1:9", BATCHGEN_BACKOFF_SECONDS="0.05")
 
     assert await worker.exit_code() == 3
@@ -155,7 +155,7 @@ async def test_once_exits_with_3_when_the_backend_is_not_there(start: Start) -> 
         ({"SUPABASE_URL": ""}, "SUPABASE_URL"),
     ],
 )
-async def test_wrong_settings_exit_with_2_and_one_line_that_names_the_variable(
+async def test_invalid_settings_exit_with_2_and_one_line_naming_the_variable(
     start: Start, wrong: dict[str, str], name: str
 ) -> None:
     worker = await start("--once", **wrong)
@@ -167,7 +167,7 @@ async def test_wrong_settings_exit_with_2_and_one_line_that_names_the_variable(
     assert "nonsense" not in plain[0]
 
 
-async def test_a_worker_tells_its_version_and_providers(start: Start, database: Database) -> None:
+async def test_a_worker_reports_its_version_and_providers(start: Start, database: Database) -> None:
     worker = await start("--once", BATCHGEN_WORKER_NAME="told", BATCHGEN_XYZ="1")
 
     assert await worker.exit_code() == 0
@@ -178,7 +178,7 @@ async def test_a_worker_tells_its_version_and_providers(start: Start, database: 
     assert worker.named("BATCHGEN_XYZ is not a batchgen setting and has no effect; docs/settings.md lists all settings")
 
 
-async def test_a_failure_that_passes_is_tried_again_and_completes(
+async def test_a_passing_failure_is_retried_and_completes(
     start: Start, user: User, database: Database, limits: Callable[..., Awaitable[None]]
 ) -> None:
     await limits(retry_delays_seconds=[0.1])
@@ -204,7 +204,7 @@ async def test_a_new_batch_wakes_the_worker_before_its_next_poll(start: Start, u
     assert await worker.exit_code() == 0
 
 
-async def test_a_running_item_that_is_cancelled_ends_soon_however_long_its_lease(
+async def test_a_cancelled_running_item_ends_soon_even_with_a_long_lease(
     start: Start, user: User, database: Database
 ) -> None:
     batch_id = await submit(user, "a harbour #slow:60", "a forest #slow:60")
@@ -218,7 +218,7 @@ async def test_a_running_item_that_is_cancelled_ends_soon_however_long_its_lease
     assert await statuses(database, batch_id) == {"failed": 2}
 
 
-async def test_sigterm_hands_back_what_does_not_finish_in_time(start: Start, user: User, database: Database) -> None:
+async def test_sigterm_releases_items_that_do_not_finish_in_time(start: Start, user: User, database: Database) -> None:
     batch_id = await submit(user, "a harbour #slow:60", "a forest #slow:60")
     worker = await start(BATCHGEN_GRACE_SECONDS="0.2")
     await worker.logs("item started", 2)
@@ -233,7 +233,7 @@ async def test_sigterm_hands_back_what_does_not_finish_in_time(start: Start, use
     await database.execute("delete from public.image_generations where batch_id = %s", [batch_id])
 
 
-async def test_sigterm_lets_finish_what_finishes_in_time(start: Start, user: User, database: Database) -> None:
+async def test_sigterm_lets_items_finish_within_the_grace_time(start: Start, user: User, database: Database) -> None:
     batch_id = await submit(user, "a harbour #slow:0.7", "a forest #slow:0.7")
     worker = await start()
     await worker.logs("item started", 2)
@@ -244,7 +244,7 @@ async def test_sigterm_lets_finish_what_finishes_in_time(start: Start, user: Use
     assert await statuses(database, batch_id) == {"completed": 2}
 
 
-async def test_a_second_signal_hands_back_at_once(start: Start, user: User, database: Database) -> None:
+async def test_a_second_signal_releases_items_at_once(start: Start, user: User, database: Database) -> None:
     batch_id = await submit(user, "a harbour #slow:60", "a forest #slow:60")
     worker = await start(BATCHGEN_GRACE_SECONDS="600")
     await worker.logs("item started", 2)
@@ -258,7 +258,7 @@ async def test_a_second_signal_hands_back_at_once(start: Start, user: User, data
     await database.execute("delete from public.image_generations where batch_id = %s", [batch_id])
 
 
-async def test_after_a_kill_another_worker_finishes_everything_and_stores_nothing_twice(
+async def test_another_worker_finishes_everything_after_a_kill(
     start: Start, new_user: Callable[[], Awaitable[User]], database: Database
 ) -> None:
     batches = [await submit(await new_user(), *[f"a harbour #slow:0.{n}" for n in range(5, 9)]) for _ in range(2)]
@@ -277,7 +277,7 @@ async def test_after_a_kill_another_worker_finishes_everything_and_stores_nothin
     assert await heir.exit_code() == 0
 
 
-async def test_a_worker_that_was_stopped_goes_on(start: Start, user: User, database: Database) -> None:
+async def test_a_suspended_worker_goes_on(start: Start, user: User, database: Database) -> None:
     batch_id = await submit(user, "a harbour #slow:3", "a forest #slow:3")
     worker = await start(BATCHGEN_LEASE_SECONDS="2", BATCHGEN_POLL_SECONDS="0.2")
     await worker.logs("item started", 2)
@@ -298,7 +298,7 @@ async def test_a_worker_that_was_stopped_goes_on(start: Start, user: User, datab
     assert await worker.exit_code() == 0
 
 
-async def test_two_workers_share_the_work_and_do_each_item_once(
+async def test_two_workers_run_each_item_once(
     start: Start, new_user: Callable[[], Awaitable[User]], database: Database
 ) -> None:
     batches = [await submit(await new_user(), *["a harbour #slow:0.1"] * 6) for _ in range(4)]

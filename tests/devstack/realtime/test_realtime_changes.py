@@ -17,7 +17,7 @@ def raw(text: str, key: str) -> str:
     return found[1]
 
 
-async def test_values_are_what_to_jsonb_makes_of_them(stack: Stack, client: BareClient) -> None:
+async def test_values_have_the_form_of_to_jsonb(stack: Stack, client: BareClient) -> None:
     await client.join("room", [binding("kinds")])
 
     await stack.sql(
@@ -47,7 +47,7 @@ async def test_values_are_what_to_jsonb_makes_of_them(stack: Stack, client: Bare
     assert list(types) == [name for (name,) in ordered]
 
 
-async def test_nulls_are_told_as_nulls(stack: Stack, client: BareClient) -> None:
+async def test_nulls_are_sent_as_nulls(stack: Stack, client: BareClient) -> None:
     await client.join("room", [binding("kinds")])
     await stack.sql("insert into kinds (id) values (1)")
     (change,) = await client.changes(1)
@@ -57,7 +57,7 @@ async def test_nulls_are_told_as_nulls(stack: Stack, client: BareClient) -> None
     assert len(record) == 16
 
 
-async def test_text_survives_quotes_newlines_and_other_alphabets(stack: Stack, client: BareClient) -> None:
+async def test_text_keeps_quotes_newlines_and_every_alphabet(stack: Stack, client: BareClient) -> None:
     text = 'a "b"\n\\ \t€ 漢 🙂 </script> \u2028'
     await client.join("room", [binding("open_full")])
     await stack.sql("insert into open_full (id, text) values (1, %s)", [text])
@@ -85,7 +85,7 @@ async def test_full_identity_fills_an_unchanged_toasted_value_from_the_old_row(
     assert change.data["record"] == {"id": 1, "small": "b", "large": "x" * 5000}
 
 
-async def test_a_changed_key_is_old_in_the_old_record(stack: Stack, client: BareClient) -> None:
+async def test_the_old_record_has_the_old_key(stack: Stack, client: BareClient) -> None:
     await client.join("room", [binding("two_keys")])
     await stack.sql("insert into two_keys values (1, 'x', 'v')")
     await stack.sql("update two_keys set b = 'y'")
@@ -97,7 +97,7 @@ async def test_a_changed_key_is_old_in_the_old_record(stack: Stack, client: Bare
     assert "record" not in deleted.data
 
 
-async def test_full_identity_without_row_security_tells_the_whole_old_row(stack: Stack, client: BareClient) -> None:
+async def test_full_identity_without_row_security_sends_the_whole_old_row(stack: Stack, client: BareClient) -> None:
     await client.join("room", [binding("open_full")])
     await stack.sql("insert into open_full values (1, %s, 'a')", [ALICE])
     await stack.sql("update open_full set text = 'b'")
@@ -130,7 +130,7 @@ async def test_a_role_that_may_not_select_the_key_gets_an_error(stack: Stack, cl
     assert (change.data["record"], change.data["columns"]) == ({}, [])
 
 
-async def test_columns_that_the_role_may_not_select_vanish(stack: Stack, client: BareClient) -> None:
+async def test_columns_hidden_from_the_role_are_left_out(stack: Stack, client: BareClient) -> None:
     await client.join("room", [binding("secrets")], token=user_token())
     await stack.sql("insert into secrets values (1, 'a', 'b')")
     (change,) = await client.changes(1)
@@ -174,16 +174,14 @@ async def test_one_frame_names_all_matching_bindings_last_first(stack: Stack, cl
 
 
 @pytest.mark.parametrize("wanted", [{"event": "*", "schema": "public"}, {"event": "*", "schema": "*", "table": "*"}])
-async def test_a_wildcard_stands_for_all_published_tables(
-    stack: Stack, client: BareClient, wanted: dict[str, Any]
-) -> None:
+async def test_a_wildcard_means_all_published_tables(stack: Stack, client: BareClient, wanted: dict[str, Any]) -> None:
     await client.join("room", [wanted])
     await stack.sql("insert into todos (id) values (1)")
     await stack.sql("insert into two_keys values (1, 'x')")
     assert [frame.data["table"] for frame in await client.changes(2)] == ["todos", "two_keys"]
 
 
-async def test_truncate_is_not_told(stack: Stack, client: BareClient) -> None:
+async def test_truncate_is_not_sent(stack: Stack, client: BareClient) -> None:
     await client.join("room", [binding("todos")])
     await stack.sql("insert into todos (id) values (1)")
     await stack.sql("truncate todos")
@@ -200,7 +198,7 @@ async def test_an_old_clients_topic_gets_the_bare_change(stack: Stack, version: 
     assert change.payload["table"] == "todos"
 
 
-async def test_a_column_added_later_is_told_and_a_type_changed_is_followed(stack: Stack, client: BareClient) -> None:
+async def test_added_columns_and_changed_types_are_followed(stack: Stack, client: BareClient) -> None:
     await client.join("room", [binding("two_keys")])
     await stack.sql("insert into two_keys values (1, 'x', '5')")
     await stack.sql("alter table two_keys add column extra jsonb default '[]'")
@@ -211,7 +209,7 @@ async def test_a_column_added_later_is_told_and_a_type_changed_is_followed(stack
     assert second.data["record"] == {"a": 2, "b": "x", "v": 6, "extra": []}
 
 
-async def test_names_that_need_quoting_do_no_harm(stack: Stack) -> None:
+async def test_names_that_need_quoting_are_safe(stack: Stack) -> None:
     await stack.sql('create table "Odd ""T%s" ("Key ""1" int primary key, "n" int, "x; drop" text)', [])
     await stack.sql('alter table "Odd ""T%s" enable row level security; grant select on "Odd ""T%s" to anon')
     await stack.sql('create policy p on "Odd ""T%s" for select to anon using (n = 1)')

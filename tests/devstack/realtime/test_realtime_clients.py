@@ -116,7 +116,7 @@ async def test_realtime_py_keeps_bindings_apart_and_joins_again(stack: Stack) ->
         assert not events.of("ins")
 
 
-async def test_realtime_py_is_told_of_a_refused_token(stack: Stack) -> None:
+async def test_realtime_py_learns_of_a_refused_token(stack: Stack) -> None:
     events = Events()
     async with python_client(stack, user_token(seconds=-60)) as client:
         channel = client.channel("room")
@@ -190,9 +190,7 @@ def is_subscribed(payload: Any) -> bool:
 
 
 @pytest.mark.parametrize("version", ["2.0.0", "1.0.0"])
-async def test_supabase_js_lives_through_a_whole_session(
-    stack: Stack, version: str, modules: Path, tmp_path: Path
-) -> None:
+async def test_supabase_js_runs_a_whole_session(stack: Stack, version: str, modules: Path, tmp_path: Path) -> None:
     tokens = (user_token(ALICE), user_token(BOB))
     async with javascript(stack, version, binding("notes"), *tokens, modules=modules, folder=tmp_path) as client:
         events = client.events
@@ -224,7 +222,9 @@ async def test_supabase_js_lives_through_a_whole_session(
 
 
 @pytest.mark.parametrize("version", ["2.0.0", "1.0.0"])
-async def test_supabase_js_is_told_of_a_bad_filter(stack: Stack, version: str, modules: Path, tmp_path: Path) -> None:
+async def test_supabase_js_learns_of_an_invalid_filter(
+    stack: Stack, version: str, modules: Path, tmp_path: Path
+) -> None:
     wrong = binding("todos", filter="batch_id=eq.nonsense")
     async with javascript(stack, version, wrong, None, modules=modules, folder=tmp_path) as client:
         assert await client.events.expect("status") == ["SUBSCRIBED", None]
@@ -233,7 +233,7 @@ async def test_supabase_js_is_told_of_a_bad_filter(stack: Stack, version: str, m
         assert "invalid input syntax for type uuid" in system["message"]
 
 
-async def test_supabase_js_is_told_of_a_refused_token(stack: Stack, modules: Path, tmp_path: Path) -> None:
+async def test_supabase_js_learns_of_a_refused_token(stack: Stack, modules: Path, tmp_path: Path) -> None:
     expired = user_token(seconds=-60)
     async with javascript(stack, "2.0.0", binding("todos"), expired, modules=modules, folder=tmp_path) as client:
         status, message = await client.events.expect("status")

@@ -39,7 +39,7 @@ async def test_a_large_transaction_comes_whole_and_in_order(stack: Stack) -> Non
     assert [frame.data["record"]["a"] for frame in await client.changes(5001, 20)] == list(range(1, 5002))
 
 
-async def test_a_join_sees_all_that_is_committed_after_its_system_message(stack: Stack) -> None:
+async def test_a_join_sees_every_commit_after_its_system_message(stack: Stack) -> None:
     """Rows are written all the time; each client's first row is at most the first one after it subscribed."""
     last, stop = 0, asyncio.Event()
 
@@ -65,7 +65,7 @@ async def test_a_join_sees_all_that_is_committed_after_its_system_message(stack:
         await writing
 
 
-async def test_terminated_connections_lose_and_double_nothing(stack: Stack) -> None:
+async def test_terminated_connections_lose_and_repeat_nothing(stack: Stack) -> None:
     client = await stack.connect()
     await client.join("room", [binding("two_keys")])
 
@@ -83,7 +83,7 @@ async def test_terminated_connections_lose_and_double_nothing(stack: Stack) -> N
 
 
 @pytest.mark.parametrize("way", ["stop", "kill"])
-async def test_a_restart_of_postgres_loses_and_doubles_nothing(
+async def test_a_restart_of_postgres_loses_and_repeats_nothing(
     stack: Stack, postgres: PostgresServer, way: str
 ) -> None:
     client = await stack.connect()
@@ -154,7 +154,7 @@ async def test_a_second_server_on_the_same_database_does_not_start(
     assert len(await client.changes(1)) == 1
 
 
-async def test_a_publication_that_comes_later_is_followed(dsn: str) -> None:
+async def test_a_publication_created_later_is_followed(dsn: str) -> None:
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
         await connection.execute("drop publication supabase_realtime")
         await connection.execute("insert into todos (id) values (1)")
@@ -178,7 +178,7 @@ async def test_a_publication_that_comes_later_is_followed(dsn: str) -> None:
         await stack.stop()
 
 
-async def test_a_table_that_leaves_or_joins_the_publication_is_told_to_every_channel(stack: Stack) -> None:
+async def test_every_channel_learns_of_tables_leaving_the_publication(stack: Stack) -> None:
     client = await stack.connect()
     await client.join("stays", [binding("todos")])
     await client.join("leaves", [binding("notes")])
@@ -193,7 +193,7 @@ async def test_a_table_that_leaves_or_joins_the_publication_is_told_to_every_cha
     assert "Please check Realtime is enabled" in leaves.payload["message"]
 
 
-async def test_a_dropped_table_ends_in_no_changes(stack: Stack) -> None:
+async def test_a_dropped_table_does_not_stop_other_changes(stack: Stack) -> None:
     client = await stack.connect()
     await client.join("room", [binding("two_keys"), binding("todos")])
     await stack.sql("insert into two_keys values (1, 'x'); drop table two_keys; insert into todos (id) values (1)")

@@ -69,7 +69,7 @@ async def test_a_filter_lets_its_rows_through(common: Stack, filter_: str, ids: 
     assert passed == ids
 
 
-async def test_an_update_counts_by_its_new_row(stack: Stack, client: BareClient) -> None:
+async def test_updates_are_filtered_by_the_new_row(stack: Stack, client: BareClient) -> None:
     await client.join("room", [binding("open_full", filter="text=eq.in"), binding("open_full", filter="id=eq.99")])
     await stack.sql("insert into open_full values (1, null, 'in'), (2, null, 'out')")
     await stack.sql("update open_full set text = 'out' where id = 1")
@@ -92,7 +92,7 @@ async def test_deletes_pass_only_filters_on_the_old_identity(stack: Stack, clien
     assert topics[2] == "realtime:all"
 
 
-async def test_deletes_of_full_identity_pass_by_the_old_row_and_tell_the_key(stack: Stack, client: BareClient) -> None:
+async def test_deletes_with_full_identity_are_filtered_by_the_old_row(stack: Stack, client: BareClient) -> None:
     await stack.sql(
         "insert into todos_full (id, batch_id, owner) values (1, %s, %s), (2, %s, %s)",
         [OTHER_BATCH, ALICE, BATCH, ALICE],
@@ -105,7 +105,7 @@ async def test_deletes_of_full_identity_pass_by_the_old_row_and_tell_the_key(sta
     assert change.data["old_record"] == {"id": 2}
 
 
-async def test_a_filter_the_type_cannot_answer_disturbs_nobody(stack: Stack, client: BareClient) -> None:
+async def test_a_filter_without_an_operator_for_its_type_disturbs_nobody(stack: Stack, client: BareClient) -> None:
     """`json` has no equality: the real server's stream dies of it; here such a filter lets nothing through."""
     await client.join("wrong", [binding("kinds", filter='doc=eq."{}"')])
     await client.join("right", [binding("kinds")])

@@ -63,7 +63,7 @@ def test_filters_are_read(text: str, filters: list[Filter]) -> None:
         ),
     ],
 )
-def test_a_bad_binding_is_refused_in_the_real_servers_words(binding: dict[str, Any], message: str) -> None:
+def test_an_invalid_binding_gets_the_real_servers_message(binding: dict[str, Any], message: str) -> None:
     with pytest.raises(BindingError) as refused:
         parse_binding(binding)
     assert str(refused.value) == message

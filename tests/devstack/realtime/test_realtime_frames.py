@@ -35,16 +35,16 @@ def test_version_2_reads_an_array() -> None:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("version", ["1.0.0", "2.0.0"])
-def test_junk_is_told_apart(version: str, text: str) -> None:
+def test_malformed_frames_are_refused(version: str, text: str) -> None:
     with pytest.raises(FrameError):
         read("1.0.0" if version == "1.0.0" else "2.0.0", text)
 
 
-def test_version_1_never_tells_the_join_ref() -> None:
+def test_version_1_never_sends_the_join_ref() -> None:
     text = write("1.0.0", topic="t", event="e", payload='{"n": 1.50}', ref="2", join_ref="1")
     assert json.loads(text) == {"ref": "2", "payload": {"n": 1.5}, "event": "e", "topic": "t"}
 
 
-def test_version_2_tells_both_refs_and_pastes_the_payload_as_it_is() -> None:
+def test_version_2_sends_both_refs_and_the_payload_unchanged() -> None:
     text = write("2.0.0", topic="tö", event="e", payload='{"n": 1.50}', ref=None, join_ref="1")
     assert text == '["1",null,"tö","e",{"n": 1.50}]'

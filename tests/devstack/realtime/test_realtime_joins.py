@@ -79,7 +79,7 @@ async def test_a_join_without_bindings_gets_no_system_message(common: Stack) -> 
 
 
 @pytest.mark.parametrize("changes", ["x", None, 5, {}])
-async def test_bindings_of_the_wrong_type_are_none(common: Stack, changes: Any) -> None:
+async def test_bindings_of_the_wrong_type_are_ignored(common: Stack, changes: Any) -> None:
     client = await common.connect()
     reply = await client.join_with("room", {"config": {"postgres_changes": changes}})
     assert reply.payload == {"status": "ok", "response": {"postgres_changes": []}}
@@ -148,7 +148,7 @@ REFUSED_BINDINGS = {
 
 
 @pytest.mark.parametrize("case", REFUSED_BINDINGS)
-async def test_a_bad_binding_joins_and_then_says_what_is_wrong(stack: Stack, case: str) -> None:
+async def test_an_invalid_binding_joins_and_then_gets_an_error(stack: Stack, case: str) -> None:
     wrong, message = REFUSED_BINDINGS[case]
     client = await stack.connect()
     await client.join("other", [binding("todos")])
@@ -173,13 +173,13 @@ async def test_a_bad_binding_joins_and_then_says_what_is_wrong(stack: Stack, cas
         ("postgres", 'ERROR 42501 (insufficient_privilege) permission denied to set role "postgres"'),
     ],
 )
-async def test_a_role_that_cannot_be_taken_on_is_refused(common: Stack, role: str, reason: str) -> None:
+async def test_a_role_that_cannot_be_assumed_is_refused(common: Stack, role: str, reason: str) -> None:
     client = await common.connect()
     await client.join("room", [binding("todos")], token=user_token(role=role), subscribed=False)
     assert (await client.expect("system")).payload["message"].endswith(f"Exception: {reason}")
 
 
-async def test_zero_bytes_in_names_are_refused_like_any_other(common: Stack) -> None:
+async def test_zero_bytes_in_names_are_refused(common: Stack) -> None:
     client = await common.connect()
     await client.join("room", [binding("to\0dos")], subscribed=False)
     assert (await client.expect("system")).payload["status"] == "error"
@@ -242,7 +242,7 @@ async def test_leaving_is_answered_and_then_closed(stack: Stack, version: str) -
     assert (change.topic, client.waiting()) == ("realtime:other", [])
 
 
-async def test_events_on_a_topic_never_joined(common: Stack, version: str) -> None:
+async def test_events_on_an_unjoined_topic_are_answered(common: Stack, version: str) -> None:
     client = await common.connect(version)
     await client.send("realtime:room", "phx_leave", {})
     assert (await client.expect("phx_reply")).payload == {"status": "ok", "response": {}}
@@ -252,7 +252,7 @@ async def test_events_on_a_topic_never_joined(common: Stack, version: str) -> No
     assert reply.payload == {"status": "error", "response": {"reason": "unmatched topic"}}
 
 
-async def test_unknown_events_and_junk_are_ignored(common: Stack) -> None:
+async def test_unknown_events_and_malformed_frames_are_ignored(common: Stack) -> None:
     client = await common.connect()
     await client.join("room")
     await client.send("realtime:room", "nonsense", {})

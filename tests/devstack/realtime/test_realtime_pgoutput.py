@@ -24,12 +24,12 @@ def row(*values: str | Unchanged | None) -> bytes:
     return struct.pack("!h", len(values)) + cells
 
 
-def test_begin_tells_the_place_and_the_time_of_the_commit() -> None:
+def test_begin_has_the_position_and_time_of_the_commit() -> None:
     one_second = 1_000_000
     assert decode(b"B" + struct.pack("!QqI", 99, one_second, 7)) == Begin(99, datetime(2000, 1, 1, 0, 0, 1, tzinfo=UTC))
 
 
-def test_commit_tells_where_the_log_goes_on() -> None:
+def test_commit_has_the_next_log_position() -> None:
     assert decode(b"C" + struct.pack("!BQQq", 0, 99, 120, 0)) == Commit(99, 120)
 
 
@@ -65,7 +65,7 @@ def test_delete_holds_the_old_row() -> None:
 
 
 @pytest.mark.parametrize("kind", [b"T", b"Y", b"O", b"M"])
-def test_messages_of_no_use_are_passed_over(kind: bytes) -> None:
+def test_other_messages_are_skipped(kind: bytes) -> None:
     assert decode(kind + b"whatever") is None
 
 

@@ -56,7 +56,7 @@ async def answer(client: BareClient, version: str, frame: Any) -> Any:
 
 
 @pytest.mark.parametrize("version", ["1.0.0", "2.0.0"])
-async def test_a_recorded_conversation_goes_the_same_way(stack: Stack, version: str) -> None:
+async def test_recorded_conversations_are_reproduced(stack: Stack, version: str) -> None:
     client = await stack.connect(version)
     lifetimes = iter(range(1000, 2000))
 

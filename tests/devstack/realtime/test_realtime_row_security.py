@@ -32,7 +32,7 @@ async def seen(stack: Stack, clients: dict[str, BareClient]) -> dict[str, list[s
     return events
 
 
-async def test_a_row_is_told_to_its_owner_and_the_service_role_only(stack: Stack) -> None:
+async def test_a_row_is_sent_only_to_its_owner_and_the_service_role(stack: Stack) -> None:
     clients = await everyone(stack)
     await stack.sql("insert into notes values (1, %s, 'mine')", [ALICE])
     await stack.sql("update notes set text = 'still mine'")
@@ -40,7 +40,7 @@ async def test_a_row_is_told_to_its_owner_and_the_service_role_only(stack: Stack
     assert await seen(stack, clients) == {"owner": both, "stranger": [], "anon": [], "service": both}
 
 
-async def test_a_deletion_is_told_to_all_with_nothing_but_the_key(stack: Stack) -> None:
+async def test_a_deletion_is_sent_to_all_with_only_the_key(stack: Stack) -> None:
     await stack.sql("insert into notes values (1, %s, 'mine')", [ALICE])
     await stack.told_so_far()
     clients = await everyone(stack)
@@ -50,7 +50,7 @@ async def test_a_deletion_is_told_to_all_with_nothing_but_the_key(stack: Stack) 
         assert change.data["old_record"] == {"id": 1}
 
 
-async def test_a_row_given_away_is_told_to_the_new_owner_alone(stack: Stack) -> None:
+async def test_a_row_given_away_is_sent_only_to_its_new_owner(stack: Stack) -> None:
     await stack.sql("insert into notes values (1, %s, 'mine')", [ALICE])
     await stack.told_so_far()
     clients = await everyone(stack)
@@ -59,13 +59,13 @@ async def test_a_row_given_away_is_told_to_the_new_owner_alone(stack: Stack) -> 
     assert told == {"owner": [], "stranger": ["UPDATE"], "anon": [], "service": ["UPDATE"]}
 
 
-async def test_a_row_gone_before_the_check_is_told_by_its_deletion_alone(stack: Stack) -> None:
+async def test_a_row_deleted_before_its_check_is_sent_only_as_a_deletion(stack: Stack) -> None:
     clients = await everyone(stack)
     await stack.sql("do $$ begin insert into notes values (1, null, 'mine'); delete from notes; end $$")
     assert (await seen(stack, clients))["owner"] == ["DELETE"]
 
 
-async def test_claims_are_data_and_never_statements(stack: Stack) -> None:
+async def test_token_claims_cannot_inject_sql(stack: Stack) -> None:
     evil = "'; set role postgres; select set_config('role','postgres',false); --\""
     client = await stack.connect()
     await client.join(
@@ -77,7 +77,7 @@ async def test_claims_are_data_and_never_statements(stack: Stack) -> None:
     assert change.data["record"]["id"] == 2
 
 
-async def test_a_policy_that_fails_hides_the_row_and_disturbs_nobody(stack: Stack) -> None:
+async def test_a_failing_policy_hides_the_row_and_disturbs_nobody(stack: Stack) -> None:
     await stack.sql("create policy broken on notes for select to anon using (1 / (id - 1) = 1)")
     clients = await everyone(stack)
     await stack.sql("insert into notes values (1, %s, 'mine')", [ALICE])
@@ -98,7 +98,7 @@ async def test_a_role_without_the_schema_sees_no_rows(stack: Stack) -> None:
     assert change.data["table"] == "todos"
 
 
-async def test_fifty_subscribers_each_get_their_own_rows_and_no_others(stack: Stack) -> None:
+async def test_fifty_subscribers_each_get_only_their_own_rows(stack: Stack) -> None:
     users = [f"00000000-0000-4000-8000-{number:012}" for number in range(50)]
 
     async def joined(user: str) -> BareClient:

@@ -73,7 +73,7 @@ async def start(stack: StackInfo, server: LocalServer) -> AsyncGenerator[Start]:
         await worker.end()
 
 
-async def test_a_key_that_is_refused_is_a_wrong_setting(start: Start, server: LocalServer, provider: str) -> None:
+async def test_a_refused_provider_key_exits_with_2(start: Start, server: LocalServer, provider: str) -> None:
     _, key_name, path, _ = KEYS[provider]
     server.misbehave(f"GET {path}", REFUSED, REFUSED, REFUSED)
 
@@ -87,9 +87,7 @@ async def test_a_key_that_is_refused_is_a_wrong_setting(start: Start, server: Lo
     assert not worker.named("worker starts")
 
 
-async def test_a_key_that_is_taken_lets_the_worker_start_after_a_refusal_in_passing(
-    start: Start, server: LocalServer, provider: str
-) -> None:
+async def test_a_provider_key_refused_once_is_tried_again(start: Start, server: LocalServer, provider: str) -> None:
     _, _, path, authorization = KEYS[provider]
     server.misbehave(f"GET {path}", REFUSED)
 
@@ -102,7 +100,7 @@ async def test_a_key_that_is_taken_lets_the_worker_start_after_a_refusal_in_pass
 
 
 @pytest.mark.parametrize("answer", [answers(404), answers(403), answers(429), answers(500), DROPPED], ids=str)
-async def test_no_other_answer_is_held_against_the_settings(
+async def test_other_provider_answers_do_not_stop_the_start(
     start: Start, server: LocalServer, provider: str, answer: object
 ) -> None:
     server.misbehave(f"GET {KEYS[provider][2]}", answer)  # pyright: ignore[reportArgumentType]
@@ -110,7 +108,7 @@ async def test_no_other_answer_is_held_against_the_settings(
     assert await (await start(provider)).exit_code() == 0
 
 
-async def test_an_address_where_nobody_answers_is_an_outage_that_is_told(start: Start, provider: str) -> None:
+async def test_an_unreachable_provider_is_logged_as_an_outage(start: Start, provider: str) -> None:
     worker = await start(provider, url="http://127.0.0.1:9")
 
     assert await worker.exit_code() == 0
@@ -119,9 +117,7 @@ async def test_an_address_where_nobody_answers_is_an_outage_that_is_told(start: 
 
 
 @pytest.mark.parametrize("provider", ["openai", "comfyui", "automatic1111"], indirect=True)
-async def test_a_server_that_wants_a_key_where_none_is_set_says_so(
-    start: Start, server: LocalServer, provider: str
-) -> None:
+async def test_a_missing_provider_key_is_named(start: Start, server: LocalServer, provider: str) -> None:
     server.misbehave(f"GET {KEYS[provider][2]}", REFUSED, REFUSED, REFUSED)
 
     worker = await start(provider, key="")

@@ -60,7 +60,7 @@ async def pictures(database: Database, batch_id: str) -> list[dict[str, Any]]:
     return await (await database.execute(query, [batch_id])).fetchall()
 
 
-async def test_a_batch_ends_as_five_different_stored_pictures(
+async def test_a_batch_of_five_stores_five_different_pictures(
     start_worker: StartWorker, user: User, database: Database
 ) -> None:
     await start_worker(BATCHGEN_OFFLINE_FORMAT="png")
@@ -85,7 +85,7 @@ async def test_a_batch_ends_as_five_different_stored_pictures(
     assert len(contents) == 5
 
 
-async def test_one_item_that_fails_for_good_leaves_the_batch_partial_and_says_why(
+async def test_a_failed_item_makes_the_batch_partial_and_tells_why(
     start_worker: StartWorker, user: User, database: Database
 ) -> None:
     await start_worker()
@@ -102,7 +102,7 @@ async def test_one_item_that_fails_for_good_leaves_the_batch_partial_and_says_wh
     assert (hill["retry_count"], bad["retry_count"]) == (0, 0)
 
 
-async def test_an_item_that_fails_twice_works_at_the_third_try_after_the_set_delays(
+async def test_an_item_is_retried_after_the_configured_delays(
     start_worker: StartWorker, user: User, database: Database, limits: Callable[..., Awaitable[None]]
 ) -> None:
     await limits(retry_delays_seconds=[1, 2, 30])
@@ -120,7 +120,7 @@ async def test_an_item_that_fails_twice_works_at_the_third_try_after_the_set_del
     assert 2.0 <= third - second < 3.5
 
 
-async def test_the_app_sees_every_item_in_order_and_a_stranger_sees_nothing(
+async def test_the_app_sees_each_change_in_order_and_others_see_nothing(
     start_worker: StartWorker, new_user: Callable[[], Awaitable[User]], stack: StackInfo, database: Database
 ) -> None:
     owner, stranger = await new_user(), await new_user()
@@ -160,7 +160,7 @@ async def test_the_app_sees_every_item_in_order_and_a_stranger_sees_nothing(
     assert [item["progress"] for item in progress["items"]] == [100] * 4
 
 
-async def test_a_worker_killed_in_the_middle_of_ten_items_loses_none_and_stores_none_twice(
+async def test_a_killed_worker_loses_no_item_and_stores_none_twice(
     start_worker: StartWorker, user: User, database: Database
 ) -> None:
     first = await start_worker(BATCHGEN_LEASE_SECONDS="3", BATCHGEN_OFFLINE_SECONDS="0.6")
@@ -182,7 +182,7 @@ async def test_a_worker_killed_in_the_middle_of_ten_items_loses_none_and_stores_
     assert len(stored) == 10
 
 
-async def test_a_worker_that_was_paused_past_its_leases_drops_its_results_and_goes_on(
+async def test_a_worker_suspended_past_its_leases_drops_its_results(
     start_worker: StartWorker, user: User, database: Database
 ) -> None:
     paused = await start_worker(BATCHGEN_LEASE_SECONDS="2", BATCHGEN_OFFLINE_SECONDS="1")
@@ -204,7 +204,7 @@ async def test_a_worker_that_was_paused_past_its_leases_drops_its_results_and_go
     assert await paused.exit_code() == 0
 
 
-async def test_thirty_batches_of_ten_users_on_two_workers_never_exceed_the_limits(
+async def test_thirty_batches_on_two_workers_never_exceed_the_limits(
     start_worker: StartWorker, new_user: Callable[[], Awaitable[User]], database: Database
 ) -> None:
     users = [await new_user() for _ in range(10)]

@@ -82,7 +82,9 @@ def a_prediction(**fields: Any) -> Fault:
 @example(fault=a_prediction(status=[]))
 @example(fault=a_prediction(output={"image": {"url": [None]}}, logs=7, metrics=[], version={}))
 @example(fault=a_prediction(status="failed", error={"a": ["nsfw"]}))
-async def test_strange_jobs_of_replicate(replicate: tuple[ReplicateServer, ReplicateProvider], fault: Fault) -> None:
+async def test_malformed_replicate_jobs_end_in_provider_errors(
+    replicate: tuple[ReplicateServer, ReplicateProvider], fault: Fault
+) -> None:
     server, provider = replicate
     server.fail("look", fault)
 
@@ -95,7 +97,9 @@ async def test_strange_jobs_of_replicate(replicate: tuple[ReplicateServer, Repli
 @example(fault=Fault(200, body='{"results": [], "next": "http://["}'))
 @example(fault=Fault(200, body='{"results": [], "next": "?cursor=\\ud800"}'))
 @example(fault=Fault(200, {"Date": "Mon, 01 Jan 0001 00:00:00 GMT"}, '{"results": [{"created_at": "x"}]}'))
-async def test_strange_lists_of_replicate(replicate: tuple[ReplicateServer, ReplicateProvider], fault: Fault) -> None:
+async def test_malformed_replicate_lists_end_in_provider_errors(
+    replicate: tuple[ReplicateServer, ReplicateProvider], fault: Fault
+) -> None:
     server, provider = replicate
     server.fail("list", fault)
 
@@ -105,7 +109,7 @@ async def test_strange_lists_of_replicate(replicate: tuple[ReplicateServer, Repl
 
 @often
 @given(fault=faults)
-async def test_strange_answers_to_orders_at_replicate(
+async def test_malformed_replicate_order_answers_send_one_order(
     replicate: tuple[ReplicateServer, ReplicateProvider], fault: Fault
 ) -> None:
     server, provider = replicate
@@ -121,7 +125,7 @@ async def test_strange_answers_to_orders_at_replicate(
 @often
 @given(fault=faults)
 @example(fault=Fault(200, body='{"status": []}'))
-async def test_strange_jobs_of_fal(fal: tuple[FalServer, FalProvider], fault: Fault) -> None:
+async def test_malformed_fal_jobs_end_in_provider_errors(fal: tuple[FalServer, FalProvider], fault: Fault) -> None:
     server, provider = fal
     server.fail("look", fault)
 
@@ -133,7 +137,7 @@ async def test_strange_jobs_of_fal(fal: tuple[FalServer, FalProvider], fault: Fa
 @given(fault=faults)
 @example(fault=Fault(422, body='{"detail": [7, {"type": [], "msg": {}}]}'))
 @example(fault=Fault(200, body='{"images": [[], {"url": {}}, null], "seed": []}'))
-async def test_strange_results_of_fal(fal: tuple[FalServer, FalProvider], fault: Fault) -> None:
+async def test_malformed_fal_results_end_in_provider_errors(fal: tuple[FalServer, FalProvider], fault: Fault) -> None:
     server, provider = fal
     server.fail("look", Fault(200, body='{"status": "COMPLETED", "metrics": {"inference_time": "x"}}'))
     server.fail("result", fault)
@@ -145,7 +149,7 @@ async def test_strange_results_of_fal(fal: tuple[FalServer, FalProvider], fault:
 @often
 @given(fault=faults)
 @example(fault=Fault(200, body='{"response_url": "http://["}'))
-async def test_strange_answers_to_orders_at_fal(fal: tuple[FalServer, FalProvider], fault: Fault) -> None:
+async def test_malformed_fal_order_answers_send_one_order(fal: tuple[FalServer, FalProvider], fault: Fault) -> None:
     server, provider = fal
     before = server.asked["order"]
     server.fail("order", fault)

@@ -181,7 +181,9 @@ def flux() -> ImageRequest:
 
 
 @pytest.mark.parametrize("report", REPLICATE_ORDERS, ids=named)
-async def test_orders_at_replicate(replicate: tuple[ReplicateServer, ReplicateProvider], report: Report) -> None:
+async def test_reported_replicate_order_answers_map_to_errors(
+    replicate: tuple[ReplicateServer, ReplicateProvider], report: Report
+) -> None:
     server, provider = replicate
     server.fail("order", report.fault)
 
@@ -292,7 +294,9 @@ REPLICATE_JOBS = [
 
 
 @pytest.mark.parametrize("report", REPLICATE_JOBS, ids=named)
-async def test_jobs_at_replicate(replicate: tuple[ReplicateServer, ReplicateProvider], report: Report) -> None:
+async def test_reported_replicate_job_ends_map_to_errors(
+    replicate: tuple[ReplicateServer, ReplicateProvider], report: Report
+) -> None:
     server, provider = replicate
     server.fates["a red fox"] = report.answer
     request = flux()
@@ -315,7 +319,9 @@ async def test_jobs_at_replicate(replicate: tuple[ReplicateServer, ReplicateProv
         [{"output": {"file": "https://replicate.delivery/a.webp"}}],
     ],
 )
-async def test_outputs_of_replicate(replicate: tuple[ReplicateServer, ReplicateProvider], output: Any) -> None:
+async def test_reported_replicate_outputs_are_read(
+    replicate: tuple[ReplicateServer, ReplicateProvider], output: Any
+) -> None:
     server, provider = replicate
     server.fates["a red fox"] = Fate(output=output)
     request = flux()
@@ -337,7 +343,7 @@ DATA_URLS = [
 
 
 @pytest.mark.parametrize("url", DATA_URLS)
-async def test_data_urls_of_replicate(replicate: tuple[ReplicateServer, ReplicateProvider], url: str) -> None:
+async def test_replicate_data_urls_are_read(replicate: tuple[ReplicateServer, ReplicateProvider], url: str) -> None:
     server, provider = replicate
     server.fates["a red fox"] = Fate(output=[url])
     request = flux()
@@ -348,7 +354,7 @@ async def test_data_urls_of_replicate(replicate: tuple[ReplicateServer, Replicat
     assert picture.content == PNG
 
 
-async def test_a_job_at_replicate_that_shows_its_picture_late_is_not_given_up(
+async def test_a_late_output_at_replicate_is_waited_for(
     replicate: tuple[ReplicateServer, ReplicateProvider],
 ) -> None:
     server, provider = replicate
@@ -433,7 +439,7 @@ async def fal() -> AsyncGenerator[tuple[FalServer, FalProvider]]:
 
 
 @pytest.mark.parametrize("report", FAL_ORDERS, ids=named)
-async def test_orders_at_fal(fal: tuple[FalServer, FalProvider], report: Report) -> None:
+async def test_reported_fal_order_answers_map_to_errors(fal: tuple[FalServer, FalProvider], report: Report) -> None:
     server, provider = fal
     server.fail("order", report.fault)
 
@@ -534,7 +540,7 @@ FAL_JOBS = [
 
 
 @pytest.mark.parametrize("report", FAL_JOBS, ids=named)
-async def test_jobs_at_fal(fal: tuple[FalServer, FalProvider], report: Report) -> None:
+async def test_reported_fal_job_ends_map_to_errors(fal: tuple[FalServer, FalProvider], report: Report) -> None:
     server, provider = fal
     server.fates["a red fox"] = report.answer
     request = order(model="fal-ai/flux/dev")
@@ -549,7 +555,7 @@ async def test_jobs_at_fal(fal: tuple[FalServer, FalProvider], report: Report) -
 
 @pytest.mark.parametrize("url", DATA_URLS)
 @pytest.mark.parametrize("shape", ["images", "image", "a text", "file_data"])
-async def test_data_urls_of_fal(fal: tuple[FalServer, FalProvider], url: str, shape: str) -> None:
+async def test_fal_data_urls_are_read(fal: tuple[FalServer, FalProvider], url: str, shape: str) -> None:
     shapes: dict[str, Any] = {
         "images": {"images": [{"url": url, "content_type": "image/jpeg"}]},
         "image": {"image": {"url": url}},
@@ -566,7 +572,7 @@ async def test_data_urls_of_fal(fal: tuple[FalServer, FalProvider], url: str, sh
     assert len(server.jobs) == 1
 
 
-async def test_a_result_of_fal_that_has_its_picture_late_is_not_given_up(fal: tuple[FalServer, FalProvider]) -> None:
+async def test_a_late_result_at_fal_is_waited_for(fal: tuple[FalServer, FalProvider]) -> None:
     server, provider = fal
     request = order(model="fal-ai/flux/dev")
     server.fail("result", Fault(200, body='{"images": []}'))
@@ -893,7 +899,7 @@ def gpt_image() -> ImageRequest:
 
 
 @pytest.mark.parametrize("report", OPENAI, ids=named)
-async def test_orders_at_openai_and_servers_like_it(
+async def test_reported_openai_answers_map_to_errors(
     openai: tuple[OpenAIServer, OpenAIImagesProvider], report: Report
 ) -> None:
     server, provider = openai
@@ -934,7 +940,7 @@ STREAM = (
         (STREAM, PNG),
     ],
 )
-async def test_pictures_of_openai_and_servers_like_it(
+async def test_reported_openai_pictures_are_read(
     openai: tuple[OpenAIServer, OpenAIImagesProvider], told: Any, content: bytes
 ) -> None:
     server, provider = openai
@@ -947,7 +953,9 @@ async def test_pictures_of_openai_and_servers_like_it(
     assert picture.content == content
 
 
-async def test_litellms_address_beside_an_empty_picture(openai: tuple[OpenAIServer, OpenAIImagesProvider]) -> None:
+async def test_an_address_is_used_when_litellm_sends_an_empty_picture(
+    openai: tuple[OpenAIServer, OpenAIImagesProvider],
+) -> None:
     server, provider = openai
     server.misbehave(ORDERS, answers(200, {"data": [{"b64_json": None, "url": "https://x.test/1.png"}]}))
     request = gpt_image()
@@ -958,7 +966,7 @@ async def test_litellms_address_beside_an_empty_picture(openai: tuple[OpenAIServ
     assert picture.url == "https://x.test/1.png"
 
 
-async def test_a_picture_that_its_server_packed_unasked(openai: tuple[OpenAIServer, OpenAIImagesProvider]) -> None:
+async def test_a_picture_compressed_unasked_is_read(openai: tuple[OpenAIServer, OpenAIImagesProvider]) -> None:
     server, provider = openai
     server.packs = True
     request = gpt_image()

@@ -66,7 +66,7 @@ async def end(dev: Dev, number: signal.Signals) -> int:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-async def test_a_signal_stops_all_of_it_and_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+async def test_a_signal_stops_the_stack_and_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     dev = await start(tmp_path)
     told = await said(dev, "Next, in another terminal")
     family = dev.family()
@@ -82,7 +82,7 @@ async def test_a_signal_stops_all_of_it_and_leaves_nothing(tmp_path: Path, numbe
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-async def test_it_can_be_stopped_while_it_starts(tmp_path: Path) -> None:
+async def test_the_stack_can_be_stopped_while_it_starts(tmp_path: Path) -> None:
     dev = await start(tmp_path)
     await said(dev, "Postgres ")
     family = dev.family()
@@ -91,7 +91,7 @@ async def test_it_can_be_stopped_while_it_starts(tmp_path: Path) -> None:
     assert await everything_ended(family)
 
 
-async def test_a_killed_run_takes_all_with_it_and_the_next_one_continues(tmp_path: Path) -> None:
+async def test_a_killed_stack_leaves_no_process_and_keeps_its_data(tmp_path: Path) -> None:
     dev = await start(tmp_path)
     await said(dev, "Next, in another terminal")
     before, family = dev.settings(), dev.family()
@@ -112,7 +112,7 @@ async def test_a_killed_run_takes_all_with_it_and_the_next_one_continues(tmp_pat
     assert code == 0
 
 
-async def test_a_second_start_leaves_the_settings_of_the_first_alone(tmp_path: Path) -> None:
+async def test_a_second_start_keeps_the_settings_file_of_the_first(tmp_path: Path) -> None:
     dev = await start(tmp_path)
     await said(dev, "Next, in another terminal")
 
@@ -134,7 +134,7 @@ async def test_a_second_start_leaves_the_settings_of_the_first_alone(tmp_path: P
         ("postgres/cluster/PG_VERSION", "15\n", "holds data of Postgres 15"),
     ],
 )
-async def test_data_that_cannot_be_used_is_one_clear_line(tmp_path: Path, file: str, text: str, line: str) -> None:
+async def test_unusable_data_is_one_clear_line(tmp_path: Path, file: str, text: str, line: str) -> None:
     spoilt = tmp_path / "data" / file
     spoilt.parent.mkdir(parents=True)
     spoilt.write_text(text)
@@ -146,7 +146,7 @@ async def test_data_that_cannot_be_used_is_one_clear_line(tmp_path: Path, file: 
     assert await dev.process.wait() == 3
 
 
-async def test_each_next_step_that_it_prints_works_as_it_stands(tmp_path: Path) -> None:
+async def test_each_printed_next_step_works(tmp_path: Path) -> None:
     dev = await start(tmp_path, worker=True, BATCHGEN_OFFLINE_SECONDS="0.1", XDG_CONFIG_HOME=str(tmp_path / "config"))
     await said(dev, "Next, in another terminal")
     steps = [line for line in (await said(dev, "set -a")).splitlines() if line.startswith("  ")]
@@ -174,7 +174,7 @@ async def in_a_shell(line: str, folder: Path) -> tuple[int | None, str]:
     return process.returncode, output.decode()
 
 
-async def test_the_end_of_postgres_is_said_in_one_line_and_ends_all_with_1(tmp_path: Path) -> None:
+async def test_the_end_of_postgres_stops_the_stack_with_one_line(tmp_path: Path) -> None:
     dev = await start(tmp_path)
     await said(dev, "set -a")
     family = dev.family()
@@ -190,7 +190,7 @@ async def test_the_end_of_postgres_is_said_in_one_line_and_ends_all_with_1(tmp_p
     assert await everything_ended(family)
 
 
-async def test_a_worker_that_dies_is_named_and_started_again(tmp_path: Path) -> None:
+async def test_a_dead_worker_is_reported_and_restarted(tmp_path: Path) -> None:
     dev = await start(tmp_path, "--worker-log", str(tmp_path / "worker.log"), worker=True)
     await said(dev, "set -a")
     [worker] = await eventually(lambda: [one for one in dev.family() if "scheduler" in one.cmdline()], 30)
@@ -202,7 +202,7 @@ async def test_a_worker_that_dies_is_named_and_started_again(tmp_path: Path) -> 
     assert "batchgen dev: The worker was ended by SIGKILL and is started again in 1 s, see worker.log" in told
 
 
-async def test_a_worker_whose_settings_are_wrong_is_not_started_again(tmp_path: Path) -> None:
+async def test_a_worker_with_invalid_settings_is_not_restarted(tmp_path: Path) -> None:
     dev = await start(tmp_path, worker=True, BATCHGEN_POLL_SECONDS="often")
 
     told = await said(dev, "its settings are wrong")
@@ -211,7 +211,7 @@ async def test_a_worker_whose_settings_are_wrong_is_not_started_again(tmp_path: 
     assert await dev.process.wait() == 1
 
 
-async def test_a_port_that_is_taken_is_one_line_with_the_remedy(tmp_path: Path) -> None:
+async def test_a_taken_port_is_one_line_with_a_remedy(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         dev = await start(tmp_path, "--port", str(port))
@@ -227,7 +227,7 @@ def postmaster(folder: Path) -> int:
     return int((folder / "data" / "postgres" / "cluster" / "postmaster.pid").read_text().splitlines()[0])
 
 
-async def test_the_demo_ends_with_1_and_says_why_when_its_stack_ends(tmp_path: Path) -> None:
+async def test_the_demo_fails_with_a_reason_when_its_stack_ends(tmp_path: Path) -> None:
     demo = await start_demo(tmp_path)
     await said(demo, "The stack goes on running")
     family = demo.family()
@@ -242,7 +242,7 @@ async def test_the_demo_ends_with_1_and_says_why_when_its_stack_ends(tmp_path: P
 
 
 @pytest.mark.parametrize("sign", ["$ batchgen dev", "Postgres ", "Ready", "$ echo", "$ batchgen submit", "demo-output"])
-async def test_the_demo_can_be_interrupted_at_any_time(tmp_path: Path, sign: str) -> None:
+async def test_the_demo_can_be_interrupted_at_every_step(tmp_path: Path, sign: str) -> None:
     demo = await start_demo(tmp_path)
     told = await said(demo, sign)
     family = demo.family()
@@ -255,7 +255,7 @@ async def test_the_demo_can_be_interrupted_at_any_time(tmp_path: Path, sign: str
     assert await everything_ended(family)
 
 
-async def test_the_demo_uses_a_stack_that_runs_already_and_leaves_it_running(tmp_path: Path) -> None:
+async def test_the_demo_uses_a_running_stack_and_leaves_it_running(tmp_path: Path) -> None:
     env_file = tmp_path / "data" / "dev.env"
     dev = await start(tmp_path, "--env-file", str(env_file), worker=True, BATCHGEN_OFFLINE_SECONDS="0.1")
     await said(dev, "set -a")

@@ -75,7 +75,7 @@ async def cancelled(harness: WorkerHarness, provider: FakePaidProvider, item: It
         (ZeroDivisionError("a fault of ours"), False, None),
     ],
 )
-async def test_a_job_goes_on_until_its_provider_says_that_it_is_over(
+async def test_a_job_stays_open_until_its_provider_says_it_ended(
     error: Exception, job_over: bool, is_charged: bool | None
 ) -> None:
     harness, provider, item = harness_with_item()
@@ -87,7 +87,7 @@ async def test_a_job_goes_on_until_its_provider_says_that_it_is_over(
     assert item.provider_job_id == (None if job_over else "job-1")
 
 
-async def test_a_picture_that_was_made_at_the_last_moment_is_kept() -> None:
+async def test_a_picture_finished_at_the_deadline_is_kept() -> None:
     harness, provider, item = harness_with_item(patience={"item_timeout_seconds": 0.05})
     provider.gate.clear()
     provider.outcomes["job-1"] = Settlement(True, True, RawImage(picture(), seed=5), 1, 2)
@@ -102,7 +102,7 @@ async def test_a_picture_that_was_made_at_the_last_moment_is_kept() -> None:
 
 
 @pytest.mark.parametrize("is_charged", [True, False, None])
-async def test_a_job_that_was_stopped_in_time_is_over(is_charged: bool | None) -> None:
+async def test_a_job_cancelled_at_the_deadline_is_over(is_charged: bool | None) -> None:
     harness, provider, item = harness_with_item(patience={"item_timeout_seconds": 0.05})
     provider.gate.clear()
     provider.outcomes["job-1"] = Settlement(True, is_charged, None, 1, 2)
@@ -115,7 +115,7 @@ async def test_a_job_that_was_stopped_in_time_is_over(is_charged: bool | None) -
 
 
 @pytest.mark.parametrize("answer", [None, ProviderUnavailable("Down.", code="down"), OutcomeUnknown("Nobody knows.")])
-async def test_a_job_that_may_go_on_is_asked_about_by_the_next_attempt(answer: ProviderError | None) -> None:
+async def test_the_next_attempt_resumes_a_job_that_may_still_run(answer: ProviderError | None) -> None:
     harness, provider, item = harness_with_item(patience={"item_timeout_seconds": 0.05})
     provider.gate.clear()
     if answer is not None:
@@ -130,7 +130,7 @@ async def test_a_job_that_may_go_on_is_asked_about_by_the_next_attempt(answer: P
     assert len(provider.orders) == 1
 
 
-async def test_a_provider_that_hangs_for_ever_costs_its_deadline_and_two_short_questions() -> None:
+async def test_a_hanging_provider_costs_the_deadline_and_two_short_calls() -> None:
     harness, provider, _ = harness_with_item(patience={"item_timeout_seconds": 0.05})
     provider.gate.clear()
     provider.hangs = True
@@ -142,7 +142,7 @@ async def test_a_provider_that_hangs_for_ever_costs_its_deadline_and_two_short_q
     assert provider.settled == ["job-1"]
 
 
-async def test_the_job_of_a_lease_that_is_over_is_not_stopped() -> None:
+async def test_a_job_is_not_cancelled_after_its_lease_ended() -> None:
     harness, provider, _ = harness_with_item(patience={"item_timeout_seconds": 0.05})
     provider.gate.clear()
     lease = await harness.hold_one()
@@ -156,7 +156,7 @@ async def test_the_job_of_a_lease_that_is_over_is_not_stopped() -> None:
     assert provider.cancelled == [], "somebody else may be waiting for it"
 
 
-async def test_a_cancelled_item_whose_job_has_made_its_picture_keeps_it() -> None:
+async def test_a_cancelled_item_keeps_a_picture_already_made() -> None:
     harness, provider, item = harness_with_item()
     provider.outcomes["job-1"] = Settlement(True, True, RawImage(picture()))
 
@@ -176,7 +176,7 @@ async def test_a_cancelled_item_whose_job_has_made_its_picture_keeps_it() -> Non
         (OutcomeUnknown("Nobody knows."), False, None),
     ],
 )
-async def test_a_cancellation_tells_what_became_of_the_job(
+async def test_a_cancelled_items_fault_tells_what_became_of_its_job(
     settlement: Settlement | Exception, job_over: bool, is_charged: bool | None
 ) -> None:
     harness, provider, item = harness_with_item()
@@ -188,7 +188,7 @@ async def test_a_cancellation_tells_what_became_of_the_job(
     assert item.status is GenerationStatus.FAILED
 
 
-async def test_a_cancelled_items_picture_that_cannot_be_stored_now_is_left_to_be_collected() -> None:
+async def test_a_cancelled_items_unstored_picture_is_left_to_be_collected() -> None:
     harness, provider, item = harness_with_item(patience={"storage_patience_seconds": 0.05})
     harness.storage.faults = 99_999
     provider.outcomes["job-1"] = Settlement(True, True, RawImage(picture()))
@@ -198,7 +198,7 @@ async def test_a_cancelled_items_picture_that_cannot_be_stored_now_is_left_to_be
     assert (fault.code, fault.job_over, fault.is_charged) == ("cancelled", False, True)
 
 
-async def test_a_cancellation_while_the_order_is_sent_stops_the_job_that_comes_of_it() -> None:
+async def test_cancelling_while_an_order_is_sent_cancels_its_job() -> None:
     harness, provider, item = harness_with_item()
     provider.submit_gate.clear()
     provider.outcomes["job-1"] = Settlement(True, False)
@@ -214,7 +214,7 @@ async def test_a_cancellation_while_the_order_is_sent_stops_the_job_that_comes_o
     assert (fault.code, fault.job_over, fault.is_charged) == ("cancelled", True, False)
 
 
-async def test_a_cancellation_of_an_order_whose_answer_gets_lost_leaves_the_order_open() -> None:
+async def test_cancelling_an_order_with_a_lost_answer_leaves_it_open() -> None:
     harness, provider, item = harness_with_item()
     provider.submit_gate.clear()
     provider.loses = [ZeroDivisionError()]
@@ -229,7 +229,7 @@ async def test_a_cancellation_of_an_order_whose_answer_gets_lost_leaves_the_orde
     assert (fault.code, fault.job_over, fault.is_charged) == ("cancelled", False, None)
 
 
-async def test_a_cancellation_before_the_work_began_stops_the_job_that_was_left() -> None:
+async def test_cancelling_before_the_attempt_cancels_the_earlier_job() -> None:
     harness, provider, item = harness_with_item()
     item.provider, item.provider_job_id = "fake-provider", "job-of-before"
     provider.outcomes["job-of-before"] = Settlement(True, True)
@@ -242,7 +242,7 @@ async def test_a_cancellation_before_the_work_began_stops_the_job_that_was_left(
     assert (fault.code, fault.job_over, fault.is_charged) == ("cancelled", True, True)
 
 
-async def test_a_cancellation_at_a_provider_that_cannot_be_asked_leaves_the_order_open() -> None:
+async def test_cancelling_at_an_unusable_provider_leaves_the_order_open() -> None:
     harness = worker_harness(providers=FakeProviders({}, closed=frozenset({"fake-provider"})))
     (item,) = harness.queue.state.add("a fox")
     item.provider, item.provider_job_id = "fake-provider", "job-of-before"
@@ -255,7 +255,7 @@ async def test_a_cancellation_at_a_provider_that_cannot_be_asked_leaves_the_orde
 
 
 @pytest.mark.parametrize("trouble", [NOT_FETCHED, TOO_SLOW, PictureDamaged("Half a picture.")])
-async def test_a_picture_that_did_not_arrive_is_fetched_again_and_not_bought_again(trouble: ProviderError) -> None:
+async def test_a_failed_download_is_repeated_without_ordering_again(trouble: ProviderError) -> None:
     harness, provider, item = harness_with_item(receiver=fake_receiver(trouble))
     provider.delivers = REMOTE
 
@@ -267,7 +267,7 @@ async def test_a_picture_that_did_not_arrive_is_fetched_again_and_not_bought_aga
     assert len(provider.orders) == 1
 
 
-async def test_what_is_no_picture_was_paid_for_and_is_not_asked_for_again() -> None:
+async def test_a_paid_output_that_is_no_picture_is_final() -> None:
     harness, provider, item = harness_with_item(receiver=fake_receiver(PictureRefused("HTML.", code="not_a_picture")))
     provider.delivers = REMOTE
 
@@ -277,7 +277,7 @@ async def test_what_is_no_picture_was_paid_for_and_is_not_asked_for_again() -> N
     assert item.order_key is None
 
 
-async def test_a_storage_that_stays_away_costs_no_second_picture() -> None:
+async def test_a_storage_outage_does_not_order_a_second_picture() -> None:
     harness, provider, item = harness_with_item(patience={"storage_patience_seconds": 0.05})
     harness.storage.faults = 99_999
 
@@ -289,7 +289,7 @@ async def test_a_storage_that_stays_away_costs_no_second_picture() -> None:
     assert len(provider.orders) == 1
 
 
-async def test_a_link_that_has_ended_is_asked_for_once_more_at_once() -> None:
+async def test_an_expired_link_is_asked_for_again_at_once() -> None:
     receiver = fake_receiver(EXPIRED)
     harness, provider, item = harness_with_item(receiver=receiver)
     provider.delivers = REMOTE
@@ -301,7 +301,7 @@ async def test_a_link_that_has_ended_is_asked_for_once_more_at_once() -> None:
     assert item.image
 
 
-async def test_a_second_link_that_has_ended_is_left_to_the_next_attempt() -> None:
+async def test_a_second_expired_link_is_left_to_the_next_attempt() -> None:
     harness, provider, item = harness_with_item(receiver=fake_receiver(EXPIRED, EXPIRED))
     provider.delivers = REMOTE
 
@@ -312,7 +312,7 @@ async def test_a_second_link_that_has_ended_is_left_to_the_next_attempt() -> Non
     assert item.provider_job_id == "job-1"
 
 
-async def test_only_the_provider_can_say_that_a_picture_is_gone() -> None:
+async def test_only_the_provider_can_declare_a_picture_gone() -> None:
     harness, provider, item = harness_with_item(receiver=fake_receiver(EXPIRED))
     provider.delivers = REMOTE
     provider.cannot_wait = [None, ProviderUnavailable("Gone.", code="output_expired", is_charged=True)]
@@ -323,7 +323,7 @@ async def test_only_the_provider_can_say_that_a_picture_is_gone() -> None:
     assert item.order_key is None
 
 
-async def test_a_picture_may_be_fetched_from_the_server_that_the_operator_named() -> None:
+async def test_a_picture_may_come_from_the_operators_own_server() -> None:
     receiver, provider = fake_receiver(), FakePaidProvider()
     providers = FakeProviders({"fake-provider": provider}, local_servers={"fake-provider": "http://127.0.0.1:8188"})
     harness = worker_harness(provider, providers=providers, receiver=receiver)
@@ -336,7 +336,7 @@ async def test_a_picture_may_be_fetched_from_the_server_that_the_operator_named(
     assert receiver.fetched == [(REMOTE.url, "http://127.0.0.1:8188")]
 
 
-async def test_a_picture_is_stored_with_what_its_provider_told_of_it() -> None:
+async def test_a_picture_is_stored_with_its_providers_details() -> None:
     harness, provider, item = harness_with_item()
     provider.delivers = RawImage(picture(), seed=77, version="abc\x00def", queued_seconds=3, running_seconds=4)
 
@@ -349,7 +349,7 @@ async def test_a_picture_is_stored_with_what_its_provider_told_of_it() -> None:
     assert item.image.account.running_seconds == 4
 
 
-async def test_the_wait_is_measured_where_the_provider_tells_no_seconds() -> None:
+async def test_running_seconds_are_measured_when_the_provider_tells_none() -> None:
     harness, provider, item = harness_with_item()
     provider.delays["a fox"] = 0.05
 
@@ -361,7 +361,7 @@ async def test_the_wait_is_measured_where_the_provider_tells_no_seconds() -> Non
     assert (item.image.account.running_seconds or 0) >= 0.04
 
 
-async def test_a_seed_that_no_column_holds_does_not_lose_the_picture() -> None:
+async def test_a_seed_too_large_for_its_column_does_not_lose_the_picture() -> None:
     harness, provider, item = harness_with_item()
     provider.delivers = RawImage(picture(), seed=2**64 - 1)
 
@@ -386,7 +386,9 @@ async def test_a_black_picture_is_kept_and_marked() -> None:
 
 
 @pytest.mark.parametrize("refused_by", ["storage", "database"])
-async def test_a_picture_that_nobody_takes_was_paid_for(monkeypatch: pytest.MonkeyPatch, refused_by: str) -> None:
+async def test_a_picture_refused_by_storage_or_database_stays_charged(
+    monkeypatch: pytest.MonkeyPatch, refused_by: str
+) -> None:
     harness, _, item = harness_with_item()
 
     async def refuse(*_: object, **__: object) -> StoredImage:
@@ -401,7 +403,7 @@ async def test_a_picture_that_nobody_takes_was_paid_for(monkeypatch: pytest.Monk
     assert item.order_key is None
 
 
-async def test_a_job_whose_id_the_database_refuses_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_job_with_a_refused_id_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
     harness, provider, _ = harness_with_item()
 
     async def refuse(claim: Claim, provider: str, job_id: str) -> None:

@@ -36,7 +36,7 @@ def made_up(environment: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return environment
 
 
-def test_made_up_addresses_are_found_at_the_start(
+def test_fake_dns_addresses_are_refused_at_the_start(
     made_up: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--once"]) == INVALID
@@ -46,7 +46,7 @@ def test_made_up_addresses_are_found_at_the_start(
 @pytest.mark.parametrize(
     ("variable", "value"), [("BATCHGEN_PICTURE_NETWORKS", "198.18.0.0/15"), ("BATCHGEN_PROVIDER", "offline")]
 )
-def test_what_the_operator_allows_or_does_not_use_is_no_obstacle(
+def test_allowed_networks_and_unused_providers_do_not_stop_the_start(
     made_up: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
     made_up.setenv(variable, value)
@@ -54,7 +54,7 @@ def test_what_the_operator_allows_or_does_not_use_is_no_obstacle(
     assert main(["--once"]) == UNREACHABLE
 
 
-def test_only_services_whose_pictures_are_fetched_are_looked_at(environment: pytest.MonkeyPatch) -> None:
+def test_only_providers_with_picture_links_are_checked(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("BATCHGEN_OPENAI_API_KEY", "sk-for-this-test")
     environment.setenv("BATCHGEN_COMFYUI_URL", "http://10.0.0.7:8188")
     environment.setenv("BATCHGEN_FAL_KEY", "for-this-test")

@@ -118,7 +118,9 @@ COMFYUI_ORDERS: list[tuple[Fault, type[ProviderError], str, str]] = [
 
 
 @pytest.mark.parametrize(("fault", "kind", "code", "words"), COMFYUI_ORDERS)
-async def test_what_comfyui_says_to_an_order(fault: Fault, kind: type[ProviderError], code: str, words: str) -> None:
+async def test_comfyuis_order_answers_map_to_errors(
+    fault: Fault, kind: type[ProviderError], code: str, words: str
+) -> None:
     async with ComfyUIServer() as server:
         provider = ComfyUIProvider(base_url=server.url, sleep=Sleeps())
         server.misbehave("POST /prompt", fault)
@@ -172,7 +174,7 @@ COMFYUI_ENDS: list[tuple[object, type[ProviderError], str]] = [
 
 
 @pytest.mark.parametrize(("entry", "kind", "code"), COMFYUI_ENDS)
-async def test_how_jobs_end_at_comfyui(entry: object, kind: type[ProviderError], code: str) -> None:
+async def test_comfyuis_failed_jobs_map_to_errors(entry: object, kind: type[ProviderError], code: str) -> None:
     async with ComfyUIServer() as server:
         provider = ComfyUIProvider(base_url=server.url, sleep=Sleeps())
         job_id = await provider.submit(ORDER)
@@ -249,7 +251,7 @@ A1111_ORDERS: list[tuple[Fault, type[ProviderError], str, str]] = [
 
 
 @pytest.mark.parametrize(("fault", "kind", "code", "words"), A1111_ORDERS)
-async def test_what_automatic1111_says_to_an_order(
+async def test_automatic1111s_order_answers_map_to_errors(
     fault: Fault, kind: type[ProviderError], code: str, words: str
 ) -> None:
     async with Automatic1111Server() as server:
@@ -280,7 +282,7 @@ A1111_PICTURES: list[Mapping[str, Any]] = [
 
 
 @pytest.mark.parametrize("body", A1111_PICTURES)
-async def test_pictures_come_in_many_forms(body: Mapping[str, Any]) -> None:
+async def test_automatic1111_pictures_are_read_in_every_known_form(body: Mapping[str, Any]) -> None:
     async with Automatic1111Server() as server:
         provider = Automatic1111Provider(base_url=server.url)
         server.misbehave("POST /sdapi/v1/txt2img", answers(200, body))

@@ -59,7 +59,7 @@ def no_traceback(worker: WorkerProcess) -> bool:
 
 
 @pytest.mark.parametrize("reply", REFUSALS, ids=NAMES)
-async def test_a_worker_that_was_accepted_survives_any_refusal_of_claims(
+async def test_an_accepted_worker_survives_any_refused_claim(
     start: Start, gateway: Gateway, user: User, database: Database, reply: Reply
 ) -> None:
     gateway.rule = lambda name, count: reply if name.startswith("claim") and 2 <= count <= 5 else None
@@ -77,7 +77,7 @@ async def test_a_worker_that_was_accepted_survives_any_refusal_of_claims(
 
 
 @pytest.mark.parametrize("reply", [TOO_EARLY, CLOUD_PAGE, QUOTA, READ_ONLY], ids=["401", "403", "402", "405"])
-async def test_results_of_an_outage_are_kept_and_written_after_it(
+async def test_results_are_kept_during_an_outage_and_written_after_it(
     start: Start, gateway: Gateway, user: User, database: Database, reply: Reply
 ) -> None:
     is_out = False
@@ -101,7 +101,7 @@ async def test_results_of_an_outage_are_kept_and_written_after_it(
 
 
 @pytest.mark.parametrize("reply", [QUOTA, READ_ONLY, CLOUD_PAGE, NO_ROUTE, Reply(500)], ids=str)
-async def test_once_ends_with_3_in_an_outage(start: Start, gateway: Gateway, reply: Reply) -> None:
+async def test_once_exits_with_3_in_an_outage(start: Start, gateway: Gateway, reply: Reply) -> None:
     gateway.rule = lambda _name, _count: reply
 
     worker = await start("--once")
@@ -111,7 +111,7 @@ async def test_once_ends_with_3_in_an_outage(start: Start, gateway: Gateway, rep
     assert no_traceback(worker)
 
 
-async def test_a_service_that_starts_in_an_outage_waits_for_its_end(
+async def test_a_service_started_in_an_outage_waits_for_its_end(
     start: Start, gateway: Gateway, user: User, database: Database
 ) -> None:
     is_out = True
@@ -127,9 +127,7 @@ async def test_a_service_that_starts_in_an_outage_waits_for_its_end(
     assert await worker.exit_code() == 0
 
 
-async def test_a_service_that_waits_for_the_backend_ends_at_once_when_it_is_told_to(
-    start: Start, gateway: Gateway
-) -> None:
+async def test_a_signal_ends_a_service_waiting_for_the_backend(start: Start, gateway: Gateway) -> None:
     gateway.rule = lambda _name, _count: QUOTA
     worker = await start(BATCHGEN_BACKOFF_SECONDS="30", BATCHGEN_BACKOFF_MAX_SECONDS="30")
     await worker.logs("queue lost, the worker waits for it to begin")
@@ -140,9 +138,7 @@ async def test_a_service_that_waits_for_the_backend_ends_at_once_when_it_is_told
 
 
 @pytest.mark.parametrize("once", [True, False])
-async def test_a_key_that_is_refused_at_the_first_call_is_a_wrong_setting(
-    start: Start, gateway: Gateway, once: bool
-) -> None:
+async def test_a_key_refused_at_the_first_call_exits_with_2(start: Start, gateway: Gateway, once: bool) -> None:
     gateway.rule = lambda _name, _count: WRONG_KEY
 
     worker = await start(*(["--once"] if once else []))
@@ -152,7 +148,7 @@ async def test_a_key_that_is_refused_at_the_first_call_is_a_wrong_setting(
     assert gateway.calls["claim_generations_as_json"] == 0
 
 
-async def test_a_key_from_the_future_is_asked_for_again(start: Start, gateway: Gateway) -> None:
+async def test_a_key_refused_as_issued_in_the_future_is_tried_again(start: Start, gateway: Gateway) -> None:
     gateway.rule = lambda name, count: TOO_EARLY if name == "worker_start" and count == 1 else None
 
     worker = await start("--once")
@@ -160,7 +156,7 @@ async def test_a_key_from_the_future_is_asked_for_again(start: Start, gateway: G
     assert await worker.exit_code() == 0
 
 
-async def test_missing_migrations_are_found_at_the_start(start: Start, gateway: Gateway) -> None:
+async def test_missing_migrations_stop_the_start(start: Start, gateway: Gateway) -> None:
     missing = Reply(404, json.dumps({"code": "PGRST202", "message": "Could not find the function"}))
     gateway.rule = lambda name, _count: missing if name == "worker_start" else None
 
@@ -170,7 +166,7 @@ async def test_missing_migrations_are_found_at_the_start(start: Start, gateway: 
     assert any("supabase/migrations" in line for line in worker.lines)
 
 
-async def test_older_migrations_are_found_at_the_start(start: Start, gateway: Gateway) -> None:
+async def test_outdated_migrations_stop_the_start(start: Start, gateway: Gateway) -> None:
     older = json.dumps({"functions": [{"name": "renew_leases_as_json", "arguments": ["p_worker"]}], "models": []})
     gateway.rule = lambda name, _count: Reply(200, older) if name == "worker_start" else None
 
@@ -195,9 +191,7 @@ async def test_older_migrations_are_found_at_the_start(start: Start, gateway: Ga
     ],
     ids=["none", "private", "small", "types"],
 )
-async def test_a_bucket_that_will_not_do_is_found_at_the_start(
-    start: Start, gateway: Gateway, bucket: Reply, word: str
-) -> None:
+async def test_an_unsuitable_bucket_stops_the_start(start: Start, gateway: Gateway, bucket: Reply, word: str) -> None:
     gateway.rule = lambda name, _count: bucket if name == "generated-images" else None
 
     worker = await start()
@@ -208,7 +202,7 @@ async def test_a_bucket_that_will_not_do_is_found_at_the_start(
     assert word in line
 
 
-async def test_while_the_bucket_is_gone_nothing_more_is_claimed_and_pictures_are_kept(
+async def test_a_missing_bucket_stops_claims_and_keeps_pictures(
     start: Start, gateway: Gateway, user: User, database: Database
 ) -> None:
     no_bucket = Reply(

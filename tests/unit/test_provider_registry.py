@@ -26,7 +26,7 @@ def settings(**given: Any) -> WorkerSettings:
 
 
 @pytest.mark.parametrize("name", MAKERS)
-async def test_a_provider_that_is_set_up_is_made_once_under_its_own_name(name: str) -> None:
+async def test_a_configured_provider_is_created_once(name: str) -> None:
     providers = Providers(settings(**ALL))
 
     provider = providers.get(name)
@@ -38,7 +38,7 @@ async def test_a_provider_that_is_set_up_is_made_once_under_its_own_name(name: s
 
 
 @pytest.mark.parametrize("name", sorted(set(MAKERS) - {"offline"}))
-async def test_items_of_a_provider_that_is_not_set_up_wait(name: str) -> None:
+async def test_items_wait_for_a_provider_without_settings(name: str) -> None:
     with pytest.raises(ProviderBusy) as busy:
         Providers(settings()).get(name)
 
@@ -46,7 +46,7 @@ async def test_items_of_a_provider_that_is_not_set_up_wait(name: str) -> None:
     assert name in str(busy.value)
 
 
-async def test_a_provider_that_does_not_exist_makes_its_model_wait() -> None:
+async def test_a_model_of_an_unknown_provider_waits() -> None:
     with pytest.raises(ModelUnusable) as unusable:
         Providers(settings(**ALL)).get("replicat")
 
@@ -54,7 +54,7 @@ async def test_a_provider_that_does_not_exist_makes_its_model_wait() -> None:
     assert "replicat" in str(unusable.value)
 
 
-async def test_a_server_of_ones_own_may_want_no_key() -> None:
+async def test_an_own_openai_server_needs_no_key() -> None:
     providers = Providers(settings(openai_url="http://127.0.0.1:8080/v1"))
 
     assert providers.get("openai").name == "openai"
@@ -65,7 +65,7 @@ async def test_each_model_has_its_own_provider_by_default() -> None:
     assert isinstance(make_providers(settings()), Providers)
 
 
-async def test_everything_is_offline_where_the_worker_is() -> None:
+async def test_an_offline_worker_uses_the_offline_provider_for_all_models() -> None:
     providers = make_providers(settings(provider="offline", **ALL))
 
     assert isinstance(providers.get("replicate"), OfflineProvider)
@@ -84,13 +84,11 @@ async def test_everything_is_offline_where_the_worker_is() -> None:
         (ALL, "replicat", None),
     ],
 )
-def test_only_an_address_that_the_operator_gave_is_a_local_server(
-    given: dict[str, Any], name: str, address: str | None
-) -> None:
+def test_only_a_configured_address_is_a_local_server(given: dict[str, Any], name: str, address: str | None) -> None:
     assert Providers(settings(**given)).local_server(name) == address
 
 
-async def test_one_provider_stands_in_for_all() -> None:
+async def test_one_provider_can_serve_every_name() -> None:
     one = OfflineProvider()
     providers = OneProvider(one)
 
@@ -99,7 +97,7 @@ async def test_one_provider_stands_in_for_all() -> None:
     await providers.aclose()
 
 
-def test_keys_stand_in_no_repr() -> None:
+def test_keys_are_not_shown_in_reprs() -> None:
     providers = Providers(settings(**ALL))
     made = [providers.get(name) for name in MAKERS]
 

@@ -39,7 +39,7 @@ def crew_of(harness: WorkerHarness, provider: FakePaidProvider) -> tuple[WorkerP
     return WorkerParts(harness.worker, Housekeeping(outbox, FakeFiles().remove), settler), orders, outbox
 
 
-async def test_a_picture_that_an_open_order_has_made_is_collected_by_the_very_run() -> None:
+async def test_a_run_collects_the_picture_of_an_open_order() -> None:
     provider = FakePaidProvider(outcomes={"job-1": Settlement(True, True, RawImage(picture()))})
     harness = worker_harness(provider)
     crew, orders, outbox = crew_of(harness, provider)
@@ -54,7 +54,7 @@ async def test_a_picture_that_an_open_order_has_made_is_collected_by_the_very_ru
     assert outbox.entries == {}
 
 
-async def test_a_provider_that_hangs_leaves_the_items_most_of_the_time() -> None:
+async def test_a_hanging_provider_leaves_most_of_the_run_to_the_items() -> None:
     provider = FakePaidProvider(hangs=True)
     harness = worker_harness(provider)
     crew, orders, _ = crew_of(harness, provider)
@@ -69,7 +69,7 @@ async def test_a_provider_that_hangs_leaves_the_items_most_of_the_time() -> None
     assert orders.outcomes == {}
 
 
-async def test_a_stop_stops_all_of_it() -> None:
+async def test_a_stop_ends_every_part_of_the_run() -> None:
     provider = FakePaidProvider()
     harness = worker_harness(provider)
     crew, orders, outbox = crew_of(harness, provider)
@@ -84,7 +84,7 @@ async def test_a_stop_stops_all_of_it() -> None:
 
 
 @pytest.mark.parametrize("given", ["nan", "inf", "-1", "0", "1e9", "soon", ""])
-def test_a_time_that_is_none_is_refused_with_its_limit_and_an_example(
+def test_an_invalid_max_seconds_is_refused_with_limit_and_example(
     given: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as end:

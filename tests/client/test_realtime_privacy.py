@@ -106,7 +106,7 @@ async def create(client: AsyncClient) -> tuple[str, list[str]]:
     return batch["id"], [item["id"] for item in batch["generations"]]
 
 
-async def test_a_batch_is_told_to_its_owner_and_to_nobody_else(
+async def test_changes_of_a_batch_reach_only_its_owner(
     user: User, new_user: Callable[[], Awaitable[User]], anon: Anon, service: AsyncClient, database: Database
 ) -> None:
     stranger = await new_user()
@@ -153,7 +153,7 @@ async def test_a_batch_is_told_to_its_owner_and_to_nobody_else(
         assert not [frame for frame in anon.frames if secret in frame and '"type":"DELETE"' not in frame]
 
 
-async def test_a_filter_on_somebody_elses_rows_opens_nothing(
+async def test_a_filter_on_another_users_rows_delivers_nothing(
     user: User, new_user: Callable[[], Awaitable[User]], database: Database
 ) -> None:
     """By owner, by id and by text: a filter narrows what the policy shows and never widens it."""
