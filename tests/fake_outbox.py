@@ -33,6 +33,10 @@ class FakeOutbox:
     def add(self, *paths: str, bucket: str = "pictures") -> None:
         self.entries |= {next(self._ids): Entry(bucket, path) for path in paths}
 
+    def end_leases(self) -> None:
+        for entry in self.entries.values():
+            entry.lease_ends_at = 0
+
     async def take(self, limit: int) -> Sequence[StorageDeletion]:
         await self._called("take")
         free = [(key, entry) for key, entry in self.entries.items() if entry.lease_ends_at <= _now()][:limit]

@@ -116,8 +116,9 @@ async def test_an_item_is_retried_after_the_configured_delays(
     assert hill["retry_count"] == 2
     starts = [line["timestamp"] for line in worker.named("item started") if line["generation_id"] == str(hill["id"])]
     first, second, third = (_seconds(stamp) for stamp in starts)
-    assert 1.0 <= second - first < 2.5
-    assert 2.0 <= third - second < 3.5
+    assert second - first >= 1
+    assert third - second >= 2
+    assert third - first < 30, "the third delay was not used"
 
 
 async def test_the_app_sees_each_change_in_order_and_others_see_nothing(

@@ -221,13 +221,12 @@ async def test_bytes_beyond_the_declared_length_are_ignored(server: PictureServe
 
 async def test_a_trickling_download_ends_at_the_deadline(server: PictureServer, fetcher_with: FetcherMaker) -> None:
     server.says("/one.png", itertools.chain([head_of()], itertools.repeat(b"x")), pause_seconds=0.01)
-    started = asyncio.get_running_loop().time()
 
-    error = await refused(fetcher_with(total_seconds=0.5))
+    async with asyncio.timeout(30):
+        error = await refused(fetcher_with(total_seconds=0.5))
 
     assert error.code == "download_too_slow"
     assert isinstance(error, ProviderUnavailable)
-    assert asyncio.get_running_loop().time() - started < 5
 
 
 async def test_an_endless_header_ends_at_the_deadline(server: PictureServer, fetcher_with: FetcherMaker) -> None:

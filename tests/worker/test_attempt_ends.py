@@ -88,7 +88,7 @@ async def test_a_job_stays_open_until_its_provider_says_it_ended(
 
 
 async def test_a_picture_finished_at_the_deadline_is_kept() -> None:
-    harness, provider, item = harness_with_item(patience={"item_timeout_seconds": 0.05})
+    harness, provider, item = harness_with_item(patience={"item_timeout_seconds": 0.2})
     provider.gate.clear()
     provider.outcomes["job-1"] = Settlement(True, True, RawImage(picture(), seed=5), 1, 2)
 
@@ -103,7 +103,7 @@ async def test_a_picture_finished_at_the_deadline_is_kept() -> None:
 
 @pytest.mark.parametrize("is_charged", [True, False, None])
 async def test_a_job_cancelled_at_the_deadline_is_over(is_charged: bool | None) -> None:
-    harness, provider, item = harness_with_item(patience={"item_timeout_seconds": 0.05})
+    harness, provider, item = harness_with_item(patience={"item_timeout_seconds": 0.2})
     provider.gate.clear()
     provider.outcomes["job-1"] = Settlement(True, is_charged, None, 1, 2)
 
@@ -116,7 +116,7 @@ async def test_a_job_cancelled_at_the_deadline_is_over(is_charged: bool | None) 
 
 @pytest.mark.parametrize("answer", [None, ProviderUnavailable("Down.", code="down"), OutcomeUnknown("Nobody knows.")])
 async def test_the_next_attempt_resumes_a_job_that_may_still_run(answer: ProviderError | None) -> None:
-    harness, provider, item = harness_with_item(patience={"item_timeout_seconds": 0.05})
+    harness, provider, item = harness_with_item(patience={"item_timeout_seconds": 0.2})
     provider.gate.clear()
     if answer is not None:
         provider.outcomes["job-1"] = answer
@@ -131,11 +131,11 @@ async def test_the_next_attempt_resumes_a_job_that_may_still_run(answer: Provide
 
 
 async def test_a_hanging_provider_costs_the_deadline_and_two_short_calls() -> None:
-    harness, provider, _ = harness_with_item(patience={"item_timeout_seconds": 0.05})
+    harness, provider, _ = harness_with_item(patience={"item_timeout_seconds": 0.2})
     provider.gate.clear()
     provider.hangs = True
 
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         fault = fault_in(await run(harness))
 
     assert (fault.code, fault.job_over) == ("timeout", False)
@@ -143,7 +143,7 @@ async def test_a_hanging_provider_costs_the_deadline_and_two_short_calls() -> No
 
 
 async def test_a_job_is_not_cancelled_after_its_lease_ended() -> None:
-    harness, provider, _ = harness_with_item(patience={"item_timeout_seconds": 0.05})
+    harness, provider, _ = harness_with_item(patience={"item_timeout_seconds": 0.2})
     provider.gate.clear()
     lease = await harness.hold_one()
     lease.close()  # nothing notices the end, as in a worker that stands still

@@ -134,7 +134,7 @@ async def test_a_signal_ends_a_service_waiting_for_the_backend(start: Start, gat
 
     worker.send(signal.SIGTERM)
 
-    assert await worker.exit_code(timeout=5) == 0
+    assert await worker.exit_code() == 0
 
 
 @pytest.mark.parametrize("once", [True, False])

@@ -102,13 +102,13 @@ async def test_an_outbox_outage_raises_nothing() -> None:
 
 
 async def test_a_file_refused_by_storage_is_logged_once_and_skipped() -> None:
-    harness = HousekeepingHarness(FakeOutbox(lease_seconds=0.05))
+    harness = HousekeepingHarness()
     harness.outbox.add("a/1.png", "bad", "a/2.png")
     harness.files.refuses = {"bad"}
 
     with capture_logs() as lines:
         await harness.keeping.remove_files()
-        await asyncio.sleep(0.06)
+        harness.outbox.end_leases()
         await harness.keeping.remove_files()
 
     assert harness.files.removed == {"pictures": ["a/1.png", "a/2.png"]}

@@ -177,7 +177,7 @@ async def test_an_order_stays_open_when_its_provider_cannot_answer_now(error: Pr
 
 
 async def test_an_endless_search_ends_at_the_deadline_with_the_order_open() -> None:
-    harness, provider, item = harness_with_item(patience={"item_timeout_seconds": 0.05})
+    harness, provider, item = harness_with_item(patience={"item_timeout_seconds": 0.2})
     key = left_behind(item)
     provider.hangs = True
 
@@ -295,7 +295,7 @@ async def test_an_order_with_a_lost_answer_is_looked_up_and_not_resent(error: Ex
 
 
 async def test_a_hanging_order_is_looked_up_and_not_resent() -> None:
-    harness, provider, item = harness_with_item(patience={"item_timeout_seconds": 0.05})
+    harness, provider, item = harness_with_item(patience={"item_timeout_seconds": 0.2})
     provider.submit_gate.clear()
 
     fault = await attempt(harness)
@@ -320,7 +320,7 @@ class SlowToAdmit(FakePaidProvider):
 
 
 async def test_an_unknown_outcome_at_the_deadline_is_final() -> None:
-    harness, _, item = harness_with_item(SlowToAdmit(), patience={"item_timeout_seconds": 0.05})
+    harness, _, item = harness_with_item(SlowToAdmit(), patience={"item_timeout_seconds": 0.2})
 
     fault = await attempt(harness)
 

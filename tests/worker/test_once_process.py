@@ -129,7 +129,7 @@ async def test_sigterm_logs_lost_orders_after_the_grace_time(
 
     worker.send(signal.SIGTERM)
 
-    assert await worker.exit_code(timeout=10) == 0
+    assert await worker.exit_code() == 0
     assert [item["error_code"] for item in await items(database, batch_id)] == ["outcome_unknown"] * 2
     lost = worker.named("order cut off, its picture may be charged")
     assert [line["remedy"] for line in lost] == ["set BATCHGEN_GRACE_SECONDS above the time of a picture"] * 2

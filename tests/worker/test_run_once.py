@@ -1,4 +1,4 @@
-"""What `--once` does, from its first step to its last."""
+"""The steps of `--once`: open orders, items, housekeeping."""
 
 import asyncio
 
@@ -33,7 +33,7 @@ class CollectingOrders(FakeOrders):
         return True
 
 
-def crew_of(harness: WorkerHarness, provider: FakePaidProvider) -> tuple[WorkerParts, CollectingOrders, FakeOutbox]:
+def parts_of(harness: WorkerHarness, provider: FakePaidProvider) -> tuple[WorkerParts, CollectingOrders, FakeOutbox]:
     orders, outbox = CollectingOrders(harness.queue.state), FakeOutbox()
     settler = OrderSettler(orders, FakeProviders({"fake-provider": provider}), wake=harness.worker.wake)
     return WorkerParts(harness.worker, Housekeeping(outbox, FakeFiles().remove), settler), orders, outbox
@@ -42,11 +42,11 @@ def crew_of(harness: WorkerHarness, provider: FakePaidProvider) -> tuple[WorkerP
 async def test_a_run_collects_the_picture_of_an_open_order() -> None:
     provider = FakePaidProvider(outcomes={"job-1": Settlement(True, True, RawImage(picture()))})
     harness = worker_harness(provider)
-    crew, orders, outbox = crew_of(harness, provider)
+    parts, orders, outbox = parts_of(harness, provider)
     orders.add("job-1")
     outbox.add("a/1.png")
 
-    await run_once(crew, None)
+    await run_once(parts, None)
 
     (item,) = harness.queue.state.items.values()
     assert item.status is GenerationStatus.COMPLETED
@@ -57,13 +57,13 @@ async def test_a_run_collects_the_picture_of_an_open_order() -> None:
 async def test_a_hanging_provider_leaves_most_of_the_run_to_the_items() -> None:
     provider = FakePaidProvider(hangs=True)
     harness = worker_harness(provider)
-    crew, orders, _ = crew_of(harness, provider)
+    parts, orders, _ = parts_of(harness, provider)
     orders.add("job-1")
     (item,) = harness.queue.state.add("a fox")
     item.model_provider = "fake-provider"
 
-    async with asyncio.timeout(5):
-        await run_once(crew, 1)
+    async with asyncio.timeout(20):
+        await run_once(parts, 4)
 
     assert item.status is GenerationStatus.COMPLETED
     assert orders.outcomes == {}
@@ -72,13 +72,13 @@ async def test_a_hanging_provider_leaves_most_of_the_run_to_the_items() -> None:
 async def test_a_stop_ends_every_part_of_the_run() -> None:
     provider = FakePaidProvider()
     harness = worker_harness(provider)
-    crew, orders, outbox = crew_of(harness, provider)
+    parts, orders, outbox = parts_of(harness, provider)
     orders.add("job-1")
     outbox.add("a/1.png")
     harness.queue.state.add("a fox")
 
-    crew.stop()
-    await run_once(crew, None)
+    parts.stop()
+    await run_once(parts, None)
 
     assert (orders.taken, outbox.calls, provider.orders) == ([], [], [])
 

@@ -165,7 +165,7 @@ async def test_a_lease_lost_during_the_upload_discards_the_file_later() -> None:
 
 
 async def test_a_job_over_its_time_is_cancelled_and_retried_later() -> None:
-    harness = worker_harness(patience={"item_timeout_seconds": 0.05})
+    harness = worker_harness(patience={"item_timeout_seconds": 0.2})
     (item,) = harness.queue.state.add("a")
     harness.provider.gate.clear()
 
@@ -178,7 +178,7 @@ async def test_a_job_over_its_time_is_cancelled_and_retried_later() -> None:
 
 
 async def test_a_hanging_submit_ends_at_the_deadline() -> None:
-    harness = worker_harness(patience={"item_timeout_seconds": 0.05})
+    harness = worker_harness(patience={"item_timeout_seconds": 0.2})
     harness.queue.state.add("a")
     harness.provider.submit_gate.clear()
 
@@ -271,7 +271,7 @@ async def test_a_result_with_a_lost_answer_is_written_once() -> None:
 
 
 async def test_a_result_is_dropped_when_its_lease_ends_in_an_outage() -> None:
-    harness = worker_harness(queue=FakeQueue(lease_seconds=0.1))
+    harness = worker_harness(queue=FakeQueue(lease_seconds=0.5))
     harness.queue.state.add("a")
     harness.queue.down_calls = {"complete"}
 

@@ -30,7 +30,7 @@ async def test_a_run_waits_for_sent_orders_after_its_time(is_free: bool) -> None
     ordered, waiting = harness.queue.state.add("a", "b")
 
     with capture_logs() as lines:
-        run = asyncio.create_task(harness.worker.run_once(max_seconds=0.05))
+        run = asyncio.create_task(harness.worker.run_once(max_seconds=0.5))
         await eventually(lambda: "waiting for orders whose pictures no other worker can have" in events(lines))
         provider.gate.set()
         await run
@@ -78,7 +78,7 @@ async def test_no_order_is_sent_after_the_worker_stops() -> None:
 async def test_a_signal_after_the_runs_time_starts_the_grace_time() -> None:
     harness, provider = synchronous_harness(grace_seconds=0.05)
     (item,) = harness.queue.state.add("a")
-    run = asyncio.create_task(harness.worker.run_once(max_seconds=0.05))
+    run = asyncio.create_task(harness.worker.run_once(max_seconds=0.5))
     with capture_logs() as lines:
         await eventually(lambda: "waiting for orders whose pictures no other worker can have" in events(lines))
 
@@ -220,7 +220,7 @@ async def test_an_answer_lost_at_the_deadline_is_final() -> None:
 
     late = Late()
     late.gate.clear()
-    harness = worker_harness(late, patience={"item_timeout_seconds": 0.05})
+    harness = worker_harness(late, patience={"item_timeout_seconds": 0.2})
     harness.queue.state.add("a")
     lease = await harness.hold_one()
 

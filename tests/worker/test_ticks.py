@@ -21,7 +21,7 @@ async def test_a_failing_tick_keeps_running() -> None:
 
     ticks = Ticks([Tick("broken", fail, 0.05)])
     ticks.start()
-    await eventually(lambda: len(beats) >= 3, timeout=3)
+    await eventually(lambda: len(beats) >= 3)
     dead = ticks.dead()
     ticks.stop()
 
@@ -39,7 +39,7 @@ async def test_a_tick_marked_at_start_runs_at_once() -> None:
 
     ticks = Ticks([Tick("early", early, 3600, at_start=True), Tick("late", late, 3600)])
     ticks.start()
-    await eventually(lambda: beats, timeout=3)
+    await eventually(lambda: beats)
     ticks.stop()
 
     assert beats == ["early"]
@@ -55,7 +55,7 @@ async def test_a_hanging_tick_counts_as_dead() -> None:
     ticks = Ticks([Tick("renew leases", hang, 0.05, patience_seconds=0)])
     ticks.start()
     await hanging.wait()
-    await eventually(lambda: ticks.dead() == "renew leases", timeout=3)
+    await eventually(lambda: ticks.dead() == "renew leases")
     ticks.stop()
 
 
@@ -88,15 +88,15 @@ async def test_ticks_keep_running_when_the_system_clock_is_changed(hours: int, m
     monkeypatch.setattr(SetClock, "off_by", timedelta())
     ticks = Ticks([Tick("renew leases", count, 0.2)])
     ticks.start()
-    await eventually(lambda: len(beats) >= 2, timeout=5)
+    await eventually(lambda: len(beats) >= 2)
 
     monkeypatch.setattr(SetClock, "off_by", timedelta(hours=hours))
     before = len(beats)
-    await eventually(lambda: len(beats) >= before + 3, timeout=5)
+    await eventually(lambda: len(beats) >= before + 3)
 
     monkeypatch.setattr(SetClock, "off_by", timedelta())
     before = len(beats)
-    await eventually(lambda: len(beats) >= before + 3, timeout=5)
+    await eventually(lambda: len(beats) >= before + 3)
     dead = ticks.dead()
     ticks.stop()
     assert dead is None
@@ -113,7 +113,7 @@ async def test_a_lease_is_kept_when_the_system_clock_is_set_back(monkeypatch: py
     ticks.start()
 
     monkeypatch.setattr(SetClock, "off_by", timedelta(hours=-1))
-    await eventually(lambda: asyncio.get_running_loop().time() > first_end + 0.5, timeout=10)
+    await eventually(lambda: asyncio.get_running_loop().time() > first_end + 0.5)
     ticks.stop()
 
     assert lease.stopped is None
@@ -138,7 +138,7 @@ async def test_a_stopped_loop_kills_no_tick_and_ticks_at_once_after_it() -> None
         pass
 
     dead = ticks.dead()
-    await eventually(lambda: beats, timeout=3)
+    await eventually(lambda: beats)
     ticks.stop()
 
     assert dead is None
@@ -162,7 +162,7 @@ async def test_leases_that_ended_during_sleep_are_dropped() -> None:
     ticks = Ticks([], woke, clock=lambda: loop.time() + slept)
     ticks.start()
     slept = 40.0
-    await eventually(lambda: dropped, timeout=3)
+    await eventually(lambda: dropped)
     ticks.stop()
 
     assert dropped == [1]

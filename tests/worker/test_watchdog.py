@@ -164,7 +164,7 @@ async def test_the_watchdog_ends_with_a_killed_worker(start: Start) -> None:
     worker.send(signal.SIGKILL)
     await worker.exit_code()  # its log has ended, too: the child had it open
 
-    await eventually(lambda: not Path(f"/proc/{child}").exists(), timeout=5)
+    await eventually(lambda: not Path(f"/proc/{child}").exists())
 
 
 async def test_the_watchdog_process_knows_no_secrets(start: Start) -> None:
@@ -185,7 +185,7 @@ async def test_sigusr1_logs_the_stacks_and_the_worker_goes_on(start: Start) -> N
 
     worker.send(signal.SIGUSR1)
 
-    await eventually(lambda: any("in run_forever" in line for line in worker.lines), timeout=10)
+    await eventually(lambda: any("in run_forever" in line for line in worker.lines))
     before = len(worker.named("loop runs"))
     await worker.logs("loop runs", before + 1)
 

@@ -31,12 +31,16 @@ from tests.fake_queue import FakeQueue
 
 @dataclass
 class ScriptedProvider:
-    """Jobs end at once, unless `gate` is closed; `script` gives an error for a prompt, `delays` seconds."""
+    """Jobs end at once, unless `gate` is closed. `script` has an error for a prompt, `delays` seconds.
+
+    `fails_once` is like `script`, for the first attempt alone.
+    """
 
     name: str = "scripted"
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     submit_gate: asyncio.Event = field(default_factory=asyncio.Event)
     script: dict[str, Exception] = field(default_factory=dict[str, Exception])
+    fails_once: dict[str, Exception] = field(default_factory=dict[str, Exception])
     delays: dict[str, float] = field(default_factory=dict[str, float])
     submitted: list[str] = field(default_factory=list[str])
     waiting: list[str] = field(default_factory=list[str])
@@ -57,7 +61,7 @@ class ScriptedProvider:
         self.waiting.append(job_id)
         await self.gate.wait()
         await asyncio.sleep(self.delays.get(request.prompt, 0))
-        if error := self.script.get(request.prompt):
+        if error := self.fails_once.pop(request.prompt, None) or self.script.get(request.prompt):
             raise error
         return self.delivers or GeneratedImage(b"picture", "png", request.width, request.height, request.seed)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,6 @@ BOB = "22222222-2222-2222-2222-222222222222"
 BATCH = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa"
 OTHER_BATCH = "bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb"
 PATIENCE_SECONDS = 10.0
-QUIET_SECONDS = 0.3
 
 _UNREAD = """
     select 1 from pg_replication_slots
@@ -83,6 +83,13 @@ SCHEMA = """
 def user_token(user_id: str = ALICE, *, role: str | None = "authenticated", seconds: float = 3600, **more: Any) -> str:
     claims = {"sub": user_id, "role": role, "exp": int(time.time() + seconds), **more}
     return jwt.encode({key: value for key, value in claims.items() if value is not None}, JWT_SECRET)
+
+
+def expired_seconds(message: str) -> int:
+    """How long ago the token expired, as the message of a refusal tells it."""
+    found = re.fullmatch(r"(?:InvalidJWTToken: )?Token has expired (\d+) seconds ago", message)
+    assert found, message
+    return int(found[1])
 
 
 def binding(table: str, *, event: str = "*", **more: Any) -> dict[str, Any]:

@@ -6,7 +6,17 @@ import time
 
 import jwt
 import pytest
-from realtime_harness import ALICE, BOB, PUBLISHABLE_KEY, BareClient, Stack, binding, user_token
+from realtime_harness import (
+    ALICE,
+    BOB,
+    PATIENCE_SECONDS,
+    PUBLISHABLE_KEY,
+    BareClient,
+    Stack,
+    binding,
+    expired_seconds,
+    user_token,
+)
 
 
 async def renew(client: BareClient, token: object, join_ref: str | None) -> None:
@@ -65,7 +75,7 @@ async def test_an_expired_token_is_refused_with_its_age(client: BareClient) -> N
     join = await client.join("room", [binding("notes")])
     await renew(client, user_token(seconds=-10), join.ref)
     message = (await client.expect("system")).payload["message"]
-    assert message in ("Token has expired 10 seconds ago", "Token has expired 11 seconds ago")
+    assert 10 <= expired_seconds(message) < 10 + PATIENCE_SECONDS
 
 
 async def test_the_channel_closes_when_its_token_expires(client: BareClient) -> None:
@@ -73,12 +83,12 @@ async def test_the_channel_closes_when_its_token_expires(client: BareClient) -> 
     await client.join("room", [binding("todos")], token=user_token(exp=expires_at))
     system = await client.expect("system")
     await client.expect("phx_close")
-    assert system.payload["message"] == "Token has expired 0 seconds ago"
-    assert expires_at <= time.time() < expires_at + 0.5
+    assert 0 <= expired_seconds(system.payload["message"]) < PATIENCE_SECONDS
+    assert time.time() >= expires_at
 
 
 async def test_a_token_renewed_in_time_keeps_the_channel_open(stack: Stack, client: BareClient) -> None:
-    expires_at = int(time.time()) + 2
+    expires_at = int(time.time()) + 4
     join = await client.join("room", [binding("todos")], token=user_token(exp=expires_at))
     await renew(client, user_token(), join.ref)
     await client.expect("system")
