@@ -192,7 +192,7 @@ class FakeQueue:
     def _held(self, claim: Claim) -> Item:
         item = self.state.items[claim.generation_id]
         if item.lease_id != claim.lease_id or not self._holds(item):
-            raise LeaseLost(f"generation {claim.generation_id} is not leased as {claim.lease_id} any more")
+            raise LeaseLost(f"item {claim.generation_id} no longer has lease {claim.lease_id}")
         return item
 
     def _holds(self, item: Item) -> bool:

@@ -24,16 +24,16 @@ begin
     primary key (kind, on_table, name)
   );
   comment on table batchgen.found_objects is
-    'What the project had when batchgen was installed, one row an object. supabase/uninstall.sql restores it.';
+    'Objects that the project had when batchgen was installed, one per row. supabase/uninstall.sql restores them.';
   comment on column batchgen.found_objects.kind is
     'schema, table (or view), column, index, policy, publication, published or function.';
-  comment on column batchgen.found_objects.on_table is 'The table that it is part of; empty where it is none''s.';
-  comment on column batchgen.found_objects.name is 'Its name; of tables and functions with the schema.';
-  comment on column batchgen.found_objects.rights is 'Its rights; empty where they were those of the owner by default.';
-  comment on column batchgen.found_objects.row_security is 'Whether the table had row level security.';
+  comment on column batchgen.found_objects.on_table is 'Table that the object belongs to; empty if it belongs to none.';
+  comment on column batchgen.found_objects.name is 'Name of the object; schema-qualified for tables and functions.';
+  comment on column batchgen.found_objects.rights is 'Access privileges; empty if the owner''s defaults applied.';
+  comment on column batchgen.found_objects.row_security is 'True if the table had row level security.';
   comment on column batchgen.found_objects.options is 'Options of the table or view.';
-  comment on column batchgen.found_objects.description is 'Its comment.';
-  comment on column batchgen.found_objects.definition is 'The statement that makes the function.';
+  comment on column batchgen.found_objects.description is 'Comment on the object.';
+  comment on column batchgen.found_objects.definition is 'The statement that creates the function.';
   comment on column batchgen.found_objects.found_at is 'When batchgen was installed.';
   alter table batchgen.found_objects enable row level security;
   create policy "Nobody" on batchgen.found_objects for all to public using (false);

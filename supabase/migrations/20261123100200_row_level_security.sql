@@ -1,7 +1,7 @@
 -- Who may see which row, and which verbs each role holds. The app's users read their own rows; every change goes
 -- through functions. Written so that the result is the same whether or not new tables are granted by default.
 
--- A view reads past row level security unless it runs as its caller.
+-- Without security_invoker, a view bypasses row level security.
 alter view public.batch_progress set (security_invoker = on);
 
 alter table public.batch_generations enable row level security;
@@ -55,7 +55,7 @@ begin
     revoke all on public.tags from anon, authenticated, service_role;
     grant select on public.tags to authenticated;
     grant select, insert, update, delete on public.tags to service_role;
-    -- A tag is a word, shared by all; which pictures carry it is private to their owner.
+    -- All users share the tags; which pictures carry a tag is private to their owner.
     create policy "Signed-in users read tags" on public.tags for select to authenticated using (true);
   end if;
 

@@ -1,18 +1,18 @@
--- Two schemas of our own, which the API does not expose.
+-- Two schemas that the API does not expose.
 --
--- batchgen: tables, views and functions that nobody is granted anything on. batchgen_api: functions behind the thin
--- ones in public, which run as their caller: in it a caller may execute the named functions and nothing else.
+-- batchgen: tables, views and functions that no role has any grant on. batchgen_api: functions behind the thin ones in
+-- public, which run as their caller: a caller may execute the named functions in it and nothing else.
 create schema batchgen_api;
 revoke all on schema batchgen_api from public;
 grant usage on schema batchgen_api to authenticated, service_role;
 
 comment on schema batchgen is
-  'The batch worker''s own: settings, the queue, and views of how it is (queue_health first). Private: nobody is '
-  'granted anything in it.';
+  'The batch worker''s private schema: settings, the queue, and views of its state (start with queue_health). No role '
+  'has any grant in it.';
 comment on schema batchgen_api is 'Functions behind the thin ones in public. Not exposed by the API.';
 
--- A model whose items keep failing by the provider's fault is left alone by its breaker, then tried with one item at a
--- time.
+-- The circuit breaker of a model: opens when items keep failing through the provider's fault, then lets one item at a
+-- time probe the model.
 create table batchgen.breakers (
   model_id uuid primary key,
   failed_generation_ids uuid[] not null default '{}',
@@ -30,17 +30,18 @@ create policy "Nobody" on batchgen.breakers for all to public using (false);
 revoke all on batchgen.breakers from public, anon, authenticated, service_role;
 
 comment on table batchgen.breakers is
-  'Models whose last items failed by the provider''s fault; the first success deletes the row. Delete it to let all '
-  'items run at once.';
-comment on column batchgen.breakers.model_id is 'models.id; zeros for items that name no model.';
+  'Models whose last items failed through the provider''s fault. The first success deletes the row; delete it by hand '
+  'to let all items run at once.';
+comment on column batchgen.breakers.model_id is 'models.id; the zero UUID for items without a model.';
 comment on column batchgen.breakers.failed_generation_ids is
-  'The items that failed since the last success, each once: one item that always fails says nothing about its model.';
+  'Items that failed since the last success, each listed once, because one item that always fails says nothing about '
+  'its model.';
 comment on column batchgen.breakers.opened_until is
-  'Empty: closed, faults are counted. Until this time nothing of the model starts; after it, one item at a time.';
-comment on column batchgen.breakers.probe_lease_id is 'The lease of the item that tries whether the model works again.';
+  'Empty: closed, faults are counted. Otherwise no item of the model starts before this time; after it, one at a time.';
+comment on column batchgen.breakers.probe_lease_id is 'Lease of the item that probes whether the model works again.';
 comment on column batchgen.breakers.updated_at is 'When a fault was last counted.';
-comment on column batchgen.breakers.reason is 'The code of the fault that opened it.';
-comment on column batchgen.breakers.message is 'What is to be done about it, as the provider or the worker said.';
+comment on column batchgen.breakers.reason is 'Error code of the fault that opened the breaker.';
+comment on column batchgen.breakers.message is 'Remedy reported by the provider or the worker.';
 
 create table batchgen.failures (
   generation_id uuid primary key references public.image_generations (id) on delete cascade,
@@ -54,11 +55,11 @@ create policy "Nobody" on batchgen.failures for all to public using (false);
 revoke all on batchgen.failures from public, anon, authenticated, service_role;
 
 comment on table batchgen.failures is
-  'Why an item failed, as a stable code; the sentence for people is image_generations.error_message.';
-comment on column batchgen.failures.generation_id is 'The item that failed.';
+  'Stable error codes of failed items; the message for people is image_generations.error_message.';
+comment on column batchgen.failures.generation_id is 'The failed item.';
 comment on column batchgen.failures.code is
-  'Why, as a word for programs: timeout, crashed, cancelled, blocked_by_policy and so on.';
-comment on column batchgen.failures.failed_at is 'When it failed.';
+  'Error code for programs: timeout, crashed, cancelled, blocked_by_policy and so on.';
+comment on column batchgen.failures.failed_at is 'When the item failed.';
 
 create table batchgen.generation_tags (
   generation_id uuid not null references public.image_generations (id) on delete cascade,
@@ -70,11 +71,11 @@ alter table batchgen.generation_tags enable row level security;
 create policy "Nobody" on batchgen.generation_tags for all to public using (false);
 revoke all on batchgen.generation_tags from public, anon, authenticated, service_role;
 
-comment on table batchgen.generation_tags is 'Tags that a request asked for; they go on the picture when it is there.';
+comment on table batchgen.generation_tags is 'Tags that a request asked for; put on the picture once it exists.';
 comment on column batchgen.generation_tags.generation_id is 'The item.';
 comment on column batchgen.generation_tags.name is 'The tag, trimmed and in lower case.';
 
--- The models that the app knows, as they are ordered at Replicate. docs/models.md says where each row was checked.
+-- Models that the app knows, with their inputs at Replicate. docs/models.md says where each row was checked.
 create table batchgen.known_models (
   provider_model text primary key,
   display_name text not null,
@@ -93,19 +94,19 @@ create policy "Nobody" on batchgen.known_models for all to public using (false);
 revoke all on batchgen.known_models from public, anon, authenticated, service_role;
 
 comment on table batchgen.known_models is
-  'Models that come with batchgen, ready to be ordered; new projects get them switched off.';
+  'Models that come with batchgen, with all that an order needs; new projects get them switched off.';
 comment on column batchgen.known_models.provider_model is
   'The model''s id at its provider; also models.name and models.replicate_id.';
-comment on column batchgen.known_models.display_name is 'Name that users see.';
-comment on column batchgen.known_models.provider is 'The provider, as workers name it.';
+comment on column batchgen.known_models.display_name is 'Name shown to users.';
+comment on column batchgen.known_models.provider is 'Name of the provider, as workers use it.';
 comment on column batchgen.known_models.provider_version is
-  'The version that was checked; empty means the official one.';
-comment on column batchgen.known_models.price_usd is 'Of one picture of about a megapixel, in US dollars.';
-comment on column batchgen.known_models.estimated_seconds is 'How long a picture usually takes.';
-comment on column batchgen.known_models.default_steps is 'Steps where a request names none.';
-comment on column batchgen.known_models.default_guidance_scale is 'Guidance scale where a request names none.';
+  'The version that was checked; empty means the official version.';
+comment on column batchgen.known_models.price_usd is 'Price of one picture of about a megapixel, in US dollars.';
+comment on column batchgen.known_models.estimated_seconds is 'Usual time to make a picture, in seconds.';
+comment on column batchgen.known_models.default_steps is 'Steps if a request names none.';
+comment on column batchgen.known_models.default_guidance_scale is 'Guidance scale if a request names none.';
 comment on column batchgen.known_models.is_checked is
-  'Whether names and ranges of all inputs were compared with the provider''s own schema.';
+  'True if names and ranges of all inputs were compared with the provider''s own schema.';
 comment on column batchgen.known_models.inputs is 'As model_providers.inputs.';
 
 insert into batchgen.known_models (
@@ -224,7 +225,7 @@ insert into batchgen.known_models (
           "2048x1024", "1024x2048", "1434x1024", "1024x1434", "1280x1024", "1024x1280", "1024x1707"]}}'
   );
 
--- What was paid: an append-only ledger with one row for each attempt.
+-- Costs: an append-only ledger with one row for each attempt.
 create table batchgen.ledger (
   generation_id uuid not null,
   attempt integer not null constraint attempts_count_from_1 check (attempt >= 1),
@@ -258,35 +259,36 @@ create policy "Nobody" on batchgen.ledger for all to public using (false);
 revoke all on batchgen.ledger from public, anon, authenticated, service_role;
 
 comment on table batchgen.ledger is
-  'What each attempt did and cost. Append-only: what turns out later is another row. Sums of amount_usd are costs; an '
-  'order is charged in one row of its rows at most.';
-comment on column batchgen.ledger.generation_id is 'The item. No reference: money outlives the item.';
-comment on column batchgen.ledger.attempt is 'The item''s attempts, counted from 1; an attempt is a lease.';
+  'Result and cost of each attempt. Append-only: later findings are further rows. Costs are sums of amount_usd; an '
+  'order is charged in at most one of its rows.';
+comment on column batchgen.ledger.generation_id is 'The item. Not a foreign key: costs outlive the item.';
+comment on column batchgen.ledger.attempt is 'Number of the item''s attempt, from 1; each lease is an attempt.';
 comment on column batchgen.ledger.entry is
-  'attempt: how an attempt ended. settlement: what became known of its order afterwards.';
+  'attempt: the end of an attempt. settlement: what became known of its order afterwards.';
 comment on column batchgen.ledger.outcome is
-  'completed, handed_back, crashed, deleted, withdrawn (taken out of its batch), or the code of the failure, failed '
-  'where an admin said so; of a settlement: settled, or person where somebody decided.';
-comment on column batchgen.ledger.user_id is 'Whose item it is; zeros for nobody''s.';
-comment on column batchgen.ledger.batch_id is 'The item''s batch; empty where it was deleted before an order.';
-comment on column batchgen.ledger.model_id is 'models.id; zeros for items that name no model.';
-comment on column batchgen.ledger.provider is 'The provider, as workers name it.';
-comment on column batchgen.ledger.provider_model is 'The model''s id there.';
-comment on column batchgen.ledger.provider_version is 'Its version there.';
+  'Attempts: completed, handed_back, crashed, deleted, withdrawn (removed from its batch), an error code, or failed '
+  'if an admin ended it. Settlements: settled, or person if somebody decided by hand.';
+comment on column batchgen.ledger.user_id is 'Owner of the item; the zero UUID if it has none.';
+comment on column batchgen.ledger.batch_id is 'The item''s batch; empty if the batch was deleted before an order.';
+comment on column batchgen.ledger.model_id is 'models.id; the zero UUID for items without a model.';
+comment on column batchgen.ledger.provider is 'Name of the provider, as workers use it.';
+comment on column batchgen.ledger.provider_model is 'The model''s id at the provider.';
+comment on column batchgen.ledger.provider_version is 'The model''s version at the provider.';
 comment on column batchgen.ledger.order_key is
-  'The purchase; the same in all attempts that waited for it. Empty where nothing was ordered, or for free.';
+  'The order; shared by all attempts that waited for it. Empty if nothing was ordered, or if the provider is free.';
 comment on column batchgen.ledger.provider_job_id is 'The provider''s id of the job.';
-comment on column batchgen.ledger.price_usd is 'What the order costs if it is charged; empty where nobody knows.';
+comment on column batchgen.ledger.price_usd is 'Cost of the order if it is charged; empty if unknown.';
 comment on column batchgen.ledger.is_charged is
-  'Whether it costs money, as far as this row knows; empty: not known, or not yet.';
-comment on column batchgen.ledger.amount_usd is 'What it costs: the price where it is charged, otherwise 0.';
-comment on column batchgen.ledger.queued_seconds is 'How long the job waited at the provider, where it tells.';
-comment on column batchgen.ledger.running_seconds is 'How long it ran there.';
-comment on column batchgen.ledger.is_late is 'The item had ended, and its picture was collected afterwards.';
+  'True if the order costs money, as far as this row knows; empty if unknown or not known yet.';
+comment on column batchgen.ledger.amount_usd is 'Cost: the price if charged, otherwise 0.';
+comment on column batchgen.ledger.queued_seconds is 'Seconds that the job waited at the provider, if it reports them.';
+comment on column batchgen.ledger.running_seconds is 'Seconds that the job ran at the provider, if it reports them.';
+comment on column batchgen.ledger.is_late is
+  'True if the item had already ended and its picture was fetched afterwards.';
 comment on column batchgen.ledger.noted_at is 'When the row was written.';
 
--- Where and how a model is made: data of its row, read anew at each claim. Adding a model, or pointing it to another
--- provider, is one statement on the view batchgen.models and takes effect without a restart.
+-- Where and how a model runs, read at each claim. Adding a model, or moving it to another provider, is one statement on
+-- the view batchgen.models and takes effect without a restart.
 create table batchgen.model_providers (
   model_id uuid primary key references public.models (id) on delete cascade,
   provider text not null constraint provider_is_named check (provider <> ''),
@@ -314,21 +316,21 @@ revoke all on batchgen.model_providers from public, anon, authenticated, service
 comment on table batchgen.model_providers is
   'Which provider runs a model. A model without a row runs at the provider offline.';
 comment on column batchgen.model_providers.model_id is 'The model.';
-comment on column batchgen.model_providers.provider is 'The provider that runs it, as workers name it.';
-comment on column batchgen.model_providers.provider_model is 'The model''s id there; empty means models.replicate_id.';
+comment on column batchgen.model_providers.provider is 'Name of the provider, as workers use it.';
+comment on column batchgen.model_providers.provider_model is
+  'The model''s id at the provider; empty means models.replicate_id.';
 comment on column batchgen.model_providers.provider_version is
-  'Its version there, where a request names none; empty means the official one.';
-comment on column batchgen.model_providers.inputs is
-  'What the model takes: names and ranges of its inputs (docs/models.md).';
+  'Version at the provider if a request names none; empty means the official version.';
+comment on column batchgen.model_providers.inputs is 'Names and ranges of the model''s inputs (docs/models.md).';
 comment on column batchgen.model_providers.price_usd is
-  'Of one picture, in US dollars; empty means models.cost_per_generation.';
+  'Price of one picture, in US dollars; empty means models.cost_per_generation.';
 comment on column batchgen.model_providers.estimated_seconds is
-  'How long a picture usually takes; empty means models.estimated_time_seconds.';
+  'Usual time to make a picture, in seconds; empty means models.estimated_time_seconds.';
 
--- Purchases are written down before they are sent.
+-- An order is recorded before it is sent.
 --
--- Locks: an order's row is taken after the queue row of its item, by whoever holds that; see settle_order for the
--- sweep.
+-- Locks: an order's row is locked after the queue row of its item, by the session that holds the queue row; see
+-- settle_order for the sweep.
 create table batchgen.orders (
   key uuid primary key default gen_random_uuid(),
   generation_id uuid not null,
@@ -375,40 +377,41 @@ create policy "Nobody" on batchgen.orders for all to public using (false);
 revoke all on batchgen.orders from public, anon, authenticated, service_role;
 
 comment on table batchgen.orders is
-  'Purchases whose outcome is not final: of items that run or wait, and, with ended_at, open ones that a sweep asks '
-  'the provider about. Final ones are in ledger.';
-comment on column batchgen.orders.key is 'The purchase''s key; sent to providers that take one.';
-comment on column batchgen.orders.generation_id is 'The item it was for. No reference: money outlives the item.';
-comment on column batchgen.orders.user_id is 'Whose item it is; zeros for nobody''s.';
-comment on column batchgen.orders.batch_id is 'The item''s batch when it was ordered.';
-comment on column batchgen.orders.model_id is 'models.id; zeros for items that name no model.';
+  'Orders without a final outcome: those of running or waiting items and, with ended_at, open orders whose provider a '
+  'sweep asks. Final ones are in ledger.';
+comment on column batchgen.orders.key is 'Id of the order; sent to providers that accept an idempotency key.';
+comment on column batchgen.orders.generation_id is 'The item. Not a foreign key: costs outlive the item.';
+comment on column batchgen.orders.user_id is 'Owner of the item; the zero UUID if it has none.';
+comment on column batchgen.orders.batch_id is 'The item''s batch at the time of the order.';
+comment on column batchgen.orders.model_id is 'models.id; the zero UUID for items without a model.';
 comment on column batchgen.orders.seed is 'The item''s seed.';
-comment on column batchgen.orders.provider is 'The provider, as workers name it.';
-comment on column batchgen.orders.provider_model is 'The model''s id there.';
-comment on column batchgen.orders.provider_version is 'Its version there.';
-comment on column batchgen.orders.inputs is 'What was about to be sent; an order whose answer got lost is known by it.';
-comment on column batchgen.orders.price_usd is
-  'What it costs if it is charged, as the model''s row said; empty where nobody knows.';
-comment on column batchgen.orders.worker is 'Who sent it.';
-comment on column batchgen.orders.ordered_at is 'Just before it was sent.';
+comment on column batchgen.orders.provider is 'Name of the provider, as workers use it.';
+comment on column batchgen.orders.provider_model is 'The model''s id at the provider.';
+comment on column batchgen.orders.provider_version is 'The model''s version at the provider.';
+comment on column batchgen.orders.inputs is 'Inputs about to be sent; they identify an order whose answer was lost.';
+comment on column batchgen.orders.price_usd is 'Cost if the order is charged, from the model''s row; empty if unknown.';
+comment on column batchgen.orders.worker is 'The worker that sent it.';
+comment on column batchgen.orders.ordered_at is 'Time just before the order was sent.';
 comment on column batchgen.orders.provider_job_id is
-  'The provider''s id of the job; empty while nobody knows whether the order arrived.';
-comment on column batchgen.orders.is_charged is 'Whether it costs money; empty where that is not known.';
-comment on column batchgen.orders.queued_seconds is 'How long the job waited at the provider.';
-comment on column batchgen.orders.running_seconds is 'How long it ran there.';
-comment on column batchgen.orders.is_late is 'Its item had ended, and is run again for the picture alone.';
+  'The provider''s id of the job; empty while it is unknown whether the order arrived.';
+comment on column batchgen.orders.is_charged is 'True if the order costs money; empty if unknown.';
+comment on column batchgen.orders.queued_seconds is 'Seconds that the job waited at the provider.';
+comment on column batchgen.orders.running_seconds is 'Seconds that the job ran at the provider.';
+comment on column batchgen.orders.is_late is
+  'True if the item had already ended and runs again only to fetch the picture.';
 comment on column batchgen.orders.late_code is 'Error code before the item was reopened.';
 comment on column batchgen.orders.late_message is 'Error message before the item was reopened.';
 comment on column batchgen.orders.ended_at is
-  'Since when nobody waits for it: its item ended, and what became of the order is not known.';
-comment on column batchgen.orders.ask_at is 'When the provider is asked next.';
-comment on column batchgen.orders.asked is 'How often it was asked.';
+  'When the item ended without a known outcome of the order; empty while the item waits or runs.';
+comment on column batchgen.orders.ask_at is 'When to ask the provider next.';
+comment on column batchgen.orders.asked is 'How often the provider was asked.';
 comment on column batchgen.orders.is_settled is
-  'What it cost is in the ledger. Its item ended as crashed, and who runs that again finds the picture here for a day.';
-comment on column batchgen.orders.lease_id is 'Minted when a worker takes it to ask.';
-comment on column batchgen.orders.lease_expires_at is 'After this another worker may ask.';
+  'True if the cost is in the ledger. The item crashed; for a day, running it again finds the picture through this '
+  'row.';
+comment on column batchgen.orders.lease_id is 'Minted when a worker takes the order to ask its provider.';
+comment on column batchgen.orders.lease_expires_at is 'After this, another worker may ask.';
 
--- Providers that asked to wait (HTTP 429): left alone by every worker until then.
+-- Providers that asked to wait (HTTP 429); no worker calls them until then.
 create table batchgen.providers (
   name text primary key,
   not_before timestamptz not null constraint not_before_in_range
@@ -422,23 +425,22 @@ alter table batchgen.providers enable row level security;
 create policy "Nobody" on batchgen.providers for all to public using (false);
 revoke all on batchgen.providers from public, anon, authenticated, service_role;
 
-comment on table batchgen.providers is 'Providers that asked to wait. Delete a row to ask again at once.';
-comment on column batchgen.providers.name is 'The provider, as workers name it.';
-comment on column batchgen.providers.not_before is 'No worker asks before this time.';
-comment on column batchgen.providers.reason is 'The code of the last failure that asked for it.';
+comment on table batchgen.providers is 'Providers that asked to wait. Delete a row to call its provider again at once.';
+comment on column batchgen.providers.name is 'Name of the provider, as workers use it.';
+comment on column batchgen.providers.not_before is 'No worker calls the provider before this time.';
+comment on column batchgen.providers.reason is 'Error code of the last failure that asked for a wait.';
 comment on column batchgen.providers.refusals is
-  'How often it refused since it last made a picture; what was on its way together counts once. Each one doubles the '
-  'shortest pause.';
-comment on column batchgen.providers.updated_at is 'When it last asked for a wait.';
+  'Refusals since the last picture; those of concurrent requests count once. Each one doubles the shortest pause.';
+comment on column batchgen.providers.updated_at is 'When the provider last asked for a wait.';
 
--- The queue: a private side table with one row per generation that waits or runs. Leases, marks and due times live
--- here, so that image_generations is written once when an item starts and once when it ends.
+-- The queue: a private side table with one row per item that waits or runs. Leases, flags and due times are here, so
+-- that image_generations is written once when an item starts and once when it ends.
 --
--- Locks. A deleted batch holds its own row and then reaches for its items (the foreign key's SET NULL); an edit by hand
--- holds its items and then, in a trigger, reaches for their batch. So that a worker's call stands in nobody's way, it
--- takes batches first, then items without waiting for them (batchgen.lock_items), then queue rows, then rows of orders
--- and of the outbox, and providers and breakers last of all. Claims, the return of expired leases and renewals take
--- only what is free (SKIP LOCKED) and never wait.
+-- Locks. Deleting a batch locks its own row and then its items (the foreign key's SET NULL); an edit by hand locks
+-- items and then, in a trigger, their batch. So that a worker's call blocks neither, it locks batches first, then items
+-- without waiting for them (batchgen.lock_items), then queue rows, then rows of orders and of the outbox, and providers
+-- and breakers last of all. Claims, the return of expired leases and renewals skip locked rows (SKIP LOCKED) and never
+-- wait.
 
 create type batchgen.queue_state as enum ('delayed', 'parked', 'waiting', 'running');
 
@@ -478,7 +480,7 @@ create table batchgen.queue (
     ready_rank is null or (state = 'waiting' and ready_rank > 0 and not is_suspect)
   ),
   constraint a_provider_job_names_its_provider check ((provider is null) = (provider_job_id is null)),
-  -- With these no value here makes the arithmetic of claims, waits and views overflow, whoever wrote it.
+-- Whoever writes these values, claims, waits and views compute with them without overflow.
   constraint priority_in_range check (priority between -1000000000 and 1000000000),
   constraint counts_in_range check (
     crash_count between 0 and 1000000000 and lone_crash_count between 0 and 1000000000
@@ -492,20 +494,20 @@ create table batchgen.queue (
   constraint provider_job_is_bounded check (length(provider) <= 200 and length(provider_job_id) <= 10000)
 ) with (fillfactor = 80, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0.02);
 
--- A user's waiting rows in claim order: the first few are one descent away.
+-- A user's waiting rows in claim order: the first few cost one descent of the index.
 create index queue_of_a_user on batchgen.queue (user_id, priority desc, created_at, batch_index, generation_id)
 where state = 'waiting' and not is_suspect;
 -- The few that run alone; they carry no ready rank.
 create index queue_suspects on batchgen.queue (state, priority desc, created_at, batch_index, generation_id)
 where is_suspect;
 create index queue_running_alone on batchgen.queue (worker) where ran_alone;
--- All that a claim may take, in the order in which it takes them: small, whatever waits.
--- The two conditions say the same in different words, so that each query can use its own index alone: with statistics
--- from an idle hour the planner would take either for empty, and read and sort every ready row at each claim.
+-- All that a claim may take, in the order in which it takes them: small, however many items wait.
+-- The two conditions are equivalent but written differently, so that each query can use only its own index: with
+-- statistics from an idle hour the planner would take either for empty, and read and sort all ready rows at each claim.
 create index queue_ready on batchgen.queue (priority desc, ready_rank, created_at, batch_index, generation_id)
 where state = 'waiting' and ready_rank is not null;
 create index queue_ready_of_a_user on batchgen.queue (user_id) where ready_rank > 0;
--- Running items are as few as max_parallel_global: this finds them all, and each lease among them.
+-- There are at most max_parallel_global running items: this finds all of them, and each lease among them.
 create index queue_running on batchgen.queue (user_id) where state = 'running';
 create index queue_due on batchgen.queue (due_at) where state = 'delayed';
 create index queue_parked on batchgen.queue (model_id, priority desc, created_at, batch_index, generation_id)
@@ -517,43 +519,44 @@ alter table batchgen.queue enable row level security;
 create policy "Nobody" on batchgen.queue for all to public using (false);
 revoke all on batchgen.queue from public, anon, authenticated, service_role;
 
-comment on table batchgen.queue is 'One row per generation that waits or runs; gone when the generation is final.';
-comment on column batchgen.queue.generation_id is 'The item. Change the item in image_generations; this row follows.';
-comment on column batchgen.queue.user_id is 'Whose parallel limit the item counts against.';
-comment on column batchgen.queue.priority is 'Higher runs first; the item''s.';
-comment on column batchgen.queue.created_at is 'Earlier runs first; the item''s.';
-comment on column batchgen.queue.batch_index is 'Lower runs first among items of one time; the item''s.';
+comment on table batchgen.queue is 'One row per item that waits or runs; deleted when the item ends.';
+comment on column batchgen.queue.generation_id is 'The item. To change it, edit image_generations; this row follows.';
+comment on column batchgen.queue.user_id is 'The user whose parallel limit the item counts against.';
+comment on column batchgen.queue.priority is 'The item''s priority; higher runs first.';
+comment on column batchgen.queue.created_at is 'When the item was submitted; earlier runs first.';
+comment on column batchgen.queue.batch_index is
+  'The item''s position in its batch; lower runs first among items submitted together.';
 comment on column batchgen.queue.model_id is
-  'Whose provider and breaker hold for the item; zeros where it names no model.';
+  'The model whose provider and breaker apply; the zero UUID if the item names no model.';
 comment on column batchgen.queue.state is
-  'delayed: due later; parked: due, but its provider or model is not to be asked now; waiting: due now; running: '
-  'leased to a worker.';
-comment on column batchgen.queue.due_at is 'Not before this time; where it is over, since when the item waits.';
+  'delayed: due later; parked: due, but its provider or model is paused; waiting: due now; running: leased to a '
+  'worker.';
+comment on column batchgen.queue.due_at is 'Earliest start. Once it has passed: since when the item waits.';
 comment on column batchgen.queue.ready_rank is
-  'Set on the rows that a claim may take: the row would be its user''s n-th running item. Null on all others.';
+  'Set on rows that a claim may take: n if the row would be its user''s n-th running item. Null on all others.';
 comment on column batchgen.queue.lease_id is 'Minted by the claim; every write of a worker names it.';
 comment on column batchgen.queue.lease_expires_at is
-  'After this any worker may take the item over; by the database''s clock.';
-comment on column batchgen.queue.worker is 'Who runs the item now.';
-comment on column batchgen.queue.started_at is 'When this attempt began.';
+  'After this time, by the database''s clock, any worker may take over the item.';
+comment on column batchgen.queue.worker is 'The worker that runs the item.';
+comment on column batchgen.queue.started_at is 'When the current attempt began.';
 comment on column batchgen.queue.cancel_requested is
-  'The worker is to stop the item; it learns so when it next renews its lease.';
-comment on column batchgen.queue.crash_count is 'How many leases expired. Counted apart from retries.';
+  'True if the worker should stop the item; it learns this at its next renewal.';
+comment on column batchgen.queue.crash_count is 'Number of expired leases. Counted apart from retries.';
 comment on column batchgen.queue.lone_crash_count is
-  'How many of them while their worker ran nothing else: those are the item''s own.';
+  'Number of expired leases whose worker ran nothing else: crashes that the item itself caused.';
 comment on column batchgen.queue.is_suspect is
-  'A worker died while it had the item: it runs alone until an attempt has ended.';
-comment on column batchgen.queue.ran_alone is 'Whether the worker has had nothing else since it took the item.';
+  'True if a worker died while it ran the item: the item runs alone until an attempt has ended.';
+comment on column batchgen.queue.ran_alone is 'True if the worker has run nothing else since it took the item.';
 comment on column batchgen.queue.wait_count is
-  'How often in a row it was told to wait, which uses up no attempt: each time for longer.';
-comment on column batchgen.queue.provider is 'Where the job runs that provider_job_id names.';
+  'Number of consecutive waits that a provider asked for. They use up no attempt; each wait is longer.';
+comment on column batchgen.queue.provider is 'Provider that runs the job provider_job_id.';
 comment on column batchgen.queue.provider_job_id is
-  'The provider''s id of a job that may be running or paid for: resumed, never bought again.';
-comment on column batchgen.queue.order_key is
-  'The purchase for this item whose outcome is not known yet; its row is in orders.';
+  'The provider''s id of a job that may be running or paid for: resumed, never ordered again.';
+comment on column batchgen.queue.order_key is 'The order whose outcome is not known yet; its row is in orders.';
 comment on column batchgen.queue.fault_code is 'Error code of the failure that ends the current lease.';
-comment on column batchgen.queue.job_over is 'Whether its job has ended by that: then the next attempt orders anew.';
-comment on column batchgen.queue.was_run is 'Whether an attempt has ended without a picture: it may have left a file.';
+comment on column batchgen.queue.job_over is
+  'True if that failure also ended the job: the next attempt then orders again.';
+comment on column batchgen.queue.was_run is 'True if an attempt has ended without a picture: it may have left a file.';
 
 create table batchgen.reopened_batches (
   batch_id uuid primary key references public.batch_generations (id) on delete cascade,
@@ -564,11 +567,11 @@ alter table batchgen.reopened_batches enable row level security;
 create policy "Nobody" on batchgen.reopened_batches for all to public using (false);
 revoke all on batchgen.reopened_batches from public, anon, authenticated, service_role;
 
-comment on table batchgen.reopened_batches is 'Batches that had ended and whose items were queued again.';
+comment on table batchgen.reopened_batches is 'Ended batches whose items were queued again.';
 comment on column batchgen.reopened_batches.batch_id is 'The batch.';
-comment on column batchgen.reopened_batches.reopened_at is 'When that was, the last time.';
+comment on column batchgen.reopened_batches.reopened_at is 'When it was last reopened.';
 
--- An item of a request to create_batch: what its prompt says. No table: create_batch_for hands such rows on.
+-- One item of a create_batch request. Not a table: create_batch_for passes such rows between functions.
 create type batchgen.requested_item as (
   batch_index integer, prompt text, negative_prompt text, seed bigint, tags text[]
 );
@@ -587,12 +590,11 @@ alter table batchgen.requests enable row level security;
 create policy "Nobody" on batchgen.requests for all to public using (false);
 revoke all on batchgen.requests from public, anon, authenticated, service_role;
 
-comment on table batchgen.requests is
-  'Which client_key made which batch: sending a request again gives the same batch.';
-comment on column batchgen.requests.user_id is 'Who sent the request.';
-comment on column batchgen.requests.client_key is 'The key that its sender gave the request.';
+comment on table batchgen.requests is 'Batches by client_key: a repeated request returns the same batch.';
+comment on column batchgen.requests.user_id is 'Sender of the request.';
+comment on column batchgen.requests.client_key is 'Key that the sender gave the request.';
 comment on column batchgen.requests.body_hash is 'Hash of the request: the same key with another body is refused.';
-comment on column batchgen.requests.batch_id is 'The batch that the request made.';
+comment on column batchgen.requests.batch_id is 'The batch that the request created.';
 comment on column batchgen.requests.created_at is 'When the request was accepted.';
 
 create table batchgen.settings (
@@ -643,44 +645,45 @@ revoke all on batchgen.settings from public, anon, authenticated, service_role;
 insert into batchgen.settings default values;
 
 comment on table batchgen.settings is
-  'Limits that hold for all workers and clients: one row, edit it in place. A change takes effect at the next claim.';
+  'Limits for all workers and clients. There is one row; edit it in place. A change takes effect at the next claim.';
 comment on column batchgen.settings.id is 'Always true: there is one row.';
-comment on column batchgen.settings.max_parallel_per_user is 'How many items of one user may run at once.';
-comment on column batchgen.settings.max_parallel_global is 'How many items may run at once in all.';
-comment on column batchgen.settings.max_retries is 'How often a failed attempt is tried again before the item fails.';
+comment on column batchgen.settings.max_parallel_per_user is 'Maximum items of one user that run at once.';
+comment on column batchgen.settings.max_parallel_global is 'Maximum items that run at once in all.';
+comment on column batchgen.settings.max_retries is 'Retries of a failed attempt before the item fails.';
 comment on column batchgen.settings.retry_delays_seconds is
-  'Wait before the first, second, … retry; the last value serves all further ones.';
+  'Seconds before the first, second, … retry; the last value holds for all further retries.';
 comment on column batchgen.settings.max_crashes is
-  'How often an item''s lease may expire (its worker died) while that worker ran nothing else before the item fails '
-  'with code crashed.';
-comment on column batchgen.settings.min_batch_size is 'Fewest prompts of a batch.';
-comment on column batchgen.settings.max_batch_size is 'Most prompts of a batch.';
+  'Expired leases (dead workers) before the item fails with code crashed, counting only those of workers that ran '
+  'nothing else.';
+comment on column batchgen.settings.min_batch_size is 'Minimum prompts per batch.';
+comment on column batchgen.settings.max_batch_size is 'Maximum prompts per batch.';
 comment on column batchgen.settings.max_prompt_characters is
-  'Longest prompt, in characters; the same holds for negative prompts.';
-comment on column batchgen.settings.max_guidance_scale is 'Highest guidance scale that a request may ask for.';
+  'Maximum length of a prompt or negative prompt, in characters.';
+comment on column batchgen.settings.max_guidance_scale is 'Maximum guidance scale of a request.';
 comment on column batchgen.settings.breaker_failures is
-  'After provider faults of so many different items of a model, with no success between them, its breaker opens.';
+  'Number of different items of a model that must fail through the provider''s fault, with no success in between, to '
+  'open its breaker.';
 comment on column batchgen.settings.breaker_open_seconds is
-  'How long an open breaker lets nothing of its model start; then one item is tried.';
+  'How long an open breaker starts nothing of its model; then one item is tried.';
 comment on column batchgen.settings.suspect_turn_seconds is
-  'Where items that run alone since a worker died wait beside others: how long the others go first, divided among the '
-  'workers.';
+  'Where suspects (items that run alone after a worker died) wait beside others: how long the others go first, '
+  'divided by the number of workers.';
 comment on column batchgen.settings.worker_silence_seconds is
-  'A worker that has not called for so long counts as gone, and items that wait are said to wait for a worker.';
+  'Seconds without a call after which a worker counts as gone, and waiting items are reported as waiting for a worker.';
 comment on column batchgen.settings.updated_at is 'When a setting was last changed.';
 comment on column batchgen.settings.image_retention_days is
-  'Pictures of batches that nobody saved or marked as a favourite are deleted after so many days; empty: never.';
+  'Days after which pictures of batches that nobody saved or marked as a favourite are deleted; empty: never.';
 comment on column batchgen.settings.max_waiting_per_user is
-  'How many items of one user may wait; running ones do not count.';
+  'Maximum waiting items per user; running ones do not count.';
 comment on column batchgen.settings.default_daily_limit is
-  'Most items that a user may put in within a day, where user_rate_limits says nothing else.';
+  'Maximum items that a user may submit per day, unless user_rate_limits sets another limit.';
 comment on column batchgen.settings.default_hourly_limit is
-  'Most items that a user may put in within an hour, where user_rate_limits says nothing else.';
+  'Maximum items that a user may submit per hour, unless user_rate_limits sets another limit.';
 
--- Files that are to be deleted: an outbox that workers drain by the Storage API, since only that removes files. It is
--- fed where rows of images go, whoever deletes them, in that same transaction. So a picture's row and its file both
--- stay or both go, with one exception: while a row of images names a path, or an item that waits or runs will, its file
--- is kept.
+-- The outbox: files to delete. Workers drain it through the Storage API, the only way to remove files. A row is added
+-- in the transaction that deletes rows of images, whoever deletes them, so a picture's row and its file both stay or
+-- both go, with one exception: a file is kept while a row of images names its path, or while a waiting or running item
+-- will.
 create table batchgen.storage_deletions (
   id bigint generated always as identity primary key,
   bucket_id text not null default 'generated-images',
@@ -708,20 +711,21 @@ alter table batchgen.storage_deletions enable row level security;
 create policy "Nobody" on batchgen.storage_deletions for all to public using (false);
 revoke all on batchgen.storage_deletions from public, anon, authenticated, service_role;
 
-comment on table batchgen.storage_deletions is 'Files to be deleted by a worker; a row goes when its file is gone.';
-comment on column batchgen.storage_deletions.id is 'A number of no meaning.';
-comment on column batchgen.storage_deletions.bucket_id is 'The bucket in which the file lies.';
-comment on column batchgen.storage_deletions.path is 'Where the file lies in its bucket.';
+comment on table batchgen.storage_deletions is
+  'Outbox: files that a worker will delete; a row goes when its file is gone.';
+comment on column batchgen.storage_deletions.id is 'Surrogate key.';
+comment on column batchgen.storage_deletions.bucket_id is 'Bucket of the file.';
+comment on column batchgen.storage_deletions.path is 'Path of the file in its bucket.';
 comment on column batchgen.storage_deletions.generation_id is
-  'Whose picture the path is made for, where it lies in the folder of that item''s owner '
-  '({user_id}/{generation_id}.{format}); empty for other paths. The item may be gone.';
+  'Item whose picture has this path ({user_id}/{generation_id}.{format}, in the folder of its owner); empty for other '
+  'paths. The item may be gone.';
 comment on column batchgen.storage_deletions.due_at is
-  'Nobody takes it before this time: later after each attempt that came to nothing.';
-comment on column batchgen.storage_deletions.attempts is 'How often a worker took it.';
-comment on column batchgen.storage_deletions.lease_id is 'The right of a worker to delete the file now.';
-comment on column batchgen.storage_deletions.lease_expires_at is 'After this another worker may take it.';
-comment on column batchgen.storage_deletions.worker is 'Who deletes the file now.';
-comment on column batchgen.storage_deletions.created_at is 'When the file''s row was deleted.';
+  'Earliest time to take the row; moves later after each failed attempt.';
+comment on column batchgen.storage_deletions.attempts is 'How often a worker took the row.';
+comment on column batchgen.storage_deletions.lease_id is 'Lease of the worker that deletes the file.';
+comment on column batchgen.storage_deletions.lease_expires_at is 'After this, another worker may take the row.';
+comment on column batchgen.storage_deletions.worker is 'The worker that deletes the file.';
+comment on column batchgen.storage_deletions.created_at is 'When the row of images was deleted.';
 
 create table batchgen.touched (
   id bigint generated always as identity primary key,
@@ -734,7 +738,7 @@ revoke all on batchgen.touched from public, anon, authenticated, service_role;
 
 comment on table batchgen.touched is
   'Users whose queue changed since the last claim; the next claim repairs their ready ranks.';
-comment on column batchgen.touched.id is 'A number of no meaning.';
+comment on column batchgen.touched.id is 'Surrogate key.';
 comment on column batchgen.touched.user_id is 'The user whose queue changed.';
 
 create table batchgen.turns (
@@ -750,14 +754,14 @@ revoke all on batchgen.turns from public, anon, authenticated, service_role;
 
 insert into batchgen.turns default values;
 
-comment on table batchgen.turns is 'Whose turn it is where suspects and other items wait: one row, written by claims.';
+comment on table batchgen.turns is 'Turns between suspects and other waiting items: one row, written by claims.';
 comment on column batchgen.turns.id is 'Always true: there is one row.';
 comment on column batchgen.turns.suspects_at is
-  'From when on a suspect goes first. Infinity: after the next claim of others, and settings.suspect_turn_seconds.';
-comment on column batchgen.turns.suspects_in_a_row is 'How many suspects were claimed in this turn of theirs.';
+  'From then on a suspect goes first. Infinity: after the next claim of others plus settings.suspect_turn_seconds.';
+comment on column batchgen.turns.suspects_in_a_row is 'Suspects claimed in their current turn.';
 
--- Which workers there are: a row for each, written by calls that a worker makes anyway (claims and renewals), at most
--- every three seconds, so that an idle worker costs one small update per poll.
+-- Workers: one row each, written by calls that a worker makes anyway (claims and renewals), at most every three
+-- seconds, so that an idle worker costs one small update per poll.
 create table batchgen.workers (
   worker text primary key,
   first_seen timestamptz not null default clock_timestamp(),
@@ -770,7 +774,7 @@ create table batchgen.workers (
     first_seen between '2000-01-01 00:00+00' and '3000-01-01 00:00+00'
     and last_seen between '2000-01-01 00:00+00' and '3000-01-01 00:00+00'
   )
--- No index but the key, and room on each page: the updates are HOT, and the next one clears up after them.
+-- No index but the key, and free space on each page: updates are HOT, and the next one prunes the old row versions.
 ) with (fillfactor = 50, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0);
 
 alter table batchgen.workers enable row level security;
@@ -779,12 +783,13 @@ revoke all on batchgen.workers from public, anon, authenticated, service_role;
 
 comment on table batchgen.workers is
   'Workers that called within the last day. A worker that has ended keeps its row until then.';
-comment on column batchgen.workers.worker is 'The worker''s name, as in queue.worker.';
+comment on column batchgen.workers.worker is 'Name of the worker, as in queue.worker.';
 comment on column batchgen.workers.first_seen is 'When it first called.';
 comment on column batchgen.workers.last_seen is 'When it last claimed or renewed, to within three seconds.';
 comment on column batchgen.workers.lease_seconds is
-  'How long its leases are: it renews them at a third of that, at the latest.';
-comment on column batchgen.workers.version is 'Its version of batchgen, where it tells.';
-comment on column batchgen.workers.providers is 'The providers that it can order from, where it tells.';
+  'Length of its leases in seconds; it renews them after a third of that, at the latest.';
+comment on column batchgen.workers.version is 'Its version of batchgen, if it reports one.';
+comment on column batchgen.workers.providers is 'Providers that it can order from, if it reports them.';
 comment on column batchgen.workers.drains_until is
-  'It is given nothing until its items have ended, to take one that runs alone; at most until then.';
+  'It is given no items until its own have ended, so that it can take one that runs alone; until this time at the '
+  'latest.';

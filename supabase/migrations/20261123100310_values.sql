@@ -29,7 +29,7 @@ comment on function batchgen.check_range(double precision, text, double precisio
   'Refuses a number that is out of range.';
 
 -- check_prompt(p_text, p_field)
--- A prompt that comes by itself is no longer than one of a batch.
+-- Refuse a prompt over settings.max_prompt_characters. A prompt outside a batch has the same limit as one in a batch.
 create function batchgen.check_prompt(p_text text, p_field text) returns void
 language plpgsql set search_path = '' as $$
 declare
@@ -46,19 +46,20 @@ revoke execute on function batchgen.check_prompt(text, text) from public, anon, 
 comment on function batchgen.check_prompt(text, text) is 'Refuses a prompt longer than settings.max_prompt_characters.';
 
 -- is_in_folder(p_user_id, p_path)
--- Whether the path lies in the user's folder of the bucket and nowhere else.
+-- True if the path is in the user's folder of the bucket and does not lead out of it.
 create function batchgen.is_in_folder(p_user_id uuid, p_path text) returns boolean
 language sql immutable set search_path = '' as $$
-  -- In bytes: the path is a key of two indexes, and those hold no more than 2,700 of them.
+  -- In bytes: the path is a key of two indexes, and an index key is at most 2,700 bytes.
   select coalesce(octet_length(p_path) <= 1024 and starts_with(p_path, p_user_id || '/')
     and p_path !~ '(^|/)(\.\.?)?(/|$)', false)
 $$;
 revoke execute on function batchgen.is_in_folder(uuid, text) from public, anon, authenticated, service_role;
-comment on function batchgen.is_in_folder(uuid, text) is 'Whether a path lies in the user''s folder and nowhere else.';
+comment on function batchgen.is_in_folder(uuid, text) is
+  'True if a path is in the user''s folder and does not lead out of it.';
 
 -- is_own_address(p_url, p_path)
--- Whether an address is that of the file at p_path in this project's bucket. The project's own address is that of
--- whoever issued the caller's token; a token that does not say so proves no host. http is for this machine alone.
+-- True if a URL is the public address of the file at p_path in this project's bucket. The project's own origin is the
+-- issuer of the caller's token; a token without one proves no host. http is allowed for this machine only.
 create function batchgen.is_own_address(p_url text, p_path text) returns boolean
 language sql stable set search_path = '' as $$
   select coalesce(
@@ -76,17 +77,17 @@ language sql stable set search_path = '' as $$
 $$;
 revoke execute on function batchgen.is_own_address(text, text) from public, anon, authenticated, service_role;
 comment on function batchgen.is_own_address(text, text) is
-  'Whether an address is that of a file in this project''s bucket.';
+  'True if a URL is the public address of a file in this project''s bucket.';
 
 create function batchgen.is_own(p_user_id uuid) returns boolean
 language sql stable security definer set search_path = '' as $$
   select coalesce(p_user_id = auth.uid(), false)
 $$;
 revoke execute on function batchgen.is_own(uuid) from public, anon, authenticated, service_role;
-comment on function batchgen.is_own(uuid) is 'Whether a row belongs to the signed-in user.';
+comment on function batchgen.is_own(uuid) is 'True if a row belongs to the signed-in user.';
 
 -- owner_of(p_user_id, p_batch_id)
--- Whose an item is: its user's, else its batch's, else nobody's (zeros).
+-- The owner of an item: its user, else the user of its batch, else the zero UUID.
 create function batchgen.owner_of(p_user_id uuid, p_batch_id uuid) returns uuid
 language sql stable security definer set search_path = '' as $$
   select coalesce(
@@ -96,27 +97,27 @@ language sql stable security definer set search_path = '' as $$
 $$;
 revoke execute on function batchgen.owner_of(uuid, uuid) from public, anon, authenticated, service_role;
 comment on function batchgen.owner_of(uuid, uuid) is
-  'Whose an item is: its user''s, else its batch''s, else nobody''s.';
+  'The owner of an item: its user, else the user of its batch, else the zero UUID.';
 
 -- place_of(p_priority)
--- An item's priority as the queue has it, whatever somebody wrote: within a billion.
+-- An item's priority in the queue: the item's own, limited to ±1,000,000,000; 0 if it has none.
 create function batchgen.place_of(p_priority integer) returns integer
 language sql immutable set search_path = '' as $$
   select least(greatest(coalesce(p_priority, 0), -1000000000), 1000000000)
 $$;
 revoke execute on function batchgen.place_of(integer) from public, anon, authenticated, service_role;
-comment on function batchgen.place_of(integer) is 'An item''s priority as the queue has it: within a billion.';
+comment on function batchgen.place_of(integer) is 'An item''s priority in the queue, limited to ±1,000,000,000.';
 
--- How requests are refused.
+-- Errors that refuse a user's request.
 --
 -- SQLSTATE PT422 (HTTP 422): the request breaks a rule and nothing was written. The error's detail is JSON:
---   {code, message, index, field, limit, remedy}: a stable code, the prompt's place from 0, the field as a path, the
---   limit, and what to do.
--- SQLSTATE PT401 (HTTP 401): nobody is signed in. PT403: not the caller's, or not to be written. PT404: nothing there
--- that the caller may see. PT409: another request came first. PT429: a limit is reached.
+--   {code, message, index, field, limit, remedy}: a stable code, the position of the prompt from 0, the path of the
+--   field, the limit, and the remedy.
+-- SQLSTATE PT401 (HTTP 401): not signed in. PT403: the row is another user's, or may not be written. PT404: not found,
+-- or not visible to the caller. PT409: another request came first. PT429: a limit is reached.
 
 -- refuse(p_code, p_message, p_field, p_remedy, p_index, p_limit, p_errcode)
--- The one way in which a request is refused.
+-- Raise the error that refuses a request. Every refusal of a user's request goes through it.
 create function batchgen.refuse(
   p_code text, p_message text, p_field text, p_remedy text, p_index integer default null, p_limit jsonb default null,
   p_errcode text default 'PT422'
@@ -132,10 +133,10 @@ $$;
 revoke execute on function batchgen.refuse(text, text, text, text, integer, jsonb, text)
 from public, anon, authenticated, service_role;
 comment on function batchgen.refuse(text, text, text, text, integer, jsonb, text) is
-  'The one way in which a request is refused: an error with a JSON detail.';
+  'Refuses a request: raises an error with a JSON detail.';
 
 -- refuse_rows(p_code, p_table, p_what, p_most, p_remedy)
--- Too many rows, of one statement or of one user.
+-- Refuse too many rows, of one statement or of one user.
 create function batchgen.refuse_rows(p_code text, p_table text, p_what text, p_most integer, p_remedy text) returns void
 language plpgsql set search_path = '' as $$
 begin
@@ -151,16 +152,16 @@ comment on function batchgen.refuse_rows(text, text, text, integer, text) is
 create function batchgen.refuse_batch() returns void
 language plpgsql set search_path = '' as $$
 begin
-  perform batchgen.refuse('batch_not_found', 'There is no such batch, or it is somebody else''s.', 'p_batch_id',
-    'Use the id of a batch of yours.', null, null, 'PT404');
+  perform batchgen.refuse('batch_not_found', 'Batch not found, or it belongs to another user.', 'p_batch_id',
+    'Use the id of one of your batches.', null, null, 'PT404');
 end
 $$;
 revoke execute on function batchgen.refuse_batch() from public, anon, authenticated, service_role;
-comment on function batchgen.refuse_batch() is 'Raises PT404: there is no such batch, or it is somebody else''s.';
+comment on function batchgen.refuse_batch() is 'Raises PT404: batch not found, or it belongs to another user.';
 
--- How a worker's call is refused.
+-- Errors that refuse a worker's call.
 --
--- SQLSTATE PT409 (HTTP 409): the lease is not held any more; drop the result and write nothing.
+-- SQLSTATE PT409 (HTTP 409): the lease is no longer held; drop the result and write nothing.
 -- SQLSTATE PT422 (HTTP 422): an argument is out of range; the message names it.
 
 create function batchgen.refuse_argument(p_field text, p_problem text, p_remedy text) returns void
@@ -174,19 +175,19 @@ end
 $$;
 revoke execute on function batchgen.refuse_argument(text, text, text) from public, anon, authenticated, service_role;
 comment on function batchgen.refuse_argument(text, text, text) is
-  'Raises PT422: an argument of a worker is out of range.';
+  'Raises PT422: an argument of a worker''s call is out of range.';
 
 create function batchgen.lease_lost(p_generation_id uuid, p_lease_id uuid) returns void
 language plpgsql set search_path = '' as $$
 begin
   raise exception using errcode = 'PT409',
-    message = format('generation %s is not leased as %s any more', p_generation_id, p_lease_id),
+    message = format('item %s no longer has lease %s', p_generation_id, p_lease_id),
     detail = jsonb_build_object('code', 'lease_lost', 'generation_id', p_generation_id, 'lease_id', p_lease_id)::text,
     hint = 'Drop the result: another worker owns the item, or it has ended.';
 end
 $$;
 revoke execute on function batchgen.lease_lost(uuid, uuid) from public, anon, authenticated, service_role;
-comment on function batchgen.lease_lost(uuid, uuid) is 'Raises PT409: the lease is not held any more.';
+comment on function batchgen.lease_lost(uuid, uuid) is 'Raises PT409: the lease is no longer held.';
 
 create function batchgen.check_worker_arguments(p_worker text, p_lease_seconds integer) returns void
 language plpgsql set search_path = '' as $$
@@ -204,25 +205,25 @@ $$;
 revoke execute on function batchgen.check_worker_arguments(text, integer)
 from public, anon, authenticated, service_role;
 comment on function batchgen.check_worker_arguments(text, integer) is
-  'Checks the name and the lease of a worker''s call.';
+  'Checks the worker''s name and the lease seconds of a worker''s call.';
 
 create function batchgen.check_tag_name(p_name text, p_field text, p_index integer default null) returns text
 language plpgsql set search_path = '' as $$
 begin
   if batchgen.has_hidden_characters(p_name) then
-    perform batchgen.refuse('not_allowed', format('%s has a tag with control characters or hidden ones.', p_field),
-      p_field, 'Write it with visible characters.', p_index);
+    perform batchgen.refuse('not_allowed', format('%s has a tag with control or invisible characters.', p_field),
+      p_field, 'Use visible characters only.', p_index);
   end if;
   return case when getdatabaseencoding() = 'UTF8' then normalize(p_name, NFC) else p_name end;
 end
 $$;
 revoke execute on function batchgen.check_tag_name(text, text, integer) from public, anon, authenticated, service_role;
 comment on function batchgen.check_tag_name(text, text, integer) is
-  'A tag''s name in its composed form (NFC); refuses hidden characters.';
+  'Returns a tag''s name in composed form (NFC); refuses invisible characters.';
 
 -- clean_tags(p_tags)
--- Trimmed, lower case, each once, in their order.
--- Errors: PT422 where one is no tag.
+-- Trim tags, lower their case and remove duplicates, keeping their order.
+-- Errors: PT422 for an invalid tag.
 create function batchgen.clean_tags(p_tags text[]) returns text[]
 language plpgsql set search_path = '' as $$
 declare
@@ -256,11 +257,12 @@ begin
 end
 $$;
 revoke execute on function batchgen.clean_tags(text[]) from public, anon, authenticated, service_role;
-comment on function batchgen.clean_tags(text[]) is 'Tags trimmed, in lower case, each once; PT422 where one is no tag.';
+comment on function batchgen.clean_tags(text[]) is
+  'Trims tags, lowers their case, removes duplicates; PT422 for an invalid tag.';
 
 -- count_tags(p_user_id)
--- Refuses where the user has made more tags than one may. One at a time for a user, so that two statements at once see
--- each other's.
+-- Refuse if the user has created more than the maximum of 1,000 tags. A lock per user makes concurrent statements see
+-- each other's tags.
 create function batchgen.count_tags(p_user_id uuid) returns void
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -269,16 +271,16 @@ begin
   end if;
   perform pg_advisory_xact_lock(hashtextextended('batchgen.tags ' || p_user_id, 0));
   if exists (select from public.tags t where t.created_by = p_user_id offset 1000) then
-    perform batchgen.refuse_rows('too_many_tags', 'tags', 'tags are made by one user', 1000,
-      'Use tags that are there, or delete some of yours.');
+    perform batchgen.refuse_rows('too_many_tags', 'tags', 'tags per user', 1000,
+      'Use existing tags, or delete some of yours.');
   end if;
 end
 $$;
 revoke execute on function batchgen.count_tags(uuid) from public, anon, authenticated, service_role;
-comment on function batchgen.count_tags(uuid) is 'Refuses where a user has made more tags than one may.';
+comment on function batchgen.count_tags(uuid) is 'Refuses if a user has created more than the maximum number of tags.';
 
 -- check_new_tags(p_user_id, p_names)
--- Refuses names that a batch would make beyond that, before anything is paid.
+-- Refuse new tags of a batch that would exceed that maximum, before anything is paid.
 create function batchgen.check_new_tags(p_user_id uuid, p_names text[]) returns void
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -289,26 +291,27 @@ begin
   if v_new > 0 and not batchgen.is_operator()
     and exists (select from public.tags t where t.created_by = p_user_id offset greatest(1000 - v_new, 0))
   then
-    perform batchgen.refuse_rows('too_many_tags', 'tags', 'tags are made by one user', 1000,
-      'Use tags that are there, or delete some of yours.');
+    perform batchgen.refuse_rows('too_many_tags', 'tags', 'tags per user', 1000,
+      'Use existing tags, or delete some of yours.');
   end if;
 end
 $$;
 revoke execute on function batchgen.check_new_tags(uuid, text[]) from public, anon, authenticated, service_role;
 comment on function batchgen.check_new_tags(uuid, text[]) is
-  'Refuses new tags of a batch where its user has made too many.';
+  'Refuses new tags of a batch that would exceed its user''s maximum.';
 
 -- is_blank(p_text)
--- Blank: nothing but white space, in any script (U+00A0, U+2000 to U+200F and so on count, whatever the locale says).
+-- True if a text has only white space, in any script (U+00A0, U+2000 to U+200F and so on count in every locale).
 create function batchgen.is_blank(p_text text) returns boolean
 language sql immutable set search_path = '' as $$
   select p_text !~ '[^\s\u0000-\u0020\u0085\u00A0\u1680\u180E\u2000-\u200F\u2028-\u202F\u205F\u2060\u3000\uFEFF]'
 $$;
 revoke execute on function batchgen.is_blank(text) from public, anon, authenticated, service_role;
-comment on function batchgen.is_blank(text) is 'Whether a text is nothing but white space, in any script.';
+comment on function batchgen.is_blank(text) is 'True if a text has only white space, in any script.';
 
 -- has_hidden_characters(p_text)
--- Control characters, and those that turn or hide the text around them. Joiners, which scripts and emoji need, stay.
+-- True if a text has control characters, or characters that reorder or hide the text around them. Joiners, which
+-- scripts and emoji need, are allowed.
 create function batchgen.has_hidden_characters(p_text text) returns boolean
 language sql immutable set search_path = '' as $$
   select p_text ~ ('[\u0001-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff'
@@ -316,10 +319,10 @@ language sql immutable set search_path = '' as $$
 $$;
 revoke execute on function batchgen.has_hidden_characters(text) from public, anon, authenticated, service_role;
 comment on function batchgen.has_hidden_characters(text) is
-  'Whether a text has control characters, or ones that turn or hide what is around them.';
+  'True if a text has control characters, or characters that reorder or hide the text around them.';
 
 -- is_color(p_text)
--- As CSS writes colours: #rgb, #rgba, #rrggbb, #rrggbbaa, or one of its names.
+-- True for a CSS colour: #rgb, #rgba, #rrggbb, #rrggbbaa, or a named colour.
 create function batchgen.is_color(p_text text) returns boolean
 language sql immutable set search_path = '' as $$
   select p_text ~* '^#([0-9a-f]{3}|[0-9a-f]{4}|[0-9a-f]{6}|[0-9a-f]{8})$' or lower(p_text) = any (string_to_array(
@@ -341,4 +344,4 @@ language sql immutable set search_path = '' as $$
 $$;
 revoke execute on function batchgen.is_color(text) from public, anon, authenticated, service_role;
 comment on function batchgen.is_color(text) is
-  'Whether a text is a colour: #rgb, #rgba, #rrggbb, #rrggbbaa, or a name of CSS.';
+  'True for a CSS colour: #rgb, #rgba, #rrggbb, #rrggbbaa, or a named colour.';

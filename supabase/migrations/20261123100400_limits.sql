@@ -1,6 +1,6 @@
 -- active_of(p_user_id)
--- How many pictures are being made for the user now: items that a worker runs, and the app's single generations of the
--- last hour that have not ended.
+-- Number of pictures in progress for the user: items that a worker runs, and the app's single generations of the last
+-- hour that have not ended.
 create function batchgen.active_of(p_user_id uuid) returns integer
 language sql stable security definer set search_path = '' as $$
   select (
@@ -13,10 +13,10 @@ language sql stable security definer set search_path = '' as $$
   )::integer
 $$;
 revoke execute on function batchgen.active_of(uuid) from public, anon, authenticated, service_role;
-comment on function batchgen.active_of(uuid) is 'How many pictures are being made for a user now.';
+comment on function batchgen.active_of(uuid) is 'Number of pictures in progress for a user.';
 
 -- limits_of_any_user(p_user_id)
--- What get_user_limits answers, for whoever may ask about anybody.
+-- The answer of get_user_limits, for callers that may ask about any user.
 create function batchgen_api.limits_of_any_user(p_user_id uuid) returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 declare
@@ -24,7 +24,7 @@ declare
   v_limit record;
 begin
   if not exists (select from auth.users u where u.id = p_user_id) then
-    perform batchgen.refuse('user_not_found', 'There is no such user, or it is somebody else.', 'p_user_id',
+    perform batchgen.refuse('user_not_found', 'User not found, or it is not you.', 'p_user_id',
       'Use your own user id.', null, null, 'PT404');
   end if;
   select l.* into v_limit from batchgen.limit_in_the_way(p_user_id, 1) l;
@@ -48,9 +48,9 @@ grant execute on function batchgen_api.limits_of_any_user(uuid) to service_role;
 comment on function batchgen_api.limits_of_any_user(uuid) is 'Behind public.get_user_limits: for operators.';
 
 -- get_user_limits(p_user_id)
--- limits_of_any_user for the signed-in user about themselves.
+-- limits_of_any_user, for the signed-in user only.
 -- Caller: public.get_user_limits, for authenticated.
--- Errors: PT401 without a user; PT404 for another one.
+-- Errors: PT401 if nobody is signed in; PT404 for another user.
 create function batchgen_api.get_user_limits(p_user_id uuid) returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 begin
@@ -59,7 +59,7 @@ begin
       'PT401');
   end if;
   if p_user_id is distinct from auth.uid() then
-    perform batchgen.refuse('user_not_found', 'There is no such user, or it is somebody else.', 'p_user_id',
+    perform batchgen.refuse('user_not_found', 'User not found, or it is not you.', 'p_user_id',
       'Use your own user id.', null, null, 'PT404');
   end if;
   return batchgen_api.limits_of_any_user(p_user_id);
@@ -71,10 +71,10 @@ comment on function batchgen_api.get_user_limits(uuid) is 'Behind public.get_use
 
 -- get_user_limits(p_user_id)
 -- {daily_used, daily_limit, daily_reset_at, hourly_used, hourly_limit, hourly_reset_at, active_generations,
--- max_concurrent, total_all_time, can_generate, limit_reason}. can_generate: one more item would be taken now;
--- limit_reason: the sentence with which it would be refused otherwise, or null.
+-- max_concurrent, total_all_time, can_generate, limit_reason}. can_generate: one more item would be accepted now;
+-- limit_reason: otherwise the error message, else null.
 -- Caller: authenticated, for themselves; service_role, for any user.
--- Errors: PT401 where nobody is signed in; PT404 where there is no such user, or another one asks.
+-- Errors: PT401 if nobody is signed in; PT404 if there is no such user, or it is not the signed-in one.
 -- A project has a function of this name already, since the app calls it; it makes way, whatever type it answers with.
 -- squawk-ignore ban-drop-function
 drop function if exists public.get_user_limits(uuid);
@@ -90,11 +90,10 @@ $$;
 revoke execute on function public.get_user_limits(uuid) from public, anon, authenticated, service_role;
 grant execute on function public.get_user_limits(uuid) to authenticated, service_role;
 comment on function public.get_user_limits(uuid) is
-  'What the signed-in user may put in and has used, and whether one more item would be taken now.';
+  'Limits and usage of the signed-in user, and whether one more item would be accepted now.';
 
 -- is_operator()
--- Whether the caller of the API, or whoever is connected, may submit in anybody's name. Holds within functions that run
--- as their owner, too.
+-- True if the API caller, or the connected role, may submit for any user. Works inside security definer functions, too.
 create function batchgen.is_operator() returns boolean
 language sql stable set search_path = '' as $$
   select has_function_privilege(
@@ -103,11 +102,11 @@ language sql stable set search_path = '' as $$
   )
 $$;
 revoke execute on function batchgen.is_operator() from public, anon, authenticated, service_role;
-comment on function batchgen.is_operator() is 'Whether the caller may submit in anybody''s name.';
+comment on function batchgen.is_operator() is 'True if the caller may submit for any user.';
 
 -- waiting_of(p_user_id, p_enough)
--- How many items of the user wait, counted up to p_enough. It stops there: with statistics of any age it walks the
--- index, and gathers no bitmap of all that wait first.
+-- Number of the user's waiting items, counted up to p_enough. It stops there: whatever the age of the statistics, it
+-- walks the index instead of gathering all waiting items in a bitmap first.
 create function batchgen.waiting_of(p_user_id uuid, p_enough integer) returns integer
 language sql stable security definer set search_path = ''
 set enable_seqscan = 'off' set enable_bitmapscan = 'off' set jit = 'off' as $$
@@ -121,11 +120,11 @@ set enable_seqscan = 'off' set enable_bitmapscan = 'off' set jit = 'off' as $$
   ) w
 $$;
 revoke execute on function batchgen.waiting_of(uuid, integer) from public, anon, authenticated, service_role;
-comment on function batchgen.waiting_of(uuid, integer) is 'How many items of a user wait, counted up to a number.';
+comment on function batchgen.waiting_of(uuid, integer) is 'Number of a user''s waiting items, counted up to a maximum.';
 
 -- windows_of(p_user_id)
--- What the user has used in this hour and this day, of how much, and until when. A window that is over, or was never
--- begun, would begin now.
+-- The user's usage, limit and reset time for the current hour and day. A window that has ended, or never began, would
+-- begin now.
 create function batchgen.windows_of(p_user_id uuid) returns table (
   daily_used integer, daily_limit integer, daily_resets_at timestamptz,
   hourly_used integer, hourly_limit integer, hourly_resets_at timestamptz
@@ -141,11 +140,10 @@ language sql stable security definer set search_path = '' as $$
   from batchgen.settings s left join public.user_rate_limits r on r.user_id = p_user_id
 $$;
 revoke execute on function batchgen.windows_of(uuid) from public, anon, authenticated, service_role;
-comment on function batchgen.windows_of(uuid) is
-  'What a user has used in this hour and this day, of how much, and until when.';
+comment on function batchgen.windows_of(uuid) is 'A user''s usage, limit and reset time for the current hour and day.';
 
 -- limit_in_the_way(p_user_id, p_items)
--- The first limit that so many more items would exceed, the one that lasts longest first; no row where all of them fit.
+-- The first limit that p_items more items would exceed, longest-lasting limit first; no row if all of them fit.
 create function batchgen.limit_in_the_way(p_user_id uuid, p_items integer)
 returns table (code text, name text, used integer, allowed integer, resets_at timestamptz)
 language sql stable security definer set search_path = '' as $$
@@ -163,57 +161,58 @@ language sql stable security definer set search_path = '' as $$
 $$;
 revoke execute on function batchgen.limit_in_the_way(uuid, integer) from public, anon, authenticated, service_role;
 comment on function batchgen.limit_in_the_way(uuid, integer) is
-  'The first limit that so many more items of a user would exceed.';
+  'The first limit that a number of further items would exceed.';
 
 -- limit_sentence(p_code, p_used, p_allowed, p_resets_at, p_items)
--- What a limit says to its user, who wants so many more items; null where there is none.
+-- The error message of a limit for a user who submits p_items more items; null if there is no such limit.
 create function batchgen.limit_sentence(
   p_code text, p_used integer, p_allowed integer, p_resets_at timestamptz, p_items integer
 ) returns text
 language sql stable set search_path = '' as $$
-  select format('Your %s %s: %s of %s %s%s.%s', what.name,
+  select format('Your %s %s: %s of %s %s%s.%s', limits.label,
     case when p_used < p_allowed then 'does not allow that' else 'is reached' end,
-    p_used, p_allowed, what.verb,
+    p_used, p_allowed, limits.usage,
     case when p_used < p_allowed then format(', and this needs %s more', p_items) end,
     ' It resets at ' || to_char(p_resets_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC.')
   from (values
     ('daily_limit', 'daily limit', 'items are used'),
     ('hourly_limit', 'hourly limit', 'items are used'),
     ('too_many_waiting', 'limit of waiting items', 'wait')
-  ) what (code, name, verb)
-  where what.code = p_code
+  ) limits (code, label, usage)
+  where limits.code = p_code
 $$;
 revoke execute on function batchgen.limit_sentence(text, integer, integer, timestamptz, integer)
 from public, anon, authenticated, service_role;
 comment on function batchgen.limit_sentence(text, integer, integer, timestamptz, integer) is
-  'What a limit says to its user.';
+  'Error message of a limit, for the user.';
 
 -- limit_remedy(p_code, p_used, p_allowed)
--- What the user can do about it.
+-- The remedy that goes with limit_sentence.
 create function batchgen.limit_remedy(p_code text, p_used integer, p_allowed integer) returns text
 language sql immutable set search_path = '' as $$
   select case
     when p_used < p_allowed then format('Send at most %s now.', p_allowed::bigint - p_used)
     when p_code = 'too_many_waiting' then 'Wait until some of them have run, or cancel some.'
     when p_allowed <= 0 then 'Ask an admin of the project for a higher limit.'
-    else 'Try again when it has reset.'
+    else 'Try again after it resets.'
   end
 $$;
 revoke execute on function batchgen.limit_remedy(text, integer, integer) from public, anon, authenticated, service_role;
-comment on function batchgen.limit_remedy(text, integer, integer) is 'What a user can do about a limit.';
+comment on function batchgen.limit_remedy(text, integer, integer) is 'Remedy for an exceeded limit, for the user.';
 
 -- max_batch_size_of(p_user_id)
--- The most prompts of a batch of the user: the settings', or fewer where the user's own row says so.
+-- Maximum prompts per batch of the user: the one in settings, or a lower one in the user's row of user_rate_limits.
 create function batchgen.max_batch_size_of(p_user_id uuid) returns integer
 language sql stable security definer set search_path = '' as $$
   select least(s.max_batch_size, case when not batchgen.is_operator() then r.max_batch_size end)
   from batchgen.settings s left join public.user_rate_limits r on r.user_id = p_user_id
 $$;
 revoke execute on function batchgen.max_batch_size_of(uuid) from public, anon, authenticated, service_role;
-comment on function batchgen.max_batch_size_of(uuid) is 'The most prompts that a batch of the user may have.';
+comment on function batchgen.max_batch_size_of(uuid) is 'Maximum prompts per batch of a user.';
 
 -- refuse_over_limit(p_user_id, p_items)
--- Errors: PT429 for the first limit that so many more items would exceed.
+-- Refuse p_items more items if they exceed a limit.
+-- Errors: PT429 for the first limit that they would exceed.
 create function batchgen.refuse_over_limit(p_user_id uuid, p_items integer) returns void
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -238,41 +237,41 @@ begin
 end
 $$;
 revoke execute on function batchgen.refuse_over_limit(uuid, integer) from public, anon, authenticated, service_role;
-comment on function batchgen.refuse_over_limit(uuid, integer) is
-  'Raises PT429 where a limit does not allow so many more items.';
+comment on function batchgen.refuse_over_limit(uuid, integer) is 'Raises PT429 if further items would exceed a limit.';
 
--- Limits of a user: how many items may wait, and how many may be put in within an hour and a day.
+-- Limits of a user: waiting items, and items submitted per hour and per day.
 --
--- What a user has used is counted in user_rate_limits, under that row's lock, in the transaction that puts items into
--- the queue: two requests at once cannot both take the last place. A limit that is empty there is the default of
--- batchgen.settings. An hour and a day begin with the first item after the last ones are over.
--- What an operator puts in for a user (whoever may execute create_batch_as) counts, and is never refused.
+-- Usage is counted in user_rate_limits, under that row's lock, in the transaction that queues the items: two requests
+-- at once cannot both take the last place. Where the row has no limit, the default in batchgen.settings applies. An
+-- hour and a day begin with the first item after the previous ones have ended.
+-- Items that an operator (a role that may execute create_batch_as) submits for a user count, and are never refused.
 --
--- Locks: the user's row in auth.users (FOR KEY SHARE), then their row in user_rate_limits, the way in which a user is
--- deleted; batches and items may be held before.
+-- Locks: the user's row in auth.users (FOR KEY SHARE), then their row in user_rate_limits, in the order in which a user
+-- is deleted; batches and items may be locked before.
 --
 -- SQLSTATE PT429 (HTTP 429): a limit is reached and nothing was written. The error's detail is the JSON of every
--- refusal, with the limit's name as field, and resets_at and retry_after_seconds, which are null where no time helps.
+-- refusal, with the limit's name as field, and with resets_at and retry_after_seconds, which are null if waiting does
+-- not help.
 
 -- hold_user(p_user_id)
--- Nobody deletes the user until this transaction ends.
--- Errors: PT401 where that has happened: a token outlives its user.
+-- Keep the user from being deleted until this transaction ends.
+-- Errors: PT401 if the user is deleted already: a token outlives its user.
 create function batchgen.hold_user(p_user_id uuid) returns void
 language plpgsql security definer set search_path = '' as $$
 begin
   perform 1 from auth.users u where u.id = p_user_id for key share;
   if not found then
-    perform batchgen.refuse('unknown_user', 'This user does not exist any more.', null, 'Sign in again.', null, null,
+    perform batchgen.refuse('unknown_user', 'This user no longer exists.', null, 'Sign in again.', null, null,
       'PT401');
   end if;
 end
 $$;
 revoke execute on function batchgen.hold_user(uuid) from public, anon, authenticated, service_role;
 comment on function batchgen.hold_user(uuid) is
-  'Nobody deletes the user until this transaction ends; PT401 where that has happened.';
+  'Keeps a user from being deleted until this transaction ends; PT401 if already deleted.';
 
 -- lock_limits(p_user_id)
--- Locks the user's row in user_rate_limits, made where it is missing.
+-- Lock the user's row in user_rate_limits; create it if missing.
 create function batchgen.lock_limits(p_user_id uuid) returns void
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -285,13 +284,13 @@ begin
 end
 $$;
 revoke execute on function batchgen.lock_limits(uuid) from public, anon, authenticated, service_role;
-comment on function batchgen.lock_limits(uuid) is 'Locks a user''s row of user_rate_limits, made where it is missing.';
+comment on function batchgen.lock_limits(uuid) is 'Locks a user''s row in user_rate_limits; creates it if missing.';
 
 -- take_from_limits(p_user_id, p_items)
--- Counts items that this transaction puts into the queue for the user: new ones or retried ones, before they are there.
--- Items without an owner count nowhere.
+-- Count items that this transaction is about to queue for the user, new or retried. Items without an owner are not
+-- counted.
 -- Locks: the user's rows in auth.users and user_rate_limits, as above.
--- Errors: PT429 where a limit does not allow all of them, unless an operator asks.
+-- Errors: PT429 if they exceed a limit, unless the caller is an operator.
 create function batchgen.take_from_limits(p_user_id uuid, p_items integer) returns void
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -316,4 +315,4 @@ end
 $$;
 revoke execute on function batchgen.take_from_limits(uuid, integer) from public, anon, authenticated, service_role;
 comment on function batchgen.take_from_limits(uuid, integer) is
-  'Counts items that are put into the queue for a user, or raises PT429.';
+  'Counts items that are about to be queued for a user, or raises PT429.';

@@ -1,8 +1,8 @@
--- batchgen.models: a model and where it is made, in one row. Insert, update and delete write both tables.
+-- batchgen.models: a model and its provider in one row. Insert, update and delete write both tables.
 create view batchgen.models with (security_invoker = on) as
 select m.id, m.name, m.display_name, m.is_active, m.is_default, coalesce(p.provider, 'offline') as provider,
   coalesce(p.provider_model, m.replicate_id) as provider_model, p.provider_version, p.inputs,
-  -- What the app's own column says is no price where it is out of all range.
+  -- A price in the app's own column that is out of range counts as none.
   coalesce(
     p.price_usd, case when m.cost_per_generation between 0 and 1000 then m.cost_per_generation::numeric(12, 6) end
   ) as price_usd,
@@ -11,24 +11,24 @@ select m.id, m.name, m.display_name, m.is_active, m.is_default, coalesce(p.provi
 from public.models m left join batchgen.model_providers p on p.model_id = m.id;
 revoke all on batchgen.models from public, anon, authenticated, service_role;
 comment on view batchgen.models is
-  'Each model with its provider, for admins: insert, update or delete a row here, and it holds from the next claim on.';
+  'Models with their providers, for admins: rows inserted, updated or deleted here take effect at the next claim.';
 comment on column batchgen.models.id is 'models.id.';
-comment on column batchgen.models.name is 'Short name, unique; by default the model''s id at its provider.';
-comment on column batchgen.models.display_name is 'Name that users see; by default the name.';
-comment on column batchgen.models.is_active is 'Whether requests may name the model; yes by default.';
-comment on column batchgen.models.is_default is 'Used where a request names no model.';
+comment on column batchgen.models.name is 'Short unique name; by default the model''s id at its provider.';
+comment on column batchgen.models.display_name is 'Name shown to users; by default the name.';
+comment on column batchgen.models.is_active is 'True if requests may name the model; true by default.';
+comment on column batchgen.models.is_default is 'Used if a request names no model.';
 comment on column batchgen.models.provider is
-  'Who makes the pictures: offline, replicate, fal, openai, comfyui or automatic1111.';
-comment on column batchgen.models.provider_model is 'The model''s id there.';
-comment on column batchgen.models.provider_version is 'Its version there, where a request names none.';
-comment on column batchgen.models.inputs is 'What it takes there (docs/models.md).';
-comment on column batchgen.models.price_usd is 'Of one picture, in US dollars.';
-comment on column batchgen.models.estimated_seconds is 'How long a picture usually takes.';
-comment on column batchgen.models.default_steps is 'Steps where a request names none.';
-comment on column batchgen.models.default_guidance_scale is 'Guidance scale where a request names none.';
+  'Provider that runs the model: offline, replicate, fal, openai, comfyui or automatic1111.';
+comment on column batchgen.models.provider_model is 'The model''s id at the provider.';
+comment on column batchgen.models.provider_version is 'Version at the provider if a request names none.';
+comment on column batchgen.models.inputs is 'Names and ranges of the model''s inputs (docs/models.md).';
+comment on column batchgen.models.price_usd is 'Price of one picture, in US dollars.';
+comment on column batchgen.models.estimated_seconds is 'Usual time to make a picture, in seconds.';
+comment on column batchgen.models.default_steps is 'Steps if a request names none.';
+comment on column batchgen.models.default_guidance_scale is 'Guidance scale if a request names none.';
 
 -- put_model_provider(p_model, p_model_id)
--- The half of the view's row that says how a model is ordered.
+-- Write the provider half of a row of the view.
 create function batchgen.put_model_provider(p_model batchgen.models, p_model_id uuid) returns void
 language sql set search_path = '' as $$
   insert into batchgen.model_providers as p (model_id, provider, provider_model, provider_version, inputs, price_usd,
@@ -41,7 +41,8 @@ language sql set search_path = '' as $$
 $$;
 revoke execute on function batchgen.put_model_provider(batchgen.models, uuid)
 from public, anon, authenticated, service_role;
-comment on function batchgen.put_model_provider(batchgen.models, uuid) is 'Writes how a model is ordered.';
+comment on function batchgen.put_model_provider(batchgen.models, uuid) is
+  'Writes which provider runs a model, and how.';
 
 create function batchgen.instead_of_models_written() returns trigger
 language plpgsql set search_path = '' as $$
@@ -64,12 +65,12 @@ begin
       coalesce(jsonb_typeof(new.inputs -> 'seed') = 'object', false)
     );
   else
-    -- replicate_id stays: it is the name by which the app asks for the model, wherever it is made.
+    -- replicate_id stays: the app requests the model by it, whichever provider runs it.
     update public.models m
     set name = new.name, display_name = new.display_name, is_active = new.is_active, is_default = new.is_default,
       cost_per_generation = new.price_usd, estimated_time_seconds = ceil(new.estimated_seconds),
       default_steps = new.default_steps, default_guidance_scale = new.default_guidance_scale,
-      -- Moved to a provider that takes other inputs: the app asks for those.
+      -- After a move to a provider with other inputs, the app must ask for those.
       supports_negative_prompt = case
         when new.inputs is not null and new.inputs is distinct from old.inputs
           then coalesce(new.inputs ->> 'negative_prompt', '') <> ''
@@ -94,9 +95,9 @@ create trigger instead_of_models_written instead of insert or update or delete o
 for each row execute function batchgen.instead_of_models_written();
 
 -- adopt_known_models()
--- For a project that had its models before. Those whose replicate_id is known here and that have no provider yet are
--- ordered at their provider from now on. Nobody calls it but an admin: from then on the pictures cost money. Returns
--- how many.
+-- Assign known models to their provider, in a project that had its own models: those whose replicate_id is known and
+-- that have no provider yet are ordered at their provider from now on. Returns the number of models assigned.
+-- Caller: an admin only, since pictures cost money from then on.
 create function batchgen.adopt_known_models() returns integer
 language sql set search_path = '' as $$
   with adopted as (
@@ -111,11 +112,11 @@ language sql set search_path = '' as $$
 $$;
 revoke execute on function batchgen.adopt_known_models() from public, anon, authenticated, service_role;
 comment on function batchgen.adopt_known_models() is
-  'For admins of a project that had its models before: has the ones that are known here made at their provider. '
-  'Returns how many.';
+  'For admins of a project that had its own models: assigns the known ones among them to their provider. Returns '
+  'their number.';
 
 -- after_model_provider_changed()
--- A model that could not be ordered waits behind its breaker; a row that has been mended is tried at once.
+-- Close the breaker of a model whose row was changed, so that a repaired model is tried at once.
 create function batchgen.after_model_provider_changed() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -124,13 +125,13 @@ begin
 end
 $$;
 revoke execute on function batchgen.after_model_provider_changed() from public, anon, authenticated, service_role;
-comment on function batchgen.after_model_provider_changed() is 'Lets a model that was mended or moved run at once.';
+comment on function batchgen.after_model_provider_changed() is 'Trigger: lets a repaired or moved model run at once.';
 
 create trigger after_model_provider_changed after insert or update or delete on batchgen.model_providers
 for each row execute function batchgen.after_model_provider_changed();
 
 -- find_model(p_model_id)
--- The active model with this models.id or models.replicate_id; '' or null is the default one.
+-- The active model with this models.id or models.replicate_id; for '' or null, the default model.
 create function batchgen.find_model(p_model_id text) returns public.models
 language plpgsql stable set search_path = '' as $$
 declare
@@ -149,23 +150,23 @@ begin
   where m.id::text = lower(p_model_id) or m.replicate_id = p_model_id
   order by m.is_active desc nulls last, m.sort_order, m.name limit 1;
   if not found then
-    perform batchgen.refuse('unknown_model', 'shared_settings.model_id names no model.', 'shared_settings.model_id',
-      'Use models.id or models.replicate_id of an active model, or leave it out for the default one.');
+    perform batchgen.refuse('unknown_model', 'shared_settings.model_id matches no model.', 'shared_settings.model_id',
+      'Use models.id or models.replicate_id of an active model, or leave it out for the default model.');
   end if;
   if v_model.is_active is not true then
     -- Without its name: an admin may have hidden it.
-    perform batchgen.refuse('inactive_model', 'This model is not offered.', 'shared_settings.model_id',
+    perform batchgen.refuse('inactive_model', 'This model is not available.', 'shared_settings.model_id',
       'Choose an active model.');
   end if;
   return v_model;
 end
 $$;
 revoke execute on function batchgen.find_model(text) from public, anon, authenticated, service_role;
-comment on function batchgen.find_model(text) is 'The active model that a request names, or the default one.';
+comment on function batchgen.find_model(text) is 'The active model that a request names, or the default model.';
 
 -- get_models()
--- All models, those that are offered first, with what only an operator sees: provider, price, and those that are
--- switched off. Users read public.models.
+-- All models, active ones first, with what only operators see: provider, price, and inactive models. Users read
+-- public.models.
 -- Caller: service_role.
 create function public.get_models()
 returns table (
@@ -185,8 +186,7 @@ revoke execute on function public.get_models() from public, anon, authenticated,
 grant execute on function public.get_models() to service_role;
 comment on function public.get_models() is 'For operators: all models, with provider and price.';
 
--- A new project gets all known models, switched off: to offer a model whose provider has no key would let its items
--- wait for ever.
+-- A new project gets all known models, switched off: items of a model whose provider has no key would wait for ever.
 insert into batchgen.models (
   name, display_name, is_active, provider, provider_model, provider_version, inputs, price_usd, estimated_seconds,
   default_steps, default_guidance_scale

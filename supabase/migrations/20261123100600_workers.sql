@@ -1,22 +1,22 @@
--- batchgen.live_workers(): the workers that were seen within settings.worker_silence_seconds, or within half a lease
--- where that is longer: a worker with long leases calls less often while all of its slots are taken.
+-- batchgen.live_workers: workers seen within settings.worker_silence_seconds, or within half a lease if that is longer:
+-- a worker with long leases calls less often while all of its slots are taken.
 create view batchgen.live_workers with (security_invoker = on) as
 select w.worker, w.first_seen, w.last_seen, w.lease_seconds, w.version, w.providers
 from batchgen.workers w cross join batchgen.settings s
 where w.last_seen > clock_timestamp()
   - make_interval(secs => greatest(s.worker_silence_seconds, w.lease_seconds / 2.0));
 revoke all on batchgen.live_workers from public, anon, authenticated, service_role;
-comment on view batchgen.live_workers is 'The workers that run, as far as the database can know.';
-comment on column batchgen.live_workers.worker is 'The worker''s name, as in queue.worker.';
+comment on view batchgen.live_workers is 'Workers that are running, as far as the database can know.';
+comment on column batchgen.live_workers.worker is 'Name of the worker, as in queue.worker.';
 comment on column batchgen.live_workers.first_seen is 'When it first called.';
 comment on column batchgen.live_workers.last_seen is 'When it last claimed or renewed, to within three seconds.';
-comment on column batchgen.live_workers.lease_seconds is 'How long its leases are.';
-comment on column batchgen.live_workers.version is 'Its version of batchgen, where it tells.';
-comment on column batchgen.live_workers.providers is 'The providers that it can order from, where it tells.';
+comment on column batchgen.live_workers.lease_seconds is 'Length of its leases in seconds.';
+comment on column batchgen.live_workers.version is 'Its version of batchgen, if it reports one.';
+comment on column batchgen.live_workers.providers is 'Providers that it can order from, if it reports them.';
 
 -- get_workers()
--- The workers of the last day, those that run first. seconds_ago: since it was last seen. is_live: whether it runs, as
--- far as the database can know. running: how many items it holds.
+-- The workers of the last day, running ones first. seconds_ago: seconds since the last call. is_live: running, as far
+-- as the database can know. running: number of items that it runs.
 -- Caller: service_role.
 create function public.get_workers()
 returns table (
@@ -35,12 +35,13 @@ language sql stable security definer set search_path = '' as $$
 $$;
 revoke execute on function public.get_workers() from public, anon, authenticated, service_role;
 grant execute on function public.get_workers() to service_role;
-comment on function public.get_workers() is 'For operators: the workers of the last day, and which of them run.';
+comment on function public.get_workers() is
+  'For operators: the workers of the last day, and which of them are running.';
 
 -- note_worker(p_worker, p_lease_seconds, p_about)
--- The worker has called just now. p_about: {version, providers}, where it tells. Never waits for another call of the
--- same worker. Rows of workers that were not seen for a day go when a new one comes.
--- Caller: the functions for workers, as their last step.
+-- Record that the worker has called. p_about: {version, providers}, if the worker reports them. Never waits for another
+-- call of the same worker. When a new worker appears, rows of workers not seen for a day are deleted.
+-- Caller: the worker functions, as their last step.
 create function batchgen.note_worker(p_worker text, p_lease_seconds integer, p_about jsonb default null) returns void
 language plpgsql security definer set search_path = '' set enable_seqscan = 'off' set jit = 'off' as $$
 declare
@@ -77,11 +78,10 @@ end
 $$;
 revoke execute on function batchgen.note_worker(text, integer, jsonb) from public, anon, authenticated, service_role;
 comment on function batchgen.note_worker(text, integer, jsonb) is
-  'Notes that a worker has called, at most every three seconds.';
+  'Records that a worker has called, at most every three seconds.';
 
 -- drain_worker(p_worker, p_seconds)
--- The worker makes way for a suspect for so long; 0: it does not any more. A renewal that has the worker's row just now
--- is not waited for.
+-- Mark the worker as draining for a suspect for p_seconds; 0 ends that. Skips the row if a renewal has it locked.
 create function batchgen.drain_worker(p_worker text, p_seconds double precision) returns void
 language sql security definer set search_path = '' as $$
   update batchgen.workers w set drains_until = case when p_seconds > 0
@@ -92,11 +92,12 @@ language sql security definer set search_path = '' as $$
   )
 $$;
 revoke execute on function batchgen.drain_worker(text, double precision) from public, anon, authenticated, service_role;
-comment on function batchgen.drain_worker(text, double precision) is 'Notes that a worker makes way for a suspect.';
+comment on function batchgen.drain_worker(text, double precision) is
+  'Marks a worker as draining, to make room for a suspect.';
 
 -- worker_start()
--- What a worker looks at before its first claim: the functions that it is going to call, with their arguments, and the
--- models that requests may name, with their providers.
+-- Everything that a worker checks before its first claim: the functions that it will call, with their arguments, and
+-- the models that requests may name, with their providers.
 -- Caller: service_role.
 create function public.worker_start() returns jsonb
 language sql stable security definer set search_path = '' as $$
@@ -119,4 +120,4 @@ $$;
 revoke execute on function public.worker_start() from public, anon, authenticated, service_role;
 grant execute on function public.worker_start() to service_role;
 comment on function public.worker_start() is
-  'For workers: the functions that are there, and the active models with their providers.';
+  'For workers: the functions that exist, and the active models with their providers.';

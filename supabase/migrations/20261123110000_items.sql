@@ -7,14 +7,14 @@ begin
 end
 $$;
 revoke execute on function batchgen.after_batch_reopened() from public, anon, authenticated, service_role;
-comment on function batchgen.after_batch_reopened() is 'Trigger: notes when a batch that had ended runs again.';
+comment on function batchgen.after_batch_reopened() is 'Trigger: records that an ended batch runs again.';
 
 -- after_generations_deleted()
--- Of an item that ran on without its batch the user is repaired, too.
+-- Keep queue and totals in step with deleted items. The user of an item that outlived its batch is repaired, too.
 create function batchgen.after_generations_deleted() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
-  -- The queue rows go by their foreign key.
+  -- The queue rows are deleted by their foreign key.
   insert into batchgen.touched (user_id)
   select distinct batchgen.owner_of(o.user_id, o.batch_id) from old_rows o
   where o.status = 'processing' or (o.batch_id is not null and o.status = 'pending');
@@ -24,11 +24,10 @@ end
 $$;
 revoke execute on function batchgen.after_generations_deleted() from public, anon, authenticated, service_role;
 comment on function batchgen.after_generations_deleted() is
-  'Trigger: the queue and the totals follow an item that is deleted.';
+  'Trigger: keeps the queue and the totals in step with deleted items.';
 
 -- The triggers after_generations_inserted, _updated and _deleted keep queue and totals in step with image_generations,
--- whoever writes it: the worker's functions, the app, or an admin in the dashboard. One run per statement, whatever its
--- size.
+-- no matter who writes it: the worker's functions, the app, or an admin in the dashboard. They run once per statement.
 
 create function batchgen.after_generations_inserted() returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -53,10 +52,10 @@ begin
 end
 $$;
 revoke execute on function batchgen.after_generations_inserted() from public, anon, authenticated, service_role;
-comment on function batchgen.after_generations_inserted() is 'Trigger: new items of batches are queued and counted.';
+comment on function batchgen.after_generations_inserted() is 'Trigger: queues and counts new items of batches.';
 
 -- after_generations_updated()
--- Keeps the queue, the failures and the totals in step with items that somebody has changed.
+-- Keep the queue, the failures and the totals in step with changed items.
 -- Caller: a trigger, once for each statement.
 -- Locks: queue rows, then batches by id.
 create function batchgen.after_generations_updated() returns trigger
@@ -72,47 +71,47 @@ declare
   v_counted uuid[];
 begin
   select
-    -- out of the queue: final, or not part of a batch any more
-    array_agg(n.id) filter (where f.was_deserted
-      or (f.was_queued and not f.is_queued and not (f.is_deserted and n.status = 'processing'))),
-    -- their batch was deleted while they waited, while they ran
-    array_agg(n.id) filter (where f.is_deserted and o.status = 'pending' and n.status = 'failed'),
-    array_agg(n.id) filter (where f.is_deserted and n.status = 'processing'),
-    -- their batch was deleted before, and they would have to wait now
-    array_agg(n.id) filter (where f.was_deserted and n.status = 'pending'),
-    -- (back) into the queue: made pending from anything else, or a final item set to processing by hand
+    -- leave the queue: final, or no longer part of a batch
+    array_agg(n.id) filter (where f.was_orphaned
+      or (f.was_queued and not f.is_queued and not (f.is_orphaned and n.status = 'processing'))),
+    -- the batch was deleted while they waited, or while they ran
+    array_agg(n.id) filter (where f.is_orphaned and o.status = 'pending' and n.status = 'failed'),
+    array_agg(n.id) filter (where f.is_orphaned and n.status = 'processing'),
+    -- the batch was deleted earlier, and they would wait now
+    array_agg(n.id) filter (where f.was_orphaned and n.status = 'pending'),
+    -- enter the queue: pending again, or a final item set to processing by hand
     array_agg(n.id) filter (where f.is_queued and (
       (n.status = 'pending' and (not f.was_queued or o.status <> 'pending'))
       or (not f.was_queued and o.batch_id is not null)
     )),
-    -- another place in the queue
+    -- move within the queue
     array_agg(n.id) filter (where f.was_queued and f.is_queued
       and (o.user_id, o.priority, o.created_at, o.batch_index, o.model_id)
         is distinct from (n.user_id, n.priority, n.created_at, n.batch_index, n.model_id)),
-    -- batches that begin
+    -- batches that start
     array_agg(n.batch_id) filter (where o.status = 'pending' and n.status = 'processing'),
     -- batches whose counts change
     array_agg(n.batch_id) filter (where f.is_counted) || array_agg(o.batch_id) filter (where f.is_counted)
   into v_left, v_ended, v_running, v_set_back, v_entered, v_moved, v_started, v_counted
-  -- A full join is one by hashing. A session keeps the plan of its first call, and for one row that would be a nested
-  -- loop.
+  -- A full join is always a hash join. A session keeps the plan of its first call, and a plan for one row would use a
+  -- nested loop.
   from old_rows o
   full join new_rows n using (id)
   cross join lateral (
     select o.batch_id is not null and coalesce(o.status, '') in ('pending', 'processing') as was_queued,
       n.batch_id is not null and coalesce(n.status, '') in ('pending', 'processing') as is_queued,
-      -- The app's own single generations look like this, too: they have no queue row.
+      -- The app's single generations match this, too: they have no queue row.
       o.batch_id is null and n.batch_id is null and o.status = 'processing'
-        and n.status is distinct from 'processing' as was_deserted
+        and n.status is distinct from 'processing' as was_orphaned
   ) q
   cross join lateral (
-    select q.was_queued, q.is_queued, q.was_deserted,
+    select q.was_queued, q.is_queued, q.was_orphaned,
       o.batch_id is distinct from n.batch_id
       or (o.status is distinct from n.status and not (q.was_queued and q.is_queued)) as is_counted,
       q.was_queued and n.batch_id is null
-      and not exists (select from public.batch_generations b where b.id = o.batch_id) as is_deserted
+      and not exists (select from public.batch_generations b where b.id = o.batch_id) as is_orphaned
   ) f
-  where o.batch_id is not null or n.batch_id is not null or q.was_deserted;
+  where o.batch_id is not null or n.batch_id is not null or q.was_orphaned;
 
   if v_left is not null then
     perform batchgen.leave_queue(v_left);
@@ -121,7 +120,7 @@ begin
     perform batchgen.note_failures(v_ended, 'cancelled');
   end if;
   if v_running is not null or v_set_back is not null then
-    perform batchgen.cancel_deserted(v_running, v_set_back);
+    perform batchgen.cancel_orphaned(v_running, v_set_back);
   end if;
   if v_entered is not null then
     perform batchgen.enter_queue(v_entered);
@@ -140,12 +139,13 @@ end
 $$;
 revoke execute on function batchgen.after_generations_updated() from public, anon, authenticated, service_role;
 comment on function batchgen.after_generations_updated() is
-  'Trigger: the queue and the totals follow an item that is changed.';
+  'Trigger: keeps the queue and the totals in step with changed items.';
 
--- The steps of after_generations_updated.
+-- Steps of after_generations_updated.
 
 -- leave_queue(p_generation_ids)
--- Caller: after_generations_updated. States in the queue: any -> gone; the ledger and the outbox follow by triggers.
+-- Remove items from the queue.
+-- Caller: after_generations_updated. States in the queue: any -> gone; triggers update the ledger and the outbox.
 create function batchgen.leave_queue(p_generation_ids uuid[]) returns void
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -155,19 +155,20 @@ begin
 end
 $$;
 revoke execute on function batchgen.leave_queue(uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.leave_queue(uuid[]) is 'Takes items out of the queue.';
+comment on function batchgen.leave_queue(uuid[]) is 'Removes items from the queue.';
 
--- cancel_deserted(p_running, p_set_back)
--- Items whose batch is deleted: those of p_running are processing, those of p_set_back would have to wait now.
--- Caller: after_generations_updated. States: what a worker runs is marked, and its worker ends it; all else -> failed.
-create function batchgen.cancel_deserted(p_running uuid[], p_set_back uuid[]) returns void
+-- cancel_orphaned(p_running, p_set_back)
+-- End items whose batch was deleted: those of p_running are processing, those of p_set_back would have to wait now.
+-- Caller: after_generations_updated. States: items that a worker runs get a cancel request, and the worker ends them;
+-- all others -> failed.
+create function batchgen.cancel_orphaned(p_running uuid[], p_set_back uuid[]) returns void
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
 declare
   v_unattended uuid[] := array(select q.generation_id from batchgen.queue q where q.generation_id = any (p_set_back));
 begin
   if p_running is not null then
-    -- Their workers stop them at the provider and end them.
+    -- Their workers stop the jobs at the provider and end the items.
     update batchgen.queue q set cancel_requested = true where q.generation_id = any (p_running);
     v_unattended := v_unattended || array(
       select r.id from unnest(p_running) r (id)
@@ -175,20 +176,20 @@ begin
     );
   end if;
   if v_unattended <> '{}' then
-    -- Nobody would ever run or end them.
+    -- No worker would ever run or end these.
     perform batchgen.end_as_failed(v_unattended, 'cancelled', 'The batch was deleted.');
   end if;
 end
 $$;
-revoke execute on function batchgen.cancel_deserted(uuid[], uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.cancel_deserted(uuid[], uuid[]) is
-  'Ends items whose batch is deleted, or has their workers end them.';
+revoke execute on function batchgen.cancel_orphaned(uuid[], uuid[]) from public, anon, authenticated, service_role;
+comment on function batchgen.cancel_orphaned(uuid[], uuid[]) is
+  'Ends items whose batch was deleted, or has their workers end them.';
 
 -- enter_queue(p_generation_ids)
--- Caller: after_generations_updated, for items that are pending (again). States in the queue: none -> waiting, or
--- delayed while a worker may be deleting the item's files. A row that waits already was put there by a worker's
--- function and keeps its due time. One that still runs was set back by hand: its lease ends here, and its worker finds
--- out at its next call.
+-- Put pending items into the queue.
+-- Caller: after_generations_updated. States in the queue: none -> waiting, or delayed while a worker may be deleting
+-- the item's files. A row that already waits was put there by a worker's function and keeps its due time. The lease of
+-- one that still runs, whose item was set back by hand, ends here; its worker learns this at its next call.
 create function batchgen.enter_queue(p_generation_ids uuid[]) returns void
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -214,12 +215,12 @@ begin
 end
 $$;
 revoke execute on function batchgen.enter_queue(uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.enter_queue(uuid[]) is 'Puts items that are pending again into the queue.';
+comment on function batchgen.enter_queue(uuid[]) is 'Puts pending items into the queue.';
 
 -- move_in_queue(p_generation_ids)
--- Caller: after_generations_updated, for items whose owner, priority, age, place or model has changed.
--- States in the queue: parked -> waiting, so that the next claim looks at the item anew: its new model may be one that
--- runs; all others stay.
+-- Update the queue rows of items whose owner, priority, age, index or model has changed.
+-- Caller: after_generations_updated.
+-- States in the queue: parked -> waiting, so that the next claim checks whether the new model may run; all others stay.
 create function batchgen.move_in_queue(p_generation_ids uuid[]) returns void
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -242,10 +243,10 @@ begin
 end
 $$;
 revoke execute on function batchgen.move_in_queue(uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.move_in_queue(uuid[]) is 'Gives items that were changed their new place in the queue.';
+comment on function batchgen.move_in_queue(uuid[]) is 'Updates the queue rows of changed items.';
 
 -- open_batches(p_batch_ids)
--- A start changes no count: it only opens a batch that was pending.
+-- Mark batches as processing once an item has started. A start changes no count.
 -- Caller: after_generations_updated. States of the batch: pending -> processing. Locks: batches by id.
 create function batchgen.open_batches(p_batch_ids uuid[]) returns void
 language plpgsql security definer set search_path = ''
@@ -257,10 +258,10 @@ begin
 end
 $$;
 revoke execute on function batchgen.open_batches(uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.open_batches(uuid[]) is 'Batches of which an item has started are processing.';
+comment on function batchgen.open_batches(uuid[]) is 'Marks batches with a started item as processing.';
 
 -- before_item_leaves_batch()
--- A deleted batch lets go of its items (the foreign key's SET NULL). One that waits ends in that same update.
+-- End a waiting item in the same update in which its deleted batch releases it (the foreign key's SET NULL).
 create function batchgen.before_item_leaves_batch() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -274,11 +275,10 @@ begin
 end
 $$;
 revoke execute on function batchgen.before_item_leaves_batch() from public, anon, authenticated, service_role;
-comment on function batchgen.before_item_leaves_batch() is
-  'Trigger: an item that waits ends when its batch is deleted.';
+comment on function batchgen.before_item_leaves_batch() is 'Trigger: ends a waiting item when its batch is deleted.';
 
 -- end_as_failed(p_generation_ids, p_code, p_message)
--- The one way to failed for the worker's functions and triggers. The caller holds the generations' row locks.
+-- Mark items as failed; all worker functions and triggers do so through this. The caller holds the items' row locks.
 create function batchgen.end_as_failed(p_generation_ids uuid[], p_code text, p_message text) returns void
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -292,8 +292,7 @@ begin
 end
 $$;
 revoke execute on function batchgen.end_as_failed(uuid[], text, text) from public, anon, authenticated, service_role;
-comment on function batchgen.end_as_failed(uuid[], text, text) is
-  'The one way in which items fail: code, message and time.';
+comment on function batchgen.end_as_failed(uuid[], text, text) is 'Marks items as failed, with code, message and time.';
 
 create function batchgen.note_failures(p_generation_ids uuid[], p_code text) returns void
 language sql security definer set search_path = '' as $$
@@ -302,21 +301,21 @@ language sql security definer set search_path = '' as $$
   on conflict (generation_id) do update set code = excluded.code, failed_at = now()
 $$;
 revoke execute on function batchgen.note_failures(uuid[], text) from public, anon, authenticated, service_role;
-comment on function batchgen.note_failures(uuid[], text) is 'Notes why items failed.';
+comment on function batchgen.note_failures(uuid[], text) is 'Records why items failed.';
 
 -- is_never_retried(p_code)
--- An item that failed with such a code is not run again for its user.
+-- True if retry_failed does not run an item with this error code again.
 create function batchgen.is_never_retried(p_code text) returns boolean
 language sql immutable set search_path = '' as $$
-  -- outcome_unknown: the picture may be bought already; an admin looks, and sets the item to pending or leaves it.
+  -- outcome_unknown: the picture may have been paid for; an admin checks, and sets the item to pending or leaves it.
   select p_code in ('cancelled', 'blocked_by_policy', 'outcome_unknown')
 $$;
 revoke execute on function batchgen.is_never_retried(text) from public, anon, authenticated, service_role;
 comment on function batchgen.is_never_retried(text) is
-  'Whether an item that failed for this reason is not run again for its user.';
+  'True if retry_failed does not run an item with this error code again.';
 
 -- before_item_status_updated()
--- An item of a batch that somebody fails by hand says so in error_code; one that has not failed has none.
+-- Set error_code for an item that is failed by hand, and clear it for one that has not failed.
 create function batchgen.before_item_status_updated() returns trigger
 language plpgsql set search_path = '' as $$
 begin
@@ -329,11 +328,11 @@ end
 $$;
 revoke execute on function batchgen.before_item_status_updated() from public, anon, authenticated, service_role;
 comment on function batchgen.before_item_status_updated() is
-  'Trigger: an item that is failed by hand has an error_code, and no other one.';
+  'Trigger: keeps error_code in step with a status set by hand.';
 
 -- flaw_of(p_item, p_batch)
--- Why an item cannot be run by anybody, as {code, message}; null for all others. create_batch lets none of these in; an
--- admin, another function or an old project may have written anything.
+-- The reason why no worker can run an item, as {code, message}; null if it can run. create_batch refuses such items,
+-- but an admin, another function or an old project may have written anything.
 create function batchgen.flaw_of(p_item public.image_generations, p_batch public.batch_generations) returns jsonb
 language sql immutable set search_path = '' as $$
   select case
@@ -356,11 +355,11 @@ $$;
 revoke execute on function batchgen.flaw_of(public.image_generations, public.batch_generations)
 from public, anon, authenticated, service_role;
 comment on function batchgen.flaw_of(public.image_generations, public.batch_generations) is
-  'Why an item cannot be run by anybody.';
+  'The reason why no worker can run an item; null if it can run.';
 
 -- lock_items(p_generation_ids)
--- Locks items and, before them, their batches. It never waits for an item while it holds a batch, since an edit by hand
--- comes the other way round: then it lets go and begins again.
+-- Lock the items' batches, then the items. Never waits for an item while it holds a batch, since an edit by hand locks
+-- them in the opposite order: then it releases everything and starts over.
 create function batchgen.lock_items(p_generation_ids uuid[]) returns void
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -378,10 +377,10 @@ begin
 end
 $$;
 revoke execute on function batchgen.lock_items(uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.lock_items(uuid[]) is 'Locks items and, before them, their batches.';
+comment on function batchgen.lock_items(uuid[]) is 'Locks the items'' batches, then the items.';
 
 -- lock_items_within(p_generation_ids, p_seconds)
--- As batchgen.lock_items, but not for ever. False: some are still held by somebody else, and nothing is locked.
+-- As batchgen.lock_items, with a time limit. False: another session still holds some of them, and nothing is locked.
 create function batchgen.lock_items_within(p_generation_ids uuid[], p_seconds double precision) returns boolean
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -405,7 +404,7 @@ $$;
 revoke execute on function batchgen.lock_items_within(uuid[], double precision)
 from public, anon, authenticated, service_role;
 comment on function batchgen.lock_items_within(uuid[], double precision) is
-  'Locks items and, before them, their batches, unless somebody else holds one of them for longer than that.';
+  'Locks the items'' batches, then the items; gives up after a number of seconds.';
 
 create function batchgen.lock_batch(p_batch_id uuid) returns void
 language sql security definer set search_path = '' as $$
@@ -422,13 +421,13 @@ begin
 end
 $$;
 revoke execute on function batchgen.before_settings_updated() from public, anon, authenticated, service_role;
-comment on function batchgen.before_settings_updated() is 'Trigger: notes when a setting was changed.';
+comment on function batchgen.before_settings_updated() is 'Trigger: sets updated_at.';
 
 create trigger before_settings_updated before update on batchgen.settings
 for each row execute function batchgen.before_settings_updated();
 
 -- after_settings_updated()
--- A raised per-user limit makes more rows of every waiting user ready; the next claim marks them.
+-- Mark all waiting users as touched when the per-user limit changes: a higher one makes more of their rows ready.
 create function batchgen.after_settings_updated() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -440,7 +439,7 @@ end
 $$;
 revoke execute on function batchgen.after_settings_updated() from public, anon, authenticated, service_role;
 comment on function batchgen.after_settings_updated() is
-  'Trigger: a changed limit per user touches the users who wait.';
+  'Trigger: marks waiting users as touched when the limit per user changes.';
 
 create trigger after_settings_updated after update on batchgen.settings
 for each row execute function batchgen.after_settings_updated();
@@ -468,17 +467,17 @@ cross join lateral (
   end as status
 ) s;
 revoke all on batchgen.totals from public, anon, authenticated, service_role;
-comment on view batchgen.totals is 'What the totals of each batch should be: counted from its items, as they are now.';
-comment on column batchgen.totals.id is 'The batch.';
-comment on column batchgen.totals.total_count is 'How many items it has, or had.';
-comment on column batchgen.totals.completed_count is 'How many items are completed.';
-comment on column batchgen.totals.failed_count is 'How many items are failed.';
+comment on view batchgen.totals is 'Correct totals of each batch, counted from its items at the moment.';
+comment on column batchgen.totals.id is 'Id of the batch.';
+comment on column batchgen.totals.total_count is 'Number of items at submission.';
+comment on column batchgen.totals.completed_count is 'Number of completed items.';
+comment on column batchgen.totals.failed_count is 'Number of failed items.';
 comment on column batchgen.totals.status is 'pending, processing, completed, partial or failed.';
 comment on column batchgen.totals.completed_at is 'When the last item ended.';
 
 -- with_totals(p_batch)
--- The batch with counts, status and completed_at as its items say. The caller holds the batch's row lock: two items
--- that end at once cannot both miss each other.
+-- The batch with counts, status and completed_at computed from its items. The caller holds the batch's row lock, so
+-- that two items that end at once cannot miss each other.
 create function batchgen.with_totals(p_batch public.batch_generations) returns public.batch_generations
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -496,12 +495,12 @@ $$;
 revoke execute on function batchgen.with_totals(public.batch_generations)
 from public, anon, authenticated, service_role;
 comment on function batchgen.with_totals(public.batch_generations) is
-  'A batch with counts, status and completed_at as its items say.';
+  'A batch with counts, status and completed_at computed from its items.';
 
 -- refresh_batches(p_batch_ids)
--- Brings the totals of batches up to date, and writes those that have changed.
+-- Update the totals of batches; write only those that have changed.
 -- Caller: triggers.
--- Locks: the batch rows, in the order of their ids; the items are read after that.
+-- Locks: the batch rows, by id; the items are read after that.
 create function batchgen.refresh_batches(p_batch_ids uuid[]) returns void
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -517,10 +516,10 @@ begin
 end
 $$;
 revoke execute on function batchgen.refresh_batches(uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.refresh_batches(uuid[]) is 'Brings the totals of batches up to date, under their locks.';
+comment on function batchgen.refresh_batches(uuid[]) is 'Updates the totals of batches, under their row locks.';
 
 -- before_batch_updated()
--- A direct edit of totals, by the app or an admin, is no error and changes nothing: they stay what the items say.
+-- Ignore a direct edit of totals by the app or an admin: not an error, and the totals stay as computed from the items.
 create function batchgen.before_batch_updated() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -530,5 +529,4 @@ begin
 end
 $$;
 revoke execute on function batchgen.before_batch_updated() from public, anon, authenticated, service_role;
-comment on function batchgen.before_batch_updated() is
-  'Trigger: totals that are edited by hand stay what the items say.';
+comment on function batchgen.before_batch_updated() is 'Trigger: undoes edits of totals by hand.';

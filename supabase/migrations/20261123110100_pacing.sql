@@ -1,6 +1,7 @@
 -- count_provider_fault(p_item)
--- closed -> open with the settings.breaker_failures-th item that failed; a failed probe: half open -> open again. An
--- attempt that began before the breaker opened adds nothing.
+-- Count a provider fault of an item.
+-- States: closed -> open at the settings.breaker_failures-th failed item; half open -> open if the probe failed.
+-- Attempts that began before the breaker opened do not count.
 create function batchgen.count_provider_fault(p_item batchgen.queue) returns void
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -30,11 +31,11 @@ end
 $$;
 revoke execute on function batchgen.count_provider_fault(batchgen.queue) from public, anon, authenticated, service_role;
 comment on function batchgen.count_provider_fault(batchgen.queue) is
-  'Counts a fault of a model''s provider; the last one opens the breaker.';
+  'Counts a provider fault of a model; the last one opens the breaker.';
 
 -- close_model(p_model_id, p_seconds, p_reason, p_message)
--- Nothing of the model starts for so many seconds: its row, or the account's right to it, has to be mended. p_message
--- says so to whoever asks why an item waits.
+-- Open a model's breaker for p_seconds, since its row or the account's access to it needs repair. p_message tells the
+-- reason to callers who ask why an item waits.
 create function batchgen.close_model(
   p_model_id uuid, p_seconds double precision, p_reason text, p_message text
 ) returns void
@@ -49,19 +50,19 @@ $$;
 revoke execute on function batchgen.close_model(uuid, double precision, text, text)
 from public, anon, authenticated, service_role;
 comment on function batchgen.close_model(uuid, double precision, text, text) is
-  'Opens a model''s breaker at once: its row has to be mended.';
+  'Opens a model''s breaker at once: its row needs repair.';
 
 -- close_breaker(p_model_id)
--- The provider answered as it should. The next claim unparks what waited for it.
+-- Close the breaker after a success. The next claim unparks the waiting items.
 create function batchgen.close_breaker(p_model_id uuid) returns void
 language sql security definer set search_path = '' as $$
   delete from batchgen.breakers b where b.model_id = p_model_id
 $$;
 revoke execute on function batchgen.close_breaker(uuid) from public, anon, authenticated, service_role;
-comment on function batchgen.close_breaker(uuid) is 'The model''s provider answered as it should.';
+comment on function batchgen.close_breaker(uuid) is 'Closes a model''s breaker after a success.';
 
 -- closed_models()
--- The models of which nothing may start now, why, and until when (empty: a probe runs).
+-- Models that may start nothing now, with the reason and the end of the pause (empty: a probe runs).
 create function batchgen.closed_models() returns table (model_id uuid, reason text, name text, "until" timestamptz)
 language sql security definer set search_path = '' as $$
   select m.id, 'provider', p.name, p.not_before
@@ -79,11 +80,13 @@ language sql security definer set search_path = '' as $$
   )
 $$;
 revoke execute on function batchgen.closed_models() from public, anon, authenticated, service_role;
-comment on function batchgen.closed_models() is 'The models of which nothing may start now, why, and until when.';
+comment on function batchgen.closed_models() is
+  'Models that may start nothing now, with the reason and the end of the pause.';
 
 -- closed_and_tried_models()
--- For the claim, alone under its lock: the models of which nothing may start, and those of which one item may, to try.
--- A breaker that somebody finishes with just now counts as closed to this claim.
+-- Models that may start nothing, and models that may start one item as a probe. A breaker that another session is
+-- updating counts as closed to this claim.
+-- Caller: the claim, alone under its lock.
 create function batchgen.closed_and_tried_models(out closed_ids uuid[], out tried_ids uuid[])
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -103,12 +106,12 @@ end
 $$;
 revoke execute on function batchgen.closed_and_tried_models() from public, anon, authenticated, service_role;
 comment on function batchgen.closed_and_tried_models() is
-  'For the claim: models that may not start, and those that one item may try.';
+  'For the claim: models that may start nothing, and models that may start one probe.';
 
 -- park(p_model_ids)
--- waiting -> parked for items of these models, of the users at the head of the ready set: their other items come up. At
--- most 2,000 items in each of five rounds; the claim leaves out what is left, and the next one goes on.
--- Caller: the claim, alone under its lock, after a repair of the ready ranks.
+-- Park items of these models, of the users at the head of the ready set, so that their other items become ready. At
+-- most 2,000 items in each of five rounds; this claim skips the rest, and the next one continues.
+-- Caller: the claim, alone under its lock, after a repair of the ready ranks. States in the queue: waiting -> parked.
 create function batchgen.park(p_model_ids uuid[]) returns void
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -151,12 +154,12 @@ begin
 end
 $$;
 revoke execute on function batchgen.park(uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.park(uuid[]) is 'Items of models that may not run make way for others.';
+comment on function batchgen.park(uuid[]) is 'Parks items of models that may not run, to make way for others.';
 
 -- unpark(p_closed_ids, p_tried_ids)
--- parked -> waiting, oldest first, for the models that may run again: a thousand items of a model in one claim, and a
--- few of one that is only tried.
--- Caller: the claim, alone under its lock; it skips rows that others hold.
+-- Unpark items of models that may run again, oldest first: up to 1,000 items of a model per claim, and 20 of a model
+-- that is only probed.
+-- Caller: the claim, alone under its lock; it skips locked rows. States in the queue: parked -> waiting.
 create function batchgen.unpark(p_closed_ids uuid[], p_tried_ids uuid[]) returns void
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -164,7 +167,7 @@ declare
   v_model_id uuid;
   v_ids uuid[];
 begin
-  -- From model to model along the index, however many of its items are parked.
+  -- Jump from model to model along the index, however many of its items are parked.
   select q.model_id into v_model_id from batchgen.queue q where q.state = 'parked' order by q.model_id limit 1;
   while v_model_id is not null loop
     if v_model_id <> all (p_closed_ids) then
@@ -186,10 +189,11 @@ begin
 end
 $$;
 revoke execute on function batchgen.unpark(uuid[], uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.unpark(uuid[], uuid[]) is 'Parked items of models that may run again wait for a slot.';
+comment on function batchgen.unpark(uuid[], uuid[]) is 'Returns parked items of models that may run again to waiting.';
 
--- unpark_open_models(): closed_ids, tried_ids as closed_and_tried_models; parked items of all other models wait again.
--- Costs next to nothing while no provider asked to wait and no breaker is open.
+-- unpark_open_models()
+-- Unpark items of all models that may run again. Returns closed_ids and tried_ids as closed_and_tried_models. Costs
+-- next to nothing while no provider is paused and no breaker is open.
 -- Caller: the claim, alone under its lock. States in the queue: parked -> waiting.
 create function batchgen.unpark_open_models(out closed_ids uuid[], out tried_ids uuid[])
 language plpgsql security definer set search_path = ''
@@ -208,30 +212,31 @@ end
 $$;
 revoke execute on function batchgen.unpark_open_models() from public, anon, authenticated, service_role;
 comment on function batchgen.unpark_open_models() is
-  'For the claim: items of models that may run again wait for a slot.';
+  'For the claim: returns parked items of models that may run again to waiting.';
 
--- When a provider or model is not to be asked. A provider that asks to wait (HTTP 429) is left alone by every worker; a
--- model whose items keep failing by the provider's fault is left alone by its breaker, then tried with one item at a
--- time. Items of such a model are parked: they keep their place and their attempts, and other models go on.
+-- Pauses of providers and models. No worker calls a provider that asked to wait (HTTP 429). The breaker of a model
+-- whose items keep failing through the provider's fault starts nothing for a while, then one item at a time. Items of
+-- such a model are parked: they keep their place and their attempts, and other models go on.
 --
--- Locks. Who finishes an item takes the provider's and then the breaker's row, last of all. A claim takes breakers that
--- are free (SKIP LOCKED) and parks and unparks what is free. So nobody waits here for somebody who waits.
+-- Locks. The session that ends an item locks the provider's and then the breaker's row, last of all. A claim takes only
+-- breakers that are free (SKIP LOCKED) and parks and unparks only free rows. So no session waits here for a waiting
+-- one.
 
 -- shortest_wait(p_times)
--- In seconds, for what is told to wait for the n-th time in a row, whatever it is told: 1, 2, 4, … 300. So no answer, a
--- wait of 0 among them, makes a loop without a pause.
+-- Minimum wait in seconds after the n-th consecutive request to wait, whatever the provider says: 1, 2, 4, … 300. So no
+-- answer, such as a wait of 0, causes a loop without a pause.
 create function batchgen.shortest_wait(p_times integer) returns double precision
 language sql immutable set search_path = '' as $$
   select least(300, 2 ^ least(greatest(p_times, 1) - 1, 20))::double precision
 $$;
 revoke execute on function batchgen.shortest_wait(integer) from public, anon, authenticated, service_role;
 comment on function batchgen.shortest_wait(integer) is
-  'The shortest wait in seconds for what is told to wait for the n-th time in a row.';
+  'Minimum wait in seconds after the n-th consecutive request to wait.';
 
 -- pause_provider(p_name, p_seconds, p_reason, p_began_at)
--- Nobody asks the provider for so many seconds, or for the shortest wait that its refusals make due; a longer pause
--- that is known already stays. p_began_at: when the attempt began that it refused. An attempt from before its last
--- refusal says nothing new.
+-- Pause the provider for p_seconds, or for the minimum wait after its refusals if that is longer; an existing longer
+-- pause stays. p_began_at: start of the attempt that was refused. An attempt that began before the last refusal adds
+-- nothing.
 create function batchgen.pause_provider(
   p_name text, p_seconds double precision, p_reason text, p_began_at timestamptz
 ) returns void
@@ -253,10 +258,10 @@ $$;
 revoke execute on function batchgen.pause_provider(text, double precision, text, timestamptz)
 from public, anon, authenticated, service_role;
 comment on function batchgen.pause_provider(text, double precision, text, timestamptz) is
-  'Nobody asks the provider for so many seconds.';
+  'Pauses a provider for a number of seconds.';
 
 -- pick_probes(p_model_ids, p_room, p_cap)
--- For each model to be tried, its first ready item of a user with room, locked.
+-- Lock one probe for each model to be tried: its first ready item of a user below the limit.
 create function batchgen.pick_probes(p_model_ids uuid[], p_room integer, p_cap integer) returns uuid[]
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -284,10 +289,10 @@ $$;
 revoke execute on function batchgen.pick_probes(uuid[], integer, integer)
 from public, anon, authenticated, service_role;
 comment on function batchgen.pick_probes(uuid[], integer, integer) is
-  'For each model to be tried, the item that tries.';
+  'Picks one item as a probe for each model to be tried.';
 
 -- note_probes(p_probes, p_started, p_model_ids)
--- The breaker of each probe that was started knows its lease; of p_model_ids alone, where these are given.
+-- Record the leases of started probes in their breakers; only of p_model_ids, if given.
 -- Caller: the claim, which holds the breakers (closed_and_tried_models).
 create function batchgen.note_probes(p_probes uuid[], p_started uuid[], p_model_ids uuid[] default null) returns void
 language plpgsql security definer set search_path = ''
@@ -300,4 +305,5 @@ begin
 end
 $$;
 revoke execute on function batchgen.note_probes(uuid[], uuid[], uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.note_probes(uuid[], uuid[], uuid[]) is 'For the claim: whose success closes a breaker.';
+comment on function batchgen.note_probes(uuid[], uuid[], uuid[]) is
+  'Records which leases probe a model: their success closes its breaker.';

@@ -3,7 +3,7 @@
 create trigger batchgen_reopened after update of status on public.batch_generations
 for each row when (old.status in ('completed', 'partial', 'failed') and new.status in ('pending', 'processing'))
 execute function batchgen.after_batch_reopened();
--- At depth 0 nobody but a direct edit writes: the totals' own updates come from triggers.
+-- Depth 0 means a direct edit: the totals' own updates come from triggers.
 create trigger batchgen_before_update
 before update of total_count, completed_count, failed_count, status, completed_at on public.batch_generations
 for each row when (pg_trigger_depth() = 0) execute function batchgen.before_batch_updated();
@@ -34,7 +34,7 @@ execute function batchgen.after_generations_updated();
 create trigger batchgen_before_leaving before update of batch_id on public.image_generations
 for each row when (old.batch_id is not null and new.batch_id is null and new.status = 'pending')
 execute function batchgen.before_item_leaves_batch();
--- What the worker's functions write says so itself, and costs no call of this.
+-- The worker's functions set error_code themselves and skip this trigger.
 create trigger batchgen_error_code before update of status on public.image_generations
 for each row when (new.batch_id is not null and (new.status = 'failed') is distinct from (new.error_code is not null))
 execute function batchgen.before_item_status_updated();

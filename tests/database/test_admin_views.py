@@ -57,7 +57,7 @@ async def test_a_comment_that_the_app_has_stays_and_the_rest_is_filled(bare: New
         " where attrelid = 'public.user_rate_limits'::regclass and attname = %s"
     )
     assert db.value(column, "max_batch_size") == "The app's own words."
-    assert db.value(column, "daily_reset_at").startswith("When the day ends")
+    assert db.value(column, "daily_reset_at").startswith("End of the current day")
     assert db.admin.execute(UNCOMMENTED.encode(), SCHEMAS).fetchall() == []
 
 

@@ -172,7 +172,7 @@ def test_a_user_without_limits_of_their_own_has_the_ones_of_the_settings(db: Dat
         db.submit(user)
 
     assert (refusal.detail["code"], refusal.detail["limit"]) == (code, 4)
-    assert refusal.detail["remedy"] == "Try again when it has reset."
+    assert refusal.detail["remedy"] == "Try again after it resets."
     assert db.submit(prompts=4)  # another user has their own
 
 

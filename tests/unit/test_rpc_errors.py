@@ -147,7 +147,7 @@ REACHED = {
     "index": None,
     "field": "hourly_generations_limit",
     "limit": 300,
-    "remedy": "Try again when it has reset.",
+    "remedy": "Try again after it resets.",
 }
 
 

@@ -1,4 +1,4 @@
--- 20_batches/specification.sql and 20_batches/items.sql add columns to this table, policies and the grants to users.
+-- 20_batches/specification.sql and 20_batches/items.sql add columns, policies and the grants to users.
 create table public.image_generations (
   id uuid primary key default gen_random_uuid(),
   user_id uuid references auth.users (id) on delete cascade,
@@ -34,30 +34,30 @@ create policy "Owners read their generations" on public.image_generations
 comment on table public.image_generations is
   'One row per requested picture. Rows with a batch_id are run by the batchgen worker, rows without one by the app '
   'itself.';
-comment on column public.image_generations.id is 'The item; its picture lies at {user_id}/{id}.{format}.';
-comment on column public.image_generations.user_id is 'Whose item it is; sees it and pays for it with their limits.';
-comment on column public.image_generations.prompt is 'What the picture should show.';
-comment on column public.image_generations.negative_prompt is 'What the picture should not show.';
+comment on column public.image_generations.id is 'The item''s id; its picture is stored at {user_id}/{id}.{format}.';
+comment on column public.image_generations.user_id is 'The item''s owner, whose limits it counts against.';
+comment on column public.image_generations.prompt is 'Description of what the picture should show.';
+comment on column public.image_generations.negative_prompt is 'Description of what the picture should not show.';
 comment on column public.image_generations.model is 'models.name at the time of the request.';
 comment on column public.image_generations.model_id is 'The model that makes the picture.';
-comment on column public.image_generations.style is 'The app''s name of a style.';
+comment on column public.image_generations.style is 'Name of a style in the app.';
 comment on column public.image_generations.width is 'Width in pixels.';
 comment on column public.image_generations.height is 'Height in pixels.';
-comment on column public.image_generations.steps is 'Steps of the model.';
+comment on column public.image_generations.steps is 'Number of inference steps.';
 comment on column public.image_generations.guidance_scale is 'How closely the picture follows the prompt.';
 comment on column public.image_generations.seed is
-  'What chance begins from; chosen and stored where a request has none. 0 is a seed.';
+  'Seed of the random numbers; chosen and stored where a request names none. 0 is a valid seed.';
 comment on column public.image_generations.status is
-  'pending, processing, completed or failed. Set it to pending to run the item again, to failed to end it; the queue '
-  'follows.';
-comment on column public.image_generations.error_message is 'Why the item failed, as a sentence for its user.';
+  'pending, processing, completed or failed. Set it to pending to run the item again, or to failed to end it; the '
+  'queue follows.';
+comment on column public.image_generations.error_message is
+  'Error message for the user; empty unless the item has failed.';
 comment on column public.image_generations.source_image_url is
-  'The picture that this one is made from, for single generations of the app.';
+  'URL of the source picture, for the app''s single generations.';
 comment on column public.image_generations.generation_strength is
-  'How far the picture may go from the one that it is made from.';
+  'How far the picture may depart from its source picture.';
 comment on column public.image_generations.replicate_prediction_id is
-  'The provider''s id of a single generation of the app; items of batches have theirs in batchgen.queue.';
-comment on column public.image_generations.generation_time_seconds is
-  'How long the attempt that succeeded took, in seconds.';
-comment on column public.image_generations.created_at is 'When the item was submitted; earlier ones run first.';
-comment on column public.image_generations.completed_at is 'When the item ended, completed or failed.';
+  'The provider''s job id of a single generation of the app; job ids of batch items are in batchgen.queue.';
+comment on column public.image_generations.generation_time_seconds is 'Duration of the successful attempt, in seconds.';
+comment on column public.image_generations.created_at is 'When the item was submitted; earlier items run first.';
+comment on column public.image_generations.completed_at is 'When the item completed or failed.';

@@ -22,8 +22,8 @@ create policy "Owners untag their images" on public.image_tags
   for delete to authenticated
   using (exists (select from public.images i where i.id = image_id and i.user_id = (select auth.uid())));
 
-comment on table public.image_tags is 'Which picture carries which tag.';
-comment on column public.image_tags.id is 'One tag on one picture.';
-comment on column public.image_tags.image_id is 'The picture that carries the tag.';
-comment on column public.image_tags.tag_id is 'The tag on it.';
-comment on column public.image_tags.added_at is 'When the tag was put on the picture.';
+comment on table public.image_tags is 'Tags of pictures: one row per picture and tag.';
+comment on column public.image_tags.id is 'Id of the row.';
+comment on column public.image_tags.image_id is 'The tagged picture.';
+comment on column public.image_tags.tag_id is 'The tag.';
+comment on column public.image_tags.added_at is 'When the picture was tagged.';

@@ -30,7 +30,7 @@ create table public.images (
 create index idx_images_generation on public.images (generation_id);
 create index idx_images_user on public.images (user_id, created_at desc);
 create index idx_images_source on public.images (source_image_id);
--- Whether a row names a file, and which pictures the retention may take.
+-- For two questions: does any row name this file, and which pictures may retention delete?
 create index idx_images_storage_path on public.images (storage_path);
 create index idx_images_unsaved on public.images (created_at) where saved_at is null;
 
@@ -53,35 +53,34 @@ create policy "Owners update their images" on public.images
 create policy "Owners delete their images" on public.images
   for delete to authenticated using (user_id = (select auth.uid()));
 
-comment on table public.images is
-  'Finished pictures. The file itself lies in the bucket generated-images at storage_path.';
-comment on column public.images.id is 'The picture.';
-comment on column public.images.generation_id is 'The item that made it; empty once that is deleted.';
-comment on column public.images.user_id is 'Whose picture it is.';
-comment on column public.images.filename is 'Name of the file, for downloads.';
-comment on column public.images.storage_path is 'Where the file lies in the bucket generated-images.';
-comment on column public.images.prompt is 'The prompt that it was made from.';
-comment on column public.images.public_url is 'Address of the file; whoever knows it sees the picture.';
-comment on column public.images.negative_prompt is 'The negative prompt that it was made from.';
-comment on column public.images.model is 'models.name of the model that made it.';
-comment on column public.images.style is 'The app''s name of a style.';
+comment on table public.images is 'Finished pictures. The file is in the bucket generated-images at storage_path.';
+comment on column public.images.id is 'Id of the picture.';
+comment on column public.images.generation_id is 'The item that made the picture; empty once the item is deleted.';
+comment on column public.images.user_id is 'Owner of the picture.';
+comment on column public.images.filename is 'File name for downloads.';
+comment on column public.images.storage_path is 'Path of the file in the bucket generated-images.';
+comment on column public.images.prompt is 'Prompt that the picture was made from.';
+comment on column public.images.public_url is 'Public address of the file; anyone who knows it can see the picture.';
+comment on column public.images.negative_prompt is 'Negative prompt that the picture was made from.';
+comment on column public.images.model is 'models.name of the model that made the picture.';
+comment on column public.images.style is 'Name of a style in the app.';
 comment on column public.images.width is 'Width in pixels.';
 comment on column public.images.height is 'Height in pixels.';
 comment on column public.images.format is 'File format: png, webp, jpeg or svg.';
 comment on column public.images.file_size is 'Size of the file in bytes.';
-comment on column public.images.blurhash is 'A few characters from which the app draws a blurred preview.';
-comment on column public.images.is_public is 'Whether its owner shows it to others in the app.';
-comment on column public.images.is_favorite is 'Whether its owner marked it as a favourite.';
+comment on column public.images.blurhash is 'BlurHash: a short string from which the app draws a blurred preview.';
+comment on column public.images.is_public is 'True if the owner shows the picture to others in the app.';
+comment on column public.images.is_favorite is 'True if the owner marked the picture as a favourite.';
 comment on column public.images.rating is 'The owner''s rating.';
-comment on column public.images.download_count is 'How often it was downloaded in the app.';
-comment on column public.images.archived_at is 'When its owner put it away; empty for pictures in the gallery.';
+comment on column public.images.download_count is 'Number of downloads in the app.';
+comment on column public.images.archived_at is 'When the owner archived the picture; empty while it is in the gallery.';
 comment on column public.images.source_image_id is 'The picture that this one was made from.';
 comment on column public.images.generation_strength is
-  'How far it was allowed to go from the one that it was made from.';
+  'How far the picture was allowed to depart from its source picture.';
 comment on column public.images.created_at is 'When the picture was stored.';
 comment on column public.images.saved_at is
-  'When its owner saved the picture; saved ones are kept whatever image_retention_days says.';
-comment on column public.images.seed is 'The seed really used, where the provider tells.';
-comment on column public.images.model_version is 'The model''s version really used, where the provider tells.';
+  'When the owner saved the picture; saved pictures are kept regardless of image_retention_days.';
+comment on column public.images.seed is 'Seed actually used, if the provider reports it.';
+comment on column public.images.model_version is 'Model version actually used, if the provider reports it.';
 comment on column public.images.is_black is
-  'Whether the picture is all black: what safety filters leave in place of one.';
+  'True if the picture is entirely black, as safety filters return instead of a blocked picture.';

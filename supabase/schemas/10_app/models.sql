@@ -38,7 +38,7 @@ grant select, insert, update, delete on public.models to service_role;
 create policy "Everybody reads the active models" on public.models
   for select to anon, authenticated using (is_active);
 
--- The one model that needs no account: it draws without any model behind it and says so.
+-- The one model that needs no account: it draws without a real model and says so.
 insert into public.models (
   name, display_name, replicate_id, description, cost_per_generation, estimated_time_seconds, is_default,
   default_steps, default_guidance_scale, min_width, max_width, min_height, max_height, max_steps
@@ -49,37 +49,38 @@ insert into public.models (
 );
 
 comment on table public.models is
-  'Image models that users can choose. One row is a model; is_active offers it, is_default is used where none is '
-  'named.';
-comment on column public.models.id is 'What image_generations.model_id and shared_settings.model_id of a request name.';
-comment on column public.models.name is 'Short name, unique; copied to image_generations.model.';
-comment on column public.models.display_name is 'Name that users see.';
+  'Image models that users can choose, one per row. is_active offers a model; is_default is used where a request '
+  'names none.';
+comment on column public.models.id is
+  'Id of the model, as in image_generations.model_id and in shared_settings.model_id of a request.';
+comment on column public.models.name is 'Short unique name; copied to image_generations.model.';
+comment on column public.models.display_name is 'Name shown to users.';
 comment on column public.models.replicate_id is 'The model''s id at its provider.';
-comment on column public.models.version is 'Version at the provider; empty means the official one.';
-comment on column public.models.description is 'What the model is good at, for users.';
-comment on column public.models.cost_per_generation is 'What one picture costs, in the currency of the provider.';
-comment on column public.models.estimated_time_seconds is 'How long a picture usually takes, in seconds.';
-comment on column public.models.is_active is 'Whether requests may name the model. Items that wait run in any case.';
+comment on column public.models.version is 'Version at the provider; empty means the official version.';
+comment on column public.models.description is 'Description for users.';
+comment on column public.models.cost_per_generation is 'Price of one picture, in the currency of the provider.';
+comment on column public.models.estimated_time_seconds is 'Usual time to make a picture, in seconds.';
+comment on column public.models.is_active is 'True if requests may name the model. Waiting items run either way.';
 comment on column public.models.is_default is
-  'Used where a request names no model; of several the first by sort_order and name.';
-comment on column public.models.sort_order is 'Place in lists, lowest first.';
-comment on column public.models.default_width is 'Width in pixels where a request names none.';
-comment on column public.models.default_height is 'Height in pixels where a request names none.';
-comment on column public.models.default_steps is 'Steps where a request names none.';
-comment on column public.models.default_guidance_scale is 'Guidance scale where a request names none.';
-comment on column public.models.default_strength is
-  'Strength for pictures made from another one, where a request names none.';
-comment on column public.models.min_width is 'Smallest width in pixels that a request may ask for; empty means 16.';
-comment on column public.models.max_width is 'Largest width in pixels that a request may ask for; empty means 4096.';
-comment on column public.models.min_height is 'Smallest height in pixels that a request may ask for; empty means 16.';
-comment on column public.models.max_height is 'Largest height in pixels that a request may ask for; empty means 4096.';
-comment on column public.models.max_steps is 'Most steps that a request may ask for; empty means 200.';
-comment on column public.models.strength_min is 'Lowest strength for pictures made from another one.';
-comment on column public.models.strength_max is 'Highest strength for pictures made from another one.';
+  'Used where a request names no model; among several, the first by sort_order and name.';
+comment on column public.models.sort_order is 'Position in lists, lowest first.';
+comment on column public.models.default_width is 'Width in pixels if a request names none.';
+comment on column public.models.default_height is 'Height in pixels if a request names none.';
+comment on column public.models.default_steps is 'Steps if a request names none.';
+comment on column public.models.default_guidance_scale is 'Guidance scale if a request names none.';
+comment on column public.models.default_strength is 'Strength for image-to-image if a request names none.';
+comment on column public.models.min_width is 'Minimum width in pixels of a request; empty means 16.';
+comment on column public.models.max_width is 'Maximum width in pixels of a request; empty means 4096.';
+comment on column public.models.min_height is 'Minimum height in pixels of a request; empty means 16.';
+comment on column public.models.max_height is 'Maximum height in pixels of a request; empty means 4096.';
+comment on column public.models.max_steps is 'Maximum steps of a request; empty means 200.';
+comment on column public.models.strength_min is 'Minimum strength for image-to-image.';
+comment on column public.models.strength_max is 'Maximum strength for image-to-image.';
 comment on column public.models.supported_aspect_ratios is 'Aspect ratios that the app offers, as a JSON list.';
-comment on column public.models.supports_negative_prompt is 'Whether the model takes a negative prompt.';
-comment on column public.models.supports_seed is 'Whether the same seed gives the same picture.';
-comment on column public.models.supports_img2img is 'Whether the model makes pictures from another one (older name).';
-comment on column public.models.supports_image_to_image is 'Whether the model makes pictures from another one.';
+comment on column public.models.supports_negative_prompt is 'True if the model takes a negative prompt.';
+comment on column public.models.supports_seed is 'True if the same seed gives the same picture.';
+comment on column public.models.supports_img2img is
+  'True if the model makes pictures from other pictures (older name).';
+comment on column public.models.supports_image_to_image is 'True if the model makes pictures from other pictures.';
 comment on column public.models.created_at is 'When the model was added.';
 comment on column public.models.updated_at is 'When the row was last changed.';

@@ -24,13 +24,13 @@ create policy "Owners change their templates" on public.prompt_templates
 create policy "Owners delete their templates" on public.prompt_templates
   for delete to authenticated using (user_id = (select auth.uid()));
 
-comment on table public.prompt_templates is 'Prompts to start from: a user''s own, and public ones for everybody.';
-comment on column public.prompt_templates.id is 'The template.';
-comment on column public.prompt_templates.name is 'What it is called in the app.';
+comment on table public.prompt_templates is 'Prompt templates: each user''s own, and public ones for everybody.';
+comment on column public.prompt_templates.id is 'Id of the template.';
+comment on column public.prompt_templates.name is 'Name shown in the app.';
 comment on column public.prompt_templates.prompt is 'The prompt.';
-comment on column public.prompt_templates.user_id is 'Who wrote it; empty for the project''s own.';
-comment on column public.prompt_templates.category is 'Group in the app.';
-comment on column public.prompt_templates.negative_prompt is 'The negative prompt that goes with it.';
-comment on column public.prompt_templates.is_public is 'Whether every signed-in user sees it.';
-comment on column public.prompt_templates.use_count is 'How often it was used, as the app counts.';
-comment on column public.prompt_templates.created_at is 'When it was written.';
+comment on column public.prompt_templates.user_id is 'Author; empty for the project''s own templates.';
+comment on column public.prompt_templates.category is 'Category in the app.';
+comment on column public.prompt_templates.negative_prompt is 'The negative prompt.';
+comment on column public.prompt_templates.is_public is 'True if every signed-in user can read it.';
+comment on column public.prompt_templates.use_count is 'Number of uses, counted by the app.';
+comment on column public.prompt_templates.created_at is 'When the template was created.';

@@ -12,16 +12,16 @@ revoke all on public.tags from anon, authenticated, service_role;
 grant select, delete on public.tags to authenticated;
 grant insert (name, color) on public.tags to authenticated;
 grant select, insert, update, delete on public.tags to service_role;
--- A tag is a word, shared by all; which pictures carry it is private to their owner.
+-- All users share the tags; which pictures carry a tag is private to their owner.
 create policy "Signed-in users read tags" on public.tags for select to authenticated using (true);
 create policy "Signed-in users add tags" on public.tags
   for insert to authenticated with check (name = lower(name) and (select auth.uid()) is not null);
 create policy "Users delete tags that they made" on public.tags
   for delete to authenticated using (created_by = (select auth.uid()));
 
-comment on table public.tags is 'Words that pictures are tagged with: lower case, each once.';
-comment on column public.tags.id is 'The tag.';
-comment on column public.tags.name is 'The word, in lower case, once.';
+comment on table public.tags is 'Tags for pictures: unique, in lower case.';
+comment on column public.tags.id is 'Id of the tag.';
+comment on column public.tags.name is 'The tag itself: unique, in lower case.';
 comment on column public.tags.color is 'Colour of the tag in the app.';
 comment on column public.tags.created_at is 'When the tag was first used.';
-comment on column public.tags.created_by is 'The user who made the tag; empty for those of admins, and from before.';
+comment on column public.tags.created_by is 'User who created the tag; empty for tags of admins and older tags.';

@@ -21,27 +21,27 @@ create policy "Owners read their limits" on public.user_rate_limits
   for select to authenticated using (user_id = (select auth.uid()));
 
 comment on table public.user_rate_limits is
-  'What each user may put in and has used. Counted by create_batch and by retries; limits are edited here. Users read '
-  'their own row.';
+  'Limits and usage of each user. create_batch and retries count usage; edit limits here. Users read their own row.';
 comment on column public.user_rate_limits.user_id is
-  'The user. One without a row has the defaults of batchgen.settings.';
+  'The user. Without a row here, the defaults in batchgen.settings apply.';
 comment on column public.user_rate_limits.daily_generations_count is
-  'Items put in since the day began, if daily_reset_at is not over.';
+  'Items submitted in the current day; 0 once daily_reset_at has passed.';
 comment on column public.user_rate_limits.daily_generations_limit is
-  'Most items in a day; empty means default_daily_limit of batchgen.settings.';
+  'Maximum items per day; empty means default_daily_limit in batchgen.settings.';
 comment on column public.user_rate_limits.daily_reset_at is
-  'When the day ends that began with the user''s first item. Clear it to begin anew.';
+  'End of the current day, which began with the user''s first item. Clear it to start a new day.';
 comment on column public.user_rate_limits.hourly_generations_count is
-  'Items put in since the hour began, if hourly_reset_at is not over.';
+  'Items submitted in the current hour; 0 once hourly_reset_at has passed.';
 comment on column public.user_rate_limits.hourly_generations_limit is
-  'Most items in an hour; empty means default_hourly_limit of batchgen.settings.';
+  'Maximum items per hour; empty means default_hourly_limit in batchgen.settings.';
 comment on column public.user_rate_limits.hourly_reset_at is
-  'When the hour ends that began with the user''s first item. Clear it to begin anew.';
-comment on column public.user_rate_limits.last_generation_at is 'When the user last put items in.';
+  'End of the current hour, which began with the user''s first item. Clear it to start a new hour.';
+comment on column public.user_rate_limits.last_generation_at is 'When the user last submitted items.';
 comment on column public.user_rate_limits.max_batch_size is
-  'Most prompts of a batch of this user, where that is fewer than max_batch_size of batchgen.settings.';
+  'Maximum prompts per batch for this user, if lower than max_batch_size in batchgen.settings.';
 comment on column public.user_rate_limits.max_concurrent_generations is
-  'For the app''s single generations, and told by get_user_limits. How many items of batches run at once is '
-  'max_parallel_per_user of batchgen.settings.';
-comment on column public.user_rate_limits.total_generations_all_time is 'Items that the user ever put in.';
+  'Limit for the app''s single generations, reported by get_user_limits. Batches obey max_parallel_per_user in '
+  'batchgen.settings instead.';
+comment on column public.user_rate_limits.total_generations_all_time is
+  'Number of items that the user has ever submitted.';
 comment on column public.user_rate_limits.updated_at is 'When the counts last changed.';

@@ -1,4 +1,4 @@
--- Two columns beside the specification's four: why an item failed, for programs, and when its last attempt began. Both
+-- Two columns beside the specification's four: a machine-readable error code, and the start of the last attempt. Both
 -- are written in the updates that start and end an attempt.
 alter table public.image_generations add column error_code text;
 alter table public.image_generations add column started_at timestamptz;
@@ -14,10 +14,10 @@ create policy "Owners update their generations" on public.image_generations
 
 comment on column public.image_generations.batch_id is
   'The batch that this item belongs to; empty for single generations, which the batch worker never takes.';
-comment on column public.image_generations.batch_index is 'Place of the item in its batch, from 0.';
-comment on column public.image_generations.retry_count is 'How many attempts failed and were tried again.';
+comment on column public.image_generations.batch_index is 'Position of the item in its batch, from 0.';
+comment on column public.image_generations.retry_count is 'Number of failed attempts that were retried.';
 comment on column public.image_generations.priority is 'Higher runs first; 0 is normal.';
 comment on column public.image_generations.error_code is
-  'Why the item failed, as a word for programs (cancelled, timeout, crashed, …); empty unless it has failed.';
+  'Error code for programs (cancelled, timeout, crashed, …); empty unless the item has failed.';
 comment on column public.image_generations.started_at is
-  'When the attempt that runs began, or else the last one; empty for an item that was never started.';
+  'Start of the current or last attempt; empty for an item that was never started.';

@@ -1,5 +1,5 @@
--- A model whose items keep failing by the provider's fault is left alone by its breaker, then tried with one item at a
--- time.
+-- The circuit breaker of a model: opens when items keep failing through the provider's fault, then lets one item at a
+-- time probe the model.
 create table batchgen.breakers (
   model_id uuid primary key,
   failed_generation_ids uuid[] not null default '{}',
@@ -17,14 +17,15 @@ create policy "Nobody" on batchgen.breakers for all to public using (false);
 revoke all on batchgen.breakers from public, anon, authenticated, service_role;
 
 comment on table batchgen.breakers is
-  'Models whose last items failed by the provider''s fault; the first success deletes the row. Delete it to let all '
-  'items run at once.';
-comment on column batchgen.breakers.model_id is 'models.id; zeros for items that name no model.';
+  'Models whose last items failed through the provider''s fault. The first success deletes the row; delete it by hand '
+  'to let all items run at once.';
+comment on column batchgen.breakers.model_id is 'models.id; the zero UUID for items without a model.';
 comment on column batchgen.breakers.failed_generation_ids is
-  'The items that failed since the last success, each once: one item that always fails says nothing about its model.';
+  'Items that failed since the last success, each listed once, because one item that always fails says nothing about '
+  'its model.';
 comment on column batchgen.breakers.opened_until is
-  'Empty: closed, faults are counted. Until this time nothing of the model starts; after it, one item at a time.';
-comment on column batchgen.breakers.probe_lease_id is 'The lease of the item that tries whether the model works again.';
+  'Empty: closed, faults are counted. Otherwise no item of the model starts before this time; after it, one at a time.';
+comment on column batchgen.breakers.probe_lease_id is 'Lease of the item that probes whether the model works again.';
 comment on column batchgen.breakers.updated_at is 'When a fault was last counted.';
-comment on column batchgen.breakers.reason is 'The code of the fault that opened it.';
-comment on column batchgen.breakers.message is 'What is to be done about it, as the provider or the worker said.';
+comment on column batchgen.breakers.reason is 'Error code of the fault that opened the breaker.';
+comment on column batchgen.breakers.message is 'Remedy reported by the provider or the worker.';

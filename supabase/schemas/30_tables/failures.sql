@@ -10,8 +10,8 @@ create policy "Nobody" on batchgen.failures for all to public using (false);
 revoke all on batchgen.failures from public, anon, authenticated, service_role;
 
 comment on table batchgen.failures is
-  'Why an item failed, as a stable code; the sentence for people is image_generations.error_message.';
-comment on column batchgen.failures.generation_id is 'The item that failed.';
+  'Stable error codes of failed items; the message for people is image_generations.error_message.';
+comment on column batchgen.failures.generation_id is 'The failed item.';
 comment on column batchgen.failures.code is
-  'Why, as a word for programs: timeout, crashed, cancelled, blocked_by_policy and so on.';
-comment on column batchgen.failures.failed_at is 'When it failed.';
+  'Error code for programs: timeout, crashed, cancelled, blocked_by_policy and so on.';
+comment on column batchgen.failures.failed_at is 'When the item failed.';

@@ -1,4 +1,4 @@
--- The models that the app knows, as they are ordered at Replicate. docs/models.md says where each row was checked.
+-- Models that the app knows, with their inputs at Replicate. docs/models.md says where each row was checked.
 create table batchgen.known_models (
   provider_model text primary key,
   display_name text not null,
@@ -17,19 +17,19 @@ create policy "Nobody" on batchgen.known_models for all to public using (false);
 revoke all on batchgen.known_models from public, anon, authenticated, service_role;
 
 comment on table batchgen.known_models is
-  'Models that come with batchgen, ready to be ordered; new projects get them switched off.';
+  'Models that come with batchgen, with all that an order needs; new projects get them switched off.';
 comment on column batchgen.known_models.provider_model is
   'The model''s id at its provider; also models.name and models.replicate_id.';
-comment on column batchgen.known_models.display_name is 'Name that users see.';
-comment on column batchgen.known_models.provider is 'The provider, as workers name it.';
+comment on column batchgen.known_models.display_name is 'Name shown to users.';
+comment on column batchgen.known_models.provider is 'Name of the provider, as workers use it.';
 comment on column batchgen.known_models.provider_version is
-  'The version that was checked; empty means the official one.';
-comment on column batchgen.known_models.price_usd is 'Of one picture of about a megapixel, in US dollars.';
-comment on column batchgen.known_models.estimated_seconds is 'How long a picture usually takes.';
-comment on column batchgen.known_models.default_steps is 'Steps where a request names none.';
-comment on column batchgen.known_models.default_guidance_scale is 'Guidance scale where a request names none.';
+  'The version that was checked; empty means the official version.';
+comment on column batchgen.known_models.price_usd is 'Price of one picture of about a megapixel, in US dollars.';
+comment on column batchgen.known_models.estimated_seconds is 'Usual time to make a picture, in seconds.';
+comment on column batchgen.known_models.default_steps is 'Steps if a request names none.';
+comment on column batchgen.known_models.default_guidance_scale is 'Guidance scale if a request names none.';
 comment on column batchgen.known_models.is_checked is
-  'Whether names and ranges of all inputs were compared with the provider''s own schema.';
+  'True if names and ranges of all inputs were compared with the provider''s own schema.';
 comment on column batchgen.known_models.inputs is 'As model_providers.inputs.';
 
 insert into batchgen.known_models (

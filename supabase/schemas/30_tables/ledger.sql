@@ -1,4 +1,4 @@
--- What was paid: an append-only ledger with one row for each attempt.
+-- Costs: an append-only ledger with one row for each attempt.
 create table batchgen.ledger (
   generation_id uuid not null,
   attempt integer not null constraint attempts_count_from_1 check (attempt >= 1),
@@ -32,29 +32,30 @@ create policy "Nobody" on batchgen.ledger for all to public using (false);
 revoke all on batchgen.ledger from public, anon, authenticated, service_role;
 
 comment on table batchgen.ledger is
-  'What each attempt did and cost. Append-only: what turns out later is another row. Sums of amount_usd are costs; an '
-  'order is charged in one row of its rows at most.';
-comment on column batchgen.ledger.generation_id is 'The item. No reference: money outlives the item.';
-comment on column batchgen.ledger.attempt is 'The item''s attempts, counted from 1; an attempt is a lease.';
+  'Result and cost of each attempt. Append-only: later findings are further rows. Costs are sums of amount_usd; an '
+  'order is charged in at most one of its rows.';
+comment on column batchgen.ledger.generation_id is 'The item. Not a foreign key: costs outlive the item.';
+comment on column batchgen.ledger.attempt is 'Number of the item''s attempt, from 1; each lease is an attempt.';
 comment on column batchgen.ledger.entry is
-  'attempt: how an attempt ended. settlement: what became known of its order afterwards.';
+  'attempt: the end of an attempt. settlement: what became known of its order afterwards.';
 comment on column batchgen.ledger.outcome is
-  'completed, handed_back, crashed, deleted, withdrawn (taken out of its batch), or the code of the failure, failed '
-  'where an admin said so; of a settlement: settled, or person where somebody decided.';
-comment on column batchgen.ledger.user_id is 'Whose item it is; zeros for nobody''s.';
-comment on column batchgen.ledger.batch_id is 'The item''s batch; empty where it was deleted before an order.';
-comment on column batchgen.ledger.model_id is 'models.id; zeros for items that name no model.';
-comment on column batchgen.ledger.provider is 'The provider, as workers name it.';
-comment on column batchgen.ledger.provider_model is 'The model''s id there.';
-comment on column batchgen.ledger.provider_version is 'Its version there.';
+  'Attempts: completed, handed_back, crashed, deleted, withdrawn (removed from its batch), an error code, or failed '
+  'if an admin ended it. Settlements: settled, or person if somebody decided by hand.';
+comment on column batchgen.ledger.user_id is 'Owner of the item; the zero UUID if it has none.';
+comment on column batchgen.ledger.batch_id is 'The item''s batch; empty if the batch was deleted before an order.';
+comment on column batchgen.ledger.model_id is 'models.id; the zero UUID for items without a model.';
+comment on column batchgen.ledger.provider is 'Name of the provider, as workers use it.';
+comment on column batchgen.ledger.provider_model is 'The model''s id at the provider.';
+comment on column batchgen.ledger.provider_version is 'The model''s version at the provider.';
 comment on column batchgen.ledger.order_key is
-  'The purchase; the same in all attempts that waited for it. Empty where nothing was ordered, or for free.';
+  'The order; shared by all attempts that waited for it. Empty if nothing was ordered, or if the provider is free.';
 comment on column batchgen.ledger.provider_job_id is 'The provider''s id of the job.';
-comment on column batchgen.ledger.price_usd is 'What the order costs if it is charged; empty where nobody knows.';
+comment on column batchgen.ledger.price_usd is 'Cost of the order if it is charged; empty if unknown.';
 comment on column batchgen.ledger.is_charged is
-  'Whether it costs money, as far as this row knows; empty: not known, or not yet.';
-comment on column batchgen.ledger.amount_usd is 'What it costs: the price where it is charged, otherwise 0.';
-comment on column batchgen.ledger.queued_seconds is 'How long the job waited at the provider, where it tells.';
-comment on column batchgen.ledger.running_seconds is 'How long it ran there.';
-comment on column batchgen.ledger.is_late is 'The item had ended, and its picture was collected afterwards.';
+  'True if the order costs money, as far as this row knows; empty if unknown or not known yet.';
+comment on column batchgen.ledger.amount_usd is 'Cost: the price if charged, otherwise 0.';
+comment on column batchgen.ledger.queued_seconds is 'Seconds that the job waited at the provider, if it reports them.';
+comment on column batchgen.ledger.running_seconds is 'Seconds that the job ran at the provider, if it reports them.';
+comment on column batchgen.ledger.is_late is
+  'True if the item had already ended and its picture was fetched afterwards.';
 comment on column batchgen.ledger.noted_at is 'When the row was written.';

@@ -1,5 +1,5 @@
--- Where and how a model is made: data of its row, read anew at each claim. Adding a model, or pointing it to another
--- provider, is one statement on the view batchgen.models and takes effect without a restart.
+-- Where and how a model runs, read at each claim. Adding a model, or moving it to another provider, is one statement on
+-- the view batchgen.models and takes effect without a restart.
 create table batchgen.model_providers (
   model_id uuid primary key references public.models (id) on delete cascade,
   provider text not null constraint provider_is_named check (provider <> ''),
@@ -27,13 +27,13 @@ revoke all on batchgen.model_providers from public, anon, authenticated, service
 comment on table batchgen.model_providers is
   'Which provider runs a model. A model without a row runs at the provider offline.';
 comment on column batchgen.model_providers.model_id is 'The model.';
-comment on column batchgen.model_providers.provider is 'The provider that runs it, as workers name it.';
-comment on column batchgen.model_providers.provider_model is 'The model''s id there; empty means models.replicate_id.';
+comment on column batchgen.model_providers.provider is 'Name of the provider, as workers use it.';
+comment on column batchgen.model_providers.provider_model is
+  'The model''s id at the provider; empty means models.replicate_id.';
 comment on column batchgen.model_providers.provider_version is
-  'Its version there, where a request names none; empty means the official one.';
-comment on column batchgen.model_providers.inputs is
-  'What the model takes: names and ranges of its inputs (docs/models.md).';
+  'Version at the provider if a request names none; empty means the official version.';
+comment on column batchgen.model_providers.inputs is 'Names and ranges of the model''s inputs (docs/models.md).';
 comment on column batchgen.model_providers.price_usd is
-  'Of one picture, in US dollars; empty means models.cost_per_generation.';
+  'Price of one picture, in US dollars; empty means models.cost_per_generation.';
 comment on column batchgen.model_providers.estimated_seconds is
-  'How long a picture usually takes; empty means models.estimated_time_seconds.';
+  'Usual time to make a picture, in seconds; empty means models.estimated_time_seconds.';

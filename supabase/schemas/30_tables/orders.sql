@@ -1,7 +1,7 @@
--- Purchases are written down before they are sent.
+-- An order is recorded before it is sent.
 --
--- Locks: an order's row is taken after the queue row of its item, by whoever holds that; see settle_order for the
--- sweep.
+-- Locks: an order's row is locked after the queue row of its item, by the session that holds the queue row; see
+-- settle_order for the sweep.
 create table batchgen.orders (
   key uuid primary key default gen_random_uuid(),
   generation_id uuid not null,
@@ -48,35 +48,36 @@ create policy "Nobody" on batchgen.orders for all to public using (false);
 revoke all on batchgen.orders from public, anon, authenticated, service_role;
 
 comment on table batchgen.orders is
-  'Purchases whose outcome is not final: of items that run or wait, and, with ended_at, open ones that a sweep asks '
-  'the provider about. Final ones are in ledger.';
-comment on column batchgen.orders.key is 'The purchase''s key; sent to providers that take one.';
-comment on column batchgen.orders.generation_id is 'The item it was for. No reference: money outlives the item.';
-comment on column batchgen.orders.user_id is 'Whose item it is; zeros for nobody''s.';
-comment on column batchgen.orders.batch_id is 'The item''s batch when it was ordered.';
-comment on column batchgen.orders.model_id is 'models.id; zeros for items that name no model.';
+  'Orders without a final outcome: those of running or waiting items and, with ended_at, open orders whose provider a '
+  'sweep asks. Final ones are in ledger.';
+comment on column batchgen.orders.key is 'Id of the order; sent to providers that accept an idempotency key.';
+comment on column batchgen.orders.generation_id is 'The item. Not a foreign key: costs outlive the item.';
+comment on column batchgen.orders.user_id is 'Owner of the item; the zero UUID if it has none.';
+comment on column batchgen.orders.batch_id is 'The item''s batch at the time of the order.';
+comment on column batchgen.orders.model_id is 'models.id; the zero UUID for items without a model.';
 comment on column batchgen.orders.seed is 'The item''s seed.';
-comment on column batchgen.orders.provider is 'The provider, as workers name it.';
-comment on column batchgen.orders.provider_model is 'The model''s id there.';
-comment on column batchgen.orders.provider_version is 'Its version there.';
-comment on column batchgen.orders.inputs is 'What was about to be sent; an order whose answer got lost is known by it.';
-comment on column batchgen.orders.price_usd is
-  'What it costs if it is charged, as the model''s row said; empty where nobody knows.';
-comment on column batchgen.orders.worker is 'Who sent it.';
-comment on column batchgen.orders.ordered_at is 'Just before it was sent.';
+comment on column batchgen.orders.provider is 'Name of the provider, as workers use it.';
+comment on column batchgen.orders.provider_model is 'The model''s id at the provider.';
+comment on column batchgen.orders.provider_version is 'The model''s version at the provider.';
+comment on column batchgen.orders.inputs is 'Inputs about to be sent; they identify an order whose answer was lost.';
+comment on column batchgen.orders.price_usd is 'Cost if the order is charged, from the model''s row; empty if unknown.';
+comment on column batchgen.orders.worker is 'The worker that sent it.';
+comment on column batchgen.orders.ordered_at is 'Time just before the order was sent.';
 comment on column batchgen.orders.provider_job_id is
-  'The provider''s id of the job; empty while nobody knows whether the order arrived.';
-comment on column batchgen.orders.is_charged is 'Whether it costs money; empty where that is not known.';
-comment on column batchgen.orders.queued_seconds is 'How long the job waited at the provider.';
-comment on column batchgen.orders.running_seconds is 'How long it ran there.';
-comment on column batchgen.orders.is_late is 'Its item had ended, and is run again for the picture alone.';
+  'The provider''s id of the job; empty while it is unknown whether the order arrived.';
+comment on column batchgen.orders.is_charged is 'True if the order costs money; empty if unknown.';
+comment on column batchgen.orders.queued_seconds is 'Seconds that the job waited at the provider.';
+comment on column batchgen.orders.running_seconds is 'Seconds that the job ran at the provider.';
+comment on column batchgen.orders.is_late is
+  'True if the item had already ended and runs again only to fetch the picture.';
 comment on column batchgen.orders.late_code is 'Error code before the item was reopened.';
 comment on column batchgen.orders.late_message is 'Error message before the item was reopened.';
 comment on column batchgen.orders.ended_at is
-  'Since when nobody waits for it: its item ended, and what became of the order is not known.';
-comment on column batchgen.orders.ask_at is 'When the provider is asked next.';
-comment on column batchgen.orders.asked is 'How often it was asked.';
+  'When the item ended without a known outcome of the order; empty while the item waits or runs.';
+comment on column batchgen.orders.ask_at is 'When to ask the provider next.';
+comment on column batchgen.orders.asked is 'How often the provider was asked.';
 comment on column batchgen.orders.is_settled is
-  'What it cost is in the ledger. Its item ended as crashed, and who runs that again finds the picture here for a day.';
-comment on column batchgen.orders.lease_id is 'Minted when a worker takes it to ask.';
-comment on column batchgen.orders.lease_expires_at is 'After this another worker may ask.';
+  'True if the cost is in the ledger. The item crashed; for a day, running it again finds the picture through this '
+  'row.';
+comment on column batchgen.orders.lease_id is 'Minted when a worker takes the order to ask its provider.';
+comment on column batchgen.orders.lease_expires_at is 'After this, another worker may ask.';

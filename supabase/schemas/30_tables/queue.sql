@@ -1,11 +1,11 @@
--- The queue: a private side table with one row per generation that waits or runs. Leases, marks and due times live
--- here, so that image_generations is written once when an item starts and once when it ends.
+-- The queue: a private side table with one row per item that waits or runs. Leases, flags and due times are here, so
+-- that image_generations is written once when an item starts and once when it ends.
 --
--- Locks. A deleted batch holds its own row and then reaches for its items (the foreign key's SET NULL); an edit by hand
--- holds its items and then, in a trigger, reaches for their batch. So that a worker's call stands in nobody's way, it
--- takes batches first, then items without waiting for them (batchgen.lock_items), then queue rows, then rows of orders
--- and of the outbox, and providers and breakers last of all. Claims, the return of expired leases and renewals take
--- only what is free (SKIP LOCKED) and never wait.
+-- Locks. Deleting a batch locks its own row and then its items (the foreign key's SET NULL); an edit by hand locks
+-- items and then, in a trigger, their batch. So that a worker's call blocks neither, it locks batches first, then items
+-- without waiting for them (batchgen.lock_items), then queue rows, then rows of orders and of the outbox, and providers
+-- and breakers last of all. Claims, the return of expired leases and renewals skip locked rows (SKIP LOCKED) and never
+-- wait.
 
 create type batchgen.queue_state as enum ('delayed', 'parked', 'waiting', 'running');
 
@@ -45,7 +45,7 @@ create table batchgen.queue (
     ready_rank is null or (state = 'waiting' and ready_rank > 0 and not is_suspect)
   ),
   constraint a_provider_job_names_its_provider check ((provider is null) = (provider_job_id is null)),
-  -- With these no value here makes the arithmetic of claims, waits and views overflow, whoever wrote it.
+-- Whoever writes these values, claims, waits and views compute with them without overflow.
   constraint priority_in_range check (priority between -1000000000 and 1000000000),
   constraint counts_in_range check (
     crash_count between 0 and 1000000000 and lone_crash_count between 0 and 1000000000
@@ -59,20 +59,20 @@ create table batchgen.queue (
   constraint provider_job_is_bounded check (length(provider) <= 200 and length(provider_job_id) <= 10000)
 ) with (fillfactor = 80, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0.02);
 
--- A user's waiting rows in claim order: the first few are one descent away.
+-- A user's waiting rows in claim order: the first few cost one descent of the index.
 create index queue_of_a_user on batchgen.queue (user_id, priority desc, created_at, batch_index, generation_id)
 where state = 'waiting' and not is_suspect;
 -- The few that run alone; they carry no ready rank.
 create index queue_suspects on batchgen.queue (state, priority desc, created_at, batch_index, generation_id)
 where is_suspect;
 create index queue_running_alone on batchgen.queue (worker) where ran_alone;
--- All that a claim may take, in the order in which it takes them: small, whatever waits.
--- The two conditions say the same in different words, so that each query can use its own index alone: with statistics
--- from an idle hour the planner would take either for empty, and read and sort every ready row at each claim.
+-- All that a claim may take, in the order in which it takes them: small, however many items wait.
+-- The two conditions are equivalent but written differently, so that each query can use only its own index: with
+-- statistics from an idle hour the planner would take either for empty, and read and sort all ready rows at each claim.
 create index queue_ready on batchgen.queue (priority desc, ready_rank, created_at, batch_index, generation_id)
 where state = 'waiting' and ready_rank is not null;
 create index queue_ready_of_a_user on batchgen.queue (user_id) where ready_rank > 0;
--- Running items are as few as max_parallel_global: this finds them all, and each lease among them.
+-- There are at most max_parallel_global running items: this finds all of them, and each lease among them.
 create index queue_running on batchgen.queue (user_id) where state = 'running';
 create index queue_due on batchgen.queue (due_at) where state = 'delayed';
 create index queue_parked on batchgen.queue (model_id, priority desc, created_at, batch_index, generation_id)
@@ -84,40 +84,41 @@ alter table batchgen.queue enable row level security;
 create policy "Nobody" on batchgen.queue for all to public using (false);
 revoke all on batchgen.queue from public, anon, authenticated, service_role;
 
-comment on table batchgen.queue is 'One row per generation that waits or runs; gone when the generation is final.';
-comment on column batchgen.queue.generation_id is 'The item. Change the item in image_generations; this row follows.';
-comment on column batchgen.queue.user_id is 'Whose parallel limit the item counts against.';
-comment on column batchgen.queue.priority is 'Higher runs first; the item''s.';
-comment on column batchgen.queue.created_at is 'Earlier runs first; the item''s.';
-comment on column batchgen.queue.batch_index is 'Lower runs first among items of one time; the item''s.';
+comment on table batchgen.queue is 'One row per item that waits or runs; deleted when the item ends.';
+comment on column batchgen.queue.generation_id is 'The item. To change it, edit image_generations; this row follows.';
+comment on column batchgen.queue.user_id is 'The user whose parallel limit the item counts against.';
+comment on column batchgen.queue.priority is 'The item''s priority; higher runs first.';
+comment on column batchgen.queue.created_at is 'When the item was submitted; earlier runs first.';
+comment on column batchgen.queue.batch_index is
+  'The item''s position in its batch; lower runs first among items submitted together.';
 comment on column batchgen.queue.model_id is
-  'Whose provider and breaker hold for the item; zeros where it names no model.';
+  'The model whose provider and breaker apply; the zero UUID if the item names no model.';
 comment on column batchgen.queue.state is
-  'delayed: due later; parked: due, but its provider or model is not to be asked now; waiting: due now; running: '
-  'leased to a worker.';
-comment on column batchgen.queue.due_at is 'Not before this time; where it is over, since when the item waits.';
+  'delayed: due later; parked: due, but its provider or model is paused; waiting: due now; running: leased to a '
+  'worker.';
+comment on column batchgen.queue.due_at is 'Earliest start. Once it has passed: since when the item waits.';
 comment on column batchgen.queue.ready_rank is
-  'Set on the rows that a claim may take: the row would be its user''s n-th running item. Null on all others.';
+  'Set on rows that a claim may take: n if the row would be its user''s n-th running item. Null on all others.';
 comment on column batchgen.queue.lease_id is 'Minted by the claim; every write of a worker names it.';
 comment on column batchgen.queue.lease_expires_at is
-  'After this any worker may take the item over; by the database''s clock.';
-comment on column batchgen.queue.worker is 'Who runs the item now.';
-comment on column batchgen.queue.started_at is 'When this attempt began.';
+  'After this time, by the database''s clock, any worker may take over the item.';
+comment on column batchgen.queue.worker is 'The worker that runs the item.';
+comment on column batchgen.queue.started_at is 'When the current attempt began.';
 comment on column batchgen.queue.cancel_requested is
-  'The worker is to stop the item; it learns so when it next renews its lease.';
-comment on column batchgen.queue.crash_count is 'How many leases expired. Counted apart from retries.';
+  'True if the worker should stop the item; it learns this at its next renewal.';
+comment on column batchgen.queue.crash_count is 'Number of expired leases. Counted apart from retries.';
 comment on column batchgen.queue.lone_crash_count is
-  'How many of them while their worker ran nothing else: those are the item''s own.';
+  'Number of expired leases whose worker ran nothing else: crashes that the item itself caused.';
 comment on column batchgen.queue.is_suspect is
-  'A worker died while it had the item: it runs alone until an attempt has ended.';
-comment on column batchgen.queue.ran_alone is 'Whether the worker has had nothing else since it took the item.';
+  'True if a worker died while it ran the item: the item runs alone until an attempt has ended.';
+comment on column batchgen.queue.ran_alone is 'True if the worker has run nothing else since it took the item.';
 comment on column batchgen.queue.wait_count is
-  'How often in a row it was told to wait, which uses up no attempt: each time for longer.';
-comment on column batchgen.queue.provider is 'Where the job runs that provider_job_id names.';
+  'Number of consecutive waits that a provider asked for. They use up no attempt; each wait is longer.';
+comment on column batchgen.queue.provider is 'Provider that runs the job provider_job_id.';
 comment on column batchgen.queue.provider_job_id is
-  'The provider''s id of a job that may be running or paid for: resumed, never bought again.';
-comment on column batchgen.queue.order_key is
-  'The purchase for this item whose outcome is not known yet; its row is in orders.';
+  'The provider''s id of a job that may be running or paid for: resumed, never ordered again.';
+comment on column batchgen.queue.order_key is 'The order whose outcome is not known yet; its row is in orders.';
 comment on column batchgen.queue.fault_code is 'Error code of the failure that ends the current lease.';
-comment on column batchgen.queue.job_over is 'Whether its job has ended by that: then the next attempt orders anew.';
-comment on column batchgen.queue.was_run is 'Whether an attempt has ended without a picture: it may have left a file.';
+comment on column batchgen.queue.job_over is
+  'True if that failure also ended the job: the next attempt then orders again.';
+comment on column batchgen.queue.was_run is 'True if an attempt has ended without a picture: it may have left a file.';

@@ -46,36 +46,37 @@ revoke all on batchgen.settings from public, anon, authenticated, service_role;
 insert into batchgen.settings default values;
 
 comment on table batchgen.settings is
-  'Limits that hold for all workers and clients: one row, edit it in place. A change takes effect at the next claim.';
+  'Limits for all workers and clients. There is one row; edit it in place. A change takes effect at the next claim.';
 comment on column batchgen.settings.id is 'Always true: there is one row.';
-comment on column batchgen.settings.max_parallel_per_user is 'How many items of one user may run at once.';
-comment on column batchgen.settings.max_parallel_global is 'How many items may run at once in all.';
-comment on column batchgen.settings.max_retries is 'How often a failed attempt is tried again before the item fails.';
+comment on column batchgen.settings.max_parallel_per_user is 'Maximum items of one user that run at once.';
+comment on column batchgen.settings.max_parallel_global is 'Maximum items that run at once in all.';
+comment on column batchgen.settings.max_retries is 'Retries of a failed attempt before the item fails.';
 comment on column batchgen.settings.retry_delays_seconds is
-  'Wait before the first, second, … retry; the last value serves all further ones.';
+  'Seconds before the first, second, … retry; the last value holds for all further retries.';
 comment on column batchgen.settings.max_crashes is
-  'How often an item''s lease may expire (its worker died) while that worker ran nothing else before the item fails '
-  'with code crashed.';
-comment on column batchgen.settings.min_batch_size is 'Fewest prompts of a batch.';
-comment on column batchgen.settings.max_batch_size is 'Most prompts of a batch.';
+  'Expired leases (dead workers) before the item fails with code crashed, counting only those of workers that ran '
+  'nothing else.';
+comment on column batchgen.settings.min_batch_size is 'Minimum prompts per batch.';
+comment on column batchgen.settings.max_batch_size is 'Maximum prompts per batch.';
 comment on column batchgen.settings.max_prompt_characters is
-  'Longest prompt, in characters; the same holds for negative prompts.';
-comment on column batchgen.settings.max_guidance_scale is 'Highest guidance scale that a request may ask for.';
+  'Maximum length of a prompt or negative prompt, in characters.';
+comment on column batchgen.settings.max_guidance_scale is 'Maximum guidance scale of a request.';
 comment on column batchgen.settings.breaker_failures is
-  'After provider faults of so many different items of a model, with no success between them, its breaker opens.';
+  'Number of different items of a model that must fail through the provider''s fault, with no success in between, to '
+  'open its breaker.';
 comment on column batchgen.settings.breaker_open_seconds is
-  'How long an open breaker lets nothing of its model start; then one item is tried.';
+  'How long an open breaker starts nothing of its model; then one item is tried.';
 comment on column batchgen.settings.suspect_turn_seconds is
-  'Where items that run alone since a worker died wait beside others: how long the others go first, divided among the '
-  'workers.';
+  'Where suspects (items that run alone after a worker died) wait beside others: how long the others go first, '
+  'divided by the number of workers.';
 comment on column batchgen.settings.worker_silence_seconds is
-  'A worker that has not called for so long counts as gone, and items that wait are said to wait for a worker.';
+  'Seconds without a call after which a worker counts as gone, and waiting items are reported as waiting for a worker.';
 comment on column batchgen.settings.updated_at is 'When a setting was last changed.';
 comment on column batchgen.settings.image_retention_days is
-  'Pictures of batches that nobody saved or marked as a favourite are deleted after so many days; empty: never.';
+  'Days after which pictures of batches that nobody saved or marked as a favourite are deleted; empty: never.';
 comment on column batchgen.settings.max_waiting_per_user is
-  'How many items of one user may wait; running ones do not count.';
+  'Maximum waiting items per user; running ones do not count.';
 comment on column batchgen.settings.default_daily_limit is
-  'Most items that a user may put in within a day, where user_rate_limits says nothing else.';
+  'Maximum items that a user may submit per day, unless user_rate_limits sets another limit.';
 comment on column batchgen.settings.default_hourly_limit is
-  'Most items that a user may put in within an hour, where user_rate_limits says nothing else.';
+  'Maximum items that a user may submit per hour, unless user_rate_limits sets another limit.';

@@ -1,7 +1,7 @@
--- Files that are to be deleted: an outbox that workers drain by the Storage API, since only that removes files. It is
--- fed where rows of images go, whoever deletes them, in that same transaction. So a picture's row and its file both
--- stay or both go, with one exception: while a row of images names a path, or an item that waits or runs will, its file
--- is kept.
+-- The outbox: files to delete. Workers drain it through the Storage API, the only way to remove files. A row is added
+-- in the transaction that deletes rows of images, whoever deletes them, so a picture's row and its file both stay or
+-- both go, with one exception: a file is kept while a row of images names its path, or while a waiting or running item
+-- will.
 create table batchgen.storage_deletions (
   id bigint generated always as identity primary key,
   bucket_id text not null default 'generated-images',
@@ -29,17 +29,18 @@ alter table batchgen.storage_deletions enable row level security;
 create policy "Nobody" on batchgen.storage_deletions for all to public using (false);
 revoke all on batchgen.storage_deletions from public, anon, authenticated, service_role;
 
-comment on table batchgen.storage_deletions is 'Files to be deleted by a worker; a row goes when its file is gone.';
-comment on column batchgen.storage_deletions.id is 'A number of no meaning.';
-comment on column batchgen.storage_deletions.bucket_id is 'The bucket in which the file lies.';
-comment on column batchgen.storage_deletions.path is 'Where the file lies in its bucket.';
+comment on table batchgen.storage_deletions is
+  'Outbox: files that a worker will delete; a row goes when its file is gone.';
+comment on column batchgen.storage_deletions.id is 'Surrogate key.';
+comment on column batchgen.storage_deletions.bucket_id is 'Bucket of the file.';
+comment on column batchgen.storage_deletions.path is 'Path of the file in its bucket.';
 comment on column batchgen.storage_deletions.generation_id is
-  'Whose picture the path is made for, where it lies in the folder of that item''s owner '
-  '({user_id}/{generation_id}.{format}); empty for other paths. The item may be gone.';
+  'Item whose picture has this path ({user_id}/{generation_id}.{format}, in the folder of its owner); empty for other '
+  'paths. The item may be gone.';
 comment on column batchgen.storage_deletions.due_at is
-  'Nobody takes it before this time: later after each attempt that came to nothing.';
-comment on column batchgen.storage_deletions.attempts is 'How often a worker took it.';
-comment on column batchgen.storage_deletions.lease_id is 'The right of a worker to delete the file now.';
-comment on column batchgen.storage_deletions.lease_expires_at is 'After this another worker may take it.';
-comment on column batchgen.storage_deletions.worker is 'Who deletes the file now.';
-comment on column batchgen.storage_deletions.created_at is 'When the file''s row was deleted.';
+  'Earliest time to take the row; moves later after each failed attempt.';
+comment on column batchgen.storage_deletions.attempts is 'How often a worker took the row.';
+comment on column batchgen.storage_deletions.lease_id is 'Lease of the worker that deletes the file.';
+comment on column batchgen.storage_deletions.lease_expires_at is 'After this, another worker may take the row.';
+comment on column batchgen.storage_deletions.worker is 'The worker that deletes the file.';
+comment on column batchgen.storage_deletions.created_at is 'When the row of images was deleted.';

@@ -9,5 +9,5 @@ revoke all on batchgen.touched from public, anon, authenticated, service_role;
 
 comment on table batchgen.touched is
   'Users whose queue changed since the last claim; the next claim repairs their ready ranks.';
-comment on column batchgen.touched.id is 'A number of no meaning.';
+comment on column batchgen.touched.id is 'Surrogate key.';
 comment on column batchgen.touched.user_id is 'The user whose queue changed.';

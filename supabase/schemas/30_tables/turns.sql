@@ -11,8 +11,8 @@ revoke all on batchgen.turns from public, anon, authenticated, service_role;
 
 insert into batchgen.turns default values;
 
-comment on table batchgen.turns is 'Whose turn it is where suspects and other items wait: one row, written by claims.';
+comment on table batchgen.turns is 'Turns between suspects and other waiting items: one row, written by claims.';
 comment on column batchgen.turns.id is 'Always true: there is one row.';
 comment on column batchgen.turns.suspects_at is
-  'From when on a suspect goes first. Infinity: after the next claim of others, and settings.suspect_turn_seconds.';
-comment on column batchgen.turns.suspects_in_a_row is 'How many suspects were claimed in this turn of theirs.';
+  'From then on a suspect goes first. Infinity: after the next claim of others plus settings.suspect_turn_seconds.';
+comment on column batchgen.turns.suspects_in_a_row is 'Suspects claimed in their current turn.';

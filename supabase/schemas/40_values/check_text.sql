@@ -29,7 +29,7 @@ comment on function batchgen.check_range(double precision, text, double precisio
   'Refuses a number that is out of range.';
 
 -- check_prompt(p_text, p_field)
--- A prompt that comes by itself is no longer than one of a batch.
+-- Refuse a prompt over settings.max_prompt_characters. A prompt outside a batch has the same limit as one in a batch.
 create function batchgen.check_prompt(p_text text, p_field text) returns void
 language plpgsql set search_path = '' as $$
 declare

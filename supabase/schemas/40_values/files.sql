@@ -1,17 +1,18 @@
 -- is_in_folder(p_user_id, p_path)
--- Whether the path lies in the user's folder of the bucket and nowhere else.
+-- True if the path is in the user's folder of the bucket and does not lead out of it.
 create function batchgen.is_in_folder(p_user_id uuid, p_path text) returns boolean
 language sql immutable set search_path = '' as $$
-  -- In bytes: the path is a key of two indexes, and those hold no more than 2,700 of them.
+  -- In bytes: the path is a key of two indexes, and an index key is at most 2,700 bytes.
   select coalesce(octet_length(p_path) <= 1024 and starts_with(p_path, p_user_id || '/')
     and p_path !~ '(^|/)(\.\.?)?(/|$)', false)
 $$;
 revoke execute on function batchgen.is_in_folder(uuid, text) from public, anon, authenticated, service_role;
-comment on function batchgen.is_in_folder(uuid, text) is 'Whether a path lies in the user''s folder and nowhere else.';
+comment on function batchgen.is_in_folder(uuid, text) is
+  'True if a path is in the user''s folder and does not lead out of it.';
 
 -- is_own_address(p_url, p_path)
--- Whether an address is that of the file at p_path in this project's bucket. The project's own address is that of
--- whoever issued the caller's token; a token that does not say so proves no host. http is for this machine alone.
+-- True if a URL is the public address of the file at p_path in this project's bucket. The project's own origin is the
+-- issuer of the caller's token; a token without one proves no host. http is allowed for this machine only.
 create function batchgen.is_own_address(p_url text, p_path text) returns boolean
 language sql stable set search_path = '' as $$
   select coalesce(
@@ -29,4 +30,4 @@ language sql stable set search_path = '' as $$
 $$;
 revoke execute on function batchgen.is_own_address(text, text) from public, anon, authenticated, service_role;
 comment on function batchgen.is_own_address(text, text) is
-  'Whether an address is that of a file in this project''s bucket.';
+  'True if a URL is the public address of a file in this project''s bucket.';

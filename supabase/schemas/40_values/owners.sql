@@ -3,10 +3,10 @@ language sql stable security definer set search_path = '' as $$
   select coalesce(p_user_id = auth.uid(), false)
 $$;
 revoke execute on function batchgen.is_own(uuid) from public, anon, authenticated, service_role;
-comment on function batchgen.is_own(uuid) is 'Whether a row belongs to the signed-in user.';
+comment on function batchgen.is_own(uuid) is 'True if a row belongs to the signed-in user.';
 
 -- owner_of(p_user_id, p_batch_id)
--- Whose an item is: its user's, else its batch's, else nobody's (zeros).
+-- The owner of an item: its user, else the user of its batch, else the zero UUID.
 create function batchgen.owner_of(p_user_id uuid, p_batch_id uuid) returns uuid
 language sql stable security definer set search_path = '' as $$
   select coalesce(
@@ -16,13 +16,13 @@ language sql stable security definer set search_path = '' as $$
 $$;
 revoke execute on function batchgen.owner_of(uuid, uuid) from public, anon, authenticated, service_role;
 comment on function batchgen.owner_of(uuid, uuid) is
-  'Whose an item is: its user''s, else its batch''s, else nobody''s.';
+  'The owner of an item: its user, else the user of its batch, else the zero UUID.';
 
 -- place_of(p_priority)
--- An item's priority as the queue has it, whatever somebody wrote: within a billion.
+-- An item's priority in the queue: the item's own, limited to ±1,000,000,000; 0 if it has none.
 create function batchgen.place_of(p_priority integer) returns integer
 language sql immutable set search_path = '' as $$
   select least(greatest(coalesce(p_priority, 0), -1000000000), 1000000000)
 $$;
 revoke execute on function batchgen.place_of(integer) from public, anon, authenticated, service_role;
-comment on function batchgen.place_of(integer) is 'An item''s priority as the queue has it: within a billion.';
+comment on function batchgen.place_of(integer) is 'An item''s priority in the queue, limited to ±1,000,000,000.';

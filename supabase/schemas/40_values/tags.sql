@@ -2,19 +2,19 @@ create function batchgen.check_tag_name(p_name text, p_field text, p_index integ
 language plpgsql set search_path = '' as $$
 begin
   if batchgen.has_hidden_characters(p_name) then
-    perform batchgen.refuse('not_allowed', format('%s has a tag with control characters or hidden ones.', p_field),
-      p_field, 'Write it with visible characters.', p_index);
+    perform batchgen.refuse('not_allowed', format('%s has a tag with control or invisible characters.', p_field),
+      p_field, 'Use visible characters only.', p_index);
   end if;
   return case when getdatabaseencoding() = 'UTF8' then normalize(p_name, NFC) else p_name end;
 end
 $$;
 revoke execute on function batchgen.check_tag_name(text, text, integer) from public, anon, authenticated, service_role;
 comment on function batchgen.check_tag_name(text, text, integer) is
-  'A tag''s name in its composed form (NFC); refuses hidden characters.';
+  'Returns a tag''s name in composed form (NFC); refuses invisible characters.';
 
 -- clean_tags(p_tags)
--- Trimmed, lower case, each once, in their order.
--- Errors: PT422 where one is no tag.
+-- Trim tags, lower their case and remove duplicates, keeping their order.
+-- Errors: PT422 for an invalid tag.
 create function batchgen.clean_tags(p_tags text[]) returns text[]
 language plpgsql set search_path = '' as $$
 declare
@@ -48,11 +48,12 @@ begin
 end
 $$;
 revoke execute on function batchgen.clean_tags(text[]) from public, anon, authenticated, service_role;
-comment on function batchgen.clean_tags(text[]) is 'Tags trimmed, in lower case, each once; PT422 where one is no tag.';
+comment on function batchgen.clean_tags(text[]) is
+  'Trims tags, lowers their case, removes duplicates; PT422 for an invalid tag.';
 
 -- count_tags(p_user_id)
--- Refuses where the user has made more tags than one may. One at a time for a user, so that two statements at once see
--- each other's.
+-- Refuse if the user has created more than the maximum of 1,000 tags. A lock per user makes concurrent statements see
+-- each other's tags.
 create function batchgen.count_tags(p_user_id uuid) returns void
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -61,16 +62,16 @@ begin
   end if;
   perform pg_advisory_xact_lock(hashtextextended('batchgen.tags ' || p_user_id, 0));
   if exists (select from public.tags t where t.created_by = p_user_id offset 1000) then
-    perform batchgen.refuse_rows('too_many_tags', 'tags', 'tags are made by one user', 1000,
-      'Use tags that are there, or delete some of yours.');
+    perform batchgen.refuse_rows('too_many_tags', 'tags', 'tags per user', 1000,
+      'Use existing tags, or delete some of yours.');
   end if;
 end
 $$;
 revoke execute on function batchgen.count_tags(uuid) from public, anon, authenticated, service_role;
-comment on function batchgen.count_tags(uuid) is 'Refuses where a user has made more tags than one may.';
+comment on function batchgen.count_tags(uuid) is 'Refuses if a user has created more than the maximum number of tags.';
 
 -- check_new_tags(p_user_id, p_names)
--- Refuses names that a batch would make beyond that, before anything is paid.
+-- Refuse new tags of a batch that would exceed that maximum, before anything is paid.
 create function batchgen.check_new_tags(p_user_id uuid, p_names text[]) returns void
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -81,11 +82,11 @@ begin
   if v_new > 0 and not batchgen.is_operator()
     and exists (select from public.tags t where t.created_by = p_user_id offset greatest(1000 - v_new, 0))
   then
-    perform batchgen.refuse_rows('too_many_tags', 'tags', 'tags are made by one user', 1000,
-      'Use tags that are there, or delete some of yours.');
+    perform batchgen.refuse_rows('too_many_tags', 'tags', 'tags per user', 1000,
+      'Use existing tags, or delete some of yours.');
   end if;
 end
 $$;
 revoke execute on function batchgen.check_new_tags(uuid, text[]) from public, anon, authenticated, service_role;
 comment on function batchgen.check_new_tags(uuid, text[]) is
-  'Refuses new tags of a batch where its user has made too many.';
+  'Refuses new tags of a batch that would exceed its user''s maximum.';

@@ -1,14 +1,15 @@
 -- is_blank(p_text)
--- Blank: nothing but white space, in any script (U+00A0, U+2000 to U+200F and so on count, whatever the locale says).
+-- True if a text has only white space, in any script (U+00A0, U+2000 to U+200F and so on count in every locale).
 create function batchgen.is_blank(p_text text) returns boolean
 language sql immutable set search_path = '' as $$
   select p_text !~ '[^\s\u0000-\u0020\u0085\u00A0\u1680\u180E\u2000-\u200F\u2028-\u202F\u205F\u2060\u3000\uFEFF]'
 $$;
 revoke execute on function batchgen.is_blank(text) from public, anon, authenticated, service_role;
-comment on function batchgen.is_blank(text) is 'Whether a text is nothing but white space, in any script.';
+comment on function batchgen.is_blank(text) is 'True if a text has only white space, in any script.';
 
 -- has_hidden_characters(p_text)
--- Control characters, and those that turn or hide the text around them. Joiners, which scripts and emoji need, stay.
+-- True if a text has control characters, or characters that reorder or hide the text around them. Joiners, which
+-- scripts and emoji need, are allowed.
 create function batchgen.has_hidden_characters(p_text text) returns boolean
 language sql immutable set search_path = '' as $$
   select p_text ~ ('[\u0001-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff'
@@ -16,10 +17,10 @@ language sql immutable set search_path = '' as $$
 $$;
 revoke execute on function batchgen.has_hidden_characters(text) from public, anon, authenticated, service_role;
 comment on function batchgen.has_hidden_characters(text) is
-  'Whether a text has control characters, or ones that turn or hide what is around them.';
+  'True if a text has control characters, or characters that reorder or hide the text around them.';
 
 -- is_color(p_text)
--- As CSS writes colours: #rgb, #rgba, #rrggbb, #rrggbbaa, or one of its names.
+-- True for a CSS colour: #rgb, #rgba, #rrggbb, #rrggbbaa, or a named colour.
 create function batchgen.is_color(p_text text) returns boolean
 language sql immutable set search_path = '' as $$
   select p_text ~* '^#([0-9a-f]{3}|[0-9a-f]{4}|[0-9a-f]{6}|[0-9a-f]{8})$' or lower(p_text) = any (string_to_array(
@@ -41,4 +42,4 @@ language sql immutable set search_path = '' as $$
 $$;
 revoke execute on function batchgen.is_color(text) from public, anon, authenticated, service_role;
 comment on function batchgen.is_color(text) is
-  'Whether a text is a colour: #rgb, #rgba, #rrggbb, #rrggbbaa, or a name of CSS.';
+  'True for a CSS colour: #rgb, #rgba, #rrggbb, #rrggbbaa, or a named colour.';

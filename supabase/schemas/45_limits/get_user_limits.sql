@@ -1,6 +1,6 @@
 -- active_of(p_user_id)
--- How many pictures are being made for the user now: items that a worker runs, and the app's single generations of the
--- last hour that have not ended.
+-- Number of pictures in progress for the user: items that a worker runs, and the app's single generations of the last
+-- hour that have not ended.
 create function batchgen.active_of(p_user_id uuid) returns integer
 language sql stable security definer set search_path = '' as $$
   select (
@@ -13,10 +13,10 @@ language sql stable security definer set search_path = '' as $$
   )::integer
 $$;
 revoke execute on function batchgen.active_of(uuid) from public, anon, authenticated, service_role;
-comment on function batchgen.active_of(uuid) is 'How many pictures are being made for a user now.';
+comment on function batchgen.active_of(uuid) is 'Number of pictures in progress for a user.';
 
 -- limits_of_any_user(p_user_id)
--- What get_user_limits answers, for whoever may ask about anybody.
+-- The answer of get_user_limits, for callers that may ask about any user.
 create function batchgen_api.limits_of_any_user(p_user_id uuid) returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 declare
@@ -24,7 +24,7 @@ declare
   v_limit record;
 begin
   if not exists (select from auth.users u where u.id = p_user_id) then
-    perform batchgen.refuse('user_not_found', 'There is no such user, or it is somebody else.', 'p_user_id',
+    perform batchgen.refuse('user_not_found', 'User not found, or it is not you.', 'p_user_id',
       'Use your own user id.', null, null, 'PT404');
   end if;
   select l.* into v_limit from batchgen.limit_in_the_way(p_user_id, 1) l;
@@ -48,9 +48,9 @@ grant execute on function batchgen_api.limits_of_any_user(uuid) to service_role;
 comment on function batchgen_api.limits_of_any_user(uuid) is 'Behind public.get_user_limits: for operators.';
 
 -- get_user_limits(p_user_id)
--- limits_of_any_user for the signed-in user about themselves.
+-- limits_of_any_user, for the signed-in user only.
 -- Caller: public.get_user_limits, for authenticated.
--- Errors: PT401 without a user; PT404 for another one.
+-- Errors: PT401 if nobody is signed in; PT404 for another user.
 create function batchgen_api.get_user_limits(p_user_id uuid) returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 begin
@@ -59,7 +59,7 @@ begin
       'PT401');
   end if;
   if p_user_id is distinct from auth.uid() then
-    perform batchgen.refuse('user_not_found', 'There is no such user, or it is somebody else.', 'p_user_id',
+    perform batchgen.refuse('user_not_found', 'User not found, or it is not you.', 'p_user_id',
       'Use your own user id.', null, null, 'PT404');
   end if;
   return batchgen_api.limits_of_any_user(p_user_id);
@@ -71,10 +71,10 @@ comment on function batchgen_api.get_user_limits(uuid) is 'Behind public.get_use
 
 -- get_user_limits(p_user_id)
 -- {daily_used, daily_limit, daily_reset_at, hourly_used, hourly_limit, hourly_reset_at, active_generations,
--- max_concurrent, total_all_time, can_generate, limit_reason}. can_generate: one more item would be taken now;
--- limit_reason: the sentence with which it would be refused otherwise, or null.
+-- max_concurrent, total_all_time, can_generate, limit_reason}. can_generate: one more item would be accepted now;
+-- limit_reason: otherwise the error message, else null.
 -- Caller: authenticated, for themselves; service_role, for any user.
--- Errors: PT401 where nobody is signed in; PT404 where there is no such user, or another one asks.
+-- Errors: PT401 if nobody is signed in; PT404 if there is no such user, or it is not the signed-in one.
 create function public.get_user_limits(p_user_id uuid) returns jsonb
 language plpgsql stable set search_path = '' as $$
 begin
@@ -87,4 +87,4 @@ $$;
 revoke execute on function public.get_user_limits(uuid) from public, anon, authenticated, service_role;
 grant execute on function public.get_user_limits(uuid) to authenticated, service_role;
 comment on function public.get_user_limits(uuid) is
-  'What the signed-in user may put in and has used, and whether one more item would be taken now.';
+  'Limits and usage of the signed-in user, and whether one more item would be accepted now.';

@@ -1,6 +1,5 @@
 -- is_operator()
--- Whether the caller of the API, or whoever is connected, may submit in anybody's name. Holds within functions that run
--- as their owner, too.
+-- True if the API caller, or the connected role, may submit for any user. Works inside security definer functions, too.
 create function batchgen.is_operator() returns boolean
 language sql stable set search_path = '' as $$
   select has_function_privilege(
@@ -9,4 +8,4 @@ language sql stable set search_path = '' as $$
   )
 $$;
 revoke execute on function batchgen.is_operator() from public, anon, authenticated, service_role;
-comment on function batchgen.is_operator() is 'Whether the caller may submit in anybody''s name.';
+comment on function batchgen.is_operator() is 'True if the caller may submit for any user.';

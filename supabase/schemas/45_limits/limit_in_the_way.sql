@@ -1,6 +1,6 @@
 -- waiting_of(p_user_id, p_enough)
--- How many items of the user wait, counted up to p_enough. It stops there: with statistics of any age it walks the
--- index, and gathers no bitmap of all that wait first.
+-- Number of the user's waiting items, counted up to p_enough. It stops there: whatever the age of the statistics, it
+-- walks the index instead of gathering all waiting items in a bitmap first.
 create function batchgen.waiting_of(p_user_id uuid, p_enough integer) returns integer
 language sql stable security definer set search_path = ''
 set enable_seqscan = 'off' set enable_bitmapscan = 'off' set jit = 'off' as $$
@@ -14,11 +14,11 @@ set enable_seqscan = 'off' set enable_bitmapscan = 'off' set jit = 'off' as $$
   ) w
 $$;
 revoke execute on function batchgen.waiting_of(uuid, integer) from public, anon, authenticated, service_role;
-comment on function batchgen.waiting_of(uuid, integer) is 'How many items of a user wait, counted up to a number.';
+comment on function batchgen.waiting_of(uuid, integer) is 'Number of a user''s waiting items, counted up to a maximum.';
 
 -- windows_of(p_user_id)
--- What the user has used in this hour and this day, of how much, and until when. A window that is over, or was never
--- begun, would begin now.
+-- The user's usage, limit and reset time for the current hour and day. A window that has ended, or never began, would
+-- begin now.
 create function batchgen.windows_of(p_user_id uuid) returns table (
   daily_used integer, daily_limit integer, daily_resets_at timestamptz,
   hourly_used integer, hourly_limit integer, hourly_resets_at timestamptz
@@ -34,11 +34,10 @@ language sql stable security definer set search_path = '' as $$
   from batchgen.settings s left join public.user_rate_limits r on r.user_id = p_user_id
 $$;
 revoke execute on function batchgen.windows_of(uuid) from public, anon, authenticated, service_role;
-comment on function batchgen.windows_of(uuid) is
-  'What a user has used in this hour and this day, of how much, and until when.';
+comment on function batchgen.windows_of(uuid) is 'A user''s usage, limit and reset time for the current hour and day.';
 
 -- limit_in_the_way(p_user_id, p_items)
--- The first limit that so many more items would exceed, the one that lasts longest first; no row where all of them fit.
+-- The first limit that p_items more items would exceed, longest-lasting limit first; no row if all of them fit.
 create function batchgen.limit_in_the_way(p_user_id uuid, p_items integer)
 returns table (code text, name text, used integer, allowed integer, resets_at timestamptz)
 language sql stable security definer set search_path = '' as $$
@@ -56,41 +55,41 @@ language sql stable security definer set search_path = '' as $$
 $$;
 revoke execute on function batchgen.limit_in_the_way(uuid, integer) from public, anon, authenticated, service_role;
 comment on function batchgen.limit_in_the_way(uuid, integer) is
-  'The first limit that so many more items of a user would exceed.';
+  'The first limit that a number of further items would exceed.';
 
 -- limit_sentence(p_code, p_used, p_allowed, p_resets_at, p_items)
--- What a limit says to its user, who wants so many more items; null where there is none.
+-- The error message of a limit for a user who submits p_items more items; null if there is no such limit.
 create function batchgen.limit_sentence(
   p_code text, p_used integer, p_allowed integer, p_resets_at timestamptz, p_items integer
 ) returns text
 language sql stable set search_path = '' as $$
-  select format('Your %s %s: %s of %s %s%s.%s', what.name,
+  select format('Your %s %s: %s of %s %s%s.%s', limits.label,
     case when p_used < p_allowed then 'does not allow that' else 'is reached' end,
-    p_used, p_allowed, what.verb,
+    p_used, p_allowed, limits.usage,
     case when p_used < p_allowed then format(', and this needs %s more', p_items) end,
     ' It resets at ' || to_char(p_resets_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC.')
   from (values
     ('daily_limit', 'daily limit', 'items are used'),
     ('hourly_limit', 'hourly limit', 'items are used'),
     ('too_many_waiting', 'limit of waiting items', 'wait')
-  ) what (code, name, verb)
-  where what.code = p_code
+  ) limits (code, label, usage)
+  where limits.code = p_code
 $$;
 revoke execute on function batchgen.limit_sentence(text, integer, integer, timestamptz, integer)
 from public, anon, authenticated, service_role;
 comment on function batchgen.limit_sentence(text, integer, integer, timestamptz, integer) is
-  'What a limit says to its user.';
+  'Error message of a limit, for the user.';
 
 -- limit_remedy(p_code, p_used, p_allowed)
--- What the user can do about it.
+-- The remedy that goes with limit_sentence.
 create function batchgen.limit_remedy(p_code text, p_used integer, p_allowed integer) returns text
 language sql immutable set search_path = '' as $$
   select case
     when p_used < p_allowed then format('Send at most %s now.', p_allowed::bigint - p_used)
     when p_code = 'too_many_waiting' then 'Wait until some of them have run, or cancel some.'
     when p_allowed <= 0 then 'Ask an admin of the project for a higher limit.'
-    else 'Try again when it has reset.'
+    else 'Try again after it resets.'
   end
 $$;
 revoke execute on function batchgen.limit_remedy(text, integer, integer) from public, anon, authenticated, service_role;
-comment on function batchgen.limit_remedy(text, integer, integer) is 'What a user can do about a limit.';
+comment on function batchgen.limit_remedy(text, integer, integer) is 'Remedy for an exceeded limit, for the user.';

@@ -1,5 +1,6 @@
 -- refuse_over_limit(p_user_id, p_items)
--- Errors: PT429 for the first limit that so many more items would exceed.
+-- Refuse p_items more items if they exceed a limit.
+-- Errors: PT429 for the first limit that they would exceed.
 create function batchgen.refuse_over_limit(p_user_id uuid, p_items integer) returns void
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -24,5 +25,4 @@ begin
 end
 $$;
 revoke execute on function batchgen.refuse_over_limit(uuid, integer) from public, anon, authenticated, service_role;
-comment on function batchgen.refuse_over_limit(uuid, integer) is
-  'Raises PT429 where a limit does not allow so many more items.';
+comment on function batchgen.refuse_over_limit(uuid, integer) is 'Raises PT429 if further items would exceed a limit.';

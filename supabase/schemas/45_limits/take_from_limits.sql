@@ -1,35 +1,36 @@
--- Limits of a user: how many items may wait, and how many may be put in within an hour and a day.
+-- Limits of a user: waiting items, and items submitted per hour and per day.
 --
--- What a user has used is counted in user_rate_limits, under that row's lock, in the transaction that puts items into
--- the queue: two requests at once cannot both take the last place. A limit that is empty there is the default of
--- batchgen.settings. An hour and a day begin with the first item after the last ones are over.
--- What an operator puts in for a user (whoever may execute create_batch_as) counts, and is never refused.
+-- Usage is counted in user_rate_limits, under that row's lock, in the transaction that queues the items: two requests
+-- at once cannot both take the last place. Where the row has no limit, the default in batchgen.settings applies. An
+-- hour and a day begin with the first item after the previous ones have ended.
+-- Items that an operator (a role that may execute create_batch_as) submits for a user count, and are never refused.
 --
--- Locks: the user's row in auth.users (FOR KEY SHARE), then their row in user_rate_limits, the way in which a user is
--- deleted; batches and items may be held before.
+-- Locks: the user's row in auth.users (FOR KEY SHARE), then their row in user_rate_limits, in the order in which a user
+-- is deleted; batches and items may be locked before.
 --
 -- SQLSTATE PT429 (HTTP 429): a limit is reached and nothing was written. The error's detail is the JSON of every
--- refusal, with the limit's name as field, and resets_at and retry_after_seconds, which are null where no time helps.
+-- refusal, with the limit's name as field, and with resets_at and retry_after_seconds, which are null if waiting does
+-- not help.
 
 -- hold_user(p_user_id)
--- Nobody deletes the user until this transaction ends.
--- Errors: PT401 where that has happened: a token outlives its user.
+-- Keep the user from being deleted until this transaction ends.
+-- Errors: PT401 if the user is deleted already: a token outlives its user.
 create function batchgen.hold_user(p_user_id uuid) returns void
 language plpgsql security definer set search_path = '' as $$
 begin
   perform 1 from auth.users u where u.id = p_user_id for key share;
   if not found then
-    perform batchgen.refuse('unknown_user', 'This user does not exist any more.', null, 'Sign in again.', null, null,
+    perform batchgen.refuse('unknown_user', 'This user no longer exists.', null, 'Sign in again.', null, null,
       'PT401');
   end if;
 end
 $$;
 revoke execute on function batchgen.hold_user(uuid) from public, anon, authenticated, service_role;
 comment on function batchgen.hold_user(uuid) is
-  'Nobody deletes the user until this transaction ends; PT401 where that has happened.';
+  'Keeps a user from being deleted until this transaction ends; PT401 if already deleted.';
 
 -- lock_limits(p_user_id)
--- Locks the user's row in user_rate_limits, made where it is missing.
+-- Lock the user's row in user_rate_limits; create it if missing.
 create function batchgen.lock_limits(p_user_id uuid) returns void
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -42,13 +43,13 @@ begin
 end
 $$;
 revoke execute on function batchgen.lock_limits(uuid) from public, anon, authenticated, service_role;
-comment on function batchgen.lock_limits(uuid) is 'Locks a user''s row of user_rate_limits, made where it is missing.';
+comment on function batchgen.lock_limits(uuid) is 'Locks a user''s row in user_rate_limits; creates it if missing.';
 
 -- take_from_limits(p_user_id, p_items)
--- Counts items that this transaction puts into the queue for the user: new ones or retried ones, before they are there.
--- Items without an owner count nowhere.
+-- Count items that this transaction is about to queue for the user, new or retried. Items without an owner are not
+-- counted.
 -- Locks: the user's rows in auth.users and user_rate_limits, as above.
--- Errors: PT429 where a limit does not allow all of them, unless an operator asks.
+-- Errors: PT429 if they exceed a limit, unless the caller is an operator.
 create function batchgen.take_from_limits(p_user_id uuid, p_items integer) returns void
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -73,4 +74,4 @@ end
 $$;
 revoke execute on function batchgen.take_from_limits(uuid, integer) from public, anon, authenticated, service_role;
 comment on function batchgen.take_from_limits(uuid, integer) is
-  'Counts items that are put into the queue for a user, or raises PT429.';
+  'Counts items that are about to be queued for a user, or raises PT429.';

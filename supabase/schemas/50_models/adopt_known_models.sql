@@ -1,7 +1,7 @@
 -- adopt_known_models()
--- For a project that had its models before. Those whose replicate_id is known here and that have no provider yet are
--- ordered at their provider from now on. Nobody calls it but an admin: from then on the pictures cost money. Returns
--- how many.
+-- Assign known models to their provider, in a project that had its own models: those whose replicate_id is known and
+-- that have no provider yet are ordered at their provider from now on. Returns the number of models assigned.
+-- Caller: an admin only, since pictures cost money from then on.
 create function batchgen.adopt_known_models() returns integer
 language sql set search_path = '' as $$
   with adopted as (
@@ -16,5 +16,5 @@ language sql set search_path = '' as $$
 $$;
 revoke execute on function batchgen.adopt_known_models() from public, anon, authenticated, service_role;
 comment on function batchgen.adopt_known_models() is
-  'For admins of a project that had its models before: has the ones that are known here made at their provider. '
-  'Returns how many.';
+  'For admins of a project that had its own models: assigns the known ones among them to their provider. Returns '
+  'their number.';

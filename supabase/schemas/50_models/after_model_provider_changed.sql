@@ -1,5 +1,5 @@
 -- after_model_provider_changed()
--- A model that could not be ordered waits behind its breaker; a row that has been mended is tried at once.
+-- Close the breaker of a model whose row was changed, so that a repaired model is tried at once.
 create function batchgen.after_model_provider_changed() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -8,7 +8,7 @@ begin
 end
 $$;
 revoke execute on function batchgen.after_model_provider_changed() from public, anon, authenticated, service_role;
-comment on function batchgen.after_model_provider_changed() is 'Lets a model that was mended or moved run at once.';
+comment on function batchgen.after_model_provider_changed() is 'Trigger: lets a repaired or moved model run at once.';
 
 create trigger after_model_provider_changed after insert or update or delete on batchgen.model_providers
 for each row execute function batchgen.after_model_provider_changed();

@@ -1,5 +1,5 @@
 -- find_model(p_model_id)
--- The active model with this models.id or models.replicate_id; '' or null is the default one.
+-- The active model with this models.id or models.replicate_id; for '' or null, the default model.
 create function batchgen.find_model(p_model_id text) returns public.models
 language plpgsql stable set search_path = '' as $$
 declare
@@ -18,16 +18,16 @@ begin
   where m.id::text = lower(p_model_id) or m.replicate_id = p_model_id
   order by m.is_active desc nulls last, m.sort_order, m.name limit 1;
   if not found then
-    perform batchgen.refuse('unknown_model', 'shared_settings.model_id names no model.', 'shared_settings.model_id',
-      'Use models.id or models.replicate_id of an active model, or leave it out for the default one.');
+    perform batchgen.refuse('unknown_model', 'shared_settings.model_id matches no model.', 'shared_settings.model_id',
+      'Use models.id or models.replicate_id of an active model, or leave it out for the default model.');
   end if;
   if v_model.is_active is not true then
     -- Without its name: an admin may have hidden it.
-    perform batchgen.refuse('inactive_model', 'This model is not offered.', 'shared_settings.model_id',
+    perform batchgen.refuse('inactive_model', 'This model is not available.', 'shared_settings.model_id',
       'Choose an active model.');
   end if;
   return v_model;
 end
 $$;
 revoke execute on function batchgen.find_model(text) from public, anon, authenticated, service_role;
-comment on function batchgen.find_model(text) is 'The active model that a request names, or the default one.';
+comment on function batchgen.find_model(text) is 'The active model that a request names, or the default model.';

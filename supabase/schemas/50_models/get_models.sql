@@ -1,6 +1,6 @@
 -- get_models()
--- All models, those that are offered first, with what only an operator sees: provider, price, and those that are
--- switched off. Users read public.models.
+-- All models, active ones first, with what only operators see: provider, price, and inactive models. Users read
+-- public.models.
 -- Caller: service_role.
 create function public.get_models()
 returns table (

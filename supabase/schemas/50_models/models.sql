@@ -1,8 +1,8 @@
--- batchgen.models: a model and where it is made, in one row. Insert, update and delete write both tables.
+-- batchgen.models: a model and its provider in one row. Insert, update and delete write both tables.
 create view batchgen.models with (security_invoker = on) as
 select m.id, m.name, m.display_name, m.is_active, m.is_default, coalesce(p.provider, 'offline') as provider,
   coalesce(p.provider_model, m.replicate_id) as provider_model, p.provider_version, p.inputs,
-  -- What the app's own column says is no price where it is out of all range.
+  -- A price in the app's own column that is out of range counts as none.
   coalesce(
     p.price_usd, case when m.cost_per_generation between 0 and 1000 then m.cost_per_generation::numeric(12, 6) end
   ) as price_usd,
@@ -11,24 +11,24 @@ select m.id, m.name, m.display_name, m.is_active, m.is_default, coalesce(p.provi
 from public.models m left join batchgen.model_providers p on p.model_id = m.id;
 revoke all on batchgen.models from public, anon, authenticated, service_role;
 comment on view batchgen.models is
-  'Each model with its provider, for admins: insert, update or delete a row here, and it holds from the next claim on.';
+  'Models with their providers, for admins: rows inserted, updated or deleted here take effect at the next claim.';
 comment on column batchgen.models.id is 'models.id.';
-comment on column batchgen.models.name is 'Short name, unique; by default the model''s id at its provider.';
-comment on column batchgen.models.display_name is 'Name that users see; by default the name.';
-comment on column batchgen.models.is_active is 'Whether requests may name the model; yes by default.';
-comment on column batchgen.models.is_default is 'Used where a request names no model.';
+comment on column batchgen.models.name is 'Short unique name; by default the model''s id at its provider.';
+comment on column batchgen.models.display_name is 'Name shown to users; by default the name.';
+comment on column batchgen.models.is_active is 'True if requests may name the model; true by default.';
+comment on column batchgen.models.is_default is 'Used if a request names no model.';
 comment on column batchgen.models.provider is
-  'Who makes the pictures: offline, replicate, fal, openai, comfyui or automatic1111.';
-comment on column batchgen.models.provider_model is 'The model''s id there.';
-comment on column batchgen.models.provider_version is 'Its version there, where a request names none.';
-comment on column batchgen.models.inputs is 'What it takes there (docs/models.md).';
-comment on column batchgen.models.price_usd is 'Of one picture, in US dollars.';
-comment on column batchgen.models.estimated_seconds is 'How long a picture usually takes.';
-comment on column batchgen.models.default_steps is 'Steps where a request names none.';
-comment on column batchgen.models.default_guidance_scale is 'Guidance scale where a request names none.';
+  'Provider that runs the model: offline, replicate, fal, openai, comfyui or automatic1111.';
+comment on column batchgen.models.provider_model is 'The model''s id at the provider.';
+comment on column batchgen.models.provider_version is 'Version at the provider if a request names none.';
+comment on column batchgen.models.inputs is 'Names and ranges of the model''s inputs (docs/models.md).';
+comment on column batchgen.models.price_usd is 'Price of one picture, in US dollars.';
+comment on column batchgen.models.estimated_seconds is 'Usual time to make a picture, in seconds.';
+comment on column batchgen.models.default_steps is 'Steps if a request names none.';
+comment on column batchgen.models.default_guidance_scale is 'Guidance scale if a request names none.';
 
 -- put_model_provider(p_model, p_model_id)
--- The half of the view's row that says how a model is ordered.
+-- Write the provider half of a row of the view.
 create function batchgen.put_model_provider(p_model batchgen.models, p_model_id uuid) returns void
 language sql set search_path = '' as $$
   insert into batchgen.model_providers as p (model_id, provider, provider_model, provider_version, inputs, price_usd,
@@ -41,7 +41,8 @@ language sql set search_path = '' as $$
 $$;
 revoke execute on function batchgen.put_model_provider(batchgen.models, uuid)
 from public, anon, authenticated, service_role;
-comment on function batchgen.put_model_provider(batchgen.models, uuid) is 'Writes how a model is ordered.';
+comment on function batchgen.put_model_provider(batchgen.models, uuid) is
+  'Writes which provider runs a model, and how.';
 
 create function batchgen.instead_of_models_written() returns trigger
 language plpgsql set search_path = '' as $$
@@ -64,12 +65,12 @@ begin
       coalesce(jsonb_typeof(new.inputs -> 'seed') = 'object', false)
     );
   else
-    -- replicate_id stays: it is the name by which the app asks for the model, wherever it is made.
+    -- replicate_id stays: the app requests the model by it, whichever provider runs it.
     update public.models m
     set name = new.name, display_name = new.display_name, is_active = new.is_active, is_default = new.is_default,
       cost_per_generation = new.price_usd, estimated_time_seconds = ceil(new.estimated_seconds),
       default_steps = new.default_steps, default_guidance_scale = new.default_guidance_scale,
-      -- Moved to a provider that takes other inputs: the app asks for those.
+      -- After a move to a provider with other inputs, the app must ask for those.
       supports_negative_prompt = case
         when new.inputs is not null and new.inputs is distinct from old.inputs
           then coalesce(new.inputs ->> 'negative_prompt', '') <> ''

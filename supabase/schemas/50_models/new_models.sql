@@ -1,5 +1,4 @@
--- A new project gets all known models, switched off: to offer a model whose provider has no key would let its items
--- wait for ever.
+-- A new project gets all known models, switched off: items of a model whose provider has no key would wait for ever.
 insert into batchgen.models (
   name, display_name, is_active, provider, provider_model, provider_version, inputs, price_usd, estimated_seconds,
   default_steps, default_guidance_scale

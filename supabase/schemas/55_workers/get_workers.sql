@@ -1,6 +1,6 @@
 -- get_workers()
--- The workers of the last day, those that run first. seconds_ago: since it was last seen. is_live: whether it runs, as
--- far as the database can know. running: how many items it holds.
+-- The workers of the last day, running ones first. seconds_ago: seconds since the last call. is_live: running, as far
+-- as the database can know. running: number of items that it runs.
 -- Caller: service_role.
 create function public.get_workers()
 returns table (
@@ -19,4 +19,5 @@ language sql stable security definer set search_path = '' as $$
 $$;
 revoke execute on function public.get_workers() from public, anon, authenticated, service_role;
 grant execute on function public.get_workers() to service_role;
-comment on function public.get_workers() is 'For operators: the workers of the last day, and which of them run.';
+comment on function public.get_workers() is
+  'For operators: the workers of the last day, and which of them are running.';

@@ -1,7 +1,7 @@
 -- note_worker(p_worker, p_lease_seconds, p_about)
--- The worker has called just now. p_about: {version, providers}, where it tells. Never waits for another call of the
--- same worker. Rows of workers that were not seen for a day go when a new one comes.
--- Caller: the functions for workers, as their last step.
+-- Record that the worker has called. p_about: {version, providers}, if the worker reports them. Never waits for another
+-- call of the same worker. When a new worker appears, rows of workers not seen for a day are deleted.
+-- Caller: the worker functions, as their last step.
 create function batchgen.note_worker(p_worker text, p_lease_seconds integer, p_about jsonb default null) returns void
 language plpgsql security definer set search_path = '' set enable_seqscan = 'off' set jit = 'off' as $$
 declare
@@ -38,11 +38,10 @@ end
 $$;
 revoke execute on function batchgen.note_worker(text, integer, jsonb) from public, anon, authenticated, service_role;
 comment on function batchgen.note_worker(text, integer, jsonb) is
-  'Notes that a worker has called, at most every three seconds.';
+  'Records that a worker has called, at most every three seconds.';
 
 -- drain_worker(p_worker, p_seconds)
--- The worker makes way for a suspect for so long; 0: it does not any more. A renewal that has the worker's row just now
--- is not waited for.
+-- Mark the worker as draining for a suspect for p_seconds; 0 ends that. Skips the row if a renewal has it locked.
 create function batchgen.drain_worker(p_worker text, p_seconds double precision) returns void
 language sql security definer set search_path = '' as $$
   update batchgen.workers w set drains_until = case when p_seconds > 0
@@ -53,4 +52,5 @@ language sql security definer set search_path = '' as $$
   )
 $$;
 revoke execute on function batchgen.drain_worker(text, double precision) from public, anon, authenticated, service_role;
-comment on function batchgen.drain_worker(text, double precision) is 'Notes that a worker makes way for a suspect.';
+comment on function batchgen.drain_worker(text, double precision) is
+  'Marks a worker as draining, to make room for a suspect.';

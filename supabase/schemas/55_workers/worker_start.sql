@@ -1,6 +1,6 @@
 -- worker_start()
--- What a worker looks at before its first claim: the functions that it is going to call, with their arguments, and the
--- models that requests may name, with their providers.
+-- Everything that a worker checks before its first claim: the functions that it will call, with their arguments, and
+-- the models that requests may name, with their providers.
 -- Caller: service_role.
 create function public.worker_start() returns jsonb
 language sql stable security definer set search_path = '' as $$
@@ -23,4 +23,4 @@ $$;
 revoke execute on function public.worker_start() from public, anon, authenticated, service_role;
 grant execute on function public.worker_start() to service_role;
 comment on function public.worker_start() is
-  'For workers: the functions that are there, and the active models with their providers.';
+  'For workers: the functions that exist, and the active models with their providers.';

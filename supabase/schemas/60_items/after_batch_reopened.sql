@@ -7,7 +7,7 @@ begin
 end
 $$;
 revoke execute on function batchgen.after_batch_reopened() from public, anon, authenticated, service_role;
-comment on function batchgen.after_batch_reopened() is 'Trigger: notes when a batch that had ended runs again.';
+comment on function batchgen.after_batch_reopened() is 'Trigger: records that an ended batch runs again.';
 
 create trigger batchgen_reopened after update of status on public.batch_generations
 for each row when (old.status in ('completed', 'partial', 'failed') and new.status in ('pending', 'processing'))

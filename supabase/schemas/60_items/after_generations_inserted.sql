@@ -1,6 +1,5 @@
 -- The triggers after_generations_inserted, _updated and _deleted keep queue and totals in step with image_generations,
--- whoever writes it: the worker's functions, the app, or an admin in the dashboard. One run per statement, whatever its
--- size.
+-- no matter who writes it: the worker's functions, the app, or an admin in the dashboard. They run once per statement.
 
 create function batchgen.after_generations_inserted() returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -25,7 +24,7 @@ begin
 end
 $$;
 revoke execute on function batchgen.after_generations_inserted() from public, anon, authenticated, service_role;
-comment on function batchgen.after_generations_inserted() is 'Trigger: new items of batches are queued and counted.';
+comment on function batchgen.after_generations_inserted() is 'Trigger: queues and counts new items of batches.';
 
 create trigger batchgen_after_insert after insert on public.image_generations
 referencing new table as new_rows for each statement execute function batchgen.after_generations_inserted();

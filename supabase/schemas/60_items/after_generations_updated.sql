@@ -1,5 +1,5 @@
 -- after_generations_updated()
--- Keeps the queue, the failures and the totals in step with items that somebody has changed.
+-- Keep the queue, the failures and the totals in step with changed items.
 -- Caller: a trigger, once for each statement.
 -- Locks: queue rows, then batches by id.
 create function batchgen.after_generations_updated() returns trigger
@@ -15,47 +15,47 @@ declare
   v_counted uuid[];
 begin
   select
-    -- out of the queue: final, or not part of a batch any more
-    array_agg(n.id) filter (where f.was_deserted
-      or (f.was_queued and not f.is_queued and not (f.is_deserted and n.status = 'processing'))),
-    -- their batch was deleted while they waited, while they ran
-    array_agg(n.id) filter (where f.is_deserted and o.status = 'pending' and n.status = 'failed'),
-    array_agg(n.id) filter (where f.is_deserted and n.status = 'processing'),
-    -- their batch was deleted before, and they would have to wait now
-    array_agg(n.id) filter (where f.was_deserted and n.status = 'pending'),
-    -- (back) into the queue: made pending from anything else, or a final item set to processing by hand
+    -- leave the queue: final, or no longer part of a batch
+    array_agg(n.id) filter (where f.was_orphaned
+      or (f.was_queued and not f.is_queued and not (f.is_orphaned and n.status = 'processing'))),
+    -- the batch was deleted while they waited, or while they ran
+    array_agg(n.id) filter (where f.is_orphaned and o.status = 'pending' and n.status = 'failed'),
+    array_agg(n.id) filter (where f.is_orphaned and n.status = 'processing'),
+    -- the batch was deleted earlier, and they would wait now
+    array_agg(n.id) filter (where f.was_orphaned and n.status = 'pending'),
+    -- enter the queue: pending again, or a final item set to processing by hand
     array_agg(n.id) filter (where f.is_queued and (
       (n.status = 'pending' and (not f.was_queued or o.status <> 'pending'))
       or (not f.was_queued and o.batch_id is not null)
     )),
-    -- another place in the queue
+    -- move within the queue
     array_agg(n.id) filter (where f.was_queued and f.is_queued
       and (o.user_id, o.priority, o.created_at, o.batch_index, o.model_id)
         is distinct from (n.user_id, n.priority, n.created_at, n.batch_index, n.model_id)),
-    -- batches that begin
+    -- batches that start
     array_agg(n.batch_id) filter (where o.status = 'pending' and n.status = 'processing'),
     -- batches whose counts change
     array_agg(n.batch_id) filter (where f.is_counted) || array_agg(o.batch_id) filter (where f.is_counted)
   into v_left, v_ended, v_running, v_set_back, v_entered, v_moved, v_started, v_counted
-  -- A full join is one by hashing. A session keeps the plan of its first call, and for one row that would be a nested
-  -- loop.
+  -- A full join is always a hash join. A session keeps the plan of its first call, and a plan for one row would use a
+  -- nested loop.
   from old_rows o
   full join new_rows n using (id)
   cross join lateral (
     select o.batch_id is not null and coalesce(o.status, '') in ('pending', 'processing') as was_queued,
       n.batch_id is not null and coalesce(n.status, '') in ('pending', 'processing') as is_queued,
-      -- The app's own single generations look like this, too: they have no queue row.
+      -- The app's single generations match this, too: they have no queue row.
       o.batch_id is null and n.batch_id is null and o.status = 'processing'
-        and n.status is distinct from 'processing' as was_deserted
+        and n.status is distinct from 'processing' as was_orphaned
   ) q
   cross join lateral (
-    select q.was_queued, q.is_queued, q.was_deserted,
+    select q.was_queued, q.is_queued, q.was_orphaned,
       o.batch_id is distinct from n.batch_id
       or (o.status is distinct from n.status and not (q.was_queued and q.is_queued)) as is_counted,
       q.was_queued and n.batch_id is null
-      and not exists (select from public.batch_generations b where b.id = o.batch_id) as is_deserted
+      and not exists (select from public.batch_generations b where b.id = o.batch_id) as is_orphaned
   ) f
-  where o.batch_id is not null or n.batch_id is not null or q.was_deserted;
+  where o.batch_id is not null or n.batch_id is not null or q.was_orphaned;
 
   if v_left is not null then
     perform batchgen.leave_queue(v_left);
@@ -64,7 +64,7 @@ begin
     perform batchgen.note_failures(v_ended, 'cancelled');
   end if;
   if v_running is not null or v_set_back is not null then
-    perform batchgen.cancel_deserted(v_running, v_set_back);
+    perform batchgen.cancel_orphaned(v_running, v_set_back);
   end if;
   if v_entered is not null then
     perform batchgen.enter_queue(v_entered);
@@ -83,16 +83,17 @@ end
 $$;
 revoke execute on function batchgen.after_generations_updated() from public, anon, authenticated, service_role;
 comment on function batchgen.after_generations_updated() is
-  'Trigger: the queue and the totals follow an item that is changed.';
+  'Trigger: keeps the queue and the totals in step with changed items.';
 
 create trigger batchgen_after_update after update on public.image_generations
 referencing old table as old_rows new table as new_rows for each statement
 execute function batchgen.after_generations_updated();
 
--- The steps of after_generations_updated.
+-- Steps of after_generations_updated.
 
 -- leave_queue(p_generation_ids)
--- Caller: after_generations_updated. States in the queue: any -> gone; the ledger and the outbox follow by triggers.
+-- Remove items from the queue.
+-- Caller: after_generations_updated. States in the queue: any -> gone; triggers update the ledger and the outbox.
 create function batchgen.leave_queue(p_generation_ids uuid[]) returns void
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -102,19 +103,20 @@ begin
 end
 $$;
 revoke execute on function batchgen.leave_queue(uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.leave_queue(uuid[]) is 'Takes items out of the queue.';
+comment on function batchgen.leave_queue(uuid[]) is 'Removes items from the queue.';
 
--- cancel_deserted(p_running, p_set_back)
--- Items whose batch is deleted: those of p_running are processing, those of p_set_back would have to wait now.
--- Caller: after_generations_updated. States: what a worker runs is marked, and its worker ends it; all else -> failed.
-create function batchgen.cancel_deserted(p_running uuid[], p_set_back uuid[]) returns void
+-- cancel_orphaned(p_running, p_set_back)
+-- End items whose batch was deleted: those of p_running are processing, those of p_set_back would have to wait now.
+-- Caller: after_generations_updated. States: items that a worker runs get a cancel request, and the worker ends them;
+-- all others -> failed.
+create function batchgen.cancel_orphaned(p_running uuid[], p_set_back uuid[]) returns void
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
 declare
   v_unattended uuid[] := array(select q.generation_id from batchgen.queue q where q.generation_id = any (p_set_back));
 begin
   if p_running is not null then
-    -- Their workers stop them at the provider and end them.
+    -- Their workers stop the jobs at the provider and end the items.
     update batchgen.queue q set cancel_requested = true where q.generation_id = any (p_running);
     v_unattended := v_unattended || array(
       select r.id from unnest(p_running) r (id)
@@ -122,20 +124,20 @@ begin
     );
   end if;
   if v_unattended <> '{}' then
-    -- Nobody would ever run or end them.
+    -- No worker would ever run or end these.
     perform batchgen.end_as_failed(v_unattended, 'cancelled', 'The batch was deleted.');
   end if;
 end
 $$;
-revoke execute on function batchgen.cancel_deserted(uuid[], uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.cancel_deserted(uuid[], uuid[]) is
-  'Ends items whose batch is deleted, or has their workers end them.';
+revoke execute on function batchgen.cancel_orphaned(uuid[], uuid[]) from public, anon, authenticated, service_role;
+comment on function batchgen.cancel_orphaned(uuid[], uuid[]) is
+  'Ends items whose batch was deleted, or has their workers end them.';
 
 -- enter_queue(p_generation_ids)
--- Caller: after_generations_updated, for items that are pending (again). States in the queue: none -> waiting, or
--- delayed while a worker may be deleting the item's files. A row that waits already was put there by a worker's
--- function and keeps its due time. One that still runs was set back by hand: its lease ends here, and its worker finds
--- out at its next call.
+-- Put pending items into the queue.
+-- Caller: after_generations_updated. States in the queue: none -> waiting, or delayed while a worker may be deleting
+-- the item's files. A row that already waits was put there by a worker's function and keeps its due time. The lease of
+-- one that still runs, whose item was set back by hand, ends here; its worker learns this at its next call.
 create function batchgen.enter_queue(p_generation_ids uuid[]) returns void
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -161,12 +163,12 @@ begin
 end
 $$;
 revoke execute on function batchgen.enter_queue(uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.enter_queue(uuid[]) is 'Puts items that are pending again into the queue.';
+comment on function batchgen.enter_queue(uuid[]) is 'Puts pending items into the queue.';
 
 -- move_in_queue(p_generation_ids)
--- Caller: after_generations_updated, for items whose owner, priority, age, place or model has changed.
--- States in the queue: parked -> waiting, so that the next claim looks at the item anew: its new model may be one that
--- runs; all others stay.
+-- Update the queue rows of items whose owner, priority, age, index or model has changed.
+-- Caller: after_generations_updated.
+-- States in the queue: parked -> waiting, so that the next claim checks whether the new model may run; all others stay.
 create function batchgen.move_in_queue(p_generation_ids uuid[]) returns void
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -189,10 +191,10 @@ begin
 end
 $$;
 revoke execute on function batchgen.move_in_queue(uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.move_in_queue(uuid[]) is 'Gives items that were changed their new place in the queue.';
+comment on function batchgen.move_in_queue(uuid[]) is 'Updates the queue rows of changed items.';
 
 -- open_batches(p_batch_ids)
--- A start changes no count: it only opens a batch that was pending.
+-- Mark batches as processing once an item has started. A start changes no count.
 -- Caller: after_generations_updated. States of the batch: pending -> processing. Locks: batches by id.
 create function batchgen.open_batches(p_batch_ids uuid[]) returns void
 language plpgsql security definer set search_path = ''
@@ -204,4 +206,4 @@ begin
 end
 $$;
 revoke execute on function batchgen.open_batches(uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.open_batches(uuid[]) is 'Batches of which an item has started are processing.';
+comment on function batchgen.open_batches(uuid[]) is 'Marks batches with a started item as processing.';

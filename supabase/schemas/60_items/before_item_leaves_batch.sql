@@ -1,5 +1,5 @@
 -- before_item_leaves_batch()
--- A deleted batch lets go of its items (the foreign key's SET NULL). One that waits ends in that same update.
+-- End a waiting item in the same update in which its deleted batch releases it (the foreign key's SET NULL).
 create function batchgen.before_item_leaves_batch() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -13,8 +13,7 @@ begin
 end
 $$;
 revoke execute on function batchgen.before_item_leaves_batch() from public, anon, authenticated, service_role;
-comment on function batchgen.before_item_leaves_batch() is
-  'Trigger: an item that waits ends when its batch is deleted.';
+comment on function batchgen.before_item_leaves_batch() is 'Trigger: ends a waiting item when its batch is deleted.';
 
 create trigger batchgen_before_leaving before update of batch_id on public.image_generations
 for each row when (old.batch_id is not null and new.batch_id is null and new.status = 'pending')

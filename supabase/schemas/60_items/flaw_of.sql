@@ -1,6 +1,6 @@
 -- flaw_of(p_item, p_batch)
--- Why an item cannot be run by anybody, as {code, message}; null for all others. create_batch lets none of these in; an
--- admin, another function or an old project may have written anything.
+-- The reason why no worker can run an item, as {code, message}; null if it can run. create_batch refuses such items,
+-- but an admin, another function or an old project may have written anything.
 create function batchgen.flaw_of(p_item public.image_generations, p_batch public.batch_generations) returns jsonb
 language sql immutable set search_path = '' as $$
   select case
@@ -23,4 +23,4 @@ $$;
 revoke execute on function batchgen.flaw_of(public.image_generations, public.batch_generations)
 from public, anon, authenticated, service_role;
 comment on function batchgen.flaw_of(public.image_generations, public.batch_generations) is
-  'Why an item cannot be run by anybody.';
+  'The reason why no worker can run an item; null if it can run.';

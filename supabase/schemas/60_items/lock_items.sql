@@ -1,6 +1,6 @@
 -- lock_items(p_generation_ids)
--- Locks items and, before them, their batches. It never waits for an item while it holds a batch, since an edit by hand
--- comes the other way round: then it lets go and begins again.
+-- Lock the items' batches, then the items. Never waits for an item while it holds a batch, since an edit by hand locks
+-- them in the opposite order: then it releases everything and starts over.
 create function batchgen.lock_items(p_generation_ids uuid[]) returns void
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -18,10 +18,10 @@ begin
 end
 $$;
 revoke execute on function batchgen.lock_items(uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.lock_items(uuid[]) is 'Locks items and, before them, their batches.';
+comment on function batchgen.lock_items(uuid[]) is 'Locks the items'' batches, then the items.';
 
 -- lock_items_within(p_generation_ids, p_seconds)
--- As batchgen.lock_items, but not for ever. False: some are still held by somebody else, and nothing is locked.
+-- As batchgen.lock_items, with a time limit. False: another session still holds some of them, and nothing is locked.
 create function batchgen.lock_items_within(p_generation_ids uuid[], p_seconds double precision) returns boolean
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -45,7 +45,7 @@ $$;
 revoke execute on function batchgen.lock_items_within(uuid[], double precision)
 from public, anon, authenticated, service_role;
 comment on function batchgen.lock_items_within(uuid[], double precision) is
-  'Locks items and, before them, their batches, unless somebody else holds one of them for longer than that.';
+  'Locks the items'' batches, then the items; gives up after a number of seconds.';
 
 create function batchgen.lock_batch(p_batch_id uuid) returns void
 language sql security definer set search_path = '' as $$

@@ -6,13 +6,13 @@ begin
 end
 $$;
 revoke execute on function batchgen.before_settings_updated() from public, anon, authenticated, service_role;
-comment on function batchgen.before_settings_updated() is 'Trigger: notes when a setting was changed.';
+comment on function batchgen.before_settings_updated() is 'Trigger: sets updated_at.';
 
 create trigger before_settings_updated before update on batchgen.settings
 for each row execute function batchgen.before_settings_updated();
 
 -- after_settings_updated()
--- A raised per-user limit makes more rows of every waiting user ready; the next claim marks them.
+-- Mark all waiting users as touched when the per-user limit changes: a higher one makes more of their rows ready.
 create function batchgen.after_settings_updated() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -24,7 +24,7 @@ end
 $$;
 revoke execute on function batchgen.after_settings_updated() from public, anon, authenticated, service_role;
 comment on function batchgen.after_settings_updated() is
-  'Trigger: a changed limit per user touches the users who wait.';
+  'Trigger: marks waiting users as touched when the limit per user changes.';
 
 create trigger after_settings_updated after update on batchgen.settings
 for each row execute function batchgen.after_settings_updated();

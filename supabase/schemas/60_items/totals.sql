@@ -21,17 +21,17 @@ cross join lateral (
   end as status
 ) s;
 revoke all on batchgen.totals from public, anon, authenticated, service_role;
-comment on view batchgen.totals is 'What the totals of each batch should be: counted from its items, as they are now.';
-comment on column batchgen.totals.id is 'The batch.';
-comment on column batchgen.totals.total_count is 'How many items it has, or had.';
-comment on column batchgen.totals.completed_count is 'How many items are completed.';
-comment on column batchgen.totals.failed_count is 'How many items are failed.';
+comment on view batchgen.totals is 'Correct totals of each batch, counted from its items at the moment.';
+comment on column batchgen.totals.id is 'Id of the batch.';
+comment on column batchgen.totals.total_count is 'Number of items at submission.';
+comment on column batchgen.totals.completed_count is 'Number of completed items.';
+comment on column batchgen.totals.failed_count is 'Number of failed items.';
 comment on column batchgen.totals.status is 'pending, processing, completed, partial or failed.';
 comment on column batchgen.totals.completed_at is 'When the last item ended.';
 
 -- with_totals(p_batch)
--- The batch with counts, status and completed_at as its items say. The caller holds the batch's row lock: two items
--- that end at once cannot both miss each other.
+-- The batch with counts, status and completed_at computed from its items. The caller holds the batch's row lock, so
+-- that two items that end at once cannot miss each other.
 create function batchgen.with_totals(p_batch public.batch_generations) returns public.batch_generations
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -49,12 +49,12 @@ $$;
 revoke execute on function batchgen.with_totals(public.batch_generations)
 from public, anon, authenticated, service_role;
 comment on function batchgen.with_totals(public.batch_generations) is
-  'A batch with counts, status and completed_at as its items say.';
+  'A batch with counts, status and completed_at computed from its items.';
 
 -- refresh_batches(p_batch_ids)
--- Brings the totals of batches up to date, and writes those that have changed.
+-- Update the totals of batches; write only those that have changed.
 -- Caller: triggers.
--- Locks: the batch rows, in the order of their ids; the items are read after that.
+-- Locks: the batch rows, by id; the items are read after that.
 create function batchgen.refresh_batches(p_batch_ids uuid[]) returns void
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -70,10 +70,10 @@ begin
 end
 $$;
 revoke execute on function batchgen.refresh_batches(uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.refresh_batches(uuid[]) is 'Brings the totals of batches up to date, under their locks.';
+comment on function batchgen.refresh_batches(uuid[]) is 'Updates the totals of batches, under their row locks.';
 
 -- before_batch_updated()
--- A direct edit of totals, by the app or an admin, is no error and changes nothing: they stay what the items say.
+-- Ignore a direct edit of totals by the app or an admin: not an error, and the totals stay as computed from the items.
 create function batchgen.before_batch_updated() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -83,10 +83,9 @@ begin
 end
 $$;
 revoke execute on function batchgen.before_batch_updated() from public, anon, authenticated, service_role;
-comment on function batchgen.before_batch_updated() is
-  'Trigger: totals that are edited by hand stay what the items say.';
+comment on function batchgen.before_batch_updated() is 'Trigger: undoes edits of totals by hand.';
 
--- At depth 0 nobody but a direct edit writes: the totals' own updates come from triggers.
+-- Depth 0 means a direct edit: the totals' own updates come from triggers.
 create trigger batchgen_before_update
 before update of total_count, completed_count, failed_count, status, completed_at on public.batch_generations
 for each row when (pg_trigger_depth() = 0) execute function batchgen.before_batch_updated();

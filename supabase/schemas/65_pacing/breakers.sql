@@ -1,6 +1,7 @@
 -- count_provider_fault(p_item)
--- closed -> open with the settings.breaker_failures-th item that failed; a failed probe: half open -> open again. An
--- attempt that began before the breaker opened adds nothing.
+-- Count a provider fault of an item.
+-- States: closed -> open at the settings.breaker_failures-th failed item; half open -> open if the probe failed.
+-- Attempts that began before the breaker opened do not count.
 create function batchgen.count_provider_fault(p_item batchgen.queue) returns void
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -30,11 +31,11 @@ end
 $$;
 revoke execute on function batchgen.count_provider_fault(batchgen.queue) from public, anon, authenticated, service_role;
 comment on function batchgen.count_provider_fault(batchgen.queue) is
-  'Counts a fault of a model''s provider; the last one opens the breaker.';
+  'Counts a provider fault of a model; the last one opens the breaker.';
 
 -- close_model(p_model_id, p_seconds, p_reason, p_message)
--- Nothing of the model starts for so many seconds: its row, or the account's right to it, has to be mended. p_message
--- says so to whoever asks why an item waits.
+-- Open a model's breaker for p_seconds, since its row or the account's access to it needs repair. p_message tells the
+-- reason to callers who ask why an item waits.
 create function batchgen.close_model(
   p_model_id uuid, p_seconds double precision, p_reason text, p_message text
 ) returns void
@@ -49,13 +50,13 @@ $$;
 revoke execute on function batchgen.close_model(uuid, double precision, text, text)
 from public, anon, authenticated, service_role;
 comment on function batchgen.close_model(uuid, double precision, text, text) is
-  'Opens a model''s breaker at once: its row has to be mended.';
+  'Opens a model''s breaker at once: its row needs repair.';
 
 -- close_breaker(p_model_id)
--- The provider answered as it should. The next claim unparks what waited for it.
+-- Close the breaker after a success. The next claim unparks the waiting items.
 create function batchgen.close_breaker(p_model_id uuid) returns void
 language sql security definer set search_path = '' as $$
   delete from batchgen.breakers b where b.model_id = p_model_id
 $$;
 revoke execute on function batchgen.close_breaker(uuid) from public, anon, authenticated, service_role;
-comment on function batchgen.close_breaker(uuid) is 'The model''s provider answered as it should.';
+comment on function batchgen.close_breaker(uuid) is 'Closes a model''s breaker after a success.';

@@ -1,5 +1,5 @@
 -- closed_models()
--- The models of which nothing may start now, why, and until when (empty: a probe runs).
+-- Models that may start nothing now, with the reason and the end of the pause (empty: a probe runs).
 create function batchgen.closed_models() returns table (model_id uuid, reason text, name text, "until" timestamptz)
 language sql security definer set search_path = '' as $$
   select m.id, 'provider', p.name, p.not_before
@@ -17,11 +17,13 @@ language sql security definer set search_path = '' as $$
   )
 $$;
 revoke execute on function batchgen.closed_models() from public, anon, authenticated, service_role;
-comment on function batchgen.closed_models() is 'The models of which nothing may start now, why, and until when.';
+comment on function batchgen.closed_models() is
+  'Models that may start nothing now, with the reason and the end of the pause.';
 
 -- closed_and_tried_models()
--- For the claim, alone under its lock: the models of which nothing may start, and those of which one item may, to try.
--- A breaker that somebody finishes with just now counts as closed to this claim.
+-- Models that may start nothing, and models that may start one item as a probe. A breaker that another session is
+-- updating counts as closed to this claim.
+-- Caller: the claim, alone under its lock.
 create function batchgen.closed_and_tried_models(out closed_ids uuid[], out tried_ids uuid[])
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -41,4 +43,4 @@ end
 $$;
 revoke execute on function batchgen.closed_and_tried_models() from public, anon, authenticated, service_role;
 comment on function batchgen.closed_and_tried_models() is
-  'For the claim: models that may not start, and those that one item may try.';
+  'For the claim: models that may start nothing, and models that may start one probe.';

@@ -1,7 +1,7 @@
 -- park(p_model_ids)
--- waiting -> parked for items of these models, of the users at the head of the ready set: their other items come up. At
--- most 2,000 items in each of five rounds; the claim leaves out what is left, and the next one goes on.
--- Caller: the claim, alone under its lock, after a repair of the ready ranks.
+-- Park items of these models, of the users at the head of the ready set, so that their other items become ready. At
+-- most 2,000 items in each of five rounds; this claim skips the rest, and the next one continues.
+-- Caller: the claim, alone under its lock, after a repair of the ready ranks. States in the queue: waiting -> parked.
 create function batchgen.park(p_model_ids uuid[]) returns void
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -44,12 +44,12 @@ begin
 end
 $$;
 revoke execute on function batchgen.park(uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.park(uuid[]) is 'Items of models that may not run make way for others.';
+comment on function batchgen.park(uuid[]) is 'Parks items of models that may not run, to make way for others.';
 
 -- unpark(p_closed_ids, p_tried_ids)
--- parked -> waiting, oldest first, for the models that may run again: a thousand items of a model in one claim, and a
--- few of one that is only tried.
--- Caller: the claim, alone under its lock; it skips rows that others hold.
+-- Unpark items of models that may run again, oldest first: up to 1,000 items of a model per claim, and 20 of a model
+-- that is only probed.
+-- Caller: the claim, alone under its lock; it skips locked rows. States in the queue: parked -> waiting.
 create function batchgen.unpark(p_closed_ids uuid[], p_tried_ids uuid[]) returns void
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -57,7 +57,7 @@ declare
   v_model_id uuid;
   v_ids uuid[];
 begin
-  -- From model to model along the index, however many of its items are parked.
+  -- Jump from model to model along the index, however many of its items are parked.
   select q.model_id into v_model_id from batchgen.queue q where q.state = 'parked' order by q.model_id limit 1;
   while v_model_id is not null loop
     if v_model_id <> all (p_closed_ids) then
@@ -79,10 +79,11 @@ begin
 end
 $$;
 revoke execute on function batchgen.unpark(uuid[], uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.unpark(uuid[], uuid[]) is 'Parked items of models that may run again wait for a slot.';
+comment on function batchgen.unpark(uuid[], uuid[]) is 'Returns parked items of models that may run again to waiting.';
 
--- unpark_open_models(): closed_ids, tried_ids as closed_and_tried_models; parked items of all other models wait again.
--- Costs next to nothing while no provider asked to wait and no breaker is open.
+-- unpark_open_models()
+-- Unpark items of all models that may run again. Returns closed_ids and tried_ids as closed_and_tried_models. Costs
+-- next to nothing while no provider is paused and no breaker is open.
 -- Caller: the claim, alone under its lock. States in the queue: parked -> waiting.
 create function batchgen.unpark_open_models(out closed_ids uuid[], out tried_ids uuid[])
 language plpgsql security definer set search_path = ''
@@ -101,4 +102,4 @@ end
 $$;
 revoke execute on function batchgen.unpark_open_models() from public, anon, authenticated, service_role;
 comment on function batchgen.unpark_open_models() is
-  'For the claim: items of models that may run again wait for a slot.';
+  'For the claim: returns parked items of models that may run again to waiting.';

@@ -1,25 +1,26 @@
--- When a provider or model is not to be asked. A provider that asks to wait (HTTP 429) is left alone by every worker; a
--- model whose items keep failing by the provider's fault is left alone by its breaker, then tried with one item at a
--- time. Items of such a model are parked: they keep their place and their attempts, and other models go on.
+-- Pauses of providers and models. No worker calls a provider that asked to wait (HTTP 429). The breaker of a model
+-- whose items keep failing through the provider's fault starts nothing for a while, then one item at a time. Items of
+-- such a model are parked: they keep their place and their attempts, and other models go on.
 --
--- Locks. Who finishes an item takes the provider's and then the breaker's row, last of all. A claim takes breakers that
--- are free (SKIP LOCKED) and parks and unparks what is free. So nobody waits here for somebody who waits.
+-- Locks. The session that ends an item locks the provider's and then the breaker's row, last of all. A claim takes only
+-- breakers that are free (SKIP LOCKED) and parks and unparks only free rows. So no session waits here for a waiting
+-- one.
 
 -- shortest_wait(p_times)
--- In seconds, for what is told to wait for the n-th time in a row, whatever it is told: 1, 2, 4, … 300. So no answer, a
--- wait of 0 among them, makes a loop without a pause.
+-- Minimum wait in seconds after the n-th consecutive request to wait, whatever the provider says: 1, 2, 4, … 300. So no
+-- answer, such as a wait of 0, causes a loop without a pause.
 create function batchgen.shortest_wait(p_times integer) returns double precision
 language sql immutable set search_path = '' as $$
   select least(300, 2 ^ least(greatest(p_times, 1) - 1, 20))::double precision
 $$;
 revoke execute on function batchgen.shortest_wait(integer) from public, anon, authenticated, service_role;
 comment on function batchgen.shortest_wait(integer) is
-  'The shortest wait in seconds for what is told to wait for the n-th time in a row.';
+  'Minimum wait in seconds after the n-th consecutive request to wait.';
 
 -- pause_provider(p_name, p_seconds, p_reason, p_began_at)
--- Nobody asks the provider for so many seconds, or for the shortest wait that its refusals make due; a longer pause
--- that is known already stays. p_began_at: when the attempt began that it refused. An attempt from before its last
--- refusal says nothing new.
+-- Pause the provider for p_seconds, or for the minimum wait after its refusals if that is longer; an existing longer
+-- pause stays. p_began_at: start of the attempt that was refused. An attempt that began before the last refusal adds
+-- nothing.
 create function batchgen.pause_provider(
   p_name text, p_seconds double precision, p_reason text, p_began_at timestamptz
 ) returns void
@@ -41,4 +42,4 @@ $$;
 revoke execute on function batchgen.pause_provider(text, double precision, text, timestamptz)
 from public, anon, authenticated, service_role;
 comment on function batchgen.pause_provider(text, double precision, text, timestamptz) is
-  'Nobody asks the provider for so many seconds.';
+  'Pauses a provider for a number of seconds.';

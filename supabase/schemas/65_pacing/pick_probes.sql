@@ -1,5 +1,5 @@
 -- pick_probes(p_model_ids, p_room, p_cap)
--- For each model to be tried, its first ready item of a user with room, locked.
+-- Lock one probe for each model to be tried: its first ready item of a user below the limit.
 create function batchgen.pick_probes(p_model_ids uuid[], p_room integer, p_cap integer) returns uuid[]
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -27,10 +27,10 @@ $$;
 revoke execute on function batchgen.pick_probes(uuid[], integer, integer)
 from public, anon, authenticated, service_role;
 comment on function batchgen.pick_probes(uuid[], integer, integer) is
-  'For each model to be tried, the item that tries.';
+  'Picks one item as a probe for each model to be tried.';
 
 -- note_probes(p_probes, p_started, p_model_ids)
--- The breaker of each probe that was started knows its lease; of p_model_ids alone, where these are given.
+-- Record the leases of started probes in their breakers; only of p_model_ids, if given.
 -- Caller: the claim, which holds the breakers (closed_and_tried_models).
 create function batchgen.note_probes(p_probes uuid[], p_started uuid[], p_model_ids uuid[] default null) returns void
 language plpgsql security definer set search_path = ''
@@ -43,4 +43,5 @@ begin
 end
 $$;
 revoke execute on function batchgen.note_probes(uuid[], uuid[], uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.note_probes(uuid[], uuid[], uuid[]) is 'For the claim: whose success closes a breaker.';
+comment on function batchgen.note_probes(uuid[], uuid[], uuid[]) is
+  'Records which leases probe a model: their success closes its breaker.';

@@ -9,7 +9,7 @@ declare
   v_expired uuid[];
   v_poison uuid[];
   v_cancelled uuid[];
-  v_deserted uuid[];
+  v_orphaned uuid[];
   v_max_crashes integer;
 begin
   if not exists (select from batchgen.queue q where q.state = 'running'
@@ -31,7 +31,7 @@ begin
     for no key update of b, g, q skip locked
   ) x;
   -- Their batch was deleted while they ran: there is none to lock.
-  v_deserted := array(
+  v_orphaned := array(
     select q.generation_id
     from batchgen.queue q
     join public.image_generations g on g.id = q.generation_id
@@ -41,8 +41,8 @@ begin
   if v_cancelled <> '{}' then
     perform batchgen.end_as_failed(v_cancelled, 'cancelled', 'Cancelled by user');
   end if;
-  if v_deserted <> '{}' then
-    perform batchgen.end_as_failed(v_deserted, 'cancelled', 'The batch was deleted.');
+  if v_orphaned <> '{}' then
+    perform batchgen.end_as_failed(v_orphaned, 'cancelled', 'The batch was deleted.');
   end if;
   if v_poison is not null then
     perform batchgen.end_as_failed(v_poison, 'crashed',
@@ -51,7 +51,7 @@ begin
   if v_expired is not null then
     perform batchgen.take_back(array(select unnest(v_expired) except select unnest(v_poison)), 0, true, false);
   end if;
-  return coalesce(cardinality(v_expired), 0) + cardinality(v_cancelled) + cardinality(v_deserted);
+  return coalesce(cardinality(v_expired), 0) + cardinality(v_cancelled) + cardinality(v_orphaned);
 end
 $$;
 revoke execute on function public.return_expired_leases() from public, anon, authenticated, service_role;

@@ -135,8 +135,8 @@ begin
       'PT401');
   end if;
   if not exists (select from public.batch_generations b where b.id = p_batch_id and b.user_id = auth.uid()) then
-    perform batchgen.refuse('batch_not_found', 'There is no such batch, or it is somebody else''s.', 'p_batch_id',
-      'Use the id of a batch of yours.', null, null, 'PT404');
+    perform batchgen.refuse('batch_not_found', 'Batch not found, or it belongs to another user.', 'p_batch_id',
+      'Use the id of one of your batches.', null, null, 'PT404');
   end if;
   return query select * from batchgen_api.waits_of_any_batch(p_batch_id);
 end

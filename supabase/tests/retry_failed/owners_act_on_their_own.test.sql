@@ -11,11 +11,11 @@ select throws_ok($$ select public.retry_failed('ba7c0000-0000-4000-8000-00000000
 :as_other;
 select throws_ok(
   $$ select public.retry_failed('ba7c0000-0000-4000-8000-000000000001') $$, 'PT404',
-    'There is no such batch, or it is somebody else''s.', 'somebody else''s batch'
+    'Batch not found, or it belongs to another user.', 'somebody else''s batch'
 );
 select throws_ok(
   $$ select public.retry_failed('ba7c0000-0000-4000-8000-00000000ffff') $$, 'PT404',
-    'There is no such batch, or it is somebody else''s.', 'sounds as one that is not there'
+    'Batch not found, or it belongs to another user.', 'sounds as one that is not there'
 );
 :as_service;
 select throws_ok($$ select public.retry_failed('ba7c0000-0000-4000-8000-00000000ffff') $$, 'PT404', null,

@@ -14,7 +14,7 @@ select lives_ok(
 ) from unnest(array['#f0a', '#FF00AA', 'RebeccaPurple', '#ff00aa80']) with ordinality c (color, n);
 select throws_ok(
   format('insert into public.tags (name) values (%L)', name), 'PT422',
-    'name has a tag with control characters or hidden ones.',
+    'name has a tag with control or invisible characters.',
   'no controls, and nothing that turns text around'
 ) from unnest(array[E'a\u202eb', E'a\u001bb', E'a\u200bb']) name;
 select lives_ok(format('insert into public.tags (name) values (%L)', E'e\u0301te\u0301'),
@@ -33,7 +33,7 @@ insert into public.tags (name, created_by)
 select 'x' || n, 'aaaaaaaa-0000-4000-8000-000000000001' from generate_series(1, 996) n;
 :as_owner;
 select throws_ok(
-  $$ insert into public.tags (name) values ('one more') $$, 'PT429', 'tags: at most 1000 tags are made by one user.',
+  $$ insert into public.tags (name) values ('one more') $$, 'PT429', 'tags: at most 1000 tags per user.',
     'nor more than 1000 in all'
 );
 select throws_ok($$ delete from public.tags where name = 'old' $$, 'PT403', 'This tag is not one that you have made.',
