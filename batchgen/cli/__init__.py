@@ -1,1 +1,1 @@
-"""For whoever types: the command line."""
+"""The command line."""

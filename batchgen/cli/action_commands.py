@@ -1,4 +1,4 @@
-"""What the commands do that act on a whole batch: ask the library, hand the item by item answer to the output."""
+"""The commands that act on a whole batch: call the library and print its report, item by item."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -6,11 +6,11 @@ from typing import Any
 from uuid import UUID
 
 from batchgen.cli import formatting
-from batchgen.cli.commands import follow, opened, save_files, who_is
-from batchgen.cli.formatting import Called
-from batchgen.cli.options import Asker, Wanted
+from batchgen.cli.commands import follow, label_of, opened, save_files
+from batchgen.cli.formatting import BatchLabel
+from batchgen.cli.options import FollowOptions, RunAs
+from batchgen.cli.output import Output
 from batchgen.cli.status_words import NOTHING_MORE
-from batchgen.cli.streams import Output
 from batchgen.client.client import BatchgenClient
 from batchgen.client.downloads import check_folder, check_room
 from batchgen.exit_codes import DONE, WORK_FAILED
@@ -20,53 +20,53 @@ from batchgen.settings import Settings
 Act = Callable[[BatchgenClient, UUID], Awaitable[ActionReport]]
 
 
-async def cancel(out: Output, settings: Settings, asker: Asker, batch_id: str) -> int:
-    return await _act(out, settings, asker, batch_id, "Cancelling …", lambda client, one: client.cancel(one))
+async def cancel(out: Output, settings: Settings, run_as: RunAs, batch_id: str) -> int:
+    return await _act(out, settings, run_as, batch_id, "Cancelling …", lambda client, one: client.cancel(one))
 
 
-async def tag(out: Output, settings: Settings, asker: Asker, batch_id: str, tags: Sequence[str]) -> int:
-    return await _act(out, settings, asker, batch_id, "Tagging …", lambda client, one: client.tag_images(one, tags))
+async def tag(out: Output, settings: Settings, run_as: RunAs, batch_id: str, tags: Sequence[str]) -> int:
+    return await _act(out, settings, run_as, batch_id, "Tagging …", lambda client, one: client.tag_images(one, tags))
 
 
-async def delete(out: Output, settings: Settings, asker: Asker, batch_id: str) -> int:
-    return await _act(out, settings, asker, batch_id, "Deleting …", lambda client, one: client.delete_images(one))
+async def delete(out: Output, settings: Settings, run_as: RunAs, batch_id: str) -> int:
+    return await _act(out, settings, run_as, batch_id, "Deleting …", lambda client, one: client.delete_images(one))
 
 
-async def announce(out: Output, settings: Settings, asker: Asker, batch_id: str) -> str:
-    """Say on stderr which batch it is, and whose, that a question is about to be asked of; return its whole id."""
-    async with await opened(out, settings, asker, "Reading …") as client:
+async def announce(out: Output, settings: Settings, run_as: RunAs, batch_id: str) -> str:
+    """Print to stderr which batch a confirmation is about, and whose it is; return its whole id."""
+    async with await opened(out, settings, run_as, "Reading …") as client:
         with out.working("Reading …"):
             found = await client.find(batch_id)
             facts = await _facts(client, found.batch.id)
-    out.note(formatting.heading(found.batch, who_is(client, found), facts).plain)
+    out.note(formatting.heading(found.batch, label_of(client, found), facts).plain)
     return str(found.batch.id)
 
 
-async def retry(out: Output, settings: Settings, asker: Asker, batch_id: str, wanted: Wanted | None) -> int:
-    """Queue failed items again; with `wanted`, wait for the batch's end, which then decides on the exit code."""
-    if wanted and wanted.save_to:
-        check_folder(wanted.save_to)
-    async with await opened(out, settings, asker, "Queueing again …") as client:
+async def retry(out: Output, settings: Settings, run_as: RunAs, batch_id: str, following: FollowOptions | None) -> int:
+    """Queue failed items again. With `following`, wait for the batch's end, which then decides the exit code."""
+    if following and following.save_to:
+        check_folder(following.save_to)
+    async with await opened(out, settings, run_as, "Queueing again …") as client:
         with out.working("Queueing again …"):
             found = await client.find(batch_id)
             report = await client.retry_failed(found.batch.id)
-        who = who_is(client, found)
+        label = label_of(client, found)
         requeued = sum(item.action is Action.REQUEUED for item in report.done)
-        if wanted is None:
+        if following is None:
             if requeued:
-                out.note(f"Follow it with: batchgen watch {who.id}")
-            return _show(out, report, who, await _facts(client, found.batch.id))
+                out.note(f"Follow it with: batchgen watch {label.id}")
+            return _show(out, report, label, await _facts(client, found.batch.id))
         out.note(f"{requeued} of {report.batch.total_count} items are queued again.")
         answer = _as_json(report)
         more = {"done": answer["done"], "refused": answer["refused"]}
-        return await follow(out, client, found.batch.id, who, wanted, more)
+        return await follow(out, client, found.batch.id, label, following, more)
 
 
-async def save(out: Output, settings: Settings, asker: Asker, batch_id: str, to: Path | None) -> int:
-    """Mark the pictures first, so that none is removed while they are downloaded."""
+async def save(out: Output, settings: Settings, run_as: RunAs, batch_id: str, to: Path | None) -> int:
+    """Mark the pictures as saved, then download them, so that none is removed meanwhile."""
     if to:
         check_folder(to)
-    async with await opened(out, settings, asker, "Saving …") as client:
+    async with await opened(out, settings, run_as, "Saving …") as client:
         with out.working("Saving …"):
             found = await client.find(batch_id)
             if to:
@@ -74,21 +74,21 @@ async def save(out: Output, settings: Settings, asker: Asker, batch_id: str, to:
             report = await client.keep_images(found.batch.id)
         files: dict[str, Any] = {}
         if to:
-            files = await save_files(out, client, await client.snapshot(found.batch.id), Wanted(save_to=to))
+            files = await save_files(out, client, await client.snapshot(found.batch.id), FollowOptions(save_to=to))
         facts = await _facts(client, found.batch.id)
-    code = _show(out, report, who_is(client, found), facts, files)
+    code = _show(out, report, label_of(client, found), facts, files)
     if not out.as_json:
         out.lines(f"{file['index'] + 1}  {formatting.printable(file['path'])}" for file in files.get("files", ()))
     return code
 
 
-async def _act(out: Output, settings: Settings, asker: Asker, batch_id: str, doing: str, act: Act) -> int:
-    async with await opened(out, settings, asker, doing) as client:
+async def _act(out: Output, settings: Settings, run_as: RunAs, batch_id: str, doing: str, act: Act) -> int:
+    async with await opened(out, settings, run_as, doing) as client:
         with out.working(doing):
             found = await client.find(batch_id)
             report = await act(client, found.batch.id)
             facts = NOTHING_MORE if out.as_json else await _facts(client, found.batch.id)
-    return _show(out, report, who_is(client, found), facts)
+    return _show(out, report, label_of(client, found), facts)
 
 
 async def _facts(client: BatchgenClient, batch_id: UUID) -> BatchFacts:
@@ -96,17 +96,17 @@ async def _facts(client: BatchgenClient, batch_id: UUID) -> BatchFacts:
 
 
 def _show(
-    out: Output, report: ActionReport, who: Called, facts: BatchFacts, files: dict[str, Any] | None = None
+    out: Output, report: ActionReport, label: BatchLabel, facts: BatchFacts, files: dict[str, Any] | None = None
 ) -> int:
-    """Exit code 1 says that not one item is as it was wanted."""
+    """Print the report. The exit code is 1 if every item was refused."""
     if out.as_json:
         out.json({**_as_json(report), **(files or {})})
     else:
-        out.lines([formatting.heading(report.batch, who, facts), ""])
+        out.lines([formatting.heading(report.batch, label, facts), ""])
         out.show(formatting.report_table(report))
     return WORK_FAILED if report.refused and not report.done else DONE
 
 
 def _as_json(report: ActionReport) -> dict[str, Any]:
-    """The database's own answer: an action has no keys that belong to another one."""
+    """The report as the database sent it, without the keys of other actions."""
     return report.model_dump(mode="json", exclude_unset=True)

@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. Exit codes: 0 done, 1 work failed, 2 invalid, 3 backend unreachable."""
+"""The command line's parser. Exit codes: see `batchgen.exit_codes`."""
 
 import asyncio
 import logging
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from batchgen.cli.options import Asker, Wanted
-from batchgen.cli.streams import Output
+from batchgen.cli.options import FollowOptions, RunAs
+from batchgen.cli.output import Output
 from batchgen.client.ids import check_batch_id
 from batchgen.errors import BatchgenError, InvalidRequest
 from batchgen.exit_codes import BROKEN, INTERRUPTED, INVALID, UNREAD
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Command = Callable[[Output, "Settings"], Coroutine[Any, Any, int]]
 PASS_ON: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
-Json = Annotated[bool, typer.Option("--json", help="Speak JSON: results on stdout, errors on stderr.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON: results to stdout, errors to stderr.")]
 User = Annotated[
     str | None,
     typer.Option(envvar="BATCHGEN_USER", help="Act as operator for this user: an id, its first digits, or an e-mail."),
@@ -40,27 +40,25 @@ BatchId = Annotated[
     typer.Argument(
         callback=check_batch_id,
         metavar="ID",
-        help="The batch's id, or its first digits; latest or - is the newest batch.",
+        help="The batch's id or its first digits; latest or - is the newest batch.",
     ),
 ]
 SaveTo = Annotated[Path | None, typer.Option(metavar="DIR", help="Wait, then download the pictures to this folder.")]
-Sheet = Annotated[bool, typer.Option("--contact-sheet", help="Wait, then put all pictures on one PNG.")]
+Sheet = Annotated[bool, typer.Option("--contact-sheet", help="Wait, then draw all pictures on one PNG.")]
 
 app = typer.Typer(
-    help="Batches of image prompts on Supabase.",
+    help="Submit and follow batches of image prompts on Supabase.",
     invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-storage = typer.Typer(
-    help="The bucket of the pictures, for operators.", invoke_without_command=True, rich_markup_mode=None
-)
+storage = typer.Typer(help="Check the bucket (operators).", invoke_without_command=True, rich_markup_mode=None)
 app.add_typer(storage, name="storage")
 
 
 class CostsBy(StrEnum):
-    """What costs are added up by."""
+    """How costs are grouped."""
 
     BATCH = "batch"
     USER = "user"
@@ -70,7 +68,7 @@ class CostsBy(StrEnum):
 
 @dataclass
 class State:
-    """What the options before the command say."""
+    """The options before the command."""
 
     output: Output
     env_file: Path | None = None
@@ -79,9 +77,9 @@ class State:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # Wrong usage is known before the options are, and its message must be JSON, too.
+    # Errors of usage are raised before the options are parsed, and must be JSON as well.
     state = State(Output(as_json="--json" in arguments))
-    # Without any handler Python itself prints its complaints over the bars; a watch goes on without Realtime.
+    # Without a handler, Python would print realtime-py's warnings over the bars. A watch does not need Realtime.
     logging.getLogger("realtime").addHandler(logging.NullHandler())
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
@@ -99,8 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(is_wanted: bool) -> None:
+    if is_wanted:
         import importlib.metadata
 
         typer.echo(f"batchgen {importlib.metadata.version('batchgen')}")
@@ -112,12 +110,14 @@ def options(
     context: typer.Context,
     env_file: Annotated[
         Path | None,
-        typer.Option(envvar="BATCHGEN_ENV_FILE", metavar="FILE", help="Settings from this file, in place of .env."),
+        typer.Option(envvar="BATCHGEN_ENV_FILE", metavar="FILE", help="Read settings from FILE instead of .env."),
     ] = None,
     as_json: Json = False,
-    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_version)] = False,  # noqa: ARG001
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Show the version and exit.")
+    ] = False,
 ) -> None:
-    """Batches of image prompts on Supabase."""
+    """Submit and follow batches of image prompts on Supabase."""
     context.obj.env_file = env_file
     context.obj.output.as_json |= as_json
     _help_without_command(context)
@@ -125,7 +125,7 @@ def options(
 
 @storage.callback()
 def storage_commands(context: typer.Context) -> None:
-    """The bucket of the pictures, for operators."""
+    """Check the bucket of the pictures (operators)."""
     _help_without_command(context)
 
 
@@ -141,20 +141,24 @@ def submit(
     prompts: Annotated[list[str] | None, typer.Argument(help="The prompts, one argument each.")] = None,
     file: Annotated[str | None, typer.Option(metavar="FILE", help="One prompt per line; - is stdin.")] = None,
     json_file: Annotated[
-        str | None, typer.Option(metavar="FILE", help="A list of prompts, or a whole request, as JSON; - is stdin.")
+        str | None, typer.Option(metavar="FILE", help="A list of prompts or a whole request as JSON; - is stdin.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="A model's name or id, see batchgen models; else the default one.")
+        str | None, typer.Option(help="A model's name or id; batchgen models lists them. Default: the default model.")
     ] = None,
-    model_version: str | None = None,
-    width: Annotated[int | None, typer.Option(help="Pixels.")] = None,
-    height: Annotated[int | None, typer.Option(help="Pixels.")] = None,
-    steps: int | None = None,
-    guidance_scale: float | None = None,
-    negative_prompt: Annotated[str | None, typer.Option(help="For prompts without one of their own.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The first picture's; each further one gets the next.")] = None,
+    model_version: Annotated[str | None, typer.Option(help="A version of the model instead of its own.")] = None,
+    width: Annotated[int | None, typer.Option(help="In pixels.")] = None,
+    height: Annotated[int | None, typer.Option(help="In pixels.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Inference steps.")] = None,
+    guidance_scale: Annotated[float | None, typer.Option(help="How closely the model follows the prompt.")] = None,
+    negative_prompt: Annotated[str | None, typer.Option(help="For prompts without their own.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the first picture; each further one gets the next number.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="The batch's name.")] = None,
-    client_key: Annotated[str | None, typer.Option(help="The same key and request give the same batch again.")] = None,
+    client_key: Annotated[
+        str | None, typer.Option(help="Safe resend: the same key and request return the same batch.")
+    ] = None,
     tag: Annotated[list[str] | None, typer.Option(help="For all pictures; can be repeated.")] = None,
     user: User = None,
     operator: Operator = False,
@@ -165,7 +169,7 @@ def submit(
 ) -> int:
     """Submit a batch of prompts.
 
-    They come as arguments, as a file with one per line, or as JSON.
+    Give the prompts as arguments, as a file with one per line, or as JSON.
     """
     from batchgen.cli.input import request_from
 
@@ -181,11 +185,11 @@ def submit(
         seed=seed,
         tags=tag or (),
     )
-    wanted = _wanted(wait, save_to, contact_sheet)
+    following = _following(wait, save_to, contact_sheet)
     return _run(
         context,
         as_json,
-        lambda out, settings: _commands().submit(out, settings, _asker(user, operator), request, wanted),
+        lambda out, settings: _commands().submit(out, settings, _run_as(user, operator), request, following),
     )
 
 
@@ -199,15 +203,15 @@ def watch(
     contact_sheet: Sheet = False,
     as_json: Json = False,
 ) -> int:
-    """Follow a batch live up to its end.
+    """Follow a batch live until its end.
 
-    Exit code 1 unless all pictures are completed.
+    The exit code is 1 unless all pictures are completed.
     """
-    wanted = Wanted(save_to, contact_sheet, every_snapshot=True)
+    following = FollowOptions(save_to, contact_sheet, every_snapshot=True)
     return _run(
         context,
         as_json,
-        lambda out, settings: _commands().watch(out, settings, _asker(user, operator), batch_id, wanted),
+        lambda out, settings: _commands().watch(out, settings, _run_as(user, operator), batch_id, following),
     )
 
 
@@ -221,7 +225,7 @@ def show_list(
 ) -> int:
     """List the newest batches."""
     return _run(
-        context, as_json, lambda out, settings: _commands().show_list(out, settings, _asker(user, operator), limit)
+        context, as_json, lambda out, settings: _commands().show_list(out, settings, _run_as(user, operator), limit)
     )
 
 
@@ -229,7 +233,9 @@ def show_list(
 def show(
     context: typer.Context,
     batch_id: BatchId,
-    everything: Annotated[bool, typer.Option("--long", help="All of it: whole prompts, settings, addresses.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--long", help="All details: whole prompts, settings, addresses.")
+    ] = False,
     user: User = None,
     operator: Operator = False,
     as_json: Json = False,
@@ -238,7 +244,7 @@ def show(
     return _run(
         context,
         as_json,
-        lambda out, settings: _commands().show(out, settings, _asker(user, operator), batch_id, everything=everything),
+        lambda out, settings: _commands().show(out, settings, _run_as(user, operator), batch_id, everything=everything),
     )
 
 
@@ -250,14 +256,14 @@ def cancel(
     operator: Operator = False,
     as_json: Json = False,
 ) -> int:
-    """Cancel what waits or runs of a batch.
+    """Cancel the items of a batch that wait or run.
 
-    Waiting items end at once, running ones are stopped at their provider.
+    Waiting items end at once; running ones are cancelled at their provider.
     """
     return _run(
         context,
         as_json,
-        lambda out, settings: _action_commands().cancel(out, settings, _asker(user, operator), batch_id),
+        lambda out, settings: _action_commands().cancel(out, settings, _run_as(user, operator), batch_id),
     )
 
 
@@ -272,12 +278,12 @@ def retry(
     contact_sheet: Sheet = False,
     as_json: Json = False,
 ) -> int:
-    """Queue the failed items of a batch once more."""
-    wanted = _wanted(wait, save_to, contact_sheet)
+    """Queue the failed items of a batch again."""
+    following = _following(wait, save_to, contact_sheet)
     return _run(
         context,
         as_json,
-        lambda out, settings: _action_commands().retry(out, settings, _asker(user, operator), batch_id, wanted),
+        lambda out, settings: _action_commands().retry(out, settings, _run_as(user, operator), batch_id, following),
     )
 
 
@@ -285,19 +291,19 @@ def retry(
 def save(
     context: typer.Context,
     batch_id: BatchId,
-    to: Annotated[Path | None, typer.Option(metavar="DIR", help="Download the pictures to this folder, too.")] = None,
+    to: Annotated[Path | None, typer.Option(metavar="DIR", help="Also download the pictures to this folder.")] = None,
     user: User = None,
     operator: Operator = False,
     as_json: Json = False,
 ) -> int:
     """Keep a batch's pictures; --to downloads them.
 
-    Kept pictures are removed by no retention setting.
+    No retention setting removes kept pictures.
     """
     return _run(
         context,
         as_json,
-        lambda out, settings: _action_commands().save(out, settings, _asker(user, operator), batch_id, to),
+        lambda out, settings: _action_commands().save(out, settings, _run_as(user, operator), batch_id, to),
     )
 
 
@@ -305,7 +311,7 @@ def save(
 def tag(
     context: typer.Context,
     batch_id: BatchId,
-    tags: Annotated[list[str], typer.Argument(metavar="TAG...", help="Words; made lower case, each once.")],
+    tags: Annotated[list[str], typer.Argument(metavar="TAG", help="Tags; upper case becomes lower case.")],
     user: User = None,
     operator: Operator = False,
     as_json: Json = False,
@@ -314,7 +320,7 @@ def tag(
     return _run(
         context,
         as_json,
-        lambda out, settings: _action_commands().tag(out, settings, _asker(user, operator), batch_id, tags),
+        lambda out, settings: _action_commands().tag(out, settings, _run_as(user, operator), batch_id, tags),
     )
 
 
@@ -327,14 +333,14 @@ def delete(
     operator: Operator = False,
     as_json: Json = False,
 ) -> int:
-    """Delete all pictures of a batch, with their files, for good."""
+    """Delete all pictures of a batch and their files for good."""
     from batchgen.cli.input import check_terminal, is_agreed
 
-    asker = _asker(user, operator)
+    run_as = _run_as(user, operator)
     meant: list[str] = []
 
     async def announce(out: Output, settings: "Settings") -> int:
-        meant.append(await _action_commands().announce(out, settings, asker, batch_id))
+        meant.append(await _action_commands().announce(out, settings, run_as, batch_id))
         return 0
 
     if not yes:
@@ -344,22 +350,22 @@ def delete(
         if not is_agreed("Delete all its pictures for good?"):
             context.obj.output.note("Nothing was deleted.")
             return INTERRUPTED
-    # What was shown is deleted, even where another batch is the newest by now.
+    # Delete the batch that was shown, even if another one is the newest by now.
     which = meant[0] if meant else batch_id
-    return _run(context, as_json, lambda out, settings: _action_commands().delete(out, settings, asker, which))
+    return _run(context, as_json, lambda out, settings: _action_commands().delete(out, settings, run_as, which))
 
 
 @app.command()
 def login(
     context: typer.Context,
-    email: Annotated[str | None, typer.Option(help="Asked for where it is missing.")] = None,
+    email: Annotated[str | None, typer.Option(help="Asked for if missing.")] = None,
     password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
-    sign_up: Annotated[bool, typer.Option("--sign-up", help="Make a new account.")] = False,
+    sign_up: Annotated[bool, typer.Option("--sign-up", help="Create an account.")] = False,
     as_json: Json = False,
 ) -> int:
     """Sign in with e-mail and password.
 
-    The session is kept for further commands.
+    Later commands use the session.
     """
     from batchgen.cli.input import password_from
 
@@ -379,14 +385,16 @@ def logout(context: typer.Context, as_json: Json = False) -> int:
 def storage_check(
     context: typer.Context,
     fix: Annotated[
-        bool, typer.Option("--fix", help="Remove files without a row, archive rows without a file.")
+        bool, typer.Option("--fix", help="Remove files without a row and archive rows without a file.")
     ] = False,
-    grace_hours: Annotated[float, typer.Option(min=1, max=8760, help="Leave alone what is younger.")] = 48,
+    grace_hours: Annotated[
+        float, typer.Option(min=1, max=8760, help="Ignore files and rows younger than this many hours.")
+    ] = 48,
     as_json: Json = False,
 ) -> int:
-    """Compare bucket and rows of images, both ways.
+    """Find files without a row of images, and rows without a file.
 
-    Exit code 1 unless they balance.
+    The exit code is 1 if some are left.
     """
     return _run(
         context,
@@ -398,39 +406,43 @@ def storage_check(
 @app.command("models")
 def show_models(
     context: typer.Context,
-    everything: Annotated[bool, typer.Option("--all", help="For operators: also those that are switched off.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Include inactive models (operators).")] = False,
     user: User = None,
     operator: Operator = False,
     as_json: Json = False,
 ) -> int:
-    """List the models that a request may name."""
+    """List the models that a request can name."""
     return _run(
         context,
         as_json,
         lambda out, settings: _operator_commands().show_models(
-            out, settings, _asker(user, operator), everything=everything
+            out, settings, _run_as(user, operator), everything=everything
         ),
     )
 
 
 @app.command("workers")
 def show_workers(context: typer.Context, as_json: Json = False) -> int:
-    """List the workers of the last day, for operators."""
+    """List the workers of the last day (operators)."""
     return _run(context, as_json, lambda out, settings: _operator_commands().show_workers(out, settings))
 
 
 @app.command("costs")
 def show_costs(
     context: typer.Context,
-    by: Annotated[CostsBy, typer.Option(help="Sum up by this.")] = CostsBy.DAY,
+    by: Annotated[CostsBy, typer.Option(help="Group by this.")] = CostsBy.DAY,
     since: Annotated[
         datetime | None,
-        typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S%z"], help="Only what came since then, UTC."),
+        typer.Option(
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S%z"],
+            metavar="TIME",
+            help="Only later orders: 2026-11-28 (UTC) or 2026-11-28T09:00:00+01:00.",
+        ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many rows.")] = 100,
     as_json: Json = False,
 ) -> int:
-    """Show what pictures cost, for operators."""
+    """Show the costs of pictures (operators)."""
     return _run(
         context,
         as_json,
@@ -450,7 +462,7 @@ def worker(context: typer.Context) -> int:
 def dev(context: typer.Context) -> int:
     """Run Supabase and a worker on this machine.
 
-    For development; --help shows its options.
+    For development. --help shows its options.
     """
     try:
         from devstack.__main__ import main as run_stack
@@ -463,7 +475,7 @@ def dev(context: typer.Context) -> int:
     return run_stack(context.args)
 
 
-# A command's own modules are imported when its usage is known to be right: what is refused shall not wait for them.
+# The commands' modules are imported after the usage was checked, so that errors of usage do not wait for them.
 
 
 def _commands():
@@ -496,17 +508,17 @@ def _run(context: typer.Context, as_json: bool, command: Command) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        # Whoever read our output has seen enough, such as `head`. Python itself would complain when it ends.
+        # The reader closed the pipe, as `head` does. Without this, Python would print an error when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return UNREAD
     except KeyboardInterrupt:
-        go_on = f" The batch goes on; follow it with: {state.output.go_on_with}" if state.output.go_on_with else ""
-        state.output.note(f"Interrupted.{go_on}")
+        resume = state.output.resume_command
+        state.output.note("Interrupted." + (f" The batch goes on; follow it with: {resume}" if resume else ""))
         return INTERRUPTED
 
 
-def _wanted(wait: bool, save_to: Path | None, contact_sheet: bool) -> Wanted | None:
-    return Wanted(save_to, contact_sheet) if wait or save_to or contact_sheet else None
+def _following(wait: bool, save_to: Path | None, contact_sheet: bool) -> FollowOptions | None:
+    return FollowOptions(save_to, contact_sheet) if wait or save_to or contact_sheet else None
 
 
 def _existing(env_file: Path | None) -> Path | None:
@@ -516,19 +528,17 @@ def _existing(env_file: Path | None) -> Path | None:
 
 
 def _passed_on(context: typer.Context) -> list[str]:
-    """A worker reads its settings itself: tell it the file that was named to us."""
+    """The worker's arguments, with our `--env-file`: it reads its settings itself."""
     env_file = _existing(context.obj.env_file)
     named = any(argument.partition("=")[0] == "--env-file" for argument in context.args)
     return ["--env-file", str(env_file), *context.args] if env_file and not named else context.args
 
 
-def _asker(user: str | None, operator: bool) -> Asker:
-    return Asker(operator=operator, user=user or None)
+def _run_as(user: str | None, operator: bool) -> RunAs:
+    return RunAs(operator=operator, user=user or None)
 
 
 def _wrong_usage(out: Output, error: typer.TyperException) -> int:
     message = error.format_message()
-    out.error(
-        InvalidRequest(message, code="wrong_usage", remedy="batchgen --help and batchgen COMMAND --help tell more.")
-    )
+    out.error(InvalidRequest(message, code="wrong_usage", remedy="See batchgen --help or batchgen COMMAND --help."))
     return INVALID

@@ -1,4 +1,4 @@
-"""What each command does, once its arguments are read: ask the library, hand the answer to the output."""
+"""The commands after parsing: call the library and print the result."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -9,12 +9,12 @@ from typing import Any
 from uuid import UUID
 
 from batchgen.cli import formatting
-from batchgen.cli.formatting import Called
+from batchgen.cli.formatting import BatchLabel
 from batchgen.cli.identity import client_for, publishable_key
-from batchgen.cli.options import Asker, Wanted
+from batchgen.cli.options import FollowOptions, RunAs
+from batchgen.cli.output import Output
 from batchgen.cli.progress import JsonLines, Progress, progress_on
 from batchgen.cli.status_words import NOTHING_MORE
-from batchgen.cli.streams import Output
 from batchgen.client.atomic_write import write_atomically
 from batchgen.client.batch_queries import FoundBatch
 from batchgen.client.client import BatchgenClient
@@ -36,37 +36,39 @@ from batchgen.models import (
 from batchgen.settings import Settings
 
 IDLE_SECONDS = 3.0
-"""While nothing of a watched batch runs, the pause between two questions whether there is a worker."""
+"""Pause between two checks for a running worker, while no item of a watched batch runs."""
 NO_WORKER = "No worker is running, so nothing happens: start one with batchgen worker."
 
 
-async def submit(out: Output, settings: Settings, asker: Asker, request: BatchRequest, wanted: Wanted | None) -> int:
-    """Create a batch; with `wanted`, wait for its end."""
-    check_target(wanted)
-    async with await opened(out, settings, asker, "Submitting …") as client:
+async def submit(
+    out: Output, settings: Settings, run_as: RunAs, request: BatchRequest, following: FollowOptions | None
+) -> int:
+    """Create a batch; with `following`, wait for its end."""
+    check_target(following)
+    async with await opened(out, settings, run_as, "Submitting …") as client:
         with out.working("Submitting …"):
             try:
                 created = await client.submit(request)
             except InvalidRequest as error:
-                raise _with_a_way(error) from error.__cause__
-            who = await _called_after(client, created.id)
-        if wanted is None:
-            _print_created(out, created, who)
+                raise _with_split_remedy(error) from error.__cause__
+            label = await _label_of_new(client, created.id)
+        if following is None:
+            _print_created(out, created, label)
             return DONE
-        out.note(_submitted(created, who))
-        return await follow(out, client, created.id, who, wanted)
+        out.note(_submitted(created, label))
+        return await follow(out, client, created.id, label, following)
 
 
-async def watch(out: Output, settings: Settings, asker: Asker, batch_id: str, wanted: Wanted) -> int:
-    check_target(wanted)
-    async with await opened(out, settings, asker, "Connecting …") as client:
+async def watch(out: Output, settings: Settings, run_as: RunAs, batch_id: str, following: FollowOptions) -> int:
+    check_target(following)
+    async with await opened(out, settings, run_as, "Connecting …") as client:
         with out.working("Connecting …"):
             found = await client.find(batch_id)
-        return await follow(out, client, found.batch.id, who_is(client, found), wanted)
+        return await follow(out, client, found.batch.id, label_of(client, found), following)
 
 
-async def show_list(out: Output, settings: Settings, asker: Asker, limit: int) -> int:
-    async with await opened(out, settings, asker, "Reading …") as client:
+async def show_list(out: Output, settings: Settings, run_as: RunAs, limit: int) -> int:
+    async with await opened(out, settings, run_as, "Reading …") as client:
         with out.working("Reading …"):
             batches = await client.batches(limit)
             ids = [] if out.as_json else [batch.id for batch in batches]
@@ -81,8 +83,8 @@ async def show_list(out: Output, settings: Settings, asker: Asker, limit: int) -
     return DONE
 
 
-async def show(out: Output, settings: Settings, asker: Asker, batch_id: str, *, everything: bool = False) -> int:
-    async with await opened(out, settings, asker, "Reading …") as client:
+async def show(out: Output, settings: Settings, run_as: RunAs, batch_id: str, *, everything: bool = False) -> int:
+    async with await opened(out, settings, run_as, "Reading …") as client:
         with out.working("Reading …"):
             found = await client.find(batch_id)
             snapshot = await client.snapshot(found.batch.id)
@@ -90,15 +92,15 @@ async def show(out: Output, settings: Settings, asker: Asker, batch_id: str, *, 
             waits = await client.waits(found.batch.id) if pending else ()
             facts = (await client.facts([found.batch.id])).get(found.batch.id, NOTHING_MORE)
             cost = await client.costs("batch", batch_id=found.batch.id) if client.is_operator else ()
-    # An item that was set back between the two looks is told of next time.
+    # An item that was queued again between the two reads is left out.
     waits = tuple(wait for wait in waits if wait.generation_id in pending)
     if out.as_json:
         out.json(_with_waits(snapshot, waits))
         return DONE
-    who = who_is(client, found)
+    label = label_of(client, found)
     if everything:
-        who = Called(str(found.batch.id), str(found.batch.user_id) if who.owner else None)
-    out.lines([formatting.heading(snapshot.batch, who, facts), formatting.times(snapshot.batch, facts)])
+        label = BatchLabel(str(found.batch.id), str(found.batch.user_id) if label.owner else None)
+    out.lines([formatting.heading(snapshot.batch, label, facts), formatting.times(snapshot.batch, facts)])
     out.lines([*formatting.settings_lines(snapshot), *(f"Cost: {formatting.cost_text(one)}" for one in cost)])
     if everything:
         out.lines(formatting.long_lines(snapshot, waits))
@@ -110,14 +112,14 @@ async def show(out: Output, settings: Settings, asker: Asker, batch_id: str, *, 
 
 
 def _print_more(out: Output, snapshot: BatchSnapshot, short: str) -> None:
-    """Below the table: why items failed, and where the pictures are."""
+    """Print below the table why items failed and where the pictures are."""
     faults = [*formatting.fault_lines(snapshot)]
     if faults:
         out.lines(["", *faults])
     if snapshot.images:
         out.note(
-            f"batchgen show {short} --long tells all of it, the pictures' addresses too. "
-            "The bucket is public: whoever has an address sees the picture."
+            f"batchgen show {short} --long shows all details and the pictures' addresses. "
+            "The bucket is public: anyone with an address can see the picture."
         )
 
 
@@ -126,7 +128,7 @@ async def login(out: Output, settings: Settings, email: str, password: str, *, s
     with out.working("Signing in …"):
         async with await enter(settings.url, publishable_key(settings), email, password) as client:
             session = client.session
-    if session is None:  # pragma: no cover - sign_in gives one or raises
+    if session is None:  # pragma: no cover - sign_in returns one or raises
         raise AssertionError("signed in without a session")
     store = SessionStore(settings.url)
     store.save(session)
@@ -138,7 +140,7 @@ async def login(out: Output, settings: Settings, email: str, password: str, *, s
 
 
 async def logout(out: Output, settings: Settings) -> int:
-    """Forget the session here in any case; end it on the server where that can be reached."""
+    """Forget the session here in any case; end it on the server if that can be reached."""
     store = SessionStore(settings.url)
     session = store.load()
     if session:
@@ -148,7 +150,7 @@ async def logout(out: Output, settings: Settings) -> int:
                 async with await BatchgenClient.with_session(settings.url, key, session, settings=settings) as client:
                     await client.sign_out()
         except BatchgenError as error:
-            out.note(formatting.printable(f"The server was not told: {error}"))
+            out.note(formatting.printable(f"The session was not ended on the server: {error}"))
         store.forget()
     if out.as_json:
         out.json({"signed_out": session is not None})
@@ -157,60 +159,60 @@ async def logout(out: Output, settings: Settings) -> int:
     return DONE
 
 
-async def opened(out: Output, settings: Settings, asker: Asker, doing: str) -> BatchgenClient:
-    """A client for whoever asks; that an operator does is said."""
+async def opened(out: Output, settings: Settings, run_as: RunAs, doing: str) -> BatchgenClient:
+    """A client for the command. Prints a note if it runs as operator."""
     with out.working(doing):
-        client = await client_for(settings, asker)
-    if asker.is_operator:
+        client = await client_for(settings, run_as)
+    if run_as.is_operator:
         whom = f"user {client.acting_for}" if client.acting_for else "all users"
-        out.note(f"As operator, for {whom}.")
+        out.note(f"Running as operator for {whom}.")
     return client
 
 
-def who_is(client: BatchgenClient, found: FoundBatch) -> Called:
-    """What a batch is called; to an operator, also whose it is."""
+def label_of(client: BatchgenClient, found: FoundBatch) -> BatchLabel:
+    """The label of a batch, for operators with its owner."""
     owner = found.batch.user_id
-    return Called(found.short_id, (short_id(owner) if owner else "nobody") if client.is_operator else None)
+    return BatchLabel(found.short_id, (short_id(owner) if owner else "nobody") if client.is_operator else None)
 
 
-async def _called_after(client: BatchgenClient, batch_id: UUID) -> Called:
-    """What a batch is called that was just made: its whole id where no shorter one can be looked up now."""
+async def _label_of_new(client: BatchgenClient, batch_id: UUID) -> BatchLabel:
+    """The label of a new batch, with its whole id if the short one cannot be looked up now."""
     owner = short_id(client.acting_for) if client.acting_for else None
     try:
-        return Called((await client.short_ids([batch_id]))[batch_id], owner)
+        return BatchLabel((await client.short_ids([batch_id]))[batch_id], owner)
     except BatchgenError:
-        return Called(str(batch_id), owner)
+        return BatchLabel(str(batch_id), owner)
 
 
 async def follow(
     out: Output,
     client: BatchgenClient,
     batch_id: UUID,
-    who: Called,
-    wanted: Wanted,
+    label: BatchLabel,
+    following: FollowOptions,
     more: Mapping[str, Any] | None = None,
 ) -> int:
-    """Watch the batch to its end and say how it ended; `more` are further keys of the JSON answer."""
-    out.go_on_with = f"batchgen watch {who.id}"
-    snapshot = await _watch_to_the_end(out, client, batch_id, who, wanted)
-    files = await save_files(out, client, snapshot, wanted)
+    """Watch the batch until its end and print the result; `more` are further keys of the JSON result."""
+    out.resume_command = f"batchgen watch {label.id}"
+    snapshot = await _watch_to_the_end(out, client, batch_id, label, following)
+    files = await save_files(out, client, snapshot, following)
     if out.as_json:
-        running = {"no_worker": False} if wanted.every_snapshot else {}
+        running = {"no_worker": False} if following.every_snapshot else {}
         out.json({**snapshot.model_dump(mode="json"), **running, **(more or {}), **files})
     else:
         facts = (await client.facts([batch_id])).get(batch_id, NOTHING_MORE)
-        _print_end(out, snapshot, who, facts, files)
+        _print_end(out, snapshot, label, facts, files)
     return DONE if snapshot.batch.status is BatchStatus.COMPLETED else WORK_FAILED
 
 
 async def _watch_to_the_end(
-    out: Output, client: BatchgenClient, batch_id: UUID, who: Called, wanted: Wanted
+    out: Output, client: BatchgenClient, batch_id: UUID, label: BatchLabel, following: FollowOptions
 ) -> BatchSnapshot:
     with ExitStack() as shown:
-        lines = JsonLines(out, every_snapshot=wanted.every_snapshot) if out.as_json else progress_on(out.err, who)
+        lines = JsonLines(out, every_snapshot=following.every_snapshot) if out.as_json else progress_on(out.err, label)
         progress: Progress = shown.enter_context(lines)
         changes = client.watch(batch_id, on_outage=progress.outage)
-        async with aclosing(changes), _idle_watch(client, batch_id, progress) as idle:
+        async with aclosing(changes), _watch_for_missing_worker(client, batch_id, progress) as idle:
             async for snapshot in changes:
                 idle.latest = snapshot
                 progress.show(snapshot)
@@ -220,15 +222,17 @@ async def _watch_to_the_end(
 
 
 @dataclass
-class _Idle:
+class _LatestSnapshot:
     latest: BatchSnapshot | None = None
 
 
 @asynccontextmanager
-async def _idle_watch(client: BatchgenClient, batch_id: UUID, progress: Progress) -> AsyncGenerator[_Idle]:
-    """While nothing of the batch runs, ask whether there is a worker at all, and say where there is none."""
-    idle = _Idle()
-    task = asyncio.create_task(_tell_of_no_worker(client, batch_id, progress, idle))
+async def _watch_for_missing_worker(
+    client: BatchgenClient, batch_id: UUID, progress: Progress
+) -> AsyncGenerator[_LatestSnapshot]:
+    """Check for a running worker while no item of the batch runs, and show a hint if there is none."""
+    idle = _LatestSnapshot()
+    task = asyncio.create_task(_report_missing_worker(client, batch_id, progress, idle))
     try:
         yield idle
     finally:
@@ -236,8 +240,10 @@ async def _idle_watch(client: BatchgenClient, batch_id: UUID, progress: Progress
         await asyncio.wait([task])
 
 
-async def _tell_of_no_worker(client: BatchgenClient, batch_id: UUID, progress: Progress, idle: _Idle) -> None:
-    told = False
+async def _report_missing_worker(
+    client: BatchgenClient, batch_id: UUID, progress: Progress, idle: _LatestSnapshot
+) -> None:
+    is_shown = False
     while True:
         await asyncio.sleep(IDLE_SECONDS)
         is_missing = False
@@ -246,30 +252,32 @@ async def _tell_of_no_worker(client: BatchgenClient, batch_id: UUID, progress: P
                 is_missing = any(wait.reason is WaitReason.NO_WORKER for wait in await client.waits(batch_id))
             except BatchgenError:
                 continue
-        if is_missing != told:
+        if is_missing != is_shown:
             progress.hint(NO_WORKER if is_missing else "")
-            told = is_missing
+            is_shown = is_missing
 
 
-def check_target(wanted: Wanted | None) -> None:
-    """Raises `InvalidRequest` where files could not be written, before anything is submitted or changed."""
-    if wanted and wanted.save_to:
-        check_folder(wanted.save_to)
-    elif wanted and wanted.contact_sheet:
+def check_target(following: FollowOptions | None) -> None:
+    """Raise `InvalidRequest` if files could not be written, before anything is submitted or changed."""
+    if following and following.save_to:
+        check_folder(following.save_to)
+    elif following and following.contact_sheet:
         check_folder(Path())
 
 
-async def save_files(out: Output, client: BatchgenClient, snapshot: BatchSnapshot, wanted: Wanted) -> dict[str, Any]:
-    """The keys that files add to the JSON answer; empty where none were asked for."""
+async def save_files(
+    out: Output, client: BatchgenClient, snapshot: BatchSnapshot, following: FollowOptions
+) -> dict[str, Any]:
+    """Save the requested files. Returns the keys that they add to the JSON result."""
     answer: dict[str, Any] = {}
-    if wanted.save_to:
+    if following.save_to:
         with out.working("Downloading …"):
-            saved = await client.save_images(snapshot, wanted.save_to)
+            saved = await client.save_images(snapshot, following.save_to)
         answer["files"] = [_file(image) for image in saved]
-    if wanted.contact_sheet:
+    if following.contact_sheet:
         with out.working("Drawing the contact sheet …"):
             content = await client.contact_sheet(snapshot)
-        path = (wanted.save_to or Path()) / f"contact-sheet-{str(snapshot.batch.id)[:8]}.png"
+        path = (following.save_to or Path()) / f"contact-sheet-{str(snapshot.batch.id)[:8]}.png"
         with writing(path):
             write_atomically(path, content, mode=0o644)
         answer["contact_sheet"] = str(path)
@@ -277,7 +285,7 @@ async def save_files(out: Output, client: BatchgenClient, snapshot: BatchSnapsho
 
 
 def _with_waits(snapshot: BatchSnapshot, waits: Sequence[Wait]) -> dict[str, Any]:
-    """The snapshot as JSON, with `waits_for` in each item: an object where it is pending, null elsewhere."""
+    """The snapshot as JSON, with `waits_for` in each item: an object for pending items, else null."""
     known = {str(wait.generation_id): wait.model_dump(mode="json", exclude={"generation_id"}) for wait in waits}
     answer = snapshot.model_dump(mode="json")
     for item in answer["generations"]:
@@ -289,37 +297,41 @@ def _file(saved: SavedImage) -> Mapping[str, Any]:
     return {"index": saved.index, "generation_id": str(saved.generation_id), "path": str(saved.path)}
 
 
-def _with_a_way(error: InvalidRequest) -> InvalidRequest:
+def _with_split_remedy(error: InvalidRequest) -> InvalidRequest:
     """The refusal of too many prompts, with the commands that submit them all."""
     if error.code == "too_many_prompts" and isinstance(error.limit, int):
         error.remedy = (
-            f"Submit at most {error.limit} at once. A file with a prompt per line: split -l {error.limit} FILE part-, "
+            f"Submit at most {error.limit} at once. For a file with one prompt per line: "
+            f"split -l {error.limit} FILE part-, "
             'then for part in part-*; do batchgen submit --file "$part"; done'
         )
     return error
 
 
-def _submitted(created: CreatedBatch, who: Called) -> str:
-    owner = f" for user {who.owner}" if who.owner else ""
-    return f"Batch {who.id} submitted{owner}: {created.total_count} pictures."
+def _submitted(created: CreatedBatch, label: BatchLabel) -> str:
+    owner = f" for user {label.owner}" if label.owner else ""
+    return f"Batch {label.id} submitted{owner}: {created.total_count} pictures."
 
 
-def _print_created(out: Output, created: CreatedBatch, who: Called) -> None:
+def _print_created(out: Output, created: CreatedBatch, label: BatchLabel) -> None:
     if out.as_json:
         batch = created.model_dump(mode="json", exclude={"generations"})
         out.json({"batch": batch, "generations": [item.model_dump(mode="json") for item in created.generations]})
         return
-    out.lines([_submitted(created, who)])
-    out.note(f"Follow it with: batchgen watch {who.id}")
+    out.lines([_submitted(created, label)])
+    out.note(f"Follow it with: batchgen watch {label.id}")
 
 
-def _print_end(out: Output, snapshot: BatchSnapshot, who: Called, facts: BatchFacts, files: Mapping[str, Any]) -> None:
+def _print_end(
+    out: Output, snapshot: BatchSnapshot, label: BatchLabel, facts: BatchFacts, files: Mapping[str, Any]
+) -> None:
     paths = {UUID(file["generation_id"]): str(file["path"]) for file in files.get("files", ())}
-    out.lines([formatting.heading(snapshot.batch, who, facts)])
+    out.lines([formatting.heading(snapshot.batch, label, facts)])
     out.lines(formatting.picture_lines(snapshot, paths, out.out.width))
     if "contact_sheet" in files:
         out.lines([formatting.printable(f"all  {files['contact_sheet']}")])
     if snapshot.images and not paths:
         out.note(
-            f"batchgen save {who.id} --to DIR downloads the pictures; batchgen show {who.id} --long has the addresses."
+            f"Download the pictures with batchgen save {label.id} --to DIR; "
+            f"batchgen show {label.id} --long shows their addresses."
         )

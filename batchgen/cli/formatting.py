@@ -1,6 +1,6 @@
-"""What people read: tables and lines. Foreign text is made printable here, and never read as rich markup.
+"""Tables and lines for people. Foreign text is made printable here and never interpreted as rich markup.
 
-Items are numbered from 1 for people; in data and JSON their index begins with 0.
+People see items numbered from 1; in data and JSON the index starts at 0.
 """
 
 import re
@@ -59,16 +59,16 @@ _ADDRESS = re.compile(r"https?://[!-~]+")
 
 
 @dataclass(frozen=True)
-class Called:
-    """What a batch is called on the screen: its short id, and, where an operator looks, whose it is."""
+class BatchLabel:
+    """How a batch is shown: its short id and, for operators, its owner's."""
 
     id: str
     owner: str | None = None
 
 
-def called(batch: Batch | BatchTotals) -> Called:
-    """Where nothing better is known: its first digits."""
-    return Called(short_id(batch.id))
+def default_label(batch: Batch | BatchTotals) -> BatchLabel:
+    """The first digits of its id."""
+    return BatchLabel(short_id(batch.id))
 
 
 def batch_table(
@@ -77,7 +77,7 @@ def batch_table(
     facts: Mapping[UUID, BatchFacts] | None = None,
     owners: Mapping[UUID, str] | None = None,
 ) -> FittedTable:
-    """The list; with `owners`, their short ids by user, a column says whose each is."""
+    """The list of batches. `owners` are the users' short ids; with them, the table has a column for the owner."""
     short, facts = short or {}, facts or {}
     known = [(batch, facts.get(batch.id, NOTHING_MORE)) for batch in batches]
     return FittedTable(
@@ -103,7 +103,7 @@ def batch_table(
 
 
 def item_table(snapshot: BatchSnapshot, waits: Sequence[Wait] = ()) -> FittedTable:
-    """The batch's items; with `waits`, also what the pending ones wait for."""
+    """The batch's items, and what the pending ones wait for."""
     now = datetime.now(UTC)
     reasons = {wait.generation_id: wait_text(wait, now) for wait in waits}
     images = images_by_item(snapshot)
@@ -124,7 +124,7 @@ def item_table(snapshot: BatchSnapshot, waits: Sequence[Wait] = ()) -> FittedTab
 
 
 def settings_lines(snapshot: BatchSnapshot) -> Iterable[str]:
-    """What the pictures have in common: model, size, steps, guidance, tags."""
+    """The settings of the pictures: model, size, steps, guidance, tags."""
     items, images = snapshot.generations, snapshot.images
     version = snapshot.batch.model_version
     parts = [
@@ -157,7 +157,7 @@ def fault_text(item: Generation, limit: int = LONGEST_REASON) -> str:
 
 
 def long_lines(snapshot: BatchSnapshot, waits: Sequence[Wait] = ()) -> Iterable[Text]:
-    """All that is known of each item, a line for each thing."""
+    """All details of each item, one per line."""
     now = datetime.now(UTC)
     reasons = {wait.generation_id: wait_text(wait, now) for wait in waits}
     images = images_by_item(snapshot)
@@ -171,7 +171,7 @@ def long_lines(snapshot: BatchSnapshot, waits: Sequence[Wait] = ()) -> Iterable[
 
 
 def report_table(report: ActionReport) -> FittedTable:
-    """What an action did with each item, or why it did not."""
+    """The result of an action on each item, or why the item was refused."""
     entries = sorted([*report.done, *report.refused], key=lambda entry: entry.index)
     done = [entry if isinstance(entry, ActionDone) else None for entry in entries]
     refused = [entry if isinstance(entry, ActionRefused) else None for entry in entries]
@@ -184,7 +184,7 @@ def report_table(report: ActionReport) -> FittedTable:
 
 
 def wait_text(wait: Wait, now: datetime) -> str:
-    """What an item waits for, in a few words; times of another day than `now` are told with their date."""
+    """What an item waits for, in a few words; times of another day than `now` have a date."""
     until = "" if wait.until is None else moment_text(wait.until, now)
     name = printable(wait.detail or "this model", 200)
     match wait.reason:
@@ -201,19 +201,19 @@ def wait_text(wait: Wait, now: datetime) -> str:
         case WaitReason.TOTAL_CAP:
             return f"total cap {wait.running}/{wait.cap}"
         case WaitReason.RUNS_ALONE:
-            return "a worker that does nothing else, as one stopped while it made this"
+            return "a worker without other items, since a worker crashed on it"
         case WaitReason.QUEUE:
             return f"position {wait.position} in the queue" if wait.position else "its turn"
 
 
-def heading(batch: Batch | BatchTotals, who: Called | None = None, facts: BatchFacts = NOTHING_MORE) -> Text:
-    """One line that says all of a batch but its items."""
-    who = who or called(batch)
+def heading(batch: Batch | BatchTotals, label: BatchLabel | None = None, facts: BatchFacts = NOTHING_MORE) -> Text:
+    """One line about a batch: id, name, owner, status, counts and duration."""
+    label = label or default_label(batch)
     name = f" “{printable(batch.name, 60)}”" if batch.name else ""
-    owner = f" of user {printable(who.owner, 60)}" if who.owner else ""
+    owner = f" of user {printable(label.owner, 60)}" if label.owner else ""
     took = f" in {took}" if isinstance(batch, Batch) and (took := took_text(batch, facts)) else ""
     word = word_text(batch_word(batch, facts))
-    return Text.assemble(f"Batch {who.id}{name}{owner} ", word, f": {counts(batch, facts)}{took}")
+    return Text.assemble(f"Batch {label.id}{name}{owner} ", word, f": {counts(batch, facts)}{took}")
 
 
 def times(batch: Batch, facts: BatchFacts = NOTHING_MORE) -> Text:
@@ -225,9 +225,9 @@ def times(batch: Batch, facts: BatchFacts = NOTHING_MORE) -> Text:
 def picture_lines(
     snapshot: BatchSnapshot, paths: Mapping[UUID, str] | None = None, width: int | None = None
 ) -> Iterable[Text]:
-    """For each item where its picture is: the saved file, or the address; or why there is none.
+    """A line per item: the saved file, else the picture's address, else why there is none.
 
-    An address that is wider than `width` is shown as the file's name, which leads to it where the terminal can.
+    An address wider than `width` is replaced by the file's name, which links to it in terminals that support links.
     """
     images = images_by_item(snapshot)
     for item in snapshot.generations:
@@ -247,7 +247,7 @@ def picture_lines(
 
 
 def picture_name(image: Image | None) -> Text:
-    """The first part of the file's name, with a link to the address where that is one."""
+    """The beginning of the file's name, linked to the address if that is valid."""
     if image is None:
         return Text("")
     name, _, suffix = printable(image.filename).rpartition(".")
@@ -255,16 +255,16 @@ def picture_name(image: Image | None) -> Text:
     return Text(f"{(name or suffix)[:8]}.{suffix[:5]}", style=Style(link=link) if link else "")
 
 
-def change_lines(last: BatchSnapshot | None, snapshot: BatchSnapshot, who: Called | None = None) -> Iterable[str]:
-    """What is new since `last`, a line each, for where nothing can be redrawn."""
+def change_lines(last: BatchSnapshot | None, snapshot: BatchSnapshot, label: BatchLabel | None = None) -> Iterable[str]:
+    """A line for each change since `last`, for output that cannot be redrawn."""
     known = {item.id: (item.status, item.retry_count) for item in last.generations} if last else {}
     for item in snapshot.generations:
         if known.get(item.id) != (item.status, item.retry_count):
             yield _item_line(item)
     batch = snapshot.batch
-    # How it ended is the command's result, and stands there.
+    # The final state is the command's result and printed there.
     if (last is None or last.batch.status is not batch.status) and not batch.status.is_final:
-        yield heading(batch, who, facts_of(snapshot)).plain
+        yield heading(batch, label, facts_of(snapshot)).plain
 
 
 def word_text(word: str) -> Text:
@@ -276,7 +276,7 @@ def time_text(moment: datetime) -> str:
 
 
 def moment_text(moment: datetime, now: datetime) -> str:
-    """The time of day; with its date where that is not today."""
+    """The time of day, with the date unless it is today."""
     is_today = moment.astimezone(UTC).date() == now.astimezone(UTC).date()
     return f"{moment.astimezone(UTC):%H:%M:%S} UTC" if is_today else time_text(moment)
 
@@ -327,7 +327,7 @@ def _seconds(item: Generation) -> str:
 
 
 def _common(name: str, values: Sequence[str]) -> Sequence[str]:
-    """`steps 20`, where items have it; `steps 20 or 30` where they differ."""
+    """`steps 20`, or `steps 20 or 30` if items differ; empty if no item has a value."""
     distinct = list(dict.fromkeys(value for value in values if value))
     shown = " or ".join(distinct[:3]) + (" and others" if len(distinct) > 3 else "")
     return [f"{name} {shown}".strip()] if distinct else []
@@ -359,7 +359,7 @@ def _details(item: Generation, image: Image | None, wait: str | None) -> Iterabl
 def table_of(
     *columns: str, rows: Iterable[Sequence[str]], right: Iterable[str] = (), cut: str | None = None
 ) -> FittedTable:
-    """A plain table of words. Those of the column `cut` are shortened where there is no room."""
+    """A plain table. Cells of the column `cut` are shortened if the table is too wide."""
     cells = [*zip(*rows, strict=True)] or [()] * len(columns)
     return FittedTable(
         *(
@@ -370,13 +370,13 @@ def table_of(
 
 
 def cost_text(cost: Costs) -> str:
-    """`$0.10 for 4 of 5 attempts, and at most $0.03 for 1 of which it is not known`."""
-    unknown = f", and at most {dollars(cost.unknown_usd)} for {cost.unknown} of which it is not known"
+    """`$0.10 for 4 of 5 attempts, and up to $0.03 for 1 that may have been charged`."""
+    unknown = f", and up to {dollars(cost.unknown_usd)} for {cost.unknown} that may have been charged"
     return f"{dollars(cost.paid_usd)} for {cost.paid} of {cost.attempts} attempts" + unknown * bool(cost.unknown)
 
 
 def dollars(amount: Decimal) -> str:
-    """To the cent, or as far as there is something behind it."""
+    """An amount with two decimals, or up to six if they are not zero."""
     plain = f"{amount:.6f}".rstrip("0")
     whole, _, cents = plain.partition(".")
     return f"${whole}.{cents:0<2}"

@@ -1,8 +1,8 @@
-"""As whom a command speaks: the signed-in user, or, only where that is asked for, an operator."""
+"""Make the client of a command: for the signed-in user, or for an operator if requested."""
 
 from pydantic import SecretStr
 
-from batchgen.cli.options import Asker
+from batchgen.cli.options import RunAs
 from batchgen.client.client import BatchgenClient
 from batchgen.client.session import SessionStore
 from batchgen.errors import InvalidRequest, NotSignedIn
@@ -10,10 +10,10 @@ from batchgen.settings import Settings
 from batchgen.text import printable
 
 
-async def client_for(settings: Settings, asker: Asker) -> BatchgenClient:
-    """A client for whoever asks. Raises `NotSignedIn` where nobody is signed in and no operator was asked for."""
-    if asker.is_operator:
-        return await BatchgenClient.operator(settings.url, secret_key(settings), user=asker.user, settings=settings)
+async def client_for(settings: Settings, run_as: RunAs) -> BatchgenClient:
+    """A client for a command. Raises `NotSignedIn` if it runs as user and nobody is signed in."""
+    if run_as.is_operator:
+        return await BatchgenClient.operator(settings.url, secret_key(settings), user=run_as.user, settings=settings)
     store = SessionStore(settings.url)
     session = store.load()
     if session is None:
@@ -24,15 +24,15 @@ async def client_for(settings: Settings, asker: Asker) -> BatchgenClient:
 
 def _nobody(settings: Settings, store: SessionStore) -> NotSignedIn:
     elsewhere = store.other_projects()
-    known = f" The sessions that are kept are for {', '.join(elsewhere)}." if elsewhere else ""
-    operator = "--operator acts as operator" + ("." if settings.supabase_secret_key else ", with SUPABASE_SECRET_KEY.")
+    known = f" There are sessions for {', '.join(elsewhere)}." if elsewhere else ""
+    operator = "--operator runs as operator" + ("." if settings.supabase_secret_key else ", with SUPABASE_SECRET_KEY.")
     return NotSignedIn(
         printable(f"Nobody is signed in to {settings.url}.{known}"), remedy=f"Sign in with batchgen login; {operator}"
     )
 
 
 def publishable_key(settings: Settings) -> str:
-    return _key(settings.supabase_publishable_key, "SUPABASE_PUBLISHABLE_KEY", "users sign in with it")
+    return _key(settings.supabase_publishable_key, "SUPABASE_PUBLISHABLE_KEY", "users need it to sign in")
 
 
 def secret_key(settings: Settings) -> str:
@@ -40,11 +40,11 @@ def secret_key(settings: Settings) -> str:
 
 
 def _key(key: SecretStr | None, variable: str, purpose: str) -> str:
-    if key is None or not key.get_secret_value():
+    if key is None:
         raise InvalidRequest(
             f"{variable} is missing: {purpose}.",
             code="key_missing",
             field=variable,
-            remedy="Set it in the environment, in .env or in the file named by --env-file.",
+            remedy="Set it in the environment, in .env or in the file given with --env-file.",
         )
     return key.get_secret_value()

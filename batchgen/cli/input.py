@@ -1,4 +1,4 @@
-"""What the command line reads from files, stdin and the keyboard."""
+"""Read prompts, passwords and confirmations from files, stdin and the terminal."""
 
 import getpass
 import sys
@@ -14,13 +14,13 @@ STDIN = "-"
 
 
 def request_from(texts: Sequence[str], file: str | None, json_file: str | None, **options: Any) -> BatchRequest:
-    """The request from the one source that was named, with the options on top."""
+    """The request from exactly one source, with the options applied."""
     if (bool(texts), file is not None, json_file is not None).count(True) != 1:
         raise InvalidRequest(
-            "Give prompts in exactly one way.",
+            "Give the prompts in exactly one way.",
             code="prompts_missing",
             field="prompts",
-            remedy="Give them as arguments, or --file FILE, or --json-file FILE.",
+            remedy="Give them as arguments, with --file FILE, or with --json-file FILE.",
         )
     if json_file is not None:
         request = prompts.from_json(_read(json_file))
@@ -30,7 +30,7 @@ def request_from(texts: Sequence[str], file: str | None, json_file: str | None, 
 
 
 def password_from(email: str | None, *, password_stdin: bool, twice: bool) -> tuple[str, str]:
-    """E-mail and password, asked for on a terminal where they are missing. A password is never an argument."""
+    """E-mail and password, asked for on the terminal if missing. A password is never an argument."""
     if password_stdin:
         if not email:
             raise InvalidRequest("--password-stdin needs --email.", code="email_missing", field="email")
@@ -44,24 +44,24 @@ def password_from(email: str | None, *, password_stdin: bool, twice: bool) -> tu
         )
     address = email or _ask("E-mail: ")
     password = getpass.getpass("Password: ")
-    if twice and getpass.getpass("The same again: ") != password:
+    if twice and getpass.getpass("Repeat the password: ") != password:
         raise InvalidRequest("The two passwords differ.", code="passwords_differ", field="password")
     return address, password
 
 
 def check_terminal() -> None:
-    """Raises `InvalidRequest` where nobody could answer a question."""
+    """Raise `InvalidRequest` if stdin is not a terminal, where nobody could confirm."""
     if not sys.stdin.isatty():
         raise InvalidRequest(
             "There is no terminal to ask for confirmation.",
             code="confirmation_missing",
             field="yes",
-            remedy="Say --yes where you mean it.",
+            remedy="Add --yes to confirm.",
         )
 
 
 def is_agreed(question: str) -> bool:
-    """What the person at the terminal answers; all but yes is no."""
+    """Ask on the terminal; every answer but `y` and `yes` means no."""
     return _ask(f"{question} [y/N] ").lower() in ("y", "yes")
 
 
@@ -76,6 +76,6 @@ def _read(source: str) -> str:
         content = sys.stdin.buffer.read() if source == STDIN else Path(source).read_bytes()
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise InvalidRequest(f"{source} is no UTF-8 text.", code="invalid_encoding", field="file") from None
+        raise InvalidRequest(f"{source} is not UTF-8 text.", code="invalid_encoding", field="file") from None
     except OSError as error:
         raise InvalidRequest(f"{source} cannot be read: {error.strerror}.", code="unreadable", field="file") from None

@@ -1,4 +1,4 @@
-"""The commands that list models, workers and costs, and compare the bucket with the rows: for operators, mostly."""
+"""The commands `models`, `workers`, `costs` and `storage check`, most of them for operators."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -7,8 +7,8 @@ from datetime import datetime
 from batchgen.cli.commands import opened
 from batchgen.cli.formatting import dollars, duration_text, table_of
 from batchgen.cli.identity import client_for
-from batchgen.cli.options import Asker
-from batchgen.cli.streams import Output
+from batchgen.cli.options import RunAs
+from batchgen.cli.output import Output
 from batchgen.cli.tables import Column, FittedTable
 from batchgen.client.project_queries import Costs, KnownWorker, Model
 from batchgen.client.storage_check import StorageReport
@@ -16,15 +16,15 @@ from batchgen.exit_codes import DONE, WORK_FAILED
 from batchgen.settings import Settings
 from batchgen.text import printable
 
-OPERATOR = Asker(operator=True)
+OPERATOR = RunAs(operator=True)
 MOST_SHOWN = 20
-"""Lines of each kind for a person; JSON has them all."""
+"""Lines of each kind in the output for people; JSON has all of them."""
 
 
-async def show_models(out: Output, settings: Settings, asker: Asker, *, everything: bool) -> int:
-    """The models that a request may name; for an operator also who makes them and for how much."""
-    asker = Asker(operator=True) if everything else asker
-    async with await opened(out, settings, asker, "Reading …") as client:
+async def show_models(out: Output, settings: Settings, run_as: RunAs, *, everything: bool) -> int:
+    """List the models that a request can name; for operators with provider and price."""
+    run_as = RunAs(operator=True) if everything else run_as
+    async with await opened(out, settings, run_as, "Reading …") as client:
         with out.working("Reading …"):
             models = await client.models(inactive=everything)
     if out.as_json:
@@ -32,12 +32,12 @@ async def show_models(out: Output, settings: Settings, asker: Asker, *, everythi
     elif models:
         out.show(_model_table(models, operator=client.is_operator))
     else:
-        out.note("No model is offered. An operator switches one on: docs/models.md.")
+        out.note("No model is active. An operator can activate one: docs/models.md.")
     return DONE
 
 
 async def show_workers(out: Output, settings: Settings) -> int:
-    """The workers of the last day; those that run first."""
+    """List the workers of the last day, the running ones first."""
     async with await client_for(settings, OPERATOR) as client:
         with out.working("Reading …"):
             workers = await client.workers()
@@ -62,12 +62,12 @@ async def show_costs(out: Output, settings: Settings, *, by: str, since: datetim
         names = (by.capitalize(), "Attempts", "Paid", "Cost", "Unknown", "At most")
         out.show(table_of(*names, rows=[_costs_row(one) for one in costs], right=names[1:]))
     else:
-        out.note("Nothing was ordered yet.")
+        out.note("No orders yet.")
     return DONE
 
 
 async def check_storage(out: Output, settings: Settings, *, fix: bool, grace_hours: float) -> int:
-    """Exit code 0 where bucket and rows balance, at last; 1 where they do not."""
+    """Compare bucket and rows. The exit code is 1 if differences are left."""
     async with await client_for(settings, OPERATOR) as client:
         with out.working("Comparing …"):
             report = await client.check_storage(fix=fix, grace_hours=grace_hours)
@@ -137,15 +137,15 @@ def _print_check(out: Output, report: StorageReport, *, fixed: bool) -> None:
     out.lines(_some("file without a row", report.orphans))
     out.lines(_some("row without a file", [f"{lost.image_id}  {lost.storage_path}" for lost in report.lost]))
     if report.too_young:
-        out.lines([f"{report.too_young} without a counterpart are younger than the grace and were left alone."])
+        out.lines([f"{report.too_young} without a counterpart are within the grace period and were ignored."])
     if report.foreign_files:
-        out.lines([f"{report.foreign_files} files lie where pictures do not, and were left alone."])
+        out.lines([f"{report.foreign_files} files at other paths than pictures' were ignored."])
     if fixed:
         out.lines([f"Removed {report.removed} files and archived {report.archived} rows."])
     elif not report.is_balanced:
-        out.note("--fix removes these files and archives these rows.")
+        out.note("Remove these files and archive these rows with --fix.")
     if report.is_balanced:
-        out.lines(["Bucket and rows balance."])
+        out.lines(["Bucket and rows match."])
 
 
 def _some(what: str, names: Sequence[str]) -> Sequence[str]:

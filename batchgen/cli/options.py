@@ -1,27 +1,27 @@
-"""What the options of a command say: who asks, and what a command that waits leaves behind."""
+"""Options that several commands share."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a command that waits leaves behind."""
+class FollowOptions:
+    """What a command that waits for a batch's end prints and saves."""
 
     save_to: Path | None = None
     contact_sheet: bool = False
     every_snapshot: bool = False
-    """With `--json`: a line per snapshot, and not only the last one."""
+    """With `--json`: print a line per snapshot instead of only the last one."""
 
 
 @dataclass(frozen=True)
-class Asker:
-    """Who a command speaks for: the user who is signed in, or an operator, but only where one was asked for."""
+class RunAs:
+    """Whom a command runs as: the signed-in user, or an operator if requested."""
 
     operator: bool = False
-    """With the secret key: any batch of any user."""
+    """As operator for all users, with the secret key."""
     user: str | None = None
-    """With the secret key, for this user alone: an id, the beginning of one, or an e-mail address."""
+    """As operator for this user: an id, its first digits, or an e-mail address."""
 
     @property
     def is_operator(self) -> bool:

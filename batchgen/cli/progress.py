@@ -1,4 +1,4 @@
-"""A batch as it moves: bars that are redrawn on a terminal, lines elsewhere."""
+"""Show the progress of a batch: redrawn bars on a terminal, lines elsewhere."""
 
 import time
 from types import TracebackType
@@ -12,9 +12,9 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from batchgen.cli.formatting import ICONS, STYLES, Called, change_lines, duration_text, heading
+from batchgen.cli.formatting import ICONS, STYLES, BatchLabel, change_lines, duration_text, heading
+from batchgen.cli.output import Output
 from batchgen.cli.status_words import facts_of, is_cancelled, item_word
-from batchgen.cli.streams import Output
 from batchgen.errors import BackendUnavailable
 from batchgen.models import BatchSnapshot, Generation, GenerationStatus
 from batchgen.text import printable
@@ -24,12 +24,15 @@ BAR_WIDTH = 20
 
 
 class Progress(Protocol):
-    """Shows snapshots as they come; a context that cleans up behind itself."""
+    """Shows snapshots as they arrive. A context manager that restores the terminal."""
 
     def show(self, snapshot: BatchSnapshot) -> None: ...
-    def outage(self, error: BackendUnavailable | None) -> None: ...
+    def outage(self, error: BackendUnavailable | None) -> None:
+        """Show that an outage began, or, with None, that it is over."""
+        ...
+
     def hint(self, text: str) -> None:
-        """Say why nothing moves, once; an empty text: it moves again."""
+        """Show why no item runs; an empty text removes the hint."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -38,23 +41,23 @@ class Progress(Protocol):
     ) -> None: ...
 
 
-def progress_on(console: Console, who: Called | None = None) -> Progress:
-    """`who` is what the batch is called."""
+def progress_on(console: Console, label: BatchLabel | None = None) -> Progress:
+    """The progress display for this console."""
     is_live = console.is_terminal and not console.is_dumb_terminal
-    return LiveBars(console, who) if is_live else PlainLines(console, who)
+    return LiveBars(console, label) if is_live else PlainLines(console, label)
 
 
 class PlainLines:
     """One line per change, for files, pipes and CI."""
 
-    def __init__(self, console: Console, who: Called | None = None) -> None:
+    def __init__(self, console: Console, label: BatchLabel | None = None) -> None:
         self._console = console
-        self._who = who
+        self._label = label
         self._last: BatchSnapshot | None = None
         self._away = False
 
     def show(self, snapshot: BatchSnapshot) -> None:
-        for line in change_lines(self._last, snapshot, self._who):
+        for line in change_lines(self._last, snapshot, self._label):
             say(self._console, line)
         self._last = snapshot
 
@@ -79,8 +82,8 @@ class PlainLines:
 
 
 class JsonLines:
-    """For programs: with `every_snapshot` a line of JSON on stdout for each change, with `no_worker`; else a word on
-    stderr where no worker runs. The batch's end is left to the command.
+    """For programs: with `every_snapshot`, a line of JSON on stdout for each change, with the key `no_worker`;
+    otherwise a warning on stderr if no worker runs. The command prints the final state.
     """
 
     def __init__(self, out: Output, *, every_snapshot: bool) -> None:
@@ -114,10 +117,10 @@ class JsonLines:
 
 
 class LiveBars:
-    """A bar per item with its icon, prompt and time, redrawn in place; the last state stays on the screen."""
+    """A bar per item with icon, prompt and time, redrawn in place. The last state stays on the screen."""
 
-    def __init__(self, console: Console, who: Called | None = None) -> None:
-        self._who = who
+    def __init__(self, console: Console, label: BatchLabel | None = None) -> None:
+        self._label = label
         self._hint = ""
         self._snapshot: BatchSnapshot | None = None
         self._away = False
@@ -147,7 +150,7 @@ class LiveBars:
         self._live.stop()
 
     def _time(self, item: Generation) -> None:
-        """Items have no start in the database: an item's time is what we saw of it, or what the worker measured."""
+        """Time an item from the snapshots; one that was never seen running gets the worker's measurement."""
         now = time.monotonic()
         if item.status is GenerationStatus.PENDING:
             self._began.pop(item.id, None)
@@ -168,13 +171,13 @@ class LiveBars:
         rows.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
         for item in self._snapshot.generations:
             rows.add_row(*self._row(item))
-        # How it ended is the command's result, and stands below the bars.
+        # The final state is the command's result and printed below the bars.
         title = [] if self._snapshot.batch.status.is_final else [self._title(self._snapshot)]
         words = "connection lost, trying again …" if self._away else self._hint
         return Group(*title, rows, *([Text(words, style="yellow")] if words else []))
 
     def _title(self, snapshot: BatchSnapshot) -> Text:
-        title = heading(snapshot.batch, self._who, facts_of(snapshot))
+        title = heading(snapshot.batch, self._label, facts_of(snapshot))
         title.no_wrap, title.overflow = True, "ellipsis"
         return title
 

@@ -1,4 +1,4 @@
-"""Requests from arguments, text and JSON."""
+"""Make requests from arguments, lines of text and JSON."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ JSON_SHAPE = 'Write ["a fox", …], [{"text": "a fox", "seed": 1}, …] or {"pro
 
 
 def from_lines(text: str) -> BatchRequest:
-    """One prompt per line; empty lines are left out."""
+    """One prompt per line; empty lines are skipped."""
     return BatchRequest(prompts=tuple(Prompt(text=line.strip()) for line in text.splitlines() if line.strip()))
 
 
@@ -20,14 +20,14 @@ def from_texts(texts: Sequence[str]) -> BatchRequest:
 
 
 def from_json(text: str) -> BatchRequest:
-    """A list of prompts (texts or objects), or a whole request as `create_batch` takes it.
+    """A list of prompts (texts or objects), or a whole request as for `create_batch`.
 
-    Raises `InvalidRequest` for anything else, unknown keys too: a misspelt one would be ignored in silence.
+    Raises `InvalidRequest` for anything else, including unknown keys, which may be misspelt.
     """
     try:
         content: Any = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise InvalidRequest(f"The input is no JSON: {_why(error)}.", code="invalid_json", remedy=JSON_SHAPE) from None
+        raise InvalidRequest(f"The input is not JSON: {_why(error)}.", code="invalid_json", remedy=JSON_SHAPE) from None
     return _request(cast("dict[str, Any]", content) if isinstance(content, dict) else {"prompts": content})
 
 
@@ -41,9 +41,9 @@ def with_options(
     seed: int | None,
     tags: Sequence[str],
 ) -> BatchRequest:
-    """The request with what options say: they win over its shared settings, and fill what its prompts leave open.
+    """The request with the options applied: they override its shared settings and fill gaps in its prompts.
 
-    `seed` is the first prompt's; each further one gets the next.
+    `seed` is the first prompt's; each further prompt gets the next number.
     """
 
     def filled(index: int, prompt: Prompt) -> Prompt:
@@ -84,7 +84,7 @@ def _why(error: Exception) -> str:
         case _NoNumber():
             return str(error)
         case _:
-            return "a number has more digits than can be read"
+            return "a number has too many digits"
 
 
 class _NoNumber(ValueError):
@@ -92,4 +92,4 @@ class _NoNumber(ValueError):
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise _NoNumber(f"{name} is no number of JSON")
+    raise _NoNumber(f"{name} is not a JSON number")

@@ -1,4 +1,4 @@
-"""What a batch and its items are, in the words that are true: the data know four states of an item and no fifth."""
+"""Status words for people, which also tell cancelled and deleted items apart; the data have only four states."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -50,7 +50,7 @@ def item_word(item: Generation, pictures: Mapping[UUID, Image] | None = None) ->
 
 
 def batch_word(batch: Batch | BatchTotals, facts: BatchFacts = NOTHING_MORE) -> str:
-    """Its status; `cancelled` where nothing failed but what was cancelled, `deleted` where no picture is left."""
+    """The batch's status; `cancelled` if all failed items were cancelled, `deleted` if no picture is left."""
     if not batch.status.is_final:
         return str(batch.status)
     if facts.cancelled and facts.cancelled >= batch.failed_count:
@@ -74,7 +74,7 @@ def counts(batch: Batch | BatchTotals, facts: BatchFacts = NOTHING_MORE) -> str:
 
 
 def took_seconds(batch: Batch, facts: BatchFacts = NOTHING_MORE) -> float | None:
-    """From the submission, or the last retry, to the end."""
+    """Seconds from the submission or the last retry until the end; None before the end."""
     if batch.completed_at is None:
         return None
     began = batch.created_at

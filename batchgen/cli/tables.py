@@ -1,4 +1,4 @@
-"""Tables that fit: what matters least is left out, long words are cut, and ids never are."""
+"""Tables that fit the terminal: the least important columns are dropped, long cells are cut, ids never are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,16 +14,16 @@ Cell = str | Text
 
 @dataclass
 class Column:
-    """One column. `least` is the width down to which its cells are cut; without it they are whole, always."""
+    """One column. Its cells may be cut down to the width `least`; if that is None, they are never cut."""
 
     name: str
     cells: list[Cell] = field(default_factory=list[Cell])
     least: int | None = None
     wraps: bool = False
-    """Cells are folded and not cut."""
+    """Wrap cells instead of cutting them."""
     right: bool = False
     spare: int = 0
-    """The higher, the sooner the column is left out where there is no room; 0: never."""
+    """The column with the highest number is dropped first; 0: never."""
 
     @property
     def natural(self) -> int:
@@ -35,7 +35,7 @@ class Column:
 
 
 class FittedTable:
-    """Chooses columns and widths when it knows how much room there is."""
+    """Chooses columns and widths for the width at hand."""
 
     def __init__(self, *columns: Column) -> None:
         self.columns = [column for column in columns if column.spare == 0 or any(map(_plain, column.cells))]
@@ -71,7 +71,7 @@ def _that_fit(columns: Sequence[Column], width: int) -> Sequence[Column]:
 
 
 def _widths(columns: Sequence[Column], width: int) -> Sequence[int]:
-    """What is left of the width goes to those that can use it, evenly."""
+    """Distribute the spare width evenly among columns that need it."""
     widths = [column.smallest for column in columns]
     left = width - sum(widths) - GAP * (len(columns) - 1)
     while left > 0:

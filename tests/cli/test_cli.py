@@ -260,7 +260,7 @@ async def test_operator_rights_need_the_operator_option(operator: Shell, user: U
 
     assert [ended.code for ended in refused] == [2, 2, 2]
     assert all("batchgen login" in ended.stderr and "--operator" in ended.stderr for ended in refused)
-    assert listed.stderr == "As operator, for all users.\n"
+    assert listed.stderr == "Running as operator for all users.\n"
     assert listed.stdout.split()[:2] == ["Batch", "User"]
     assert f"of user {user.id[:8]} completed" in shown.stdout
 

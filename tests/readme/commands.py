@@ -68,7 +68,7 @@ EXPECTED: Mapping[str, Expected] = {
     "pip install .": Expected(),
     "batchgen worker": Expected(says=("worker starts",), background=True),
     "batchgen worker --once": Expected(says=("worker stopped",)),
-    "batchgen storage check": Expected(says=("balance",)),
+    "batchgen storage check": Expected(says=("match",)),
 }
 
 

@@ -134,7 +134,7 @@ def test_tags_reasons_and_names_in_a_report_are_escaped() -> None:
         ({"reason": "total_cap", "running": 20, "cap": 20}, "total cap 20/20"),
         (
             {"reason": "runs_alone"},
-            "a worker that does nothing else, as one stopped while it made this",
+            "a worker without other items, since a worker crashed on it",
         ),
         ({"reason": "queue", "position": 7}, "position 7 in the queue"),
         ({"reason": "queue"}, "its turn"),

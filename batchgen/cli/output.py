@@ -1,4 +1,4 @@
-"""Where a command's words go: results to stdout, progress and errors to stderr, as text or as JSON."""
+"""Print results to stdout, and notes, progress and errors to stderr, as text or as JSON."""
 
 import os
 import sys
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 PIPE_WIDTH = 160
-"""Columns of a table that goes to a file or a pipe, unless COLUMNS says otherwise."""
+"""Columns of a table in a file or pipe, unless COLUMNS is set."""
 
 
 class Output:
-    """One command's two streams. With `as_json`, stdout gets JSON and nothing else."""
+    """A command's output. With `as_json`, only JSON goes to stdout."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self.go_on_with = ""
-        """The command that takes up what an interrupt leaves."""
+        self.resume_command = ""
+        """The command that continues after an interrupt."""
 
     @cached_property
     def out(self) -> "Console":
@@ -42,36 +42,36 @@ class Output:
         return Console(stderr=True, highlight=False, markup=False, emoji=False)
 
     def json(self, data: "BaseModel | dict[str, Any] | list[Any]") -> None:
-        """One line, in which no character means anything to a terminal."""
+        """Print one line of JSON without control characters."""
         plain = data if isinstance(data, dict | list) else data.model_dump(mode="json")
         sys.stdout.write(json_text(plain, encoding=sys.stdout.encoding) + "\n")
         sys.stdout.flush()
 
     def lines(self, lines: "Iterable[Text | str]") -> None:
-        """Results, one a line, never folded: they are copied."""
+        """Print results, one per line. Lines are never wrapped, so that they can be copied."""
         from rich.text import Text
 
         for line in lines:
             self.out.print(Text(line) if isinstance(line, str) else line, soft_wrap=True)
 
     def show(self, what: "RenderableType") -> None:
-        """A table or another thing that knows the width."""
+        """Print a table or something else that adapts to the width."""
         self.out.print(what)
 
     def note(self, line: str) -> None:
-        """A word to a person; machines don't get it."""
+        """Print a note to stderr, unless the output is JSON."""
         if not self.as_json:
             self._say(line)
 
     def warning(self, code: str, message: str) -> None:
-        """For machines, on stderr: why nothing moves. People are told where they look."""
+        """Print a warning as JSON to stderr."""
         sys.stderr.write(
             json_text({"warning": {"code": code, "message": message}}, encoding=sys.stderr.encoding) + "\n"
         )
         sys.stderr.flush()
 
     def working(self, what: str) -> AbstractContextManager[object]:
-        """A spinner for what may take longer than a second; nothing where nobody looks."""
+        """A spinner on a terminal for work that may take longer than a second; nothing elsewhere."""
         if self.as_json or not self.err.is_terminal or self.err.is_dumb_terminal:
             return nullcontext()
         from rich.text import Text
@@ -79,7 +79,7 @@ class Output:
         return self.err.status(Text(what))
 
     def error(self, error: BatchgenError) -> int:
-        """Say what is wrong and what to do, and return the exit code."""
+        """Print the error and its remedy, and return the exit code."""
         if self.as_json:
             sys.stderr.write(json_text({"error": _as_dict(error)}, encoding=sys.stderr.encoding) + "\n")
         else:
@@ -103,12 +103,12 @@ class Output:
 def _as_dict(error: BatchgenError) -> dict[str, Any]:
     if isinstance(error, InvalidRequest):
         return dict(error.as_dict())
-    told = isinstance(error, NotSignedIn | BackendUnavailable)
+    has_code = isinstance(error, NotSignedIn | BackendUnavailable)
     return {
-        "code": error.code if told else "backend_unavailable",
+        "code": error.code if has_code else "backend_unavailable",
         "message": str(error),
         "index": None,
         "field": None,
         "limit": None,
-        "remedy": error.remedy if told else None,
+        "remedy": error.remedy if has_code else None,
     }
