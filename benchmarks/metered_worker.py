@@ -20,7 +20,7 @@ import httpx
 from PIL import Image
 
 import scheduler.__main__ as worker
-from batchgen.providers.base import GeneratedImage, ImageRequest
+from batchgen.providers.base import ImageRequest, RawImage
 from scheduler import wiring
 from scheduler.leases import Lease
 from scheduler.runner import Outcome, Runner
@@ -41,11 +41,11 @@ class PunctualProvider:
         _say("begun", request.generation_id)
         return f"bench-{request.generation_id}"
 
-    async def wait(self, job_id: str, request: ImageRequest) -> GeneratedImage:  # noqa: ARG002
+    async def wait(self, job_id: str, request: ImageRequest) -> RawImage:  # noqa: ARG002
         if self._seconds:
             await asyncio.sleep(self._seconds)
         _say("made", request.generation_id)
-        return GeneratedImage(self._picture, "png", SIDE, SIDE, request.seed)
+        return RawImage(self._picture, request.seed)
 
     async def cancel(self, job_id: str) -> None:
         """There is nothing to stop."""

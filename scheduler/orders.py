@@ -21,7 +21,6 @@ from batchgen.errors import (
 )
 from batchgen.providers.base import (
     AccountableProvider,
-    GeneratedImage,
     ImageRequest,
     Output,
     Provider,
@@ -290,8 +289,6 @@ def account_of(settlement: Settlement) -> Account:
 
 def _account_of(output: Output, *, waited_seconds: float) -> Account:
     """Whether it is charged the database says: a finished picture costs what its model does."""
-    if isinstance(output, GeneratedImage):
-        return Account(running_seconds=waited_seconds)
     running = waited_seconds if output.running_seconds is None else output.running_seconds
     return Account(queued_seconds=output.queued_seconds, running_seconds=running)
 

@@ -12,7 +12,6 @@ from batchgen.models import GenerationStatus
 from batchgen.pictures.check import CheckedImage
 from batchgen.pictures.fetch import LinkExpired
 from batchgen.pictures.receive import Receiver
-from batchgen.providers.base import GeneratedImage
 from batchgen.providers.registry import ProvidersByName
 from batchgen.queue.faults import CANCELLED, fault_of, with_account
 from batchgen.queue.picture_store import PictureStore
@@ -158,15 +157,12 @@ class Runner:
         return await self._receive(order.lease.claim, delivery)
 
     async def _receive(self, claim: Claim, delivery: Delivery) -> StoredImage:
-        output = delivery.output
-        if isinstance(output, GeneratedImage):
-            return _described(await self._store(claim, output), delivery)
-        async with self._receiver.received(output, local_server=delivery.local_server) as image:
+        async with self._receiver.received(delivery.output, local_server=delivery.local_server) as image:
             if image.is_black:
                 log.warning("the picture is all black: a safety filter may have been at work")
             return _described(await self._store(claim, image), delivery, is_black=image.is_black)
 
-    async def _store(self, claim: Claim, image: GeneratedImage | CheckedImage) -> StoredImage:
+    async def _store(self, claim: Claim, image: CheckedImage) -> StoredImage:
         """Offer the picture for a good while: a fault of Storage is no reason to buy it again soon."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._retry_policy.storage_patience_seconds
@@ -285,11 +281,10 @@ def _described(image: StoredImage, delivery: Delivery, *, is_black: bool = False
     """The stored file, with what is known of how it was made."""
     output = delivery.output
     seed = output.seed if output.seed is not None and abs(output.seed) <= LARGEST_SEED else None
-    version = None if isinstance(output, GeneratedImage) else output.version
     return image.model_copy(
         update={
             "seed": seed,
-            "model_version": printable(version, LONGEST_VERSION) if version else None,
+            "model_version": printable(output.version, LONGEST_VERSION) if output.version else None,
             "is_black": is_black,
             "account": delivery.account,
         }

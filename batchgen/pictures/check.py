@@ -11,7 +11,7 @@ import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from batchgen.errors import ProviderRejected, ProviderUnavailable, StorageError
@@ -89,14 +89,16 @@ class Checker:
         # Whoever forgets to close it leaves no process behind.
         weakref.finalize(self, _close_all, self._children)
 
-    async def check(self, file: io.FileIO) -> CheckedImage:
-        """The picture in `file`, which is then at its start and holds nothing else any more.
+    async def check(self, file: io.FileIO, *, keeps_metadata: bool = False) -> CheckedImage:
+        """The picture in `file`, which is then at its start and holds nothing else any more but, where it
+        `keeps_metadata`, what the worker itself wrote into it.
 
         Raises `PictureRefused` or `PictureDamaged`, or `StorageError` where this machine has no room.
         """
         # A cancelled call closes its file, whose number may then be another picture's.
         fd = os.dup(file.fileno())
-        work = self._threads.submit(self._answer, fd)
+        limits = replace(self._limits, keeps_metadata=keeps_metadata)
+        work = self._threads.submit(self._answer, fd, limits)
 
         def done(_: Future[Mapping[str, Any]]) -> None:
             os.close(fd)
@@ -120,7 +122,7 @@ class Checker:
             child.close()
         self._threads.shutdown(wait=True)
 
-    def _answer(self, fd: int) -> Mapping[str, Any]:
+    def _answer(self, fd: int, limits: CheckLimits) -> Mapping[str, Any]:
         """Judge a picture, and once more in a fresh child where that may be no fault of the picture: where the child
         was killed, perhaps by the system for lack of memory, or was full of what earlier pictures had left.
         """
@@ -129,7 +131,7 @@ class Checker:
             child: CheckProcess | None = None
             try:
                 child = self._child(fresh=is_second)
-                answer = child.judge(fd, self._limits, self._seconds)
+                answer = child.judge(fd, limits, self._seconds)
             except ChildUnavailable:
                 self._drop(child)
                 lost += 1

@@ -18,6 +18,7 @@ from PIL import Image
 from batchgen.imaging.containers import (
     Layout,
     NotAPicture,
+    Span,
     Truncated,
     Unfamiliar,
     format_of,
@@ -80,6 +81,8 @@ class CheckLimits:
     max_stored_side: int = 16_383
     """Pixels; the longest that a WebP can have."""
     svg: SvgLimits = field(default_factory=SvgLimits)
+    keeps_metadata: bool = False
+    """Whether nothing is cut: of a file that the worker itself wrote."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -175,13 +178,8 @@ def _is_gif(data: mmap) -> None:
 def _familiar(file: io.FileIO, data: mmap, layout: Layout, limits: CheckLimits, size: int) -> Judgement:
     """A picture whose file was understood: cut, and written anew only where it has to be."""
     _bounded(layout.width, layout.height, limits)
-    parts = layout.parts
     mode = _mode_of(data, layout)
-    has_profile = is_profile(layout.profile, mode)
-    if has_profile:
-        parts = layout.with_profile()
-    if layout.format == "webp":
-        parts = webp_file(data, parts, keeps_profile=has_profile)
+    parts: list[Span | bytes] = [(0, size)] if limits.keeps_metadata else _picture_alone(data, layout, mode)
     has_script = has_markup(data, parts)
     orientation = orientation_of(layout.exif) if layout.exif else 1
     kept: bytes | None = None if is_whole(parts, size) else joined(data, parts)
@@ -206,6 +204,13 @@ def _familiar(file: io.FileIO, data: mmap, layout: Layout, limits: CheckLimits, 
         _replace(file, kept)
     changes = () if kept is None else ("cut",)
     return Judgement(layout.format, layout.width, layout.height, kept_size, hash_, is_black, changes)
+
+
+def _picture_alone(data: mmap, layout: Layout, mode: str) -> list[Span | bytes]:
+    """The parts of the file that are the picture, with its colour profile where it has one."""
+    has_profile = is_profile(layout.profile, mode)
+    parts = layout.with_profile() if has_profile else layout.parts
+    return webp_file(data, parts, keeps_profile=has_profile) if layout.format == "webp" else parts
 
 
 def _mode_of(data: mmap, layout: Layout) -> str:

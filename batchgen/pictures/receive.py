@@ -31,8 +31,9 @@ class Receiver:
             if isinstance(output, RemoteImage)
             else in_a_file(output.content, self._folder)
         )
+        keeps_metadata = isinstance(output, RawImage) and output.keeps_metadata
         async with opened as file:
-            yield await self._checker.check(file)
+            yield await self._checker.check(file, keeps_metadata=keeps_metadata)
 
     async def aclose(self) -> None:
         self._checker.close()

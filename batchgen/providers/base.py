@@ -35,19 +35,6 @@ class ImageRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class GeneratedImage:
-    """A finished picture, whole, as the provider delivered it."""
-
-    content: bytes
-    format: str
-    """`png`, `webp`, `jpeg` or `svg`; also the file's extension in Storage."""
-    width: int
-    height: int
-    seed: int
-    """The seed really used."""
-
-
-@dataclass(frozen=True, slots=True)
 class RawImage:
     """A finished picture in hand, as the provider delivered it: nobody has looked yet what it is."""
 
@@ -58,6 +45,8 @@ class RawImage:
     """The model's version really used, where the provider tells."""
     queued_seconds: float | None = None
     running_seconds: float | None = None
+    keeps_metadata: bool = False
+    """True where the worker itself wrote the file, metadata included; never taken from a provider's answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +62,7 @@ class RemoteImage:
     running_seconds: float | None = None
 
 
-Output = GeneratedImage | RawImage | RemoteImage
+Output = RawImage | RemoteImage
 
 
 @dataclass(frozen=True, slots=True)

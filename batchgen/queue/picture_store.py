@@ -11,7 +11,6 @@ from batchgen.backend.bucket import CONTENT_TYPES, NOT_FROM_STORAGE, storage_err
 from batchgen.backend.connection import response_timeout
 from batchgen.errors import BucketMissing
 from batchgen.pictures.check import CheckedImage
-from batchgen.providers.base import GeneratedImage
 from batchgen.queue.types import StoredImage
 
 
@@ -25,21 +24,19 @@ class PictureStore:
         self._client = client
         self._bucket = bucket
 
-    async def put(self, image: GeneratedImage | CheckedImage, *, user_id: UUID, generation_id: UUID) -> StoredImage:
-        """Store a picture at the one path of its generation; storing twice replaces it and is harmless.
+    async def put(self, image: CheckedImage, *, user_id: UUID, generation_id: UUID) -> StoredImage:
+        """Store a picture at the one path of its item; storing twice replaces it and is harmless.
 
-        A checked picture is sent from its file, piece by piece, and its file stays open: it can be sent again.
+        The picture is sent from its file, piece by piece. The file stays open, so that it can be sent again.
         """
         filename = f"{generation_id}.{image.format}"
         path = f"{user_id}/{filename}"
         content_type = CONTENT_TYPES.get(image.format, f"image/{image.format}")
-        content = image.content if isinstance(image, GeneratedImage) else image.file
         bucket = self._client.storage.from_(self._bucket)
-        file_size = len(image.content) if isinstance(image, GeneratedImage) else image.file_size
-        in_time = response_timeout(self._client, sent_bytes=file_size)
+        in_time = response_timeout(self._client, sent_bytes=image.file_size)
         with storage_errors(path), _missing_bucket(self._bucket):
             async with in_time:
-                await bucket.upload(path, content, {"content-type": content_type, "upsert": "true"})
+                await bucket.upload(path, image.file, {"content-type": content_type, "upsert": "true"})
             public_url = await bucket.get_public_url(path)
         return StoredImage(
             storage_path=path,
@@ -47,9 +44,9 @@ class PictureStore:
             format=image.format,
             width=image.width,
             height=image.height,
-            file_size=file_size,
+            file_size=image.file_size,
             public_url=public_url,
-            blurhash=None if isinstance(image, GeneratedImage) else image.blurhash,
+            blurhash=image.blurhash,
         )
 
 

@@ -21,7 +21,7 @@ import httpx
 from PIL import Image
 
 from batchgen.errors import ProviderBusy, ProviderRejected, ProviderUnavailable
-from batchgen.providers.base import GeneratedImage, ImageRequest
+from batchgen.providers.base import ImageRequest, RawImage
 
 Keys = Literal["chain", "attempt", "none"]
 
@@ -51,7 +51,7 @@ class ChaosProvider:
         key = f"{request.generation_id}:{request.retry_count}" if self._keys == "attempt" else None
         return str((await self._order(request, key))["id"])
 
-    async def wait(self, job_id: str, request: ImageRequest) -> GeneratedImage:
+    async def wait(self, job_id: str, request: ImageRequest) -> RawImage:
         """A question that gets no good answer says nothing about the job, so it is asked again."""
         while True:
             try:
@@ -116,12 +116,11 @@ class ChaosProvider:
         return answer
 
 
-def _whole_picture(answer: httpx.Response, request: ImageRequest) -> GeneratedImage:
+def _whole_picture(answer: httpx.Response, request: ImageRequest) -> RawImage:
     """Success needs a picture that can be read to its end. One that cannot is fetched again, not ordered again."""
     try:
         with Image.open(BytesIO(answer.content)) as image:
             image.load()
-            width, height = image.size
     except (OSError, SyntaxError) as error:
         raise ProviderUnavailable("The picture is damaged.", code="picture_damaged") from error
-    return GeneratedImage(content=answer.content, format="png", width=width, height=height, seed=request.seed)
+    return RawImage(answer.content, request.seed)

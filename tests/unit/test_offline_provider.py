@@ -41,7 +41,7 @@ async def test_the_offline_provider_delivers_the_requested_picture() -> None:
     image = await provider.wait(await provider.submit(SMALL), SMALL)
 
     assert provider.name == "offline"
-    assert (image.format, image.width, image.height, image.seed) == ("png", 96, 96, 11)
+    assert (image.seed, image.keeps_metadata) == (11, True)
     with Image.open(io.BytesIO(image.content)) as picture:
         assert (picture.format, picture.size) == ("PNG", (96, 96))
     await provider.cancel("offline-1-ab")
@@ -53,7 +53,6 @@ async def test_a_webp_provider_delivers_webp() -> None:
 
     image = await provider.wait(await provider.submit(SMALL), SMALL)
 
-    assert image.format == "webp"
     with Image.open(io.BytesIO(image.content)) as picture:
         assert (picture.format, picture.size) == ("WEBP", (96, 96))
 
@@ -223,4 +222,5 @@ async def test_drawing_does_not_block_the_event_loop() -> None:
         ticks += 1
 
     assert ticks >= 5
-    assert (await drawing).width == 1024
+    with Image.open(io.BytesIO((await drawing).content)) as picture:
+        assert picture.width == 1024

@@ -25,12 +25,11 @@ from batchgen.errors import (
     QueueUnavailable,
     StorageError,
 )
-from batchgen.providers.base import GeneratedImage
 from batchgen.queue.picture_store import PictureStore
 from batchgen.queue.postgrest import PostgrestOpenOrders, PostgrestOutbox, PostgrestQueue
 from batchgen.queue.types import Claim, NewOrder
 from batchgen.settings import Settings
-from tests.worker.worker_harness import worker_harness
+from tests.worker.worker_harness import checked_picture, worker_harness
 
 Answer = Callable[[httpx.Request], httpx.Response]
 Connected = Callable[[Answer], Awaitable[AsyncClient]]
@@ -400,8 +399,8 @@ async def test_storage_errors_tell_whether_to_retry(
     storage = PictureStore(await answering(lambda _: answer), bucket="pictures")
     (item,) = worker_harness().queue.state.add("a")
 
-    with pytest.raises(expected):
-        await storage.put(GeneratedImage(b"x", "png", 8, 8, 1), user_id=item.user_id, generation_id=item.id)
+    with checked_picture() as image, pytest.raises(expected):
+        await storage.put(image, user_id=item.user_id, generation_id=item.id)
 
 
 async def test_a_picture_replaces_the_file_at_its_items_path(answering: Connected) -> None:
@@ -414,12 +413,13 @@ async def test_a_picture_replaces_the_file_at_its_items_path(answering: Connecte
     storage = PictureStore(await answering(take), bucket="pictures")
     (item,) = worker_harness().queue.state.add("a")
 
-    stored = await storage.put(GeneratedImage(b"<svg/>", "svg", 8, 8, 1), user_id=item.user_id, generation_id=item.id)
+    with checked_picture() as image:
+        stored = await storage.put(image, user_id=item.user_id, generation_id=item.id)
 
-    assert stored.storage_path == f"{item.user_id}/{item.id}.svg"
-    assert stored.file_size == 6
+    assert stored.storage_path == f"{item.user_id}/{item.id}.png"
+    assert stored.file_size == image.file_size
     assert stored.public_url
     assert stored.public_url.endswith(stored.storage_path)
     assert seen[0].url.path.endswith(stored.storage_path)
     assert seen[0].headers["x-upsert"] == "true"
-    assert b"image/svg+xml" in seen[0].content
+    assert b"image/png" in seen[0].content

@@ -11,11 +11,11 @@ from supabase import AsyncClient
 from batchgen.backend.bucket import ImageStorage, remove_files
 from batchgen.backend.connection import connect, disconnect
 from batchgen.errors import BackendUnavailable, QueueUnavailable, StorageError
-from batchgen.providers.base import GeneratedImage
 from batchgen.queue.picture_store import PictureStore
 from batchgen.queue.postgrest import PostgrestOpenOrders, PostgrestOutbox, PostgrestQueue, read_start_facts
 from batchgen.settings import Settings
 from tests.support import WorkerProcess
+from tests.worker.worker_harness import checked_picture
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n"
 
@@ -73,9 +73,9 @@ def look_at_bucket(client: AsyncClient) -> Awaitable[object]:
     return ImageStorage(client, bucket="pictures").bucket()
 
 
-def upload(client: AsyncClient) -> Awaitable[object]:
-    image = GeneratedImage(b"picture", "png", 64, 64, 1)
-    return PictureStore(client, bucket="pictures").put(image, user_id=uuid4(), generation_id=uuid4())
+async def upload(client: AsyncClient) -> object:
+    with checked_picture() as image:
+        return await PictureStore(client, bucket="pictures").put(image, user_id=uuid4(), generation_id=uuid4())
 
 
 def remove(client: AsyncClient) -> Awaitable[object]:

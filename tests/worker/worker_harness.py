@@ -2,20 +2,21 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from io import BytesIO
+from io import BytesIO, FileIO
 from typing import Any, cast
 from uuid import UUID
 
 from PIL import Image
 
 from batchgen.errors import ModelUnusable, ProviderBusy, StorageError
-from batchgen.pictures.check import CheckedImage, Checker
+from batchgen.pictures.check import CheckedImage, Checker, CheckLimits, checked
 from batchgen.pictures.fetch import Fetcher
 from batchgen.pictures.receive import Receiver
-from batchgen.providers.base import GeneratedImage, ImageRequest, Output, Provider, RawImage, RemoteImage, Settlement
+from batchgen.pictures.temporary_files import unnamed_file, write
+from batchgen.providers.base import ImageRequest, Output, Provider, RawImage, RemoteImage, Settlement
 from batchgen.providers.http.synchronous import SynchronousJobs
 from batchgen.providers.registry import OneProvider, ProvidersByName
 from batchgen.queue.picture_store import PictureStore
@@ -63,7 +64,7 @@ class ScriptedProvider:
         await asyncio.sleep(self.delays.get(request.prompt, 0))
         if error := self.fails_once.pop(request.prompt, None) or self.script.get(request.prompt):
             raise error
-        return self.delivers or GeneratedImage(b"picture", "png", request.width, request.height, request.seed)
+        return self.delivers or RawImage(picture(), request.seed)
 
     async def cancel(self, job_id: str) -> None:
         self.cancelled.append(job_id)
@@ -189,6 +190,13 @@ class FakeProviders:
         """Nothing to close."""
 
 
+class InProcessChecker(Checker):
+    """Checks in this process, so that a test starts no other one."""
+
+    async def check(self, file: FileIO, *, keeps_metadata: bool = False) -> CheckedImage:
+        return checked(file, CheckLimits(keeps_metadata=keeps_metadata))
+
+
 @dataclass
 class FakeReceiver(Receiver):
     """Fetches nothing: an address is what `content` has for it. `troubles` come first, one each."""
@@ -198,7 +206,7 @@ class FakeReceiver(Receiver):
     fetched: list[tuple[str, str | None]] = field(default_factory=list[tuple[str, str | None]])
 
     def __post_init__(self) -> None:
-        super().__init__(Fetcher(), Checker())
+        super().__init__(Fetcher(), InProcessChecker())
 
     @asynccontextmanager
     async def received(
@@ -220,7 +228,7 @@ class FakeStorage:
     faults: int = 0
     puts: Counter[UUID] = field(default_factory=Counter[UUID])
 
-    async def put(self, image: GeneratedImage | CheckedImage, *, user_id: UUID, generation_id: UUID) -> StoredImage:
+    async def put(self, image: CheckedImage, *, user_id: UUID, generation_id: UUID) -> StoredImage:
         self.puts[generation_id] += 1
         await asyncio.sleep(0)
         if self.faults:
@@ -232,7 +240,7 @@ class FakeStorage:
             format=image.format,
             width=image.width,
             height=image.height,
-            file_size=len(image.content) if isinstance(image, GeneratedImage) else image.file_size,
+            file_size=image.file_size,
         )
 
 
@@ -275,7 +283,7 @@ def worker_harness(
         queue=queue,
         completions=completions,
         providers=providers or OneProvider(provider),
-        receiver=receiver or Receiver(Fetcher(), Checker()),
+        receiver=receiver or Receiver(Fetcher(), InProcessChecker()),
         storage=cast("PictureStore", storage),
         retry_policy=short,
     )
@@ -296,6 +304,14 @@ def picture(colour: str = "teal") -> bytes:
     file = BytesIO()
     Image.new("RGB", (40, 30), colour).save(file, "png")
     return file.getvalue()
+
+
+@contextmanager
+def checked_picture() -> Generator[CheckedImage]:
+    """One in its file, ready for Storage."""
+    with unnamed_file() as file:
+        write(file, picture())
+        yield checked(file, CheckLimits())
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from batchgen.errors import ProviderBusy, ProviderRejected, ProviderUnavailable
-from batchgen.providers.base import GeneratedImage, ImageRequest
+from batchgen.providers.base import ImageRequest, RawImage
 from batchgen.providers.offline.commands import Commands, read_commands
 from batchgen.providers.offline.drawing.paint import draw
 from batchgen.providers.offline.metadata import ImageFormat, describe, encode
@@ -57,7 +57,7 @@ class OfflineProvider:
         mark = hashlib.sha256(f"{request.generation_id}/{request.retry_count}".encode()).hexdigest()[:12]
         return f"offline-{started_ms}-{mark}"
 
-    async def wait(self, job_id: str, request: ImageRequest) -> GeneratedImage:
+    async def wait(self, job_id: str, request: ImageRequest) -> RawImage:
         """Let the rest of the job's time pass, then draw, on a thread of its own."""
         commands = self._read(request)
         if (busy := self._left(job_id, commands.busy_seconds)) > 0:
@@ -66,7 +66,7 @@ class OfflineProvider:
         await self._sleep(self._left(job_id, total))
         _fail_as_told(commands, request.retry_count)
         content = await asyncio.to_thread(render, request, commands.prompt, self._format)
-        return GeneratedImage(content, self._format, request.width, request.height, request.seed)
+        return RawImage(content, request.seed, keeps_metadata=True)
 
     async def cancel(self, job_id: str) -> None:
         """Nothing runs between the calls, so there is nothing to stop."""
