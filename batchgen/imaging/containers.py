@@ -46,13 +46,6 @@ _JPEG_COMMENT = 0xFE
 _JPEG_LONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 """What ends the pixels of a scan. Two bytes, so that no search goes back."""
-_MARKUP = re.compile(rb"<(?:[sS][cC][rR][iI][pP][tT]|![dD][oO][cC][tT][yY][pP][eE])")
-"""Long enough that compressed pixels do not hold it by chance (once in 20 million pictures of 20 MB)."""
-_OTHER_FORMATS = re.compile(
-    rb"<(?:\?php|[hH][tT][mM][lL]|[bB][oO][dD][yY]|[iI][fF][rR][aA][mM][eE])"
-    rb"|%PDF-|PK\x05\x06|Rar!\x1a\x07|7z\xbc\xaf\x27\x1c|\x7fELF"
-)
-"""Short, so that it is looked for beside the pixels alone."""
 
 
 class NotAPicture(Exception):
@@ -121,13 +114,6 @@ def joined(data: mmap | bytes, parts: list[Span | bytes]) -> bytes:
     return b"".join(part if isinstance(part, bytes) else data[part[0] : part[1]] for part in parts)
 
 
-def has_markup(data: mmap | bytes, parts: list[Span | bytes]) -> bool:
-    """Whether a script or a web page could be read in these parts."""
-    return any(
-        _MARKUP.search(part) if isinstance(part, bytes) else _MARKUP.search(data, part[0], part[1]) for part in parts
-    )
-
-
 def format_of(head: bytes) -> str | None:
     """Whether a file that begins so is walked here: `png`, `webp`, `jpeg`, or None."""
     if head[:8] == PNG_SIGNATURE:
@@ -187,8 +173,6 @@ def _keep_png_block(data: mmap | bytes, block: _Block, layout: Layout) -> None:
         layout.profile = _unpacked(data[block.start : min(block.end, block.start + MOST_PROFILE_BYTES)])
         layout.profile_parts, layout.profile_place = [block.whole], len(layout.parts)
     elif length <= _PNG_KEPT.get(block.kind, -1):
-        if block.kind != b"IDAT":
-            _nothing_else_in(data, block)
         layout.keep(*block.whole)
     elif block.kind in _PNG_CRITICAL:
         raise Unfamiliar
@@ -204,7 +188,7 @@ def _unpacked(content: bytes) -> bytes:
         profile = unpacking.decompress(content[len(name) + 2 :], MOST_PROFILE_BYTES)
     except zlib.error:
         return b""
-    return profile if unpacking.eof and not unpacking.unused_data and not _OTHER_FORMATS.search(name) else b""
+    return profile if unpacking.eof and not unpacking.unused_data else b""
 
 
 def _png_blocks(data: mmap | bytes) -> Generator[_Block]:
@@ -319,7 +303,6 @@ def _jpeg(data: mmap | bytes) -> Layout:
         if scans > MOST_JPEG_SCANS:
             raise NotAPicture(f"The JPEG has more than {MOST_JPEG_SCANS} scans.", code="too_many_scans")
         if marker in _JPEG_KEPT:
-            _nothing_else_in(data, block)
             layout.keep(*block.whole)
         elif 0xE0 <= marker <= 0xEF:
             _keep_jpeg_note(marker, block, data[block.start : block.end], layout)
@@ -383,11 +366,6 @@ def _after_pixels(data: mmap | bytes, start: int) -> int:
     if found is None:
         raise Truncated("The JPEG has no end.")
     return found.start()
-
-
-def _nothing_else_in(data: mmap | bytes, block: _Block) -> None:
-    if _OTHER_FORMATS.search(data, block.start, block.end):
-        raise Unfamiliar
 
 
 def _needs(data: mmap | bytes, end: int) -> None:

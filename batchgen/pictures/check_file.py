@@ -22,7 +22,6 @@ from batchgen.imaging.containers import (
     Truncated,
     Unfamiliar,
     format_of,
-    has_markup,
     is_whole,
     joined,
     layout_of,
@@ -180,7 +179,6 @@ def _familiar(file: io.FileIO, data: mmap, layout: Layout, limits: CheckLimits, 
     _bounded(layout.width, layout.height, limits)
     mode = _mode_of(data, layout)
     parts: list[Span | bytes] = [(0, size)] if limits.keeps_metadata else _picture_alone(data, layout, mode)
-    has_script = has_markup(data, parts)
     orientation = orientation_of(layout.exif) if layout.exif else 1
     kept: bytes | None = None if is_whole(parts, size) else joined(data, parts)
     kept_size = size if kept is None else len(kept)
@@ -188,8 +186,8 @@ def _familiar(file: io.FileIO, data: mmap, layout: Layout, limits: CheckLimits, 
     is_too_large = kept_size > limits.max_stored_bytes or (layout.width, layout.height) != fitting_size(
         layout.width, layout.height, limits.max_stored_pixels, limits.max_stored_side
     )
-    if has_script or orientation != 1 or is_too_large or mode == "CMYK":
-        change = "rewritten" if has_script else "turned" if orientation != 1 else "scaled"
+    if orientation != 1 or is_too_large or mode == "CMYK":
+        change = "turned" if orientation != 1 else "scaled"
         return _written_anew(
             *(file, source, layout.format.upper(), layout.format, limits),
             change="converted" if mode == "CMYK" else change,
@@ -238,15 +236,11 @@ def _written_anew(
         turned = upright(in_rgb(image), orientation)
         size = fitting_size(*turned.size, limits.max_stored_pixels, limits.max_stored_side)
         plain = scaled(turned, size)
-        if change == "rewritten" and plain.mode in ("P", "PA"):  # a palette may be what spells the script
-            plain = in_eight_bits(plain)
         hash_, is_black = _seen(plain)
         profile = profile if isinstance(profile, bytes) and image.mode != "CMYK" else b""
         content, format, stored = encoded(plain, format, profile, limits.max_stored_bytes)
     if len(content) > limits.max_stored_bytes:
         raise NotAPicture(f"The picture has {len(content)} bytes even when it is made smaller.", code=TOO_LARGE)
-    if has_markup(content, [content]):
-        raise NotAPicture("There is a script or a web page in the picture.", code="script_in_picture")
     _replace(file, content)
     changes = (change, *(("scaled",) if stored != turned.size and change != "scaled" else ()))
     return Judgement(format, *stored, len(content), hash_, is_black, changes)

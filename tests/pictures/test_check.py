@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, cast
+from uuid import UUID
 
 import pytest
 from hostile_pictures import (
@@ -26,6 +27,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageCms, ImageOps, ImageStat
 
 from batchgen.pictures.check import CheckedImage, CheckLimits, PictureDamaged, PictureRefused, checked
+from batchgen.providers.base import ImageRequest
+from batchgen.providers.offline import read_metadata
+from batchgen.providers.offline.metadata import ImageFormat
+from batchgen.providers.offline.provider import render
 
 LIMITS = CheckLimits()
 FORMATS = ["png", "webp", "jpeg"]
@@ -135,6 +140,25 @@ def test_metadata_is_removed_whatever_it_contains(check: Check, format: str, not
         assert (image.format, image.width, image.height, image.file_size) == (format, 96, 64, len(plain))
         assert image.file.read() == plain
         assert list(image.changes) == ["cut"]
+
+
+@pytest.mark.parametrize("image_format", ["png", "webp"])
+def test_a_picture_that_the_worker_wrote_keeps_its_metadata(check: Check, image_format: ImageFormat) -> None:
+    request = ImageRequest(UUID(int=1), "a <script> and a %PDF- fox", seed=42, width=64, height=48)
+    content = render(request, request.prompt, image_format)
+
+    image = check(content, CheckLimits(keeps_metadata=True))
+
+    assert (image.format, image.width, image.height, list(image.changes)) == (image_format, 64, 48, [])
+    assert image.blurhash
+    assert image.file.read() == content
+    assert read_metadata(content)["prompt"] == request.prompt
+    assert check(content).file_size < len(content)
+
+
+def test_a_picture_that_the_worker_wrote_must_be_whole(check: Check) -> None:
+    with pytest.raises(PictureDamaged):
+        check(picture()[:-20], CheckLimits(keeps_metadata=True))
 
 
 def test_metadata_in_several_places_is_removed(check: Check) -> None:
@@ -324,13 +348,15 @@ def test_cmyk_is_converted_to_rgb(check: Check) -> None:
         assert stored.mode == "RGB"
 
 
-def test_a_script_spelled_by_pixels_is_encoded_again(check: Check) -> None:
+def test_markup_in_pixels_is_stored_unchanged(check: Check) -> None:
+    """Storage serves it as image/png, which no browser runs or shows as a page."""
     row = b"<script src=//x.test></script>"
+    content = stored_png(row)
 
-    image = check(stored_png(row))
+    image = check(content)
 
-    content = image.file.read()
-    assert b"<script" not in content
+    assert (image.format, list(image.changes)) == ("png", [])
+    assert image.file.read() == content
     with Image.open(io.BytesIO(content)) as stored:
         assert stored.tobytes() == row
 
@@ -448,3 +474,15 @@ def test_image_files_are_opened_in_one_place() -> None:
     ]
 
     assert opening == ["open_image.py"]
+
+
+def test_only_the_offline_provider_keeps_metadata() -> None:
+    root = Path(__file__).parents[2]
+    keeping = [
+        path.relative_to(root).as_posix()
+        for folder in ("batchgen/providers", "scheduler")
+        for path in (root / folder).rglob("*.py")
+        if "keeps_metadata" in path.read_text()
+    ]
+
+    assert sorted(keeping) == ["batchgen/providers/base.py", "batchgen/providers/offline/provider.py"]

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 
 import httpx
 import pytest
-from hostile_pictures import HTML, picture, png_bomb, svg, zip_end
+from hostile_pictures import HTML, picture, png_bomb, svg, with_png_block, zip_end
 from picture_server import PRIVATE_ADDRESS, FakeNetwork, PictureServer
 from supabase import AsyncClient
 
@@ -72,6 +72,16 @@ async def test_an_svg_is_stored_without_its_script(
     content = await storage.get(stored.storage_path)
     assert content == svg('<rect width="9" height="9"></rect>')
     assert stored.file_size == len(content)
+
+
+async def test_only_a_picture_that_the_worker_wrote_keeps_its_metadata(receiver: Receiver) -> None:
+    content = with_png_block(picture(), b"tEXt", b"prompt\0a fox")
+
+    async with receiver.received(RawImage(content)) as image:
+        assert image.file.read() == picture()
+    async with receiver.received(RawImage(content, keeps_metadata=True)) as image:
+        assert image.file.read() == content
+        assert (image.format, image.file_size) == ("png", len(content))
 
 
 @pytest.mark.parametrize("content", [HTML, png_bomb(30_000, 30_000), zip_end() + picture(), picture()[:-40], b""])
