@@ -14,7 +14,8 @@ from supabase import AsyncClient
 from batchgen.backend.connection import response_timeout
 from batchgen.errors import BucketMissing, InvalidRequest, StorageError
 
-CONTENT_TYPES = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg", "svg": "image/svg+xml"}
+CONTENT_TYPES = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
+"""Of the formats that are stored; each is also the file's extension."""
 REFUSED_FOR_GOOD = frozenset({"413", "415"})
 """The file is too large or of a type that the bucket refuses: trying again does not help."""
 REFUSED_REQUESTS = frozenset({"400", "422"})

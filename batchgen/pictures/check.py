@@ -57,7 +57,7 @@ class CheckedImage:
     width: int
     height: int
     file_size: int
-    blurhash: str | None
+    blurhash: str
     is_black: bool
     changes: Sequence[str] = ()
 

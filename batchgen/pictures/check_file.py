@@ -2,14 +2,15 @@
 
 Everything here opens foreign bytes, so it runs in a process of its own (`batchgen.pictures.check_child`). A file that
 holds nothing else is left as it is. What is not the picture is cut: metadata, and what follows after its end. A picture
-that browsers do not show, that lies on its side, or that is larger than Storage takes is written anew. An SVG, which is
-a program for drawing, is always written anew from what is known to be harmless.
+that browsers do not show, that lies on its side, or that is larger than Storage takes is written anew. An SVG is
+refused unread.
 """
 
 import io
+import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from mmap import ACCESS_READ, mmap
 from typing import IO, Any, Self, cast
 
@@ -41,7 +42,6 @@ from batchgen.pictures.convert import (
     scaled,
     upright,
 )
-from batchgen.pictures.svg import SvgLimits, looks_like_svg, sanitised
 from batchgen.pictures.temporary_files import write
 
 TOO_LARGE = "picture_too_large"
@@ -62,6 +62,9 @@ HEADS = {
     b"\0\0\x01\0": "ICO",
 }
 """How the files of formats begin that are stored as another one, and the names that Pillow has for them."""
+BYTE_ORDER_MARKS = b"\xef\xbb\xbf\xfe\xff"
+SVG_STARTS = (b"<svg", b"<?xml", b"<!--", b"<!doctype svg")
+SVG_ELEMENT = re.compile(rb"<(?:svg:)?svg[\s/>]")
 AVIF_BRANDS = frozenset({b"avif", b"avis", b"mif1", b"msf1"})
 
 
@@ -79,7 +82,6 @@ class CheckLimits:
     """Larger pictures are scaled down."""
     max_stored_side: int = 16_383
     """Pixels; the longest that a WebP can have."""
-    svg: SvgLimits = field(default_factory=SvgLimits)
     keeps_metadata: bool = False
     """Whether nothing is cut: of a file that the worker itself wrote."""
 
@@ -88,9 +90,7 @@ class CheckLimits:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
-        plain = dict(values)
-        svg = SvgLimits(**plain.pop("svg"))
-        return cls(**plain, svg=svg)
+        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +98,14 @@ class Judgement:
     """What is in a file now: a picture that may be stored."""
 
     format: str
-    """`png`, `webp`, `jpeg` or `svg`; also the file's extension in Storage."""
+    """`png`, `webp` or `jpeg`; also the file's extension in Storage."""
     width: int
     height: int
-    """Of an SVG: its own unit, rounded."""
     file_size: int
     """Bytes."""
-    blurhash: str | None
-    """None for an SVG."""
+    blurhash: str
     is_black: bool
-    """All black or wholly transparent: what safety filters leave in place of a picture. Never said of an SVG."""
+    """All black or wholly transparent: what safety filters leave in place of a picture."""
     changes: tuple[str, ...] = ()
     """What was done to the file: `cut`, `turned`, `scaled`, `converted`, `rewritten`."""
 
@@ -125,16 +123,19 @@ def judged(file: io.FileIO, limits: CheckLimits) -> Judgement:
         raise NotAPicture(f"The picture has {size} bytes; at most {most:g} MiB are read.", code=TOO_LARGE)
     file.seek(0)
     head = file.read(1024)
-    if looks_like_svg(head):
-        return _drawing(file, limits)
+    if _is_svg(head):
+        raise NotAPicture(
+            "The file is an SVG, and none is stored: use a model, or an output format of it, that makes PNG, WebP or"
+            " JPEG.",
+            code="svg_not_supported",
+        )
     return _pixels(file, head, limits, size)
 
 
-def _drawing(file: io.FileIO, limits: CheckLimits) -> Judgement:
-    file.seek(0)
-    drawing = sanitised(file.read(limits.svg.max_bytes + 1), limits.svg)
-    _replace(file, drawing.content)
-    return Judgement("svg", drawing.width, drawing.height, len(drawing.content), None, is_black=False)
+def _is_svg(head: bytes) -> bool:
+    """Whether a file that begins so is an SVG, whole or broken. In UTF-16 a zero byte stands beside each letter."""
+    text = head.translate(None, b"\0").lstrip(BYTE_ORDER_MARKS + b" \t\r\n").lower()
+    return text.startswith(SVG_STARTS) and SVG_ELEMENT.search(text) is not None
 
 
 def _pixels(file: io.FileIO, head: bytes, limits: CheckLimits, size: int) -> Judgement:

@@ -246,6 +246,8 @@ NOT_STORED = frozenset(
             "mov",
             "avi",
             "mkv",
+            "svg",
+            "svg+xml",
         ),
         *("gltf", "glb", "obj", "zip", "tar", "tar.gz", "html", "json", "npy", "pt", "latent"),
     ]

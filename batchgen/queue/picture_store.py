@@ -31,7 +31,7 @@ class PictureStore:
         """
         filename = f"{generation_id}.{image.format}"
         path = f"{user_id}/{filename}"
-        content_type = CONTENT_TYPES.get(image.format, f"image/{image.format}")
+        content_type = CONTENT_TYPES[image.format]
         bucket = self._client.storage.from_(self._bucket)
         in_time = response_timeout(self._client, sent_bytes=image.file_size)
         with storage_errors(path), _missing_bucket(self._bucket):

@@ -286,7 +286,7 @@ begin
     from (values
       ('image_generations', 'status', '{pending,processing,completed,failed}'::text[]),
       ('batch_generations', 'status', '{pending,processing,completed,partial,failed}'),
-      ('images', 'format', '{png,webp,jpeg,svg}')
+      ('images', 'format', '{png,webp,jpeg}')
     ) n (table_name, column_name, needed)
     join pg_class c on c.relnamespace = 'public'::regnamespace and c.relname = n.table_name and c.relkind = 'r'
     join pg_attribute a on a.attrelid = c.oid and a.attname = n.column_name and a.atttypid = 'text'::regtype
@@ -431,10 +431,10 @@ begin
             'file_size_limit = 52428800'),
           (3, jsonb_typeof(b -> 'allowed_mime_types') = 'array' and b -> 'allowed_mime_types' <> '[]'
             and not b -> 'allowed_mime_types' ?| array['*', '*/*', 'image/*']
-            and not b -> 'allowed_mime_types' ?& array['image/png', 'image/webp', 'image/jpeg', 'image/svg+xml'],
-            format('takes the types %s; image/png, image/webp, image/jpeg and image/svg+xml are needed',
+            and not b -> 'allowed_mime_types' ?& array['image/png', 'image/webp', 'image/jpeg'],
+            format('takes the types %s; image/png, image/webp and image/jpeg are needed',
               b ->> 'allowed_mime_types'), 'Add them',
-            'allowed_mime_types = allowed_mime_types || ''{image/png,image/webp,image/jpeg,image/svg+xml}''')
+            'allowed_mime_types = allowed_mime_types || ''{image/png,image/webp,image/jpeg}''')
         ) p (nth, is_in_the_way, what, remedy, assignment)
         where p.is_in_the_way order by p.nth
       )

@@ -185,7 +185,7 @@ create function batchgen.suspect_files(p_user_id uuid, p_generation_id uuid, p_d
 language sql security definer set search_path = '' as $$
   insert into batchgen.storage_deletions as d (path, due_at)
   select format('%s/%s.%s', p_user_id, p_generation_id, f.format), p_due_at
-  from unnest(array['jpeg', 'png', 'svg', 'webp']) f (format) order by 1
+  from unnest(array['jpeg', 'png', 'webp']) f (format) order by 1
   on conflict on constraint a_file_is_deleted_once do update
     -- Whoever has it leased may have deleted a file that was there before.
     set due_at = excluded.due_at, attempts = 0, lease_id = null, lease_expires_at = null, worker = null

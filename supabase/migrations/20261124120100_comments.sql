@@ -95,7 +95,7 @@ begin
       ('images', 'style', 'Name of a style in the app.'),
       ('images', 'width', 'Width in pixels.'),
       ('images', 'height', 'Height in pixels.'),
-      ('images', 'format', 'File format: png, webp, jpeg or svg.'),
+      ('images', 'format', 'File format: png, webp or jpeg; svg only in rows of the app.'),
       ('images', 'file_size', 'Size of the file in bytes.'),
       ('images', 'blurhash', 'BlurHash: a short string from which the app draws a blurred preview.'),
       ('images', 'is_public', 'True if the owner shows the picture to others in the app.'),

@@ -276,7 +276,7 @@ REFUSED = [
         remedy="update storage.buckets set public = true where id = 'generated-images';"
         "update storage.buckets set file_size_limit = 52428800 where id = 'generated-images';"
         "update storage.buckets set allowed_mime_types = allowed_mime_types ||"
-        " '{image/png,image/webp,image/jpeg,image/svg+xml}' where id = 'generated-images'",
+        " '{image/png,image/webp,image/jpeg}' where id = 'generated-images'",
     ),
     Project(
         "a role with few rights",

@@ -245,7 +245,7 @@ def test_what_a_worker_discards_goes_when_it_says(storage: Database) -> None:
     claim = storage.claim_one()
     storage.run("delete from public.image_generations where id = %s", claim["generation_id"])
     storage.run("delete from batchgen.storage_deletions")
-    path = store(storage, claim, "svg")
+    path = store(storage, claim, "webp")
 
     storage.as_service("select public.discard_files(%s, %s, 600)", claim["user_id"], claim["generation_id"])
     assert take(storage) == []

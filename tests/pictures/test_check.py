@@ -11,6 +11,7 @@ import pytest
 from hostile_pictures import (
     HTML,
     in_file,
+    nested_patterns,
     picture,
     plain,
     png_block,
@@ -444,15 +445,41 @@ def test_a_damaged_picture_is_refused_or_harmless(seed: int, format: str, flips:
             assert stored.size == (image.width, image.height)
 
 
-def test_an_svg_is_rewritten_without_scripts(check: Check) -> None:
-    image = check(svg('<script>alert(1)</script><rect width="9" height="9" onclick="x()"/>'))
+@pytest.mark.parametrize(
+    "content",
+    [
+        svg('<rect width="9" height="9"/>'),
+        svg('<script>alert(1)</script><rect width="9" height="9" onclick="x()"/>'),
+        svg("<g>")[:-6],
+        svg(""),
+        b"<svg/>",
+        b"<SVG><rect/></SVG>",
+        b"\xef\xbb\xbf\n " + svg(""),
+        svg("").decode().encode("utf-16"),
+        svg("").decode().encode("utf-16-be"),
+        b"<?xml version='1.0' encoding='nonsense'?>" + svg(""),
+        b"<!-- drawn by x -->" + svg(""),
+        b'<svg:svg xmlns:svg="http://www.w3.org/2000/svg"/>',
+        b'<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd">' + svg(""),
+        b'<!DOCTYPE svg [<!ENTITY a SYSTEM "file:///etc/passwd">]>' + svg("<text>&a;</text>"),
+        svg(nested_patterns(12, 10)),
+        svg("<g>" * 500_000 + "</g>" * 500_000),
+        svg(f'<rect fill="url({" " * 5_000_000}"/>'),
+    ],
+    ids=range(17),
+)
+def test_an_svg_is_refused_unread(refused: Refused, content: bytes) -> None:
+    error = refused(content)
 
-    content = image.file.read()
-    assert (image.format, image.width, image.height, image.file_size) == ("svg", 64, 48, len(content))
-    assert b"script" not in content
-    assert b"onclick" not in content
-    assert image.blurhash is None
-    assert not image.is_black
+    assert error.code == "svg_not_supported"
+    assert error.is_charged
+    assert "use a model" in str(error)
+    assert "PNG, WebP or JPEG" in str(error)
+
+
+@pytest.mark.parametrize("content", [b"<html>", b"<!DOCTYPE html>", b"svg", b"<svgx>", b"<?xml version='1.0'?><rss/>"])
+def test_other_markup_is_not_refused_as_svg(refused: Refused, content: bytes) -> None:
+    assert refused(content).code == "not_a_picture"
 
 
 @pytest.mark.parametrize("part", [b"\xff", b"\xff\x00", b"\xff\xd0", b"<", b"\x00"])

@@ -83,7 +83,7 @@ async def test_the_process_returns_the_reason_of_a_refusal() -> None:
     checker = Checker()
     assert await code_of(checker, HTML) == "not_a_picture"
     assert await code_of(checker, png_bomb(30_000, 30_000)) == "picture_too_large"
-    assert await code_of(checker, svg("")) == "svg_empty"
+    assert await code_of(checker, svg("")) == "svg_not_supported"
     with pytest.raises(PictureDamaged):
         await check(checker, picture()[:-20])
     assert len(children()) == 1

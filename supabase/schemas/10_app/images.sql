@@ -66,7 +66,7 @@ comment on column public.images.model is 'models.name of the model that made the
 comment on column public.images.style is 'Name of a style in the app.';
 comment on column public.images.width is 'Width in pixels.';
 comment on column public.images.height is 'Height in pixels.';
-comment on column public.images.format is 'File format: png, webp, jpeg or svg.';
+comment on column public.images.format is 'File format: png, webp or jpeg; svg only in rows of the app.';
 comment on column public.images.file_size is 'Size of the file in bytes.';
 comment on column public.images.blurhash is 'BlurHash: a short string from which the app draws a blurred preview.';
 comment on column public.images.is_public is 'True if the owner shows the picture to others in the app.';

@@ -8,7 +8,7 @@ update public.image_generations set status = 'failed' where status = 'processing
 select results_eq(
   $$ select substring(path from '[^.]*$') from batchgen.storage_deletions where due_at > now() + interval '1 minute'
     order by 1 $$,
-  $$ values ('jpeg'), ('png'), ('svg'), ('webp') $$,
+  $$ values ('jpeg'), ('png'), ('webp') $$,
     'of an item that ends while it runs: its files, when no worker stores any more'
 );
 
