@@ -31,7 +31,7 @@ from batchgen.pictures.check import CheckedImage, CheckLimits, PictureDamaged, P
 from batchgen.providers.base import ImageRequest
 from batchgen.providers.offline import read_metadata
 from batchgen.providers.offline.metadata import ImageFormat
-from batchgen.providers.offline.provider import render
+from batchgen.providers.offline.provider import draw_file
 
 LIMITS = CheckLimits()
 FORMATS = ["png", "webp", "jpeg"]
@@ -146,7 +146,7 @@ def test_metadata_is_removed_whatever_it_contains(check: Check, format: str, not
 @pytest.mark.parametrize("image_format", ["png", "webp"])
 def test_a_picture_that_the_worker_wrote_keeps_its_metadata(check: Check, image_format: ImageFormat) -> None:
     request = ImageRequest(UUID(int=1), "a <script> and a %PDF- fox", seed=42, width=64, height=48)
-    content = render(request, request.prompt, image_format)
+    content = draw_file(request, request.prompt, image_format)
 
     image = check(content, CheckLimits(keeps_metadata=True))
 

@@ -9,12 +9,12 @@ from PIL import Image
 
 from batchgen.providers.base import ImageRequest
 from batchgen.providers.offline import read_metadata
-from batchgen.providers.offline.provider import render
+from batchgen.providers.offline.provider import draw_file
 
 
 def a_picture(image_format: Any, prompt: str = "a fox", **settings: Any) -> bytes:
     request = ImageRequest(UUID(int=1), prompt, seed=42, width=64, height=64, **settings)
-    return render(request, prompt, image_format)
+    return draw_file(request, prompt, image_format)
 
 
 @pytest.mark.parametrize("image_format", ["png", "webp"])

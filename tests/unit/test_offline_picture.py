@@ -9,9 +9,9 @@ import pytest
 from PIL import Image, ImageChops, ImageStat
 
 from batchgen.providers.base import ImageRequest
-from batchgen.providers.offline.drawing.paint import draw
+from batchgen.providers.offline.drawing import draw
 from batchgen.providers.offline.metadata import encode
-from batchgen.providers.offline.provider import render
+from batchgen.providers.offline.provider import draw_file
 
 FOX = ImageRequest(UUID(int=1), "a red fox in a snowy forest at dawn", seed=1, width=256, height=256)
 
@@ -33,7 +33,7 @@ def mean_colour(image: Image.Image) -> tuple[float, ...]:
 
 @pytest.mark.parametrize("image_format", ["png", "webp"])
 def test_the_same_request_gives_the_same_bytes(image_format: Any) -> None:
-    assert render(FOX, FOX.prompt, image_format) == render(FOX, FOX.prompt, image_format)
+    assert draw_file(FOX, FOX.prompt, image_format) == draw_file(FOX, FOX.prompt, image_format)
 
 
 def test_item_id_and_retries_do_not_change_the_picture() -> None:
@@ -126,7 +126,7 @@ def test_a_typical_picture_file_has_a_reasonable_size() -> None:
 def test_any_prompt_gives_a_picture(prompt: str, side: int) -> None:
     request = replace(FOX, prompt=prompt, width=side, height=side)
 
-    with Image.open(io.BytesIO(render(request, prompt, "png"))) as image:
+    with Image.open(io.BytesIO(draw_file(request, prompt, "png"))) as image:
         assert image.size == (side, side)
 
 

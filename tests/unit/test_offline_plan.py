@@ -73,6 +73,6 @@ def test_steps_raise_detail_and_guidance_raises_colour() -> None:
 def test_randomness_depends_only_on_prompt_seed_and_topic() -> None:
     one, same = plan_of("a fox", steps=10), plan_of("a fox", steps=50)
 
-    assert one.chance("sky").random() == same.chance("sky").random()
-    assert one.chance("sky").random() != one.chance("sea").random()
-    assert one.chance("sky").random() != plan_of("a wolf").chance("sky").random()
+    assert one.rng("sky").random() == same.rng("sky").random()
+    assert one.rng("sky").random() != one.rng("sea").random()
+    assert one.rng("sky").random() != plan_of("a wolf").rng("sky").random()

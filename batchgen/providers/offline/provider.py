@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from batchgen.errors import ProviderBusy, ProviderRejected, ProviderUnavailable
 from batchgen.providers.base import ImageRequest, RawImage
 from batchgen.providers.offline.commands import Commands, read_commands
-from batchgen.providers.offline.drawing.paint import draw
+from batchgen.providers.offline.drawing import draw
 from batchgen.providers.offline.metadata import ImageFormat, describe, encode
 
 MIN_SIDE = 16
@@ -65,7 +65,7 @@ class OfflineProvider:
         total = self._seconds if commands.seconds is None else commands.seconds
         await self._sleep(self._left(job_id, total))
         _fail_as_told(commands, request.retry_count)
-        content = await asyncio.to_thread(render, request, commands.prompt, self._format)
+        content = await asyncio.to_thread(draw_file, request, commands.prompt, self._format)
         return RawImage(content, request.seed, keeps_metadata=True)
 
     async def cancel(self, job_id: str) -> None:
@@ -98,6 +98,6 @@ def _fail_as_told(commands: Commands, retry_count: int) -> None:
         )
 
 
-def render(request: ImageRequest, prompt: str, image_format: ImageFormat) -> bytes:
+def draw_file(request: ImageRequest, prompt: str, image_format: ImageFormat) -> bytes:
     """Draw and encode; plain CPU work without a loop. `prompt` is the request's without command words."""
     return encode(draw(request, prompt), image_format, describe(request))

@@ -1,1 +1,5 @@
-"""Draws a picture from a prompt's words. The door is `paint.draw`."""
+"""Draws a picture from a prompt's words."""
+
+from batchgen.providers.offline.drawing.paint import draw
+
+__all__ = ["draw"]

@@ -24,18 +24,18 @@ _SETS = (
 
 def paint_abstract(canvas: Canvas, plan: Plan) -> None:
     """A soft field of colour under ribbons, discs or arcs."""
-    chance = plan.chance("abstract")
-    colours = _choose(plan, chance)
-    _field(canvas, chance, colours)
+    rng = plan.rng("abstract")
+    colours = _choose(plan, rng)
+    _field(canvas, rng, colours)
     kinds = (_paint_ribbons, _paint_discs, _paint_arcs)
     if "geometric" in plan.styles:
         kinds = (_paint_arcs, _paint_discs)
-    chance.choice(kinds)(canvas, chance, colours, plan.detail)
-    _specks(canvas, chance, colours, plan.detail)
+    rng.choice(kinds)(canvas, rng, colours, plan.detail)
+    _specks(canvas, rng, colours, plan.detail)
 
 
-def _choose(plan: Plan, chance: random.Random) -> list[RGB]:
-    colours = [turn(colour, chance.uniform(-0.02, 0.02), plan.vividness) for colour in chance.choice(_SETS)]
+def _choose(plan: Plan, rng: random.Random) -> list[RGB]:
+    colours = [turn(colour, rng.uniform(-0.02, 0.02), plan.vividness) for colour in rng.choice(_SETS)]
     if plan.tint is not None:
         colours = [tint(colour, plan.tint, 0.72) for colour in colours]
     if "pastel" in plan.styles:
@@ -43,19 +43,19 @@ def _choose(plan: Plan, chance: random.Random) -> list[RGB]:
     return colours
 
 
-def _field(canvas: Canvas, chance: random.Random, colours: list[RGB]) -> None:
+def _field(canvas: Canvas, rng: random.Random, colours: list[RGB]) -> None:
     """A few cells of colour, let flow into each other."""
     cells = Image.new("RGB", (4, 4))
     for x in range(4):
         for y in range(4):
-            cells.putpixel((x, y), mix(chance.choice(colours[:4]), colours[min(5, y + chance.randrange(2))], 0.35))
+            cells.putpixel((x, y), mix(rng.choice(colours[:4]), colours[min(5, y + rng.randrange(2))], 0.35))
     canvas.image = resized(resized(cells, (64, 64), SMOOTH), (canvas.w, canvas.h), SMOOTH)
 
 
-def _paint_ribbons(canvas: Canvas, chance: random.Random, colours: list[RGB], detail: float) -> None:
+def _paint_ribbons(canvas: Canvas, rng: random.Random, colours: list[RGB], detail: float) -> None:
     """Bands that lie over each other like silk, each with an edge of light."""
     count = max(5, round(11 * detail))
-    tilt, phase, pace = chance.uniform(-0.35, 0.35), chance.uniform(0, 6), chance.uniform(2.6, 4.2)
+    tilt, phase, pace = rng.uniform(-0.35, 0.35), rng.uniform(0, 6), rng.uniform(2.6, 4.2)
     for i in range(count):
         t = i / count
         colour = mix(colours[int(t * 5)], colours[min(5, int(t * 5) + 1)], t * 5 % 1)
@@ -74,18 +74,16 @@ def _paint_ribbons(canvas: Canvas, chance: random.Random, colours: list[RGB], de
         )
 
 
-def _paint_discs(canvas: Canvas, chance: random.Random, colours: list[RGB], detail: float) -> None:
+def _paint_discs(canvas: Canvas, rng: random.Random, colours: list[RGB], detail: float) -> None:
     """Discs with light in them, large ones first."""
     count = round(26 * detail)
     for i in range(count):
         r = canvas.u * (0.3 * (1 - i / count) ** 1.6 + 0.015)
-        x, y = chance.uniform(0, canvas.w), chance.uniform(0, canvas.h)
-        colour = chance.choice(colours)
+        x, y = rng.uniform(0, canvas.w), rng.uniform(0, canvas.h)
+        colour = rng.choice(colours)
         canvas.fill([ellipse(x, y + r * 0.08, r, r)], darker(colours[0], 0.4), 0.28, r * 0.12)
-        canvas.fill(
-            [ellipse(x, y, r, r)], (lighter(colour, 0.3), colour, chance.choice(colours)), chance.uniform(0.72, 0.95)
-        )
-        if chance.random() < 0.4:
+        canvas.fill([ellipse(x, y, r, r)], (lighter(colour, 0.3), colour, rng.choice(colours)), rng.uniform(0.72, 0.95))
+        if rng.random() < 0.4:
             ring = [
                 (x + math.cos(a / 40 * math.tau) * r * 1.14, y + math.sin(a / 40 * math.tau) * r * 1.14)
                 for a in range(41)
@@ -93,23 +91,23 @@ def _paint_discs(canvas: Canvas, chance: random.Random, colours: list[RGB], deta
             canvas.fill([stroke(ring, (canvas.u * 0.0035,), False)], lighter(colour, 0.5), 0.7)
 
 
-def _paint_arcs(canvas: Canvas, chance: random.Random, colours: list[RGB], detail: float) -> None:
+def _paint_arcs(canvas: Canvas, rng: random.Random, colours: list[RGB], detail: float) -> None:
     """Quarter circles in a grid, each one turned its own way."""
     rows = 5 if detail < 0.8 else 6
     cell = canvas.u / rows
     for row in range(math.ceil(canvas.h / cell)):
         for column in range(math.ceil(canvas.w / cell)):
-            if chance.random() < 0.82:
-                _arc_cell(canvas, chance, colours, (column * cell, row * cell), cell)
+            if rng.random() < 0.82:
+                _arc_cell(canvas, rng, colours, (column * cell, row * cell), cell)
 
 
-def _arc_cell(canvas: Canvas, chance: random.Random, colours: list[RGB], at: Point, cell: float) -> None:
-    turned = chance.randrange(4)
+def _arc_cell(canvas: Canvas, rng: random.Random, colours: list[RGB], at: Point, cell: float) -> None:
+    turned = rng.randrange(4)
     cx, cy = at[0] + cell * (turned in (1, 2)), at[1] + cell * (turned in (2, 3))
-    if chance.random() < 0.5:
+    if rng.random() < 0.5:
         box = [at, (at[0] + cell, at[1]), (at[0] + cell, at[1] + cell), (at[0], at[1] + cell)]
-        canvas.fill([box], chance.choice(colours), 0.85)
-    for share in (1.0, 0.66, 0.33)[: chance.choice((1, 2, 3))]:
+        canvas.fill([box], rng.choice(colours), 0.85)
+    for share in (1.0, 0.66, 0.33)[: rng.choice((1, 2, 3))]:
         start = turned * 90
         arc = [
             (
@@ -118,13 +116,13 @@ def _arc_cell(canvas: Canvas, chance: random.Random, colours: list[RGB], at: Poi
             )
             for a in range(0, 91, 6)
         ]
-        colour = chance.choice(colours)
+        colour = rng.choice(colours)
         canvas.fill([[*arc, (cx, cy)]], (lighter(colour, 0.12), colour))
 
 
-def _specks(canvas: Canvas, chance: random.Random, colours: list[RGB], detail: float) -> None:
+def _specks(canvas: Canvas, rng: random.Random, colours: list[RGB], detail: float) -> None:
     specks: list[Outline] = []
     for _ in range(round(40 * detail)):
-        r = canvas.u * chance.uniform(0.001, 0.0045)
-        specks.append(ellipse(chance.uniform(0, canvas.w), chance.uniform(0, canvas.h), r, r)[::5])
+        r = canvas.u * rng.uniform(0.001, 0.0045)
+        specks.append(ellipse(rng.uniform(0, canvas.w), rng.uniform(0, canvas.h), r, r)[::5])
     canvas.fill(specks, lighter(colours[-1], 0.6), 0.7)

@@ -48,14 +48,12 @@ def paint_owl(sprite: Sprite, colour: RGB | None) -> None:
     sprite.part([(-0.035, -0.7), (0.035, -0.7), (0.0, -0.6)], (rgb("f6b042"), rgb("c97a1e")))
 
 
-def paint_birds(
-    canvas: Canvas, chance: random.Random, x: float, y: float, size: float, colour: RGB, count: int
-) -> None:
+def paint_birds(canvas: Canvas, rng: random.Random, x: float, y: float, size: float, colour: RGB, count: int) -> None:
     """Birds on the wing, far off."""
     birds: list[Outline] = []
     for _ in range(count):
-        s, bx, by = size * chance.uniform(0.5, 1.1), x + chance.gauss(0, size * 3.2), y + chance.gauss(0, size * 1.4)
-        lift = s * chance.uniform(0.2, 0.55)
+        s, bx, by = size * rng.uniform(0.5, 1.1), x + rng.gauss(0, size * 3.2), y + rng.gauss(0, size * 1.4)
+        lift = s * rng.uniform(0.2, 0.55)
         birds.append([*_arc((bx - s, by - lift * 0.3), (bx - s * 0.5, by - lift), (bx, by)), *_arc((bx, by),
             (bx + s * 0.5, by - lift), (bx + s, by - lift * 0.3)),
                       *_arc((bx + s, by - lift * 0.3), (bx + s * 0.5, by - lift * 0.62), (bx, by + s * 0.13)),

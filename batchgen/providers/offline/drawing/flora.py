@@ -5,52 +5,52 @@ import random
 
 from batchgen.providers.offline.drawing.canvas import Canvas
 from batchgen.providers.offline.drawing.colours import RGB, darker, lighter, mix, rgb
+from batchgen.providers.offline.drawing.scene import Scene
 from batchgen.providers.offline.drawing.shapes import Outline, ellipse, spline, stroke
-from batchgen.providers.offline.drawing.stage import Stage
 
 _BLOOMS = ("e8503f", "f2a33a", "f4d35e", "e2729f", "9b6bd0", "fbf3ea", "5a7fd8")
 
 
-def paint_flowers(stage: Stage, close: bool) -> None:
+def paint_flowers(scene: Scene, close: bool) -> None:
     """A bed of flowers: many small ones far off, or the few large ones close to the eye."""
-    canvas, chance = stage.canvas, stage.plan.chance("flowers")
-    blooms = [rgb(code) for code in chance.sample(_BLOOMS, 3)]
-    named = stage.plan.paints.get("flowers") or stage.plan.tint
+    canvas, rng = scene.canvas, scene.plan.rng("flowers")
+    blooms = [rgb(code) for code in rng.sample(_BLOOMS, 3)]
+    named = scene.plan.paints.get("flowers") or scene.plan.tint
     if named is not None:
         blooms = [named, lighter(named, 0.3), darker(named, 0.15)]
-    deep = canvas.h - stage.horizon
-    kind = chance.randrange(3)
+    deep = canvas.h - scene.horizon
+    kind = rng.randrange(3)
     if not close:
-        _dots(stage, chance, blooms)
+        _dots(scene, rng, blooms)
     for row in (1, 2) if close else (0,):
-        count = stage.count((13, 9, 6)[row])
+        count = scene.count((13, 9, 6)[row])
         for i in range(count):
-            x = canvas.w * (i + chance.uniform(0.1, 0.9)) / count
-            y = stage.horizon + deep * (0.52 + 0.26 * row) + canvas.u * chance.uniform(-0.02, 0.05)
-            size = canvas.u * (0.055, 0.085, 0.13)[row] * chance.uniform(0.8, 1.2)
+            x = canvas.w * (i + rng.uniform(0.1, 0.9)) / count
+            y = scene.horizon + deep * (0.52 + 0.26 * row) + canvas.u * rng.uniform(-0.02, 0.05)
+            size = canvas.u * (0.055, 0.085, 0.13)[row] * rng.uniform(0.8, 1.2)
             colour = mix(
-                stage.palette.depth(0.7 + 0.1 * row),
-                chance.choice(blooms),
-                0.62 + 0.14 * row if not stage.night else 0.5,
+                scene.palette.depth(0.7 + 0.1 * row),
+                rng.choice(blooms),
+                0.62 + 0.14 * row if not scene.night else 0.5,
             )
-            _flower(stage, chance, (x, y), size, colour, (kind + (chance.random() < 0.25)) % 3)
+            _flower(scene, rng, (x, y), size, colour, (kind + (rng.random() < 0.25)) % 3)
 
 
-def _dots(stage: Stage, chance: random.Random, blooms: list[RGB]) -> None:
-    canvas, deep = stage.canvas, stage.canvas.h - stage.horizon
+def _dots(scene: Scene, rng: random.Random, blooms: list[RGB]) -> None:
+    canvas, deep = scene.canvas, scene.canvas.h - scene.horizon
     for colour in blooms:
         dots: list[Outline] = []
-        for _ in range(stage.count(130)):
-            t = chance.random()
+        for _ in range(scene.count(130)):
+            t = rng.random()
             r = canvas.u * (0.0025 + 0.007 * t)
-            dots.append(ellipse(chance.uniform(0, canvas.w), stage.horizon + deep * (0.08 + 0.55 * t), r, r * 0.7)[::5])
-        canvas.fill(dots, mix(stage.palette.depth(0.4), colour, 0.75), 0.9)
+            dots.append(ellipse(rng.uniform(0, canvas.w), scene.horizon + deep * (0.08 + 0.55 * t), r, r * 0.7)[::5])
+        canvas.fill(dots, mix(scene.palette.depth(0.4), colour, 0.75), 0.9)
 
 
-def _flower(stage: Stage, chance: random.Random, at: tuple[float, float], size: float, colour: RGB, kind: int) -> None:
-    canvas, (x, y) = stage.canvas, at
-    green = stage.palette.land(rgb("4f8a4a"), 0.9, 0.8)
-    lean, tall = size * chance.uniform(-0.4, 0.4), size * chance.uniform(1.8, 2.6)
+def _flower(scene: Scene, rng: random.Random, at: tuple[float, float], size: float, colour: RGB, kind: int) -> None:
+    canvas, (x, y) = scene.canvas, at
+    green = scene.palette.land(rgb("4f8a4a"), 0.9, 0.8)
+    lean, tall = size * rng.uniform(-0.4, 0.4), size * rng.uniform(1.8, 2.6)
     foot = (x - lean, y + tall)
     canvas.fill([stroke([foot, (x - lean * 0.3, y + tall * 0.5), (x, y)], (size * 0.1, size * 0.06))], green)
     leaf_y = y + tall * 0.6
@@ -107,13 +107,13 @@ def _poppy(canvas: Canvas, x: float, y: float, size: float, colour: RGB) -> None
     canvas.fill([ellipse(x, y - size * 0.02, size * 0.1, size * 0.08)], rgb("2a2130"))
 
 
-def paint_tree(stage: Stage) -> None:
+def paint_tree(scene: Scene) -> None:
     """One great tree on the ground."""
-    canvas, chance, u = stage.canvas, stage.plan.chance("tree"), stage.canvas.u
-    x, y = stage.hero, stage.horizon + u * 0.14
-    bark = stage.palette.land(rgb("5a3f33"), 0.95, 0.6)
-    leaf = stage.plan.paints.get("tree", rgb("f0a3b8") if "blossom" in stage.plan.extras else rgb("4f8f52"))
-    leaf = stage.palette.land(leaf, 1.0, 0.85)
+    canvas, rng, u = scene.canvas, scene.plan.rng("tree"), scene.canvas.u
+    x, y = scene.subject_x, scene.horizon + u * 0.14
+    bark = scene.palette.land(rgb("5a3f33"), 0.95, 0.6)
+    leaf = scene.plan.paints.get("tree", rgb("f0a3b8") if "blossom" in scene.plan.extras else rgb("4f8f52"))
+    leaf = scene.palette.land(leaf, 1.0, 0.85)
     canvas.fill([ellipse(x, y, u * 0.24, u * 0.02)], (10, 10, 30), 0.3, u * 0.008)
     limbs = [
         stroke(
@@ -132,13 +132,13 @@ def paint_tree(stage: Stage) -> None:
     for shade, offset in (
         (darker(leaf, 0.28), 0.02),
         (leaf, 0.0),
-        (lighter(mix(leaf, stage.palette.light, 0.25), 0.06), -0.03),
+        (lighter(mix(leaf, scene.palette.light, 0.25), 0.06), -0.03),
     ):
         blobs: list[Outline] = []
         for _ in range(26 if offset >= 0 else 14):
-            angle, far = chance.uniform(0, math.tau), chance.random() ** 0.6
-            bx = x + math.cos(angle) * far * u * 0.19 + u * offset * (1 if stage.sun[0] < x else -1)
+            angle, far = rng.uniform(0, math.tau), rng.random() ** 0.6
+            bx = x + math.cos(angle) * far * u * 0.19 + u * offset * (1 if scene.sun[0] < x else -1)
             by = y - u * 0.36 + math.sin(angle) * far * u * 0.12 + u * offset * 1.4
-            r = u * chance.uniform(0.03, 0.065)
+            r = u * rng.uniform(0.03, 0.065)
             blobs.append(ellipse(bx, by, r, r * 0.86))
         canvas.fill(blobs, shade, 0.97)

@@ -8,11 +8,11 @@ from batchgen.providers.base import ImageRequest
 from batchgen.providers.offline.drawing.abstract import paint_abstract
 from batchgen.providers.offline.drawing.canvas import Canvas
 from batchgen.providers.offline.drawing.caption import draw_caption
-from batchgen.providers.offline.drawing.finish import apply_light, apply_style
+from batchgen.providers.offline.drawing.effects import apply_light, apply_style
 from batchgen.providers.offline.drawing.palette import choose_palette
 from batchgen.providers.offline.drawing.pixels import HARD, SMOOTH, resized
 from batchgen.providers.offline.drawing.plan import make_plan
-from batchgen.providers.offline.drawing.scene import paint_scene
+from batchgen.providers.offline.drawing.scene_layers import paint_scene
 
 _LARGEST = 1024 * 1024
 _SMALLEST = 384 * 384

@@ -73,9 +73,9 @@ _DEEP = (
 
 def choose_palette(plan: Plan) -> Palette:
     """The light that prompt and seed ask for."""
-    chance = plan.chance("palette")
-    chosen = chance.choice(_candidates(plan))
-    shift, strength = chance.uniform(-0.018, 0.018), plan.vividness
+    rng = plan.rng("palette")
+    chosen = rng.choice(_candidates(plan))
+    shift, strength = rng.uniform(-0.018, 0.018), plan.vividness
     chosen = Palette(
         tuple(turn(colour, shift, strength) for colour in chosen.sky),
         turn(chosen.far, shift, strength),

@@ -12,11 +12,11 @@ _SKINS = (rgb("f1c9a5"), rgb("d9a077"), rgb("b0744e"), rgb("7a4a32"), rgb("e8b58
 _HAIRS = (rgb("2b2029"), rgb("5a3423"), rgb("a8552f"), rgb("d8a24a"), rgb("3a3f5a"), rgb("8a2f4a"))
 
 
-def paint_robot(sprite: Sprite, palette: Palette, colour: RGB | None, chance: random.Random) -> None:
+def paint_robot(sprite: Sprite, palette: Palette, colour: RGB | None, rng: random.Random) -> None:
     """A friendly robot with lamps for eyes."""
-    metal = colour or chance.choice(_METALS)
+    metal = colour or rng.choice(_METALS)
     lit, dark = lighter(metal, 0.3), darker(metal, 0.4)
-    lamp = chance.choice((rgb("5ff2e0"), rgb("ffd45a"), rgb("ff7a6b"), rgb("9be564")))
+    lamp = rng.choice((rgb("5ff2e0"), rgb("ffd45a"), rgb("ff7a6b"), rgb("9be564")))
     _robot_body(sprite, metal, dark, lamp)
     sprite.parts([rect(-0.011, -1.0, 0.011, -0.88)], dark)
     sprite.glow(0, -1.02, 0.16, lamp, 0.7)
@@ -27,7 +27,7 @@ def paint_robot(sprite: Sprite, palette: Palette, colour: RGB | None, chance: ra
     sprite.part(rounded(-0.32, -0.9, 0.32, -0.4, 0.13), (lit, metal, metal, dark))
     sprite.part(rounded(-0.29, -0.885, 0.1, -0.8, 0.04), (255, 255, 255), 0.22)
     sprite.part(rounded(-0.26, -0.8, 0.26, -0.53, 0.11), (rgb("1a2130"), rgb("2c3850")))
-    _robot_eyes(sprite, lamp, chance)
+    _robot_eyes(sprite, lamp, rng)
     sprite.part(rounded(-0.13, -0.49, 0.13, -0.435, 0.025), dark)
     sprite.parts([rect(-0.1 + 0.05 * i, -0.482, -0.085 + 0.05 * i, -0.443) for i in range(5)], lit)
     sprite.parts([ellipse(x, y, 0.012, 0.012) for x in (-0.275, 0.275) for y in (-0.84, -0.46)], dark)
@@ -51,8 +51,8 @@ def _robot_body(sprite: Sprite, metal: RGB, dark: RGB, lamp: RGB) -> None:
     sprite.part(ellipse(0, -0.09, 0.046, 0.046), (lighter(lamp, 0.5), lamp))
 
 
-def _robot_eyes(sprite: Sprite, lamp: RGB, chance: random.Random) -> None:
-    big = chance.uniform(0.07, 0.09)
+def _robot_eyes(sprite: Sprite, lamp: RGB, rng: random.Random) -> None:
+    big = rng.uniform(0.07, 0.09)
     for side in (-1, 1):
         x = side * 0.125
         sprite.glow(x, -0.665, 0.2, lamp, 0.65)
@@ -61,12 +61,12 @@ def _robot_eyes(sprite: Sprite, lamp: RGB, chance: random.Random) -> None:
         sprite.part(ellipse(x + big * 0.22, -0.665 - big * 0.26, big * 0.2, big * 0.2), (255, 255, 255))
 
 
-def paint_person(sprite: Sprite, palette: Palette, colour: RGB | None, chance: random.Random) -> None:
+def paint_person(sprite: Sprite, palette: Palette, colour: RGB | None, rng: random.Random) -> None:
     """A person with few, calm features."""
-    skin, hair = chance.choice(_SKINS), chance.choice(_HAIRS)
+    skin, hair = rng.choice(_SKINS), rng.choice(_HAIRS)
     shade = darker(mix(skin, rgb("a03a3a"), 0.25), 0.12)
     cloth = colour or palette.accent
-    long_hair = chance.random() < 0.6
+    long_hair = rng.random() < 0.6
     if long_hair:
         sprite.part(spline([(-0.3, -0.7), (-0.22, -0.94), (0.0, -1.02), (0.22, -0.94), (0.3, -0.7),
             (0.34, -0.3), (0.26, -0.1), (-0.26, -0.1), (-0.34, -0.3)]),
@@ -160,7 +160,7 @@ def _features(sprite: Sprite, skin: RGB, shade: RGB, hair: RGB) -> None:
     )
 
 
-def paint_astronaut(sprite: Sprite, palette: Palette, colour: RGB | None, chance: random.Random) -> None:
+def paint_astronaut(sprite: Sprite, palette: Palette, colour: RGB | None, rng: random.Random) -> None:
     """An astronaut whose visor mirrors a sky."""
     suit = colour or rgb("eef0f2")
     dark = darker(suit, 0.3)
@@ -179,7 +179,7 @@ def paint_astronaut(sprite: Sprite, palette: Palette, colour: RGB | None, chance
     visor = rounded(-0.27, -0.84, 0.27, -0.47, 0.17)
     sprite.part(visor, (rgb("12123a"), rgb("46307f"), rgb("d9576a"), rgb("ffc067")))
     for _ in range(14):
-        x, y = chance.uniform(-0.2, 0.2), chance.uniform(-0.81, -0.66)
+        x, y = rng.uniform(-0.2, 0.2), rng.uniform(-0.81, -0.66)
         sprite.part(ellipse(x, y, 0.005, 0.005), (255, 255, 255), 0.9)
     sprite.part(
         spline([(-0.245, -0.66), (-0.22, -0.77), (-0.12, -0.82), (-0.15, -0.76), (-0.2, -0.68)]), (255, 255, 255), 0.6

@@ -80,7 +80,7 @@ class Plan:
     """What is in the picture."""
 
     key: str
-    """All chance in the picture comes from it."""
+    """Seeds every random choice in the picture."""
     time: str
     weather: str
     places: tuple[str, ...]
@@ -101,7 +101,7 @@ class Plan:
     def abstract(self) -> bool:
         return not self.places and not self.subjects
 
-    def chance(self, topic: str) -> random.Random:
+    def rng(self, topic: str) -> random.Random:
         """Random numbers for one topic, so that more of one thing moves none of the others."""
         return random.Random(int.from_bytes(sha256(f"{self.key}/{topic}".encode()).digest()[:8], "big"))  # noqa: S311
 

@@ -6,16 +6,16 @@ import random
 from batchgen.providers.offline.drawing.buildings import wall_colours
 from batchgen.providers.offline.drawing.canvas import Sprite
 from batchgen.providers.offline.drawing.colours import RGB, darker, lighter, mix, rgb
+from batchgen.providers.offline.drawing.scene import Scene
 from batchgen.providers.offline.drawing.shapes import Outline, Point, ellipse, rect, rounded, spline, stroke
-from batchgen.providers.offline.drawing.stage import Stage
 
 
-def paint_boat(stage: Stage, sprite: Sprite, colour: RGB | None) -> None:
+def paint_boat(scene: Scene, sprite: Sprite, colour: RGB | None) -> None:
     """A boat under sail."""
-    lit = wall_colours(stage, colour or rgb("fbf4e6"))
+    lit = wall_colours(scene, colour or rgb("fbf4e6"))
     sail = (lighter(lit[0], 0.35), mix(lit[0], lit[1], 0.5))
-    hull = wall_colours(stage, rgb("8a3f34") if colour is None else darker(colour, 0.45))
-    sprite.part(ellipse(0, 0.03, 0.45, 0.03), stage.palette.near, 0.35, 0.01)
+    hull = wall_colours(scene, rgb("8a3f34") if colour is None else darker(colour, 0.45))
+    sprite.part(ellipse(0, 0.03, 0.45, 0.03), scene.palette.near, 0.35, 0.01)
     sprite.part(rect(-0.012, -0.98, 0.012, -0.1), darker(hull[1], 0.4))
     sprite.part(
         spline([(0.025, -0.95), (0.03, -0.16), (0.4, -0.16), (0.28, -0.5)], 8),
@@ -24,7 +24,7 @@ def paint_boat(stage: Stage, sprite: Sprite, colour: RGB | None) -> None:
     sprite.part(
         spline([(-0.03, -0.82), (-0.03, -0.2), (-0.3, -0.18), (-0.17, -0.5)], 8), (sail[0], mix(sail[0], sail[1], 0.8))
     )
-    sprite.part([(0.0, -0.98), (0.13, -0.95), (0.0, -0.92)], stage.palette.accent)
+    sprite.part([(0.0, -0.98), (0.13, -0.95), (0.0, -0.92)], scene.palette.accent)
     sprite.part(
         [
             *spline(
@@ -45,7 +45,7 @@ def paint_boat(stage: Stage, sprite: Sprite, colour: RGB | None) -> None:
     )
     sprite.part([(-0.44, -0.105), (0.46, -0.115), (0.45, -0.085), (-0.42, -0.08)], lighter(sail[0], 0.1), 0.85)
     sprite.parts(
-        [ellipse(-0.3 + 0.15 * i, 0.03, 0.1, 0.012) for i in range(5)], lighter(stage.palette.sky[-1], 0.6), 0.75
+        [ellipse(-0.3 + 0.15 * i, 0.03, 0.1, 0.012) for i in range(5)], lighter(scene.palette.sky[-1], 0.6), 0.75
     )
 
 
@@ -55,16 +55,16 @@ _SILKS = (
 )  # fmt: skip
 
 
-def paint_balloon(stage: Stage, sprite: Sprite, colour: RGB | None, chance: random.Random) -> None:
+def paint_balloon(scene: Scene, sprite: Sprite, colour: RGB | None, rng: random.Random) -> None:
     """A hot air balloon, foot of the basket at (0, 0)."""
-    first, second = (rgb(code) for code in chance.choice(_SILKS))
+    first, second = (rgb(code) for code in rng.choice(_SILKS))
     first = colour or first
-    first, second = mix(first, stage.palette.sky[-1], 0.08), mix(second, stage.palette.sky[-1], 0.08)
-    if stage.night:
-        sprite.glow(0, -0.5, 0.6, stage.palette.accent, 0.4)
+    first, second = mix(first, scene.palette.sky[-1], 0.08), mix(second, scene.palette.sky[-1], 0.08)
+    if scene.night:
+        sprite.glow(0, -0.5, 0.6, scene.palette.accent, 0.4)
     _gores(sprite, first, second)
-    side = 1 if stage.sun[0] < sprite.at(0, 0)[0] else -1
-    sprite.part(_envelope(0.985, 0.35 * side), stage.palette.near, 0.26)
+    side = 1 if scene.sun[0] < sprite.at(0, 0)[0] else -1
+    sprite.part(_envelope(0.985, 0.35 * side), scene.palette.near, 0.26)
     sprite.part(ellipse(-0.13 * side, -0.78, 0.07, 0.12, 20 * side), (255, 255, 255), 0.3, 0.025)
     sprite.part([(-0.085, -0.245), (0.085, -0.245), (0.06, -0.2), (-0.06, -0.2)], darker(first, 0.3))
     sprite.parts(
@@ -98,7 +98,7 @@ def _gores(sprite: Sprite, first: RGB, second: RGB) -> None:
         sprite.part(strip, (lighter(second, 0.15), second, darker(second, 0.12)))
 
 
-def paint_rocket(stage: Stage, sprite: Sprite, colour: RGB | None) -> None:
+def paint_rocket(scene: Scene, sprite: Sprite, colour: RGB | None) -> None:
     """A rocket on its flame; tilt comes with the sprite."""
     hull, trim = rgb("f3efe6"), colour or rgb("d8433b")
     sprite.glow(0, 0.12, 0.55, rgb("ffb347"), 0.6)
@@ -127,7 +127,7 @@ def paint_rocket(stage: Stage, sprite: Sprite, colour: RGB | None) -> None:
         (-0.175, -0.5),
         (-0.12, -0.78),
     ]
-    sprite.part(spline(body), (hull, hull, mix(hull, stage.palette.far, 0.3)))
+    sprite.part(spline(body), (hull, hull, mix(hull, scene.palette.far, 0.3)))
     sprite.part(
         spline(
             [
@@ -141,7 +141,7 @@ def paint_rocket(stage: Stage, sprite: Sprite, colour: RGB | None) -> None:
                 (0.085, -0.62),
             ]
         ),
-        stage.palette.sky[0],
+        scene.palette.sky[0],
         0.25,
     )
     sprite.part(

@@ -23,7 +23,7 @@ def apply_light(image: Image.Image, plan: Plan) -> Image.Image:
     if "pixel" in plan.styles:
         return image
     image = _vignette(image)
-    return image if "minimal" in plan.styles else _grain(image, plan.chance("grain"))
+    return image if "minimal" in plan.styles else _grain(image, plan.rng("grain"))
 
 
 def _vignette(image: Image.Image) -> Image.Image:
@@ -32,9 +32,9 @@ def _vignette(image: Image.Image) -> Image.Image:
     return ImageChops.multiply(image, Image.merge("RGB", (fall, fall, fall)))
 
 
-def _grain(image: Image.Image, chance: random.Random) -> Image.Image:
+def _grain(image: Image.Image, rng: random.Random) -> Image.Image:
     """Noise of a few steps of brightness: hides banding, looks like paper; the same for all colours."""
-    noise = Image.frombytes("L", (_TILE, _TILE), chance.randbytes(_TILE * _TILE))
+    noise = Image.frombytes("L", (_TILE, _TILE), rng.randbytes(_TILE * _TILE))
     noise = mapped(noise, [126 + (value * 5 >> 8) for value in range(256)])
     sheet = Image.new("L", image.size)
     for x in range(0, image.width, _TILE):

@@ -165,13 +165,13 @@ def _antlers(sprite: Sprite) -> None:
         sprite.parts(arms, paint)
 
 
-def paint_splash(sprite: Sprite, chance: random.Random, colour: RGB) -> None:
+def paint_splash(sprite: Sprite, rng: random.Random, colour: RGB) -> None:
     """Water thrown up around (0, 0), about one wide."""
     drops: list[Outline] = []
     for _ in range(44):
-        angle, far = chance.uniform(math.pi * 1.08, math.pi * 1.92), chance.random() ** 0.8
+        angle, far = rng.uniform(math.pi * 1.08, math.pi * 1.92), rng.random() ** 0.8
         x, y = math.cos(angle) * (0.34 + 0.16 * far), math.sin(angle) * 0.4 * far
         r = 0.011 * (1 - far) + 0.002
         drops.append(ellipse(x, y, r, r)[::2])
-    drops += [ellipse(chance.uniform(-0.36, 0.36), 0.005, chance.uniform(0.05, 0.11), 0.028) for _ in range(9)]
+    drops += [ellipse(rng.uniform(-0.36, 0.36), 0.005, rng.uniform(0.05, 0.11), 0.028) for _ in range(9)]
     sprite.parts(drops, lighter(colour, 0.6), 0.85)
