@@ -13,9 +13,9 @@ BatchgenError
 │   ├── ProviderBusy          wait as told, then again; no attempt is used up
 │   ├── ProviderUnavailable   back off, then again
 │   ├── ModelUnusable         the operator has to mend the model's row; its items wait
-│   └── OutcomeUnknown        may be bought already: nobody buys it again; a person decides
+│   └── OutcomeUnknown        may be paid already: it is not ordered again; a person decides
 ├── StorageError              back off, then again, without generating again
-│   └── BucketMissing         the same, and nothing is bought until the bucket is there
+│   └── BucketMissing         the same, and nothing is ordered until the bucket is there
 └── QueueError
     ├── QueueUnavailable      the worker pauses; running items are fine
     │   └── KeyRefused        the same, unless it goes on for minutes: then the key is wrong
@@ -26,6 +26,8 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+
+from batchgen.orders import NOT_CHARGED, OPEN, OVER, OrderState
 
 _OF_A_PROMPT = re.compile(r"prompts\[(\d{1,9})\](?:\.(.+?)(?:\[(\d{1,9})\])?)?", re.DOTALL)
 
@@ -155,24 +157,22 @@ class NotSetUp(BackendUnavailable):
 
 
 class ProviderError(BatchgenError):
-    """A provider could not make the picture. `code` ends up beside the message on the item.
+    """A provider could not make the picture. `code` is stored on the item, beside the message.
 
-    `is_charged` says whether the attempt costs money; None: the provider does not tell. `is_job_over` says whether the
-    order has ended by this, so that the next attempt needs another one; where not, the next attempt asks for this job.
+    `order` is the state in which this leaves the order.
     """
 
-    def __init__(self, message: str, *, code: str, is_charged: bool | None = False, is_job_over: bool = True) -> None:
+    def __init__(self, message: str, *, code: str, order: OrderState = NOT_CHARGED) -> None:
         super().__init__(message)
         self.code = code
-        self.is_charged = is_charged
-        self.is_job_over = is_job_over
+        self.order = order
 
 
 class OutcomeUnknown(ProviderError):
-    """A purchase was sent and no answer came, and the provider cannot say what became of it."""
+    """An order was sent, no answer came, and the provider cannot say what became of it."""
 
     def __init__(self, message: str, *, code: str = "outcome_unknown") -> None:
-        super().__init__(message, code=code, is_charged=None)
+        super().__init__(message, code=code, order=OVER)
 
 
 class ProviderRejected(ProviderError):
@@ -180,8 +180,9 @@ class ProviderRejected(ProviderError):
 
 
 class ProviderBusy(ProviderError):
-    """The provider asks to wait (HTTP 429); the wait uses up no attempt. A job that was asked about goes on, unless
-    `is_job_over` says that it was the order itself that was turned away.
+    """The provider asks to wait (HTTP 429); the wait uses up no attempt.
+
+    A job that was asked about goes on, unless `order` is over: then the order itself was turned away.
     """
 
     def __init__(
@@ -190,9 +191,9 @@ class ProviderBusy(ProviderError):
         *,
         code: str = "provider_busy",
         retry_after_seconds: float,
-        is_job_over: bool = False,
+        order: OrderState = OPEN,
     ) -> None:
-        super().__init__(message, code=code, is_job_over=is_job_over)
+        super().__init__(message, code=code, order=order)
         self.retry_after_seconds = retry_after_seconds
 
 
@@ -200,11 +201,11 @@ class ModelUnusable(ProviderError):
     """Nothing can be ordered of this model for now: the operator has to mend its row (`batchgen.model_providers`) or
     to be let in by the provider, or the provider wants fewer orders of this very model.
 
-    Its items wait, and no attempt is used up; other models go on. `is_job_over`: it is the order that was turned away.
+    Its items wait, and no attempt is used up; other models go on. `order` as in `ProviderBusy`.
     """
 
-    def __init__(self, message: str, *, code: str, retry_after_seconds: float = 60, is_job_over: bool = False) -> None:
-        super().__init__(message, code=code, is_job_over=is_job_over)
+    def __init__(self, message: str, *, code: str, retry_after_seconds: float = 60, order: OrderState = OPEN) -> None:
+        super().__init__(message, code=code, order=order)
         self.retry_after_seconds = retry_after_seconds
 
 
@@ -220,10 +221,9 @@ class ProviderUnavailable(ProviderError):
         *,
         code: str,
         is_provider_fault: bool = True,
-        is_charged: bool | None = False,
-        is_job_over: bool = True,
+        order: OrderState = NOT_CHARGED,
     ) -> None:
-        super().__init__(message, code=code, is_charged=is_charged, is_job_over=is_job_over)
+        super().__init__(message, code=code, order=order)
         self.is_provider_fault = is_provider_fault
 
 

@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from batchgen.errors import OutcomeUnknown, ProviderError, ProviderUnavailable
+from batchgen.orders import NOT_CHARGED, OPEN, OVER
 from batchgen.providers.base import AccountableProvider
 from batchgen.providers.registry import ProvidersByName
 from batchgen.queue.ports import OpenOrders
 from batchgen.queue.types import OpenOrder, OrderOutcome
 from scheduler.image_requests import request_about
-from scheduler.orders import account_of
 from scheduler.outages import Outage, housekeeping_outage
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -31,8 +31,8 @@ SWEEP_SECONDS = 30.0
 """A beat takes no further handful after this time; the next beat goes on."""
 LONGEST_HANDFUL_SECONDS = ANSWER_SECONDS * ORDERS_AT_ONCE / ASKED_AT_ONCE
 
-STILL_OPEN = OrderOutcome(is_over=False)
-UNKNOWN = OrderOutcome(is_over=True)
+STILL_OPEN = OrderOutcome(order=OPEN)
+UNKNOWN = OrderOutcome(order=OVER)
 
 
 class OrderSettler:
@@ -116,18 +116,17 @@ class OrderSettler:
         request = request_about(order)
         job_id = order.provider_job_id or await provider.find(request)
         if job_id is None:
-            return OrderOutcome(is_over=True, is_charged=False)
+            return OrderOutcome(order=NOT_CHARGED)
         settlement = await provider.settle(job_id, request)
-        if not settlement.is_over:
+        if not settlement.order.over:
             await provider.cancel(job_id)
             return STILL_OPEN
-        has_picture = settlement.output is not None
-        return OrderOutcome(is_over=True, has_picture=has_picture, **account_of(settlement).model_dump())
+        return OrderOutcome(order=settlement.order, has_picture=settlement.output is not None)
 
     async def _write(self, order: OpenOrder, outcome: OrderOutcome) -> None:
         is_queued = await self._orders.settle(order, outcome)
-        if outcome.is_over:
-            log.info("order settled", **_fields(order), is_charged=outcome.is_charged, is_collected=is_queued)
+        if outcome.order.over:
+            log.info("order settled", **_fields(order), charged=outcome.order.charged, is_collected=is_queued)
         if is_queued:
             self._wake()
 

@@ -13,12 +13,14 @@ import structlog
 
 from batchgen.errors import (
     LeaseLost,
+    ModelUnusable,
     OutcomeUnknown,
     ProviderBusy,
     ProviderError,
     ProviderRejected,
     ProviderUnavailable,
 )
+from batchgen.orders import NOT_CHARGED, OPEN, OVER, OrderState
 from batchgen.providers.base import (
     AccountableProvider,
     ImageRequest,
@@ -29,7 +31,7 @@ from batchgen.providers.base import (
 )
 from batchgen.providers.registry import NOT_SET_UP_SECONDS, ProvidersByName
 from batchgen.queue.ports import Queue
-from batchgen.queue.types import Account, NewOrder
+from batchgen.queue.types import NewOrder
 from scheduler.image_requests import new_request, request_of_order
 from scheduler.leases import Lease, Stop, Stopped
 from scheduler.retries import RetryPolicy, RetryWrites, finish_when_cancelled
@@ -46,21 +48,24 @@ class Job:
 
 @dataclass(slots=True)
 class ItemOrder:
-    """How far an attempt has come with its order."""
+    """The order of a leased item, as far as this attempt has come with it."""
 
     lease: Lease
+    state: OrderState = NOT_CHARGED
+    """Open from the moment when the order may have been sent. Over where there is none."""
     provider: Provider | None = None
     job: Job | None = None
-    is_open: bool = False
-    """An order was sent, or may have been, and nobody knows yet what became of it."""
     refusal: ProviderError | None = None
-    """What came of the order in place of a job."""
+    """Raised by the order in place of a job."""
+    left_as: OrderState | None = None
+    """After a failure: the order's state, where it is known better than the error knows it."""
 
     @classmethod
     def of(cls, lease: Lease) -> "ItemOrder":
-        """As an earlier attempt has left it; nobody has looked yet at which provider."""
+        """Start from what an earlier attempt left; its provider has not been looked up yet."""
         claim = lease.claim
-        return cls(lease, is_open=claim.order_key is not None or claim.provider_job_id is not None)
+        is_ordered = claim.order_key is not None or claim.provider_job_id is not None
+        return cls(lease, OPEN if is_ordered else NOT_CHARGED)
 
     @property
     def provider_name(self) -> str:
@@ -72,31 +77,15 @@ class ItemOrder:
         """Whether no other worker can resume the job."""
         return self.job is not None and isinstance(self.job.provider, SynchronousProvider)
 
-    @property
-    def is_charged(self) -> bool | None:
-        if self.is_open:
-            return None
-        return False if self.refusal is None else self.refusal.is_charged
-
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A picture that a provider has made, with what is known of its order."""
+    """A picture that a provider has made, with the state of its order."""
 
     output: Output
-    account: Account
+    order: OrderState
     local_server: str | None = None
     """Where it may be fetched from although that is no public address."""
-
-
-class Ending(Exception):
-    """An attempt's failure, with what it means for the order, which the error alone does not tell."""
-
-    def __init__(self, error: Exception, *, job_over: bool, account: Account | None = None) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.job_over = job_over
-        self.account = account
 
 
 class Orders:
@@ -111,7 +100,10 @@ class Orders:
         self._retry_policy = retry_policy
 
     async def deliver(self, order: ItemOrder) -> Delivery:
-        """The picture, within the item's time. Raises `Ending`, `LeaseLost`, `Stopped` and what providers raise."""
+        """Return the picture, within the item's time.
+
+        Raises `TimeoutError`, `LeaseLost`, `Stopped` and what providers raise; `order.left_as` goes with it.
+        """
         try:
             async with asyncio.timeout(self._retry_policy.item_timeout_seconds):
                 job = await finish_when_cancelled(self._job_of(order))
@@ -133,7 +125,7 @@ class Orders:
                 self._look_at(order)
         job = order.job
         if job is None:
-            return Settlement(is_over=not order.is_open, is_charged=order.is_charged)
+            return Settlement(order.state)
         await self._cancel(job)
         return await self._settled(job)
 
@@ -141,7 +133,7 @@ class Orders:
         """The picture that a job has made by the time it was to be stopped."""
         if settlement.output is None:
             return None
-        return Delivery(settlement.output, account_of(settlement), self._providers.local_server(order.provider_name))
+        return Delivery(settlement.output, settlement.order, self._providers.local_server(order.provider_name))
 
     async def _job_of(self, order: ItemOrder) -> Job:
         """A job whose id is stored. Whoever cancels this gets half an order: see `finish_when_cancelled`."""
@@ -149,7 +141,7 @@ class Orders:
         if order.job is not None:
             log.info("provider job resumed", job_id=order.job.id)
             return order.job
-        left = request_of_order(order.lease.claim) if order.is_open else None
+        left = None if order.state.over else request_of_order(order.lease.claim)
         job = await self._found(order, provider, left) if left else None
         order.job = job or await self._bought(order, provider, left)
         await self._attach(order.lease, order.job)
@@ -161,8 +153,9 @@ class Orders:
         Raises `ModelUnusable` for a provider that does not exist, `ProviderBusy` for one that this worker cannot ask.
         """
         claim = order.lease.claim
-        provider = self._providers.get((order.is_open and claim.provider) or claim.model_provider)
-        is_anothers = order.is_open and claim.provider != provider.name
+        is_open = not order.state.over
+        provider = self._providers.get((is_open and claim.provider) or claim.model_provider)
+        is_anothers = is_open and claim.provider != provider.name
         if is_anothers and claim.is_late:
             raise ProviderBusy(
                 f"This worker cannot ask {claim.provider}, which has the picture.",
@@ -171,7 +164,7 @@ class Orders:
             )
         order.provider = provider
         if is_anothers:  # this worker has one provider for all models: what others have is left to them
-            order.is_open = False
+            order.state = NOT_CHARGED
         elif claim.provider_job_id is not None:
             order.job = Job(provider, request_of_order(claim), claim.provider_job_id)
         return provider
@@ -181,12 +174,13 @@ class Orders:
         try:
             job_id = await self._find(provider, request)
         except OutcomeUnknown as error:
-            order.is_open, order.refusal = False, error
+            order.state, order.refusal = error.order, error
             raise
-        except ProviderError as error:
-            raise Ending(error, job_over=False) from error
-        order.is_open = job_id is not None
+        except ProviderError:
+            order.left_as = OPEN
+            raise
         if job_id is None:
+            order.state = NOT_CHARGED
             return None
         log.info("provider job found", job_id=job_id)
         return Job(provider, request, job_id)
@@ -201,7 +195,7 @@ class Orders:
         """Record the order, then send it. `left` is one that never arrived: it is sent as it was."""
         lease = order.lease
         if lease.claim.is_late:
-            raise ProviderRejected(f"{provider.name} does not show the job any more.", code="job_gone", is_charged=None)
+            raise ProviderRejected(f"{provider.name} does not show the job any more.", code="job_gone", order=OVER)
         request = left or new_request(lease.claim, provider)
         if isinstance(provider, AccountableProvider):
             request = replace(request, key=await self._begun(lease, provider, request))
@@ -220,13 +214,14 @@ class Orders:
         return str(await self._retry_writes(lease, lambda: self._queue.begin_order(lease.claim, new)))
 
     async def _submitted(self, order: ItemOrder, provider: Provider, request: ImageRequest) -> str:
-        order.is_open = True
+        order.state = OPEN
         try:
             async with asyncio.timeout(self._retry_policy.item_timeout_seconds):
                 return await provider.submit(request)
         except ProviderError as error:
-            order.is_open, order.refusal = _may_be_running(error), error
-            raise Ending(error, job_over=not order.is_open) from error
+            order.state = order.left_as = _state_after(error)
+            order.refusal = error
+            raise
 
     async def _attach(self, lease: Lease, job: Job) -> None:
         try:
@@ -241,8 +236,8 @@ class Orders:
     async def _wait(self, job: Job) -> Delivery:
         began = time.monotonic()
         output = await job.provider.wait(job.id, job.request)
-        account = _account_of(output, waited_seconds=time.monotonic() - began)
-        return Delivery(output, account, self._providers.local_server(job.provider.name))
+        waited = OrderState(running_seconds=time.monotonic() - began)
+        return Delivery(output, waited.merge(output.order), self._providers.local_server(job.provider.name))
 
     async def _end_of_patience(self, order: ItemOrder, error: TimeoutError) -> Delivery:
         """The item took too long: stop its job, unless that has made the picture after all."""
@@ -251,12 +246,12 @@ class Orders:
         settlement = await self.stop(order)
         delivery = self.late_delivery(order, settlement)
         if delivery is None:
-            reason: Exception = order.refusal or error
-            if order.is_lost_with_worker and settlement.is_over and settlement.is_charged is not False:
-                reason = OutcomeUnknown(
+            order.left_as = settlement.order
+            if order.is_lost_with_worker and settlement.order.over and settlement.order.charged is not False:
+                raise OutcomeUnknown(
                     "The order ended without a picture as the item's time was up, and may be charged."
-                )
-            raise Ending(reason, job_over=settlement.is_over, account=account_of(settlement)) from error
+                ) from error
+            raise order.refusal or error
         return delivery
 
     async def _cancel(self, job: Job) -> None:
@@ -270,29 +265,19 @@ class Orders:
     async def _settled(self, job: Job) -> Settlement:
         """What became of a job that was just cancelled; not over where nobody can tell now."""
         if not isinstance(job.provider, AccountableProvider):
-            return Settlement(is_over=True)
+            return Settlement(OVER)
         try:
             async with asyncio.timeout(self._retry_policy.backoff_max_seconds):
                 return await job.provider.settle(job.id, job.request)
         except Exception as error:  # noqa: BLE001 - whoever asks next learns it
             log.info("provider does not tell yet what became of the job", job_id=job.id, reason=type(error).__name__)
-            return Settlement(is_over=False)
+            return Settlement(OPEN)
 
 
-def account_of(settlement: Settlement) -> Account:
-    return Account(
-        is_charged=settlement.is_charged,
-        queued_seconds=settlement.queued_seconds,
-        running_seconds=settlement.running_seconds,
-    )
-
-
-def _account_of(output: Output, *, waited_seconds: float) -> Account:
-    """Whether it is charged the database says: a finished picture costs what its model does."""
-    running = waited_seconds if output.running_seconds is None else output.running_seconds
-    return Account(queued_seconds=output.queued_seconds, running_seconds=running)
-
-
-def _may_be_running(error: ProviderError) -> bool:
-    """Whether an order may have become a job all the same, although its error is one after which to try again."""
-    return isinstance(error, ProviderBusy | ProviderUnavailable) and error.is_charged is None
+def _state_after(error: ProviderError) -> OrderState:
+    """Return the state of an order whose submit raised `error`."""
+    if isinstance(error, ProviderBusy | ModelUnusable):  # these may also be about a job, which goes on then
+        return NOT_CHARGED
+    if isinstance(error, ProviderUnavailable) and error.order.charged is None:  # it may have become a job all the same
+        return OPEN
+    return error.order.merge(OVER)

@@ -9,18 +9,19 @@ import structlog
 
 from batchgen.errors import InvalidRequest, LeaseLost, OutcomeUnknown, ProviderBusy, QueueUnavailable, StorageError
 from batchgen.models import GenerationStatus
+from batchgen.orders import CHARGED, NOT_CHARGED, OrderState
 from batchgen.pictures.check import CheckedImage
 from batchgen.pictures.fetch import LinkExpired
 from batchgen.pictures.receive import Receiver
 from batchgen.providers.registry import ProvidersByName
-from batchgen.queue.faults import CANCELLED, fault_of, with_account
+from batchgen.queue.faults import CANCELLED, fault_of
 from batchgen.queue.picture_store import PictureStore
 from batchgen.queue.ports import Queue
-from batchgen.queue.types import Account, Claim, Fault, StoredImage
+from batchgen.queue.types import Claim, Fault, StoredImage
 from batchgen.text import printable
 from scheduler.completions import Completions
 from scheduler.leases import Lease, Stop, Stopped
-from scheduler.orders import Delivery, Ending, ItemOrder, Orders, account_of
+from scheduler.orders import Delivery, ItemOrder, Orders
 from scheduler.retries import RANDOM, RetryPolicy, RetryWrites
 from scheduler.storage_gate import StorageGate
 
@@ -188,28 +189,27 @@ class Runner:
             return Released(reason)
         settlement = await self._orders.stop(order)
         delivery = self._orders.late_delivery(order, settlement)
-        fault = CANCELLED.model_copy(update={"job_over": settlement.is_over})
         if delivery is None:
-            return Failed(with_account(fault, account_of(settlement)))
+            return Failed(_cancelled(settlement.order))
         try:
             return Succeeded(await self._keep(order, delivery))
         except Exception as error:  # noqa: BLE001 - as in `attempt`
             log.warning("the picture of a cancelled item was not kept", reason=type(error).__name__)
-            job_over = _fault(order, error).job_over
-            return Failed(with_account(fault.model_copy(update={"job_over": job_over}), account_of(settlement)))
+            over = _fault(order, error).order.over
+            return Failed(_cancelled(settlement.order.merge(OrderState(over=over))))
 
     async def _end_with_worker(self, order: ItemOrder) -> Outcome:
         """Nobody else can have the picture: keep it where it came just now, and let no other worker ask for the job."""
         settlement = await self._orders.stop(order)
-        provider, account = order.provider_name, account_of(settlement)
+        provider = order.provider_name
         if delivery := self._orders.late_delivery(order, settlement):
             try:
                 return Succeeded(await self._keep(order, delivery))
             except Exception as error:  # noqa: BLE001 - as in `attempt`
                 return _give_up(order, error)
-        if settlement.is_over and settlement.is_charged is False:
+        if settlement.order.charged is False:
             busy = ProviderBusy("The worker was stopped.", code="worker_stopped", retry_after_seconds=0)
-            return RetryLater(fault_of(busy, provider=provider, job_over=True, account=account))
+            return RetryLater(fault_of(busy, provider=provider, order=NOT_CHARGED.merge(settlement.order)))
         log.warning(
             "order cut off, its picture may be charged",
             provider=provider,
@@ -236,9 +236,9 @@ class Runner:
     async def _report_refusal(self, lease: Lease, image: StoredImage | None, error: InvalidRequest) -> Outcome:
         """The database does not take the result, and would not take it again."""
         log.error("result refused", code=error.code, reason=error.message)
-        account = _paid(image.account) if image else None
+        order = CHARGED.merge(image.order) if image else None
         try:
-            return await self._report_fault(lease, fault_of(error, job_over=bool(image) or None, account=account))
+            return await self._report_fault(lease, fault_of(error, order=order))
         except (LeaseLost, QueueUnavailable, InvalidRequest) as problem:
             log.warning("refusal could not be written down", reason=str(problem))
             return Released(lease.stopped or Stop.LOST)
@@ -256,25 +256,17 @@ def _give_up(order: ItemOrder, error: Exception) -> Outcome:
 
 
 def _fault(order: ItemOrder, error: Exception) -> Fault:
-    provider, is_late = order.provider_name, order.lease.claim.is_late
-    match error:
-        case Ending():
-            fault = fault_of(error.error, provider=provider, job_over=error.job_over, account=error.account)
-        case InvalidRequest() if order.lease.is_paid:
-            fault = fault_of(error, provider=provider, job_over=True, account=_paid(None))
-        case InvalidRequest():
-            fault = fault_of(error, provider=provider, job_over=not order.is_open)
-        case _:
-            fault = fault_of(error, provider=provider)
-    if is_late and fault.job_over:  # nothing is bought for it again
+    state = order.left_as
+    if isinstance(error, InvalidRequest):  # a picture that was made and is of no use costs all the same
+        state = CHARGED if order.lease.is_paid else order.state
+    fault = fault_of(error, provider=order.provider_name, order=state)
+    if order.lease.claim.is_late and fault.order.over:  # it is not ordered again
         fault = fault.model_copy(update={"retryable": False, "retry_after_seconds": None})
     return fault
 
 
-def _paid(account: Account | None) -> Account:
-    """Of a picture that was made and is of no use: it costs, unless its provider says otherwise."""
-    known = account or Account()
-    return known.model_copy(update={"is_charged": known.is_charged is not False})
+def _cancelled(order: OrderState) -> Fault:
+    return CANCELLED.model_copy(update={"order": order})
 
 
 def _described(image: StoredImage, delivery: Delivery, *, is_black: bool = False) -> StoredImage:
@@ -286,6 +278,6 @@ def _described(image: StoredImage, delivery: Delivery, *, is_black: bool = False
             "seed": seed,
             "model_version": printable(output.version, LONGEST_VERSION) if output.version else None,
             "is_black": is_black,
-            "account": delivery.account,
+            "order": delivery.order,
         }
     )

@@ -136,7 +136,7 @@ class FakeQueue:
         item = self._held(claim)
         item.fault, item.lease_id, item.status = fault, None, GenerationStatus.PENDING
         wait = fault.retry_after_seconds if fault.retryable else None
-        is_over = fault.job_over if fault.job_over is not None else wait is None
+        is_over = fault.order.over if fault.order.over is not None else wait is None
         if fault.retryable and wait is None and item.retry_count < self.state.max_retries:
             item.retry_count += 1
             wait = self.state.retry_delay_seconds

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from batchgen.errors import ProviderRejected, ProviderUnavailable, StorageError
+from batchgen.orders import CHARGED, PICTURE_LEFT
 from batchgen.pictures.check_child import answer_for
 from batchgen.pictures.check_file import MEBIBYTE, CheckLimits
 from batchgen.pictures.check_process import PROGRAM, CheckProcess, ChildCrashed, ChildTimedOut, ChildUnavailable
@@ -31,21 +32,21 @@ class PictureRefused(ProviderRejected):
     """The file is no picture that may be stored; `code` says which check says so (docs/pictures.md)."""
 
     def __init__(self, message: str, *, code: str) -> None:
-        super().__init__(message, code=code, is_charged=True)
+        super().__init__(message, code=code, order=CHARGED)
 
 
 class PictureDamaged(ProviderUnavailable):
     """The file is a picture that did not arrive whole; fetching it again may help."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, code="picture_damaged", is_provider_fault=False, is_charged=True, is_job_over=False)
+        super().__init__(message, code="picture_damaged", is_provider_fault=False, order=PICTURE_LEFT)
 
 
 class CheckUnavailable(ProviderUnavailable):
     """This machine cannot check pictures at present; nothing is said about this one."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, code="check_unavailable", is_provider_fault=False, is_charged=True, is_job_over=False)
+        super().__init__(message, code="check_unavailable", is_provider_fault=False, order=PICTURE_LEFT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ import httpcore
 import httpx
 
 from batchgen.errors import ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
+from batchgen.orders import CHARGED, PICTURE_LEFT
 from batchgen.pictures.public_network import (
     PUBLIC,
     PublicOnly,
@@ -56,8 +57,7 @@ class LinkExpired(ProviderUnavailable):
             f"{host} no longer gives the picture (HTTP {status}).",
             code="link_expired",
             is_provider_fault=False,
-            is_charged=True,
-            is_job_over=False,
+            order=PICTURE_LEFT,
         )
         self.status = status
 
@@ -199,8 +199,7 @@ class Fetcher:
                 f"The server at {_shown(local)} gives a picture at {_shown(url)}. Set BATCHGEN_PICTURE_PORTS=any to "
                 "let it give pictures from other ports of its host, or mend the address that it names.",
                 code="address_refused",
-                is_charged=True,
-                is_job_over=False,
+                order=PICTURE_LEFT,
             )
         return url
 
@@ -221,7 +220,7 @@ class Fetcher:
         raise ProviderRejected(
             f"{url.host} sends from one address to the next without an end.",
             code="too_many_redirects",
-            is_charged=True,
+            order=CHARGED,
         )
 
     def _is_of_the_local_server(self, url: httpx.URL, local: httpx.URL) -> bool:
@@ -287,7 +286,7 @@ class Fetcher:
     def _too_large(self, url: httpx.URL) -> ProviderRejected:
         most = self._limits.max_bytes / MEBIBYTE
         return ProviderRejected(
-            f"The picture at {url.host} is larger than {most:g} MiB.", code="picture_too_large", is_charged=True
+            f"The picture at {url.host} is larger than {most:g} MiB.", code="picture_too_large", order=CHARGED
         )
 
 
@@ -356,9 +355,9 @@ def _declared_bytes(answer: Mapping[str, str]) -> int | None:
 
 def _too_slow(url: httpx.URL, what: str) -> ProviderError:
     problem = f"The picture from {url.host} {what}."
-    return ProviderUnavailable(problem, code="download_too_slow", is_charged=True, is_job_over=False)
+    return ProviderUnavailable(problem, code="download_too_slow", order=PICTURE_LEFT)
 
 
 def _failed(url: httpx.URL, why: str) -> ProviderError:
     problem = f"The picture could not be fetched from {url.host}: {why}."
-    return ProviderUnavailable(problem, code="download_failed", is_charged=True, is_job_over=False)
+    return ProviderUnavailable(problem, code="download_failed", order=PICTURE_LEFT)

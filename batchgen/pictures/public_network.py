@@ -15,6 +15,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 import httpcore
 
 from batchgen.errors import ProviderBusy, ProviderError, ProviderRejected
+from batchgen.orders import CHARGED
 
 Address = IPv4Address | IPv6Address
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -194,4 +195,4 @@ def network_of(address: str) -> str:
 
 def refusal(message: str) -> ProviderRejected:
     """The provider names an address that we do not go to."""
-    return ProviderRejected(message, code="address_refused", is_charged=True)
+    return ProviderRejected(message, code="address_refused", order=CHARGED)

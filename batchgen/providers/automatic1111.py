@@ -26,6 +26,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderError, ProviderRejected, ProviderUnavailable
+from batchgen.orders import OPEN
 from batchgen.providers.base import ImageRequest, Output, RawImage, Settlement
 from batchgen.providers.checkpoints import Checkpoint, Made, checkpoints_in, made_with, named
 from batchgen.providers.gpu_memory import is_out_of_memory
@@ -100,8 +101,8 @@ class Automatic1111Provider:
         Not over while the server has it: nobody else would stop it when it begins, and it may keep the server for ever.
         """
         settlement = self._jobs.settle(job_id)
-        if settlement.is_over and settlement.output is None and await self._interrupt(job_id):
-            return Settlement(is_over=False)
+        if settlement.order.over and settlement.output is None and await self._interrupt(job_id):
+            return Settlement(OPEN)
         return settlement
 
     async def cancel(self, job_id: str) -> None:
@@ -261,7 +262,7 @@ class Automatic1111Provider:
                 self._check_heard(await self._api.ask("POST", "/sdapi/v1/interrupt"))
             return place.get("active") is not True and place.get("queued") is True
         except ProviderUnavailable as error:
-            error.is_job_over = False
+            error.order = error.order.merge(OPEN)
             raise
 
     def _check_heard(self, answer: Answer) -> None:

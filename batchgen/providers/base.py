@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 from uuid import UUID
 
+from batchgen.orders import OVER, OrderState
+
 
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
@@ -43,8 +45,7 @@ class RawImage:
     """The seed really used, where the provider tells."""
     version: str | None = None
     """The model's version really used, where the provider tells."""
-    queued_seconds: float | None = None
-    running_seconds: float | None = None
+    order: OrderState = OVER
     keeps_metadata: bool = False
     """True where the worker itself wrote the file, metadata included; never taken from a provider's answer."""
 
@@ -58,8 +59,7 @@ class RemoteImage:
     """What the fetch has to send, where the address is not public. Secret."""
     seed: int | None = None
     version: str | None = None
-    queued_seconds: float | None = None
-    running_seconds: float | None = None
+    order: OrderState = OVER
 
 
 Output = RawImage | RemoteImage
@@ -67,16 +67,11 @@ Output = RawImage | RemoteImage
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What a provider says of a job afterwards."""
+    """A provider's answer about a job that nobody waits for."""
 
-    is_over: bool
-    """Whether the job has ended; one that still runs is asked about again."""
-    is_charged: bool | None = None
-    """None: the provider does not tell."""
+    order: OrderState
     output: Output | None = None
     """The picture, where the job made one and it can still be had."""
-    queued_seconds: float | None = None
-    running_seconds: float | None = None
 
 
 class Provider(Protocol):

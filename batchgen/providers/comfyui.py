@@ -26,6 +26,7 @@ from urllib.parse import quote
 from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
+from batchgen.orders import NOT_CHARGED, OPEN, OVER
 from batchgen.providers.base import ImageRequest, RemoteImage, Settlement
 from batchgen.providers.comfyui_answers import (
     Entry,
@@ -162,7 +163,7 @@ class ComfyUIProvider:
                 if error.code == JOB_LOST:
                     raise
                 if self._clock() - last_answer > self._patience_seconds:
-                    error.is_job_over = False  # nothing was heard of it: the next attempt asks for it again
+                    error.order = error.order.merge(OPEN)  # nothing was heard of it: the next attempt asks for it again
                     raise
             if entry is not None:
                 return await self._delivered(job_id, entry, request)
@@ -172,15 +173,14 @@ class ComfyUIProvider:
         """What the server still knows; a job that it has forgotten is over."""
         entry = await self._entry(job_id)
         if entry is None and await self._is_queued_or_runs(job_id):
-            return Settlement(is_over=False)
+            return Settlement(OPEN)
         if entry is None:
-            return Settlement(is_over=True, is_charged=False)
-        queued_seconds, running_seconds = times_of(entry)
+            return Settlement(NOT_CHARGED)
         try:
             picture = self._picture(job_id, entry, request)
         except ProviderError:
             picture = None
-        return Settlement(True, False, picture, queued_seconds, running_seconds)
+        return Settlement(NOT_CHARGED.merge(times_of(entry)), picture)
 
     async def cancel(self, job_id: str) -> None:
         """Take the job out of the queue or stop it; one that ended or is unknown is left alone."""
@@ -344,13 +344,11 @@ class ComfyUIProvider:
         if image is None:
             raise self._no_picture(job_id, entry, request)
         self._check_models(nodes, request)
-        queued, running = times_of(entry)
         return RemoteImage(
             self._api.base_url + address_of(image),
             self._api.authorization,
             seed=whole_number(request.inputs.get("seed", request.seed)),
-            queued_seconds=queued,
-            running_seconds=running,
+            order=OVER.merge(times_of(entry)),
         )
 
     def _no_picture(self, job_id: str, entry: Entry, request: ImageRequest) -> ProviderError:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from batchgen.orders import OrderState
 from batchgen.providers.http.client import Answer, mapping, sequence, text, whole_number
 from batchgen.providers.http.own_server import Complaint
 
@@ -105,14 +106,15 @@ def _extension(file: Mapping[str, Any]) -> str:
     return text(file.get("filename")).rpartition(".")[2].lower()
 
 
-def times_of(entry: Entry) -> tuple[float | None, float | None]:
-    """The seconds that the job waited and ran, as far as the server tells."""
+def times_of(entry: Entry) -> OrderState:
+    """How long the job waited and ran, as far as the server tells."""
     messages = messages_of(entry)
     created = whole_number(extra_data_of(entry).get("create_time"))
     started = whole_number(messages.get("execution_start", {}).get("timestamp"))
     ends = ("execution_success", "execution_error", "execution_interrupted")
     ended = next((whole_number(messages[name].get("timestamp")) for name in ends if name in messages), None)
-    return _seconds_between(created, started), _seconds_between(started, ended)
+    queued, running = _seconds_between(created, started), _seconds_between(started, ended)
+    return OrderState(queued_seconds=queued, running_seconds=running)
 
 
 def _seconds_between(first: int | None, last: int | None) -> float | None:

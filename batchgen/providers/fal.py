@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderError, ProviderRejected, ProviderUnavailable
+from batchgen.orders import CHARGED, NOT_CHARGED, OPEN, OVER, OrderState
 from batchgen.providers.base import ImageRequest, RawImage, RemoteImage, Settlement
 from batchgen.providers.http import inline_pictures, messages
 from batchgen.providers.http.client import Answer
@@ -152,18 +153,18 @@ class FalProvider:
         place = _checked(job_id)
         answer = await self._api.ask("GET", f"{_base(place)}/status", passes=GONE)
         if answer.status in GONE:
-            return Settlement(is_over=True)
+            return Settlement(OVER)
         status = _status(answer)
         if status["status"] not in ENDED:
-            return Settlement(is_over=False)
+            return Settlement(OPEN)
         result = await self._api.ask("GET", f"/{place}", passes=OWN_REFUSALS | GONE, may_hold_a_picture=True)
         if result.status not in GONE and not _is_the_models(result, status, BELIEVED):
             raise garbage(NAME, "a result")
         try:
-            output, is_charged = await asyncio.to_thread(self._picture, status, result, request), True
+            output, order = await asyncio.to_thread(self._picture, status, result, request), CHARGED
         except ProviderError as error:
-            output, is_charged = None, error.is_charged
-        return Settlement(True, is_charged, output, running_seconds=_running_seconds(status))
+            output, order = None, error.order
+        return Settlement(order.merge(_times(status)), output)
 
     async def cancel(self, job_id: str) -> None:
         ended = frozenset({400, 404, 409})
@@ -197,7 +198,7 @@ class FalProvider:
         try:
             return await poll(look, sleep=self._sleep, estimated_seconds=request.estimated_seconds, job_id=place)
         except OutcomeUnknown as gone:
-            raise _gone("ended, but its result is removed by now", code="output_expired", is_charged=None) from gone
+            raise _gone("ended, but its result is removed by now", code="output_expired") from gone
 
     def _picture(self, status: Status, answer: Answer, request: ImageRequest) -> Picture:
         """May have long texts to unpack: called in a thread."""
@@ -206,52 +207,50 @@ class FalProvider:
         fields = _fields(answer)
         if any(_is_flagged(fields.get(name)) for name in FLAGS):
             problem = f"{NAME} blacked the picture out: it was flagged as not safe for work."
-            raise ProviderRejected(problem, code="blocked_by_policy", is_charged=True)
+            raise ProviderRejected(problem, code="blocked_by_policy", order=CHARGED)
         place = next(inline_pictures.places({name: fields.get(name) for name in PICTURE_FIELDS}), None)
         if place is None:
             raise self._nothing(fields)
         seed = fields.get("seed", request.inputs.get("seed"))
         known: Any = {
             "seed": seed if isinstance(seed, int) and not isinstance(seed, bool) else None,
-            "running_seconds": _running_seconds(status),
+            "order": OVER.merge(_times(status)),
         }
         if inline_pictures.is_address(place):
             return RemoteImage(place, **known)
         content = inline_pictures.unpacked(place, service=NAME)
         if content is None:
             problem = f"The job at {NAME} succeeded, and its picture is damaged."
-            raise ProviderRejected(problem, code="provider_garbage", is_charged=True)
+            raise ProviderRejected(problem, code="provider_garbage", order=CHARGED)
         return RawImage(content, **known)
 
     def _nothing(self, fields: Mapping[str, Any]) -> ProviderError:
-        """Another order would be another purchase that may come without a picture, too."""
+        """Another order would cost again, and may come without a picture, too."""
         texts = (fields.get(name) for name in ("detail", "message", "error"))
         said = self._api.words(next((text for text in texts if isinstance(text, str)), ""))
         problem = f"The job at {NAME} succeeded without a picture. {said}".strip()
-        return ProviderRejected(problem, code="no_output", is_charged=True)
+        return ProviderRejected(problem, code="no_output", order=CHARGED)
 
     def _failure(self, status: Status, answer: Answer) -> ProviderError:
         kinds, text = _kinds(status, answer), said(answer)
         told = self._api.words(text)
-        is_charged = False if answer.status >= 500 else None
+        order = NOT_CHARGED if answer.status >= 500 else OVER
         is_final = answer.headers.get("X-Fal-Retryable", "").strip().lower() == "false"
         if kinds & POLICY_TYPES or (not kinds and messages.is_policy(text)) or answer.status == 451:
-            return ProviderRejected(
-                f"{NAME} refuses this prompt. {told}", code="blocked_by_policy", is_charged=is_charged
-            )
+            return ProviderRejected(f"{NAME} refuses this prompt. {told}", code="blocked_by_policy", order=order)
         if kinds & NOTHING_MADE:
             code = "blocked_by_policy" if messages.is_policy(text) else "no_output"
-            return ProviderRejected(f"{NAME} made no picture of it. {told}", code=code, is_charged=is_charged)
+            return ProviderRejected(f"{NAME} made no picture of it. {told}", code=code, order=order)
         if answer.status in GONE:
-            return _gone("ended, but its result is removed by now", code="output_expired", is_charged=None)
+            return _gone("ended, but its result is removed by now", code="output_expired")
         if "client_cancelled" in kinds or answer.status == 499:
-            return _gone("was cancelled there", code="provider_cancelled", is_charged=None)
+            return _gone("was cancelled there", code="provider_cancelled")
         if kinds & TIMEOUTS or answer.status in (408, 504):
             return ProviderUnavailable(f"The job at {NAME} took too long. {told}", code="provider_timeout")
         if kinds & TRANSIENT or answer.status == 429 or answer.status >= 500:
             kind = ProviderRejected if is_final else ProviderUnavailable
-            return kind(f"The job failed at {NAME}. {told}", code="generation_failed", is_charged=is_charged)
-        return ProviderRejected(f"{NAME} refused the request. {told}", code="invalid_input", is_charged=is_charged)
+            return kind(f"The job failed at {NAME}. {told}", code="generation_failed", order=order)
+        return ProviderRejected(f"{NAME} refused the request. {told}", code="invalid_input", order=order)
 
 
 def _checked(job_id: str) -> str:
@@ -299,10 +298,11 @@ def _is_flagged(flags: Any) -> bool:
     return flags is True or (isinstance(flags, list) and True in cast("list[Any]", flags)[:1])
 
 
-def _running_seconds(status: Status) -> float | None:
+def _times(status: Status) -> OrderState:
     metrics: Any = status.get("metrics")
-    return number(cast("dict[str, Any]", metrics).get("inference_time")) if isinstance(metrics, dict) else None
+    running = number(cast("dict[str, Any]", metrics).get("inference_time")) if isinstance(metrics, dict) else None
+    return OrderState(running_seconds=running)
 
 
-def _gone(how: str, *, code: str, is_charged: bool | None) -> ProviderUnavailable:
-    return ProviderUnavailable(f"The job at {NAME} {how}.", code=code, is_provider_fault=False, is_charged=is_charged)
+def _gone(how: str, *, code: str) -> ProviderUnavailable:
+    return ProviderUnavailable(f"The job at {NAME} {how}.", code=code, is_provider_fault=False, order=OVER)

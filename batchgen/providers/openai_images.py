@@ -20,6 +20,7 @@ import httpx
 from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderError, ProviderRejected, ProviderUnavailable
+from batchgen.orders import NOT_CHARGED, OVER, OrderState
 from batchgen.providers import openai_answers as answers
 from batchgen.providers.base import ImageRequest, RawImage, RemoteImage, Settlement
 from batchgen.providers.http import inline_pictures
@@ -121,7 +122,7 @@ class OpenAIImagesProvider:
         pictures = answers.pictures_in(value)
         if pictures == []:
             what = f"{self.name} answered without a picture, which may mean that its policy blocked it."
-            raise ProviderRejected(what, code="no_image", is_charged=self._maybe_charged)
+            raise ProviderRejected(what, code="no_image", order=self._ended)
         if pictures is None:
             raise self._senseless()
         return self._read(pictures[0])
@@ -137,7 +138,7 @@ class OpenAIImagesProvider:
             place = packed if packed and not packed.isspace() else None
         if place is None and fields.get("respect_moderation") is False:
             what = f"{self.name} blocked the picture by its policy."
-            raise ProviderRejected(what, code="blocked_by_policy", is_charged=self._maybe_charged)
+            raise ProviderRejected(what, code="blocked_by_policy", order=self._ended)
         if place is None:
             raise self._senseless()
         if inline_pictures.is_address(place):
@@ -174,14 +175,14 @@ class OpenAIImagesProvider:
             return self._blocked(answer, complaint)
         if answer.is_success and (status == answer.status or codes & answers.FAULT_CODES):
             what = self._api.says("answered with an error", complaint)
-            return ProviderUnavailable(what, code="provider_unavailable", is_charged=self._maybe_charged)
+            return ProviderUnavailable(what, code="provider_unavailable", order=self._ended)
         return self._api.refusal(answer, complaint, status=status, model=request.model)
 
     def _blocked(self, answer: Answer, complaint: Complaint) -> ProviderRejected:
         stage = text(mapping(answers.error_of(answer).get("moderation_details")).get("moderation_stage"))
-        charged = self._maybe_charged if stage == "output" or answer.is_success else False
+        order = self._ended if stage == "output" or answer.is_success else NOT_CHARGED
         what = self._api.says("blocked the prompt by its policy", complaint)
-        return ProviderRejected(what, code="blocked_by_policy", is_charged=charged)
+        return ProviderRejected(what, code="blocked_by_policy", order=order)
 
     def _without_the_model(self, status: int, complaint: Complaint, request: ImageRequest) -> ProviderError:
         if status == 403:
@@ -189,8 +190,9 @@ class OpenAIImagesProvider:
         return ProviderRejected(self._api.says("does not have this model", complaint), code="model_not_found")
 
     @property
-    def _maybe_charged(self) -> bool | None:
-        return False if self._is_free else None
+    def _ended(self) -> OrderState:
+        """The state of an order that was answered without a picture."""
+        return NOT_CHARGED if self._is_free else OVER
 
     def _senseless(self) -> ProviderError:
         """The order was answered, and nobody can read how: it may well be paid."""

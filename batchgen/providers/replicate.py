@@ -30,6 +30,7 @@ from urllib.parse import parse_qsl
 from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
+from batchgen.orders import CHARGED, NOT_CHARGED, OPEN, OVER, OrderState
 from batchgen.providers.base import ImageRequest, RawImage, RemoteImage, Settlement
 from batchgen.providers.http import inline_pictures, messages
 from batchgen.providers.http.client import Answer
@@ -193,16 +194,15 @@ class ReplicateProvider:
     async def settle(self, job_id: str, request: ImageRequest) -> Settlement:
         answer = await self._api.ask("GET", f"/predictions/{_checked(job_id)}", passes=GONE, may_hold_a_picture=True)
         if answer.status in GONE:
-            return Settlement(is_over=True)
+            return Settlement(OVER)
         prediction = _prediction(answer)
         if prediction["status"] not in ENDED:
-            return Settlement(is_over=False)
+            return Settlement(OPEN)
         try:
-            output, is_charged = await asyncio.to_thread(self._picture, prediction, request), True
+            output, order = await asyncio.to_thread(self._picture, prediction, request), CHARGED
         except ProviderError as error:
-            output, is_charged = None, error.is_charged
-        queued, running = _seconds(prediction)
-        return Settlement(True, is_charged, output, queued_seconds=queued, running_seconds=running)
+            output, order = None, error.order
+        return Settlement(order.merge(_times(prediction)), output)
 
     async def cancel(self, job_id: str) -> None:
         ended = frozenset({400, 404, 409, 422})
@@ -297,16 +297,16 @@ class ReplicateProvider:
             case "succeeded":
                 return self._output(prediction, request)
             case "canceled":
-                raise _ended("was cancelled there", code="provider_cancelled", is_charged=True)
+                raise _ended("was cancelled there", code="provider_cancelled", order=CHARGED)
             case "aborted":
-                raise _ended("did not start in time", code="provider_timeout", is_charged=False)
+                raise _ended("did not start in time", code="provider_timeout", order=NOT_CHARGED)
             case _:
                 raise self._failure(prediction)
 
     def _output(self, prediction: Prediction, request: ImageRequest) -> Picture:
         place = next(inline_pictures.places(prediction.get("output")), None)
         if place is None and prediction.get("data_removed") is True:
-            raise _ended("made a picture that is removed by now", code="output_expired", is_charged=True)
+            raise _ended("made a picture that is removed by now", code="output_expired", order=CHARGED)
         if place is None:
             raise self._nothing(prediction)
         if inline_pictures.is_address(place):
@@ -314,21 +314,21 @@ class ReplicateProvider:
         content = inline_pictures.unpacked(place, service=NAME)
         if content is None:
             problem = f"The job at {NAME} succeeded, and its picture is damaged."
-            raise ProviderRejected(problem, code="provider_garbage", is_charged=True)
+            raise ProviderRejected(problem, code="provider_garbage", order=CHARGED)
         return _with_what_is_told(RawImage(content), prediction, request)
 
     def _nothing(self, prediction: Prediction) -> ProviderError:
-        """Another order would be another purchase that may come without a picture, too. Old models leave pictures out
-        that their filter does not like, and say so in their logs.
+        """Another order would cost again, and may come without a picture, too. Old models leave out pictures that their
+        filter does not like, and say so in their logs.
         """
         logs = str(prediction.get("logs") or "")[:LONGEST_LOGS]
         if _NSFW.search(logs):
             problem = f"{NAME} withheld the picture: it was flagged as not safe for work."
-            return ProviderRejected(problem, code="blocked_by_policy", is_charged=True)
+            return ProviderRejected(problem, code="blocked_by_policy", order=CHARGED)
         error = prediction.get("error")
         told = self._api.words(error) if error else ""
         problem = f"The job at {NAME} succeeded without a picture. {told}".strip()
-        return ProviderRejected(problem, code="no_output", is_charged=True)
+        return ProviderRejected(problem, code="no_output", order=CHARGED)
 
     def _failure(self, prediction: Prediction) -> ProviderError:
         """Replicate does not say in the answer whether a job that failed costs: models differ."""
@@ -340,8 +340,8 @@ class ReplicateProvider:
                 what, code = f"{NAME} refused the request. {said}", "invalid_input"
             case _:
                 what = f"The job failed at {NAME}. {said}"
-                return ProviderUnavailable(what, code="generation_failed", is_charged=None)
-        return ProviderRejected(what, code=code, is_charged=None)
+                return ProviderUnavailable(what, code="generation_failed", order=OVER)
+        return ProviderRejected(what, code=code, order=OVER)
 
 
 class _Memory(OrderedDict[str, str]):
@@ -443,9 +443,8 @@ def _hides_its_inputs(prediction: Prediction, request: ImageRequest) -> bool:
 
 
 def _with_what_is_told(picture: Picture, prediction: Prediction, request: ImageRequest) -> Picture:
-    queued, running = _seconds(prediction)
     seed, version = _seed(prediction, request), _version(prediction)
-    return replace(picture, seed=seed, version=version, queued_seconds=queued, running_seconds=running)
+    return replace(picture, seed=seed, version=version, order=OVER.merge(_times(prediction)))
 
 
 def _seed(prediction: Prediction, request: ImageRequest) -> int | None:
@@ -462,16 +461,16 @@ def _version(prediction: Prediction) -> str | None:
     return version if isinstance(version, str) and version not in ("", "hidden") else None
 
 
-def _seconds(prediction: Prediction) -> tuple[float | None, float | None]:
-    """In the queue, and running."""
+def _times(prediction: Prediction) -> OrderState:
     metrics: Any = prediction.get("metrics")
     measured = number(cast("dict[str, Any]", metrics).get("predict_time")) if isinstance(metrics, dict) else None
     started = prediction.get("started_at")
     running = seconds_between(started, prediction.get("completed_at")) if measured is None else measured
-    return seconds_between(prediction.get("created_at"), started), running
+    queued = seconds_between(prediction.get("created_at"), started)
+    return OrderState(queued_seconds=queued, running_seconds=running)
 
 
-def _ended(how: str, *, code: str, is_charged: bool) -> ProviderUnavailable:
+def _ended(how: str, *, code: str, order: OrderState) -> ProviderUnavailable:
     return ProviderUnavailable(
-        f"The job at {NAME} {how}.", code=code, is_provider_fault=code != "provider_cancelled", is_charged=is_charged
+        f"The job at {NAME} {how}.", code=code, is_provider_fault=code != "provider_cancelled", order=order
     )

@@ -10,31 +10,20 @@ from batchgen.errors import (
     ProviderUnavailable,
     StorageError,
 )
-from batchgen.queue.types import Account, Fault
+from batchgen.orders import OPEN, OrderState
+from batchgen.queue.types import Fault
 
 CANCELLED = Fault(code="cancelled", message="Cancelled by user")
 
 
-def fault_of(
-    error: Exception, *, provider: str | None = None, job_over: bool | None = None, account: Account | None = None
-) -> Fault:
-    """What the database is told about an attempt that failed at `provider`.
+def fault_of(error: Exception, *, provider: str | None = None, order: OrderState | None = None) -> Fault:
+    """Describe to the database an attempt that failed at `provider`.
 
-    `job_over` and `account` are what is known better than the error knows it. Texts of unknown exceptions stay out.
+    `order` counts for more than what the error says of the order. Texts of unknown exceptions stay out.
     """
     fault = _fault(error, provider)
-    if isinstance(error, ProviderError):
-        fault = fault.model_copy(update={"job_over": error.is_job_over, "is_charged": error.is_charged})
-    if job_over is not None:
-        fault = fault.model_copy(update={"job_over": job_over})
-    return with_account(fault, account)
-
-
-def with_account(fault: Fault, account: Account | None) -> Fault:
-    """The fault with what is known of money and time. Of a job that goes on nobody knows yet that it costs nothing."""
-    fault = fault if account is None else fault.model_copy(update=account.model_dump())
-    is_early = fault.job_over is False and fault.is_charged is False
-    return fault.model_copy(update={"is_charged": None}) if is_early else fault
+    known = error.order if isinstance(error, ProviderError) else fault.order
+    return fault.model_copy(update={"order": known if order is None else known.merge(order)})
 
 
 def _fault(error: Exception, provider: str | None) -> Fault:
@@ -80,12 +69,12 @@ def _fault_of_ours(error: Exception, provider: str | None) -> Fault:
     match error:
         case StorageError():
             message = "The picture could not be stored."
-            return Fault(code="storage_unavailable", message=message, retryable=True, job_over=False)
+            return Fault(code="storage_unavailable", message=message, retryable=True, order=OPEN)
         case TimeoutError():
             message = "The picture was not ready in time."
             return Fault(
-                code="timeout", message=message, retryable=True, provider=provider, provider_fault=True, job_over=False
+                code="timeout", message=message, retryable=True, provider=provider, provider_fault=True, order=OPEN
             )
         case _:
             message = f"The worker met an unexpected fault ({type(error).__name__})."
-            return Fault(code="internal_error", message=message, retryable=True, job_over=False)
+            return Fault(code="internal_error", message=message, retryable=True, order=OPEN)

@@ -23,6 +23,7 @@ from batchgen.errors import (
     QueueUnavailable,
 )
 from batchgen.models import Outlook
+from batchgen.orders import OrderState
 from batchgen.queue.types import (
     ActiveModel,
     Claim,
@@ -144,7 +145,7 @@ class PostgrestQueue:
         fault = Fault(
             code="unreadable_claim",
             message=f"The item cannot be read: look at its {', '.join(fields)}.",
-            job_over=not is_ordered,
+            order=OrderState(over=not is_ordered),
         )
         try:
             await self._fail({"p_generation_id": str(generation_id), "p_lease_id": str(lease_id)}, fault)

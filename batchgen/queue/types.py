@@ -11,6 +11,7 @@ from pydantic import (
 )
 
 from batchgen.models import Frozen, GenerationStatus
+from batchgen.orders import OrderState
 
 
 class Claim(Frozen):
@@ -63,15 +64,6 @@ class NewOrder(Frozen):
     inputs: Mapping[str, Any] = Field(default_factory=dict[str, Any])
 
 
-class Account(Frozen):
-    """What is known of the money and the time that an order took."""
-
-    is_charged: bool | None = None
-    """None: not known."""
-    queued_seconds: float | None = None
-    running_seconds: float | None = None
-
-
 class OpenOrder(Frozen):
     """An order that nobody waits for any more and whose outcome is not known, leased to a worker that asks about it."""
 
@@ -88,10 +80,10 @@ class OpenOrder(Frozen):
     ordered_seconds_ago: float
 
 
-class OrderOutcome(Account):
-    """What the provider said of an open order, for `settle_order`."""
+class OrderOutcome(Frozen):
+    """The provider's answer about an open order, for `settle_order`."""
 
-    is_over: bool
+    order: OrderState
     has_picture: bool = False
     """It made one that can still be had."""
 
@@ -136,7 +128,7 @@ class StoredImage(Frozen):
     """The model's version really used, where the provider tells."""
     is_black: bool = False
     """All black: what safety filters leave in place of a picture."""
-    account: Account | None = None
+    order: OrderState = OrderState()
     """Of the order that made it: no column of `images`, but for the ledger."""
 
 
@@ -183,14 +175,8 @@ class Fault(Frozen):
     """True counts for the model's breaker; False says that the provider answered as it should; None says nothing."""
     model_fault: bool = False
     """With `retry_after_seconds`: the model waits as told, not its provider."""
-    job_over: bool | None = None
-    """Whether the order ended by this. False: the next attempt asks for the same job. None: it did, unless the
-    provider only asks to wait.
-    """
-    is_charged: bool | None = None
-    """Whether the order costs money; None: not known."""
-    queued_seconds: float | None = None
-    running_seconds: float | None = None
+    order: OrderState = OrderState()
+    """Where it does not say whether the order is over: it is, unless the provider only asks to wait."""
 
 
 class FailureVerdict(Frozen):

@@ -468,7 +468,7 @@ create table batchgen.queue (
   provider_job_id text,
   order_key uuid,
   fault_code text,
-  job_over boolean,
+  order_over boolean,
   was_run boolean not null default false,
   constraint running_means_leased check ((state = 'running') = (lease_id is not null)),
   constraint a_lease_is_whole check (
@@ -554,8 +554,8 @@ comment on column batchgen.queue.provider_job_id is
   'The provider''s id of a job that may be running or paid for: resumed, never ordered again.';
 comment on column batchgen.queue.order_key is 'The order whose outcome is not known yet; its row is in orders.';
 comment on column batchgen.queue.fault_code is 'Error code of the failure that ends the current lease.';
-comment on column batchgen.queue.job_over is
-  'True if that failure also ended the job: the next attempt then orders again.';
+comment on column batchgen.queue.order_over is
+  'True if that failure also ended the order: the next attempt then orders again.';
 comment on column batchgen.queue.was_run is 'True if an attempt has ended without a picture: it may have left a file.';
 
 create table batchgen.reopened_batches (

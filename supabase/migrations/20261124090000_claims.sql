@@ -719,7 +719,7 @@ begin
   set state = 'running', ready_rank = null, lease_id = gen_random_uuid(), worker = p_worker,
     started_at = clock_timestamp(),
     lease_expires_at = clock_timestamp() + make_interval(secs => p_lease_seconds), cancel_requested = false,
-    fault_code = null, job_over = null, ran_alone = not p_is_busy and cardinality(v_ids) = 1
+    fault_code = null, order_over = null, ran_alone = not p_is_busy and cardinality(v_ids) = 1
   where q.generation_id = any (v_ids);
   return v_ids;
 end
@@ -889,10 +889,10 @@ begin
       -- A wait or a planned release proves nothing; an attempt that has ended does.
       is_suspect = p_crashed or (q.is_suspect and not p_retried),
       ran_alone = false,
-      -- A job that is over is not resumed; one that was only left is.
-      provider = case when q.job_over is not true then q.provider end,
-      provider_job_id = case when q.job_over is not true then q.provider_job_id end,
-      order_key = case when q.job_over is not true then q.order_key end
+      -- An order that is over is not resumed; one that was only left is.
+      provider = case when q.order_over is not true then q.provider end,
+      provider_job_id = case when q.order_over is not true then q.provider_job_id end,
+      order_key = case when q.order_over is not true then q.order_key end
     where q.generation_id = any (p_generation_ids) and q.generation_id <> all (v_cancelled) and q.state = 'running'
     returning q.user_id
   )

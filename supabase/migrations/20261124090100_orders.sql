@@ -307,7 +307,7 @@ begin
           then true end
       when o.price_usd = 0 then false
       -- Not yet, in an attempt after which the job is asked about again.
-      when i.job_over or (p_outcome is null and (o.is_late or g.status = 'completed')) then o.is_charged
+      when i.order_over or (p_outcome is null and (o.is_late or g.status = 'completed')) then o.is_charged
     end as is_charged
   ) c;
 end
@@ -388,21 +388,75 @@ revoke execute on function batchgen.note_charge(uuid, integer, boolean) from pub
 comment on function batchgen.note_charge(uuid, integer, boolean) is
   'For admins: writes down whether an order of unknown outcome was charged.';
 
--- note_account(p_order_key, p_account)
--- What a worker says of money and time; what it leaves out stays. Where a picture costs nothing, none is charged.
-create function batchgen.note_account(p_order_key uuid, p_account jsonb) returns void
+-- What a worker knows of an order, as JSON {over, charged, queued_seconds, running_seconds}; null: not known.
+-- over: nothing more comes of the order, so that the next attempt orders again.
+create type batchgen.order_state as (
+  over boolean, charged boolean, queued_seconds double precision, running_seconds double precision
+);
+comment on type batchgen.order_state is
+  'What a worker knows of an order: whether it is over, whether it is charged, how long its job took.';
+
+-- read_order_state(p_argument, p_state)
+-- The state of an order as workers send it. p_argument names it in errors. A key that is left out is not known.
+-- Caller: fail_generation, settle_order, note_charges.
+-- Errors: PT422 where it does not fit.
+create function batchgen.read_order_state(p_argument text, p_state jsonb) returns batchgen.order_state
+language plpgsql set search_path = '' as $$
+declare
+  v_wrong text;
+begin
+  if coalesce(jsonb_typeof(p_state), 'null') not in ('object', 'null') then
+    perform batchgen.refuse_argument(p_argument, 'is not an object',
+      'Send {over, charged, queued_seconds, running_seconds}.');
+  end if;
+  select k.name into v_wrong
+  from (values ('over', 'boolean'), ('charged', 'boolean'), ('queued_seconds', 'number'), ('running_seconds', 'number'))
+    k (name, type)
+  where coalesce(jsonb_typeof(p_state -> k.name), 'null') not in (k.type, 'null') limit 1;
+  if found then
+    perform batchgen.refuse_argument(format('%s.%s', p_argument, v_wrong), 'has the wrong type',
+      'Send over and charged as true or false, seconds as numbers, or leave out what is not known.');
+  end if;
+  return (
+    (p_state ->> 'over')::boolean, (p_state ->> 'charged')::boolean,
+    batchgen.read_seconds(p_state -> 'queued_seconds'), batchgen.read_seconds(p_state -> 'running_seconds')
+  )::batchgen.order_state;
+end
+$$;
+revoke execute on function batchgen.read_order_state(text, jsonb) from public, anon, authenticated, service_role;
+comment on function batchgen.read_order_state(text, jsonb) is 'The state of an order as workers send it.';
+
+-- read_seconds(p_number)
+-- A JSON number as seconds, between none and a year; null for anything else. Rounded, since a number next to zero has
+-- no double precision.
+create function batchgen.read_seconds(p_number jsonb) returns double precision
+language sql immutable set search_path = '' as $$
+  select case when jsonb_typeof(p_number) = 'number' then
+    round(least(greatest(p_number::numeric, 0), 31536000), 6)::double precision
+  end
+$$;
+revoke execute on function batchgen.read_seconds(jsonb) from public, anon, authenticated, service_role;
+comment on function batchgen.read_seconds(jsonb) is 'A JSON number as seconds.';
+
+-- note_order_state(p_order_key, p_state)
+-- Writes down what a worker knows of an order; what it does not know stays. Before the order is over, nobody knows that
+-- it costs nothing. Where a picture costs nothing, none is charged.
+create function batchgen.note_order_state(p_order_key uuid, p_state batchgen.order_state) returns void
 language sql security definer set search_path = '' as $$
   update batchgen.orders o
   set is_charged = case
-      when o.price_usd = 0 then false else coalesce((p_account ->> 'is_charged')::boolean, o.is_charged)
+      when o.price_usd = 0 then false
+      when p_state.over or p_state.charged then coalesce(p_state.charged, o.is_charged)
+      else o.is_charged
     end,
-    queued_seconds = coalesce((p_account ->> 'queued_seconds')::double precision, o.queued_seconds),
-    running_seconds = coalesce((p_account ->> 'running_seconds')::double precision, o.running_seconds)
-  where o.key = p_order_key and jsonb_typeof(p_account) = 'object'
+    queued_seconds = coalesce(p_state.queued_seconds, o.queued_seconds),
+    running_seconds = coalesce(p_state.running_seconds, o.running_seconds)
+  where o.key = p_order_key
 $$;
-revoke execute on function batchgen.note_account(uuid, jsonb) from public, anon, authenticated, service_role;
-comment on function batchgen.note_account(uuid, jsonb) is
-  'Writes down what a worker learned of an order''s money and time.';
+revoke execute on function batchgen.note_order_state(uuid, batchgen.order_state)
+from public, anon, authenticated, service_role;
+comment on function batchgen.note_order_state(uuid, batchgen.order_state) is
+  'Writes down what a worker knows of an order.';
 
 -- leave_orders(p_keys)
 -- Their items do not wait for these any more; somebody asks what became of them.
@@ -432,7 +486,7 @@ begin
     where o.key = i.order_key
       -- An order that was run again for its picture is over with this, whatever became of the picture. A result that
       -- was taken said what it costs; an item that somebody else set to completed says nothing of its job.
-      and (i.job_over or o.is_late or (
+      and (i.order_over or o.is_late or (
         o.is_charged is not null and exists (
           select from public.image_generations g where g.id = i.generation_id and g.status = 'completed'
         )
@@ -482,7 +536,7 @@ language plpgsql security definer set search_path = '' as $$
 begin
   perform batchgen.note_attempts(array[old],
     case when new.crash_count > old.crash_count then 'crashed' else 'handed_back' end);
-  if old.job_over and old.order_key is not null then
+  if old.order_over and old.order_key is not null then
     perform batchgen.close_orders(array[old]);
   end if;
   return null;
@@ -521,8 +575,7 @@ create trigger after_queue_deleted after delete on batchgen.queue
 referencing old table as old_rows for each statement execute function batchgen.after_queue_deleted();
 
 -- settle_order(p_order_key, p_lease_id, p_outcome)
--- What the provider said of an open order. p_outcome: {is_over, is_charged, has_picture, queued_seconds,
--- running_seconds}.
+-- Writes down the provider's answer about an open order. p_outcome: {order: as batchgen.order_state, has_picture}.
 --   not over: it is asked about again, after pauses that grow, for a day; then nobody knows
 --   over, with a picture to be had, unless it is known to cost nothing: its item, if it failed and still has its batch,
 --     runs again for the picture alone (is_late)
@@ -533,18 +586,20 @@ referencing old table as old_rows for each statement execute function batchgen.a
 -- Caller: service_role.
 -- States: of the item: failed -> pending, where its picture is collected.
 -- Locks: the item and its batch, then the order, like everybody else.
--- Errors: PT422 where p_outcome is no object.
+-- Errors: PT422 where p_outcome does not fit.
 create function public.settle_order(p_order_key uuid, p_lease_id uuid, p_outcome jsonb) returns boolean
 language plpgsql security definer set search_path = '' as $$
 declare
   v_order batchgen.orders;
-  v_is_over boolean := coalesce(p_outcome -> 'is_over' = 'true'::jsonb, false);
+  v_state batchgen.order_state;
   v_generation public.image_generations;
   v_code text;
 begin
   if jsonb_typeof(p_outcome) is distinct from 'object' then
-    perform batchgen.refuse_argument('p_outcome', 'is not an object', 'Send {is_over, is_charged, has_picture}.');
+    perform batchgen.refuse_argument('p_outcome', 'is not an object', 'Send {order, has_picture}.');
   end if;
+  v_state := batchgen.read_order_state('p_outcome.order', p_outcome -> 'order');
+  v_state.over := coalesce(v_state.over, false);
   select o.* into v_order from batchgen.orders o where o.key = p_order_key;
   perform batchgen.lock_items(array[v_order.generation_id]);
   select o.* into v_order from batchgen.orders o
@@ -552,7 +607,7 @@ begin
   if not found then
     return false;
   end if;
-  if not v_is_over and v_order.ended_at > clock_timestamp() - interval '1 day' then
+  if not v_state.over and v_order.ended_at > clock_timestamp() - interval '1 day' then
     update batchgen.orders o
     set asked = least(o.asked, 1000000) + 1, lease_id = null, lease_expires_at = null,
       ask_at = clock_timestamp() + make_interval(secs => least(3600, 5 * 2.0 ^ least(o.asked, 20)))
@@ -560,12 +615,12 @@ begin
     return false;
   end if;
 
-  perform batchgen.note_account(p_order_key, p_outcome);
+  perform batchgen.note_order_state(p_order_key, v_state);
   select o.* into v_order from batchgen.orders o where o.key = p_order_key;
   select g.* into v_generation from public.image_generations g where g.id = v_order.generation_id;
   select coalesce((select f.code from batchgen.failures f where f.generation_id = v_generation.id), 'failed')
     into v_code;
-  if v_is_over and v_order.is_charged is not false and p_outcome -> 'has_picture' = 'true'::jsonb
+  if v_state.over and v_order.is_charged is not false and p_outcome -> 'has_picture' = 'true'::jsonb
     and v_generation.status = 'failed' and v_generation.batch_id is not null and v_code = 'crashed'
   then
     perform batchgen.note_settlement(v_order, coalesce(v_order.is_charged, true), 'settled');
@@ -575,7 +630,7 @@ begin
       ask_at = clock_timestamp() + interval '1 day'
     where o.key = p_order_key;
     return false;
-  elsif v_is_over and v_order.is_charged is not false and p_outcome -> 'has_picture' = 'true'::jsonb
+  elsif v_state.over and v_order.is_charged is not false and p_outcome -> 'has_picture' = 'true'::jsonb
     and v_generation.status = 'failed' and v_generation.batch_id is not null
   then
     update batchgen.orders o

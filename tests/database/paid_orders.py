@@ -49,9 +49,11 @@ def make_open_orders_due(db: Database) -> None:
     )
 
 
-def settle(db: Database, order: Row, **outcome: Any) -> bool:
+def settle(db: Database, order: Row, *, has_picture: bool = False, **state: Any) -> bool:
+    """Write down what the provider says; `state` as `batchgen.order_state`."""
+    outcome = json.dumps({"order": state, "has_picture": has_picture})
     sql = "select public.settle_order(%s, %s, %s::jsonb) as queued"
-    return db.as_service(sql, order["order_key"], order["lease_id"], json.dumps(outcome))[0]["queued"]
+    return db.as_service(sql, order["order_key"], order["lease_id"], outcome)[0]["queued"]
 
 
 def open_order(db: Database) -> Row:

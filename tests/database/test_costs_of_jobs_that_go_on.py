@@ -17,7 +17,7 @@ def claim(db: Database) -> Row:
 
 
 def test_a_wait_during_a_job_says_nothing_of_its_costs(db: Database, claim: Row) -> None:
-    db.fail(claim, retryable=True, retry_after_seconds=1, job_over=False, is_charged=False)
+    db.fail(claim, retryable=True, retry_after_seconds=1, order={"over": False, "charged": False})
     db.make_due()
 
     db.complete(db.claim_one())
@@ -28,19 +28,19 @@ def test_a_wait_during_a_job_says_nothing_of_its_costs(db: Database, claim: Row)
 def test_a_job_that_went_on_and_got_lost_is_unknown_though_an_attempt_before_cost_nothing(
     db: Database, claim: Row
 ) -> None:
-    db.fail(claim, retryable=True, job_over=False, is_charged=False)
+    db.fail(claim, retryable=True, order={"over": False, "charged": False})
     db.make_due()
 
-    db.fail(db.claim_one(), code="outcome_unknown", job_over=True)
+    db.fail(db.claim_one(), code="outcome_unknown", order={"over": True})
 
     assert _costs(db, claim) == [(None, 0, False), (None, 0, True)]
 
 
 def test_a_picture_that_was_paid_for_and_got_lost_is_paid_for(db: Database, claim: Row) -> None:
-    db.fail(claim, code="download_failed", retryable=True, job_over=False, is_charged=True)
+    db.fail(claim, code="download_failed", retryable=True, order={"over": False, "charged": True})
     db.make_due()
 
-    db.fail(db.claim_one(), code="outcome_unknown", job_over=True)
+    db.fail(db.claim_one(), code="outcome_unknown", order={"over": True})
 
     assert _costs(db, claim) == [(None, 0, False), (True, PRICE, False)]
 

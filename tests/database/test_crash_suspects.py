@@ -302,7 +302,7 @@ def test_the_picture_of_a_crashed_item_is_charged_and_not_collected_by_itself(db
     submit_order(db, claim)
     dies(db, claim)
 
-    assert settle(db, open_order(db), is_over=True, is_charged=True, has_picture=True) is False
+    assert settle(db, open_order(db), over=True, charged=True, has_picture=True) is False
 
     assert db.item(claim["generation_id"])["status"] == "failed"
     assert entries(db, claim) == [("attempt", "crashed", None, Decimal(0)), ("settlement", "settled", True, PRICE)]
@@ -316,7 +316,7 @@ def test_a_person_has_the_picture_of_a_crashed_item_collected_and_nothing_is_cha
     claim = db.claim_one()
     key = submit_order(db, claim)
     dies(db, claim)
-    settle(db, open_order(db), is_over=True, is_charged=True, has_picture=True)
+    settle(db, open_order(db), over=True, charged=True, has_picture=True)
 
     db.as_user(claim["user_id"], "select public.retry_failed(%s)", batch["id"])
 
@@ -341,7 +341,7 @@ def test_a_settled_picture_that_nobody_asks_for_is_forgotten_after_a_day(db: Dat
     claim = db.claim_one()
     submit_order(db, claim)
     dies(db, claim)
-    settle(db, open_order(db), is_over=True, is_charged=True, has_picture=True)
+    settle(db, open_order(db), over=True, charged=True, has_picture=True)
     assert len(orders(db)) == 1
     assert db.value("select ask_at > now() + interval '23 hours' from batchgen.orders")
 

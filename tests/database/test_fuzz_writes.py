@@ -115,7 +115,7 @@ def a_victim(db: Database) -> Victim:
     submit_order(db, held, "job-held")
     submit_order(db, late, "job-late")
     db.complete(done)
-    db.fail(late, job_over=False, code="timeout")
+    db.fail(late, order={"over": False}, code="timeout")
     db.run(
         "update batchgen.queue set state = 'delayed', ready_rank = null, due_at = now() where generation_id = %s",
         items[3],

@@ -54,12 +54,12 @@ def complete_and_claim(db: Database, claim: Row) -> None:
 
 def cancel_and_end(db: Database, claim: Row) -> None:
     db.as_user(claim["user_id"], "select public.cancel_batch(%s)", claim["batch_id"])
-    db.fail(claim, code="cancelled", job_over=False)
+    db.fail(claim, code="cancelled", order={"over": False})
 
 
 def delete_batch_and_end(db: Database, claim: Row) -> None:
     db.run("delete from public.batch_generations where id = %s", claim["batch_id"])
-    db.fail(claim, code="cancelled", job_over=False)
+    db.fail(claim, code="cancelled", order={"over": False})
 
 
 def delete_batch_and_crash(db: Database, claim: Row) -> None:
@@ -75,8 +75,8 @@ def cancel_and_release(db: Database, claim: Row) -> None:
 
 ENDS: dict[str, tuple[Callable[[Database, Row], object], str, bool | None]] = {
     "completed with the next claim": (complete_and_claim, "completed", True),
-    "completed for nothing": (lambda db, claim: db.complete(claim, account={"is_charged": False}), "completed", False),
-    "completed, nothing said": (lambda db, claim: db.complete(claim, account=None), "completed", True),
+    "completed for nothing": (lambda db, claim: db.complete(claim, order={"charged": False}), "completed", False),
+    "completed, nothing said": (lambda db, claim: db.complete(claim, order=None), "completed", True),
     "cancelled while it ran": (cancel_and_end, "cancelled", None),
     "cancelled and handed back": (cancel_and_release, "cancelled", None),
     "its batch deleted": (delete_batch_and_end, "cancelled", None),
@@ -172,7 +172,7 @@ def test_the_job_of_an_item_that_was_completed_by_hand_is_asked_about(db: Databa
     submit_order(db, claim)
     edit(db, claim, "status = 'completed'")
 
-    assert not settle(db, open_order(db), is_over=True, is_charged=True, has_picture=True)
+    assert not settle(db, open_order(db), over=True, charged=True, has_picture=True)
 
     assert entries(db, claim)[1:] == [("settlement", "settled", True, PRICE)]
     assert db.item(claim["generation_id"])["status"] == "completed"
@@ -183,7 +183,7 @@ def test_an_item_that_waits_with_its_job_and_is_completed_by_hand_is_asked_about
     db.release(claim)
     edit(db, claim, "status = 'completed'")
 
-    settle(db, open_order(db), is_over=True, is_charged=False)
+    settle(db, open_order(db), over=True, charged=False)
 
     assert entries(db, claim)[1:] == [("settlement", "settled", False, 0)]
 
@@ -195,8 +195,8 @@ def test_an_item_that_waits_with_its_job_and_is_completed_by_hand_is_asked_about
 def late(db: Database, claim: Row) -> Row:
     """An item that waits to collect its picture; it had ended as too late."""
     submit_order(db, claim)
-    db.fail(claim, job_over=False)
-    assert settle(db, open_order(db), is_over=True, is_charged=True, has_picture=True)
+    db.fail(claim, order={"over": False})
+    assert settle(db, open_order(db), over=True, charged=True, has_picture=True)
     return claim
 
 
@@ -225,7 +225,7 @@ def test_a_late_picture_that_is_just_being_collected_is_charged_all_the_same(db:
 
     LATE_ENDS[end](db, late)
     if end in ("cancelled", "batch deleted"):
-        db.fail(running, code="cancelled", job_over=False)
+        db.fail(running, code="cancelled", order={"over": False})
 
     assert [entry[2:] for entry in entries(db, late)] == [(None, 0), (True, PRICE)]
     assert orders(db) == []
@@ -236,7 +236,7 @@ def test_a_late_picture_that_cannot_be_fetched_for_good_leaves_the_item_as_it_ha
 ) -> None:
     running = again(db, late)
 
-    db.fail(running, code="picture_damaged", message="Half a picture.", job_over=False)
+    db.fail(running, code="picture_damaged", message="Half a picture.", order={"over": False})
 
     assert db.item(late["generation_id"])["error_message"] == "It took too long."
     assert db.value("select code from batchgen.failures") == "timeout"
@@ -255,9 +255,9 @@ def test_a_late_item_orders_nothing(db: Database, late: Row) -> None:
 
 def test_a_picture_whose_costs_nobody_knows_is_collected_too(db: Database, claim: Row) -> None:
     submit_order(db, claim)
-    db.fail(claim, job_over=False)
+    db.fail(claim, order={"over": False})
 
-    assert settle(db, open_order(db), is_over=True, has_picture=True)
+    assert settle(db, open_order(db), over=True, has_picture=True)
     db.complete(again(db, claim))
 
     assert [entry[2:] for entry in entries(db, claim)] == [(None, 0), (True, PRICE)]
@@ -265,9 +265,9 @@ def test_a_picture_whose_costs_nobody_knows_is_collected_too(db: Database, claim
 
 def test_a_picture_that_cost_nothing_is_not_made_the_users_again(db: Database, claim: Row) -> None:
     submit_order(db, claim)
-    db.fail(claim, job_over=False)
+    db.fail(claim, order={"over": False})
 
-    assert not settle(db, open_order(db), is_over=True, is_charged=False, has_picture=True)
+    assert not settle(db, open_order(db), over=True, charged=False, has_picture=True)
 
     assert db.item(claim["generation_id"])["status"] == "failed"
 
@@ -287,7 +287,7 @@ def test_an_item_that_is_ordered_anew_leaves_its_job_to_be_asked_about(db: Datab
     assert entries(db, claim) == [("attempt", "handed_back", None, 0), ("attempt", "completed", True, PRICE)]
     order = open_order(db)
     assert order["order_key"] == first
-    assert not settle(db, order, is_over=True, is_charged=True, has_picture=True)
+    assert not settle(db, order, over=True, charged=True, has_picture=True)
     assert costs(db, "days")["paid_usd"] == 2 * PRICE
 
 
@@ -322,7 +322,7 @@ def test_a_worker_with_a_provider_of_its_own_leaves_the_job_of_another_one(db: D
     assert entries(db, claim) == [("attempt", "crashed", None, 0), ("attempt", "completed", False, 0)]
     order = open_order(db)
     assert (order["order_key"], order["provider"], order["provider_job_id"]) == (key, "replicate", "job-1")
-    assert not settle(db, order, is_over=True, is_charged=True, has_picture=True)
+    assert not settle(db, order, over=True, charged=True, has_picture=True)
     assert costs(db, "batches")["paid_usd"] == PRICE
 
 
@@ -334,7 +334,7 @@ def test_an_item_with_a_job_left_behind_runs_on_with_its_own(db: Database, claim
     db.release(claim)
     claim = again(db, claim)
     assert (claim["order_key"], claim["provider_job_id"]) == (own, "job-2")
-    db.fail(claim, retryable=True, job_over=False)
+    db.fail(claim, retryable=True, order={"over": False})
     claim = again(db, claim)
     assert (claim["order_key"], claim["provider_job_id"]) == (own, "job-2")
     db.expire(claim)
@@ -343,7 +343,7 @@ def test_an_item_with_a_job_left_behind_runs_on_with_its_own(db: Database, claim
 
     order = open_order(db)
     assert order["order_key"] == left
-    settle(db, order, is_over=True, is_charged=True)
+    settle(db, order, over=True, charged=True)
     assert costs(db, "models")["paid_usd"] == 2 * PRICE
 
 
@@ -364,7 +364,7 @@ def test_a_wait_that_is_cancelled_does_not_end_the_job(db: Database, claim: Row)
 @pytest.fixture
 def unknown(db: Database, claim: Row) -> Row:
     begin(db, claim)
-    db.fail(claim, code="outcome_unknown", job_over=True)
+    db.fail(claim, code="outcome_unknown", order={"over": True})
     return claim
 
 
@@ -383,12 +383,12 @@ def test_a_persons_word_is_the_last_one(db: Database, unknown: Row, is_charged: 
 
 def test_an_order_that_a_person_has_decided_is_asked_about_no_more(db: Database, claim: Row) -> None:
     submit_order(db, claim)
-    db.fail(claim, job_over=False)
+    db.fail(claim, order={"over": False})
     order = open_order(db)
 
     note_charge(db, claim, True)
 
-    assert not settle(db, order, is_over=True, is_charged=True, has_picture=True)
+    assert not settle(db, order, over=True, charged=True, has_picture=True)
     assert entries(db, claim)[1:] == [("settlement", "person", True, PRICE)]
 
 
@@ -420,11 +420,11 @@ def test_a_job_from_before_there_were_orders_can_be_decided_too(db: Database, cl
 
 def test_a_person_and_a_settlement_at_the_same_moment_charge_once(db: Database, claim: Row) -> None:
     submit_order(db, claim)
-    db.fail(claim, job_over=False)
+    db.fail(claim, order={"over": False})
     order = open_order(db)
     with connect(db.dsn) as other, other.transaction():
         query(other, "select batchgen.note_charge(%s, 1, true)", claim["generation_id"])
-        settling = Other(db, lambda mine: settle(mine, order, is_over=True, is_charged=True))
+        settling = Other(db, lambda mine: settle(mine, order, over=True, charged=True))
         until_somebody_waits(db)
 
     assert settling.answer() is False
@@ -433,7 +433,7 @@ def test_a_person_and_a_settlement_at_the_same_moment_charge_once(db: Database, 
 
 def test_two_workers_never_take_the_same_order(db: Database, claim: Row) -> None:
     submit_order(db, claim)
-    db.fail(claim, job_over=False)
+    db.fail(claim, order={"over": False})
     db.run("update batchgen.orders set ask_at = now()")
     with connect(db.dsn) as connection, connection.transaction():
         assert len(take(Database(db.dsn, connection))) == 1
@@ -546,7 +546,7 @@ class History:
 
     def _complete(self, item: Item, is_charged: bool | None = None) -> None:
         if item.claim:
-            self.db.complete(item.claim, account={"is_charged": is_charged})
+            self.db.complete(item.claim, order={"charged": is_charged})
             item.learn(is_charged if is_charged is not None else True)
             item.ends("completed", state="completed", over=True)
 
@@ -555,7 +555,7 @@ class History:
 
     def _fail(self, item: Item, *, over: bool, retryable: bool = True, is_charged: bool | None = None) -> None:
         if item.claim:
-            self.db.fail(item.claim, code="no", retryable=retryable, job_over=over, is_charged=is_charged)
+            self.db.fail(item.claim, code="no", retryable=retryable, order={"over": over, "charged": is_charged})
             item.learn(is_charged if over or is_charged else None)
             is_final = not retryable or (over and item.order is not None and item.order.is_late)
             item.ends("no", state="failed" if is_final else "waiting", over=over)
@@ -643,7 +643,7 @@ class History:
         with self._asking(item) as order:
             if order is None or item.order is None:
                 return
-            is_queued = settle(self.db, order, is_over=True, is_charged=is_charged, has_picture=has_picture)
+            is_queued = settle(self.db, order, over=True, charged=is_charged, has_picture=has_picture)
             item.learn(is_charged)
             is_late = has_picture and item.state == "failed" and item.order.is_charged is not False
             assert is_queued == is_late
@@ -670,7 +670,7 @@ class History:
     def _settle_not_yet(self, item: Item) -> None:
         with self._asking(item) as order:
             if order:
-                settle(self.db, order, is_over=False)
+                settle(self.db, order, over=False)
 
     def _give_up(self, item: Item) -> None:
         with self._asking(item) as order:
@@ -678,7 +678,7 @@ class History:
                 self.db.run(
                     "update batchgen.orders set ended_at = now() - interval '25 h' where key = %s", order["order_key"]
                 )
-                settle(self.db, order, is_over=False)
+                settle(self.db, order, over=False)
                 item.learn(None)
                 item.settles()
 

@@ -81,9 +81,9 @@ def test_a_job_is_found_by_whoever_takes_the_item_over(db: Database, claim: Row)
 @pytest.mark.parametrize(
     "fault",
     [
-        {"code": "generation_failed", "retryable": True, "job_over": True, "is_charged": False},
+        {"code": "generation_failed", "retryable": True, "order": {"over": True, "charged": False}},
         {"code": "generation_failed", "retryable": True},
-        {"code": "provider_busy", "retryable": True, "retry_after_seconds": 1, "job_over": True},
+        {"code": "provider_busy", "retryable": True, "retry_after_seconds": 1, "order": {"over": True}},
     ],
     ids=["over", "nothing said", "the order was turned away"],
 )
@@ -103,7 +103,7 @@ def test_a_job_that_is_over_is_not_asked_for_again_and_the_next_order_is_another
 @pytest.mark.parametrize(
     "fault",
     [
-        {"code": "download_failed", "retryable": True, "job_over": False},
+        {"code": "download_failed", "retryable": True, "order": {"over": False}},
         {"code": "provider_busy", "retryable": True, "retry_after_seconds": 1},
     ],
     ids=["it goes on", "asked too early"],
@@ -154,11 +154,15 @@ def crash_for_good(db: Database, claim: Row) -> None:
 ENDS: dict[str, tuple[Callable[[Database, Row], object], str, bool | None]] = {
     "completed": (lambda db, claim: db.complete(claim), "completed", True),
     "completed in bulk": (lambda db, claim: db.complete_all([claim]), "completed", True),
-    "failed": (lambda db, claim: db.fail(claim, job_over=True, is_charged=True), "timeout", True),
-    "failed for nothing": (lambda db, claim: db.fail(claim, job_over=True, is_charged=False), "timeout", False),
-    "failed, who knows": (lambda db, claim: db.fail(claim, job_over=True), "timeout", None),
-    "failed, it goes on": (lambda db, claim: db.fail(claim, job_over=False, is_charged=False), "timeout", None),
-    "tried again": (lambda db, claim: db.fail(claim, retryable=True, job_over=True, is_charged=True), "timeout", True),
+    "failed": (lambda db, claim: db.fail(claim, order={"over": True, "charged": True}), "timeout", True),
+    "failed for nothing": (lambda db, claim: db.fail(claim, order={"over": True, "charged": False}), "timeout", False),
+    "failed, who knows": (lambda db, claim: db.fail(claim, order={"over": True}), "timeout", None),
+    "failed, it goes on": (lambda db, claim: db.fail(claim, order={"over": False, "charged": False}), "timeout", None),
+    "tried again": (
+        lambda db, claim: db.fail(claim, retryable=True, order={"over": True, "charged": True}),
+        "timeout",
+        True,
+    ),
     "told to wait": (lambda db, claim: db.fail(claim, retryable=True, retry_after_seconds=5), "timeout", None),
     "handed back": (lambda db, claim: db.release(claim), "handed_back", None),
     "crashed": (crash, "crashed", None),
@@ -204,7 +208,7 @@ def test_an_attempt_without_an_order_costs_nothing(db: Database) -> None:
 
 def test_times_at_the_provider_are_kept(db: Database, claim: Row) -> None:
     submit_order(db, claim)
-    db.complete(claim, account={"is_charged": True, "queued_seconds": 1.5, "running_seconds": 2.5})
+    db.complete(claim, order={"charged": True, "queued_seconds": 1.5, "running_seconds": 2.5})
 
     row = db.one("select * from batchgen.ledger")
     assert (row["queued_seconds"], row["running_seconds"]) == (1.5, 2.5)
@@ -224,7 +228,7 @@ def test_what_the_picture_really_is_is_kept(db: Database, claim: Row) -> None:
 def ended(db: Database, claim: Row) -> Row:
     """An item that failed while its job went on."""
     submit_order(db, claim)
-    db.fail(claim, code="timeout", message="It took too long.", job_over=False)
+    db.fail(claim, code="timeout", message="It took too long.", order={"over": False})
     return claim
 
 
@@ -243,13 +247,13 @@ def test_who_sent_an_order_is_asked_first_and_two_never_ask_at_once(db: Database
 def test_what_is_not_over_is_asked_about_less_and_less_often_and_given_up_after_a_day(db: Database, ended: Row) -> None:
     waits: list[float] = []
     for _ in range(5):
-        assert not settle(db, open_order(db), is_over=False)
+        assert not settle(db, open_order(db), over=False)
         waits.append(db.value("select extract(epoch from ask_at - clock_timestamp())::float8 from batchgen.orders"))
     assert waits == sorted(waits)
     assert waits[-1] > 40
 
     db.run("update batchgen.orders set ended_at = now() - interval '25 hours'")
-    settle(db, open_order(db), is_over=False)
+    settle(db, open_order(db), over=False)
 
     assert orders(db) == []
     assert [entry[2] for entry in entries(db, ended)] == [None]
@@ -258,7 +262,7 @@ def test_what_is_not_over_is_asked_about_less_and_less_often_and_given_up_after_
 
 @pytest.mark.parametrize("is_charged", [True, False])
 def test_what_it_cost_becomes_known_afterwards(db: Database, ended: Row, is_charged: bool) -> None:
-    settle(db, open_order(db), is_over=True, is_charged=is_charged)
+    settle(db, open_order(db), over=True, charged=is_charged)
 
     assert entries(db, ended)[1:] == [("settlement", "settled", is_charged, PRICE if is_charged else Decimal(0))]
     assert db.value("select count(*) from batchgen.charges where is_unknown") == 0
@@ -266,7 +270,7 @@ def test_what_it_cost_becomes_known_afterwards(db: Database, ended: Row, is_char
 
 
 def test_a_picture_that_was_paid_for_is_collected_and_the_ledger_says_so(db: Database, ended: Row) -> None:
-    assert settle(db, open_order(db), is_over=True, is_charged=True, has_picture=True)
+    assert settle(db, open_order(db), over=True, charged=True, has_picture=True)
 
     late = again(db, ended)
     assert (late["is_late"], late["provider_job_id"]) == (True, "job-1")
@@ -279,10 +283,10 @@ def test_a_picture_that_was_paid_for_is_collected_and_the_ledger_says_so(db: Dat
 
 
 def test_a_late_picture_that_is_gone_after_all_leaves_the_item_as_it_had_ended(db: Database, ended: Row) -> None:
-    settle(db, open_order(db), is_over=True, is_charged=True, has_picture=True)
+    settle(db, open_order(db), over=True, charged=True, has_picture=True)
     late = again(db, ended)
 
-    verdict = db.fail(late, code="output_expired", retryable=True, job_over=True, is_charged=True)
+    verdict = db.fail(late, code="output_expired", retryable=True, order={"over": True, "charged": True})
 
     item = db.item(ended["generation_id"])
     assert (verdict["status"], item["status"], item["error_message"]) == ("failed", "failed", "It took too long.")
@@ -292,9 +296,9 @@ def test_a_late_picture_that_is_gone_after_all_leaves_the_item_as_it_had_ended(d
 
 
 def test_a_late_picture_that_cannot_be_fetched_at_once_is_fetched_in_a_later_attempt(db: Database, ended: Row) -> None:
-    settle(db, open_order(db), is_over=True, is_charged=True, has_picture=True)
+    settle(db, open_order(db), over=True, charged=True, has_picture=True)
     late = again(db, ended)
-    db.fail(late, code="download_failed", retryable=True, job_over=False)
+    db.fail(late, code="download_failed", retryable=True, order={"over": False})
 
     late = again(db, ended)
     assert (late["is_late"], late["provider_job_id"]) == (True, "job-1")
@@ -306,9 +310,9 @@ def test_a_late_picture_that_cannot_be_fetched_at_once_is_fetched_in_a_later_att
 def test_a_cancelled_items_paid_picture_is_kept(db: Database, claim: Row) -> None:
     submit_order(db, claim)
     db.as_user(claim["user_id"], "select public.cancel_batch(%s)", claim["batch_id"])
-    db.fail(claim, code="cancelled", message="Cancelled by user", job_over=False)
+    db.fail(claim, code="cancelled", message="Cancelled by user", order={"over": False})
 
-    assert settle(db, open_order(db), is_over=True, is_charged=True, has_picture=True)
+    assert settle(db, open_order(db), over=True, charged=True, has_picture=True)
     db.complete(again(db, claim))
 
     assert db.totals(claim["batch_id"]) == ("partial", 1, 1)
@@ -334,7 +338,7 @@ def test_an_item_that_is_cancelled_while_it_waits_leaves_its_job_to_be_asked_abo
 def test_of_a_deleted_item_only_the_money_is_noted(db: Database, ended: Row, deletion: str, gone: str) -> None:
     db.run(deletion, ended[gone])
 
-    assert not settle(db, open_order(db), is_over=True, is_charged=True, has_picture=True)
+    assert not settle(db, open_order(db), over=True, charged=True, has_picture=True)
 
     assert entries(db, ended)[1:] == [("settlement", "settled", True, PRICE)]
 
@@ -345,7 +349,7 @@ def test_an_item_that_comes_back_asks_for_its_open_order_and_a_settlement_that_c
     order = open_order(db)
     db.as_user(ended["user_id"], "select public.retry_failed(%s)", ended["batch_id"])
 
-    assert not settle(db, order, is_over=True, is_charged=True, has_picture=True)
+    assert not settle(db, order, over=True, charged=True, has_picture=True)
 
     found = again(db, ended)
     assert (found["order_key"], found["provider_job_id"], found["is_late"]) == (order["order_key"], "job-1", False)
@@ -354,7 +358,7 @@ def test_an_item_that_comes_back_asks_for_its_open_order_and_a_settlement_that_c
 
 def test_an_item_of_unknown_outcome_that_an_admin_sets_back_is_ordered_anew(db: Database, claim: Row) -> None:
     begin(db, claim)
-    db.fail(claim, code="outcome_unknown", job_over=True)
+    db.fail(claim, code="outcome_unknown", order={"over": True})
 
     db.run("update public.image_generations set status = 'pending' where id = %s", claim["generation_id"])
 
@@ -363,7 +367,7 @@ def test_an_item_of_unknown_outcome_that_an_admin_sets_back_is_ordered_anew(db: 
 
 def test_a_person_says_what_nobody_knew(db: Database, claim: Row) -> None:
     begin(db, claim)
-    db.fail(claim, code="outcome_unknown", job_over=True)
+    db.fail(claim, code="outcome_unknown", order={"over": True})
 
     db.run("select batchgen.note_charge(%s, 1, true)", claim["generation_id"])
 
@@ -379,7 +383,7 @@ def test_a_retry_and_a_settlement_at_the_same_moment_end_as_one_after_the_other(
     order = open_order(db)
     with connect(db.dsn) as admin, admin.transaction():
         query(admin, "select 1 from public.batch_generations where id = %s for update", ended["batch_id"])
-        settling = Other(db, lambda other: settle(other, order, is_over=True, is_charged=True, has_picture=True))
+        settling = Other(db, lambda other: settle(other, order, over=True, charged=True, has_picture=True))
         until_somebody_waits(db)
         query(admin, "update public.image_generations set status = 'pending' where id = %s", ended["generation_id"])
 
@@ -393,7 +397,7 @@ def test_a_deleted_batch_and_a_settlement_at_the_same_moment_are_no_deadlock(db:
     order = open_order(db)
     with connect(db.dsn) as admin, admin.transaction():
         query(admin, "delete from public.batch_generations where id = %s", ended["batch_id"])
-        settling = Other(db, lambda other: settle(other, order, is_over=True, is_charged=True, has_picture=True))
+        settling = Other(db, lambda other: settle(other, order, over=True, charged=True, has_picture=True))
         until_somebody_waits(db)
 
     assert settling.answer() is False
@@ -452,7 +456,7 @@ def test_open_orders_are_asked_about_again_when_the_first_lease_has_ended(db: Da
     make_open_orders_due(db)
     [second] = take(db)
 
-    assert not settle(db, first, is_over=True, is_charged=True)
-    settle(db, second, is_over=True, is_charged=True)
+    assert not settle(db, first, over=True, charged=True)
+    settle(db, second, over=True, charged=True)
 
     assert [entry[0] for entry in entries(db, ended)] == ["attempt", "settlement"]

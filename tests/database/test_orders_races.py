@@ -60,13 +60,13 @@ def _attempt(storm: Storm, db: Database, chance: random.Random, claim: Row, work
     is_charged = PROVIDER.costs(key)
     match chance.randrange(6):
         case 0 | 1 if is_charged:
-            db.complete(claim, account={"is_charged": True})
+            db.complete(claim, order={"charged": True})
         case 0 | 1:
-            db.fail(claim, code="no", retryable=True, job_over=True, is_charged=False)
+            db.fail(claim, code="no", retryable=True, order={"over": True, "charged": False})
         case 2:
-            db.fail(claim, code="late", retryable=False, job_over=False)
+            db.fail(claim, code="late", retryable=False, order={"over": False})
         case 3:
-            db.fail(claim, code="again", retryable=True, job_over=False)
+            db.fail(claim, code="again", retryable=True, order={"over": False})
         case 4:
             db.release(claim, worker=worker)
         case _:
@@ -80,7 +80,7 @@ def sweep(storm: Storm, db: Database, chance: random.Random) -> None:
         is_charged = PROVIDER.costs(order["order_key"])
         has_picture = is_charged and chance.random() < 0.7
         is_over = chance.random() < 0.8
-        if settle(db, order, is_over=is_over, is_charged=is_charged if is_over else None, has_picture=has_picture):
+        if settle(db, order, over=is_over, charged=is_charged if is_over else None, has_picture=has_picture):
             storm.counts["late"] += 1
         storm.counts["settled"] += 1
     time.sleep(0.005)
@@ -129,11 +129,11 @@ def end_all(db: Database) -> None:
         claims = db.claim(1000)
         for claim in claims:
             charged = PROVIDER.costs(claim["order_key"])
-            db.fail(claim, code="end", retryable=False, job_over=True, is_charged=charged)
+            db.fail(claim, code="end", retryable=False, order={"over": True, "charged": charged})
         db.run("update batchgen.orders set ask_at = now(), ended_at = now() - interval '1 minute' where ask_at > now()")
         taken = db.as_service("select * from public.take_open_orders('w', 1000, 60)")
         for order in taken:
-            settle(db, order, is_over=True, is_charged=PROVIDER.costs(order["order_key"]))
+            settle(db, order, over=True, charged=PROVIDER.costs(order["order_key"]))
         if not claims and not taken and db.value("select count(*) from batchgen.queue") == 0:
             return
     raise AssertionError("it does not end")

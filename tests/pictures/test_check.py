@@ -246,7 +246,7 @@ def test_a_file_that_is_no_picture_is_refused(refused: Refused, content: bytes) 
     error = refused(content)
 
     assert error.code == "not_a_picture"
-    assert error.is_charged
+    assert error.order.charged
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -472,7 +472,7 @@ def test_an_svg_is_refused_unread(refused: Refused, content: bytes) -> None:
     error = refused(content)
 
     assert error.code == "svg_not_supported"
-    assert error.is_charged
+    assert error.order.charged
     assert "use a model" in str(error)
     assert "PNG, WebP or JPEG" in str(error)
 

@@ -231,7 +231,7 @@ async def test_a_process_that_cannot_start_blames_no_picture(checker_with: Check
 
     with pytest.raises(CheckUnavailable) as caught:
         await check(checker, picture())
-    assert not caught.value.is_job_over
+    assert not caught.value.order.over
 
 
 def test_a_closed_process_is_gone() -> None:

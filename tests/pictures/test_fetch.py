@@ -357,7 +357,7 @@ async def test_another_port_of_the_local_server_names_the_setting(plain_server: 
         error = await refused(fetcher, address, local_server=base)
 
     assert isinstance(error, ProviderUnavailable)
-    assert (error.code, error.is_job_over) == ("address_refused", False)
+    assert (error.code, error.order.over) == ("address_refused", False)
     assert "BATCHGEN_PICTURE_PORTS=any" in str(error)
     assert "secret-part" not in str(error)
 
@@ -389,7 +389,7 @@ async def test_fake_dns_addresses_wait_for_the_operator(
     error = await refused(fetcher)
 
     assert isinstance(error, ProviderBusy)
-    assert (error.code, error.is_job_over) == ("network_not_public", False)
+    assert (error.code, error.order.over) == ("network_not_public", False)
     assert network.connected == []
 
 

@@ -66,7 +66,7 @@ def test_fake_dns_addresses_wait_and_other_local_ones_are_refused() -> None:
     named = [refusal_of(host, ["198.18.0.5"], Rule()) for host in ("198.18.0.5", "0xc6120005", "198.18.5")]
 
     assert isinstance(made_up, ProviderBusy)
-    assert (made_up.code, made_up.is_job_over) == ("network_not_public", False)
+    assert (made_up.code, made_up.order.over) == ("network_not_public", False)
     assert "BATCHGEN_PICTURE_NETWORKS=198.18.0.0/15" in str(made_up)
     assert isinstance(mixed, ProviderRejected)
     assert all(isinstance(problem, ProviderRejected) for problem in named), "no resolver made these up"

@@ -14,6 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from batchgen.errors import ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
+from batchgen.orders import NOT_CHARGED, OPEN, OrderState
 from batchgen.providers.automatic1111 import Automatic1111Provider
 from batchgen.providers.base import AccountableProvider, ImageRequest, RawImage, Settlement
 from tests.providers.automatic1111_server import ADDED_LATER, CHECKPOINT, CREDENTIALS, Automatic1111Server, a_picture
@@ -45,7 +46,9 @@ REQUEST = ImageRequest(
     key="purchase-1",
     inputs={"prompt": "a red fox", "seed": 11, "width": 64, "height": 32, "steps": 4, "cfg_scale": 7},
 )
-TEAL = RawImage(base64.b64decode(a_picture("teal")), seed=11, version="31e35c80fc", running_seconds=MEASURED)
+TEAL = RawImage(
+    base64.b64decode(a_picture("teal")), seed=11, version="31e35c80fc", order=OrderState(True, running_seconds=MEASURED)
+)
 MakeProvider = Callable[..., Automatic1111Provider]
 
 
@@ -186,7 +189,7 @@ async def test_a_picture_of_another_checkpoint_is_refused(make: MakeProvider, fo
     with pytest.raises(ProviderUnavailable, match=r"something_else \[deadbeef00\] instead of xl/sdxl") as caught:
         await a_picture_of(make(), SDXL)
 
-    assert (caught.value.code, caught.value.is_charged, caught.value.is_job_over) == ("wrong_model", False, True)
+    assert (caught.value.code, caught.value.order.charged, caught.value.order.over) == ("wrong_model", False, True)
     assert forge.asked(ORDERS) == 2
 
 
@@ -358,7 +361,7 @@ async def test_a_lost_picture_is_generated_again(
     with pytest.raises(ProviderUnavailable) as caught:
         await provider.wait(job_id, REQUEST)
 
-    assert (caught.value.code, caught.value.is_charged, caught.value.is_job_over) == (code, False, True)
+    assert (caught.value.code, caught.value.order.charged, caught.value.order.over) == (code, False, True)
     assert await provider.find(REQUEST) is None
     assert await a_picture_of(provider) == TEAL
 
@@ -404,7 +407,7 @@ async def test_cancelling_stops_the_running_task(make: MakeProvider, server: Aut
         await waiting
     assert caught.value.code == "job_cancelled"
     await eventually(lambda: server.events("interrupted") == [job_id])
-    assert await provider.settle(job_id, REQUEST) == Settlement(is_over=True, is_charged=False)
+    assert await provider.settle(job_id, REQUEST) == Settlement(NOT_CHARGED)
 
 
 async def test_cancelling_a_waiting_task_leaves_the_running_one_alone(
@@ -439,10 +442,10 @@ async def test_the_task_of_another_process_is_stopped_and_repeated(
     with pytest.raises(ProviderUnavailable) as caught:
         await successor.wait(job_id, REQUEST)
 
-    assert (caught.value.code, caught.value.is_charged) == ("job_lost", False)
+    assert (caught.value.code, caught.value.order.charged) == ("job_lost", False)
     await eventually(lambda: server.events("interrupted") == [job_id])
     assert await successor.find(REQUEST) is None
-    assert await successor.settle(job_id, REQUEST) == Settlement(is_over=True, is_charged=False)
+    assert await successor.settle(job_id, REQUEST) == Settlement(NOT_CHARGED)
     await dead.aclose()
     await asyncio.gather(waiting, return_exceptions=True)
 
@@ -462,10 +465,10 @@ async def test_another_processs_task_is_open_until_the_server_stopped_it(
     for ask in (successor.wait, successor.settle):
         with pytest.raises((ProviderUnavailable, ProviderBusy)) as caught:
             await ask(job_id, REQUEST)
-        assert not caught.value.is_job_over
+        assert not caught.value.order.over
     settlement = await successor.settle(job_id, REQUEST)
 
-    assert settlement == Settlement(is_over=True, is_charged=False)
+    assert settlement == Settlement(NOT_CHARGED)
     await eventually(lambda: server.events("interrupted") == [job_id])
     await dead.aclose()
     await asyncio.gather(waiting, return_exceptions=True)
@@ -490,11 +493,11 @@ async def test_a_cancelled_waiting_task_is_stopped_when_it_begins(
     server.interrupt()
     await asyncio.gather(running, return_exceptions=True)
 
-    assert before == Settlement(is_over=False)
+    assert before == Settlement(OPEN)
     with pytest.raises(ProviderUnavailable) as caught:
         await resumed
-    assert caught.value.is_job_over
-    assert await successor.settle(job_id, REQUEST) == Settlement(is_over=True, is_charged=False)
+    assert caught.value.order.over
+    assert await successor.settle(job_id, REQUEST) == Settlement(NOT_CHARGED)
     assert server.events("interrupted")[1:] == [job_id]
     await asyncio.gather(waiting, return_exceptions=True)
 
@@ -510,7 +513,7 @@ async def test_a_task_with_a_failed_cancellation_goes_on(make: MakeProvider, ser
     with pytest.raises(ProviderUnavailable):
         await provider.cancel(job_id)
 
-    assert await provider.settle(job_id, REQUEST) == Settlement(is_over=False)
+    assert await provider.settle(job_id, REQUEST) == Settlement(OPEN)
     server.gate.set()
     assert await waiting == TEAL
 
@@ -524,7 +527,7 @@ async def test_giving_up_waiting_leaves_the_task_running(make: MakeProvider, ser
     waiting.cancel()
     await asyncio.wait([waiting])
 
-    assert await provider.settle(job_id, REQUEST) == Settlement(is_over=False)
+    assert await provider.settle(job_id, REQUEST) == Settlement(OPEN)
     assert await provider.find(REQUEST) == job_id
     server.gate.set()
     assert await provider.wait(job_id, REQUEST) == TEAL
@@ -551,7 +554,7 @@ async def test_requested_waits_are_passed_on_and_end_the_job_free(
     with pytest.raises(ProviderBusy) as caught:
         await provider.wait(job_id, REQUEST)
 
-    assert (caught.value.code, caught.value.retry_after_seconds, caught.value.is_job_over) == (code, seconds, True)
+    assert (caught.value.code, caught.value.retry_after_seconds, caught.value.order.over) == (code, seconds, True)
     assert await a_picture_of(provider) == TEAL
 
 

@@ -15,6 +15,7 @@ import pytest
 from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
+from batchgen.orders import NOT_CHARGED, OPEN, OrderState
 from batchgen.providers.base import AccountableProvider, ImageRequest, RemoteImage, Settlement
 from batchgen.providers.comfyui import ComfyUIProvider
 from tests.providers.comfyui_server import CHECKPOINTS, Age, ComfyUIServer, saved
@@ -90,7 +91,7 @@ async def test_a_finished_picture_can_be_fetched(make: MakeProvider, server: Com
 
     assert isinstance(picture, RemoteImage)
     assert picture.url == f"{server.url}/view?filename=ComfyUI_00001_.png&subfolder=batchgen&type=output"
-    assert (picture.seed, picture.queued_seconds, picture.running_seconds) == (11, 2.0, 3.5)
+    assert (picture.seed, picture.order.queued_seconds, picture.order.running_seconds) == (11, 2.0, 3.5)
     async with httpx.AsyncClient() as http:
         assert (await http.get(picture.url)).content.startswith(b"\x89PNG")
 
@@ -163,7 +164,7 @@ async def test_permanent_refusals_are_rejected(
     with pytest.raises(ProviderRejected) as caught:
         await make().submit(replace(REQUEST, **change))
 
-    assert (caught.value.code, caught.value.is_charged) == (code, False)
+    assert (caught.value.code, caught.value.order.charged) == (code, False)
     assert server.events("queued") == []
 
 
@@ -209,7 +210,7 @@ async def test_an_order_that_never_arrived_can_be_sent_again(
     with pytest.raises(ProviderUnavailable) as caught:
         await provider.submit(REQUEST)
 
-    assert caught.value.is_charged is False
+    assert caught.value.order.charged is False
     assert await provider.find(REQUEST) is None
 
 
@@ -301,7 +302,7 @@ async def test_a_lasting_silence_of_the_server_ends_the_wait(make: MakeProvider,
     with pytest.raises(ProviderUnavailable) as caught:
         await provider.wait(job_id, REQUEST)
 
-    assert (caught.value.code, caught.value.is_job_over) == ("provider_unavailable", False)
+    assert (caught.value.code, caught.value.order.over) == ("provider_unavailable", False)
     assert 60 < clock.now < 70
 
 
@@ -329,9 +330,9 @@ async def test_a_job_forgotten_by_a_restarted_server_is_lost(make: MakeProvider,
     with pytest.raises(ProviderUnavailable) as caught:
         await provider.wait(job_id, REQUEST)
 
-    assert (caught.value.code, caught.value.is_charged, caught.value.is_job_over) == ("job_lost", False, True)
+    assert (caught.value.code, caught.value.order.charged, caught.value.order.over) == ("job_lost", False, True)
     assert await provider.find(REQUEST) is None
-    assert await provider.settle(job_id, REQUEST) == Settlement(is_over=True, is_charged=False)
+    assert await provider.settle(job_id, REQUEST) == Settlement(NOT_CHARGED)
 
 
 @pytest.mark.parametrize(
@@ -354,8 +355,8 @@ async def test_a_failed_job_tells_its_error(
     with pytest.raises(ProviderUnavailable, match=words) as caught:
         await provider.wait(job_id, REQUEST)
 
-    assert (caught.value.code, caught.value.is_job_over) == (code, True)
-    assert await provider.settle(job_id, REQUEST) == Settlement(True, False, None, 2.0, 3.5)
+    assert (caught.value.code, caught.value.order.over) == (code, True)
+    assert await provider.settle(job_id, REQUEST) == Settlement(OrderState(True, False, 2.0, 3.5))
 
 
 @pytest.mark.parametrize("outputs", [{}, {"text": {"text": ["hello"]}}, {"picture": {"images": [{"type": "output"}]}}])
@@ -440,7 +441,7 @@ async def test_a_cached_job_without_a_picture_is_repeated_uncached(make: MakePro
     third = replace(second, key="purchase-3", retry_count=1)
     picture = await provider.wait(await provider.submit(third), third)
 
-    assert (caught.value.code, caught.value.is_job_over, caught.value.is_charged) == ("no_image", True, False)
+    assert (caught.value.code, caught.value.order.over, caught.value.order.charged) == ("no_image", True, False)
     assert isinstance(picture, RemoteImage)
     workflow = await ordered(server)
     assert (workflow["3"], picture.seed) == (nodes["3"], 11)
@@ -527,7 +528,7 @@ async def test_a_job_with_a_missing_file_ends_after_one_repeat(make: MakeProvide
         await provider.wait(job_id, REQUEST)
 
     assert first == again
-    assert (caught.value.code, caught.value.is_job_over, caught.value.is_charged) == ("link_expired", True, False)
+    assert (caught.value.code, caught.value.order.over, caught.value.order.charged) == ("link_expired", True, False)
     assert not caught.value.is_provider_fault
 
 
@@ -631,7 +632,7 @@ async def test_a_picture_of_another_checkpoint_is_refused(make: MakeProvider, se
     with pytest.raises(ProviderUnavailable, match=r"other.safetensors instead of sdxl.safetensors") as caught:
         await provider.wait(job_id, REQUEST)
 
-    assert (caught.value.code, caught.value.is_job_over) == ("wrong_model", True)
+    assert (caught.value.code, caught.value.order.over) == ("wrong_model", True)
 
 
 @pytest.mark.parametrize("job_id", ["", "x\0y", "\ud800", "ü", "a" * 300, 7, None, {"id": 1}])
@@ -660,13 +661,13 @@ async def test_settling_reports_waiting_running_and_finished_jobs(make: MakeProv
     job_id = await provider.submit(REQUEST)
     waiting = await provider.submit(replace(REQUEST, key="purchase-2"))
 
-    assert [await provider.settle(job, REQUEST) for job in (job_id, waiting)] == [Settlement(is_over=False)] * 2
+    assert [await provider.settle(job, REQUEST) for job in (job_id, waiting)] == [Settlement(OPEN)] * 2
 
     server.finish()
     settled = await provider.settle(job_id, REQUEST)
-    assert (settled.is_over, settled.is_charged) == (True, False)
+    assert (settled.order.over, settled.order.charged) == (True, False)
     assert isinstance(settled.output, RemoteImage)
-    assert (settled.queued_seconds, settled.running_seconds) == (2.0, 3.5)
+    assert (settled.order.queued_seconds, settled.order.running_seconds) == (2.0, 3.5)
 
 
 @every_age

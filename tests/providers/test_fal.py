@@ -11,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
+from batchgen.orders import OrderState
 from batchgen.providers.base import AccountableProvider, ImageRequest, RemoteImage
 from batchgen.providers.fal import FalProvider
 from tests.providers.fal_server import KEY, PNG, FalServer, Fate
@@ -120,7 +121,7 @@ async def test_an_order_can_be_refused_at_once(server: FalServer, provider: FalP
     refused = await outcome(provider.submit(flux()))
 
     assert isinstance(refused, ProviderRejected)
-    assert (refused.code, refused.is_charged) == (code, False)
+    assert (refused.code, refused.order.charged) == (code, False)
     assert "The prompt is no good." in str(refused)
     assert "the whole prompt" not in str(refused)
 
@@ -151,7 +152,7 @@ async def test_an_order_with_a_lost_answer_stays_unknown_and_is_not_resent(
     unknown = await outcome(provider.submit(flux()))
 
     assert isinstance(unknown, OutcomeUnknown)
-    assert unknown.is_charged is None
+    assert unknown.order.charged is None
     assert server.asked["order"] == 1
 
 
@@ -228,7 +229,7 @@ STARTUP = {"detail": "Request timed out", "error_type": "startup_timeout"}
 
 
 @pytest.mark.parametrize(
-    ("fate", "kind", "code", "is_charged"),
+    ("fate", "kind", "code", "charged"),
     [
         (POLICY, ProviderRejected, "blocked_by_policy", None),
         (BAD_INPUT, ProviderRejected, "invalid_input", None),
@@ -261,7 +262,7 @@ async def test_a_job_without_a_picture_tells_its_error_and_charge(
     fate: Fate,
     kind: type[ProviderError],
     code: str,
-    is_charged: bool | None,
+    charged: bool | None,
 ) -> None:
     server.fates["a red fox"] = fate
     request = flux()
@@ -271,8 +272,8 @@ async def test_a_job_without_a_picture_tells_its_error_and_charge(
     settlement = await provider.settle(job_id, request)
 
     assert type(failed) is kind
-    assert (failed.code, failed.is_charged) == (code, is_charged)
-    assert (settlement.is_over, settlement.is_charged, settlement.output) == (True, is_charged, None)
+    assert (failed.code, failed.order.charged) == (code, charged)
+    assert (settlement.order.over, settlement.order.charged, settlement.output) == (True, charged, None)
 
 
 async def test_a_single_image_object_is_accepted(server: FalServer, provider: FalProvider) -> None:
@@ -280,7 +281,7 @@ async def test_a_single_image_object_is_accepted(server: FalServer, provider: Fa
     request = flux()
 
     assert await provider.wait(await provider.submit(request), request) == RemoteImage(
-        "https://a.test/1.png", seed=4711, running_seconds=3.25
+        "https://a.test/1.png", seed=4711, order=OrderState(True, running_seconds=3.25)
     )
 
 
@@ -293,8 +294,8 @@ async def test_a_removed_result_has_an_unknown_charge(server: FalServer, provide
     failed = await outcome(provider.wait(job_id, request))
     settlement = await provider.settle(job_id, request)
 
-    assert (failed.code, failed.is_charged) == ("output_expired", None)
-    assert (settlement.is_over, settlement.is_charged) == (True, None)
+    assert (failed.code, failed.order.charged) == ("output_expired", None)
+    assert (settlement.order.over, settlement.order.charged) == (True, None)
     assert isinstance(picture, RemoteImage)
     assert (await fetch(picture.url))[0] == 404
 
@@ -309,8 +310,8 @@ async def test_an_ended_job_is_settled_with_picture_and_time(provider: FalProvid
 
     settlement = await provider.settle(job_id, request)
 
-    assert (settlement.is_over, settlement.is_charged, settlement.output) == (True, True, picture)
-    assert settlement.running_seconds == 3.25
+    assert (settlement.order.over, settlement.order.charged, settlement.output) == (True, True, picture)
+    assert settlement.order.running_seconds == 3.25
 
 
 @pytest.mark.parametrize("fault", [Fault(502), NEVER_ARRIVED, GARBAGE])

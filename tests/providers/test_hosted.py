@@ -154,7 +154,7 @@ async def test_a_refusal_of_one_model_makes_only_that_model_wait(
 
     assert isinstance(refused, ModelUnusable)
     assert (refused.code, refused.retry_after_seconds) == (code, seconds)
-    assert (refused.is_job_over, refused.is_charged) == (True, False)
+    assert (refused.order.over, refused.order.charged) == (True, False)
     assert hosted.model in str(refused)
 
 
@@ -176,7 +176,7 @@ async def test_an_unreachable_provider_charges_nothing(hosted: HostedSetup) -> N
     failed = await outcome(hosted.make(address=address).submit(hosted.order()))
 
     assert isinstance(failed, ProviderUnavailable)
-    assert (failed.code, failed.is_charged) == ("provider_unreachable", False)
+    assert (failed.code, failed.order.charged) == ("provider_unreachable", False)
 
 
 # Waiting.
@@ -259,10 +259,10 @@ async def test_a_running_job_is_not_settled(hosted: HostedSetup) -> None:
 
     settlement = await provider.settle(await provider.submit(request), request)
 
-    assert (settlement.is_over, settlement.is_charged) == (False, None)
+    assert (settlement.order.over, settlement.order.charged) == (False, None)
 
 
 async def test_a_forgotten_job_is_settled_with_an_unknown_charge(hosted: HostedSetup) -> None:
     settlement = await hosted.make().settle(hosted.unknown_job, hosted.order())
 
-    assert (settlement.is_over, settlement.is_charged) == (True, None)
+    assert (settlement.order.over, settlement.order.charged) == (True, None)

@@ -24,6 +24,7 @@ from batchgen.errors import (
     ProviderRejected,
     ProviderUnavailable,
 )
+from batchgen.orders import NOT_CHARGED, OPEN, OVER, OrderState
 from batchgen.providers.base import AccountableProvider, ImageRequest, RawImage, RemoteImage, Settlement
 from batchgen.providers.openai_images import OpenAIImagesProvider
 from tests.providers.local_server import (
@@ -115,13 +116,13 @@ async def test_the_key_does_not_go_to_other_addresses(make: MakeProvider, server
     elsewhere = "https://files.example.test/picture.png?signature=x"
     server.misbehave(ORDERS, answers(200, {"data": [{"url": elsewhere}]}))
 
-    assert await a_picture_of(make()) == RemoteImage(elsewhere, {}, running_seconds=MEASURED)
+    assert await a_picture_of(make()) == RemoteImage(elsewhere, {}, order=OrderState(True, running_seconds=MEASURED))
 
 
 async def test_a_data_url_is_read_as_the_picture(make: MakeProvider, server: OpenAIServer) -> None:
     server.mode = "data_url"
 
-    assert await a_picture_of(make()) == RawImage(a_picture("64x32"), running_seconds=MEASURED)
+    assert await a_picture_of(make()) == RawImage(a_picture("64x32"), order=OrderState(True, running_seconds=MEASURED))
 
 
 async def test_base64_content_wins_over_an_address(make: MakeProvider, server: OpenAIServer) -> None:
@@ -129,7 +130,7 @@ async def test_base64_content_wins_over_an_address(make: MakeProvider, server: O
     both = {"url": "http://10.0.0.7:9000/pictures/1.png", "b64_json": packed}
     server.misbehave(ORDERS, answers(200, {"data": [both]}))
 
-    assert await a_picture_of(make()) == RawImage(a_picture("64x32"), running_seconds=MEASURED)
+    assert await a_picture_of(make()) == RawImage(a_picture("64x32"), order=OrderState(True, running_seconds=MEASURED))
 
 
 WITH_FORMAT = replace(REQUEST, inputs={**REQUEST.inputs, "response_format": "b64_json"})
@@ -191,7 +192,7 @@ async def test_nothing_is_ordered_before_the_wait(make: MakeProvider, server: Op
     assert server.requests == []
     assert await provider.find(REQUEST) == job_id
     assert await provider.find(replace(REQUEST, key="another")) is None
-    assert await provider.settle(job_id, REQUEST) == Settlement(is_over=True, is_charged=False)
+    assert await provider.settle(job_id, REQUEST) == Settlement(NOT_CHARGED)
 
 
 async def test_waiting_twice_orders_once(make: MakeProvider, server: OpenAIServer) -> None:
@@ -217,12 +218,12 @@ async def test_giving_up_waiting_keeps_the_order_and_its_picture(make: MakeProvi
 
     await provider.cancel(job_id)  # a paid order cannot be stopped
 
-    assert await provider.settle(job_id, REQUEST) == Settlement(is_over=False)
+    assert await provider.settle(job_id, REQUEST) == Settlement(OPEN)
     server.gate.set()
     picture = await provider.wait(job_id, REQUEST)
     settled = await provider.settle(job_id, REQUEST)
-    assert (settled.is_over, settled.is_charged, settled.output) == (True, True, picture)
-    assert settled.running_seconds == picture.running_seconds == MEASURED
+    assert (settled.order.over, settled.order.charged, settled.output) == (True, True, picture)
+    assert settled.order.running_seconds == picture.order.running_seconds == MEASURED
     assert server.events("created") == ["purchase-1"]
 
 
@@ -234,7 +235,7 @@ async def test_an_unsent_order_can_be_cancelled(make: MakeProvider, server: Open
 
     with pytest.raises(ProviderUnavailable) as caught:
         await provider.wait(job_id, REQUEST)
-    assert (caught.value.code, caught.value.is_charged) == ("job_cancelled", False)
+    assert (caught.value.code, caught.value.order.charged) == ("job_cancelled", False)
     assert server.requests == []
 
 
@@ -257,7 +258,7 @@ async def test_a_refused_order_is_over_for_every_process(make: MakeProvider, ser
     with pytest.raises(ProviderBusy) as caught:
         await provider.wait(job_id, REQUEST)
 
-    assert (caught.value.is_job_over, caught.value.is_charged, caught.value.retry_after_seconds) == (True, False, 3)
+    assert (caught.value.order.over, caught.value.order.charged, caught.value.retry_after_seconds) == (True, False, 3)
     assert server.events("created") == []
 
 
@@ -268,8 +269,8 @@ async def test_the_job_of_another_process_is_never_ordered_again(make: MakeProvi
     with pytest.raises(OutcomeUnknown) as caught:
         await successor.wait(job_id, REQUEST)
 
-    assert caught.value.is_charged is None
-    assert await successor.settle(job_id, REQUEST) == Settlement(is_over=False)  # the other one may get its picture
+    assert caught.value.order.charged is None
+    assert await successor.settle(job_id, REQUEST) == Settlement(OPEN)  # the other one may get its picture
     assert server.requests == []
 
 
@@ -322,7 +323,7 @@ async def test_an_order_with_a_lost_answer_is_unknown_and_not_repeated(
         assert caught.value.code == code
 
     assert server.asked(ORDERS) == 1
-    assert await provider.settle(job_id, REQUEST) == Settlement(is_over=True, is_charged=None)
+    assert await provider.settle(job_id, REQUEST) == Settlement(OVER)
 
 
 @pytest.mark.parametrize("fault", [LOST, FORGOTTEN, TRUNCATED, HTML, answers(504, after=True)])
@@ -336,12 +337,12 @@ async def test_an_own_server_generates_a_lost_picture_again(
     with pytest.raises(ProviderUnavailable) as caught:
         await provider.wait(job_id, REQUEST)
 
-    assert (caught.value.is_charged, caught.value.is_job_over) == (False, True)
+    assert (caught.value.order.charged, caught.value.order.over) == (False, True)
     assert await provider.find(REQUEST) is None
     assert isinstance(await a_picture_of(provider), RawImage)
     with pytest.raises(ProviderUnavailable, match="another process"):
         await provider.wait("openai-elsewhere", REQUEST)
-    assert await provider.settle("openai-elsewhere", REQUEST) == Settlement(is_over=True, is_charged=False)
+    assert await provider.settle("openai-elsewhere", REQUEST) == Settlement(NOT_CHARGED)
 
 
 async def test_cancelling_drops_the_order_at_an_own_server(make: MakeProvider, server: OpenAIServer) -> None:
@@ -356,13 +357,13 @@ async def test_cancelling_drops_the_order_at_an_own_server(make: MakeProvider, s
     with pytest.raises(ProviderUnavailable) as caught:
         await waiting
     assert caught.value.code == "job_cancelled"
-    assert await provider.settle(job_id, REQUEST) == Settlement(is_over=True, is_charged=False)
+    assert await provider.settle(job_id, REQUEST) == Settlement(NOT_CHARGED)
 
 
 async def test_a_slow_answer_is_accepted(make: MakeProvider, server: OpenAIServer) -> None:
     server.misbehave(ORDERS, DRIP)
 
-    assert await a_picture_of(make()) == RawImage(a_picture("64x32"), running_seconds=MEASURED)
+    assert await a_picture_of(make()) == RawImage(a_picture("64x32"), order=OrderState(True, running_seconds=MEASURED))
 
 
 @pytest.mark.parametrize(
@@ -390,8 +391,8 @@ async def test_a_wait_requested_by_openai_is_passed_on(
         await provider.wait(job_id, REQUEST)
 
     assert (caught.value.code, caught.value.retry_after_seconds) == ("provider_busy", seconds)
-    assert caught.value.is_job_over  # nothing was sold: whoever has the item next orders under another id
-    assert await provider.settle(job_id, REQUEST) == Settlement(is_over=True, is_charged=False)
+    assert caught.value.order.over  # nothing was sold: whoever has the item next orders under another id
+    assert await provider.settle(job_id, REQUEST) == Settlement(NOT_CHARGED)
     assert await provider.find(REQUEST) is None
     assert isinstance(await a_picture_of(provider), RawImage)
     assert server.events("created") == ["purchase-1"]
@@ -454,7 +455,7 @@ async def test_a_refusal_of_one_model_makes_only_that_model_wait(
     with pytest.raises(ModelUnusable) as caught:
         await provider.wait(job_id, REQUEST)
 
-    assert (caught.value.code, caught.value.retry_after_seconds, caught.value.is_job_over) == (code, seconds, True)
+    assert (caught.value.code, caught.value.retry_after_seconds, caught.value.order.over) == (code, seconds, True)
     assert await provider.find(REQUEST) is None
     assert isinstance(await a_picture_of(provider), RawImage)
     assert server.events("created") == ["purchase-1"]
@@ -497,7 +498,7 @@ async def test_an_unreachable_server_charges_nothing(make: MakeProvider) -> None
     with pytest.raises(ProviderUnavailable) as caught:
         await a_picture_of(make(base_url="http://127.0.0.1:9"))
 
-    assert (caught.value.code, caught.value.is_charged) == ("provider_unreachable", False)
+    assert (caught.value.code, caught.value.order.charged) == ("provider_unreachable", False)
 
 
 @pytest.mark.parametrize(
@@ -513,10 +514,10 @@ async def test_a_policy_block_is_permanent(
     for _ in range(2):
         with pytest.raises(ProviderRejected) as caught:
             await provider.wait(job_id, request)
-        assert (caught.value.code, caught.value.is_charged) == ("blocked_by_policy", charged)
+        assert (caught.value.code, caught.value.order.charged) == ("blocked_by_policy", charged)
 
     assert server.asked(ORDERS) == 1
-    assert (await provider.settle(job_id, request)).is_charged is charged
+    assert (await provider.settle(job_id, request)).order.charged is charged
 
 
 @pytest.mark.parametrize(
@@ -547,7 +548,7 @@ async def test_an_answer_without_a_picture_is_not_ordered_again(make: MakeProvid
     with pytest.raises(ProviderRejected) as caught:
         await a_picture_of(make())
 
-    assert (caught.value.code, caught.value.is_charged) == ("no_image", None)
+    assert (caught.value.code, caught.value.order.charged) == ("no_image", None)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
+from batchgen.orders import OrderState
 from batchgen.providers.base import AccountableProvider, ImageRequest, RawImage, RemoteImage
 from batchgen.providers.replicate import ReplicateProvider
 from tests.providers.faulty_server import GARBAGE, LOST, NEVER_ARRIVED, Fault
@@ -80,7 +81,7 @@ async def test_a_picture_is_ordered_awaited_and_found_at_its_address(
     assert isinstance(picture, RemoteImage)
     assert await fetch(picture.url) == (200, PNG)
     assert (picture.seed, picture.version, picture.headers) == (7, None, {})
-    assert (picture.queued_seconds, picture.running_seconds) == (1.5, 2.75)
+    assert (picture.order.queued_seconds, picture.order.running_seconds) == (1.5, 2.75)
     assert [entry["event"] for entry in server.log] == ["created", "succeeded", "charged"]
     assert server.jobs[job_id].input == {"prompt": "a red fox", "seed": 7}
 
@@ -137,7 +138,7 @@ async def test_invalid_input_is_refused_with_the_providers_message(provider: Rep
     refused = await outcome(provider.submit(flux(inputs={"prompt": "a red fox", "width": 9000})))
 
     assert isinstance(refused, ProviderRejected)
-    assert (refused.code, refused.is_charged) == ("invalid_input", False)
+    assert (refused.code, refused.order.charged) == ("invalid_input", False)
     assert "Must be less than or equal to 1440" in str(refused)
 
 
@@ -221,7 +222,7 @@ async def test_an_order_without_a_job_can_be_sent_again(
     failed = await outcome(provider.submit(flux()))
 
     assert isinstance(failed, ProviderUnavailable)
-    assert (failed.code, failed.is_charged) == ("order_lost", False)
+    assert (failed.code, failed.order.charged) == ("order_lost", False)
     assert server.asked["list"] == 2
     assert pauses.taken == [5]
 
@@ -431,7 +432,9 @@ async def test_a_picture_may_be_in_the_answer(server: ReplicateServer, provider:
 
     picture = await provider.wait(await provider.submit(request), request)
 
-    assert picture == RawImage(b"\x89PNG\r\n\x1a\n", seed=7, queued_seconds=1.5, running_seconds=2.75)
+    assert picture == RawImage(
+        b"\x89PNG\r\n\x1a\n", seed=7, order=OrderState(True, queued_seconds=1.5, running_seconds=2.75)
+    )
 
 
 async def test_addresses_in_other_output_texts_are_ignored(
@@ -442,7 +445,7 @@ async def test_addresses_in_other_output_texts_are_ignored(
 
     failed = await outcome(provider.wait(await provider.submit(request), request))
 
-    assert (failed.code, failed.is_charged) == ("no_output", True)
+    assert (failed.code, failed.order.charged) == ("no_output", True)
 
 
 @pytest.mark.parametrize(("logs", "seed"), [("Using seed: 4711\n100%|####|", 4711), ("100%|####|", 7), ("", 7)])
@@ -485,7 +488,7 @@ async def test_a_job_not_listed_yet_is_asked_for_again(server: ReplicateServer, 
 
 
 @pytest.mark.parametrize(
-    ("fate", "kind", "code", "is_charged"),
+    ("fate", "kind", "code", "charged"),
     [
         (Fate("failed", "NSFW content detected. Try running it again."), ProviderRejected, "blocked_by_policy", None),
         (
@@ -510,7 +513,7 @@ async def test_a_job_without_a_picture_tells_its_error_and_charge(
     fate: Fate,
     kind: type[ProviderError],
     code: str,
-    is_charged: bool | None,
+    charged: bool | None,
 ) -> None:
     server.fates["a red fox"] = fate
     request = flux()
@@ -518,7 +521,7 @@ async def test_a_job_without_a_picture_tells_its_error_and_charge(
     failed = await outcome(provider.wait(await provider.submit(request), request))
 
     assert type(failed) is kind
-    assert (failed.code, failed.is_charged) == (code, is_charged)
+    assert (failed.code, failed.order.charged) == (code, charged)
 
 
 async def test_a_picture_address_expires(server: ReplicateServer, provider: ReplicateProvider) -> None:
@@ -538,7 +541,7 @@ async def test_a_removed_picture_is_charged(server: ReplicateServer, provider: R
 
     failed = await outcome(provider.wait(job_id, request))
 
-    assert (failed.code, failed.is_charged) == ("output_expired", True)
+    assert (failed.code, failed.order.charged) == ("output_expired", True)
 
 
 # Settling and cancelling.
@@ -553,20 +556,20 @@ async def test_an_ended_job_is_settled_with_picture_and_times(
 
     settlement = await provider.settle(job_id, request)
 
-    assert (settlement.is_over, settlement.is_charged, settlement.output) == (True, True, picture)
-    assert (settlement.queued_seconds, settlement.running_seconds) == (1.5, 2.75)
+    assert (settlement.order.over, settlement.order.charged, settlement.output) == (True, True, picture)
+    assert (settlement.order.queued_seconds, settlement.order.running_seconds) == (1.5, 2.75)
 
 
-@pytest.mark.parametrize(("status", "is_charged"), [("failed", None), ("canceled", True), ("aborted", False)])
+@pytest.mark.parametrize(("status", "charged"), [("failed", None), ("canceled", True), ("aborted", False)])
 async def test_a_failed_job_is_settled_with_its_charge(
-    server: ReplicateServer, provider: ReplicateProvider, status: str, is_charged: bool | None
+    server: ReplicateServer, provider: ReplicateProvider, status: str, charged: bool | None
 ) -> None:
     server.fates["a red fox"] = Fate(status, looks=1)
     request = flux()
 
     settlement = await provider.settle(await provider.submit(request), request)
 
-    assert (settlement.is_over, settlement.is_charged, settlement.output) == (True, is_charged, None)
+    assert (settlement.order.over, settlement.order.charged, settlement.output) == (True, charged, None)
 
 
 async def test_settling_sends_one_request(server: ReplicateServer, provider: ReplicateProvider) -> None:

@@ -20,6 +20,7 @@ from batchgen.errors import (
     ProviderRejected,
     ProviderUnavailable,
 )
+from batchgen.orders import OrderState
 from batchgen.providers.base import ImageRequest, RawImage, RemoteImage
 from batchgen.providers.fal import FalProvider
 from batchgen.providers.openai_images import OpenAIImagesProvider
@@ -52,14 +53,14 @@ class Report:
     answer: Any
     kind: str
     code: str
-    is_charged: bool | None = False
+    charged: bool | None = False
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
     seconds: float | None = None
 
     def check(self, error: ProviderError) -> None:
         assert type(error) is KINDS[self.kind], repr(error)
-        assert (error.code, error.is_charged) == (self.code, self.is_charged)
+        assert (error.code, error.order.charged) == (self.code, self.charged)
         if self.seconds is not None:
             assert getattr(error, "retry_after_seconds", None) == self.seconds
 
@@ -305,7 +306,7 @@ async def test_reported_replicate_job_ends_map_to_errors(
     report.check(await outcome(provider.wait(job_id, request)))
 
     settlement = await provider.settle(job_id, request)
-    assert (settlement.is_over, settlement.is_charged, settlement.output) == (True, report.is_charged, None)
+    assert (settlement.order.over, settlement.order.charged, settlement.output) == (True, report.charged, None)
     assert len(server.jobs) == 1
 
 
@@ -549,7 +550,7 @@ async def test_reported_fal_job_ends_map_to_errors(fal: tuple[FalServer, FalProv
     report.check(await outcome(provider.wait(job_id, request)))
 
     settlement = await provider.settle(job_id, request)
-    assert (settlement.is_over, settlement.is_charged, settlement.output) == (True, report.is_charged, None)
+    assert (settlement.order.over, settlement.order.charged, settlement.output) == (True, report.charged, None)
     assert len(server.jobs) == 1
 
 
@@ -568,7 +569,7 @@ async def test_fal_data_urls_are_read(fal: tuple[FalServer, FalProvider], url: s
 
     picture = await provider.wait(await provider.submit(request), request)
 
-    assert picture == RawImage(PNG, seed=7, running_seconds=3.25)
+    assert picture == RawImage(PNG, seed=7, order=OrderState(True, running_seconds=3.25))
     assert len(server.jobs) == 1
 
 

@@ -128,7 +128,7 @@ async def test_comfyuis_order_answers_map_to_errors(
         error = await outcome(provider.submit(ORDER))
         await provider.aclose()
 
-    assert (type(error), error.code, error.is_charged) == (kind, code or "provider_unavailable", False)
+    assert (type(error), error.code, error.order.charged) == (kind, code or "provider_unavailable", False)
     assert words in str(error)
     assert server.events("queued") == []
 
@@ -184,8 +184,8 @@ async def test_comfyuis_failed_jobs_map_to_errors(entry: object, kind: type[Prov
         settlement = await provider.settle(job_id, ORDER)
         await provider.aclose()
 
-    assert (type(error), error.code, error.is_job_over) == (kind, code, True)
-    assert (settlement.is_over, settlement.output) == (True, None)
+    assert (type(error), error.code, error.order.over) == (kind, code, True)
+    assert (settlement.order.over, settlement.output) == (True, None)
     assert len(str(error)) < 600
     assert str(error).isprintable()
 
@@ -262,11 +262,11 @@ async def test_automatic1111s_order_answers_map_to_errors(
         error = await outcome(provider.wait(await provider.submit(request), request))
         await provider.aclose()
 
-    assert (type(error), error.code, error.is_charged) == (kind, code or "provider_garbage", False)
+    assert (type(error), error.code, error.order.charged) == (kind, code or "provider_garbage", False)
     assert words in str(error)
     assert len(str(error)) < 600
     assert str(error).isprintable()
-    assert error.is_job_over
+    assert error.order.over
 
 
 # SD.Next and forks: `info` as an object, data URLs, line breaks in base64, no name of the checkpoint.

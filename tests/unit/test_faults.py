@@ -14,8 +14,8 @@ from batchgen.errors import (
     QueueUnavailable,
     StorageError,
 )
+from batchgen.orders import CHARGED, OVER, PICTURE_LEFT, OrderState
 from batchgen.queue.faults import fault_of
-from batchgen.queue.types import Account
 from scheduler.retries import backoff_seconds
 
 
@@ -73,36 +73,34 @@ def test_an_unusable_model_waits_without_its_provider() -> None:
         60,
         True,
     )
-    assert (fault.provider, fault.provider_fault, fault.job_over) == (None, None, False)
+    assert (fault.provider, fault.provider_fault, fault.order.over) == (None, None, False)
 
 
 @pytest.mark.parametrize(
-    ("error", "job_over", "is_charged"),
+    ("error", "over", "charged"),
     [
         (ProviderRejected("No.", code="invalid_input"), True, False),
-        (ProviderRejected("Blocked late.", code="blocked_by_policy", is_charged=True), True, True),
-        (ProviderUnavailable("Failed.", code="generation_failed", is_charged=None), True, None),
+        (ProviderRejected("Blocked late.", code="blocked_by_policy", order=CHARGED), True, True),
+        (ProviderUnavailable("Failed.", code="generation_failed", order=OVER), True, None),
         (OutcomeUnknown("Nobody knows."), True, None),
         (ProviderBusy("Slow down.", retry_after_seconds=8), False, None),
-        (ProviderUnavailable("Cut.", code="download_failed", is_charged=True, is_job_over=False), False, True),
+        (ProviderUnavailable("Cut.", code="download_failed", order=PICTURE_LEFT), False, True),
         (StorageError("Storage answered 503."), False, None),
         (TimeoutError(), False, None),
         (ValueError("ours"), False, None),
     ],
 )
-def test_a_fault_never_calls_a_running_job_free(error: Exception, job_over: bool, is_charged: bool | None) -> None:
+def test_a_fault_never_calls_a_running_job_free(error: Exception, over: bool, charged: bool | None) -> None:
     fault = fault_of(error)
 
-    assert (fault.job_over, fault.is_charged) == (job_over, is_charged)
+    assert (fault.order.over, fault.order.charged) == (over, charged)
 
 
 def test_given_facts_override_those_of_the_error() -> None:
-    fault = fault_of(
-        TimeoutError(), job_over=True, account=Account(is_charged=True, queued_seconds=1, running_seconds=2)
-    )
+    fault = fault_of(TimeoutError(), order=OrderState(True, True, queued_seconds=1, running_seconds=2))
 
-    assert (fault.code, fault.job_over, fault.is_charged) == ("timeout", True, True)
-    assert (fault.queued_seconds, fault.running_seconds) == (1, 2)
+    assert (fault.code, fault.order.over, fault.order.charged) == ("timeout", True, True)
+    assert (fault.order.queued_seconds, fault.order.running_seconds) == (1, 2)
 
 
 def test_a_wait_is_never_negative() -> None:
@@ -135,4 +133,4 @@ def test_a_pause_is_never_zero_or_above_the_limit(tries: int, jitter: float) -> 
 def test_an_order_with_an_unknown_outcome_is_not_retryable(code: str) -> None:
     fault = fault_of(OutcomeUnknown("The answer got lost.", code=code), provider="openai")
 
-    assert (fault.code, fault.retryable, fault.is_charged) == ("outcome_unknown", False, None)
+    assert (fault.code, fault.retryable, fault.order.charged) == ("outcome_unknown", False, None)

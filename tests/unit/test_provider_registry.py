@@ -50,7 +50,7 @@ async def test_a_model_of_an_unknown_provider_waits() -> None:
     with pytest.raises(ModelUnusable) as unusable:
         Providers(settings(**ALL)).get("replicat")
 
-    assert (unusable.value.code, unusable.value.is_job_over) == ("provider_unknown", False)
+    assert (unusable.value.code, unusable.value.order.over) == ("provider_unknown", False)
     assert "replicat" in str(unusable.value)
 
 

@@ -351,7 +351,7 @@ async def test_an_unreadable_items_open_order_stays_open(answering: Connected) -
     queue = PostgrestQueue(await answering(rows), worker="one", lease_seconds=60)
 
     assert await queue.claim(1) == []
-    assert rows.failed[0]["p_error"]["job_over"] is False
+    assert rows.failed[0]["p_error"]["order"]["over"] is False
 
 
 async def test_a_renewal_counts_when_only_its_lease_id_is_readable(answering: Connected) -> None:

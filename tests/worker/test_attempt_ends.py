@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 
 from batchgen.errors import InvalidRequest, OutcomeUnknown, ProviderBusy, ProviderError, ProviderUnavailable
 from batchgen.models import GenerationStatus
+from batchgen.orders import CHARGED, NOT_CHARGED, OPEN, OVER, PICTURE_LEFT, OrderState
 from batchgen.pictures.check import PictureDamaged, PictureRefused
 from batchgen.pictures.fetch import LinkExpired
 from batchgen.providers.base import RawImage, RemoteImage, Settlement
@@ -26,8 +27,8 @@ from tests.worker.worker_harness import (
 )
 
 REMOTE = RemoteImage("https://pictures.example/a.png")
-NOT_FETCHED = ProviderUnavailable("Cut.", code="download_failed", is_charged=True, is_job_over=False)
-TOO_SLOW = ProviderUnavailable("Slow.", code="download_too_slow", is_charged=True, is_job_over=False)
+NOT_FETCHED = ProviderUnavailable("Cut.", code="download_failed", order=PICTURE_LEFT)
+TOO_SLOW = ProviderUnavailable("Slow.", code="download_too_slow", order=PICTURE_LEFT)
 EXPIRED = LinkExpired("pictures.example", 403)
 
 
@@ -64,53 +65,52 @@ async def cancelled(harness: WorkerHarness, provider: FakePaidProvider, item: It
 
 
 @pytest.mark.parametrize(
-    ("error", "job_over", "is_charged"),
+    ("error", "over", "charged"),
     [
-        (ProviderUnavailable("Failed.", code="generation_failed", is_charged=None), True, None),
-        (ProviderUnavailable("Cancelled there.", code="provider_cancelled", is_charged=True), True, True),
-        (ProviderUnavailable("Down.", code="provider_unavailable", is_job_over=False), False, None),
+        (ProviderUnavailable("Failed.", code="generation_failed", order=OVER), True, None),
+        (ProviderUnavailable("Cancelled there.", code="provider_cancelled", order=CHARGED), True, True),
+        (ProviderUnavailable("Down.", code="provider_unavailable", order=OPEN), False, None),
         (ProviderBusy("Wait.", retry_after_seconds=8), False, None),
-        (ProviderBusy("Turned away.", retry_after_seconds=8, is_job_over=True), True, False),
+        (ProviderBusy("Turned away.", retry_after_seconds=8, order=NOT_CHARGED), True, False),
         (OutcomeUnknown("It is not known any more.", code="job_gone"), True, None),
         (ZeroDivisionError("a fault of ours"), False, None),
     ],
 )
 async def test_a_job_stays_open_until_its_provider_says_it_ended(
-    error: Exception, job_over: bool, is_charged: bool | None
+    error: Exception, over: bool, charged: bool | None
 ) -> None:
     harness, provider, item = harness_with_item()
     provider.cannot_wait = [error]
 
     fault = fault_in(await run(harness))
 
-    assert (fault.job_over, fault.is_charged) == (job_over, is_charged)
-    assert item.provider_job_id == (None if job_over else "job-1")
+    assert (fault.order.over, fault.order.charged) == (over, charged)
+    assert item.provider_job_id == (None if over else "job-1")
 
 
 async def test_a_picture_finished_at_the_deadline_is_kept() -> None:
     harness, provider, item = harness_with_item(patience={"item_timeout_seconds": 0.2})
     provider.gate.clear()
-    provider.outcomes["job-1"] = Settlement(True, True, RawImage(picture(), seed=5), 1, 2)
+    provider.outcomes["job-1"] = Settlement(OrderState(True, True, 1, 2), RawImage(picture(), seed=5))
 
     assert isinstance(await run(harness), Succeeded)
 
     assert provider.cancelled == ["job-1"]
     assert item.image
-    assert item.image.account
-    assert (item.image.account.is_charged, item.image.account.queued_seconds) == (True, 1)
-    assert item.image.account.running_seconds == 2
+    assert (item.image.order.charged, item.image.order.queued_seconds) == (True, 1)
+    assert item.image.order.running_seconds == 2
 
 
-@pytest.mark.parametrize("is_charged", [True, False, None])
-async def test_a_job_cancelled_at_the_deadline_is_over(is_charged: bool | None) -> None:
+@pytest.mark.parametrize("charged", [True, False, None])
+async def test_a_job_cancelled_at_the_deadline_is_over(charged: bool | None) -> None:
     harness, provider, item = harness_with_item(patience={"item_timeout_seconds": 0.2})
     provider.gate.clear()
-    provider.outcomes["job-1"] = Settlement(True, is_charged, None, 1, 2)
+    provider.outcomes["job-1"] = Settlement(OrderState(True, charged, 1, 2))
 
     fault = fault_in(await run(harness))
 
-    assert (fault.code, fault.retryable, fault.job_over, fault.is_charged) == ("timeout", True, True, is_charged)
-    assert (fault.queued_seconds, fault.running_seconds) == (1, 2)
+    assert (fault.code, fault.retryable, fault.order.over, fault.order.charged) == ("timeout", True, True, charged)
+    assert (fault.order.queued_seconds, fault.order.running_seconds) == (1, 2)
     assert item.order_key is None
 
 
@@ -125,7 +125,7 @@ async def test_the_next_attempt_resumes_a_job_that_may_still_run(answer: Provide
     provider.gate.set()
     item.due_at = 0
 
-    assert (fault.code, fault.job_over, fault.is_charged) == ("timeout", False, None)
+    assert (fault.code, fault.order.over, fault.order.charged) == ("timeout", False, None)
     assert isinstance(await run(harness), Succeeded)
     assert len(provider.orders) == 1
 
@@ -138,7 +138,7 @@ async def test_a_hanging_provider_costs_the_deadline_and_two_short_calls() -> No
     async with asyncio.timeout(10):
         fault = fault_in(await run(harness))
 
-    assert (fault.code, fault.job_over) == ("timeout", False)
+    assert (fault.code, fault.order.over) == ("timeout", False)
     assert provider.settled == ["job-1"]
 
 
@@ -158,7 +158,7 @@ async def test_a_job_is_not_cancelled_after_its_lease_ended() -> None:
 
 async def test_a_cancelled_item_keeps_a_picture_already_made() -> None:
     harness, provider, item = harness_with_item()
-    provider.outcomes["job-1"] = Settlement(True, True, RawImage(picture()))
+    provider.outcomes["job-1"] = Settlement(CHARGED, RawImage(picture()))
 
     assert isinstance(await cancelled(harness, provider, item), Succeeded)
 
@@ -167,41 +167,41 @@ async def test_a_cancelled_item_keeps_a_picture_already_made() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settlement", "job_over", "is_charged"),
+    ("settlement", "over", "charged"),
     [
-        (Settlement(True, False), True, False),
-        (Settlement(True, True), True, True),
-        (Settlement(True, None), True, None),
-        (Settlement(False), False, None),
+        (Settlement(NOT_CHARGED), True, False),
+        (Settlement(CHARGED), True, True),
+        (Settlement(OVER), True, None),
+        (Settlement(OPEN), False, None),
         (OutcomeUnknown("Nobody knows."), False, None),
     ],
 )
 async def test_a_cancelled_items_fault_tells_what_became_of_its_job(
-    settlement: Settlement | Exception, job_over: bool, is_charged: bool | None
+    settlement: Settlement | Exception, over: bool, charged: bool | None
 ) -> None:
     harness, provider, item = harness_with_item()
     provider.outcomes["job-1"] = settlement
 
     fault = fault_in(await cancelled(harness, provider, item))
 
-    assert (fault.code, fault.job_over, fault.is_charged) == ("cancelled", job_over, is_charged)
+    assert (fault.code, fault.order.over, fault.order.charged) == ("cancelled", over, charged)
     assert item.status is GenerationStatus.FAILED
 
 
 async def test_a_cancelled_items_unstored_picture_is_left_to_be_collected() -> None:
     harness, provider, item = harness_with_item(patience={"storage_patience_seconds": 0.05})
     harness.storage.faults = 99_999
-    provider.outcomes["job-1"] = Settlement(True, True, RawImage(picture()))
+    provider.outcomes["job-1"] = Settlement(CHARGED, RawImage(picture()))
 
     fault = fault_in(await cancelled(harness, provider, item))
 
-    assert (fault.code, fault.job_over, fault.is_charged) == ("cancelled", False, True)
+    assert (fault.code, fault.order.over, fault.order.charged) == ("cancelled", False, True)
 
 
 async def test_cancelling_while_an_order_is_sent_cancels_its_job() -> None:
     harness, provider, item = harness_with_item()
     provider.submit_gate.clear()
-    provider.outcomes["job-1"] = Settlement(True, False)
+    provider.outcomes["job-1"] = Settlement(NOT_CHARGED)
     running = asyncio.create_task(run(harness))
     await eventually(lambda: provider.jobs)
     item.cancel_requested = True
@@ -211,7 +211,7 @@ async def test_cancelling_while_an_order_is_sent_cancels_its_job() -> None:
     fault = fault_in(await running)
 
     assert provider.cancelled == ["job-1"]
-    assert (fault.code, fault.job_over, fault.is_charged) == ("cancelled", True, False)
+    assert (fault.code, fault.order.over, fault.order.charged) == ("cancelled", True, False)
 
 
 async def test_cancelling_an_order_with_a_lost_answer_leaves_it_open() -> None:
@@ -226,20 +226,20 @@ async def test_cancelling_an_order_with_a_lost_answer_leaves_it_open() -> None:
     provider.submit_gate.set()
     fault = fault_in(await running)
 
-    assert (fault.code, fault.job_over, fault.is_charged) == ("cancelled", False, None)
+    assert (fault.code, fault.order.over, fault.order.charged) == ("cancelled", False, None)
 
 
 async def test_cancelling_before_the_attempt_cancels_the_earlier_job() -> None:
     harness, provider, item = harness_with_item()
     item.provider, item.provider_job_id = "fake-provider", "job-of-before"
-    provider.outcomes["job-of-before"] = Settlement(True, True)
+    provider.outcomes["job-of-before"] = Settlement(CHARGED)
     lease = await harness.hold_one()
     lease.stop(Stop.CANCELLED)
 
     fault = fault_in(await harness.runner.run(lease))
 
     assert provider.cancelled == ["job-of-before"]
-    assert (fault.code, fault.job_over, fault.is_charged) == ("cancelled", True, True)
+    assert (fault.code, fault.order.over, fault.order.charged) == ("cancelled", True, True)
 
 
 async def test_cancelling_at_an_unusable_provider_leaves_the_order_open() -> None:
@@ -251,7 +251,7 @@ async def test_cancelling_at_an_unusable_provider_leaves_the_order_open() -> Non
 
     fault = fault_in(await harness.runner.run(lease))
 
-    assert (fault.code, fault.job_over, fault.is_charged) == ("cancelled", False, None)
+    assert (fault.code, fault.order.over, fault.order.charged) == ("cancelled", False, None)
 
 
 @pytest.mark.parametrize("trouble", [NOT_FETCHED, TOO_SLOW, PictureDamaged("Half a picture.")])
@@ -262,7 +262,7 @@ async def test_a_failed_download_is_repeated_without_ordering_again(trouble: Pro
     fault = fault_in(await run(harness))
     item.due_at = 0
 
-    assert (fault.code, fault.retryable, fault.job_over, fault.is_charged) == (trouble.code, True, False, True)
+    assert (fault.code, fault.retryable, fault.order.over, fault.order.charged) == (trouble.code, True, False, True)
     assert isinstance(await run(harness), Succeeded)
     assert len(provider.orders) == 1
 
@@ -273,7 +273,7 @@ async def test_a_paid_output_that_is_no_picture_is_final() -> None:
 
     fault = fault_in(await run(harness))
 
-    assert (fault.code, fault.retryable, fault.job_over, fault.is_charged) == ("not_a_picture", False, True, True)
+    assert (fault.code, fault.retryable, fault.order.over, fault.order.charged) == ("not_a_picture", False, True, True)
     assert item.order_key is None
 
 
@@ -284,7 +284,7 @@ async def test_a_storage_outage_does_not_order_a_second_picture() -> None:
     fault = fault_in(await run(harness))
     harness.storage.faults, item.due_at = 0, 0
 
-    assert (fault.code, fault.job_over) == ("storage_unavailable", False)
+    assert (fault.code, fault.order.over) == ("storage_unavailable", False)
     assert isinstance(await run(harness), Succeeded)
     assert len(provider.orders) == 1
 
@@ -307,7 +307,7 @@ async def test_a_second_expired_link_is_left_to_the_next_attempt() -> None:
 
     fault = fault_in(await run(harness))
 
-    assert (fault.code, fault.retryable, fault.job_over, fault.is_charged) == ("link_expired", True, False, True)
+    assert (fault.code, fault.retryable, fault.order.over, fault.order.charged) == ("link_expired", True, False, True)
     assert provider.waiting == ["job-1", "job-1"]
     assert item.provider_job_id == "job-1"
 
@@ -315,11 +315,11 @@ async def test_a_second_expired_link_is_left_to_the_next_attempt() -> None:
 async def test_only_the_provider_can_declare_a_picture_gone() -> None:
     harness, provider, item = harness_with_item(receiver=fake_receiver(EXPIRED))
     provider.delivers = REMOTE
-    provider.cannot_wait = [None, ProviderUnavailable("Gone.", code="output_expired", is_charged=True)]
+    provider.cannot_wait = [None, ProviderUnavailable("Gone.", code="output_expired", order=CHARGED)]
 
     fault = fault_in(await run(harness))
 
-    assert (fault.code, fault.job_over, fault.is_charged) == ("output_expired", True, True)
+    assert (fault.code, fault.order.over, fault.order.charged) == ("output_expired", True, True)
     assert item.order_key is None
 
 
@@ -338,15 +338,16 @@ async def test_a_picture_may_come_from_the_operators_own_server() -> None:
 
 async def test_a_picture_is_stored_with_its_providers_details() -> None:
     harness, provider, item = harness_with_item()
-    provider.delivers = RawImage(picture(), seed=77, version="abc\x00def", queued_seconds=3, running_seconds=4)
+    provider.delivers = RawImage(
+        picture(), seed=77, version="abc\x00def", order=OrderState(True, queued_seconds=3, running_seconds=4)
+    )
 
     assert isinstance(await run(harness), Succeeded)
 
     assert item.image
     assert (item.image.seed, item.image.model_version, item.image.is_black) == (77, "abc\\x00def", False)
-    assert item.image.account
-    assert (item.image.account.is_charged, item.image.account.queued_seconds) == (None, 3)
-    assert item.image.account.running_seconds == 4
+    assert (item.image.order.charged, item.image.order.queued_seconds) == (None, 3)
+    assert item.image.order.running_seconds == 4
 
 
 async def test_running_seconds_are_measured_when_the_provider_tells_none() -> None:
@@ -357,8 +358,7 @@ async def test_running_seconds_are_measured_when_the_provider_tells_none() -> No
 
     assert item.image
     assert item.image.seed == 1
-    assert item.image.account
-    assert (item.image.account.running_seconds or 0) >= 0.04
+    assert (item.image.order.running_seconds or 0) >= 0.04
 
 
 async def test_a_seed_too_large_for_its_column_does_not_lose_the_picture() -> None:
@@ -399,7 +399,7 @@ async def test_a_picture_refused_by_storage_or_database_stays_charged(
 
     fault = fault_in(await run(harness))
 
-    assert (fault.code, fault.retryable, fault.job_over, fault.is_charged) == ("image_refused", False, True, True)
+    assert (fault.code, fault.retryable, fault.order.over, fault.order.charged) == ("image_refused", False, True, True)
     assert item.order_key is None
 
 
@@ -413,5 +413,5 @@ async def test_a_job_with_a_refused_id_stays_open(monkeypatch: pytest.MonkeyPatc
 
     fault = fault_in(await run(harness))
 
-    assert (fault.retryable, fault.job_over, fault.is_charged) == (False, False, None)
+    assert (fault.retryable, fault.order.over, fault.order.charged) == (False, False, None)
     assert provider.cancelled == []

@@ -9,6 +9,7 @@ import pytest
 
 from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
 from batchgen.models import GenerationStatus
+from batchgen.orders import CHARGED, OPEN, OVER
 from batchgen.queue.types import Claim, Fault, NewOrder
 from scheduler.leases import Lease, Leases, Stop
 from scheduler.runner import Failed, Released, RetryLater, Succeeded
@@ -157,7 +158,7 @@ async def test_an_order_with_an_unknown_outcome_fails_and_is_not_resent() -> Non
     fault = await attempt(harness)
 
     assert fault
-    assert (fault.code, fault.job_over, fault.is_charged) == ("outcome_unknown", True, None)
+    assert (fault.code, fault.order.over, fault.order.charged) == ("outcome_unknown", True, None)
     assert item.status is GenerationStatus.FAILED
     assert provider.submitted == []
 
@@ -171,7 +172,7 @@ async def test_an_order_stays_open_when_its_provider_cannot_answer_now(error: Pr
     fault = await attempt(harness)
 
     assert fault
-    assert (fault.code, fault.retryable, fault.job_over, fault.is_charged) == (error.code, True, False, None)
+    assert (fault.code, fault.retryable, fault.order.over, fault.order.charged) == (error.code, True, False, None)
     assert item.order_key == key
     assert provider.submitted == []
 
@@ -184,7 +185,7 @@ async def test_an_endless_search_ends_at_the_deadline_with_the_order_open() -> N
     fault = await attempt(harness)
 
     assert fault
-    assert (fault.code, fault.job_over) == ("timeout", False)
+    assert (fault.code, fault.order.over) == ("timeout", False)
     assert item.order_key == key
 
 
@@ -196,7 +197,7 @@ async def test_nothing_is_ordered_for_an_ended_item() -> None:
     fault = await attempt(harness)
 
     assert fault
-    assert (fault.retryable, fault.job_over, fault.is_charged) == (False, True, None)
+    assert (fault.retryable, fault.order.over, fault.order.charged) == (False, True, None)
     assert provider.submitted == []
 
 
@@ -213,8 +214,8 @@ async def test_the_picture_of_an_ended_item_is_collected() -> None:
 @pytest.mark.parametrize(
     ("error", "retryable"),
     [
-        (ProviderUnavailable("Gone.", code="output_expired", is_charged=True), False),
-        (ProviderUnavailable("Down.", code="provider_unavailable", is_job_over=False), True),
+        (ProviderUnavailable("Gone.", code="output_expired", order=CHARGED), False),
+        (ProviderUnavailable("Down.", code="provider_unavailable", order=OPEN), True),
     ],
 )
 async def test_an_ended_item_is_retried_only_while_its_job_runs(error: ProviderError, retryable: bool) -> None:
@@ -238,28 +239,33 @@ async def test_a_worker_without_the_provider_leaves_an_ended_items_picture() -> 
     fault = await attempt(harness)
 
     assert fault
-    assert (fault.code, fault.retry_after_seconds, fault.job_over) == ("provider_not_set_up", 60, False)
+    assert (fault.code, fault.retry_after_seconds, fault.order.over) == ("provider_not_set_up", 60, False)
     assert harness.provider.submitted == []
 
 
 @pytest.mark.parametrize(
-    ("error", "retryable", "is_charged"),
+    ("error", "retryable", "charged"),
     [
         (BUSY, True, False),
         (DOWN, True, False),
         (ProviderRejected("No.", code="invalid_input"), False, False),
-        (ProviderUnavailable("Failed.", code="generation_failed", is_charged=True), True, True),
+        (ProviderUnavailable("Failed.", code="generation_failed", order=CHARGED), True, True),
         (LOST, False, None),
     ],
 )
-async def test_a_refused_order_is_over(error: ProviderError, retryable: bool, is_charged: bool | None) -> None:
+async def test_a_refused_order_is_over(error: ProviderError, retryable: bool, charged: bool | None) -> None:
     harness, provider, item = harness_with_item()
     provider.refuses = [error]
 
     fault = await attempt(harness)
 
     assert fault
-    assert (fault.code, fault.retryable, fault.job_over, fault.is_charged) == (error.code, retryable, True, is_charged)
+    assert (fault.code, fault.retryable, fault.order.over, fault.order.charged) == (
+        error.code,
+        retryable,
+        True,
+        charged,
+    )
     assert item.order_key is None
 
 
@@ -278,7 +284,7 @@ async def test_the_order_after_a_refused_one_has_a_new_key() -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [ProviderUnavailable("No answer.", code="answer_lost", is_charged=None), ZeroDivisionError("a fault of ours")],
+    [ProviderUnavailable("No answer.", code="answer_lost", order=OVER), ZeroDivisionError("a fault of ours")],
 )
 async def test_an_order_with_a_lost_answer_is_looked_up_and_not_resent(error: Exception) -> None:
     harness, provider, item = harness_with_item()
@@ -289,7 +295,7 @@ async def test_an_order_with_a_lost_answer_is_looked_up_and_not_resent(error: Ex
     outcome = await harness.runner.run(await harness.hold_one())
 
     assert fault
-    assert (fault.job_over, fault.is_charged) == (False, None)
+    assert (fault.order.over, fault.order.charged) == (False, None)
     assert isinstance(outcome, Succeeded)
     assert (len(provider.orders), provider.waiting) == (1, ["job-1"])
 
@@ -303,7 +309,7 @@ async def test_a_hanging_order_is_looked_up_and_not_resent() -> None:
     outcome = await harness.runner.run(await harness.hold_one())
 
     assert fault
-    assert (fault.code, fault.job_over, fault.is_charged) == ("timeout", False, None)
+    assert (fault.code, fault.order.over, fault.order.charged) == ("timeout", False, None)
     assert isinstance(outcome, Succeeded)
     assert (len(provider.orders), provider.waiting) == (1, ["job-1"])
 
@@ -325,7 +331,12 @@ async def test_an_unknown_outcome_at_the_deadline_is_final() -> None:
     fault = await attempt(harness)
 
     assert fault
-    assert (fault.code, fault.retryable, fault.job_over, fault.is_charged) == ("outcome_unknown", False, True, None)
+    assert (fault.code, fault.retryable, fault.order.over, fault.order.charged) == (
+        "outcome_unknown",
+        False,
+        True,
+        None,
+    )
     assert item.status is GenerationStatus.FAILED
 
 
@@ -378,7 +389,7 @@ async def test_an_order_cancelled_before_sending_is_never_sent() -> None:
     fault = await attempt(harness)
 
     assert fault
-    assert (fault.code, fault.job_over, fault.is_charged) == ("cancelled", True, False)
+    assert (fault.code, fault.order.over, fault.order.charged) == ("cancelled", True, False)
     assert provider.orders == []
 
 
@@ -429,7 +440,7 @@ async def test_a_model_with_an_invalid_row_waits_without_its_provider(
 
     assert fault
     assert (fault.code, fault.retryable, fault.retry_after_seconds, fault.model_fault) == (code, True, 60, True)
-    assert (fault.provider, fault.is_charged) == (None, None)
+    assert (fault.provider, fault.order.charged) == (None, None)
     assert item.retry_count == 0
     assert provider.orders == []
 
@@ -459,7 +470,7 @@ async def test_an_order_at_an_unusable_provider_stays_open() -> None:
     fault = await attempt(harness)
 
     assert fault
-    assert (fault.code, fault.job_over) == ("provider_not_set_up", False)
+    assert (fault.code, fault.order.over) == ("provider_not_set_up", False)
     assert item.provider_job_id == "job-of-before"
 
 
@@ -483,7 +494,7 @@ def _turned_away(_: FakeQueue, provider: FakePaidProvider) -> Callable[[], objec
 
 
 def _answer_lost(_: FakeQueue, provider: FakePaidProvider) -> Callable[[], object]:
-    provider.loses = [ProviderUnavailable("Lost.", code="answer_lost", is_charged=None)]
+    provider.loses = [ProviderUnavailable("Lost.", code="answer_lost", order=OVER)]
     return lambda: provider.jobs
 
 
@@ -576,5 +587,5 @@ async def test_a_provider_without_lookup_cannot_deny_an_order() -> None:
     fault = await attempt(harness)
 
     assert fault
-    assert (fault.code, fault.job_over) == ("outcome_unknown", True)
+    assert (fault.code, fault.order.over) == ("outcome_unknown", True)
     assert harness.provider.submitted == []

@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderUnavailable
+from batchgen.orders import CHARGED, NOT_CHARGED, OPEN, OVER, OrderState
 from batchgen.providers.base import ImageRequest, RawImage, Settlement
 from batchgen.providers.registry import OneProvider, ProvidersByName
 from batchgen.queue.types import OpenOrder, OrderOutcome
@@ -17,7 +18,7 @@ from tests.support import eventually
 from tests.worker.worker_harness import FakePaidProvider, FakeProviders, ScriptedProvider, picture
 
 DOWN = ProviderUnavailable("Down.", code="provider_unavailable")
-STILL_OPEN = OrderOutcome(is_over=False)
+STILL_OPEN = OrderOutcome(order=OPEN)
 
 
 @dataclass
@@ -44,11 +45,11 @@ class SettlingHarness:
 async def test_an_ended_job_is_settled_as_its_provider_says() -> None:
     harness = SettlingHarness()
     order = harness.orders.add("job-1")
-    harness.provider.outcomes["job-1"] = Settlement(True, False, None, 1, 2)
+    harness.provider.outcomes["job-1"] = Settlement(OrderState(True, False, 1, 2))
 
     await harness.settler.sweep()
 
-    expected = OrderOutcome(is_over=True, is_charged=False, has_picture=False, queued_seconds=1, running_seconds=2)
+    expected = OrderOutcome(order=OrderState(True, False, 1, 2), has_picture=False)
     assert harness.outcome(order) == expected
     assert (harness.provider.cancelled, harness.wakes) == ([], 0)
 
@@ -57,11 +58,11 @@ async def test_a_paid_picture_wakes_the_worker_to_collect_it() -> None:
     harness = SettlingHarness()
     order = harness.orders.add("job-1")
     harness.orders.collects = {order.order_key}
-    harness.provider.outcomes["job-1"] = Settlement(True, True, RawImage(picture()))
+    harness.provider.outcomes["job-1"] = Settlement(CHARGED, RawImage(picture()))
 
     await harness.settler.sweep()
 
-    assert harness.outcome(order) == OrderOutcome(is_over=True, is_charged=True, has_picture=True)
+    assert harness.outcome(order) == OrderOutcome(order=CHARGED, has_picture=True)
     assert harness.wakes == 1
 
 
@@ -79,7 +80,7 @@ async def test_an_order_without_a_job_is_looked_up_by_key_and_inputs() -> None:
     harness = SettlingHarness()
     order = harness.orders.add(None)
     harness.provider.jobs["job-7"] = str(order.order_key)
-    harness.provider.outcomes["job-7"] = Settlement(True, True)
+    harness.provider.outcomes["job-7"] = Settlement(CHARGED)
 
     await harness.settler.sweep()
 
@@ -87,7 +88,7 @@ async def test_an_order_without_a_job_is_looked_up_by_key_and_inputs() -> None:
     assert (asked.inputs, asked.model, asked.model_version, asked.seed) == ({"text": "a fox"}, "a-model", "v1", 7)
     assert asked.ordered_at == pytest.approx(time.monotonic() - 100, abs=5)
     assert harness.provider.settled == ["job-7"]
-    assert harness.outcome(order) == OrderOutcome(is_over=True, is_charged=True)
+    assert harness.outcome(order) == OrderOutcome(order=CHARGED)
 
 
 async def test_an_order_that_never_arrived_cost_nothing() -> None:
@@ -96,7 +97,7 @@ async def test_an_order_that_never_arrived_cost_nothing() -> None:
 
     await harness.settler.sweep()
 
-    assert harness.outcome(order) == OrderOutcome(is_over=True, is_charged=False)
+    assert harness.outcome(order) == OrderOutcome(order=NOT_CHARGED)
     assert harness.provider.settled == []
 
 
@@ -108,19 +109,19 @@ async def test_an_order_with_an_unknown_outcome_has_unknown_costs(job_id: str | 
 
     await harness.settler.sweep()
 
-    assert harness.outcome(order) == OrderOutcome(is_over=True, is_charged=None)
+    assert harness.outcome(order) == OrderOutcome(order=OVER)
 
 
 @pytest.mark.parametrize("error", [DOWN, ProviderBusy("Wait.", retry_after_seconds=8), ZeroDivisionError("ours")])
 async def test_one_unanswered_order_stays_open_without_stopping_others(error: Exception) -> None:
     harness = SettlingHarness()
     first, second = harness.orders.add("job-1"), harness.orders.add("job-2")
-    harness.provider.outcomes = {"job-1": error, "job-2": Settlement(True, False)}
+    harness.provider.outcomes = {"job-1": error, "job-2": Settlement(NOT_CHARGED)}
 
     await harness.settler.sweep()
 
     assert harness.outcome(first) == STILL_OPEN
-    assert harness.outcome(second) == OrderOutcome(is_over=True, is_charged=False)
+    assert harness.outcome(second) == OrderOutcome(order=NOT_CHARGED)
 
 
 async def test_an_order_at_a_silent_provider_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,12 +139,12 @@ async def test_an_unwritable_outcome_does_not_hold_up_the_others() -> None:
     harness = SettlingHarness()
     first, second = harness.orders.add("job-1"), harness.orders.add("job-2")
     harness.orders.cannot_settle = {first.order_key}
-    harness.provider.outcomes = {name: Settlement(True, False) for name in ("job-1", "job-2")}
+    harness.provider.outcomes = {name: Settlement(NOT_CHARGED) for name in ("job-1", "job-2")}
 
     with capture_logs() as lines:
         await harness.settler.sweep()
 
-    assert harness.outcome(second) == OrderOutcome(is_over=True, is_charged=False)
+    assert harness.outcome(second) == OrderOutcome(order=NOT_CHARGED)
     assert [line["task"] for line in lines if line["event"].startswith("housekeeping")] == ["open orders"]
 
 
@@ -152,7 +153,7 @@ async def test_an_unwritable_outcome_does_not_hold_up_the_others() -> None:
     [
         FakeProviders({}, closed=frozenset({"fake-provider"})),
         FakeProviders({}),
-        OneProvider(FakePaidProvider(name="another", outcomes={"job-1": Settlement(True, False)})),
+        OneProvider(FakePaidProvider(name="another", outcomes={"job-1": Settlement(NOT_CHARGED)})),
         OneProvider(ScriptedProvider(name="fake-provider")),
     ],
 )
@@ -174,7 +175,7 @@ async def test_a_provider_outage_in_the_sweep_is_logged_once_per_change() -> Non
             harness.orders.add("job-1")
             harness.orders.add("job-1")
             await harness.settler.sweep()
-        harness.provider.outcomes = {"job-1": Settlement(True, False)}
+        harness.provider.outcomes = {"job-1": Settlement(NOT_CHARGED)}
         harness.orders.add("job-1")
         await harness.settler.sweep()
 
@@ -206,7 +207,7 @@ class Counting(FakePaidProvider):
         self.most = max(self.most, self.now)
         await asyncio.sleep(0)
         self.now -= 1
-        return Settlement(True, False)
+        return Settlement(NOT_CHARGED)
 
 
 async def test_many_orders_are_settled_in_chunks_with_few_calls_at_once() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from batchgen.exit_codes import INVALID
 from batchgen.models import GenerationStatus
+from batchgen.orders import CHARGED
 from batchgen.providers.base import RawImage, Settlement
 from batchgen.queue.types import OpenOrder, OrderOutcome
 from scheduler.__main__ import main
@@ -40,7 +41,7 @@ def parts_of(harness: WorkerHarness, provider: FakePaidProvider) -> tuple[Worker
 
 
 async def test_a_run_collects_the_picture_of_an_open_order() -> None:
-    provider = FakePaidProvider(outcomes={"job-1": Settlement(True, True, RawImage(picture()))})
+    provider = FakePaidProvider(outcomes={"job-1": Settlement(CHARGED, RawImage(picture()))})
     harness = worker_harness(provider)
     parts, orders, outbox = parts_of(harness, provider)
     orders.add("job-1")

@@ -88,7 +88,7 @@ async def test_a_signal_after_the_runs_time_starts_the_grace_time() -> None:
 
     assert item.status is GenerationStatus.FAILED
     assert item.fault
-    assert (item.fault.code, item.fault.is_charged, item.fault.job_over) == ("outcome_unknown", None, True)
+    assert (item.fault.code, item.fault.order.charged, item.fault.order.over) == ("outcome_unknown", None, True)
     assert [line["remedy"] for line in lines if line["event"].startswith("order cut off")] == [
         "set BATCHGEN_GRACE_SECONDS above the time of a picture"
     ]
@@ -172,7 +172,7 @@ async def test_a_recorded_unsent_order_is_sent_by_the_next_worker() -> None:
     outcome = await running
 
     assert isinstance(outcome, RetryLater)
-    assert (outcome.fault.is_charged, item.provider_job_id, provider.orders) == (False, None, [])
+    assert (outcome.fault.order.charged, item.provider_job_id, provider.orders) == (False, None, [])
 
 
 async def test_a_paid_order_cut_off_has_an_unknown_outcome() -> None:
@@ -227,7 +227,11 @@ async def test_an_answer_lost_at_the_deadline_is_final() -> None:
     outcome = await harness.runner.run(lease)
 
     assert isinstance(outcome, Failed)
-    assert (outcome.fault.code, outcome.fault.retryable, outcome.fault.is_charged) == ("outcome_unknown", False, None)
+    assert (outcome.fault.code, outcome.fault.retryable, outcome.fault.order.charged) == (
+        "outcome_unknown",
+        False,
+        None,
+    )
     assert len(late.orders) == 1
 
 

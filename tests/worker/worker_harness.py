@@ -12,6 +12,7 @@ from uuid import UUID
 from PIL import Image
 
 from batchgen.errors import ModelUnusable, ProviderBusy, StorageError
+from batchgen.orders import OPEN
 from batchgen.pictures.check import CheckedImage, Checker, CheckLimits, checked
 from batchgen.pictures.fetch import Fetcher
 from batchgen.pictures.receive import Receiver
@@ -127,7 +128,7 @@ class FakePaidProvider(ScriptedProvider):
         self.settled.append(job_id)
         if self.hangs:
             await asyncio.Event().wait()
-        outcome = self.outcomes.get(job_id, Settlement(is_over=False))
+        outcome = self.outcomes.get(job_id, Settlement(OPEN))
         if isinstance(outcome, Exception):
             raise outcome
         return outcome

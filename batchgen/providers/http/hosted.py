@@ -23,6 +23,7 @@ from batchgen.errors import (
     ProviderRejected,
     ProviderUnavailable,
 )
+from batchgen.orders import NOT_CHARGED, OVER
 from batchgen.providers.http import messages
 from batchgen.providers.http.client import BUSY_SECONDS, Answer, HttpApi, Scheme, Unanswered
 from batchgen.providers.http.inline_pictures import LARGEST_ANSWER_BYTES
@@ -60,7 +61,7 @@ class AnswerLost(ProviderUnavailable):
     """The call was sent, and what became of it is not known."""
 
     def __init__(self, message: str, *, code: str = "answer_lost") -> None:
-        super().__init__(message, code=code, is_charged=None)
+        super().__init__(message, code=code, order=OVER)
 
 
 class HostedApi(HttpApi):
@@ -150,7 +151,7 @@ class HostedApi(HttpApi):
         seconds = BUSY_SECONDS if wait is None else patient(wait)
         if messages.speaks_of(text, model):
             problem = f"{self._service} asks to wait with {model}. {self.words(text)}"
-            return ModelUnusable(problem, code="model_busy", retry_after_seconds=seconds, is_job_over=True)
+            return ModelUnusable(problem, code="model_busy", retry_after_seconds=seconds, order=NOT_CHARGED)
         problem = f"{self._service} asks to wait. {self.words(text)}".strip()
         return ProviderBusy(problem, retry_after_seconds=seconds)
 
@@ -168,7 +169,7 @@ class HostedApi(HttpApi):
                 problem,
                 code="model_not_allowed",
                 retry_after_seconds=self._account_wait_seconds,
-                is_job_over=True,
+                order=NOT_CHARGED,
             )
         # What comes with a 401 may hold a part of the key.
         more = f" {self.words(text)}" if status == 403 and text else ""

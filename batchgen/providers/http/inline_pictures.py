@@ -9,6 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from batchgen.errors import ProviderRejected
 from batchgen.imaging.limits import LARGEST_PICTURE_BYTES
+from batchgen.orders import CHARGED
 
 LARGEST_ANSWER_BYTES = 96 * 2**20
 """Such a picture in base64, with some room."""
@@ -87,5 +88,5 @@ def _from_base64(packed: bytes) -> bytes | None:
 def _too_large(service: str) -> ProviderRejected:
     most = LARGEST_PICTURE_BYTES // 2**20
     return ProviderRejected(
-        f"The picture from {service} is larger than {most} MiB.", code="picture_too_large", is_charged=True
+        f"The picture from {service} is larger than {most} MiB.", code="picture_too_large", order=CHARGED
     )

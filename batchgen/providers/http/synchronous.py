@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from batchgen.errors import ModelUnusable, OutcomeUnknown, ProviderBusy, ProviderError, ProviderUnavailable
+from batchgen.orders import CHARGED, NOT_CHARGED, OPEN, OVER, OrderState
 from batchgen.providers.base import ImageRequest, RawImage, RemoteImage, Settlement
 
 KEPT_JOBS = 256
@@ -50,7 +51,7 @@ class _Job:
     def sold_nothing(self) -> bool:
         """Whether the order was turned away or failed for now, and costs nothing: another one may be sent."""
         error = self.error
-        return isinstance(error, ProviderBusy | ModelUnusable | ProviderUnavailable) and error.is_charged is False
+        return isinstance(error, ProviderBusy | ModelUnusable | ProviderUnavailable) and error.order.charged is False
 
     @property
     def size(self) -> int:
@@ -110,14 +111,14 @@ class SynchronousJobs:
         """
         job = self._jobs.get(job_id)
         if job is None:
-            return Settlement(is_over=True, is_charged=False) if self._is_free else Settlement(is_over=False)
+            return Settlement(NOT_CHARGED if self._is_free else OPEN)
         if (picture := job.output) is not None:
-            return Settlement(True, not self._is_free, picture, running_seconds=picture.running_seconds)
+            return Settlement(picture.order.merge(NOT_CHARGED if self._is_free else CHARGED), picture)
         if job.is_cancelled:  # its task may not have ended yet
-            return Settlement(is_over=True, is_charged=False)
+            return Settlement(NOT_CHARGED)
         if job.is_running:
-            return Settlement(is_over=False)
-        return Settlement(is_over=True, is_charged=self._is_charged(job))
+            return Settlement(OPEN)
+        return Settlement(self._state_of(job))
 
     def cancel(self, job_id: str) -> None:
         """Take back what was not ordered yet. What is on its way is let go only where it costs nothing.
@@ -157,11 +158,12 @@ class SynchronousJobs:
         started_at = self._clock()
         try:
             picture = await self._order(job_id, request)
-            return replace(picture, running_seconds=self._clock() - started_at)
+            running = OrderState(running_seconds=self._clock() - started_at)
+            return replace(picture, order=picture.order.merge(running))
         except (ProviderBusy, ModelUnusable) as busy:
             # It is the order that was turned away. Only this process could order under its id, and any other one that
             # takes the item over would have to believe that it was sent.
-            busy.is_job_over = True
+            busy.order = NOT_CHARGED
             raise
         except OutcomeUnknown as error:
             if self._is_free:
@@ -171,11 +173,11 @@ class SynchronousJobs:
         finally:
             asyncio.get_running_loop().call_soon(self._trim)
 
-    def _is_charged(self, job: _Job) -> bool | None:
-        """Of a job without a picture."""
+    def _state_of(self, job: _Job) -> OrderState:
+        """The order's state, of a job that ended without a picture."""
         if isinstance(job.error, ProviderError):
-            return job.error.is_charged
-        return False if self._is_free or job.task is None else None
+            return job.error.order.merge(OVER)
+        return NOT_CHARGED if self._is_free or job.task is None else OVER
 
     def _lost(self, job_id: str) -> ProviderError:
         what = f"The job {job_id} was begun by another process, and {self._name} cannot tell what became of it."

@@ -50,7 +50,7 @@ begin
   set state = 'running', ready_rank = null, lease_id = gen_random_uuid(), worker = p_worker,
     started_at = clock_timestamp(),
     lease_expires_at = clock_timestamp() + make_interval(secs => p_lease_seconds), cancel_requested = false,
-    fault_code = null, job_over = null, ran_alone = not p_is_busy and cardinality(v_ids) = 1
+    fault_code = null, order_over = null, ran_alone = not p_is_busy and cardinality(v_ids) = 1
   where q.generation_id = any (v_ids);
   return v_ids;
 end

@@ -25,10 +25,10 @@ begin
       -- A wait or a planned release proves nothing; an attempt that has ended does.
       is_suspect = p_crashed or (q.is_suspect and not p_retried),
       ran_alone = false,
-      -- A job that is over is not resumed; one that was only left is.
-      provider = case when q.job_over is not true then q.provider end,
-      provider_job_id = case when q.job_over is not true then q.provider_job_id end,
-      order_key = case when q.job_over is not true then q.order_key end
+      -- An order that is over is not resumed; one that was only left is.
+      provider = case when q.order_over is not true then q.provider end,
+      provider_job_id = case when q.order_over is not true then q.provider_job_id end,
+      order_key = case when q.order_over is not true then q.order_key end
     where q.generation_id = any (p_generation_ids) and q.generation_id <> all (v_cancelled) and q.state = 'running'
     returning q.user_id
   )

@@ -39,7 +39,7 @@ begin
           then true end
       when o.price_usd = 0 then false
       -- Not yet, in an attempt after which the job is asked about again.
-      when i.job_over or (p_outcome is null and (o.is_late or g.status = 'completed')) then o.is_charged
+      when i.order_over or (p_outcome is null and (o.is_late or g.status = 'completed')) then o.is_charged
     end as is_charged
   ) c;
 end

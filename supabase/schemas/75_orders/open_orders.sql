@@ -1,19 +1,3 @@
--- note_account(p_order_key, p_account)
--- What a worker says of money and time; what it leaves out stays. Where a picture costs nothing, none is charged.
-create function batchgen.note_account(p_order_key uuid, p_account jsonb) returns void
-language sql security definer set search_path = '' as $$
-  update batchgen.orders o
-  set is_charged = case
-      when o.price_usd = 0 then false else coalesce((p_account ->> 'is_charged')::boolean, o.is_charged)
-    end,
-    queued_seconds = coalesce((p_account ->> 'queued_seconds')::double precision, o.queued_seconds),
-    running_seconds = coalesce((p_account ->> 'running_seconds')::double precision, o.running_seconds)
-  where o.key = p_order_key and jsonb_typeof(p_account) = 'object'
-$$;
-revoke execute on function batchgen.note_account(uuid, jsonb) from public, anon, authenticated, service_role;
-comment on function batchgen.note_account(uuid, jsonb) is
-  'Writes down what a worker learned of an order''s money and time.';
-
 -- leave_orders(p_keys)
 -- Their items do not wait for these any more; somebody asks what became of them.
 create function batchgen.leave_orders(p_keys uuid[]) returns void
@@ -42,7 +26,7 @@ begin
     where o.key = i.order_key
       -- An order that was run again for its picture is over with this, whatever became of the picture. A result that
       -- was taken said what it costs; an item that somebody else set to completed says nothing of its job.
-      and (i.job_over or o.is_late or (
+      and (i.order_over or o.is_late or (
         o.is_charged is not null and exists (
           select from public.image_generations g where g.id = i.generation_id and g.status = 'completed'
         )

@@ -28,7 +28,7 @@ language plpgsql security definer set search_path = '' as $$
 begin
   perform batchgen.note_attempts(array[old],
     case when new.crash_count > old.crash_count then 'crashed' else 'handed_back' end);
-  if old.job_over and old.order_key is not null then
+  if old.order_over and old.order_key is not null then
     perform batchgen.close_orders(array[old]);
   end if;
   return null;

@@ -1,6 +1,5 @@
 -- settle_order(p_order_key, p_lease_id, p_outcome)
--- What the provider said of an open order. p_outcome: {is_over, is_charged, has_picture, queued_seconds,
--- running_seconds}.
+-- Writes down the provider's answer about an open order. p_outcome: {order: as batchgen.order_state, has_picture}.
 --   not over: it is asked about again, after pauses that grow, for a day; then nobody knows
 --   over, with a picture to be had, unless it is known to cost nothing: its item, if it failed and still has its batch,
 --     runs again for the picture alone (is_late)
@@ -11,18 +10,20 @@
 -- Caller: service_role.
 -- States: of the item: failed -> pending, where its picture is collected.
 -- Locks: the item and its batch, then the order, like everybody else.
--- Errors: PT422 where p_outcome is no object.
+-- Errors: PT422 where p_outcome does not fit.
 create function public.settle_order(p_order_key uuid, p_lease_id uuid, p_outcome jsonb) returns boolean
 language plpgsql security definer set search_path = '' as $$
 declare
   v_order batchgen.orders;
-  v_is_over boolean := coalesce(p_outcome -> 'is_over' = 'true'::jsonb, false);
+  v_state batchgen.order_state;
   v_generation public.image_generations;
   v_code text;
 begin
   if jsonb_typeof(p_outcome) is distinct from 'object' then
-    perform batchgen.refuse_argument('p_outcome', 'is not an object', 'Send {is_over, is_charged, has_picture}.');
+    perform batchgen.refuse_argument('p_outcome', 'is not an object', 'Send {order, has_picture}.');
   end if;
+  v_state := batchgen.read_order_state('p_outcome.order', p_outcome -> 'order');
+  v_state.over := coalesce(v_state.over, false);
   select o.* into v_order from batchgen.orders o where o.key = p_order_key;
   perform batchgen.lock_items(array[v_order.generation_id]);
   select o.* into v_order from batchgen.orders o
@@ -30,7 +31,7 @@ begin
   if not found then
     return false;
   end if;
-  if not v_is_over and v_order.ended_at > clock_timestamp() - interval '1 day' then
+  if not v_state.over and v_order.ended_at > clock_timestamp() - interval '1 day' then
     update batchgen.orders o
     set asked = least(o.asked, 1000000) + 1, lease_id = null, lease_expires_at = null,
       ask_at = clock_timestamp() + make_interval(secs => least(3600, 5 * 2.0 ^ least(o.asked, 20)))
@@ -38,12 +39,12 @@ begin
     return false;
   end if;
 
-  perform batchgen.note_account(p_order_key, p_outcome);
+  perform batchgen.note_order_state(p_order_key, v_state);
   select o.* into v_order from batchgen.orders o where o.key = p_order_key;
   select g.* into v_generation from public.image_generations g where g.id = v_order.generation_id;
   select coalesce((select f.code from batchgen.failures f where f.generation_id = v_generation.id), 'failed')
     into v_code;
-  if v_is_over and v_order.is_charged is not false and p_outcome -> 'has_picture' = 'true'::jsonb
+  if v_state.over and v_order.is_charged is not false and p_outcome -> 'has_picture' = 'true'::jsonb
     and v_generation.status = 'failed' and v_generation.batch_id is not null and v_code = 'crashed'
   then
     perform batchgen.note_settlement(v_order, coalesce(v_order.is_charged, true), 'settled');
@@ -53,7 +54,7 @@ begin
       ask_at = clock_timestamp() + interval '1 day'
     where o.key = p_order_key;
     return false;
-  elsif v_is_over and v_order.is_charged is not false and p_outcome -> 'has_picture' = 'true'::jsonb
+  elsif v_state.over and v_order.is_charged is not false and p_outcome -> 'has_picture' = 'true'::jsonb
     and v_generation.status = 'failed' and v_generation.batch_id is not null
   then
     update batchgen.orders o

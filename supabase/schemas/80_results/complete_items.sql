@@ -1,7 +1,7 @@
 -- complete_items(p_results)
 -- Ends items as completed for each entry {generation_id, lease_id, result} whose lease is held: the item, its images
 -- row, its tags, its order's costs and its batch's totals. A result's keys are columns of images; storage_path is
--- required and must lie in the owner's folder; account says what the order cost. Returns a row for each item that it
+-- required and must lie in the owner's folder; order is the state of its order. Returns a row for each item that it
 -- completed; an entry without one has lost its lease.
 -- Caller: complete_generation, complete_generations.
 -- States: processing -> completed.
@@ -190,14 +190,17 @@ revoke execute on function batchgen.tag_image(uuid, uuid) from public, anon, aut
 comment on function batchgen.tag_image(uuid, uuid) is 'Puts the tags that a request asked for on its picture.';
 
 -- note_charges(p_results, p_items)
--- A picture was delivered: that costs what it costs, unless the provider said otherwise in the result's account.
+-- A picture that was delivered is charged, unless the provider said otherwise in the result's order.
+-- Errors: PT422 where a result's order does not fit.
 create function batchgen.note_charges(p_results jsonb, p_items batchgen.queue[]) returns void
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
 begin
-  perform batchgen.note_account(i.order_key, '{"is_charged": true}' || jsonb_strip_nulls(a.account))
+  perform batchgen.note_order_state(
+    i.order_key, (true, coalesce(s.charged, true), s.queued_seconds, s.running_seconds)::batchgen.order_state
+  )
   from unnest(p_items) i join jsonb_array_elements(p_results) e on (e.value ->> 'lease_id')::uuid = i.lease_id
-  cross join lateral (select coalesce(nullif(e.value -> 'result' -> 'account', 'null'), '{}') as account) a
+  cross join lateral batchgen.read_order_state('p_result.order', e.value -> 'result' -> 'order') s
   where i.order_key is not null;
 end
 $$;

@@ -1,13 +1,13 @@
 -- fail_generation(p_generation_id, p_lease_id, p_error)
 -- Ends an attempt of a leased item. p_error: {code, message, retryable, retry_after_seconds, provider, provider_fault,
--- model_fault, job_over, is_charged, queued_seconds, running_seconds}. Returns {status, retry_count, retry_in_seconds}.
+-- model_fault, order: as batchgen.order_state}. Returns {status, retry_count, retry_in_seconds}.
 --
 -- A provider that asked to wait (retryable, retry_after_seconds) is asked by no worker before that time; provider names
 -- it, by default the one of the item's job or model. With model_fault it is the model that waits, and no other one. An
 -- item that is told to wait again and again, and a provider that refuses again and again, wait for longer than they are
 -- told: 1 s, 2 s, 4 s, … 5 min at the least.
 -- provider_fault says what the model's breaker learns: true, one more fault; false, the provider answered as it should;
--- left out, nothing. job_over: whether the item's job has ended; left out, it has, unless the provider asks to wait.
+-- left out, nothing. An order that is not said to be over or not is over, unless the provider asks to wait.
 --
 -- Caller: service_role.
 -- States: processing ->
@@ -30,30 +30,27 @@ declare
   v_wait double precision;
   v_told double precision;
   v_order batchgen.orders;
-  v_is_over boolean;
+  v_state batchgen.order_state;
 begin
   v_wait := batchgen.read_retry_after(p_error);
+  v_state := batchgen.read_order_state('p_error.order', p_error -> 'order');
   v_item := batchgen.hold_lease(p_generation_id, p_lease_id);
   select s.* into v_settings from batchgen.settings s;
   select greatest(coalesce(g.retry_count, 0), 0) into v_retry_count
   from public.image_generations g where g.id = p_generation_id;
   -- A job that is asked about too early goes on: unless it is said to be over, it stays attached and is asked again.
-  v_is_over := coalesce((p_error ->> 'job_over')::boolean, not (v_retryable and v_wait is not null));
+  v_state.over := coalesce(v_state.over, not (v_retryable and v_wait is not null));
   if v_retryable and v_item.cancel_requested then
     v_retryable := false;
     v_code := 'cancelled';
     v_message := 'Cancelled by user';
   end if;
 
-  -- Of a job that goes on only its costs are known, and never that there are none: it may still succeed.
-  perform batchgen.note_account(
-    v_item.order_key,
-    case when v_is_over or p_error -> 'is_charged' = 'true'::jsonb then p_error else p_error - 'is_charged' end
-  );
+  perform batchgen.note_order_state(v_item.order_key, v_state);
   select o.* into v_order from batchgen.orders o where o.key = v_item.order_key;
-  v_retryable := v_retryable and not (v_order.is_late is true and v_is_over);
+  v_retryable := v_retryable and not (v_order.is_late is true and v_state.over);
   update batchgen.queue q
-  set fault_code = left(v_code, 100), job_over = v_is_over,
+  set fault_code = left(v_code, 100), order_over = v_state.over,
     wait_count = case when v_retryable and v_wait is not null then least(q.wait_count, 1000000) + 1 else 0 end
   where q.generation_id = p_generation_id;
 

@@ -19,7 +19,7 @@ select public.begin_order('17e30000-0000-4000-8000-000000000002', '1ea5e000-0000
 select public.attach_provider_job('17e30000-0000-4000-8000-000000000002', '1ea5e000-0000-4000-8000-000000000001',
   'replicate', 'job');
 select public.fail_generation('17e30000-0000-4000-8000-000000000002', '1ea5e000-0000-4000-8000-000000000001',
-  '{"code": "generation_failed", "message": "No.", "retryable": true, "job_over": true, "is_charged": false}');
+  '{"code": "generation_failed", "message": "No.", "retryable": true, "order": {"over": true, "charged": false}}');
 select results_eq(
   $$ select outcome, is_charged from batchgen.ledger where attempt = 3 $$, $$ values ('generation_failed', false) $$,
     'failed: a row, with what it cost'

@@ -15,9 +15,9 @@ select throws_ok(pg_temp.settling(:'held', '{}'), '42501', null, 'anon settles n
 select throws_ok(pg_temp.settling(:'held', '{}'), '42501', null, 'a user settles nothing');
 :as_service;
 select throws_ok(pg_temp.settling(:'held', '[]'), 'PT422', null, 'an outcome is an object');
-select results_eq(pg_temp.settling(gen_random_uuid()::text, '{"is_over": true}'), 'values (false)',
+select results_eq(pg_temp.settling(gen_random_uuid()::text, '{"order": {"over": true}}'), 'values (false)',
   'another lease settles nothing');
-select results_eq(pg_temp.settling(:'held', '{"is_over": false}'), 'values (false)',
+select results_eq(pg_temp.settling(:'held', '{"order": {"over": false}}'), 'values (false)',
   'what is not over is asked about again');
 :as_admin;
 select results_eq($$ select asked, lease_id, ask_at > now() from batchgen.orders $$, $$ values (1, null::uuid, true) $$,
@@ -26,7 +26,7 @@ select is_empty($$ select 1 from batchgen.ledger where entry = 'settlement' $$, 
 update batchgen.orders set lease_id = '1ea5e000-0000-4000-8000-000000000009',
   lease_expires_at = now() + interval '1 minute';
 :as_service;
-select results_eq(pg_temp.settling(:'held', '{"is_over": true, "is_charged": true, "running_seconds": 2}'),
+select results_eq(pg_temp.settling(:'held', '{"order": {"over": true, "charged": true, "running_seconds": 2}}'),
   'values (false)', 'what is over is settled');
 :as_admin;
 select results_eq(
@@ -35,7 +35,7 @@ select results_eq(
 );
 select is_empty($$ select 1 from batchgen.orders $$, 'and is no open order any more');
 :as_service;
-select results_eq(pg_temp.settling(:'held', '{"is_over": true, "is_charged": true}'), 'values (false)', 'once');
+select results_eq(pg_temp.settling(:'held', '{"order": {"over": true, "charged": true}}'), 'values (false)', 'once');
 
 select * from finish();
 rollback;
