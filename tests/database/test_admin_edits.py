@@ -34,7 +34,7 @@ def test_a_waiting_item_that_an_admin_sets_to_completed_is_never_claimed(db: Dat
     assert db.totals(batch["id"]) == ("completed", 2, 0)
 
 
-def test_a_completed_item_that_an_admin_sets_to_pending_is_made_again_and_replaces_its_picture(db: Database) -> None:
+def test_a_completed_item_set_to_pending_runs_again_and_replaces_its_picture(db: Database) -> None:
     batch = db.submit()
     for claim in db.claim():
         db.complete(claim, file_size=1)
@@ -62,7 +62,7 @@ def test_an_admin_runs_any_failed_item_again(db: Database, code: str) -> None:
     assert db.value("select count(*) from batchgen.failures") == 0
 
 
-def test_what_an_admin_runs_again_is_not_refused_by_its_users_limits(db: Database) -> None:
+def test_an_admins_retry_is_not_refused_by_the_users_limits(db: Database) -> None:
     db.run("update batchgen.settings set default_daily_limit = 2, default_hourly_limit = 2, max_waiting_per_user = 2")
     user = db.new_user()
     batch = db.submit(user)
@@ -148,7 +148,7 @@ def test_an_edited_prompt_is_what_the_worker_gets(db: Database) -> None:
 
 
 @pytest.mark.parametrize("running", [True, False])
-def test_an_item_that_is_taken_out_of_its_batch_is_not_ours_any_more(db: Database, running: bool) -> None:
+def test_an_item_taken_out_of_its_batch_leaves_the_queue(db: Database, running: bool) -> None:
     batch = db.submit()
     item = batch["generations"][0]["id"]
     claims = db.claim(1) if running else []
@@ -173,7 +173,7 @@ def test_an_item_without_a_status_waits_for_nobody_until_it_has_one(db: Database
     assert len(db.claim()) == 2
 
 
-def test_a_queue_row_deleted_by_hand_is_mended_by_setting_the_item_to_failed_and_pending(db: Database) -> None:
+def test_setting_an_item_to_failed_and_pending_restores_its_deleted_queue_row(db: Database) -> None:
     batch = db.submit()
     item = batch["generations"][0]["id"]
     db.run("delete from batchgen.queue where generation_id = %s", item)

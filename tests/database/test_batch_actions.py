@@ -54,7 +54,7 @@ def finished_batch(db: Database, user: UUID, prompts: int = 3, *, pictures: int 
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_nobody_else_learns_of_a_batch(db: Database, action: str) -> None:
+def test_strangers_learn_nothing_of_a_batch(db: Database, action: str) -> None:
     batch = finished_batch(db, db.new_user())
     before = everything(db)
 
@@ -137,7 +137,7 @@ def test_a_batch_without_items_has_nothing_done(db: Database, action: str) -> No
 # cancel
 
 
-def test_cancel_ends_what_waits_and_asks_for_the_end_of_what_runs(db: Database) -> None:
+def test_cancel_ends_waiting_items_and_asks_running_ones_to_stop(db: Database) -> None:
     user = db.new_user()
     batch = db.submit(user, prompts=6)
     first, second, running = db.claim()
@@ -155,7 +155,7 @@ def test_cancel_ends_what_waits_and_asks_for_the_end_of_what_runs(db: Database) 
     assert db.totals(batch["id"]) == ("partial", 1, 5)
 
 
-def test_a_second_cancel_does_nothing_more(db: Database) -> None:
+def test_a_second_cancel_changes_nothing(db: Database) -> None:
     user = db.new_user()
     batch = db.submit(user, prompts=4)
     db.claim(1)
@@ -254,7 +254,7 @@ def test_retry_makes_the_failed_items_due_again(db: Database) -> None:
     assert db.totals(batch["id"]) == ("partial", 3, 3)
 
 
-def test_a_second_retry_does_nothing_more(db: Database) -> None:
+def test_a_second_retry_changes_nothing(db: Database) -> None:
     user = db.new_user()
     batch = failed_batch(db, user, "timeout", "timeout", "timeout")
     act(db, user, "retry", batch)
@@ -446,7 +446,7 @@ def test_delete_takes_rows_at_once_and_files_by_the_outbox(db: Database) -> None
     assert db.totals(batch["id"]) == ("partial", 2, 1)
 
 
-def test_a_second_delete_does_nothing_more(db: Database) -> None:
+def test_a_second_delete_changes_nothing(db: Database) -> None:
     user = db.new_user()
     batch = finished_batch(db, user)
     act(db, user, "delete", batch)
@@ -458,7 +458,7 @@ def test_a_second_delete_does_nothing_more(db: Database) -> None:
     assert everything(db) == before
 
 
-def test_what_waits_and_runs_is_not_deleted(db: Database) -> None:
+def test_waiting_and_running_items_are_not_deleted(db: Database) -> None:
     user = db.new_user()
     batch = db.submit(user, prompts=4)
     db.complete(db.claim(2)[0])

@@ -118,7 +118,7 @@ def test_two_cancels_at_once_end_each_item_once(db: Database) -> None:
 
 
 @pytest.mark.parametrize("how", ["function", "direct", "batch update"])
-def test_a_cancel_that_meets_a_claim_stops_what_the_claim_took(db: Database, how: str) -> None:
+def test_a_cancel_beside_a_claim_stops_the_claimed_items(db: Database, how: str) -> None:
     """The claim is not committed yet when the cancel begins."""
     user = db.new_user()
     batch = db.submit(user, prompts=5)
@@ -140,7 +140,7 @@ def test_a_cancel_that_meets_a_claim_stops_what_the_claim_took(db: Database, how
 
 
 @pytest.mark.parametrize("how", ["function", "direct", "batch update"])
-def test_a_claim_that_meets_a_cancel_takes_nothing_of_it(db: Database, how: str) -> None:
+def test_a_claim_beside_a_cancel_takes_none_of_its_items(db: Database, how: str) -> None:
     user = db.new_user()
     batch = db.submit(user, prompts=3)
     with connect(db.dsn) as connection, connection.transaction():
@@ -311,7 +311,7 @@ def test_everything_at_once_leaves_right_totals_and_nothing_stuck(db: Database) 
     assert wrong_totals(db) == []
 
 
-def test_a_cancel_that_meets_an_edit_that_does_not_end_is_refused_whole(db: Database) -> None:
+def test_a_cancel_beside_an_edit_that_does_not_end_is_refused_whole(db: Database) -> None:
     """Whoever edits the item may wait for the batch that the cancel holds: it gives way, and can be sent again."""
     user = db.new_user()
     batch = db.submit(user, prompts=3)

@@ -37,7 +37,7 @@ def test_a_user_with_three_running_items_waits_for_their_own_limit(db: Database)
     ]
 
 
-def test_where_as_many_run_as_may_in_all_the_total_limit_is_the_reason(db: Database) -> None:
+def test_at_the_global_limit_that_limit_is_the_reason(db: Database) -> None:
     db.run("update batchgen.settings set max_parallel_global = 2")
     db.submit()
     db.claim()
@@ -50,7 +50,7 @@ def test_where_as_many_run_as_may_in_all_the_total_limit_is_the_reason(db: Datab
 
 
 @pytest.mark.parametrize("is_claimed", [True, False])
-def test_an_item_that_others_go_before_says_its_place(db: Database, is_claimed: bool) -> None:
+def test_an_item_behind_others_says_its_place(db: Database, is_claimed: bool) -> None:
     """Whether or not a claim has put the queue in order since the items came."""
     db.submit(prompts=5)
     batch = db.submit(prompts=5)
@@ -176,7 +176,7 @@ def test_a_stranger_is_told_that_there_is_no_such_batch(db: Database) -> None:
         db.as_user(db.new_user(), WAITS, None)
 
 
-def test_nobody_who_is_not_signed_in_is_told_anything(db: Database) -> None:
+def test_callers_who_are_not_signed_in_learn_nothing(db: Database) -> None:
     batch = db.submit()
 
     with refused("PT401"):
@@ -185,7 +185,7 @@ def test_nobody_who_is_not_signed_in_is_told_anything(db: Database) -> None:
         connection.execute(WAITS.encode(), [batch["id"]])
 
 
-def test_a_user_cannot_go_round_the_check(db: Database) -> None:
+def test_users_cannot_bypass_the_check(db: Database) -> None:
     with refused("42501"):
         db.as_user(db.new_user(), "select * from batchgen_api.waits_of_any_batch(%s)", db.submit()["id"])
 

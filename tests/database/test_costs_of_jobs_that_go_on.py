@@ -25,9 +25,7 @@ def test_a_wait_during_a_job_says_nothing_of_its_costs(db: Database, claim: Row)
     assert _costs(db, claim) == [(None, 0, False), (True, PRICE, False)]
 
 
-def test_a_job_that_went_on_and_got_lost_is_unknown_though_an_attempt_before_cost_nothing(
-    db: Database, claim: Row
-) -> None:
+def test_a_lost_job_costs_an_unknown_sum_even_after_an_attempt_that_cost_nothing(db: Database, claim: Row) -> None:
     db.fail(claim, retryable=True, order={"over": False, "charged": False})
     db.make_due()
 

@@ -38,7 +38,7 @@ def turn_comes(db: Database) -> None:
     db.run("update batchgen.queue set due_at = now() - interval '1 hour' where is_suspect and state = 'waiting'")
 
 
-def test_what_a_dead_worker_had_runs_again_one_by_one(db: Database) -> None:
+def test_items_of_a_dead_worker_run_again_one_by_one(db: Database) -> None:
     dead = suspects(db, 3)
 
     first = db.claim()
@@ -93,7 +93,7 @@ def test_only_crashes_of_an_item_that_ran_alone_count(db: Database) -> None:
     assert db.value("select count(*) from batchgen.queue") == 2
 
 
-def test_an_item_that_its_worker_took_first_and_alone_is_not_charged_once_others_came(db: Database) -> None:
+def test_an_item_claimed_alone_is_no_suspect_once_its_worker_took_others(db: Database) -> None:
     db.submit(prompts=3)
     first = db.claim_one()
     db.claim()
@@ -145,7 +145,7 @@ def test_an_attempt_that_has_ended_clears_an_item_and_a_wait_or_a_release_does_n
     assert (len(again) == 1) == (end != "retry")
 
 
-def test_a_planned_shutdown_makes_no_suspect(db: Database) -> None:
+def test_a_planned_shutdown_makes_no_item_a_suspect(db: Database) -> None:
     db.submit()
     claims = db.claim()
 
@@ -204,7 +204,7 @@ def test_a_worker_that_is_never_idle_makes_way_for_a_suspect(db: Database) -> No
     assert len(held) == 2
 
 
-def test_of_several_busy_workers_half_make_way(db: Database) -> None:
+def test_half_of_several_busy_workers_make_way(db: Database) -> None:
     db.run("update batchgen.settings set max_parallel_per_user = 1000")
     user = db.new_user()
     for _ in range(5):
@@ -295,7 +295,7 @@ def test_a_suspect_says_why_it_waits(db: Database) -> None:
 # late pictures
 
 
-def test_the_picture_of_a_crashed_item_is_charged_and_not_collected_by_itself(db: Database) -> None:
+def test_a_crashed_items_picture_is_charged_and_not_collected_by_itself(db: Database) -> None:
     db.run("update batchgen.settings set max_crashes = 1")
     submit_paid(db)
     claim = db.claim_one()
@@ -310,7 +310,7 @@ def test_the_picture_of_a_crashed_item_is_charged_and_not_collected_by_itself(db
     assert db.as_service("select * from public.take_open_orders(%s, 10, 60)", WORKER) == []
 
 
-def test_a_person_has_the_picture_of_a_crashed_item_collected_and_nothing_is_charged_twice(db: Database) -> None:
+def test_a_crashed_items_picture_collected_by_an_operator_is_not_charged_twice(db: Database) -> None:
     db.run("update batchgen.settings set max_crashes = 1")
     batch = submit_paid(db)
     claim = db.claim_one()

@@ -261,14 +261,14 @@ def test_a_blank_name_is_no_name(shared_db: Database, name: str | None) -> None:
     assert shared_db.submit(batch_name=name)["name"] is None
 
 
-def test_nobody_signed_in_is_told_so(shared_db: Database) -> None:
+def test_a_caller_who_is_not_signed_in_is_refused(shared_db: Database) -> None:
     with refused("PT401") as refusal:
         shared_db.create(None, a_request())
 
     assert refusal.detail["code"] == "not_signed_in"
 
 
-def test_an_anonymous_caller_is_told_so(shared_db: Database) -> None:
+def test_an_anonymous_caller_is_refused_as_not_signed_in(shared_db: Database) -> None:
     with refused("PT401") as refusal, shared_db.acting("anon") as connection:
         query(connection, "select public.create_batch('{}')")
 

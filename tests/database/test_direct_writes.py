@@ -182,7 +182,7 @@ def test_an_operator_requeues_even_what_users_cannot(project: Database) -> None:
 # cancel
 
 
-def test_a_cancel_ends_what_waits_and_asks_for_the_end_of_what_runs(project: Database) -> None:
+def test_a_cancel_ends_waiting_items_and_asks_running_ones_to_stop(project: Database) -> None:
     user = project.new_user()
     batch = project.submit(user, prompts=6)
     done, delayed, running = project.claim()
@@ -269,7 +269,7 @@ def test_a_cancel_of_a_running_item_asks_its_worker(project: Database) -> None:
     assert requested(project) == [1]
 
 
-def test_what_was_cancelled_is_not_run_again_by_a_retry(project: Database) -> None:
+def test_a_retry_runs_no_cancelled_item_again(project: Database) -> None:
     user = project.new_user()
     batch = project.submit(user)
     project.as_user(user, CANCEL, batch["id"])
@@ -285,7 +285,7 @@ def test_what_was_cancelled_is_not_run_again_by_a_retry(project: Database) -> No
 # delete
 
 
-def test_a_deleted_batch_ends_what_waits_and_keeps_finished_pictures(project: Database) -> None:
+def test_a_deleted_batch_ends_waiting_items_and_keeps_finished_pictures(project: Database) -> None:
     user = project.new_user()
     batch = project.submit(user, prompts=4)
     done, running = project.claim(2)
@@ -427,7 +427,7 @@ def test_a_refusal_names_the_column_and_what_to_do(db: Database) -> None:
     assert refusal.detail["remedy"]
 
 
-async def test_on_a_project_that_has_the_apps_tables_and_batches_the_app_goes_through(bare: NewDatabase) -> None:
+async def test_the_apps_writes_work_on_a_project_with_its_tables_and_batches(bare: NewDatabase) -> None:
     """Create, watch, cancel, retry and delete, with the app's own policies and grants and rows from before."""
     db = await bare("app_schema.sql", "seed_schema.sql", "seed_rows.sql")
     cancelled_before = "44444444-4444-4444-8444-444444444441"

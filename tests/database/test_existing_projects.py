@@ -321,9 +321,7 @@ async def test_the_main_job_runs_on_a_project_that_is_taken(bare: NewDatabase, p
 
 
 @pytest.mark.parametrize("project", REFUSED, ids=named)
-async def test_what_is_in_the_way_is_listed_before_anything_is_made_and_after_the_remedy_it_works(
-    bare: NewDatabase, project: Project
-) -> None:
+async def test_obstacles_are_listed_before_any_change_and_the_remedy_works(bare: NewDatabase, project: Project) -> None:
     db = await prepared(bare, project)
     before = catalog(db)
 
@@ -341,7 +339,7 @@ async def test_what_is_in_the_way_is_listed_before_anything_is_made_and_after_th
     the_main_job_runs(db)
 
 
-async def test_whoever_may_make_nothing_is_told_what_to_grant(bare: NewDatabase) -> None:
+async def test_a_role_without_rights_is_told_what_to_grant(bare: NewDatabase) -> None:
     db = await bare("hosted_schemas.sql", "hosted_owners.sql")
     look = (default_migrations_dir() / FIRST_LOOK).read_text()
 
@@ -370,7 +368,7 @@ async def test_the_first_look_knows_all_names_that_the_migrations_make(bare: New
     assert [row["name"] for row in names if f"'{row['name']}'" not in look] == []
 
 
-async def test_what_was_installed_before_the_first_look_was_there_is_not_looked_at(bare: NewDatabase) -> None:
+async def test_projects_installed_before_the_first_look_existed_are_not_checked(bare: NewDatabase) -> None:
     db = await bare()
     await migrate(db)
     db.run("delete from supabase_migrations.schema_migrations where version = '20261123095900'")

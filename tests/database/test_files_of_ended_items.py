@@ -207,7 +207,7 @@ def failed_and_run_again(db: Database, claim: Row) -> None:
     [crashed, tried_again, handed_back, set_back_by_an_admin, completed_and_set_back, failed_and_run_again],
     ids=lambda ended: ended.__name__,
 )
-def test_of_two_attempts_with_two_formats_the_file_of_the_last_one_stays(
+def test_after_two_attempts_in_two_formats_the_last_file_stays(
     storage: Database, ended: Callable[[Database, Row], None]
 ) -> None:
     storage.submit(prompts=2)
@@ -240,7 +240,7 @@ def test_the_file_of_the_attempt_that_counts_is_never_taken_whatever_is_discarde
     assert files(storage) == named(storage) == {path}
 
 
-def test_what_a_worker_discards_goes_when_it_says(storage: Database) -> None:
+def test_discarded_files_are_deleted_when_the_worker_says(storage: Database) -> None:
     storage.submit(prompts=2)
     claim = storage.claim_one()
     storage.run("delete from public.image_generations where id = %s", claim["generation_id"])
@@ -298,7 +298,7 @@ def test_suspicions_without_a_file_are_dropped_however_many_come_first(storage: 
     assert storage.value("select count(*) from batchgen.storage_deletions") == 1
 
 
-def test_an_item_that_enters_the_queue_while_its_files_are_suspected_keeps_what_it_makes(storage: Database) -> None:
+def test_an_item_queued_while_its_files_are_suspected_keeps_its_new_picture(storage: Database) -> None:
     """Between a take of its file and its entry one waits for the other; what it makes then is never taken."""
     storage.submit(prompts=2)
     claim = storage.claim_one()

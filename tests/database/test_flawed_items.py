@@ -71,7 +71,7 @@ def test_an_item_that_nobody_can_run_fails_alone_and_says_why(db: Database, edit
 
 
 @pytest.mark.parametrize("edit", HARMLESS)
-def test_what_an_admin_may_write_stops_nobody_and_the_item_runs(db: Database, edit: str) -> None:
+def test_an_admins_strange_values_stop_nobody_and_the_item_runs(db: Database, edit: str) -> None:
     batch = victim(db, edit)
     other = db.submit()
     waits = db.as_user(

@@ -10,7 +10,7 @@ def code(db: Database, claim: Row) -> str | None:
     return db.item(claim["generation_id"])["error_code"]
 
 
-def test_an_item_that_waits_has_neither(db: Database) -> None:
+def test_a_waiting_item_has_no_error_code_and_no_start_time(db: Database) -> None:
     batch = db.submit()
 
     item = db.item(batch["generations"][0]["id"])
@@ -114,7 +114,7 @@ INSERTS = {
 
 
 @pytest.mark.parametrize("column", ["error_code", "started_at"])
-def test_users_write_neither(db: Database, column: str) -> None:
+def test_users_write_neither_the_error_code_nor_the_start_time(db: Database, column: str) -> None:
     user = db.new_user()
     batch = db.submit(user)
     db.run("grant insert, update on public.image_generations to authenticated")

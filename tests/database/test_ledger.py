@@ -120,7 +120,7 @@ def test_three_crashes_are_three_rows_of_one_order_that_is_asked_about(db: Datab
     assert (costs(db, "batches")["unknown"], costs(db, "batches")["unknown_usd"]) == (1, PRICE)
 
 
-def test_what_only_waited_leaves_no_row(db: Database) -> None:
+def test_an_item_that_only_waited_leaves_no_row(db: Database) -> None:
     batch = submit_paid(db)
 
     db.as_user(UUID(str(db.batch(batch["id"])["user_id"])), "select public.cancel_batch(%s)", batch["id"])
@@ -147,7 +147,7 @@ def test_results_in_bulk_leave_a_row_each(db: Database) -> None:
 @pytest.mark.parametrize(
     "change", ["update batchgen.ledger set outcome = 'x'", "delete from batchgen.ledger", "truncate batchgen.ledger"]
 )
-def test_not_even_an_admin_changes_the_ledger(db: Database, claim: Row, change: str) -> None:
+def test_the_ledger_refuses_changes_by_admins(db: Database, claim: Row, change: str) -> None:
     db.complete(claim)
 
     with refused("PT422"):
@@ -210,9 +210,7 @@ LATE_ENDS: dict[str, Callable[[Database, Row], object]] = {
 
 
 @pytest.mark.parametrize("end", LATE_ENDS)
-def test_a_late_picture_that_nobody_collects_any_more_is_charged_all_the_same(
-    db: Database, late: Row, end: str
-) -> None:
+def test_a_late_picture_is_charged_even_if_nobody_collects_it(db: Database, late: Row, end: str) -> None:
     LATE_ENDS[end](db, late)
 
     assert entries(db, late)[1:] == [("settlement", "settled", True, PRICE)]
@@ -220,7 +218,7 @@ def test_a_late_picture_that_nobody_collects_any_more_is_charged_all_the_same(
 
 
 @pytest.mark.parametrize("end", LATE_ENDS)
-def test_a_late_picture_that_is_just_being_collected_is_charged_all_the_same(db: Database, late: Row, end: str) -> None:
+def test_a_late_picture_is_charged_while_it_is_being_collected(db: Database, late: Row, end: str) -> None:
     running = again(db, late)
 
     LATE_ENDS[end](db, late)
@@ -231,9 +229,7 @@ def test_a_late_picture_that_is_just_being_collected_is_charged_all_the_same(db:
     assert orders(db) == []
 
 
-def test_a_late_picture_that_cannot_be_fetched_for_good_leaves_the_item_as_it_had_ended(
-    db: Database, late: Row
-) -> None:
+def test_a_late_picture_that_can_never_be_fetched_leaves_the_item_as_it_ended(db: Database, late: Row) -> None:
     running = again(db, late)
 
     db.fail(running, code="picture_damaged", message="Half a picture.", order={"over": False})
@@ -373,7 +369,7 @@ def note_charge(db: Database, claim: Row, is_charged: bool, attempt: int = 1) ->
 
 
 @pytest.mark.parametrize("is_charged", [True, False])
-def test_a_persons_word_is_the_last_one(db: Database, unknown: Row, is_charged: bool) -> None:
+def test_an_operators_decision_is_final(db: Database, unknown: Row, is_charged: bool) -> None:
     note_charge(db, unknown, is_charged)
 
     assert (costs(db, "models")["unknown"], costs(db, "models")["paid_usd"]) == (0, PRICE if is_charged else 0)
@@ -418,7 +414,7 @@ def test_a_job_from_before_there_were_orders_can_be_decided_too(db: Database, cl
 # at the same moment
 
 
-def test_a_person_and_a_settlement_at_the_same_moment_charge_once(db: Database, claim: Row) -> None:
+def test_an_operator_and_a_settlement_at_once_charge_once(db: Database, claim: Row) -> None:
     submit_order(db, claim)
     db.fail(claim, order={"over": False})
     order = open_order(db)

@@ -58,7 +58,7 @@ def items_of(db: Database, user: UUID) -> int:
 # what is counted
 
 
-def test_what_a_user_submits_is_counted(db: Database) -> None:
+def test_submitted_items_are_counted(db: Database) -> None:
     user = db.new_user()
 
     db.submit(user, 3)
@@ -212,7 +212,7 @@ def test_a_limit_of_nothing_lets_nothing_in(db: Database, limit: int) -> None:
     assert refusal.detail["remedy"] == "Ask an admin of the project for a higher limit."
 
 
-def test_of_two_limits_the_one_that_lasts_longer_is_named(db: Database) -> None:
+def test_the_longer_lasting_of_two_limits_is_named(db: Database) -> None:
     user = db.new_user()
     own_limits(db, user, daily_generations_limit=1, hourly_generations_limit=1)
     defaults(db, max_waiting_per_user=1)
@@ -425,7 +425,7 @@ def test_a_user_is_told_exactly_what_the_app_reads(db: Database) -> None:
     assert db.value("select count(*) from public.user_rate_limits") == 0  # asking writes nothing
 
 
-def test_a_user_is_told_what_is_used_and_what_runs(db: Database) -> None:
+def test_a_user_sees_how_much_is_used_and_runs(db: Database) -> None:
     user = db.new_user()
     own_limits(db, user, daily_generations_limit=50, hourly_generations_limit=20, max_concurrent_generations=2)
     db.submit(user, 5)
@@ -460,7 +460,7 @@ def test_a_user_is_told_what_is_used_and_what_runs(db: Database) -> None:
         ({"max_waiting_per_user": 4}, "Your limit of waiting items is reached: 4 of 4 wait."),
     ],
 )
-def test_whether_a_user_can_generate_is_what_the_next_request_is_told(
+def test_can_generate_agrees_with_the_answer_to_the_next_request(
     db: Database, limit: dict[str, int], sentence: str
 ) -> None:
     defaults(db, **limit, min_batch_size=1)

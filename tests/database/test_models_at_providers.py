@@ -37,7 +37,7 @@ def test_one_insert_offers_a_model(db: Database) -> None:
     assert (app["supports_seed"], app["supports_negative_prompt"]) == (True, False)
 
 
-def test_one_update_moves_a_model_and_the_app_asks_for_what_it_takes_there(db: Database) -> None:
+def test_one_update_moves_a_model_and_the_app_sends_the_inputs_it_takes_there(db: Database) -> None:
     db.run(FLUX)
 
     db.run(
@@ -84,7 +84,7 @@ def test_a_version_that_the_request_names_comes_before_the_models_own(db: Databa
         "provider = ''",
     ],
 )
-def test_a_wrong_row_is_refused_and_nothing_is_half_written(db: Database, wrong: str) -> None:
+def test_a_wrong_row_is_refused_and_nothing_is_written(db: Database, wrong: str) -> None:
     db.run(FLUX)
     before = db.run("select * from public.models order by id")
 
@@ -176,7 +176,7 @@ def test_an_older_project_keeps_its_models_where_they_are(db: Database) -> None:
     assert db.value("select count(*) from batchgen.models where provider <> 'offline'") == 0
 
 
-def test_a_project_takes_on_the_models_that_it_knows_when_it_says_so(db: Database) -> None:
+def test_a_project_takes_on_its_known_models_when_it_asks_for_it(db: Database) -> None:
     db.run("delete from public.models where not is_default")
     db.run(
         "insert into public.models (name, display_name, replicate_id, cost_per_generation, is_active) values"

@@ -39,9 +39,7 @@ def again(db: Database, claim: Row) -> Row:
 # what the next attempt finds
 
 
-def test_an_order_that_was_begun_is_found_as_it_was_whatever_the_models_row_says_since(
-    db: Database, claim: Row
-) -> None:
+def test_a_begun_order_stays_as_it_was_when_the_models_row_changes(db: Database, claim: Row) -> None:
     key = begin(db, claim, version="v7", inputs={"prompt": "a", "seed": 7})
     db.run(
         "update batchgen.models set provider = 'fal', provider_model = 'x/y', inputs = '{\"prompt\": \"text\"}'"
@@ -214,7 +212,7 @@ def test_times_at_the_provider_are_kept(db: Database, claim: Row) -> None:
     assert (row["queued_seconds"], row["running_seconds"]) == (1.5, 2.5)
 
 
-def test_what_the_picture_really_is_is_kept(db: Database, claim: Row) -> None:
+def test_a_picture_keeps_the_seed_and_version_it_was_made_with(db: Database, claim: Row) -> None:
     db.complete(claim, seed=2**62, model_version="v7", is_black=True)
 
     image = db.one("select * from public.images where generation_id = %s", claim["generation_id"])
@@ -232,7 +230,7 @@ def ended(db: Database, claim: Row) -> Row:
     return claim
 
 
-def test_who_sent_an_order_is_asked_first_and_two_never_ask_at_once(db: Database, ended: Row) -> None:
+def test_the_worker_that_sent_an_order_asks_first_and_two_never_ask_at_once(db: Database, ended: Row) -> None:
     db.run("update batchgen.orders set ask_at = now()")
     assert take(db, OTHER_WORKER) == []
 
@@ -244,7 +242,7 @@ def test_who_sent_an_order_is_asked_first_and_two_never_ask_at_once(db: Database
     assert len(take(db, OTHER_WORKER)) == 1
 
 
-def test_what_is_not_over_is_asked_about_less_and_less_often_and_given_up_after_a_day(db: Database, ended: Row) -> None:
+def test_open_orders_are_asked_about_less_and_less_often_and_dropped_after_a_day(db: Database, ended: Row) -> None:
     waits: list[float] = []
     for _ in range(5):
         assert not settle(db, open_order(db), over=False)
@@ -261,7 +259,7 @@ def test_what_is_not_over_is_asked_about_less_and_less_often_and_given_up_after_
 
 
 @pytest.mark.parametrize("is_charged", [True, False])
-def test_what_it_cost_becomes_known_afterwards(db: Database, ended: Row, is_charged: bool) -> None:
+def test_a_cost_can_become_known_afterwards(db: Database, ended: Row, is_charged: bool) -> None:
     settle(db, open_order(db), over=True, charged=is_charged)
 
     assert entries(db, ended)[1:] == [("settlement", "settled", is_charged, PRICE if is_charged else Decimal(0))]
@@ -282,7 +280,7 @@ def test_a_picture_that_was_paid_for_is_collected_and_the_ledger_says_so(db: Dat
     assert orders(db) == []
 
 
-def test_a_late_picture_that_is_gone_after_all_leaves_the_item_as_it_had_ended(db: Database, ended: Row) -> None:
+def test_a_late_picture_that_is_gone_leaves_the_item_as_it_ended(db: Database, ended: Row) -> None:
     settle(db, open_order(db), over=True, charged=True, has_picture=True)
     late = again(db, ended)
 
@@ -335,7 +333,9 @@ def test_an_item_that_is_cancelled_while_it_waits_leaves_its_job_to_be_asked_abo
     ],
     ids=["batch", "item"],
 )
-def test_of_a_deleted_item_only_the_money_is_noted(db: Database, ended: Row, deletion: str, gone: str) -> None:
+def test_a_settlement_after_a_deletion_records_the_costs_alone(
+    db: Database, ended: Row, deletion: str, gone: str
+) -> None:
     db.run(deletion, ended[gone])
 
     assert not settle(db, open_order(db), over=True, charged=True, has_picture=True)
@@ -343,9 +343,7 @@ def test_of_a_deleted_item_only_the_money_is_noted(db: Database, ended: Row, del
     assert entries(db, ended)[1:] == [("settlement", "settled", True, PRICE)]
 
 
-def test_an_item_that_comes_back_asks_for_its_open_order_and_a_settlement_that_comes_late_is_nothing(
-    db: Database, ended: Row
-) -> None:
+def test_a_returned_item_gets_its_open_order_and_late_settlements_change_nothing(db: Database, ended: Row) -> None:
     order = open_order(db)
     db.as_user(ended["user_id"], "select public.retry_failed(%s)", ended["batch_id"])
 
@@ -365,7 +363,7 @@ def test_an_item_of_unknown_outcome_that_an_admin_sets_back_is_ordered_anew(db: 
     assert again(db, claim)["order_key"] is None
 
 
-def test_a_person_says_what_nobody_knew(db: Database, claim: Row) -> None:
+def test_an_operator_settles_an_unknown_cost(db: Database, claim: Row) -> None:
     begin(db, claim)
     db.fail(claim, code="outcome_unknown", order={"over": True})
 
@@ -414,7 +412,7 @@ def test_an_order_is_begun_and_attached_while_somebody_edits_its_item_and_batch(
 # models are data
 
 
-def test_a_model_is_pointed_to_another_provider_by_one_update_and_the_next_claim_says_so(db: Database) -> None:
+def test_one_update_moves_a_model_and_the_next_claim_names_its_new_provider(db: Database) -> None:
     submit_paid(db, prompts=3)
     before = db.claim_one()
 

@@ -89,9 +89,7 @@ def test_unknown_leases_are_ignored(db: Database, deleted: Row) -> None:
     assert len(outbox(db)) == 2
 
 
-def test_a_dead_workers_files_are_due_when_its_lease_ends_and_failing_ones_wait_longer_each_time(
-    db: Database, deleted: Row
-) -> None:
+def test_files_are_due_after_a_dead_workers_lease_and_failing_ones_wait_ever_longer(db: Database, deleted: Row) -> None:
     waits: list[int] = []
     for _ in range(12):
         take(db, lease_seconds=60)
@@ -104,7 +102,7 @@ def test_a_dead_workers_files_are_due_when_its_lease_ends_and_failing_ones_wait_
     assert db.value("select min(attempts) from batchgen.storage_deletions") == 12
 
 
-def test_those_that_wait_longest_come_first_and_no_more_than_asked_for(db: Database, user: UUID) -> None:
+def test_the_oldest_come_first_and_no_more_than_asked_for(db: Database, user: UUID) -> None:
     first = finished_batch(db, user, 2)
     act(db, user, "delete", first)
     second = finished_batch(db, user, 2)
@@ -217,7 +215,7 @@ def test_paths_that_a_user_invents_do_not_fill_the_outbox(
         ),
     ],
 )
-def test_where_storages_table_cannot_be_read_whole_every_path_goes_into_the_outbox(
+def test_every_path_goes_into_the_outbox_if_storages_table_cannot_be_read_whole(
     db: Database, user: UUID, stored: Callable[..., None], rights: list[str], expected: set[str]
 ) -> None:
     """Better a file looked after in vain than one that nobody deletes."""
@@ -333,7 +331,7 @@ def test_the_old_file_of_an_item_that_failed_in_the_end_goes(db: Database, user:
     assert path_of(batch, user) in {row["path"] for row in take(db)}
 
 
-def test_an_item_that_enters_while_its_file_is_being_taken_waits_for_the_lease(db: Database, deleted: Row) -> None:
+def test_an_item_queued_while_its_file_is_being_deleted_waits_for_that_lease(db: Database, deleted: Row) -> None:
     with connect(db.dsn) as connection, connection.transaction():
         taken = take(Database(db.dsn, connection), lease_seconds=600)
         entering = Other(db, requeue)
@@ -345,7 +343,9 @@ def test_an_item_that_enters_while_its_file_is_being_taken_waits_for_the_lease(d
     assert db.claim() == []
 
 
-def test_a_worker_that_takes_while_an_item_enters_leaves_its_file(db: Database, user: UUID, deleted: Row) -> None:
+def test_a_worker_that_takes_deletions_leaves_the_file_of_an_item_being_queued(
+    db: Database, user: UUID, deleted: Row
+) -> None:
     with connect(db.dsn) as connection, connection.transaction():
         requeue(Database(db.dsn, connection))
         db.run("set lock_timeout = '2s'")
@@ -365,7 +365,7 @@ def attacked(db: Database, deleted: Row) -> str:
     return path
 
 
-def test_what_somebody_else_deletes_does_not_delay_an_item(db: Database, deleted: Row, attacked: str) -> None:
+def test_deletions_of_another_user_do_not_delay_an_item(db: Database, deleted: Row, attacked: str) -> None:
     db.run("update batchgen.storage_deletions set due_at = now() + interval '1 hour' where path <> %s", attacked)
     assert [row["path"] for row in take(db, lease_seconds=600)] == [attacked]
 

@@ -140,7 +140,7 @@ def test_a_wait_of_no_time_is_one_second_for_the_item_and_its_provider(db: Datab
     assert db.claim() == []
 
 
-def test_an_item_that_is_told_to_wait_again_and_again_waits_for_longer_each_time(db: Database) -> None:
+def test_waits_of_an_item_that_is_told_to_wait_again_grow(db: Database) -> None:
     submit(db, prompts=2)
     claim = db.claim_one()
     waits = list[float]()
@@ -154,7 +154,7 @@ def test_an_item_that_is_told_to_wait_again_and_again_waits_for_longer_each_time
     assert ask_to_wait(db, claim, 4000)["retry_in_seconds"] == 4000
 
 
-def test_an_attempt_that_counts_begins_the_waits_anew(db: Database) -> None:
+def test_an_attempt_that_counts_resets_the_waits(db: Database) -> None:
     submit(db, prompts=2)
     claim = db.claim_one()
     for _ in range(3):
@@ -168,7 +168,7 @@ def test_an_attempt_that_counts_begins_the_waits_anew(db: Database) -> None:
     assert ask_to_wait(db, claim, 0)["retry_in_seconds"] == 1
 
 
-def test_a_provider_that_refuses_item_after_item_is_paused_for_longer_until_it_makes_a_picture(db: Database) -> None:
+def test_pauses_of_a_refusing_provider_grow_until_it_makes_a_picture(db: Database) -> None:
     wide(db)
     submit(db, prompts=10)
     claims = db.claim(2)
@@ -190,7 +190,7 @@ def test_a_provider_that_refuses_item_after_item_is_paused_for_longer_until_it_m
     assert round(paused_seconds(db)) == 1
 
 
-def test_an_item_that_waits_on_and_on_says_so(db: Database) -> None:
+def test_an_item_that_has_waited_long_says_so(db: Database) -> None:
     user = db.new_user()
     batch = submit(db, user=user)
     claim = db.claim_one()
@@ -323,7 +323,7 @@ def test_one_item_that_always_fails_opens_no_breaker(db: Database) -> None:
 
 
 @pytest.mark.parametrize("answer", ["success", "refusal"])
-def test_an_answer_of_the_provider_begins_the_count_anew(db: Database, answer: str) -> None:
+def test_an_answer_of_the_provider_resets_the_count(db: Database, answer: str) -> None:
     wide(db)
     model_id = a_model(db)
     submit(db, model_id, 6)
@@ -530,7 +530,7 @@ def test_a_storm_of_faults_and_successes_deadlocks_nobody_and_loses_nothing(db: 
     assert db.value("select count(*) from made.image_generations where status <> 'completed'") == 0
 
 
-def test_what_is_blocked_is_moved_once_and_does_not_stand_in_the_way_of_others(db: Database) -> None:
+def test_blocked_items_are_moved_once_and_do_not_delay_others(db: Database) -> None:
     """Twenty thousand users wait for a paused provider; each claim moves a bounded part of their items."""
     wide(db, max_parallel_per_user=3, max_parallel_global=20)
     model_id = a_model(db)

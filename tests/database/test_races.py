@@ -204,7 +204,7 @@ def test_eight_claimers_never_exceed_a_limit_and_never_take_an_item_twice(db: Da
     )
 
 
-def test_an_admin_who_edits_and_deletes_what_runs_causes_no_deadlock_and_no_wrong_total(db: Database) -> None:
+def test_an_admins_edits_of_running_items_cause_no_deadlock_and_no_wrong_total(db: Database) -> None:
     storm = prepare(db, users=4)
 
     storm.run(*[work] * 6, enqueue, meddle)
@@ -336,7 +336,7 @@ def _until_waiting(db: Database) -> None:
 
 
 @pytest.mark.parametrize("held", ["image_generations", "batch_generations"])
-def test_what_somebody_holds_keeps_nobody_else_from_his_turn(db: Database, held: str) -> None:
+def test_a_held_row_delays_nobody_else(db: Database, held: str) -> None:
     """Also where the held rows come first and the claim ranks only a few rows of each user."""
     db.run("update batchgen.settings set max_parallel_per_user = 5")
     busy, held_up = db.new_user(), db.new_user()

@@ -175,7 +175,7 @@ def test_two_entries_with_each_others_leases_complete_nothing(db: Database) -> N
     assert rows == []
 
 
-def test_an_item_that_somebody_holds_is_told_so_that_the_others_can_go_alone(db: Database) -> None:
+def test_a_held_item_is_named_so_that_the_others_can_be_written_without_it(db: Database) -> None:
     db.submit()
     held, free = db.claim()
 

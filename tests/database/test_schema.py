@@ -70,7 +70,7 @@ async def test_no_row_of_an_existing_project_changes(bare: NewDatabase) -> None:
     assert db.value("select count(*) from batchgen.queue") == 0
 
 
-async def test_an_existing_project_with_the_specifications_tables_keeps_them_and_its_waiting_items_run(
+async def test_a_project_with_the_specifications_tables_keeps_them_and_its_items_run(
     bare: NewDatabase,
 ) -> None:
     db = await bare("app_schema.sql", "seed_schema.sql", "seed_rows.sql")

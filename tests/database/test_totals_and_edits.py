@@ -131,7 +131,7 @@ def test_a_deleted_item_leaves_queue_and_totals(db: Database) -> None:
     assert db.totals(batch["id"]) == ("completed", 1, 0)
 
 
-def test_a_deleted_batch_ends_what_waits_cancels_what_runs_and_keeps_finished_pictures(db: Database) -> None:
+def test_deleting_a_batch_ends_its_items_and_keeps_finished_pictures(db: Database) -> None:
     batch = db.submit(prompts=3)
     done, running = db.claim(2)
     db.complete(done)
@@ -284,7 +284,7 @@ def test_settings_out_of_range_are_refused(shared_db: Database, edit: str) -> No
         shared_db.run(f"update batchgen.settings set {edit}")  # noqa: S608
 
 
-def test_the_settings_start_with_the_values_of_the_specification_and_tell_when_they_were_edited(db: Database) -> None:
+def test_settings_begin_with_the_specifications_values_and_note_each_edit(db: Database) -> None:
     row = db.one("select * from batchgen.settings")
     assert (row["max_parallel_per_user"], row["max_parallel_global"], row["max_retries"]) == (3, 20, 3)
     assert (row["retry_delays_seconds"], row["min_batch_size"], row["max_batch_size"]) == ([5, 10, 30], 2, 10)

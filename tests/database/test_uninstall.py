@@ -122,7 +122,7 @@ def rows_of(db: Database, tables: list[str]) -> dict[str, list[Any]]:
 
 @pytest.mark.parametrize("pictures", ["keep", "drop"])
 @pytest.mark.parametrize("project", PROJECTS, ids=named)
-async def test_the_project_is_what_it_was_with_all_its_rows_and_takes_batchgen_again(
+async def test_the_project_is_as_before_with_all_rows_and_takes_batchgen_again(
     bare: NewDatabase, project: Project, pictures: str
 ) -> None:
     db = await prepared(bare, project)
@@ -169,7 +169,7 @@ async def test_the_project_is_what_it_was_with_all_its_rows_and_takes_batchgen_a
 
 @pytest.mark.parametrize("pictures", ["", "drop"])
 @pytest.mark.parametrize("has_rows", [True, False], ids=["rows", "no rows"])
-async def test_of_a_bare_project_what_has_rows_stays_unless_it_is_to_be_dropped(
+async def test_in_a_bare_project_tables_with_rows_stay_unless_they_are_to_be_dropped(
     bare: NewDatabase, has_rows: bool, pictures: str
 ) -> None:
     db = await bare()
@@ -194,7 +194,7 @@ async def test_of_a_bare_project_what_has_rows_stays_unless_it_is_to_be_dropped(
     assert comparable(db) == before
 
 
-async def test_the_list_tells_what_goes_and_what_stays_and_changes_nothing(bare: NewDatabase) -> None:
+async def test_the_list_names_what_goes_and_what_stays_and_changes_nothing(bare: NewDatabase) -> None:
     db = await bare(*LIMITS)
     await migrate(db)
     db.submit(prompts=2)
@@ -247,7 +247,7 @@ async def test_without_an_installation_it_says_so(bare: NewDatabase) -> None:
     assert catalog(db) == before
 
 
-async def test_what_the_app_has_built_on_ours_is_named_and_nothing_is_changed(bare: NewDatabase) -> None:
+async def test_the_apps_objects_that_need_ours_are_named_and_nothing_is_changed(bare: NewDatabase) -> None:
     db = await bare(*APP)
     await migrate(db)
     db.run(
@@ -270,7 +270,7 @@ async def test_what_the_app_has_built_on_ours_is_named_and_nothing_is_changed(ba
     assert catalog(db) == before
 
 
-async def test_a_stranger_is_told_who_may(bare: NewDatabase) -> None:
+async def test_the_refusal_names_the_role_that_may_remove_batchgen(bare: NewDatabase) -> None:
     db = await bare("hosted_schemas.sql", "hosted_owners.sql")
     await migrate(db, "project_owner")
 

@@ -245,7 +245,7 @@ def test_requested_tags_go_on_the_picture_and_existing_ones_are_used(db: Databas
     assert db.value("select count(*) from made.tags") == 2
 
 
-def test_an_item_that_ran_again_replaces_its_picture_and_keeps_what_the_user_made_of_it(db: Database) -> None:
+def test_an_item_that_ran_again_replaces_its_picture_and_keeps_the_users_edits(db: Database) -> None:
     db.submit()
     claim = db.claim_one()
     db.complete(claim)

@@ -106,7 +106,7 @@ def test_an_item_that_has_been_due_for_a_while_waits_for_a_worker_where_none_run
     assert {row["until"] for row in rows} == {None}
 
 
-def test_where_a_worker_calls_nobody_waits_for_one(db: Database) -> None:
+def test_no_item_waits_for_a_worker_while_one_calls(db: Database) -> None:
     user = db.new_user()
     batch = db.submit(user, 5)
     db.run("update batchgen.queue set due_at = now() - interval '40 seconds'")

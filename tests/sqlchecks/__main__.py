@@ -15,6 +15,7 @@ from tests.sqlchecks import (
     advisors,
     catalog,
     mutants,
+    names,
     plpgsql,
     postgres_versions,
     row_security,
@@ -76,8 +77,8 @@ async def _command(given: argparse.Namespace) -> bool:
 
 
 async def _check() -> bool:
-    found = sources.findings()
-    _report("text: lines, definitions, length of functions", found)
+    found = sources.findings() + names.findings()
+    _report("text: lines, definitions, length of functions, names of tests", found)
     wrong = [bool(found)]
     with supabase_cli() as supabase:
         async with postgres() as server:

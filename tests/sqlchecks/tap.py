@@ -10,6 +10,7 @@ from pathlib import Path
 
 from devstack.postgres import PostgresServer
 from tests.npm import npm_install
+from tests.sqlchecks.names import CHARACTERS
 from tests.sqlchecks.scratch import ROOT, run
 from tests.sqlchecks.supabase_cli import TOOLS
 
@@ -99,6 +100,8 @@ def judge(file: Path, output: str, errors: str, code: int) -> Verdict:
     plans = [int(match[1]) for line in lines if (match := PLAN.match(line))]
     results = [match for line in lines if (match := RESULT.match(line))]
     wrong = [match.string for match in results if match[1]]
+    long = [match[3] for match in results if match[3] and len(match[3]) > CHARACTERS]
+    wrong += [f"a description has at most {CHARACTERS} characters: {description}" for description in long]
     wrong += [line for line in errors.splitlines() if line.strip() and not line.endswith(BEGUN_BEFORE)]
     if code != 0:
         wrong.append(f"psql ended with {code}")

@@ -16,7 +16,7 @@ def found(shared_dsn: str) -> list[Mutant]:
     return mutants.mutants(shared_dsn)
 
 
-def test_every_kind_of_wall_is_taken_down_under_a_name_of_its_own(found: list[Mutant]) -> None:
+def test_each_kind_of_protection_has_mutants_under_names_of_their_own(found: list[Mutant]) -> None:
     assert {mutant.kind for mutant in found} == {
         "check dropped",
         "function granted",

@@ -7,7 +7,7 @@ from tests.sqlchecks import sources
 FUNCTION = "create function public.f() returns integer language sql as $$\n{}\n$$;\n"
 
 
-def test_the_files_are_as_they_should_be() -> None:
+def test_no_file_has_a_finding() -> None:
     assert sources.findings() == []
 
 
@@ -31,7 +31,7 @@ def test_a_function_that_is_defined_in_two_schema_files_is_found(tmp_path: Path)
     assert sources.defined_twice(files[:1]) == []
 
 
-def test_a_function_that_is_created_twice_in_migrations_is_found_and_a_replaced_one_is_not(tmp_path: Path) -> None:
+def test_a_function_created_twice_in_migrations_is_found_and_a_replaced_one_is_not(tmp_path: Path) -> None:
     files = [tmp_path / f"{number}.sql" for number in range(3)]
     files[0].write_text(FUNCTION.format("select 1"))
     files[1].write_text(FUNCTION.format("select 2"))

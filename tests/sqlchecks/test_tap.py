@@ -45,10 +45,14 @@ def test_a_file_leaves_nothing_behind(shared_dsn: str) -> None:
         ("select plan(1); select ok(true); select ok(true); select * from finish();", "it planned 1 tests and ran 2"),
         ("select ok(true);", "You tried to run a test without a plan"),
         ("select 1;", "it plans no tests: []"),
+        (
+            "select plan(1); select ok(true, repeat('x', 81)); select * from finish();",
+            "a description has at most 80 characters: xxx",
+        ),
         ("select plan(1); select ok(true); select 1 / 0;", "ERROR:  division by zero"),
         ("select plan(1); select ok(true); select * from finish(); select nonsense;", "psql ended with 3"),
     ],
-    ids=["fails", "too few", "too many", "no plan", "no tests", "error", "error after the end"],
+    ids=["fails", "too few", "too many", "no plan", "no tests", "long description", "error", "error after the end"],
 )
 async def test_a_file_that_does_not_pass_is_told_so(shared_dsn: str, tmp_path: Path, body: str, wrong: str) -> None:
     file = tmp_path / "wrong.test.sql"
@@ -59,7 +63,7 @@ async def test_a_file_that_does_not_pass_is_told_so(shared_dsn: str, tmp_path: P
     assert any(wrong in line for line in verdict.wrong), verdict
 
 
-async def test_what_is_done_before_a_file_goes_with_it(shared_dsn: str) -> None:
+async def test_statements_before_a_file_are_rolled_back_with_it(shared_dsn: str) -> None:
     file = tap.TESTS / "tags" / "signed_in_users_read_words.test.sql"
 
     spoiled = await tap.run_file(shared_dsn, file, before="revoke select on public.tags from authenticated")

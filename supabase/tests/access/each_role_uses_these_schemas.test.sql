@@ -14,7 +14,7 @@ select bag_eq(
       ('batchgen_api', 'authenticated', 'usage'),
       ('batchgen_api', 'service_role', 'usage')
   $$,
-  'nobody reaches into batchgen; batchgen_api is entered by callers of its functions'
+  'nobody uses batchgen; callers of functions use batchgen_api'
 );
 
 select * from finish();

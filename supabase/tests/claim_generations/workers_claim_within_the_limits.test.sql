@@ -19,7 +19,7 @@ update batchgen.settings set max_parallel_per_user = 1;
 select bag_eq(
   $$ select c.generation_id from public.claim_generations('w', 10, 60) c $$,
   $$ values ('17e30000-0000-4000-8000-000000000002'::uuid), ('17e30000-0000-4000-8000-000000000003'::uuid) $$,
-  'of each user as many as may run, first in first out, and never a picture without a batch'
+  'as many per user as may run, first in first out, and no single generation'
 );
 select is_empty($$ select public.claim_generations('w', 10, 60) $$, 'then nothing more');
 :as_admin;

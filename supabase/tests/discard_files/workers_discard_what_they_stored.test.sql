@@ -31,7 +31,7 @@ select lives_ok(
 select results_eq(
   $$ select path from public.take_storage_deletions('w', 10, 60) $$,
   $$ values ('aaaaaaaa-0000-4000-8000-000000000001/17e30000-0000-4000-8000-000000000001.webp') $$,
-  'what no row names goes; the picture that is named stays, and so does what an item in the queue may still write'
+  'a file that no row names goes; a picture and a queued item''s file stay'
 );
 :as_admin;
 select results_eq(

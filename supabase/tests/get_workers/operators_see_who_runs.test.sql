@@ -16,7 +16,7 @@ select results_eq(
   $$ select worker, is_live, running, version, providers from public.get_workers() $$,
   $$ values ('w', true, 1, '1.0', '{offline}'::text[]), ('slow', true, 0, null, null),
     ('asleep', false, 0, null, null) $$,
-  'an operator sees the workers of a day: those that run come first, and one with long leases may be silent for longer'
+  'running workers of a day come first; one with long leases may be silent longer'
 );
 select cmp_ok((select max(seconds_ago) from public.get_workers()), '>=', 59::double precision,
   'and for how long each has been silent');

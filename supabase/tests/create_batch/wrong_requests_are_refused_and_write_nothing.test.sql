@@ -58,7 +58,7 @@ $$;
 select plan((select count(*) + 3 from wrong)::integer);
 
 :as_owner;
-select is(pg_temp.refusal(request), code, code || ': ' || left(request::text, 100)) from wrong;
+select is(pg_temp.refusal(request), code, left(code || ': ' || request::text, 80)) from wrong;
 :as_admin;
 update public.models set is_default = false;
 :as_owner;
