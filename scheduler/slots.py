@@ -1,10 +1,13 @@
-"""The places for items that run at once: which are free, who has asked the queue to fill them, and whether to ask."""
+"""The slots for running items: reserve free ones, take what the queue gave for them, note news."""
 
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from batchgen.queue.types import Claim
+
+Start = Callable[[Sequence[Claim], float], None]
+"""Starts claims that were asked for at that time of the loop's clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,31 +16,33 @@ class Reservation:
 
     slots: int = 0
     asked_at: float = 0
-    """A time of the running loop's clock, before the question was sent."""
+    """Before the request was sent, by the running loop's clock."""
     news: int = 0
 
 
 class Slots:
-    """Shared by the worker, which claims, and by `Completions`, whose answers bring work for the slots they free.
-
-    The worker sets `may_claim` and `start`.
-    """
+    """Shared by the worker, which claims, and by `Completions`, whose calls claim items for the slots they free."""
 
     def __init__(self, count: int) -> None:
         self.running = 0
         self.claimed = 0
-        """Items that the queue ever gave to this worker."""
+        """Items that this worker ever claimed."""
         self.is_queue_empty = False
-        """The last claim got nothing."""
-        self.may_claim: Callable[[], bool] = lambda: False
-        self.start: Callable[[Sequence[Claim], float], None] = _start_nothing
-        """Starts claims that were asked for at that time of the loop's clock."""
+        """The last claim returned nothing."""
+        self.changed = asyncio.Event()
+        """Set when a slot is freed or the queue may have work."""
         self._count = count
         self._reserved = 0
         self._news = 1
         """Counts what may have brought work: polls, wake-ups, items that made room."""
         self._seen = 0
-        """The news at which the queue had no more for this worker."""
+        """The value of `_news` at which the queue had no more for this worker."""
+        self._may_claim: Callable[[], bool] = lambda: False
+        self._start: Start = lambda _claims, _asked_at: None
+
+    def serve(self, *, may_claim: Callable[[], bool], start: Start) -> None:
+        """Let `may_claim` decide whether slots are filled, and `start` start the claims. The worker calls this."""
+        self._may_claim, self._start = may_claim, start
 
     @property
     def has_news(self) -> bool:
@@ -47,28 +52,36 @@ class Slots:
     def note_news(self) -> None:
         self._news += 1
 
+    def wake(self) -> None:
+        """Have the worker ask the queue soon."""
+        self.note_news()
+        self.changed.set()
+
+    def occupy(self) -> None:
+        self.running += 1
+
+    def free(self) -> None:
+        self.running -= 1
+        self.changed.set()
+
     def reserve(self, ending: int = 0) -> Reservation:
         """Reserve free slots, counting `ending` items as finished, until `take`."""
         slots = max(0, self._count - self.running - self._reserved + ending)
-        if slots < ending:  # items that have ended, but count still: somebody has to ask for the rest
-            self._news += 1
-        if not self.may_claim():
+        if slots < ending:  # some finished items still count as running: somebody has to ask for their slots later
+            self.note_news()
+        if not self._may_claim():
             slots = 0
         self._reserved += slots
         return Reservation(slots, asked_at=asyncio.get_running_loop().time(), news=self._news)
 
     def take(self, claims: Sequence[Claim] | None, reservation: Reservation) -> None:
-        """Start what the queue gave for a reservation; None: it did not answer."""
+        """Start the claims made for a reservation; None if the queue did not answer."""
         self._reserved -= reservation.slots
         if claims is None or not reservation.slots:
-            self._news += 1
+            self.note_news()
             return
         self.is_queue_empty = not claims
         if len(claims) < reservation.slots:
             self._seen = max(self._seen, reservation.news)
         self.claimed += len(claims)
-        self.start(claims, reservation.asked_at)
-
-
-def _start_nothing(_claims: Sequence[Claim], _asked_at: float) -> None:
-    """Nobody has set it yet."""
+        self._start(claims, reservation.asked_at)

@@ -45,9 +45,10 @@ from scheduler.startup_check import StartupCheck, WrongSettings
 from scheduler.storage_gate import StorageGate
 from scheduler.systemd import SystemdNotifier
 from scheduler.ticks import Tick, Ticks
+from scheduler.timing import WorkerTiming
 from scheduler.wakeup import Wakeup
 from scheduler.watchdog import Watchdog, watched
-from scheduler.worker import Pace, TicksDied, Worker
+from scheduler.worker import TicksDied, Worker
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 HEARTBEAT_SECONDS = 0.5
@@ -214,7 +215,7 @@ async def _running_worker(
         completions=completions,
         runner=runner,
         leases=leases,
-        pace=_pace(settings),
+        timing=_timing(settings),
         retry_policy=retry_policy,
         outage=outage,
         can_store=lambda: storage_gate.is_open,
@@ -377,10 +378,10 @@ def _retry_policy(settings: WorkerSettings) -> RetryPolicy:
     )
 
 
-def _pace(settings: WorkerSettings) -> Pace:
-    return Pace(
+def _timing(settings: WorkerSettings) -> WorkerTiming:
+    return WorkerTiming(
         grace_seconds=settings.grace_seconds,
-        last_words_seconds=settings.request_timeout_seconds,
+        report_seconds=settings.request_timeout_seconds,
     )
 
 

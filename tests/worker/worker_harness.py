@@ -27,7 +27,8 @@ from scheduler.leases import Lease, Leases
 from scheduler.retries import RetryPolicy
 from scheduler.runner import Runner
 from scheduler.slots import Slots
-from scheduler.worker import Pace, Worker
+from scheduler.timing import WorkerTiming
+from scheduler.worker import Worker
 from tests.fake_queue import FakeQueue
 
 
@@ -294,7 +295,7 @@ def worker_harness(
         completions=completions,
         runner=runner,
         leases=leases,
-        pace=Pace(**{"grace_seconds": 5, "last_words_seconds": 1, **pace}),
+        timing=WorkerTiming(**{"grace_seconds": 5, "report_seconds": 1, **pace}),
         retry_policy=short,
     )
     return WorkerHarness(queue, provider, storage, leases, runner, worker)
