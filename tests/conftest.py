@@ -1,4 +1,4 @@
-"""Fixtures for all tests. The dev stack starts once, and only where a test asks for it."""
+"""Fixtures for all tests. The dev stack starts once, when a test first asks for it."""
 
 import signal
 import uuid
@@ -25,7 +25,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Stac
     """Postgres, REST, Auth, Storage and Realtime on loopback, all migrations applied; no worker."""
     folder = tmp_path_factory.mktemp("stack")
     for parent in (folder, folder.parent):
-        parent.chmod(0o711)  # Postgres may run as somebody else
+        parent.chmod(0o711)  # Postgres may run as another user
     async with Stack(StackConfig(data_dir=folder, port=0, durable=False)) as info:
         yield info
 
@@ -42,8 +42,8 @@ async def database(stack: StackInfo) -> AsyncGenerator[Database]:
 
 @pytest.fixture
 def settings(stack: StackInfo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
-    """Settings of the stack, whatever the environment says."""
-    monkeypatch.chdir(tmp_path)  # away from a developer's .env
+    """Settings for the stack, independent of the environment."""
+    monkeypatch.chdir(tmp_path)  # no .env of a developer is read there
     return Settings.model_validate(
         {
             "supabase_url": stack.url,
@@ -89,7 +89,7 @@ async def user(new_user: Callable[[], Awaitable[User]]) -> User:
 
 @pytest.fixture
 async def empty_queue(database: Database) -> AsyncGenerator[None]:
-    """Nothing of other tests waits in the shared stack's queue, and this test leaves nothing there."""
+    """Ends all items in the shared stack's queue before and after the test."""
     await _empty(database)
     yield
     left = await _empty(database)
@@ -113,7 +113,7 @@ async def limits(database: Database) -> AsyncGenerator[Callable[..., Awaitable[N
 
 
 async def _empty(database: Database) -> int:
-    """End whatever waits or runs; how many items that were."""
+    """End all items that wait or run; returns their number."""
     ended = await database.execute(
         "delete from public.image_generations where id in (select generation_id from batchgen.queue)"
     )

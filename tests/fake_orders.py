@@ -8,14 +8,14 @@ from batchgen.queue.types import OpenOrder, OrderOutcome
 
 
 class FakeOrders:
-    """`outcomes` has what became of each order, by its key; one that is not over is not due again by itself."""
+    """`outcomes` maps keys of orders to their outcomes; an order that is not over does not fall due again by itself."""
 
     def __init__(self) -> None:
         self.due: list[OpenOrder] = []
         self.outcomes: dict[UUID, OrderOutcome] = {}
         self.taken: list[int] = []
         self.collects: set[UUID] = set()
-        """Keys of orders whose item is queued when they turn out to have made a picture."""
+        """Keys of orders whose item is queued if they turn out to have made a picture."""
         self.is_down = False
         self.cannot_settle: set[UUID] = set()
 

@@ -1,4 +1,4 @@
-"""An outbox and a Storage in memory. The outbox passes the same contract suite as the real one."""
+"""An outbox and a Storage in memory. The outbox passes the same contract tests as the real one."""
 
 import asyncio
 from collections import defaultdict
@@ -20,7 +20,7 @@ class Entry:
 
 
 class FakeOutbox:
-    """`expired` says how many pictures each call of the retention finds; `is_down` makes every call fail."""
+    """`expired`: numbers of pictures that the retention finds, one per call. `is_down` makes every call fail."""
 
     def __init__(self, *, lease_seconds: float = 60) -> None:
         self.entries: dict[int, Entry] = {}
@@ -70,13 +70,13 @@ class FakeOutbox:
 
 @dataclass
 class FakeFiles:
-    """The files of a Storage: `refuses` names paths that it never takes, `is_down` makes every call fail."""
+    """Files in Storage. `refuses` names paths that are never accepted; `is_down` makes every call fail."""
 
     removed: dict[str, list[str]] = field(default_factory=lambda: defaultdict[str, list[str]](list))
     refuses: set[str] = field(default_factory=set[str])
     is_down: bool = False
     calls: list[int] = field(default_factory=list[int])
-    """How many paths each call had."""
+    """The number of paths in each call."""
 
     async def remove(self, bucket: str, paths: Sequence[str]) -> None:
         self.calls.append(len(paths))

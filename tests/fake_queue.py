@@ -1,4 +1,4 @@
-"""A queue in memory. It passes the same contract suite as the real one (tests/contract/test_queue.py)."""
+"""A queue in memory. It passes the same contract tests as the real one (tests/contract/test_queue.py)."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ class QueueState:
         self.max_retries = 3
         self.retry_delay_seconds = 0.0
         self.not_before = 0.0
-        """No item is asked for before this time: the provider said so."""
+        """The provider is paused until then: no item is claimed before."""
 
     def add(self, *prompts: str) -> list[Item]:
         new = [Item(prompt) for prompt in prompts]
@@ -54,14 +54,14 @@ class QueueState:
 
 
 class FakeQueue:
-    """`is_down` makes every call fail; calls named in `loses_answers_of` work and then lose their answer."""
+    """`is_down` makes every call fail; calls in `loses_answers_of` take effect and then lose their answer."""
 
     def __init__(self, state: QueueState | None = None, *, lease_seconds: float = 60) -> None:
         self.state = state or QueueState()
         self.lease_seconds = lease_seconds
         self.calls: list[str] = []
         self.requests: list[str] = []
-        """As `calls`, with a call that does two things as one."""
+        """Like `calls`, with one entry for a call that does two things."""
         self.claimed_limits: list[int] = []
         self.renewed: list[list[UUID]] = []
         self.released: list[list[UUID]] = []

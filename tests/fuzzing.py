@@ -1,7 +1,8 @@
-"""Requests for `create_batch` as nobody should send them: JSON texts, from a corpus and from hypothesis.
+"""Requests to fuzz `create_batch`: JSON texts, from a corpus and from hypothesis.
 
-They are texts, not values: numbers that no float holds, keys that stand twice and escapes that no string has are lost
-where Python builds the JSON. `BATCHGEN_FUZZ_CASES` says how many a test tries; without it few, and the same each time.
+They are texts, not values, because Python's json cannot write numbers beyond floats, repeated keys and invalid escapes.
+
+`BATCHGEN_FUZZ_CASES` is the number of cases per test; without it they are few, and always the same.
 """
 
 import json
@@ -32,20 +33,20 @@ def fuzzed(usual_cases: int) -> Callable[[Test], Test]:
 
 @dataclass(frozen=True)
 class Raw:
-    """A JSON text that stands as it is."""
+    """JSON text that is used as it is."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """An object whose keys may stand more than once."""
+    """An object whose keys may be repeated."""
 
     items: tuple[tuple[str, Any], ...]
 
 
 def render(value: Any) -> str:
-    """JSON with `Raw` and `Pairs` in it."""
+    """JSON of a value that may contain `Raw` and `Pairs`."""
     match value:
         case Raw(text):
             return text
@@ -150,7 +151,7 @@ valid_requests = st.fixed_dictionaries(
 
 @st.composite
 def requests(draw: st.DrawFn) -> dict[str, Any]:
-    """A valid request in which up to two values are replaced by something else, or gone."""
+    """A valid request with up to two values replaced or removed."""
     request = draw(valid_requests)
     if draw(st.integers(0, 9)) == 0:
         objects = cast("list[dict[str, Any]]", [request, *request["prompts"]])
@@ -185,7 +186,7 @@ def with_a_key_twice(draw: st.DrawFn) -> Pairs:
 
 @st.composite
 def damaged(draw: st.DrawFn) -> str:
-    """A request's text with a piece cut out, or one put in."""
+    """The text of a request with a piece cut out or inserted."""
     text = render(draw(requests()))
     at = draw(st.integers(0, len(text)))
     piece = draw(st.sampled_from([*NUMBERS, *RAW_STRINGS, *BROKEN, "[" * 50, ",", ":", '"', "\\"]))
@@ -198,7 +199,7 @@ json_texts: st.SearchStrategy[str] = st.one_of(
 
 
 def corpus() -> dict[str, Callable[[], str]]:
-    """Texts that are too large or too odd to be found by chance, by name, and only made when they are asked for."""
+    """Texts by name that are too large or too unusual to be drawn; built when called."""
     return (
         {name: partial(render, request) for name, request in _odd_requests().items()}
         | {f"broken {text!r}": partial(str, text) for text in BROKEN}
@@ -234,5 +235,5 @@ def _large_texts() -> Iterator[tuple[str, Callable[[], str]]]:
 
 
 def _request(**first_prompt: Any) -> dict[str, Any]:
-    """Valid but for what the first prompt gets."""
+    """A valid request but for the first prompt's values."""
     return {"prompts": [{"text": "one", **first_prompt}, {"text": "two"}]}

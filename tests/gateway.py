@@ -1,4 +1,4 @@
-"""A gateway before the dev stack that answers some calls by itself, as those of hosted projects do."""
+"""A gateway in front of the dev stack that answers some calls itself, as those of hosted projects do."""
 
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
@@ -12,7 +12,7 @@ HOP_BY_HOP = {"transfer-encoding", "content-encoding", "content-length", "connec
 
 @dataclass(frozen=True)
 class Reply:
-    """What the gateway says in place of the project."""
+    """An answer of the gateway instead of the project's."""
 
     status: int
     body: str = ""
@@ -21,7 +21,7 @@ class Reply:
 
 @dataclass
 class Gateway:
-    """`rule` gets a call's last part, such as `claim_generations_as_json`, and its count; None passes it on."""
+    """`rule` gets the end of a call's path, as in `claim_generations_as_json`, and its count; None forwards it."""
 
     behind: str
     rule: Callable[[str, int], Reply | None] = lambda _name, _count: None

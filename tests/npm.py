@@ -12,9 +12,9 @@ SECONDS = 300
 
 
 def npm_install(folder: Path) -> Path:
-    """Return `folder/node_modules`; installs what `package-lock.json` names where that was not done since it changed.
+    """Return `folder/node_modules`; install the packages of `package-lock.json` if it changed since the last time.
 
-    Not `npm ci`: that refuses a lock file without all platforms' binaries. Test processes that run at once take turns.
+    Not `npm ci`, which refuses a lock file without the binaries of all platforms. Concurrent test processes take turns.
     """
     modules, lock = folder / "node_modules", folder / "package-lock.json"
     done = modules / ".package-lock.json"

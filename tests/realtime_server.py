@@ -1,4 +1,4 @@
-"""A Realtime of frames that a test chooses: it takes every subscription, and then says what it is told to say."""
+"""A fake Realtime server that accepts every subscription and then sends the frames that a test chooses."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""The app as a process of its own: a script in tests/js that uses supabase-js and tells by JSON what happens."""
+"""The app as a process: a script in tests/js that uses supabase-js and reports events as JSON."""
 
 import asyncio
 import itertools
@@ -18,7 +18,7 @@ LONGEST_LINE = 16 * 1024 * 1024
 
 
 class RunningApp:
-    """What it told so far, and a way to talk to it."""
+    """The script's events so far, and a way to send it commands."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -39,7 +39,7 @@ class RunningApp:
         self._process.stdin.write(f"{command}\n".encode())
 
     async def call(self, name: str, *arguments: Any) -> Any:
-        """What the app's own call of that name gave."""
+        """The result of the app's own call of that name."""
         number = next(self._numbers)
         self.say(json.dumps([number, name, *arguments]))
 

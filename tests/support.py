@@ -1,4 +1,4 @@
-"""Helpers that tests import; the fixtures are in conftest.py."""
+"""Helpers for tests to import; the fixtures are in conftest.py."""
 
 import asyncio
 import inspect
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class User:
-    """Somebody who signed up just now."""
+    """A user who has just signed up."""
 
     client: AsyncClient
     id: str
@@ -45,7 +45,7 @@ async def eventually(
 
 @dataclass
 class WorkerProcess:
-    """`python -m scheduler`, or another worker's module, as a process of its own, with its log lines."""
+    """`python -m scheduler`, or another worker's module, as a process with its log lines."""
 
     process: asyncio.subprocess.Process
     lines: list[str] = field(default_factory=list[str])
@@ -73,7 +73,7 @@ class WorkerProcess:
         return [line for line in self.events if line["event"] == event]
 
     async def logs(self, event: str, count: int = 1, timeout: float = 20) -> list[dict[str, Any]]:
-        """Wait until `event` stands in the log `count` times."""
+        """Wait until `event` is in the log `count` times."""
         await eventually(lambda: len(self.named(event)) >= count, timeout, what=f"{event} in {self.lines[-8:]}")
         return self.named(event)
 
@@ -88,7 +88,7 @@ class WorkerProcess:
             return code
 
     async def end(self) -> None:
-        """For the end of a test: nothing of it may stay."""
+        """End all processes at the end of a test."""
         if self.process.returncode is None:
             self.process.kill()
         await self.exit_code()

@@ -1,1 +1,1 @@
-"""The whole system under faults drawn from a seed: `python -m tests.chaos --seed 7`."""
+"""Chaos runs: the whole system under faults drawn from a seed, `python -m tests.chaos --seed 7`."""

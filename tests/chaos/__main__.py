@@ -1,4 +1,4 @@
-"""`python -m tests.chaos --seconds 600 --batches 200 --workers 3 --seed 7`; exits with 1 where a promise was broken."""
+"""`python -m tests.chaos --seconds 600 --batches 200 --workers 3 --seed 7`; exits with 1 if a promise was broken."""
 
 import argparse
 import asyncio

@@ -1,14 +1,14 @@
-"""The worker's side of the paid provider: what an adapter has to do so that nothing is ordered twice.
+"""The adapter of the paid provider; with keys, it never orders twice.
 
-Three ways to say which order a POST is about, because they promise different things:
+The three kinds of keys promise different things:
 
-- `chain` (the default) keeps the promise. The n-th key of a generation is `{id}:{n}`. Each submit begins at 0 and goes
-  on to the next key only where the job under this one is known to have ended without a charge. It needs no memory: a
-  crash before the job's id was stored, an answer or a cancellation that got lost, and a worker that was paused for a
-  minute all find the same job again. It needs a provider that honours keys and says what has become of the job.
-- `attempt`: the key is `{id}:{retry_count}`, the one thing that a request tells about its attempt. A crash keeps it. A
-  failed attempt gets a new key, and so a new job, though the old one may still end and be charged.
-- `none`: no key, as with providers that know none. Whatever happens between order and stored id orders again.
+- `chain` (the default) never orders twice. The n-th key of an item is `{id}:{n}`. Each submit begins at 0 and goes on
+  to the next key only if the job under this key is known to have ended without a charge. This needs no memory: after a
+  crash before the job's id was stored, a lost answer or cancellation, or a long pause of the worker, the same job is
+  found again. The provider must honour keys and report the state of a job.
+- `attempt`: the key is `{id}:{retry_count}`, the only thing in a request that names its attempt. It survives a crash.
+  After a failed attempt the key is new, and so is the job, though the old job may still end and be charged.
+- `none`: no key, for providers without keys. Any interruption between the order and the stored id orders twice.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ UNCHARGED_ENDS = frozenset({"failed", "cancelled"})
 
 
 class ChaosProvider:
-    """Jobs at `url`. A POST is never repeated here; questions, downloads and cancellations are."""
+    """Runs jobs at `url`. Never repeats a POST; repeats questions, downloads and cancellations."""
 
     name = "paid"
 
@@ -52,7 +52,7 @@ class ChaosProvider:
         return str((await self._order(request, key))["id"])
 
     async def wait(self, job_id: str, request: ImageRequest) -> RawImage:
-        """A question that gets no good answer says nothing about the job, so it is asked again."""
+        """Wait for the job's picture. An unusable answer says nothing about the job, so ask again."""
         while True:
             try:
                 status = (await self._ask("GET", f"/jobs/{job_id}"))["status"]
@@ -117,7 +117,7 @@ class ChaosProvider:
 
 
 def _whole_picture(answer: httpx.Response, request: ImageRequest) -> RawImage:
-    """Success needs a picture that can be read to its end. One that cannot is fetched again, not ordered again."""
+    """Return the picture. One that cannot be decoded to its end is fetched again, not ordered again."""
     try:
         with Image.open(BytesIO(answer.content)) as image:
             image.load()

@@ -1,4 +1,4 @@
-"""A worker with all of its own wiring, at the paid provider: `python -m tests.chaos.chaos_worker`."""
+"""A complete worker that uses the paid provider: `python -m tests.chaos.chaos_worker`."""
 
 import os
 import sys

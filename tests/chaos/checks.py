@@ -1,4 +1,4 @@
-"""Checks after a run: the database, Storage and the provider's own log."""
+"""Checks after a run: the database, Storage and the provider's log."""
 
 import json
 from collections import Counter, defaultdict
@@ -25,7 +25,7 @@ ENDS = ("completed", "failed")
 
 @dataclass
 class CheckReport:
-    """`violations` is empty, or the system has broken a promise; `details` says more about some of them."""
+    """`violations` lists broken promises; `details` says more about some of them."""
 
     violations: list[str] = field(default_factory=list[str])
     details: list[str] = field(default_factory=list[str])
@@ -34,7 +34,7 @@ class CheckReport:
 
 @dataclass(frozen=True)
 class RunRecords:
-    """All that is known about a run. `submitted`: batch id and how many prompts it has."""
+    """All records of a run. `submitted` maps each batch id to its number of prompts."""
 
     database_url: str
     submitted: Mapping[str, int]
@@ -129,7 +129,7 @@ def _check_images(report: CheckReport, items: list[Row], images: list[Row]) -> N
 
 
 async def _check_files(report: CheckReport, images: list[Row]) -> None:
-    """Each picture is there, whole, and of its own generation."""
+    """Check that each picture is there, whole, and belongs to its item."""
     async with httpx.AsyncClient(timeout=20) as http:
         for image in images:
             answer = await http.get(image["public_url"])
@@ -144,7 +144,7 @@ async def _check_files(report: CheckReport, images: list[Row]) -> None:
 
 
 def _check_charges(report: CheckReport, items: list[Row], records: RunRecords) -> None:
-    """Charged is what the provider says that it has delivered; no generation may be charged twice."""
+    """Compare the charges with the delivered pictures; no item may be charged twice."""
     events = Counter(str(entry["event"]) for entry in records.provider_log)
     charged = Counter(str(entry["reference"]) for entry in records.provider_log if entry["event"] == "succeeded")
     completed = {str(item["id"]) for item in items if item["status"] == "completed"}
@@ -169,7 +169,7 @@ def _check_charges(report: CheckReport, items: list[Row], records: RunRecords) -
 
 
 def _lines_about(reference: str, logs: Sequence[Path]) -> list[str]:
-    """What all workers logged about an item, in order of time."""
+    """Everything that the workers logged about an item, in order of time."""
     found: list[tuple[str, str]] = []
     for log in logs:
         for line in log.read_text(errors="replace").splitlines():
@@ -181,7 +181,9 @@ def _lines_about(reference: str, logs: Sequence[Path]) -> list[str]:
 
 
 def _read_logs(logs: Sequence[Path]) -> tuple[Mapping[str, int], list[str]]:
-    """How often each event was logged, and what a worker must never log: its own faults, or no JSON at all."""
+    """Count events in the logs, and report lines that a worker must never log: faults of its own, or text that is not
+    JSON.
+    """
     events: Counter[str] = Counter()
     faults: list[str] = []
     for log in logs:
@@ -193,7 +195,7 @@ def _read_logs(logs: Sequence[Path]) -> tuple[Mapping[str, int], list[str]]:
             try:
                 event: dict[str, Any] = json.loads(line)
             except ValueError:
-                if line is not lines[-1]:  # a kill may cut off the last one
+                if line is not lines[-1]:  # a kill may cut off the last line
                     faults.append(f"{log.stem}: {line}")
                 continue
             events[str(event["event"]).split(" (trigger")[0]] += 1

@@ -1,4 +1,4 @@
-"""Draws what goes wrong, and when, from the seed, and makes it so."""
+"""Draws faults and their times from the seed, and injects them."""
 
 import asyncio
 import contextlib
@@ -42,9 +42,9 @@ class PlannedFault:
 
 
 def plan(seed: int, seconds: float, lease_seconds: float) -> Sequence[PlannedFault]:
-    """The faults of a run. Each kind comes before any comes again, so that a short run sees all of them."""
+    """The faults of a run. No kind is repeated before all kinds were drawn, so that a short run has all of them."""
     random = Random(f"{seed}/injector")
-    # A short run has to be quicker to see everything.
+    # Faults follow each other faster in a short run, so that all kinds fit in.
     longest_gap = min(GAP_SECONDS[1], max(GAP_SECONDS[0], 2 * (seconds - FIRST_FAULT_SECONDS) / len(KINDS) - 1.7))
     planned: list[PlannedFault] = []
     bag: list[str] = []
@@ -69,7 +69,7 @@ class FaultInjector:
     _postgres: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self, faults: Sequence[PlannedFault]) -> None:
-        """Inject each fault at its time, whether the one before is over or not; return when all are over."""
+        """Inject each fault at its time, even while an earlier one lasts; return when all are over."""
         clock = asyncio.get_running_loop().time
         began = clock()
         async with asyncio.TaskGroup() as group:
@@ -113,7 +113,7 @@ class FaultInjector:
         return True
 
     async def _kill_backend(self, which: int) -> bool:
-        """Postgres ends all sessions then, and recovers by itself."""
+        """Kill one Postgres backend. Postgres then ends all sessions and recovers by itself."""
         async with self._postgres:
             if self.stack.postgres.pid is None:
                 return False
@@ -123,11 +123,11 @@ class FaultInjector:
             return bool(victims) and _kill(victims[which % len(victims)])
 
     async def _provider_out(self, seconds: float) -> bool:
-        self.provider.is_out = True
+        self.provider.is_down = True
         try:
             await asyncio.sleep(seconds)
         finally:
-            self.provider.is_out = False
+            self.provider.is_down = False
         return True
 
 

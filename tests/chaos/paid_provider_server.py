@@ -1,10 +1,10 @@
-"""Plays an image service that takes money, badly: every answer may be late, wrong or lost. It logs each job.
+"""A paid image service whose answers may be late, wrong or lost. It logs each job.
 
-A job is charged once, at the moment that it succeeds; one that failed, was cancelled or never ends costs nothing. An
-`Idempotency-Key` is honoured for ever: the same key is answered with the same job, whatever has become of that.
+A job is charged once, when it succeeds; a job that failed, was cancelled or never ends costs nothing. An
+`Idempotency-Key` never expires: the same key is always answered with the same job, whatever its state.
 
-Which fault meets a request depends on the seed, the prompt and how many requests of that kind the prompt has seen:
-not on time or chance, so that a seed gives the same faults to the same prompts.
+The fault of a request depends on the seed, the prompt and the number of earlier requests of that kind for the prompt,
+not on time or chance: a seed gives the same faults to the same prompts.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 Odds = Mapping[str, float]
-"""Faults and how likely each one is; the rest is a good answer."""
+"""Faults and the probability of each; the remaining probability is a good answer."""
 
 SUBMIT: Odds = {
     "429": 0.05,
@@ -38,9 +38,9 @@ SUBMIT: Odds = {
 LOOK: Odds = {"429": 0.02, "500": 0.04, "garbage": 0.02, "dropped": 0.03, "slow": 0.02}
 FETCH: Odds = {"500": 0.05, "truncated": 0.05, "half a picture": 0.03, "garbage": 0.03, "429": 0.02}
 CANCEL: Odds = {"500": 0.15, "dropped": 0.15, "garbage": 0.05}
-FATE: Odds = {"fails": 0.06, "never ends": 0.02, "takes long": 0.04}
+JOB_ENDS: Odds = {"fails": 0.06, "never ends": 0.02, "takes long": 0.04}
 REFUSED_SHARE = 0.01
-"""Of the prompts: they break a rule of the provider's, each time."""
+"""The share of prompts that the provider refuses, every time."""
 
 QUICK_SECONDS = (0.2, 1.5)
 LONG_SECONDS = (4.0, 10.0)
@@ -60,12 +60,12 @@ class Job:
 
 @dataclass
 class PaidProviderServer:
-    """`is_calm`: no more faults; `is_out`: nothing but 503."""
+    """`is_reliable`: no more faults. `is_down`: every request gets a 503."""
 
     seed: int
     log_file: Path
-    is_calm: bool = False
-    is_out: bool = False
+    is_reliable: bool = False
+    is_down: bool = False
     faults: Counter[str] = field(default_factory=Counter[str])
     jobs: dict[str, Job] = field(default_factory=dict[str, Job])
     replays: int = 0
@@ -96,7 +96,7 @@ class PaidProviderServer:
             self._log.close()
 
     def entries(self) -> Sequence[Mapping[str, Any]]:
-        """The log as it stands in the file."""
+        """The entries of the log file."""
         return [json.loads(line) for line in self.log_file.read_text().splitlines()]
 
     async def _submit(self, request: web.Request) -> web.StreamResponse:
@@ -182,12 +182,12 @@ class PaidProviderServer:
         return job
 
     def _run(self, job: Job) -> None:
-        fate = self._draw("fate", job.prompt, FATE)
-        if fate == "never ends":
+        job_end = self._draw("job end", job.prompt, JOB_ENDS)
+        if job_end == "never ends":
             return
-        random = Random(f"{self.seed}/pace/{job.prompt}/{self._asked['fate', job.prompt]}")
-        seconds = random.uniform(*(LONG_SECONDS if fate == "takes long" else QUICK_SECONDS))
-        asyncio.get_running_loop().call_later(seconds, self._end, job, "failed" if fate == "fails" else "succeeded")
+        random = Random(f"{self.seed}/pace/{job.prompt}/{self._asked['job end', job.prompt]}")
+        seconds = random.uniform(*(LONG_SECONDS if job_end == "takes long" else QUICK_SECONDS))
+        asyncio.get_running_loop().call_later(seconds, self._end, job, "failed" if job_end == "fails" else "succeeded")
 
     def _end(self, job: Job, state: str) -> None:
         if job.state == "running":
@@ -197,9 +197,9 @@ class PaidProviderServer:
     def _draw(self, kind: str, prompt: str, odds: Odds) -> str | None:
         number = self._asked[kind, prompt]
         self._asked[kind, prompt] += 1
-        if self.is_out and kind != "fate":
+        if self.is_down and kind != "job end":
             return "503"
-        if self.is_calm:
+        if self.is_reliable:
             return None
         left = Random(f"{self.seed}/{kind}/{prompt}/{number}").random()
         for fault, share in odds.items():
@@ -224,14 +224,14 @@ def _refusal(fault: str | None) -> web.Response | None:
 
 
 def _drop(request: web.Request, response: web.StreamResponse | None = None) -> web.StreamResponse:
-    """Cut the connection where an answer was due."""
+    """Cut the connection instead of answering."""
     if request.transport is not None:
         request.transport.abort()
     return response or web.Response()
 
 
 def _picture(job: Job) -> bytes:
-    """It says whose it is, so that one that ended up with another generation is found out."""
+    """A picture that names its job's reference, so that a mix-up of items is found."""
     notes = PngInfo()
     notes.add_text("reference", job.reference)
     colour = Random(job.id).randrange(0x1000000)

@@ -1,4 +1,4 @@
-"""A run: a dev stack of its own, users, workers, a bad provider, and faults; then quiet, then the report."""
+"""A chaos run: its own dev stack, users, workers, a faulty provider and faults; then a quiet time and the report."""
 
 import asyncio
 import contextlib
@@ -33,7 +33,7 @@ REALTIME_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Options:
-    """`seconds` of faults; then all of it has `quiet_seconds` to come to its end."""
+    """`seconds` with faults; then everything has `quiet_seconds` to end."""
 
     seed: int
     seconds: float = 600
@@ -68,7 +68,7 @@ class Run:
                 group.create_task(self.users.submit_all(batches))
                 group.create_task(injector.run(plan(options.seed, options.seconds, LEASE_SECONDS)))
             self.say("the faults are over")
-            self.provider.is_calm = True
+            self.provider.is_reliable = True
             realtime_is_back = await self._realtime_is_back()
             is_quiet = await self._until_quiet()
         finally:
@@ -81,7 +81,7 @@ class Run:
             report.violations.append(f"not all items were final {options.quiet_seconds:.0f} s after the last fault")
         if not realtime_is_back:
             report.violations.append(f"Realtime told nothing of a new batch within {REALTIME_SECONDS:.0f} s")
-        report.violations += self.users.problems + self.workers.odd_ends
+        report.violations += self.users.problems + self.workers.unexpected_exits
         report.figures = {
             "faults injected": dict(sorted(injector.injected.items())),
             "faults of the provider": dict(sorted(self.provider.faults.items())),
@@ -110,7 +110,7 @@ class Run:
         return ", ".join(f"{count} {status}" for status, count in sorted(rows)) or "no items"
 
     async def _until_quiet(self) -> bool:
-        """Until everything has ended, or the patience has."""
+        """Wait until the queue is empty and all batches are final; False after `quiet_seconds`."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + self.options.quiet_seconds
         while clock() < deadline:
@@ -130,7 +130,7 @@ class Run:
         return False
 
     async def _realtime_is_back(self) -> bool:
-        """A new subscription gets an event of a batch that is submitted after it."""
+        """Check that a new subscription gets an event of a batch that is submitted after it."""
         told = asyncio.Event()
         probe = Wakeup(
             url=self.info.url, key=self.info.secret_key, wake=told.set, claimed=lambda: 0, pause=lambda _tries: 0.5
@@ -159,10 +159,10 @@ class Run:
 
 
 async def run(options: Options, say: Say) -> CheckReport:
-    """One whole run. The folder with all logs is kept where a promise was broken."""
+    """Perform a whole run. Keep the folder with all logs if a promise was broken."""
     folder = _new_folder()
     is_clean = False
-    # What the dev stack says about faults that are ours goes to a file.
+    # the dev stack's own log goes to a file, faults that we inject included
     logging.basicConfig(filename=folder / "chaos.log", format="%(asctime)s %(name)s %(message)s", force=True)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     try:
@@ -179,7 +179,7 @@ async def run(options: Options, say: Say) -> CheckReport:
 
 def _new_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="batchgen-chaos-"))
-    folder.chmod(0o711)  # Postgres may run as somebody else
+    folder.chmod(0o711)  # Postgres may run as another user
     return folder
 
 
@@ -188,7 +188,7 @@ async def _prepared(options: Options, folder: Path, say: Say) -> AsyncGenerator[
     logs = folder / "workers"
     logs.mkdir()
     async with AsyncExitStack() as parts:
-        # Durable: what is promised after a crash of Postgres has to be on disk.
+        # Durable: what is promised after a crash of Postgres must be on disk.
         stack = Stack(
             StackConfig(data_dir=folder / "stack", port=0, durable=True), lambda part, how: say(f"{part}: {how}")
         )
@@ -206,7 +206,7 @@ async def _prepared(options: Options, folder: Path, say: Say) -> AsyncGenerator[
 
 
 def _port_to_come_back_to() -> int:
-    """Below those that the system hands out: nobody takes it while Postgres is down."""
+    """A port below the ephemeral range: no other process takes it while Postgres is down."""
     for port in SystemRandom().sample(range(20_000, 32_000), 50):
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port

@@ -1,4 +1,4 @@
-"""Counts running items inside the transactions that start them, so that no instant is missed."""
+"""Counts running items inside the transactions that start them, so that no moment is missed."""
 
 from collections.abc import Mapping
 
@@ -25,12 +25,12 @@ _WATCH = """
 """
 
 
-# What lets a run end soon; a setting that this version of the database does not have is left out.
+# Settings for a short run; those that this version of the database does not have are left out.
 _PACE: Mapping[str, object] = {
     "retry_delays_seconds": [0.5, 1.0, 2.0],
     "max_crashes": 6,
     "breaker_open_seconds": 2.0,
-    # However many batches a run has: none is refused because its user sent enough.
+    # No limit on a user's batches may refuse a batch of the run.
     "max_waiting_per_user": 1_000_000,
     "default_daily_limit": 1_000_000,
     "default_hourly_limit": 1_000_000,
@@ -38,7 +38,7 @@ _PACE: Mapping[str, object] = {
 
 
 async def record_running_counts(database_url: str) -> None:
-    """Begin to count, in an ordinary table: it survives a crash of Postgres. And set a quick pace."""
+    """Begin to count into an ordinary table, which survives a crash of Postgres, and set short pauses."""
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as database:
         await database.execute(_WATCH)
         settings = await database.execute("select * from batchgen.settings")

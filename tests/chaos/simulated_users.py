@@ -1,4 +1,4 @@
-"""The users: they sign up, submit batches over time, resend what got no answer."""
+"""Users that sign up, submit batches over time, and submit again when they got no answer."""
 
 import asyncio
 import uuid
@@ -47,7 +47,7 @@ def plan_batches(seed: int, count: int, users: int, seconds: float) -> Sequence[
 
 @dataclass
 class SimulatedUsers:
-    """`problems`: answers that no user should ever get. `submitted`: batch id and how many prompts it has."""
+    """`problems`: answers that no user may ever get. `submitted`: number of prompts by batch id."""
 
     settings: Settings
     key: str

@@ -1,4 +1,4 @@
-"""One minute of it in every `make test`; `make chaos` runs it for ten."""
+"""A short chaos run for `make test`; `make chaos` runs for ten minutes."""
 
 import asyncio
 import signal
@@ -23,7 +23,7 @@ async def test_every_item_ends_and_none_is_paid_twice_under_all_faults() -> None
         told, _ = await process.communicate()
     finally:
         if process.returncode is None:
-            process.send_signal(signal.SIGTERM)  # it takes its stack and workers along
+            process.send_signal(signal.SIGTERM)  # its stack and workers end with it
             await process.wait()
 
     assert process.returncode == 0, told.decode(errors="replace")

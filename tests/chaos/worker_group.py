@@ -1,4 +1,4 @@
-"""The workers: processes that are killed and paused, and started again whatever ended them."""
+"""Worker processes that are killed and paused, and started again after every exit."""
 
 import asyncio
 import os
@@ -18,13 +18,13 @@ STOP = ((signal.SIGTERM, 30.0),)
 
 @dataclass
 class WorkerSlot:
-    """One worker's place: a new process after each end."""
+    """One worker of the group: a new process after each exit."""
 
     number: int
     process: asyncio.subprocess.Process | None = None
     is_paused: bool = False
     is_killed: bool = False
-    """Its end is our doing."""
+    """This run killed the process."""
     starts: int = 0
 
     @property
@@ -34,12 +34,12 @@ class WorkerSlot:
 
 @dataclass
 class WorkerGroup:
-    """`odd_ends`: workers that ended though nobody asked them to."""
+    """`unexpected_exits`: workers that ended although nothing stopped them."""
 
     size: int
     environment: Mapping[str, str]
     folder: Path
-    odd_ends: list[str] = field(default_factory=list[str])
+    unexpected_exits: list[str] = field(default_factory=list[str])
     gave_up: int = 0
     _slots: list[WorkerSlot] = field(default_factory=list[WorkerSlot])
     _keepers: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
@@ -56,14 +56,14 @@ class WorkerGroup:
         self._keepers = [asyncio.create_task(self._keep(slot)) for slot in self._slots]
 
     async def stop(self) -> None:
-        """Let all of them drain, and give back no process; one that does not end in order is an odd end."""
+        """Drain all workers and start no new ones; record every exit code but 0 as unexpected."""
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
         await asyncio.gather(*(self._stop(slot) for slot in self._slots))
 
     def kill(self, which: int) -> bool:
-        """kill -9 of some worker, paused or not; False where none runs just now."""
+        """Send SIGKILL to one running worker, paused or not; False if none runs."""
         running = [slot for slot in self._slots if slot.is_running]
         if not running:
             return False
@@ -74,7 +74,7 @@ class WorkerGroup:
         return True
 
     async def pause(self, which: int, seconds: float) -> bool:
-        """SIGSTOP to some worker, and SIGCONT after `seconds`; False where all are paused already."""
+        """Send SIGSTOP to one worker, and SIGCONT after `seconds`; False if all are paused already."""
         awake = [slot for slot in self._slots if slot.is_running and not slot.is_paused]
         if not awake:
             return False
@@ -97,10 +97,10 @@ class WorkerGroup:
             slot.starts += 1
             slot.process = await self._spawn(slot)
             code = await slot.process.wait()
-            if code == WORK_FAILED:  # its ticks died, so it stopped; any other way to 1 leaves a traceback in its log
+            if code == WORK_FAILED:  # its ticks failed; any other exit with 1 leaves a traceback in the log
                 self.gave_up += 1
             elif not slot.is_killed:
-                self.odd_ends.append(f"worker {slot.number}, start {slot.starts}: exit code {code}")
+                self.unexpected_exits.append(f"worker {slot.number}, start {slot.starts}: exit code {code}")
             await asyncio.sleep(PAUSE_BEFORE_RESTART_SECONDS)
 
     async def _stop(self, slot: WorkerSlot) -> None:
@@ -108,7 +108,7 @@ class WorkerGroup:
             return
         await child.end(slot.process, STOP)
         if code := await slot.process.wait():
-            self.odd_ends.append(f"worker {slot.number} after SIGTERM: exit code {code}")
+            self.unexpected_exits.append(f"worker {slot.number} after SIGTERM: exit code {code}")
 
     async def _spawn(self, slot: WorkerSlot) -> asyncio.subprocess.Process:
         name = f"worker-{slot.number}-{slot.starts}"
@@ -118,7 +118,7 @@ class WorkerGroup:
                 [sys.executable, "-m", "tests.chaos.chaos_worker"],
                 death_signal=signal.SIGKILL,
                 env={**kept, **self.environment, "BATCHGEN_WORKER_NAME": name, "PYTHONPATH": str(ROOT)},
-                cwd=self.folder,  # away from a developer's .env
+                cwd=self.folder,  # no .env of a developer is read there
                 stdout=log,
                 stderr=log,
             )

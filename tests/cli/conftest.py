@@ -1,4 +1,4 @@
-"""The command line as a process, with a real worker beside it."""
+"""Fixtures: the command line as a process, with a real worker beside it."""
 
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -29,7 +29,7 @@ async def worker(stack: StackInfo) -> AsyncGenerator[None]:
 
 @pytest.fixture
 def shell(stack: StackInfo, tmp_path: Path) -> Shell:
-    """A machine on which nobody is signed in."""
+    """A shell on a machine where nobody is signed in."""
     return Shell(tmp_path, {"SUPABASE_URL": stack.url, "SUPABASE_PUBLISHABLE_KEY": stack.publishable_key})
 
 

@@ -20,7 +20,7 @@ class Ended:
 
     @property
     def json(self) -> Any:
-        """Stdout as JSON; more than one document is an error."""
+        """The one JSON document on stdout; more than one is an error."""
         assert self.stdout, self.stderr
         return json.loads(self.stdout)
 
@@ -30,7 +30,7 @@ class Ended:
 
 
 class Shell:
-    """Runs `batchgen` in a folder of its own, with settings of its own."""
+    """Runs `batchgen` with its own folder and its own settings."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder = folder

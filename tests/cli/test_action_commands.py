@@ -1,4 +1,4 @@
-"""The commands that act on a whole batch, as processes beside a real worker."""
+"""Commands that act on a whole batch, as processes beside a real worker."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ def arguments(command: str, batch_id: str) -> tuple[str, ...]:
 
 
 def outcomes(ended: Ended) -> list[str]:
-    """What became of each item, in the batch's order."""
+    """The result for each item, in the batch's order."""
     answer: Mapping[str, Any] = ended.json
     done = [(item["index"], item["action"]) for item in answer["done"]]
     refused = [(item["index"], item["code"]) for item in answer["refused"]]
@@ -29,7 +29,7 @@ def outcomes(ended: Ended) -> list[str]:
 
 
 def table(ended: Ended) -> list[list[str]]:
-    """The table's rows, split at its gaps."""
+    """The rows of the table, split into columns."""
     lines = ended.stdout.split("\n\n", 1)[1].splitlines()
     return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in lines]
 
@@ -130,7 +130,7 @@ async def test_tags_are_shown_normalized_and_escaped(signed_in: Shell) -> None:
     tagged = await signed_in.run("tag", batch_id, "Animals", " animals ", "[red]\x1b[31mx")
 
     assert "\x1b" not in tagged.stdout + tagged.stderr
-    if tagged.code == 0:  # the database may as well refuse such a tag
+    if tagged.code == 0:  # the database may refuse such a tag, too
         assert table(tagged)[1] == ["1", "tagged", "animals, [red]\\x1b[31mx"]
     plain = await signed_in.run("tag", batch_id, "Animals", " animals ", "--json")
     assert plain.code == 0
@@ -168,7 +168,7 @@ async def test_deleting_removes_the_batchs_pictures_and_files_and_no_others(sign
 
 
 async def at_a_terminal(shell: Shell, answer: bytes, *arguments: str) -> Ended:
-    """Run a command whose stdin is a terminal at which somebody types `answer`."""
+    """Run a command with a terminal as stdin on which `answer` is typed."""
     ours, theirs = os.openpty()
     try:
         os.write(ours, answer)

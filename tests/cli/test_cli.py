@@ -1,4 +1,4 @@
-"""The command line as a process: exit codes, what goes to stdout and what to stderr, with a real worker."""
+"""The command line as a process beside a real worker: exit codes, stdout and stderr."""
 
 import asyncio
 import json
@@ -87,7 +87,7 @@ async def test_list_show_and_watch_agree_on_a_batch(signed_in: Shell) -> None:
 
 @pytest.fixture
 async def paused(database: Database) -> AsyncGenerator[Callable[[], Awaitable[object]]]:
-    """The provider is not to be asked for an hour, or until the fixture's value is called."""
+    """Pause the provider for an hour, or until the fixture's value is called."""
     await database.execute(
         "insert into batchgen.providers (name, not_before) values ('offline', now() + interval '1 h')"
         " on conflict (name) do update set not_before = excluded.not_before"

@@ -1,4 +1,4 @@
-"""`batchgen costs`: what the ledger adds up to."""
+"""`batchgen costs`: sums of the ledger."""
 
 from uuid import uuid4
 
@@ -20,7 +20,7 @@ CHARGED = """
 
 
 async def charged(database: Database, user: User, amounts: list[float | None]) -> str:
-    """A batch's attempts that cost so much each; None: of which nobody knows. Returns the batch's id."""
+    """Write one attempt for each cost to the ledger, None for an unknown cost. Returns the batch's id."""
     batch_id = str(uuid4())
     for amount in amounts:
         await database.execute(

@@ -1,4 +1,4 @@
-"""What the command line says where nobody works."""
+"""Messages of the command line while no worker runs."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ TIMEOUT_SECONDS = 30
 
 @pytest.fixture(scope="module", autouse=True)
 def worker() -> None:
-    """None, other than for the modules beside this one."""
+    """No worker, unlike in the other modules of this folder."""
 
 
 async def waiting_batch(shell: Shell, database: Database) -> str:

@@ -1,4 +1,4 @@
-"""The library against the stack, without a worker: tests move the items themselves."""
+"""Fixtures: the library against the stack, without a worker. Tests move the items themselves."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
@@ -17,7 +17,7 @@ def worker(database: Database) -> FakeWorker:
 
 @pytest.fixture(autouse=True)
 async def nothing_left(database: Database) -> AsyncGenerator[None]:
-    """Batches of a test end with it, so that no other test finds them in the queue."""
+    """Ends a test's batches, so that no other test finds them in the queue."""
     yield
     await database.execute(
         "delete from public.image_generations where id in (select generation_id from batchgen.queue)"

@@ -1,4 +1,4 @@
-"""Helpers of the library's tests."""
+"""A worker's writes and other helpers for the library's tests."""
 
 import json
 import time
@@ -19,7 +19,7 @@ class FakeWorker:
     database: Database
 
     async def start_all(self, batch: CreatedBatch) -> dict[UUID, str]:
-        """pending -> processing; the leases by item."""
+        """Claim items (pending -> processing); returns the leases by item."""
         rows = await (await self.database.execute("select * from public.claim_generations('fake', 20, 600)")).fetchall()
         mine = {item.id for item in batch.generations}
         return {row["generation_id"]: str(row["lease_id"]) for row in rows if row["generation_id"] in mine}
@@ -41,5 +41,5 @@ def two_prompts(**changes: Any) -> BatchRequest:
 
 
 def expired(session: Session) -> Session:
-    """The same session, as if its access token had just ended."""
+    """The same session with an access token that has just expired."""
     return session.model_copy(update={"access_token": SecretStr("ended"), "expires_at": int(time.time()) - 1})

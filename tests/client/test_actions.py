@@ -1,4 +1,4 @@
-"""What a user does with a whole batch: each item is answered for, and doing it twice changes nothing."""
+"""Actions on a whole batch: each item gets a result, and repeating an action changes nothing."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -40,7 +40,7 @@ every_action = pytest.mark.parametrize("act", ACTIONS.values(), ids=ACTIONS)
 
 
 def outcomes(report: ActionReport) -> Sequence[str]:
-    """What became of each item, in the batch's order: the action, or the code of the refusal."""
+    """The result for each item, in the batch's order: the action, or the code of the error."""
     done = [(item.index, str(item.action)) for item in report.done]
     refused = [(item.index, item.code) for item in report.refused]
     return [outcome for _, outcome in sorted(done + refused)]
@@ -51,7 +51,7 @@ async def submit(client: BatchgenClient, count: int) -> CreatedBatch:
 
 
 async def a_finished_batch(client: BatchgenClient, worker: FakeWorker, user: User, *codes: str | None) -> CreatedBatch:
-    """A batch with an item for each code: None is a finished picture, anything else why the item failed."""
+    """A batch with one item for each code; None is a finished picture, a code is the reason why the item failed."""
     batch = await submit(client, len(codes))
     leases = await worker.start_all(batch)
     for item, code in zip(batch.generations, codes, strict=True):

@@ -1,4 +1,4 @@
-"""The library's calls: submit, read, sessions."""
+"""Calls of the library: submit, read, sessions."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping

@@ -1,4 +1,4 @@
-"""What the app's own subscriptions tell somebody to whom a batch does not belong.
+"""Users learn nothing of other users' batches from the app's subscriptions.
 
 On the whole stack, with the project's tables and policies, through Supabase's own client.
 """
@@ -25,13 +25,13 @@ TWO = {"prompts": [{"text": "a secret prompt"}, {"text": "another secret prompt"
 
 @dataclass
 class Listener:
-    """One client with the app's subscriptions to one batch; what it was told, in order."""
+    """One client with the app's subscriptions to one batch; keeps all messages in order."""
 
     told: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     ready: int = 0
 
     async def listen(self, client: AsyncClient, batch_id: str) -> None:
-        """The two channels that the app joins, and one on everything of all tables without a filter."""
+        """Join the app's two channels, and one channel for all changes of all tables."""
         batch = client.channel(f"batch_{batch_id}")
         batch.on_postgres_changes(
             ALL, self.hear, table="batch_generations", schema="public", filter=f"id=eq.{batch_id}"
@@ -68,7 +68,7 @@ class Listener:
 
 
 class Anon:
-    """Somebody without a token, on a bare socket: what it is told is no message that Supabase's client understands."""
+    """A bare socket without a token, because Supabase's client cannot parse the messages that it gets."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.frames: list[str] = []
@@ -83,7 +83,7 @@ class Anon:
             pass
 
     async def hear(self, *kinds: str) -> None:
-        """Until it was told of each of these kinds of change."""
+        """Wait for a message about each of these kinds of change."""
         while not all(any(f'"type":"{kind}"' in frame for frame in self.frames) for kind in kinds):
             await self._next()
 
@@ -117,7 +117,7 @@ async def test_changes_of_a_batch_reach_only_its_owner(
         await listeners[name].listen(client, batch_id)
     await anon.listen()
 
-    # One item starts and ends, one is added, and one is deleted: all three channels hear of it.
+    # One item starts and ends, one is added, and one is deleted: all three channels get messages about it.
     await database.execute("update public.image_generations set status = 'processing' where id = %s", [items[0]])
     await database.execute("update public.image_generations set status = 'completed' where id = %s", [items[0]])
     await database.execute(
@@ -130,7 +130,7 @@ async def test_changes_of_a_batch_reach_only_its_owner(
         [user.id, f"{user.id}/fox.png"],
     )
     await database.execute("delete from public.image_generations where id = %s", [items[1]])
-    # Then a batch of the stranger's own: whoever is told of it has been told all that came before.
+    # Then a batch of the stranger's own: its message comes after all earlier ones.
     _, theirs = await create(stranger.client)
 
     seen = listeners["stranger"]
@@ -143,11 +143,11 @@ async def test_changes_of_a_batch_reach_only_its_owner(
     assert {row["user_id"] for row in listeners["service"].rows()} == {user.id, stranger.id}
     statuses = [row["status"] for row in listeners["owner"].rows("UPDATE") if row["id"] == items[0]]
     assert set(statuses) == {"processing", "completed"}
-    # A deletion passes row level security by and says the key alone.
+    # Deletions are sent without row level security, with the key alone.
     deletions = {name: listener.deletions() for name, listener in listeners.items()}
     assert all({"id": items[1]} in deleted for deleted in deletions.values()), deletions
     assert all(set(row) == {"id"} for deleted in deletions.values() for row in deleted), deletions
-    # Whoever is not signed in learns that something happened in a table, and nothing of any row.
+    # A client that is not signed in learns that a table changed, and nothing of any row.
     await anon.hear("INSERT", "UPDATE")
     for secret in (user.id, stranger.id, batch_id, *items, *theirs, "secret"):
         assert not [frame for frame in anon.frames if secret in frame and '"type":"DELETE"' not in frame]
@@ -156,7 +156,7 @@ async def test_changes_of_a_batch_reach_only_its_owner(
 async def test_a_filter_on_another_users_rows_delivers_nothing(
     user: User, new_user: Callable[[], Awaitable[User]], database: Database
 ) -> None:
-    """By owner, by id and by text: a filter narrows what the policy shows and never widens it."""
+    """By owner, by id and by text: a filter narrows the rows that the policy shows and never widens them."""
     stranger = await new_user()
     _, items = await create(user.client)
     heard = Listener()

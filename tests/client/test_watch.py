@@ -56,7 +56,7 @@ async def watching(client: BatchgenClient, batch: CreatedBatch, timing: WatchTim
 
 
 class Recorded(LiveChanges):
-    """Tells the test which subscriptions there are."""
+    """Signals each new subscription to the test."""
 
     made: "list[Recorded]" = []  # noqa: RUF012 - filled anew by each test
 
@@ -78,15 +78,15 @@ class Recorded(LiveChanges):
         await socket.close(code=1011)
 
 
-class Deaf(LiveChanges):
-    """A Realtime that says that it is there, and never sends anything."""
+class SilentRealtime(LiveChanges):
+    """A Realtime client that joins and never receives a message."""
 
     def _on_change(self, _payload: Any) -> None:
         pass
 
 
 class Unreachable(LiveChanges):
-    """No Realtime at all."""
+    """A Realtime client that never joins."""
 
     def __init__(self, **arguments: Any) -> None:
         arguments["url"] = "ws://127.0.0.1:1/realtime/v1"
@@ -128,7 +128,7 @@ async def test_a_watch_follows_a_batch_by_realtime_alone(
     assert [image.generation_id for image in end.images] == [first]
 
 
-@pytest.mark.parametrize("realtime", [Deaf, Unreachable])
+@pytest.mark.parametrize("realtime", [SilentRealtime, Unreachable])
 async def test_a_watch_without_events_ends_by_polling(
     client: BatchgenClient, user: User, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch, realtime: type[LiveChanges]
 ) -> None:
@@ -143,7 +143,7 @@ async def test_a_watch_without_events_ends_by_polling(
     assert len(end.images) == 2
 
 
-# realtime-py reads what websockets has deprecated
+# realtime-py reads attributes that websockets has deprecated
 @pytest.mark.filterwarnings("ignore:ConnectionClosed:DeprecationWarning")
 async def test_a_watch_catches_up_after_a_lost_connection(
     client: BatchgenClient, user: User, worker: FakeWorker, live: list[Recorded]
@@ -214,7 +214,7 @@ async def test_a_watch_waits_out_an_outage_and_reports_it(
     client: BatchgenClient, user: User, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = await client.submit(two_prompts())
-    monkeypatch.setattr("batchgen.client.watch.LiveChanges", Deaf)
+    monkeypatch.setattr("batchgen.client.watch.LiveChanges", SilentRealtime)
     real_url = caller_of(client).supabase.postgrest.base_url
 
     async with watching(client, batch, POLL_ALONE) as watch:
@@ -230,7 +230,7 @@ async def test_a_watch_waits_out_an_outage_and_reports_it(
 
 async def test_a_watch_gives_up_on_an_endless_outage(client: BatchgenClient, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = await client.submit(two_prompts())
-    monkeypatch.setattr("batchgen.client.watch.LiveChanges", Deaf)
+    monkeypatch.setattr("batchgen.client.watch.LiveChanges", SilentRealtime)
 
     async with watching(client, batch, WatchTiming(poll_seconds=0.05, outage_seconds=0.1, retry_seconds=0.01)) as watch:
         postgrest = caller_of(client).supabase.postgrest

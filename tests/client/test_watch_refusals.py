@@ -1,4 +1,4 @@
-"""What gateways, quotas and clocks answer to a watch that has begun: an outage, which it waits out."""
+"""Errors of gateways, quotas and clocks during a watch: it waits out the outage."""
 
 import json
 from collections.abc import AsyncGenerator
@@ -39,7 +39,7 @@ async def gateway(stack: StackInfo) -> AsyncGenerator[Gateway]:
 async def behind(
     request: pytest.FixtureRequest, gateway: Gateway, stack: StackInfo, user: User
 ) -> AsyncGenerator[BatchgenClient]:
-    """Somebody who asks through the gateway."""
+    """A client that is connected through the gateway."""
     if request.param == "user":
         client = await BatchgenClient.sign_in(gateway.url, stack.publishable_key, user.email, user.password)
     else:

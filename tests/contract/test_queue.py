@@ -1,4 +1,4 @@
-"""What every queue does: the fake one of the worker's tests and the real one alike."""
+"""The contract of a queue, for the fake of the worker's tests and for the real one."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ BLOCKED = Fault(code="blocked_by_policy", message="Blocked.")
 
 @dataclass
 class QueueSetup:
-    """A queue under test, the same one as another worker sees it, and functions that change its items directly."""
+    """A queue under test, the same queue for another worker, and functions that change its items directly."""
 
     queue: Queue
     other: Queue
@@ -31,7 +31,7 @@ class QueueSetup:
     expire: Callable[[Claim], Awaitable[Any]]
     status: Callable[[UUID], Awaitable[GenerationStatus]]
     make_due: Callable[[], Awaitable[Any]]
-    """What waits for a time, or for a provider, waits no longer."""
+    """End all waiting times of items and providers."""
 
 
 @pytest.fixture(params=["fake", "postgrest"])

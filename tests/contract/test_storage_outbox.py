@@ -1,4 +1,4 @@
-"""What every outbox does: the fake one of the worker's tests and the real one alike."""
+"""The contract of an outbox, for the fake of the worker's tests and for the real one."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from tests.support import Database, User
 
 @dataclass
 class OutboxSetup:
-    """An outbox under test, the same one as another worker sees it, and functions that change its entries directly."""
+    """An outbox under test, the same outbox for another worker, and functions that change its entries directly."""
 
     outbox: Outbox
     other: Outbox
     add: Callable[[int], Awaitable[set[str]]]
-    """Puts so many files into it; their paths."""
+    """Adds that many files to the outbox; returns their paths."""
     expire: Callable[[StorageDeletion], Awaitable[Any]]
 
 
@@ -85,7 +85,7 @@ async def postgrest_setup(database: Database, service: AsyncClient, user: User) 
 async def test_a_path_without_a_file_is_not_handed_out(
     postgrest_setup: OutboxSetup, database: Database, service: AsyncClient, user: User
 ) -> None:
-    """On the real Storage: what a user invents costs nobody anything; what the user stored is removed."""
+    """On the real Storage: paths that a user invents do no harm; files that the user stored are removed."""
     invented, real = f"{user.id}/{uuid4()}.png", f"{user.id}/{uuid4()}.png"
     await user.client.storage.from_("generated-images").upload(real, b"picture", {"content-type": "image/png"})
     for path in (invented, real):

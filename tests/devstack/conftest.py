@@ -1,4 +1,4 @@
-"""The dev stack under test: one for the session, with tables of its own instead of the project's migrations."""
+"""The dev stack under test: one for the session, with its own tables instead of the project's migrations."""
 
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -32,7 +32,7 @@ async def postgres() -> AsyncGenerator[PostgresServer]:
 
 @pytest.fixture(scope="session")
 async def deno() -> Path:
-    """The Deno that the stack uses."""
+    """The Deno of the stack."""
     binary = deno_binary(await install_packages(user_cache_path("batchgen"), lambda: None))
     if binary is None:
         pytest.skip("there is no Deno for this platform")

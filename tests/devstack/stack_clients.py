@@ -1,4 +1,4 @@
-"""Who uses the stack under test."""
+"""Users and clients of the stack under test."""
 
 import uuid
 from collections.abc import AsyncGenerator

@@ -1,4 +1,4 @@
-"""`batchgen dev` as a process: what it leaves behind, and what it finds again."""
+"""`batchgen dev` as a process: the state that it leaves behind and finds again."""
 
 import asyncio
 import os
@@ -43,7 +43,7 @@ async def start(folder: Path, *more: str, worker: bool = False, **environment: s
 
 
 async def said(dev: Dev, what: str) -> str:
-    """All that it said until it said this."""
+    """The output up to this text."""
     assert dev.process.stdout
     lines: list[str] = []
     async with asyncio.timeout(100):
@@ -160,7 +160,7 @@ async def test_each_printed_next_step_works(tmp_path: Path) -> None:
 
 
 async def in_a_shell(line: str, folder: Path) -> tuple[int | None, str]:
-    """As typed on a machine where nobody is signed in."""
+    """Run a line in a shell on a machine where nobody is signed in."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     process = await asyncio.create_subprocess_exec(
         *("sh", "-c", line),

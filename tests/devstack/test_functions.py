@@ -30,7 +30,7 @@ async def caller(stack: StackInfo, new_user: Callable[[], Awaitable[User]]) -> U
 
 @pytest.fixture
 async def http(stack: StackInfo, caller: User) -> AsyncGenerator[httpx.AsyncClient]:
-    """Sends what the app's client sends, with the caller's token."""
+    """Sends the requests of the app's client, with the caller's token."""
     headers = {
         "apikey": stack.publishable_key,
         "Authorization": f"Bearer {caller.token}",
@@ -42,7 +42,7 @@ async def http(stack: StackInfo, caller: User) -> AsyncGenerator[httpx.AsyncClie
 
 @pytest.fixture
 async def nothing_left(caller: User, database: Database) -> AsyncGenerator[None]:
-    """What the caller has submitted does not stay in the shared stack's queue."""
+    """Removes the caller's items from the shared stack's queue."""
     yield
     await database.execute("delete from public.image_generations where user_id = %s", [caller.id])
 
@@ -53,7 +53,7 @@ async def invoke(user: User, function: str, **options: Any) -> Any:
 
 
 async def batches_of(database: Database, user: User) -> list[dict[str, Any]]:
-    """Each with its number of items."""
+    """The user's batches, each with its number of items."""
     query = """
         select b.*, (select count(*) from public.image_generations g where g.batch_id = b.id) as items
         from public.batch_generations b where b.user_id = %s order by b.created_at
@@ -233,7 +233,7 @@ async def test_fifty_megabytes_are_refused_and_the_next_request_works(
 async def test_the_largest_batch_of_emoji_is_accepted(
     http: httpx.AsyncClient, caller: User, database: Database
 ) -> None:
-    """As Python's json writes it: twelve bytes for each."""
+    """Python's json writes twelve bytes for each emoji."""
     prompts = [{"text": "🦊" * 4000, "negative_prompt": "🐦" * 4000}] * 10
 
     answer = await http.post("batch-generate", content=json.dumps({"prompts": prompts}))
@@ -248,7 +248,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
     max_leaves=12,
 )
-"""Anything, NaN and infinite numbers included."""
+"""Any JSON, NaN and infinite numbers included."""
 PROMPT = st.fixed_dictionaries(
     {"text": st.text(min_size=1, max_size=20) | JSON},
     optional={"negative_prompt": JSON, "seed": st.integers() | JSON, "tags": st.lists(st.text(max_size=8)) | JSON},
@@ -277,7 +277,7 @@ CORPUS = [
 
 
 async def check(http: httpx.AsyncClient, content: bytes) -> int:
-    """Never a 500, and a refusal tells why."""
+    """Send the content: the answer is never a 500, and an error has its code and message."""
     answer = await http.post("batch-generate", content=content)
     assert answer.status_code == 200 or answer.status_code in REFUSED, (answer.status_code, answer.text, content[:500])
     if answer.status_code != 200:

@@ -1,4 +1,4 @@
-"""`supabase functions deploy`, Supabase's own command line, against an API that stands where Supabase's is."""
+"""`supabase functions deploy`, Supabase's own command line, against a fake of its Management API."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ SHARED = {"batch-generate": "create_batch", "batch-generate-images": "create_bat
 
 
 class ManagementApi:
-    """Takes what is deployed."""
+    """Keeps the deployed functions."""
 
     def __init__(self) -> None:
         self.files: dict[str, dict[str, str]] = {}

@@ -1,4 +1,4 @@
-"""How functions are served: what they may do, and what becomes of broken ones."""
+"""The functions server: permissions of functions, and answers of broken ones."""
 
 import os
 import signal
@@ -52,7 +52,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def server(deno: Path, folder: Path, tmp_path: Path) -> AsyncGenerator[FunctionsServer]:
-    """Of what the test has written into `folder`; the test starts it."""
+    """A server of the functions in `folder`; the test writes them and starts it."""
     config = FunctionsConfig(folder, "http://127.0.0.1:54321", "sb_publishable_x", tmp_path / "deno")
     server = FunctionsServer(deno, config, tmp_path / "functions.log")
     yield server

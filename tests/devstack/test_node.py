@@ -1,4 +1,4 @@
-"""The npm packages: what is broken is noticed, what several start at once is whole."""
+"""The npm packages: a broken installation is noticed, and concurrent installations do no harm."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from devstack.errors import NodeInstallFailed
 
 @pytest.fixture
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Scripts whose packages need no registry: none at all."""
+    """Scripts without packages, so that no registry is needed."""
     folder = tmp_path / "source"
     folder.mkdir()
     (folder / "package.json").write_text(json.dumps({"name": "empty", "version": "0.0.0"}))
@@ -48,7 +48,7 @@ async def test_a_partial_installation_is_repeated(source: Path, tmp_path: Path) 
 async def test_a_deno_left_out_by_npm_is_installed_at_the_next_start(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """npm passes over an optional package that it cannot get, and says nothing."""
+    """npm silently leaves out an optional package that it cannot download."""
     deno = "node_modules/@deno/linux-x64-glibc"
     packages = {"": {"name": "empty"}, deno: {"optional": True}, "node_modules/@deno/darwin-x64": {"optional": True}}
     (source / "package-lock.json").write_text(json.dumps({"packages": packages}))

@@ -60,7 +60,7 @@ async def test_a_postgres_left_by_a_killed_run_is_ended_and_recovered(tmp_path: 
     await abandoned.start()
     await execute(abandoned, "create table kept as select 1 as id")
 
-    async with PostgresServer(tmp_path) as server:  # as if the first one's owner had died
+    async with PostgresServer(tmp_path) as server:  # as if the process that started the first one had died
         await abandoned.wait()
         assert await fetch_one(server, "select id from kept") == 1
 

@@ -218,7 +218,7 @@ async def test_a_port_in_use_is_reported_before_anything_starts(running: Running
 
 
 async def insert_note(user: User) -> dict[str, Any]:
-    table: Any = user.client.table("notes")  # what comes back is whatever the table holds
+    table: Any = user.client.table("notes")  # rows have the table's own columns, which no type knows
     inserted = await table.insert({"text": uuid.uuid4().hex}).execute()
     (row,) = inserted.data
     return row
@@ -235,7 +235,7 @@ async def call(client: AsyncClient, function: str, arguments: dict[str, Any]) ->
 
 
 async def statuses_until(running: Running, status: int) -> list[int]:
-    """Asks for its health until it answers so."""
+    """Ask for the stack's health until it answers with `status`; returns all answers."""
     seen: list[int] = []
     async with httpx.AsyncClient(base_url=running.info.url) as http, asyncio.timeout(20):
         while status not in seen:

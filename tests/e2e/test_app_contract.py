@@ -1,4 +1,4 @@
-"""The app that is in users' hands already, unchanged: its own calls, through supabase-js, with a user's token."""
+"""The existing app, unchanged: its own calls, through supabase-js, with a user's token."""
 
 import uuid
 from collections.abc import Awaitable, Callable
@@ -18,7 +18,7 @@ NewUser = Callable[[], Awaitable[User]]
 Limits = Callable[..., Awaitable[None]]
 FINAL = ("completed", "partial", "failed")
 SHORT_LEASE = {"BATCHGEN_LEASE_SECONDS": "3"}
-"""A worker hears of a cancellation when it renews."""
+"""Workers see a cancel request when they renew."""
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ async def rows(database: Database, query: str, *arguments: Any) -> list[dict[str
 
 
 async def items_of(database: Database, batch: dict[str, Any]) -> list[dict[str, Any]]:
-    """By their ids: they outlive the batch."""
+    """By ids, because items outlive their batch."""
     ids = [item["id"] for item in batch["generations"]]
     return await rows(
         database, "select * from public.image_generations where id = any (%s::uuid[]) order by batch_index", ids
@@ -82,7 +82,7 @@ async def queued(database: Database, user: User) -> list[dict[str, Any]]:
 
 
 def newest(app: RunningApp) -> dict[str, Any]:
-    """The batch as its last event told it; the first one may still be on its way."""
+    """The batch as in its last event; empty values before the first event."""
     seen = app.seen("batch")
     return seen[-1]["batch"] if seen else {"status": None, "completed_count": None, "failed_count": None}
 
@@ -202,7 +202,7 @@ async def test_the_apps_retry_runs_failed_items_but_not_blocked_ones(
     start_worker: StartWorker, stack: StackInfo, owner: User, database: Database, limits: Limits
 ) -> None:
     await limits(max_retries=0, retry_delays_seconds=[1])
-    await start_worker(BATCHGEN_POLL_SECONDS="60")  # what runs within the test was woken
+    await start_worker(BATCHGEN_POLL_SECONDS="60")  # the poll is too slow for this test: the wakeup starts the items
     async with app_of(stack, owner) as app:
         batch = await submit(app, "a lake", "a hill #fail:1", "a bad thing #blocked")
         before = await until_final(database, batch)
@@ -342,7 +342,7 @@ async def test_workers_leave_single_generations_to_the_app(
         by_other = await other.call("failSingle", generation["id"], "mine now")
         untouched = await row_of(database, generation["id"])
         batch = await submit(app, "a lake", "a hill")
-        await until_final(database, batch)  # a worker has looked at all that there is
+        await until_final(database, batch)  # the worker has looked for items by then
         still = await row_of(database, generation["id"])
         first = await app.call("upload", generation["id"], "first")
         second = await app.call("upload", generation["id"], "second")

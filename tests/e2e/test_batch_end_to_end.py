@@ -1,4 +1,4 @@
-"""The main job from the outside: submitted, generated, stored, watched live."""
+"""A batch from the outside: submitted, run, stored, watched live."""
 
 import asyncio
 import signal
@@ -22,7 +22,9 @@ LEASE_LOST = ("lease ended before it could be renewed", "lease lost, its item is
 
 
 def tells_of_lost_leases(line: dict[str, Any]) -> bool:
-    """Leases tell of their end one by one, unless the heartbeat is the first to look after a pause: it counts them."""
+    """A log line about lost leases. They are logged one by one; the heartbeat, if it is the first after a pause, counts
+    them.
+    """
     return line["event"] in LEASE_LOST or (line["event"] == "worker was not awake" and line["leases_ended"] > 0)
 
 
@@ -225,7 +227,7 @@ async def test_thirty_batches_on_two_workers_never_exceed_the_limits(
 
 @asynccontextmanager
 async def watched_limits(database: Database) -> AsyncGenerator[Callable[[], Awaitable[tuple[int, int]]]]:
-    """Every start of an item is counted inside its own transaction, by a trigger: no instant is missed."""
+    """A trigger counts each start of an item inside its own transaction, so that no moment is missed."""
     await database.execute("""
         create table public.most_running (per_user integer, total integer);
         create function public.note_running() returns trigger language plpgsql security definer as $$

@@ -1,4 +1,4 @@
-"""What a user does with a whole batch, from the app's call to the provider and to Storage."""
+"""Actions on a whole batch, from the app's call to the provider and to Storage."""
 
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -18,10 +18,10 @@ StartWorker = Callable[..., Awaitable[WorkerProcess]]
 
 
 class PatientProvider(PaidProviderServer):
-    """Its jobs end when the test says so, or when they are cancelled."""
+    """Jobs end only when the test ends them, or when they are cancelled."""
 
     def _run(self, job: Job) -> None:
-        """Nothing happens by itself."""
+        """Jobs do not end by themselves."""
 
     def finish(self, reference: str) -> None:
         self._end(next(job for job in self.jobs.values() if job.reference == reference), "succeeded")
@@ -33,7 +33,7 @@ class PatientProvider(PaidProviderServer):
 
 @pytest.fixture
 async def provider(tmp_path: Path) -> AsyncGenerator[PatientProvider]:
-    service = PatientProvider(seed=1, log_file=tmp_path / "provider.jsonl", is_calm=True)
+    service = PatientProvider(seed=1, log_file=tmp_path / "provider.jsonl", is_reliable=True)
     await service.start()
     yield service
     await service.stop()
@@ -102,7 +102,7 @@ async def files_of(service: AsyncClient, user: User) -> Sequence[str]:
 
 
 async def rows_of(database: Database, user: User) -> Sequence[str]:
-    """The paths that rows of images name."""
+    """The paths in the user's rows of images."""
     query = "select storage_path from public.images where user_id = %s order by storage_path"
     return [row["storage_path"] for row in await (await database.execute(query, [user.id])).fetchall()]
 
@@ -165,7 +165,7 @@ async def test_a_cancelled_item_whose_attempt_fails_is_not_retried(
     row = await ended(database, batch["id"])
 
     assert (row["status"], row["failed_count"]) == ("failed", 2)
-    assert len(provider.jobs) == 2, "nothing was bought again"
+    assert len(provider.jobs) == 2, "nothing was ordered again"
 
 
 async def test_a_picture_finished_before_the_cancellation_arrives_is_kept(

@@ -1,4 +1,4 @@
-"""Whatever bytes somebody signed in sends to create_batch over HTTP: never a 5xx, never half a batch."""
+"""Arbitrary bytes of a signed-in user to create_batch over HTTP: never a 5xx, never half a batch."""
 
 import asyncio
 import json

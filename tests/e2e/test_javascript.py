@@ -86,6 +86,6 @@ async def test_the_documented_client_follows_long_prompts_and_other_devices(
 
 
 def long_prompt(seed: int) -> str:
-    """4,000 characters that do not compress: Postgres keeps them apart from their row."""
+    """4,000 characters that do not compress, so that Postgres stores them outside the row."""
     letters = random.Random(seed)
     return "".join(letters.choices(string.ascii_letters + string.digits + "-_", k=4000))

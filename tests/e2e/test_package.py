@@ -1,4 +1,4 @@
-"""The wheel as somebody else's program gets it: typed, licensed, with its version."""
+"""The wheel in another program: typed, licensed, with its version."""
 
 import json
 import subprocess
@@ -68,7 +68,7 @@ def test_the_version_is_read_from_the_package() -> None:
 
 
 def installed(wheel: Path, folder: Path) -> Path:
-    """A Python with the wheel alone, which finds what the wheel needs where these tests find it."""
+    """A Python with the wheel alone; its dependencies come from the environment of these tests."""
     venv.create(folder, with_pip=False)
     [packages] = folder.glob("lib/python*/site-packages")
     with zipfile.ZipFile(wheel) as file:

@@ -1,4 +1,4 @@
-"""`python -m tests.money --seed 7 --items 200 --kills 40 --provider fal`; exits with 1 where a promise was broken."""
+"""`python -m tests.money --seed 7 --items 200 --kills 40 --provider fal`; exits with 1 if a promise was broken."""
 
 import argparse
 import asyncio
@@ -51,7 +51,7 @@ async def _until_signalled(options: list[Options]) -> Mapping[str, CheckReport]:
 
 
 async def _run_all(options: list[Options]) -> Mapping[str, CheckReport]:
-    """On one dev stack, one after the other. The folder with all logs is kept where a promise was broken."""
+    """Test each provider in turn on one dev stack. Keep the folder with all logs if a promise was broken."""
     folder = _new_folder()
     logging.basicConfig(filename=folder / "stack.log", format="%(asctime)s %(name)s %(message)s", force=True)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
@@ -73,7 +73,7 @@ async def _run_all(options: list[Options]) -> Mapping[str, CheckReport]:
 
 def _new_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="batchgen-money-"))
-    folder.chmod(0o711)  # Postgres may run as somebody else
+    folder.chmod(0o711)  # Postgres may run as another user
     return folder
 
 

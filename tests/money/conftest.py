@@ -20,7 +20,7 @@ from tests.support import Database, User, WorkerProcess
 
 @dataclass(frozen=True)
 class FakeProvider:
-    """A provider whose only faults are those that a test or a prompt asks for, and its model."""
+    """A provider and its model. It fails only as a test or a prompt demands."""
 
     setup: ProviderSetup
     server: FakeServer
@@ -38,7 +38,7 @@ Submit = Callable[[uuid.UUID, Sequence[str]], Awaitable[str]]
 
 @pytest.fixture
 async def start_fake(database: Database, tmp_path: Path, empty_queue: None) -> AsyncGenerator[StartFake]:
-    """`fake = await start_fake("fal")`."""
+    """Starts a fake server and adds its model: `fake = await start_fake("fal")`."""
     async with AsyncExitStack() as parts:
 
         async def start_fake(provider: str) -> FakeProvider:
@@ -82,7 +82,7 @@ async def start_worker(stack: StackInfo, empty_queue: None) -> AsyncGenerator[Ca
 
 @pytest.fixture
 def submit(user: User) -> Submit:
-    """A batch of these prompts for a model; its id."""
+    """Submits a batch of these prompts for a model; returns its id."""
 
     async def send(model_id: uuid.UUID, prompts: Sequence[str]) -> str:
         request: dict[str, Any] = {

@@ -1,7 +1,8 @@
-"""Which fault meets a request: drawn from the seed, the prompt and how many requests of that kind the prompt has seen.
+"""Draws the fault of a request from the seed, the prompt and the number of earlier requests of that kind for the
+prompt.
 
-Not from time or chance, so that a seed gives the same faults to the same prompts. How often a worker asks depends on
-time, and so does what is drawn after that.
+Time and chance play no part, so that a seed gives the same faults to the same prompts. How often a worker asks depends
+on time, and so do the faults of those requests.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 Odds = Mapping[str, float]
-"""Faults and how likely each one is; the rest is a good answer."""
+"""Faults and the probability of each; the remaining probability is a good answer."""
 
 BEFORE: Odds = {"429": 0.06, "503 with Retry-After": 0.03, "dropped before the work": 0.03, "500 before the work": 0.03}
 AFTER: Odds = {
@@ -42,15 +43,15 @@ FILE: Odds = {
 }
 
 SLOW_SECONDS = 1.2
-"""Of an answer that is late, and arrives in time all the same."""
+"""The delay of a late answer that still arrives in time."""
 QUICK_SECONDS = (0.3, 1.6)
 LONG_SECONDS = (4.0, 10.0)
-"""How long a job takes. The longest outlast an item's timeout."""
+"""The duration of a job. The longest exceed an item's timeout."""
 
 
 @dataclass
 class FaultSource:
-    """`calm`: set, there are no more faults."""
+    """`is_over`: once set, there are no more faults."""
 
     seed: int
     is_over: asyncio.Event = field(default_factory=asyncio.Event)
@@ -71,7 +72,7 @@ class FaultSource:
         return None
 
     def seconds(self, prompt: str, is_long: bool = False) -> float:
-        """How long this job of the prompt takes."""
+        """The duration of the prompt's next job."""
         self._asked["pace", prompt] += 1
         random = Random(f"{self.seed}/pace/{prompt}/{self._asked['pace', prompt]}")
         return random.uniform(*(LONG_SECONDS if is_long else QUICK_SECONDS))

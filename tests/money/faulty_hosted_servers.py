@@ -10,11 +10,11 @@ from aiohttp import web
 from tests.money.faults import CANCEL, FILE, ORDER, QUESTION, SLOW_SECONDS, FaultSource, Odds
 from tests.money.provider_log import ProviderLog, picture_of
 from tests.providers.fal_server import FalServer
-from tests.providers.fal_server import Fate as FalFate
 from tests.providers.fal_server import Job as FalJob
+from tests.providers.fal_server import JobPlan as FalJobPlan
 from tests.providers.faulty_server import Fault, FaultyServer
-from tests.providers.replicate_server import Fate as ReplicateFate
 from tests.providers.replicate_server import Job as ReplicateJob
+from tests.providers.replicate_server import JobPlan as ReplicateJobPlan
 from tests.providers.replicate_server import ReplicateServer
 
 FAULTS: Mapping[str, Fault] = {
@@ -39,24 +39,24 @@ ODDS: Mapping[str, Odds] = {
     "file": FILE,
 }
 NO_ANSWERS = ("lost", "gateway", "garbage", "truncated", "silent", "500", "dropped")
-"""Faults after which nobody knows what became of an order."""
+"""Faults that leave the outcome of an order unknown."""
 HALF = 200
-"""Bytes of a picture that is not whole."""
+"""Bytes of a truncated picture."""
 RUNNING = frozenset({"starting", "processing", "IN_QUEUE", "IN_PROGRESS"})
 REFUSED = "#blocked"
-"""In a prompt: the provider blocks it, each time."""
+"""In a prompt: the provider blocks it, every time."""
 ENDLESS = "#endless"
 """In a prompt: its job never ends by itself."""
 LATE, LATE_SECONDS = "#late", 4.0
-"""In a prompt: its job takes so long."""
+"""In a prompt: its job takes this long."""
 HANGING = "#hanging"
-"""In a prompt: its order gets no answer, ever, and no job comes of it."""
+"""In a prompt: its order never gets an answer and makes no job."""
 
-REPLICATE_FATES: Mapping[str, ReplicateFate] = {
-    "fails": ReplicateFate("failed", "CUDA error"),
-    "fails and costs": ReplicateFate("failed", "CUDA error, later"),
-    "blocked": ReplicateFate("failed", "NSFW content detected"),
-    "cut off": ReplicateFate("aborted"),
+REPLICATE_JOB_PLANS: Mapping[str, ReplicateJobPlan] = {
+    "fails": ReplicateJobPlan("failed", "CUDA error"),
+    "fails and costs": ReplicateJobPlan("failed", "CUDA error, later"),
+    "blocked": ReplicateJobPlan("failed", "NSFW content detected"),
+    "cut off": ReplicateJobPlan("aborted"),
 }
 REPLICATE_ODDS: Odds = {
     "fails": 0.06,
@@ -65,16 +65,16 @@ REPLICATE_ODDS: Odds = {
     "never ends": 0.03,
     "takes long": 0.08,
 }
-FAL_FATES: Mapping[str, FalFate] = {
-    "fails": FalFate(500, {"detail": "Internal server error"}, error_type="internal_server_error"),
-    "fails and costs": FalFate(422, {"detail": [{"loc": ["body"], "msg": "It broke.", "type": "downstream_error"}]}),
-    "blocked": FalFate(422, {"detail": [{"loc": ["body"], "msg": "No.", "type": "content_policy_violation"}]}),
+FAL_JOB_PLANS: Mapping[str, FalJobPlan] = {
+    "fails": FalJobPlan(500, {"detail": "Internal server error"}, error_type="internal_server_error"),
+    "fails and costs": FalJobPlan(422, {"detail": [{"loc": ["body"], "msg": "It broke.", "type": "downstream_error"}]}),
+    "blocked": FalJobPlan(422, {"detail": [{"loc": ["body"], "msg": "No.", "type": "content_policy_violation"}]}),
 }
 FAL_ODDS: Odds = {"fails": 0.08, "fails and costs": 0.04, "never ends": 0.03, "takes long": 0.08}
 
 
 class _FaultyAnswers(FaultyServer):
-    """Each call meets the next fault of the fault source."""
+    """Draws the fault of each call from the fault source."""
 
     fault_source: FaultSource
     provider_log: ProviderLog
@@ -96,7 +96,7 @@ class _FaultyAnswers(FaultyServer):
         elif fault is not None and fault in FAULTS:
             self.fail(call, FAULTS[fault])
         answer = await super().serve(call, request, work)
-        if fault == "slow":  # a worker that is killed meanwhile never hears of the job
+        if fault == "slow":  # a worker that is killed meanwhile never gets the job's id
             await asyncio.sleep(SLOW_SECONDS)
         return answer
 
@@ -109,7 +109,7 @@ class _FaultyAnswers(FaultyServer):
 
 @dataclass
 class FaultyReplicateServer(_FaultyAnswers, ReplicateServer):
-    """A prediction ends when its time has come, whether anybody looks or not."""
+    """A prediction ends at its time, whether a worker asks or not."""
 
     fault_source: FaultSource = field(kw_only=True)
     provider_log: ProviderLog = field(kw_only=True)
@@ -122,20 +122,20 @@ class FaultyReplicateServer(_FaultyAnswers, ReplicateServer):
 
     def _create(self, model: str, version: str, inputs: dict[str, Any], cancel_after: str) -> ReplicateJob:
         prompt = str(inputs["prompt"])
-        fate = _fate(self.fault_source, prompt, REPLICATE_ODDS)
-        self.fates[prompt] = REPLICATE_FATES.get(fate or "", ReplicateFate())
+        job_end = _draw_job_end(self.fault_source, prompt, REPLICATE_ODDS)
+        self.job_plans[prompt] = REPLICATE_JOB_PLANS.get(job_end or "", ReplicateJobPlan())
         job = super()._create(model, version, inputs, cancel_after)
-        if fate != "never ends":
-            seconds = LATE_SECONDS if LATE in prompt else self.fault_source.seconds(prompt, fate == "takes long")
-            asyncio.get_running_loop().call_later(seconds, self._end, job, fate)
+        if job_end != "never ends":
+            seconds = LATE_SECONDS if LATE in prompt else self.fault_source.seconds(prompt, job_end == "takes long")
+            asyncio.get_running_loop().call_later(seconds, self._end, job, job_end)
         return job
 
-    def _end(self, job: ReplicateJob, fate: str | None) -> None:
+    def _end(self, job: ReplicateJob, job_end: str | None) -> None:
         if job.status not in RUNNING:
             return
-        job.status = job.fate.status
+        job.status = job.plan.status
         self._note(job.status, job)
-        if job.status == "succeeded" or fate == "fails and costs":
+        if job.status == "succeeded" or job_end == "fails and costs":
             self._note("charged", job)
 
     def _go_on(self, job: ReplicateJob) -> None:
@@ -152,7 +152,7 @@ class FaultyReplicateServer(_FaultyAnswers, ReplicateServer):
 
 @dataclass
 class FaultyFalServer(_FaultyAnswers, FalServer):
-    """A request ends when its time has come, whether anybody looks or not."""
+    """A request ends at its time, whether a worker asks or not."""
 
     fault_source: FaultSource = field(kw_only=True)
     provider_log: ProviderLog = field(kw_only=True)
@@ -165,18 +165,18 @@ class FaultyFalServer(_FaultyAnswers, FalServer):
 
     def _begin(self, job: FalJob) -> None:
         prompt = str(job.input["prompt"])
-        fate = _fate(self.fault_source, prompt, FAL_ODDS)
-        job.fate = FAL_FATES.get(fate or "", FalFate())
-        if fate != "never ends":
-            seconds = LATE_SECONDS if LATE in prompt else self.fault_source.seconds(prompt, fate == "takes long")
-            asyncio.get_running_loop().call_later(seconds, self._end, job, fate)
+        job_end = _draw_job_end(self.fault_source, prompt, FAL_ODDS)
+        job.plan = FAL_JOB_PLANS.get(job_end or "", FalJobPlan())
+        if job_end != "never ends":
+            seconds = LATE_SECONDS if LATE in prompt else self.fault_source.seconds(prompt, job_end == "takes long")
+            asyncio.get_running_loop().call_later(seconds, self._end, job, job_end)
 
-    def _end(self, job: FalJob, fate: str | None) -> None:
+    def _end(self, job: FalJob, job_end: str | None) -> None:
         if job.status not in RUNNING:
             return
         job.status = "COMPLETED"
-        self._note("succeeded" if job.fate.status == 200 else "failed", job)
-        if job.fate.status == 200 or fate == "fails and costs":
+        self._note("succeeded" if job.plan.status == 200 else "failed", job)
+        if job.plan.status == 200 or job_end == "fails and costs":
             self._note("charged", job)
 
     def _go_on(self, job: FalJob) -> None:
@@ -193,10 +193,10 @@ class FaultyFalServer(_FaultyAnswers, FalServer):
             self._begin(job)
 
 
-def _fate(fault_source: FaultSource, prompt: str, odds: Odds) -> str | None:
+def _draw_job_end(fault_source: FaultSource, prompt: str, odds: Odds) -> str | None:
     if REFUSED in prompt:
         return "blocked"
-    return "never ends" if ENDLESS in prompt else fault_source.draw("fate", prompt, odds)
+    return "never ends" if ENDLESS in prompt else fault_source.draw("job end", prompt, odds)
 
 
 def _enter(provider_log: ProviderLog, event: str, job: str, prompt: str) -> None:

@@ -52,31 +52,31 @@ ODDS: Mapping[str, Odds] = {
     "POST /internal/progress": QUESTION,
     "POST /sdapi/v1/interrupt": CANCEL,
 }
-FATE: Odds = {"fails": 0.06, "never ends": 0.02, "takes long": 0.04}
+JOB_ENDS: Odds = {"fails": 0.06, "never ends": 0.02, "takes long": 0.04}
 ORDERS = frozenset({"POST /v1/images/generations", "POST /prompt", "POST /sdapi/v1/txt2img"})
 ON_ONE_GPU = 0.2
-"""Of the time that a hosted job takes: these servers run one job after another."""
+"""The share of a hosted job's time: these servers run one job after another."""
 
 
 class _FaultyAnswers(LocalServer):
-    """Each request meets the next fault of the fault source."""
+    """Draws the fault of each request from the fault source."""
 
     def __init__(self, fault_source: FaultSource, provider_log: ProviderLog, **more: Any) -> None:
         super().__init__(**more)
         self.fault_source = fault_source
         self.provider_log = provider_log
         self.prompts: dict[str, str] = {}
-        """By whatever names a job in the log."""
+        """Prompts by the names of their jobs in the log."""
         self._halves: set[str] = set()
-        """Prompts whose next picture does not arrive whole."""
+        """Prompts whose next picture is truncated."""
 
     def prompt_of(self, name: str, request: web.Request, body: Mapping[str, Any]) -> str:
         raise NotImplementedError
 
-    def fate(self, prompt: str) -> str | None:
+    def draw_job_end(self, prompt: str) -> str | None:
         if REFUSED in prompt:
             return "blocked"
-        return "never ends" if ENDLESS in prompt else self.fault_source.draw("fate", prompt, FATE)
+        return "never ends" if ENDLESS in prompt else self.fault_source.draw("job end", prompt, JOB_ENDS)
 
     async def be_slow(self, name: str, prompt: str) -> None:
         await asyncio.sleep(SLOW_SECONDS)
@@ -117,14 +117,14 @@ class FaultyOpenAIServer(_FaultyAnswers, OpenAIServer):
         name, prompt = request.headers["X-Client-Request-Id"], str(body["prompt"])
         self.prompts[name] = prompt
         self.provider_log.write("created", name, prompt)
-        fate = self.fate(prompt)
-        if fate == "never ends":
+        job_end = self.draw_job_end(prompt)
+        if job_end == "never ends":
             await (self._stops if ENDLESS in prompt else self.fault_source.is_over).wait()
             self.provider_log.write("failed", name, prompt)
             self.provider_log.write("no answer to the order", "", prompt, fault="never ends")
             return web.Response(status=504)
-        await asyncio.sleep(self.fault_source.seconds(prompt, fate == "takes long"))
-        if fate == "fails":
+        await asyncio.sleep(self.fault_source.seconds(prompt, job_end == "takes long"))
+        if job_end == "fails":
             self.provider_log.write("failed", name, prompt)
             return web.json_response({"error": {"message": "The server had an error."}}, status=500)
         self.provider_log.write("succeeded", name, prompt)
@@ -147,7 +147,7 @@ class FaultyOpenAIServer(_FaultyAnswers, OpenAIServer):
 
 
 class FaultyComfyUIServer(_FaultyAnswers, ComfyUIServer):
-    """One job after another, each as long as it takes."""
+    """Runs one job after another, each for its own time."""
 
     def __init__(self, fault_source: FaultSource, provider_log: ProviderLog) -> None:
         super().__init__(fault_source, provider_log)
@@ -176,19 +176,19 @@ class FaultyComfyUIServer(_FaultyAnswers, ComfyUIServer):
         super()._begin()
         if self.running is not None and self.running is not before:
             prompt = self.prompts[self.running.id]
-            fate = self.fate(prompt)
-            if fate != "never ends":
-                seconds = ON_ONE_GPU * self.fault_source.seconds(prompt, fate == "takes long")
-                end = "error" if fate == "fails" else "success"
+            job_end = self.draw_job_end(prompt)
+            if job_end != "never ends":
+                seconds = ON_ONE_GPU * self.fault_source.seconds(prompt, job_end == "takes long")
+                end = "error" if job_end == "fails" else "success"
                 asyncio.get_running_loop().call_later(seconds, self._finish, self.running, end)
 
-    def _finish(self, job: Job, fate: str) -> None:
+    def _finish(self, job: Job, job_end: str) -> None:
         if self.running is job:
-            self.finish(fate)
+            self.finish(job_end)
 
-    def _end(self, job: Job, fate: str, error: dict[str, str]) -> None:
+    def _end(self, job: Job, job_end: str, error: dict[str, str]) -> None:
         self.outputs = saved(f"{job.id}.png")
-        super()._end(job, fate, error)
+        super()._end(job, job_end, error)
 
     async def be_slow(self, name: str, prompt: str) -> None:
         if name in ORDERS:
@@ -197,7 +197,7 @@ class FaultyComfyUIServer(_FaultyAnswers, ComfyUIServer):
             await super().be_slow(name, prompt)
 
     async def _prompt(self, request: web.Request) -> web.Response:
-        """A worker that is killed before a slow answer comes never hears of what was queued."""
+        """Queue the job; delay a slow answer, so that a worker that is killed meanwhile does not know of the job."""
         answer = await super()._prompt(request)
         prompt = str((await request.json())["prompt"]["prompt"]["inputs"]["text"])
         if prompt in self._slow:
@@ -227,11 +227,11 @@ class FaultyComfyUIServer(_FaultyAnswers, ComfyUIServer):
 
 
 class FaultyAutomatic1111Server(_FaultyAnswers, Automatic1111Server):
-    """One task after another. An interrupted one answers with what it has, which is not what was ordered."""
+    """Runs one task after another. The picture of an interrupted task is unfinished, not what was ordered."""
 
     def __init__(self, fault_source: FaultSource, provider_log: ProviderLog) -> None:
         super().__init__(fault_source, provider_log)
-        self._doomed: set[str] = set()
+        self._failing: set[str] = set()
 
     def prompt_of(self, name: str, request: web.Request, body: Mapping[str, Any]) -> str:
         if name == "POST /sdapi/v1/txt2img":
@@ -242,28 +242,28 @@ class FaultyAutomatic1111Server(_FaultyAnswers, Automatic1111Server):
     def note(self, event: str, what: str) -> None:
         super().note(event, what)
         known = {"started": "created", "finished": "succeeded", "interrupted": "cancelled"}
-        told = "failed" if event == "finished" and what in self._doomed else known[event]
+        told = "failed" if event == "finished" and what in self._failing else known[event]
         self.provider_log.write(told, what, self.prompts[what])
 
     async def _run(self, task: str, body: dict[str, Any]) -> web.Response:
         prompt = str(body["prompt"])
-        fate = self.fate(prompt)
-        if fate == "fails":
-            self._doomed.add(task)
+        job_end = self.draw_job_end(prompt)
+        if job_end == "fails":
+            self._failing.add(task)
         self.gate.clear()
-        ending = asyncio.create_task(self._open_gate(prompt, fate))
+        ending = asyncio.create_task(self._open_gate(prompt, job_end))
         answer = await super()._run(task, body)
         ending.cancel()
-        if fate == "fails" and not self.interrupted:
+        if job_end == "fails" and not self.interrupted:
             return web.json_response({"error": "RuntimeError", "errors": "It broke."}, status=500)
         return answer
 
-    async def _open_gate(self, prompt: str, fate: str | None) -> None:
-        """Open the gate when the picture is done. After the faults every task ends: it would block the GPU."""
-        if fate == "never ends":
+    async def _open_gate(self, prompt: str, job_end: str | None) -> None:
+        """Open the gate when the picture is done. An endless task ends once faults are over: it blocks the GPU."""
+        if job_end == "never ends":
             await self.fault_source.is_over.wait()
         else:
-            await asyncio.sleep(ON_ONE_GPU * self.fault_source.seconds(prompt, fate == "takes long"))
+            await asyncio.sleep(ON_ONE_GPU * self.fault_source.seconds(prompt, job_end == "takes long"))
         self.gate.set()
 
     def _result(self, body: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Checks after a run: the ledger against the provider's own log, items, batches, orders, pictures and worker logs."""
+"""Checks after a run: the ledger against the provider's log, items, batches, orders, pictures and worker logs."""
 
 import json
 from collections import Counter
@@ -19,13 +19,13 @@ Row = Mapping[str, Any]
 ENDS = ("completed", "failed")
 WITHOUT_A_PICTURE = frozenset({"failed", "cancelled"})
 SAYS_NOTHING = {"replicate": frozenset({"failed"}), "fal": frozenset({"failed", "cancelled"})}
-"""Ends of a job of which the provider does not say whether they cost."""
+"""Ends of a job that the provider reports without saying whether they cost."""
 MADE_AGAIN = frozenset({"automatic1111"})
-"""It keeps no result and costs nothing: what was lost with its worker, or on the way, is made again."""
+"""Keeps no results and costs nothing: a picture that was lost with its worker, or on the way, is made again."""
 LEFT_BEHIND = frozenset(
     {"crashed", "handed_back", "cancelled", "timeout", "job_lost", "provider_unreachable", "provider_timeout"}
 )
-"""Outcomes of attempts after which nobody may know what became of an order."""
+"""Outcomes of attempts that may leave the outcome of an order unknown."""
 OWN_FAULTS = (
     "item stopped by a fault of the worker itself, others go on",
     "a claim met a fault of the worker itself",
@@ -39,7 +39,7 @@ DETAIL_LINES = 60
 
 @dataclass
 class CheckReport:
-    """`violations` is empty, or a promise was broken; `details` says more about the items that are named there."""
+    """`violations` lists broken promises; `details` says more about the items in them."""
 
     violations: list[str] = field(default_factory=list[str])
     details: list[str] = field(default_factory=list[str])
@@ -57,7 +57,7 @@ class RunRecords:
 
 @dataclass(frozen=True)
 class Item:
-    """An item with all that is known of its money."""
+    """An item with its ledger rows and the provider's log of its jobs."""
 
     row: Row
     charges: Sequence[Row]
@@ -73,7 +73,7 @@ class Item:
 
     @property
     def jobs(self) -> Sequence[str]:
-        """In the order in which they were created."""
+        """In the order of their creation."""
         return [str(event["job"]) for event in self.events if event["event"] == "created"]
 
     @property
@@ -85,7 +85,7 @@ class Item:
         return ends[-1] if ends else None
 
     def orders(self) -> Mapping[str, Sequence[Row]]:
-        """The ledger's rows by purchase."""
+        """The ledger's rows by order."""
         keys = dict.fromkeys(str(row["order_key"]) for row in self.charges if row["order_key"])
         return {key: [row for row in self.charges if str(row["order_key"]) == key] for key in keys}
 
@@ -128,7 +128,7 @@ async def _rows(records: RunRecords, query: str) -> Sequence[Row]:
 
 
 def _ordered_twice(item: Item, records: RunRecords) -> Iterable[str]:
-    """A job may be created only when all jobs before it are known to have ended without a picture."""
+    """Check that each job was created only after all earlier jobs were known to have ended without a picture."""
     ends: dict[str, str | None] = {}
     remade = 0
     for event in item.events:
@@ -147,7 +147,7 @@ def _ordered_twice(item: Item, records: RunRecords) -> Iterable[str]:
 
 
 def _wrong_sums(item: Item, records: RunRecords) -> Iterable[str]:
-    """Each order against the job that came of it, then the item's sums."""
+    """Compare each order with its job, then the sums of the item."""
     provider_log, setup = records.provider_log, records.setup
     told: set[str] = set()
     open_orders = 0
@@ -172,7 +172,7 @@ def _wrong_sums(item: Item, records: RunRecords) -> Iterable[str]:
 
 
 def _knowable(item: Item, job: str | None, rows: Sequence[Row], records: RunRecords) -> str | None:
-    """Why the outcome of an order should be known; None where nobody can know it."""
+    """The reason why the outcome of an order should be known; None if nobody can know it."""
     if job is not None and item.end_of(job) in SAYS_NOTHING.get(records.setup.provider, ()):
         return None
     no_answer = any(event["event"] == "no answer to the order" for event in item.events)
@@ -185,7 +185,7 @@ def _knowable(item: Item, job: str | None, rows: Sequence[Row], records: RunReco
 
 
 def _check_totals_of_money(report: CheckReport, items: Sequence[Item], records: RunRecords) -> None:
-    """Compare known and unknown amounts of the ledger with what the provider charged."""
+    """Compare the known and unknown amounts of the ledger with the provider's charges."""
     provider_log, setup = records.provider_log, records.setup
     known = sum((item.known_usd for item in items), Decimal(0))
     settled = {
@@ -234,7 +234,7 @@ async def _check_orders(report: CheckReport, records: RunRecords) -> None:
 
 
 async def _check_pictures(report: CheckReport, items: Sequence[Item], records: RunRecords) -> None:
-    """A completed item has one picture, its own, and nobody else has any."""
+    """Check that a completed item has one picture, its own, and other items have none."""
     images = await _rows(
         records,
         "select i.* from public.images i join public.image_generations g on g.id = i.generation_id"
@@ -256,15 +256,15 @@ async def _check_pictures(report: CheckReport, items: Sequence[Item], records: R
 
 
 def _check_logs(report: CheckReport, records: RunRecords) -> None:
-    """What a worker must never log: a fault of its own, or no JSON at all."""
+    """Check that no worker logged a fault of its own, or a line that is not JSON."""
     for log in records.logs:
         lines = log.read_text(errors="replace").splitlines()
         if lines and _read(lines[-1]) is None:
-            lines.pop()  # a kill may cut off the last one
-        report.violations += [f"{log.stem}: {line}" for line in lines if _is_odd(_read(line))]
+            lines.pop()  # a kill may cut off the last line
+        report.violations += [f"{log.stem}: {line}" for line in lines if _is_fault(_read(line))]
 
 
-def _is_odd(event: Mapping[str, Any] | None) -> bool:
+def _is_fault(event: Mapping[str, Any] | None) -> bool:
     return event is None or event.get("code") == "internal_error" or event["event"] in OWN_FAULTS
 
 

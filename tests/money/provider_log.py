@@ -17,7 +17,7 @@ SIDE = 48
 
 @dataclass
 class ProviderLog:
-    """`price_usd`: what a charged job costs."""
+    """`price_usd`: the price of a charged job."""
 
     file: Path
     price_usd: Decimal
@@ -33,11 +33,11 @@ class ProviderLog:
         self.write("charged", job, prompt, usd=str(self.price_usd))
 
     def of(self, prompt: str) -> Sequence[Mapping[str, Any]]:
-        """What happened to all jobs of one prompt, in order."""
+        """Events of all jobs of a prompt, in order."""
         return [line for line in self._lines if line["prompt"] == prompt]
 
     def total(self, prompt: str | None = None, job: str | None = None) -> Decimal:
-        """What was charged: in all, for a prompt, or for a job."""
+        """The sum of all charges, or those of a prompt, or of a job."""
         return sum(
             (
                 Decimal(line["usd"])
@@ -54,7 +54,7 @@ class ProviderLog:
 
 
 def picture_of(prompt: str) -> bytes:
-    """A small picture of pixels that only this prompt has, as metadata is not kept: PNG for some, WebP for others."""
+    """A small picture with pixels unique to the prompt, as metadata is not kept; PNG or WebP, by the prompt."""
     image, file = Image.frombytes("RGB", (SIDE, SIDE), _pixels(prompt)), BytesIO()
     if Random(prompt).random() < 0.5:
         image.save(file, "PNG")
@@ -64,7 +64,7 @@ def picture_of(prompt: str) -> bytes:
 
 
 def is_picture_of(content: bytes, prompt: str) -> bool:
-    """Raises what Pillow raises where the content is no picture, or not a whole one."""
+    """Compare the pixels. Raises Pillow's errors if the content is not a complete picture."""
     with Image.open(BytesIO(content)) as image:
         return image.convert("RGB").tobytes() == _pixels(prompt)
 

@@ -29,7 +29,7 @@ ADD_MODEL = """
 
 @dataclass(frozen=True)
 class ProviderSetup:
-    """`job_column`: what of a ledger row names the job in the provider's log."""
+    """`job_column`: the column of a ledger row with the job's name in the provider's log."""
 
     provider: str
     model: str
@@ -43,12 +43,12 @@ class ProviderSetup:
         return self.make(fault_source, provider_log)
 
     async def add_model(self, database: Database, name: str) -> UUID:
-        """Add the model, in one statement of SQL as docs/models.md shows it; its id."""
+        """Add the model with one SQL statement, as docs/models.md shows it; returns its id."""
         row = (name, self.provider, self.model, Jsonb(self.inputs), self.price_usd)
         return await _id(database, row)
 
     def job_in(self, row: Mapping[str, Any]) -> str | None:
-        """The job that a row of the ledger is about, as the provider's log name it."""
+        """The job of a ledger row, as the provider's log names it."""
         name = row[self.job_column]
         return None if name is None else str(name).removesuffix("/response").rpartition("/")[2]
 

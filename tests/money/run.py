@@ -1,4 +1,4 @@
-"""A run: one provider's server, batches, two workers of which one is killed every second or two; then the report."""
+"""A run: one provider's server, batches, two workers of which one is killed every second or two, and the report."""
 
 import asyncio
 import uuid
@@ -46,7 +46,7 @@ PACE: Mapping[str, object] = {
     "default_daily_limit": 1_000_000,
     "default_hourly_limit": 1_000_000,
 }
-"""What lets a run end soon."""
+"""Settings for a short run."""
 WORKER: Mapping[str, str] = {
     "BATCHGEN_MAX_PARALLEL": "10",
     "BATCHGEN_LEASE_SECONDS": str(LEASE_SECONDS),
@@ -64,9 +64,8 @@ WORKER: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Options:
-    """`kills`: so many at least, and as many pauses as there are batches.
-
-    All has `quiet_seconds` to come to its end after the last fault.
+    """`kills`: the least number of kills; each batch adds a pause of a worker. After the last fault everything has
+    `quiet_seconds` to end.
     """
 
     provider: str
@@ -106,13 +105,13 @@ class Run:
         )
         if not is_quiet:
             report.violations.append(f"not all was over {self.options.quiet_seconds:g} s after the last fault")
-        report.violations += self.workers.odd_ends
+        report.violations += self.workers.unexpected_exits
         report.figures["faults of the provider"] = dict(sorted(self.fault_source.injected.items()))
         report.figures["workers"] = {"killed": self.workers.kills, "paused past their leases": self.workers.pauses}
         return report
 
     async def _inject_faults(self) -> None:
-        """Batches come all the time, and workers are killed all the time, until there were enough of both."""
+        """Submit batches and kill workers until there were enough of both."""
         random = Random(f"{self.options.seed}/kills")
         waiting = list(self._requests())
         every = max(1, self.options.kills // (len(waiting) + 1))
@@ -133,7 +132,7 @@ class Run:
         return self.batches[-1]
 
     async def _cancel_in_the_middle(self, batch: str, request: Mapping[str, Any]) -> None:
-        """The user changes his mind when half of the batch has been ordered."""
+        """Cancel the batch when half of it has been ordered."""
         prompts = [prompt["text"] for prompt in request["prompts"]]
 
         def is_time() -> bool:
@@ -156,9 +155,9 @@ class Run:
         ]
 
     async def _until_quiet(self) -> bool:
-        """Until every item is final and every order is known, or the patience is over.
+        """Wait until every item is final and every order is known; False after `quiet_seconds`.
 
-        As if the leases of those who died while they asked about orders were over.
+        End the leases of killed workers on open orders first.
         """
         await self.database.execute("update batchgen.orders set lease_expires_at = now() where lease_id is not null")
         clock = asyncio.get_running_loop().time
@@ -191,7 +190,7 @@ class Run:
 
 
 async def run(options: Options, stack: StackInfo, folder: Path, say: Say) -> CheckReport:
-    """One whole run on a running stack; all logs are left in `folder`."""
+    """Perform a whole run on a running stack; all logs are left in `folder`."""
     async with _prepared(options, stack, folder, say) as prepared:
         return await prepared.perform()
 
@@ -216,9 +215,9 @@ async def _prepared(options: Options, stack: StackInfo, folder: Path, say: Say) 
 
 
 async def make_orders_due(database: Database, workers: Sequence[str] = ()) -> None:
-    """As if the pauses were over before an open order is asked about again, and by others than a sender that is dead.
+    """End the pauses before open orders are asked about again, also for orders of dead workers.
 
-    `workers` are alive. Of a dead one's orders at OpenAI nobody can learn anything: their day is over, too.
+    `workers` are alive. Nobody can learn the outcome of a dead worker's order at OpenAI: its day is ended, too.
     """
     await database.execute(
         "update batchgen.orders set ask_at = least(ask_at, clock_timestamp()), ended_at = case"
@@ -236,7 +235,7 @@ def worker_environment(stack: StackInfo) -> Mapping[str, str]:
 
 @asynccontextmanager
 async def quick_pace(database: Database, **more: object) -> AsyncGenerator[None]:
-    """Limits and pauses that let a run end soon, for as long as the block lasts."""
+    """Limits and pauses for a short run, until the block ends."""
     before = await (await database.execute("select * from batchgen.settings")).fetchone()
     assert before
     changed = {**PACE, **more}

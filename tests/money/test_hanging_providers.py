@@ -1,4 +1,4 @@
-"""A provider that hangs for ever costs a slot for the item's deadline, and no more."""
+"""A provider that never answers occupies a slot until the item's deadline, and no longer."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ from tests.support import Database, WorkerProcess, eventually
 
 DEADLINE_SECONDS = 3.0
 LAST_WORDS_SECONDS = 3.0
-"""What cancelling, one last question and telling the database may take, on a busy machine."""
+"""Time for cancelling, one last question and the write to the database, on a busy machine."""
 HUNG = ("nobody answers this #hanging", "nobody ends this #endless")
 
 
@@ -45,7 +45,7 @@ async def test_a_hanging_item_costs_its_slot_only_until_the_deadline(
     endless = [event["event"] for event in fake.provider_log.of(HUNG[1])]
     assert endless[0] == "created"
     assert endless.count("created") == 1
-    if provider != "openai":  # whose orders nobody can stop
+    if provider != "openai":  # whose orders cannot be stopped
         assert "cancelled" in endless
 
 
@@ -59,7 +59,7 @@ async def _when_all_are_final(database: Database, batch: str) -> list[dict[str, 
 
 
 def _slot_time(worker: WorkerProcess, item: dict[str, Any]) -> timedelta:
-    """From the start of the attempt to its end, by the worker's own log."""
+    """Seconds from the start of the attempt to its end, by the worker's own log."""
     own = [event for event in worker.events if event.get("generation_id") == str(item["id"])]
     times = [
         datetime.fromisoformat(event["timestamp"]) for event in own if event["event"] in ("item started", "item failed")

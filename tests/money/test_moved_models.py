@@ -1,4 +1,4 @@
-"""A model is added, and moved to another provider, in SQL alone, while the workers run."""
+"""A model is added, and moved to another provider, in SQL alone, while workers run."""
 
 from collections.abc import Awaitable, Callable
 

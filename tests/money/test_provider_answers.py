@@ -1,4 +1,4 @@
-"""What a provider's answers cost, seen with a whole worker."""
+"""The costs of providers' answers, with a whole worker."""
 
 import base64
 import json
@@ -24,7 +24,7 @@ VERIFY = "Your organization must be verified to use the model `gpt-image-1`. Cli
 
 
 async def withdraw(database: Database, batch: str) -> None:
-    """What would wait for ever leaves the queue."""
+    """Ends items that would wait for ever."""
     await database.execute("delete from public.image_generations where batch_id = %s", [batch])
 
 

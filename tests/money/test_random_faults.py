@@ -1,4 +1,4 @@
-"""Fifty items at each provider, under faults and kills: nothing is ordered twice, and the ledger says what was paid."""
+"""Fifty items at each provider, under faults and kills: nothing is ordered twice, and the ledger has all charges."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Workers as operators run them: killed with SIGKILL whenever a new one has come up, and stopped for a while."""
+"""Workers as operators run them, killed with SIGKILL when a new one has started, and paused for a while."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from tests.support import eventually
 ROOT = Path(__file__).parents[2]
 STOP = ((signal.SIGTERM, 30.0),)
 START_SECONDS = 60.0
-"""A busy machine takes that long to import what a worker needs."""
+"""Time to import a worker's modules on a busy machine."""
 UP = '"event": "worker starts"'
 
 
@@ -36,13 +36,13 @@ class RunningWorker:
 
 @dataclass
 class WorkerGroup:
-    """`odd_ends`: workers that ended, or did so in another way, though nobody made them."""
+    """`unexpected_exits`: exits of workers that this run did not cause, or with an exit code but 0."""
 
     environment: Mapping[str, str]
     folder: Path
     kills: int = 0
     pauses: int = 0
-    odd_ends: list[str] = field(default_factory=list[str])
+    unexpected_exits: list[str] = field(default_factory=list[str])
     _workers: list[RunningWorker] = field(default_factory=list[RunningWorker])
     _started: int = 0
 
@@ -51,11 +51,11 @@ class WorkerGroup:
 
     @property
     def names(self) -> Sequence[str]:
-        """Of those that run."""
+        """The names of the running workers."""
         return [worker.name for worker in self._workers]
 
     async def add(self) -> RunningWorker:
-        """One worker more, that is up and running."""
+        """Start one more worker and wait until it runs."""
         self._started += 1
         worker = await self._spawn(f"worker-{self._started}")
         self._workers.append(worker)
@@ -63,20 +63,20 @@ class WorkerGroup:
         return worker
 
     async def replace(self, random: Random) -> None:
-        """A new worker comes, and one of those before it is killed."""
+        """Start a worker, then kill one of the others."""
         before = list(self._workers)
         await self.add()
         killed = random.choice(before)
         self._workers.remove(killed)
         if killed.process.returncode is not None:
-            self.odd_ends.append(f"{killed.name} ended by itself with exit code {killed.process.returncode}")
+            self.unexpected_exits.append(f"{killed.name} ended by itself with exit code {killed.process.returncode}")
             return
         killed.process.kill()
         await killed.process.wait()
         self.kills += 1
 
     async def pause(self, random: Random, seconds: float) -> None:
-        """One of the workers stands still for so long, and does not know it."""
+        """Stop one of the workers for so long, without its notice."""
         worker = random.choice([worker for worker in self._workers if not worker.is_paused])
         worker.is_paused = True
         try:
@@ -88,10 +88,10 @@ class WorkerGroup:
             worker.is_paused = False
 
     async def stop(self) -> None:
-        """Let all of them drain, and give back no process."""
+        """Drain all workers and start no new ones."""
         workers, self._workers = self._workers, []
         await asyncio.gather(*(child.end(worker.process, STOP) for worker in workers))
-        self.odd_ends += [
+        self.unexpected_exits += [
             f"{worker.name} ended with exit code {worker.process.returncode}"
             for worker in workers
             if worker.process.returncode
@@ -105,7 +105,7 @@ class WorkerGroup:
                 [sys.executable, "-m", "scheduler"],
                 death_signal=signal.SIGKILL,
                 env={**kept, **self.environment, "BATCHGEN_WORKER_NAME": name, "PYTHONPATH": str(ROOT)},
-                cwd=self.folder,  # away from a developer's .env
+                cwd=self.folder,  # no .env of a developer is read there
                 stdout=log,
                 stderr=log,
             )

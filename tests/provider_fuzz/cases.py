@@ -1,4 +1,4 @@
-"""Replaced answers, drawn by hypothesis: one that the server never had in mind, or its own with something changed."""
+"""Answers drawn by hypothesis that replace a fake server's: new ones, or its own with something changed."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.fuzzing import BROKEN, CASES, STRINGS, Raw, places_in, render, values
 
 Framing = Literal["whole", "cut", "reset", "silent", "endless", "drip", "wire"]
-"""`wire`: the body is all that goes out, in place of an answer in HTTP."""
+"""`wire`: the only bytes that are sent, instead of an HTTP answer."""
 
 STATUSES = (
     *(200, 201, 202, 203, 204, 205, 206, 226, 300, 301, 302, 303, 304, 305, 307, 308),
@@ -114,7 +114,7 @@ WIRE = (
 
 @dataclass(frozen=True)
 class Changed:
-    """The server's own JSON with some places changed: the n-th of them gets this JSON text; None removes it."""
+    """The server's own JSON with some places changed: the n-th place gets this JSON text; None removes it."""
 
     edits: tuple[tuple[int, str | None], ...]
 
@@ -137,7 +137,7 @@ class Changed:
 
 @dataclass(frozen=True)
 class ReplacedAnswer:
-    """One answer. `status` and `body` None: the server's own. `after`: what was asked is done all the same."""
+    """One answer. `status` and `body` None: the server's own. `after`: the request is still carried out."""
 
     status: int | None = None
     headers: tuple[tuple[str, str], ...] = ()
@@ -148,7 +148,7 @@ class ReplacedAnswer:
 
 @dataclass(frozen=True)
 class Case:
-    """What one item meets: replaced answers to the first requests of a kind; all later ones are answered well."""
+    """The replaced answers of one item: to the first requests of each kind; later requests get the server's own."""
 
     answers: tuple[tuple[str, ReplacedAnswer], ...] = field(default=())
 
@@ -206,14 +206,14 @@ replaced_answers = st.integers(0, 9).flatmap(lambda number: in_http if number el
 
 
 def cases_of(kinds: Sequence[str]) -> st.SearchStrategy[Case]:
-    """Up to three replaced answers, to requests of these kinds."""
+    """Up to three replaced answers to requests of these kinds."""
     return st.lists(st.tuples(st.sampled_from(list(kinds)), replaced_answers), min_size=1, max_size=3).map(
         lambda answers: Case(tuple(answers))
     )
 
 
 def drawn(kinds: Sequence[str], usual: int) -> list[Case]:
-    """`BATCHGEN_FUZZ_CASES` cases, new ones each time; or so many, which are the same each time."""
+    """`BATCHGEN_FUZZ_CASES` new cases; or so many, which are always the same."""
     found: list[Case] = []
 
     @settings(

@@ -1,4 +1,4 @@
-"""Rounds of replaced answers: a worker process, the cases of one user, and the untouched items of another one."""
+"""Rounds of replaced answers: a worker process, the cases of one user, and the untouched items of another user."""
 
 import asyncio
 import signal
@@ -25,7 +25,7 @@ from tests.provider_fuzz.servers import NO_PROMPT, TARGETS, AnswerReplacer
 from tests.support import Database, WorkerProcess
 
 GROUP = 40
-"""Cases that run at once."""
+"""Cases that run at the same time."""
 BATCH_SIZE = 10
 ROUND_SECONDS = 90.0
 LOOK_SECONDS = 0.25
@@ -51,7 +51,7 @@ ITEMS = "select id, prompt, status, error_code, error_message from public.image_
 
 @dataclass
 class Report:
-    """`violations` is empty, or a promise was broken."""
+    """`violations` lists broken promises."""
 
     cases: int = 0
     sent: int = 0
@@ -62,7 +62,7 @@ class Report:
 
 @dataclass
 class FuzzRun:
-    """What a run works with."""
+    """The parts of a run."""
 
     provider: str
     setup: ProviderSetup
@@ -87,7 +87,7 @@ class FuzzRun:
         return self.report
 
     async def _round(self, group: Sequence[Case]) -> None:
-        """All cases of a group at once. Each has a prompt of its own."""
+        """Run all cases of a group at the same time. Each has its own prompt."""
         prompts = {f"a fox, case {self.report.cases + number}": case for number, case in enumerate(group)}
         padding = [] if len(prompts) % BATCH_SIZE != 1 else [f"a fox beside case {self.report.cases}"]
         for prompt, case in prompts.items():
@@ -110,7 +110,7 @@ class FuzzRun:
         return str((await rpc(client, "create_batch", {"p_request": request}))["batch"]["id"])
 
     async def _until_over(self, batches: Sequence[str]) -> None:
-        """Until every item is final. Waits that a provider asked for are cut short: they may be as long as a day."""
+        """Wait until every item is final. End waits that a provider demanded, because they may last a day."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + ROUND_SECONDS
         while clock() < deadline and self.worker.process.returncode is None:
@@ -149,12 +149,12 @@ class FuzzRun:
             return f"ended by a fault of the worker, {code}"
         again = self._ordered_again(prompt)
         allowed = self.replacer.possible_ends[prompt] + self.replacer.possible_ends[NO_PROMPT]
-        if self.provider in MADE_AGAIN:  # whatever comes in the place of its picture, the picture is lost
+        if self.provider in MADE_AGAIN:  # if its picture's content was replaced, the picture is lost
             allowed = len(self.replacer.sent[prompt]) + len(self.replacer.sent[NO_PROMPT])
         return f"ordered {again} times too often, {allowed} allowed" if again > allowed else None
 
     def _ordered_again(self, prompt: str) -> int:
-        """How many jobs were created while an earlier one had not ended without a picture."""
+        """The number of jobs that were created while an earlier one had not ended without a picture."""
         alive: set[str] = set()
         again = 0
         for event in self.provider_log.of(prompt):
@@ -181,7 +181,7 @@ class FuzzRun:
 async def fuzz(
     provider: str, cases: Sequence[Case], stack: StackInfo, folder: Path, say: Callable[[str], None] = lambda _: None
 ) -> Report:
-    """All cases against one worker process on a running stack."""
+    """Run all cases against one worker process on a running stack."""
     async with _prepared(provider, stack, folder) as fuzz_run:
         return await fuzz_run.run(cases, say)
 

@@ -1,4 +1,4 @@
-"""The fake servers of the money tests, whose answers can be replaced on their way out."""
+"""The fake servers of the money tests, whose answers can be replaced before they are sent."""
 
 import asyncio
 import json
@@ -24,12 +24,12 @@ SILENT_SECONDS = 6.0
 """Longer than a worker waits for an answer here."""
 MOST_ENDLESS_BYTES = 200 * 2**20
 NO_PROMPT = ""
-"""Of requests that name no job: they meet what was planned for anybody's."""
+"""For requests that name no job: they get the answers that were planned for any prompt."""
 
 
 @dataclass
 class AnswerReplacer:
-    """Replaces the answers that were planned for a prompt. `sent` has what went out, by prompt."""
+    """Replaces the answers that were planned for a prompt. `sent` has the sent ones, by prompt."""
 
     plans: defaultdict[tuple[str, str], deque[ReplacedAnswer]] = field(
         default_factory=lambda: defaultdict[tuple[str, str], deque[ReplacedAnswer]](deque)
@@ -38,7 +38,7 @@ class AnswerReplacer:
         default_factory=lambda: defaultdict[str, list[tuple[str, ReplacedAnswer]]](list)
     )
     possible_ends: defaultdict[str, int] = field(default_factory=lambda: defaultdict[str, int](int))
-    """How many answers a worker could read as the end of a job without a picture."""
+    """The number of answers that a worker could read as the end of a job without a picture."""
 
     def plan(self, prompt: str, case: Case, without_job: Sequence[str]) -> None:
         for kind, answer in case.answers:
@@ -62,8 +62,9 @@ class AnswerReplacer:
 
 
 def _may_mean_the_end(kind: str, status: int, body: bytes) -> bool:
-    """A refusal, a redirect, a service that was not reached, or an object (or a list with one) that may say anything,
-    but says something. No other answer is a reason to order again.
+    """Whether the answer is an error, a redirect, an unreachable service, or a non-empty object (or a list with one).
+
+    No other answer is a reason to order again.
     """
     try:
         value = json.loads(body)
@@ -129,7 +130,7 @@ def _cut(request: web.Request, response: web.StreamResponse) -> web.StreamRespon
 
 
 class NoFaults(FaultSource):
-    """No faults, and every job takes next to no time."""
+    """A source without faults whose jobs take next to no time."""
 
     def __init__(self) -> None:
         super().__init__(seed=0)
@@ -161,7 +162,7 @@ class FuzzedFal(_Hosted, FaultyFalServer):
 
 
 class _OwnServer:
-    """The others have a handler for each route."""
+    """The other servers have a handler for each route."""
 
     replacer: AnswerReplacer
 
@@ -169,7 +170,7 @@ class _OwnServer:
         name = f"{method} {path}"
 
         async def replaced(request: web.Request) -> web.StreamResponse:
-            read = await request.read()  # its caller has read it before: it can be had again, but not waited for
+            read = await request.read()  # the body was read before: it can be read again, but not awaited
             body: Any = json.loads(read) if read else {}
             prompt: str = cast("Any", self).prompt_of(name, request, body)
             return await self.replacer.replace(name, prompt, request, lambda: handler(request))

@@ -1,4 +1,4 @@
-"""Plays AUTOMATIC1111's web UI: one task at a time under a lock, a global interrupt, half a picture where it came."""
+"""A fake of AUTOMATIC1111's web UI: one task at a time under a lock, a global interrupt, unfinished pictures."""
 
 import asyncio
 import base64
@@ -31,7 +31,7 @@ ADDED_LATER = {
 
 
 class Automatic1111Server(LocalServer):
-    """`gate`: closed, the running task goes on until it is interrupted or the gate opens."""
+    """`gate`: while it is closed, the running task goes on until it is interrupted."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Automatic1111Server(LocalServer):
         self.listed: list[dict[str, Any]] = [CHECKPOINT]
         self.on_disk: list[dict[str, Any]] = [CHECKPOINT]
         self.told: dict[str, Any] = {}
-        """What `info` says besides, or instead."""
+        """More keys of `info`, or other values."""
         self.pending: list[str] = []
         self.current = ""
         self.interrupted = False
@@ -62,7 +62,7 @@ class Automatic1111Server(LocalServer):
         self.route("POST", "/internal/progress", self._task_progress)
 
     def interrupt(self) -> None:
-        """Stop whatever runs."""
+        """Stop the running task."""
         self.interrupted = True
         self._stop.set()
 
@@ -95,7 +95,7 @@ class Automatic1111Server(LocalServer):
         return web.json_response(self._result(body))
 
     def _load(self, name: object) -> None:
-        """As the server does it: what it does not find leaves everything as it was."""
+        """Like the real server: an unknown checkpoint changes nothing."""
         for checkpoint in self.listed:
             file = str(checkpoint["filename"]).rpartition("\\")[2]
             title, stem = str(checkpoint["title"]), file.partition(".")[0]

@@ -1,7 +1,8 @@
-"""Plays ComfyUI's server: its queue, its history, its validation, in the three forms that its API has had.
+"""A fake of ComfyUI's server, with its queue, history and validation, in the three forms of its API.
 
-`new`: takes our `prompt_id`, cancels by id. `interrupts_by_id`: takes it, and interrupts by id. `old`: mints its own id
-and interrupts whatever runs.
+- `new`: accepts our `prompt_id`, cancels by id.
+- `interrupts_by_id`: accepts it, and interrupts by id.
+- `old`: makes its own id and interrupts the running job, whichever it is.
 """
 
 import io
@@ -24,7 +25,7 @@ class Job:
     number: int
     workflow: dict[str, Any]
     extra_data: dict[str, Any]
-    fate: str = "success"
+    job_end: str = "success"
     messages: list[list[Any]] = field(default_factory=list[list[Any]])
 
     def as_list(self) -> list[Any]:
@@ -32,7 +33,7 @@ class Job:
 
 
 class ComfyUIServer(LocalServer):
-    """Runs one job at a time and ends it at once, or with `finish` where it `holds` them."""
+    """Runs one job at a time. It ends at once, or if the server `holds` jobs, at `finish`."""
 
     def __init__(self, age: Age = "new", token: str | None = None) -> None:
         super().__init__()
@@ -44,9 +45,9 @@ class ComfyUIServer(LocalServer):
         self.history: dict[str, dict[str, Any]] = {}
         self.outputs: dict[str, Any] = saved("ComfyUI_00001_.png")
         self.cache: list[Any] | None = None
-        """Workflows that ran, where the server remembers them: an equal one ends without outputs."""
+        """Workflows that ran, if the server remembers them: an equal one ends without outputs."""
         self.lists_choices = True
-        """Whether a refusal lists what a value may be; newer servers leave long lists out."""
+        """Whether an error lists the allowed values; newer servers leave out long lists."""
         self.node_errors: dict[str, Any] = {}
         self._number = 0
         self.route("POST", "/prompt", self._prompt)
@@ -60,14 +61,14 @@ class ComfyUIServer(LocalServer):
         if age == "new":
             self.route("POST", "/api/jobs/{id}/cancel", self._cancel)
 
-    def finish(self, fate: str = "success", **error: str) -> None:
-        """End what runs, and begin the next."""
+    def finish(self, job_end: str = "success", **error: str) -> None:
+        """End the running job, and start the next."""
         assert self.running
-        self._end(self.running, fate, error)
+        self._end(self.running, job_end, error)
         self._begin()
 
     def restart(self) -> None:
-        """All is forgotten: the server keeps queue and history in memory."""
+        """Forget everything: the server keeps queue and history in memory."""
         self.queue, self.running, self.history = [], None, {}
 
     async def _prompt(self, request: web.Request) -> web.Response:
@@ -94,12 +95,12 @@ class ComfyUIServer(LocalServer):
             if not self.holds:
                 self.finish()
 
-    def _end(self, job: Job, fate: str, error: dict[str, str]) -> None:
+    def _end(self, job: Job, job_end: str, error: dict[str, str]) -> None:
         self.running = None
-        self.note(fate, job.id)
-        job.messages.append([f"execution_{fate}", {"prompt_id": job.id, "timestamp": 1_764_000_005_500, **error}])
-        status = {"status_str": "success" if fate == "success" else "error", "completed": fate == "success"}
-        outputs = self.outputs if fate == "success" else {}
+        self.note(job_end, job.id)
+        job.messages.append([f"execution_{job_end}", {"prompt_id": job.id, "timestamp": 1_764_000_005_500, **error}])
+        status = {"status_str": "success" if job_end == "success" else "error", "completed": job_end == "success"}
+        outputs = self.outputs if job_end == "success" else {}
         if self.cache is not None and job.workflow in self.cache:
             job.messages.append(["execution_cached", {"nodes": list(job.workflow), "prompt_id": job.id}])
             outputs = {}

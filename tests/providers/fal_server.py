@@ -1,6 +1,6 @@
-"""fal's queue API on this machine, as its documentation describes it, with a log of what it sold.
+"""A fake of fal's queue API, as its documentation describes it, with a log of its jobs.
 
-A request goes on by one step whenever somebody asks for its status. It is charged when its result is good.
+A request advances by one step at each status request. It is charged when its result is good.
 """
 
 from dataclasses import dataclass, field
@@ -17,8 +17,8 @@ PNG = b"\x89PNG\r\n\x1a\n-a-picture"
 
 
 @dataclass(slots=True)
-class Fate:
-    """What becomes of a request: the model's own answer, and after how many looks it is there."""
+class JobPlan:
+    """The planned end of a request: the model's answer, after so many status requests."""
 
     status: int = 200
     body: Any = None
@@ -33,7 +33,7 @@ class Job:
     app: str
     model: str
     input: dict[str, Any]
-    fate: Fate
+    plan: JobPlan
     start_timeout: str
     status: str = "IN_QUEUE"
     looks: int = 0
@@ -42,9 +42,9 @@ class Job:
 
 @dataclass
 class FalServer(FaultyServer):
-    """`fates` go by prompt. `suffix` is what result addresses end with."""
+    """`job_plans` by prompt. `suffix`: the end of the result's addresses."""
 
-    fates: dict[str, Fate] = field(default_factory=dict[str, Fate])
+    job_plans: dict[str, JobPlan] = field(default_factory=dict[str, JobPlan])
     jobs: dict[str, Job] = field(default_factory=dict[str, Job])
     suffix: str = ""
 
@@ -58,10 +58,10 @@ class FalServer(FaultyServer):
             web.put(f"{request}/cancel", self._cancel),
             web.get(f"{request}{self.suffix}", self._result),
             web.get("/files/{id}.png", self._file),
-            web.post("/{model:.+}", self._buy),
+            web.post("/{model:.+}", self._order),
         ]
 
-    async def _buy(self, request: web.Request) -> web.StreamResponse:
+    async def _order(self, request: web.Request) -> web.StreamResponse:
         asked: dict[str, Any] = await request.json()
         model = request.match_info["model"]
         app = "/".join(model.split("/")[:2])
@@ -72,8 +72,8 @@ class FalServer(FaultyServer):
 
         def work() -> web.StreamResponse:
             start_timeout = request.headers.get("X-Fal-Request-Start-Timeout", "")
-            fate = self.fates.get(str(asked.get("prompt")), Fate())
-            job = Job(str(uuid4()), app, model, asked, fate, start_timeout)
+            plan = self.job_plans.get(str(asked.get("prompt")), JobPlan())
+            job = Job(str(uuid4()), app, model, asked, plan, start_timeout)
             self.jobs[job.id] = job
             self._note("created", job)
             place = f"{self.url}/{app}/requests/{job.id}"
@@ -101,8 +101,8 @@ class FalServer(FaultyServer):
                 shown["queue_position"] = 1
             if job.status == "COMPLETED":
                 shown["metrics"] = {"inference_time": 3.25}
-            if job.status == "COMPLETED" and job.fate.error_type:
-                shown |= {"error": "It did not work.", "error_type": job.fate.error_type}
+            if job.status == "COMPLETED" and job.plan.error_type:
+                shown |= {"error": "It did not work.", "error_type": job.plan.error_type}
             return web.json_response(shown, status=200 if job.status == "COMPLETED" else 202)
 
         return await self.serve("look", request, work)
@@ -114,9 +114,9 @@ class FalServer(FaultyServer):
                 return web.json_response({"detail": "Request not found"}, status=404)
             if job.status != "COMPLETED":
                 return web.json_response({"detail": "Request is still in progress"}, status=400)
-            fate = job.fate
-            body = self._picture(job) if fate.body is None else fate.body
-            return web.json_response(body, status=fate.status, headers=fate.headers)
+            plan = job.plan
+            body = self._picture(job) if plan.body is None else plan.body
+            return web.json_response(body, status=plan.status, headers=plan.headers)
 
         return await self.serve("result", request, work)
 
@@ -128,7 +128,7 @@ class FalServer(FaultyServer):
             if job.status == "COMPLETED":
                 return web.json_response({"status": "ALREADY_COMPLETED"}, status=400)
             job.status = "COMPLETED"
-            job.fate = Fate(499, {"detail": "Request was cancelled", "error_type": "client_cancelled"})
+            job.plan = JobPlan(499, {"detail": "Request was cancelled", "error_type": "client_cancelled"})
             self._note("cancelled", job)
             return web.json_response({"status": "CANCELLATION_REQUESTED"}, status=202)
 
@@ -152,9 +152,9 @@ class FalServer(FaultyServer):
         job.looks += 1
         if job.status == "COMPLETED":
             return
-        job.status = "IN_PROGRESS" if job.looks < job.fate.looks else "COMPLETED"
+        job.status = "IN_PROGRESS" if job.looks < job.plan.looks else "COMPLETED"
         if job.status == "COMPLETED":
-            self._note("charged" if job.fate.status == 200 else "failed", job)
+            self._note("charged" if job.plan.status == 200 else "failed", job)
 
     def _picture(self, job: Job) -> dict[str, Any]:
         image = {"url": f"{self.url}/files/{job.id}.png", "width": 1024, "height": 1024, "content_type": "image/png"}

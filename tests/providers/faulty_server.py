@@ -1,4 +1,4 @@
-"""A provider's server on this machine that can be told how to fail, call by call."""
+"""A fake provider's server whose calls can be made to fail, one by one."""
 
 import asyncio
 from collections import Counter, defaultdict, deque
@@ -13,7 +13,7 @@ Way = Literal["answer", "drop", "hang", "truncate", "endless"]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """How one call goes wrong. `after_work`: what was asked is done all the same, and only the answer is not good."""
+    """The failure of one call. `after_work`: the request is still carried out, only its answer fails."""
 
     status: int = 500
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -23,13 +23,13 @@ class Fault:
 
 
 LOST = Fault(way="drop", after_work=True)
-"""The work is done, the connection is cut where the answer was due."""
+"""Carry out the request, and cut the connection instead of answering."""
 NEVER_ARRIVED = Fault(way="drop")
 GARBAGE = Fault(status=200, body="<html>It works!</html>")
 
 
 class FaultyServer:
-    """Routes call `serve`, which lets the next planned fault of that call happen, or none."""
+    """Routes call `serve`, which applies the next planned fault of the call, if any."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -44,11 +44,11 @@ class FaultyServer:
         return []
 
     def fail(self, call: str, *faults: Fault) -> None:
-        """The next calls of this kind go wrong like this, one after the other."""
+        """Make the next calls of this kind fail, one fault each."""
         self._planned[call].extend(faults)
 
     def fail_by(self, draw: Callable[[str], Fault | None]) -> None:
-        """Every call goes as `draw` says."""
+        """Draw the fault of every call with `draw`."""
         self._draw = draw
 
     def events(self, kind: str) -> list[Mapping[str, Any]]:

@@ -1,4 +1,4 @@
-"""A server on loopback that misbehaves as it is told to; each provider's own server is built on it."""
+"""A server on loopback with planned faults; the fake servers of local providers are built on it."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens to one request. `after`: its work is done first, and only its answer suffers."""
+    """The fault of one request. `after`: the request is carried out first, and only its answer fails."""
 
     kind: Literal["answer", "drop", "hang", "truncate", "flood", "drip"]
     after: bool = False
@@ -24,7 +24,7 @@ class Fault:
 
 
 def answers(status: int, body: object = "", *, after: bool = False, **headers: str) -> Fault:
-    """This answer instead of the right one. `Retry_After="8"` is a header."""
+    """A fault that answers with this. `Retry_After="8"` is a header."""
     text = body if isinstance(body, str) else json.dumps(body)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Fault("answer", after, status, text, named)
@@ -41,7 +41,7 @@ HTML = answers(200, "<html>It works!</html>", after=True)
 
 
 class LocalServer:
-    """Routes that are added before `start`. `log` has what happened, in order."""
+    """Routes are added before `start`. `log` has all events in order."""
 
     def __init__(self) -> None:
         self.log: list[tuple[str, str]] = []
@@ -52,16 +52,16 @@ class LocalServer:
         self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=0.1)
         self._stops = asyncio.Event()
 
-    def misbehave(self, route: str, *faults: Fault) -> None:
-        """The next requests to the route, such as `POST /prompt`, meet these faults, one each."""
+    def fail(self, route: str, *faults: Fault) -> None:
+        """Inject these faults into the next requests to the route, such as `POST /prompt`, one each."""
         self._faults[route].extend(faults)
 
     def events(self, name: str) -> list[str]:
-        """What the log says of one kind of event, in order."""
+        """The log's entries of one kind of event, in order."""
         return [what for event, what in self.log if event == name]
 
     def asked(self, route: str) -> int:
-        """How often the route was asked."""
+        """The number of requests to the route."""
         return sum(name == route for name, _, _ in self.requests)
 
     async def __aenter__(self) -> Self:
@@ -76,11 +76,11 @@ class LocalServer:
         await self._runner.cleanup()
 
     def note(self, event: str, what: str) -> None:
-        """Write into the log what has happened."""
+        """Write an event into the log."""
         self.log.append((event, what))
 
     async def next_fault(self, name: str, request: web.Request, body: Any) -> Fault | None:
-        """What goes wrong with this request to the route of this name: the next thing that was planned, if any."""
+        """The fault of this request to the route of this name: the next planned one, if any."""
         return self._faults[name].popleft() if self._faults[name] else None
 
     def route(self, method: str, path: str, handler: Handler) -> None:
@@ -126,14 +126,14 @@ class LocalServer:
 
 
 def _cut(request: web.Request, response: web.StreamResponse | None = None) -> web.StreamResponse:
-    """Cut the connection where an answer, or more of it, was due."""
+    """Cut the connection before the answer, or within it."""
     if request.transport is not None:
         request.transport.abort()
     return response or web.Response()
 
 
 async def _drip(response: web.StreamResponse, body: bytes, stops: asyncio.Event) -> None:
-    """The right answer, a piece at a time."""
+    """Send the right answer in small pieces."""
     for start in range(0, len(body), max(1, len(body) // 8)):
         await response.write(body[start : start + max(1, len(body) // 8)])
         try:
@@ -152,7 +152,7 @@ def chain(error: BaseException | None) -> list[BaseException]:
 
 
 class Sleeps:
-    """A `sleep` that takes next to no time and remembers how long it should have taken."""
+    """A `sleep` that takes next to no time and records the requested times."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -163,7 +163,7 @@ class Sleeps:
 
 
 class Clock:
-    """A clock that is set by hand, or runs with the sleeps."""
+    """A clock that tests set, or that follows the sleeps."""
 
     def __init__(self) -> None:
         self.now = 0.0

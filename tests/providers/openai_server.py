@@ -1,4 +1,4 @@
-"""Plays `POST /v1/images/generations` as OpenAI and servers like it answer it, and keeps its own books."""
+"""A fake of `POST /v1/images/generations` as OpenAI and servers like it answer it, with a log of its charges."""
 
 import asyncio
 import base64
@@ -15,13 +15,15 @@ KEY = "sk-test-0123456789abcdef"
 
 
 class OpenAIServer(LocalServer):
-    """Charges a picture when it is made. `mode`: how it is delivered. `gate`: closed, no picture is ever finished."""
+    """Charges a picture when it is made. `mode`: how it is delivered. `gate`: while it is closed, no picture is
+    finished.
+    """
 
     def __init__(self, mode: Mode = "b64_json") -> None:
         super().__init__()
         self.mode: Mode = mode
         self.packs = False
-        """Whether answers come in gzip, whatever was asked for."""
+        """Whether answers are compressed with gzip, whatever the request accepts."""
         self.gate = asyncio.Event()
         self.gate.set()
         self.began = asyncio.Event()

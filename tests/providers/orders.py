@@ -1,4 +1,4 @@
-"""What tests of all providers need: orders to place, what becomes of them, and pauses that take no time."""
+"""Parts of all providers' tests: orders, results of orders, and pauses that take no time."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -22,21 +22,21 @@ def order(prompt: str = "a red fox", *, seed: int = 7, **other: Any) -> ImageReq
 
 
 async def outcome(work: Awaitable[object]) -> ProviderError:
-    """The error that it ends with."""
+    """The error of a call that must fail."""
     with pytest.raises(ProviderError) as raised:
         await work
     return raised.value
 
 
 async def fetch(url: str) -> tuple[int, bytes]:
-    """What is at an address."""
+    """The content at an address."""
     async with httpx.AsyncClient() as client:
         answer = await client.get(url)
     return answer.status_code, answer.content
 
 
 class Pauses:
-    """Instead of `asyncio.sleep`: remembers the pauses and lets a clock of its own go on."""
+    """Replaces `asyncio.sleep`: records the pauses and advances its own clock."""
 
     def __init__(self) -> None:
         self.taken: list[float] = []

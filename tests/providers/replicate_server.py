@@ -1,7 +1,7 @@
-"""Replicate's predictions API on this machine, as its documentation describes it, with a log of what it sold.
+"""A fake of Replicate's predictions API, as its documentation describes it, with a log of its jobs.
 
-A prediction goes on by one step whenever somebody looks at it. It is charged when it succeeds, or when it is cancelled
-while it runs; its log entry `charged` says so.
+A prediction advances by one step at each request for it. It is charged when it succeeds, or when it is cancelled while
+it runs; the log entry `charged` says so.
 """
 
 import re
@@ -20,8 +20,8 @@ PNG = b"\x89PNG\r\n\x1a\n-a-picture"
 
 
 @dataclass(slots=True)
-class Fate:
-    """What becomes of a prediction, and after how many looks."""
+class JobPlan:
+    """The planned end of a prediction, after so many requests for it."""
 
     status: str = "succeeded"
     error: str | None = None
@@ -36,7 +36,7 @@ class Job:
     model: str
     version: str
     input: dict[str, Any]
-    fate: Fate
+    plan: JobPlan
     cancel_after: str
     created_at: datetime
     status: str = "starting"
@@ -47,9 +47,9 @@ class Job:
 
 @dataclass
 class ReplicateServer(FaultyServer):
-    """`fates` go by prompt. `skew` is how far its clock is ahead of ours."""
+    """`job_plans` by prompt. `skew`: how far the server's clock is ahead of ours."""
 
-    fates: dict[str, Fate] = field(default_factory=dict[str, Fate])
+    job_plans: dict[str, JobPlan] = field(default_factory=dict[str, JobPlan])
     jobs: dict[str, Job] = field(default_factory=dict[str, Job])
     skew: timedelta = timedelta()
     page_size: int = 100
@@ -59,8 +59,8 @@ class ReplicateServer(FaultyServer):
 
     def routes(self) -> list[web.RouteDef]:
         return [
-            web.post("/v1/models/{owner}/{name}/predictions", self._buy_official),
-            web.post("/v1/predictions", self._buy_version),
+            web.post("/v1/models/{owner}/{name}/predictions", self._order_official),
+            web.post("/v1/predictions", self._order_version),
             web.get("/v1/predictions", self._list),
             web.get("/v1/predictions/{id}", self._look),
             web.post("/v1/predictions/{id}/cancel", self._cancel),
@@ -70,7 +70,7 @@ class ReplicateServer(FaultyServer):
     def now(self) -> datetime:
         return datetime.now(UTC) + self.skew
 
-    def sell(
+    def add_job(
         self,
         prompt: str = "a red fox",
         *,
@@ -78,23 +78,23 @@ class ReplicateServer(FaultyServer):
         age_seconds: float = 0,
         **more: Any,
     ) -> Job:
-        """A prediction that somebody ordered, now or a while ago."""
+        """Add a prediction that another client ordered, now or some time ago."""
         inputs: dict[str, Any] = more.get("inputs", {"prompt": prompt, "seed": 7})
         job = self._create(model, "hidden", inputs, "1800s")
         job.created_at -= timedelta(seconds=age_seconds)
         job.source = more.get("source", "api")
         return job
 
-    async def _buy_official(self, request: web.Request) -> web.StreamResponse:
+    async def _order_official(self, request: web.Request) -> web.StreamResponse:
         model = f"{request.match_info['owner']}/{request.match_info['name']}"
         asked: dict[str, Any] = await request.json()
         if (refusal := self._refusal(request)) is not None:
             return refusal
         if model not in OFFICIAL:
             return _problem(404, "The requested resource could not be found.")
-        return await self._buy(request, model, "hidden", asked)
+        return await self._order(request, model, "hidden", asked)
 
-    async def _buy_version(self, request: web.Request) -> web.StreamResponse:
+    async def _order_version(self, request: web.Request) -> web.StreamResponse:
         asked: dict[str, Any] = await request.json()
         model, _, version = str(asked.get("version")).partition(":")
         if (refusal := self._refusal(request)) is not None:
@@ -103,9 +103,9 @@ class ReplicateServer(FaultyServer):
             return _problem(
                 422, "The specified version does not exist (or perhaps you don't have permission to use it?)"
             )
-        return await self._buy(request, model, version, asked)
+        return await self._order(request, model, version, asked)
 
-    async def _buy(self, request: web.Request, model: str, version: str, asked: dict[str, Any]) -> web.StreamResponse:
+    async def _order(self, request: web.Request, model: str, version: str, asked: dict[str, Any]) -> web.StreamResponse:
         cancel_after = request.headers.get("Cancel-After", "")
         if re.fullmatch(r"\d+[smh]?", cancel_after) is None:
             return _problem(400, "Invalid Cancel-After header")
@@ -126,8 +126,8 @@ class ReplicateServer(FaultyServer):
         return await self.serve("order", request, work)
 
     def _create(self, model: str, version: str, inputs: dict[str, Any], cancel_after: str) -> Job:
-        fate = self.fates.get(str(inputs.get("prompt")), Fate())
-        job = Job(f"job{len(self.jobs) + 1:022d}", model, version, inputs, fate, cancel_after, self.now())
+        plan = self.job_plans.get(str(inputs.get("prompt")), JobPlan())
+        job = Job(f"job{len(self.jobs) + 1:022d}", model, version, inputs, plan, cancel_after, self.now())
         self.jobs[job.id] = job
         self._note("created", job)
         return job
@@ -183,10 +183,10 @@ class ReplicateServer(FaultyServer):
         job.looks += 1
         if job.status not in ("starting", "processing"):
             return
-        if job.looks < job.fate.looks:
+        if job.looks < job.plan.looks:
             job.status = "processing"
             return
-        job.status = job.fate.status
+        job.status = job.plan.status
         self._note(job.status, job)
         if job.status in ("succeeded", "canceled"):
             self._note("charged", job)
@@ -198,10 +198,10 @@ class ReplicateServer(FaultyServer):
             "model": job.model,
             "version": job.version,
             "input": {} if job.is_removed else {**job.input, "go_fast": True},
-            "logs": job.fate.logs if is_over and not job.is_removed else "",
+            "logs": job.plan.logs if is_over and not job.is_removed else "",
             "output": self._output(job) if job.status == "succeeded" and not job.is_removed else None,
             "data_removed": job.is_removed,
-            "error": job.fate.error if is_over else None,
+            "error": job.plan.error if is_over else None,
             "source": job.source,
             "status": job.status,
             "created_at": _iso(job.created_at),
@@ -216,7 +216,7 @@ class ReplicateServer(FaultyServer):
     def _output(self, job: Job) -> Any:
         url = f"{self.url}/files/{job.id}.png"
         shapes: dict[str, Any] = {"a list": [url], "a string": url, "an object": {"image": url, "style_id": None}}
-        return shapes.get(job.fate.output, job.fate.output) if isinstance(job.fate.output, str) else job.fate.output
+        return shapes.get(job.plan.output, job.plan.output) if isinstance(job.plan.output, str) else job.plan.output
 
     def _refusal(self, request: web.Request) -> web.Response | None:
         if request.headers.get("Authorization") == f"Bearer {TOKEN}":

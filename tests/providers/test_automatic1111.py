@@ -1,4 +1,4 @@
-"""AUTOMATIC1111 and Forge: one task at a time, half pictures known as such, and nobody else's task stopped."""
+"""AUTOMATIC1111 and Forge: one task at a time, unfinished pictures are recognised, and other clients' tasks go on."""
 
 import asyncio
 import base64
@@ -43,7 +43,7 @@ REQUEST = ImageRequest(
     seed=11,
     width=64,
     height=32,
-    key="purchase-1",
+    key="order-1",
     inputs={"prompt": "a red fox", "seed": 11, "width": 64, "height": 32, "steps": 4, "cfg_scale": 7},
 )
 TEAL = RawImage(
@@ -76,7 +76,7 @@ async def a_picture_of(provider: AccountableProvider, request: ImageRequest = RE
     return await provider.wait(await provider.submit(request), request)
 
 
-def patience_for(fault: Fault) -> float:
+def answer_seconds_for(fault: Fault) -> float:
     return 0.3 if fault.kind == "hang" else 20
 
 
@@ -146,7 +146,7 @@ SDXL = replace(REQUEST, model="xl/sdxl.safetensors")
 
 @pytest.fixture
 def forge(server: Automatic1111Server) -> Automatic1111Server:
-    """Has another checkpoint loaded, and takes no notice of the one in an order."""
+    """Has another checkpoint loaded, and ignores the checkpoint of an order."""
     server.heeds_overrides = False
     server.listed, server.loaded = [CHECKPOINT, OTHER], OTHER
     return server
@@ -197,7 +197,7 @@ async def test_a_picture_of_another_checkpoint_is_refused(make: MakeProvider, fo
 async def test_a_checkpoint_that_cannot_be_set_fails_the_order(
     make: MakeProvider, forge: Automatic1111Server, fault: Fault
 ) -> None:
-    forge.misbehave("POST /sdapi/v1/options", fault)
+    forge.fail("POST /sdapi/v1/options", fault)
 
     with pytest.raises(ProviderUnavailable, match="could not be set") as caught:
         await a_picture_of(make(), SDXL)
@@ -276,7 +276,7 @@ async def test_a_missing_checkpoint_is_refused_with_similar_names(
 async def test_a_failed_checkpoint_refresh_does_not_hide_the_refusal(
     make: MakeProvider, server: Automatic1111Server, fault: Fault
 ) -> None:
-    server.misbehave("POST /sdapi/v1/refresh-checkpoints", fault)
+    server.fail("POST /sdapi/v1/refresh-checkpoints", fault)
 
     with pytest.raises(ProviderRejected):
         await make().submit(replace(REQUEST, model="no-such"))
@@ -312,7 +312,7 @@ async def test_other_changes_of_the_server_are_logged_and_accepted(
 async def test_an_unreadable_checkpoint_list_is_retried(
     make: MakeProvider, server: Automatic1111Server, fault: Fault
 ) -> None:
-    server.misbehave("GET /sdapi/v1/sd-models", fault)
+    server.fail("GET /sdapi/v1/sd-models", fault)
 
     with pytest.raises(ProviderUnavailable):
         await make().submit(replace(REQUEST, model="sdxl"))
@@ -354,9 +354,9 @@ async def test_invalid_inputs_are_rejected(make: MakeProvider, change: dict[str,
 async def test_a_lost_picture_is_generated_again(
     make: MakeProvider, server: Automatic1111Server, fault: Fault, code: str
 ) -> None:
-    provider = make(answer_seconds=patience_for(fault), most_bytes=2**20)
+    provider = make(answer_seconds=answer_seconds_for(fault), most_bytes=2**20)
     job_id = await provider.submit(REQUEST)
-    server.misbehave(ORDERS, fault)
+    server.fail(ORDERS, fault)
 
     with pytest.raises(ProviderUnavailable) as caught:
         await provider.wait(job_id, REQUEST)
@@ -367,7 +367,7 @@ async def test_a_lost_picture_is_generated_again(
 
 
 async def test_a_slow_answer_is_accepted(make: MakeProvider, server: Automatic1111Server) -> None:
-    server.misbehave(ORDERS, DRIP)
+    server.fail(ORDERS, DRIP)
 
     assert await a_picture_of(make()) == TEAL
 
@@ -376,7 +376,7 @@ async def test_a_slow_answer_is_accepted(make: MakeProvider, server: Automatic11
 async def test_a_picture_is_kept_when_its_progress_cannot_be_read(
     make: MakeProvider, server: Automatic1111Server, fault: Fault
 ) -> None:
-    server.misbehave("GET /sdapi/v1/progress", fault)
+    server.fail("GET /sdapi/v1/progress", fault)
 
     assert await a_picture_of(make()) == TEAL
 
@@ -386,7 +386,7 @@ async def test_an_interrupted_picture_is_refused(make: MakeProvider, server: Aut
     provider = make()
     waiting = asyncio.create_task(a_picture_of(provider))
     await eventually(lambda: server.current != "")
-    server.interrupt()  # by somebody at the web page
+    server.interrupt()  # by a user of the web page
 
     with pytest.raises(ProviderUnavailable) as caught:
         await waiting
@@ -415,7 +415,7 @@ async def test_cancelling_a_waiting_task_leaves_the_running_one_alone(
 ) -> None:
     server.gate.clear()
     provider = make()
-    first, second = await provider.submit(REQUEST), await provider.submit(replace(REQUEST, key="purchase-2"))
+    first, second = await provider.submit(REQUEST), await provider.submit(replace(REQUEST, key="order-2"))
     waiting = [asyncio.create_task(provider.wait(first, REQUEST))]
     await eventually(lambda: server.current == first)
     waiting.append(asyncio.create_task(provider.wait(second, REQUEST)))
@@ -460,7 +460,7 @@ async def test_another_processs_task_is_open_until_the_server_stopped_it(
     job_id = await dead.submit(REQUEST)
     waiting = asyncio.create_task(dead.wait(job_id, REQUEST))
     await eventually(lambda: server.current == job_id)
-    server.misbehave(route, replace(fault, after=False), replace(fault, after=False))
+    server.fail(route, replace(fault, after=False), replace(fault, after=False))
 
     for ask in (successor.wait, successor.settle):
         with pytest.raises((ProviderUnavailable, ProviderBusy)) as caught:
@@ -508,7 +508,7 @@ async def test_a_task_with_a_failed_cancellation_goes_on(make: MakeProvider, ser
     job_id = await provider.submit(REQUEST)
     waiting = asyncio.create_task(provider.wait(job_id, REQUEST))
     await eventually(lambda: server.current == job_id)
-    server.misbehave(INTERRUPTS, answers(500))
+    server.fail(INTERRUPTS, answers(500))
 
     with pytest.raises(ProviderUnavailable):
         await provider.cancel(job_id)
@@ -549,7 +549,7 @@ async def test_requested_waits_are_passed_on_and_end_the_job_free(
 ) -> None:
     provider = make()
     job_id = await provider.submit(REQUEST)
-    server.misbehave(ORDERS, fault)
+    server.fail(ORDERS, fault)
 
     with pytest.raises(ProviderBusy) as caught:
         await provider.wait(job_id, REQUEST)
@@ -569,7 +569,7 @@ async def test_credentials_are_used_and_never_shown(
     assert await a_picture_of(provider, request) == TEAL
     with pytest.raises(ProviderBusy):
         await make(credentials=SecretStr("me:wrong")).submit(request)
-    server.misbehave(ORDERS, LOST)
+    server.fail(ORDERS, LOST)
     with pytest.raises(ProviderError) as caught:
         await a_picture_of(provider, request)
 
@@ -590,7 +590,7 @@ async def test_fifty_orders_under_random_faults_all_get_their_picture(
     for number in range(50):
         for route in (ORDERS, "GET /sdapi/v1/progress", "POST /internal/progress"):
             fault = random.choice(FAULTS)
-            server.misbehave(route, *[fault] if fault else [])
+            server.fail(route, *[fault] if fault else [])
         await _tried_until_it_ends(random.choice(workers), replace(REQUEST, key=f"key-{number}"))
 
     assert len(server.events("finished")) >= 50

@@ -1,4 +1,4 @@
-"""ComfyUI: workflows are filled safely, jobs are found again, and nobody else's job is stopped."""
+"""ComfyUI: workflows are filled safely, jobs are found again, and other clients' jobs go on."""
 
 import asyncio
 import itertools
@@ -44,7 +44,7 @@ REQUEST = ImageRequest(
     width=64,
     height=32,
     model="sdxl.safetensors",
-    key="purchase-1",
+    key="order-1",
     inputs={"prompt": "a red fox", "seed": 11, "width": 64, "height": 32, "steps": 4},
 )
 AGES: tuple[Age, ...] = ("new", "interrupts_by_id", "old")
@@ -76,7 +76,7 @@ def with_workflow(**nodes: Any) -> ImageRequest:
 
 
 async def ordered(server: ComfyUIServer) -> Any:
-    """The workflow that the server was sent last."""
+    """The workflow of the last order."""
     return [body for route, _, body in server.requests if route == "POST /prompt"][-1]["prompt"]
 
 
@@ -98,7 +98,7 @@ async def test_a_finished_picture_can_be_fetched(make: MakeProvider, server: Com
 
 async def test_the_job_id_is_derived_from_the_order_key(make: MakeProvider, server: ComfyUIServer) -> None:
     first, again = await make().submit(REQUEST), await make().submit(REQUEST)
-    other = await make().submit(replace(REQUEST, key="purchase-2"))
+    other = await make().submit(replace(REQUEST, key="order-2"))
 
     assert first == again != other
     assert UUID(first).version == 5
@@ -178,33 +178,33 @@ async def test_a_refusal_names_the_invalid_value(make: MakeProvider) -> None:
 async def test_an_order_with_a_lost_answer_is_found_again(
     make: MakeProvider, server: ComfyUIServer, fault: Fault
 ) -> None:
-    server.misbehave("POST /prompt", fault)
+    server.fail("POST /prompt", fault)
     provider = make(order_seconds=0.3 if fault.kind == "hang" else 20)
 
     job_id = await provider.submit(REQUEST)
 
     assert job_id in server.history
     assert await provider.find(REQUEST) == job_id
-    assert server.events("queued") == ["purchase-1"]
+    assert server.events("queued") == ["order-1"]
 
 
 @every_age
 async def test_a_job_is_found_while_waiting_and_while_running(make: MakeProvider, server: ComfyUIServer) -> None:
     server.holds = True
     provider = make()
-    second = replace(REQUEST, key="purchase-2")
+    second = replace(REQUEST, key="order-2")
     running, waiting = await provider.submit(REQUEST), await provider.submit(second)
 
     assert await make().find(REQUEST) == running
     assert await make().find(second) == waiting
-    assert await make().find(replace(REQUEST, key="purchase-3")) is None
+    assert await make().find(replace(REQUEST, key="order-3")) is None
 
 
 @pytest.mark.parametrize("fault", [DROPPED, SILENT])
 async def test_an_order_that_never_arrived_can_be_sent_again(
     make: MakeProvider, server: ComfyUIServer, fault: Fault
 ) -> None:
-    server.misbehave("POST /prompt", fault)
+    server.fail("POST /prompt", fault)
     provider = make(order_seconds=0.3 if fault.kind == "hang" else 20)
 
     with pytest.raises(ProviderUnavailable) as caught:
@@ -215,8 +215,8 @@ async def test_an_order_that_never_arrived_can_be_sent_again(
 
 
 async def test_an_order_stays_unknown_while_the_server_is_silent(make: MakeProvider, server: ComfyUIServer) -> None:
-    server.misbehave("POST /prompt", LOST)
-    server.misbehave("GET /history/{id}", DROPPED, answers(500), HTML)
+    server.fail("POST /prompt", LOST)
+    server.fail("GET /history/{id}", DROPPED, answers(500), HTML)
     sleeps = Sleeps()
 
     with pytest.raises(OutcomeUnknown):
@@ -261,20 +261,20 @@ async def test_a_failed_status_request_is_repeated(
     server.holds = True
     provider = make()
     job_id = await provider.submit(REQUEST)
-    server.misbehave(route, fault, fault)
+    server.fail(route, fault, fault)
     waiting = asyncio.create_task(provider.wait(job_id, REQUEST))
     await eventually(lambda: server.asked(route) > 3)
     server.finish()
 
     assert isinstance(await waiting, RemoteImage)
-    assert server.events("queued") == ["purchase-1"]
+    assert server.events("queued") == ["order-1"]
 
 
 async def test_a_wait_requested_by_the_server_is_kept(make: MakeProvider, server: ComfyUIServer) -> None:
     sleeps = Sleeps()
     provider = make(sleep=sleeps)
     job_id = await provider.submit(REQUEST)
-    server.misbehave("GET /history/{id}", answers(429, Retry_After="7"))
+    server.fail("GET /history/{id}", answers(429, Retry_After="7"))
 
     await provider.wait(job_id, REQUEST)
 
@@ -284,7 +284,7 @@ async def test_a_wait_requested_by_the_server_is_kept(make: MakeProvider, server
 async def test_a_long_wait_is_passed_on_and_the_job_resumed_later(make: MakeProvider, server: ComfyUIServer) -> None:
     provider = make()
     job_id = await provider.submit(REQUEST)
-    server.misbehave("GET /history/{id}", answers(401))
+    server.fail("GET /history/{id}", answers(401))
 
     with pytest.raises(ProviderBusy) as caught:
         await provider.wait(job_id, REQUEST)
@@ -297,7 +297,7 @@ async def test_a_lasting_silence_of_the_server_ends_the_wait(make: MakeProvider,
     clock = Clock()
     provider = make(sleep=clock.sleep, clock=clock, patience_seconds=60)
     job_id = await provider.submit(REQUEST)
-    server.misbehave("GET /history/{id}", *[answers(500)] * 200)
+    server.fail("GET /history/{id}", *[answers(500)] * 200)
 
     with pytest.raises(ProviderUnavailable) as caught:
         await provider.wait(job_id, REQUEST)
@@ -309,7 +309,7 @@ async def test_a_lasting_silence_of_the_server_ends_the_wait(make: MakeProvider,
 async def test_an_out_of_memory_answer_does_not_end_the_job(make: MakeProvider, server: ComfyUIServer) -> None:
     provider = make()
     job_id = await provider.submit(REQUEST)
-    server.misbehave("GET /history/{id}", answers(500, {"error": "out of memory"}))
+    server.fail("GET /history/{id}", answers(500, {"error": "out of memory"}))
 
     assert isinstance(await provider.wait(job_id, REQUEST), RemoteImage)
 
@@ -317,7 +317,7 @@ async def test_an_out_of_memory_answer_does_not_end_the_job(make: MakeProvider, 
 async def test_a_job_ending_between_two_requests_is_not_lost(make: MakeProvider, server: ComfyUIServer) -> None:
     provider = make()
     job_id = await provider.submit(REQUEST)
-    server.misbehave("GET /history/{id}", answers(200, {}))  # as it was a moment before the end
+    server.fail("GET /history/{id}", answers(200, {}))  # as it was a moment before the end
 
     assert isinstance(await provider.wait(job_id, REQUEST), RemoteImage)
 
@@ -336,7 +336,7 @@ async def test_a_job_forgotten_by_a_restarted_server_is_lost(make: MakeProvider,
 
 
 @pytest.mark.parametrize(
-    ("fate", "error", "code", "words"),
+    ("job_end", "error", "code", "words"),
     [
         ("error", {"exception_message": "shapes differ", "node_type": "KSampler"}, "job_failed", "KSampler: shapes"),
         ("error", {"exception_type": "torch.OutOfMemoryError", "exception_message": "no"}, "out_of_memory", "no"),
@@ -345,12 +345,12 @@ async def test_a_job_forgotten_by_a_restarted_server_is_lost(make: MakeProvider,
     ],
 )
 async def test_a_failed_job_tells_its_error(
-    make: MakeProvider, server: ComfyUIServer, fate: str, error: dict[str, str], code: str, words: str
+    make: MakeProvider, server: ComfyUIServer, job_end: str, error: dict[str, str], code: str, words: str
 ) -> None:
     server.holds = True
     provider = make()
     job_id = await provider.submit(REQUEST)
-    server.finish(fate, **error)
+    server.finish(job_end, **error)
 
     with pytest.raises(ProviderUnavailable, match=words) as caught:
         await provider.wait(job_id, REQUEST)
@@ -418,7 +418,7 @@ async def test_an_equal_order_gets_its_own_picture(make: MakeProvider, server: C
     server.cache = []
     provider = make()
 
-    for key in ("purchase-1", "purchase-2"):
+    for key in ("order-1", "order-2"):
         request = replace(REQUEST, key=key)
         assert isinstance(await provider.wait(await provider.submit(request), request), RemoteImage)
 
@@ -434,11 +434,11 @@ async def test_a_cached_job_without_a_picture_is_repeated_uncached(make: MakePro
     nodes = {"3": {"class_type": "Sample", "inputs": {"seed": 11}}, "9": {"class_type": "X", "inputs": {"a": ["3", 0]}}}
     provider = make()
     await provider.submit(with_workflow(**nodes))
-    second = replace(with_workflow(**nodes), key="purchase-2")
+    second = replace(with_workflow(**nodes), key="order-2")
 
     with pytest.raises(ProviderUnavailable) as caught:
         await provider.wait(await provider.submit(second), second)
-    third = replace(second, key="purchase-3", retry_count=1)
+    third = replace(second, key="order-3", retry_count=1)
     picture = await provider.wait(await provider.submit(third), third)
 
     assert (caught.value.code, caught.value.order.over, caught.value.order.charged) == ("no_image", True, False)
@@ -522,7 +522,7 @@ async def test_a_job_with_a_missing_file_ends_after_one_repeat(make: MakeProvide
     job_id = await provider.submit(REQUEST)
     first = await provider.wait(job_id, REQUEST)
     again = await provider.wait(job_id, REQUEST)
-    server.misbehave("GET /view", answers(404), answers(404), answers(404))
+    server.fail("GET /view", answers(404), answers(404), answers(404))
 
     with pytest.raises(ProviderUnavailable) as caught:
         await provider.wait(job_id, REQUEST)
@@ -539,7 +539,7 @@ async def test_a_file_that_cannot_be_checked_is_not_missing(
     provider = make()
     job_id = await provider.submit(REQUEST)
     picture = await provider.wait(job_id, REQUEST)
-    server.misbehave("GET /view", answers(404), answers(404), fault)
+    server.fail("GET /view", answers(404), answers(404), fault)
 
     assert await provider.wait(job_id, REQUEST) == picture
 
@@ -637,7 +637,7 @@ async def test_a_picture_of_another_checkpoint_is_refused(make: MakeProvider, se
 
 @pytest.mark.parametrize("job_id", ["", "x\0y", "\ud800", "ü", "a" * 300, 7, None, {"id": 1}])
 async def test_an_unstorable_job_id_is_refused(make: MakeProvider, server: ComfyUIServer, job_id: object) -> None:
-    server.misbehave("POST /prompt", answers(200, {"prompt_id": job_id}))
+    server.fail("POST /prompt", answers(200, {"prompt_id": job_id}))
 
     with pytest.raises(ProviderUnavailable) as caught:
         await make().submit(REQUEST)
@@ -659,7 +659,7 @@ async def test_settling_reports_waiting_running_and_finished_jobs(make: MakeProv
     server.holds = True
     provider = make()
     job_id = await provider.submit(REQUEST)
-    waiting = await provider.submit(replace(REQUEST, key="purchase-2"))
+    waiting = await provider.submit(replace(REQUEST, key="order-2"))
 
     assert [await provider.settle(job, REQUEST) for job in (job_id, waiting)] == [Settlement(OPEN)] * 2
 
@@ -689,7 +689,7 @@ async def test_cancelling_a_waiting_job_leaves_the_running_one_alone(make: MakeP
     server.holds = True
     provider = make()
     await provider.submit(REQUEST)
-    waiting = await provider.submit(replace(REQUEST, key="purchase-2"))
+    waiting = await provider.submit(replace(REQUEST, key="order-2"))
 
     await provider.cancel(waiting)
 
@@ -703,7 +703,7 @@ async def test_cancelling_an_ended_or_unknown_job_stops_no_other(make: MakeProvi
     provider = make()
     finished = await provider.submit(REQUEST)
     server.holds = True
-    await provider.submit(replace(REQUEST, key="purchase-2"))
+    await provider.submit(replace(REQUEST, key="order-2"))
 
     await provider.cancel(finished)
     await provider.cancel(str(uuid5(UUID(int=0), "unknown")))
@@ -730,8 +730,8 @@ async def test_the_token_is_not_in_errors_or_logs(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     provider = make(key=SecretStr(TOKEN))
-    server.misbehave("POST /prompt", fault)
-    server.misbehave("GET /history/{id}", *[answers(500)] * 3)
+    server.fail("POST /prompt", fault)
+    server.fail("GET /history/{id}", *[answers(500)] * 3)
 
     with pytest.raises(ProviderError) as caught:
         await provider.submit(REQUEST)
@@ -761,14 +761,14 @@ async def test_fifty_orders_under_random_faults_are_never_queued_twice(
     for number in range(50):
         for route in ("POST /prompt", "GET /history/{id}", "GET /queue"):
             fault = random.choice(FAULTS)
-            server.misbehave(route, *[fault] if fault else [])
+            server.fail(route, *[fault] if fault else [])
         await _tried_until_it_ends(workers, replace(REQUEST, key=f"key-{number}"))
 
     assert sorted(server.events("queued")) == sorted(f"key-{number}" for number in range(50))
 
 
 async def _tried_until_it_ends(workers: Sequence[AccountableProvider], request: ImageRequest) -> None:
-    """As workers do that die in between: the one that waits is not the one that ordered."""
+    """As if the worker died in between: another provider object waits than the one that ordered."""
     for first, second in itertools.cycle(itertools.permutations(workers)):
         try:
             job_id = await first.find(request) or await first.submit(request)

@@ -1,4 +1,4 @@
-"""fal, against a server on this machine that speaks its queue API and counts what it sells."""
+"""fal, against a fake server of its queue API that counts its jobs."""
 
 import asyncio
 from collections import Counter
@@ -14,7 +14,7 @@ from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, Provide
 from batchgen.orders import OrderState
 from batchgen.providers.base import AccountableProvider, ImageRequest, RemoteImage
 from batchgen.providers.fal import FalProvider
-from tests.providers.fal_server import KEY, PNG, FalServer, Fate
+from tests.providers.fal_server import KEY, PNG, FalServer, JobPlan
 from tests.providers.faulty_server import GARBAGE, LOST, NEVER_ARRIVED, Fault
 from tests.providers.orders import Pauses, fetch, order, outcome
 
@@ -126,7 +126,7 @@ async def test_an_order_can_be_refused_at_once(server: FalServer, provider: FalP
     assert "the whole prompt" not in str(refused)
 
 
-# Orders whose answer is lost.
+# Orders with a lost answer.
 
 
 @pytest.mark.parametrize(
@@ -222,34 +222,44 @@ async def test_a_locked_account_releases_the_item_with_its_job(
     assert len(server.jobs) == 1
 
 
-POLICY = Fate(422, refusal("content_policy_violation", "The content was flagged by a content checker."))
-BAD_INPUT = Fate(422, refusal("less_than_equal", "Input should be less than or equal to 50"))
+POLICY = JobPlan(422, refusal("content_policy_violation", "The content was flagged by a content checker."))
+BAD_INPUT = JobPlan(422, refusal("less_than_equal", "Input should be less than or equal to 50"))
 DISCONNECTED = {"detail": "Runner disconnected", "error_type": "runner_disconnected"}
 STARTUP = {"detail": "Request timed out", "error_type": "startup_timeout"}
 
 
 @pytest.mark.parametrize(
-    ("fate", "kind", "code", "charged"),
+    ("job_plan", "kind", "code", "charged"),
     [
         (POLICY, ProviderRejected, "blocked_by_policy", None),
         (BAD_INPUT, ProviderRejected, "invalid_input", None),
-        (Fate(400, {"detail": "No."}), ProviderRejected, "invalid_input", None),
-        (Fate(503, DISCONNECTED), ProviderUnavailable, "generation_failed", False),
-        (Fate(503, DISCONNECTED, error_type="runner_disconnected"), ProviderUnavailable, "generation_failed", False),
-        (Fate(504, STARTUP, {"X-Fal-Error-Type": "startup_timeout"}), ProviderUnavailable, "provider_timeout", False),
-        (Fate(500, refusal("internal_server_error")), ProviderUnavailable, "generation_failed", False),
+        (JobPlan(400, {"detail": "No."}), ProviderRejected, "invalid_input", None),
+        (JobPlan(503, DISCONNECTED), ProviderUnavailable, "generation_failed", False),
+        (JobPlan(503, DISCONNECTED, error_type="runner_disconnected"), ProviderUnavailable, "generation_failed", False),
         (
-            Fate(500, refusal("internal_server_error"), {"X-Fal-Retryable": "false"}),
+            JobPlan(504, STARTUP, {"X-Fal-Error-Type": "startup_timeout"}),
+            ProviderUnavailable,
+            "provider_timeout",
+            False,
+        ),
+        (JobPlan(500, refusal("internal_server_error")), ProviderUnavailable, "generation_failed", False),
+        (
+            JobPlan(500, refusal("internal_server_error"), {"X-Fal-Retryable": "false"}),
             ProviderRejected,
             "generation_failed",
             False,
         ),
-        (Fate(429, {"detail": "The model is busy."}), ProviderUnavailable, "generation_failed", None),
-        (Fate(499, {"detail": "…", "error_type": "client_cancelled"}), ProviderUnavailable, "provider_cancelled", None),
-        (Fate(200, {"images": []}), ProviderRejected, "no_output", True),
-        (Fate(200, {"images": [{"url": 7}], "prompt": "https://a.test"}), ProviderRejected, "no_output", True),
+        (JobPlan(429, {"detail": "The model is busy."}), ProviderUnavailable, "generation_failed", None),
         (
-            Fate(200, {"images": [{"url": "https://a.test/black.png"}], "has_nsfw_concepts": [True]}),
+            JobPlan(499, {"detail": "…", "error_type": "client_cancelled"}),
+            ProviderUnavailable,
+            "provider_cancelled",
+            None,
+        ),
+        (JobPlan(200, {"images": []}), ProviderRejected, "no_output", True),
+        (JobPlan(200, {"images": [{"url": 7}], "prompt": "https://a.test"}), ProviderRejected, "no_output", True),
+        (
+            JobPlan(200, {"images": [{"url": "https://a.test/black.png"}], "has_nsfw_concepts": [True]}),
             ProviderRejected,
             "blocked_by_policy",
             True,
@@ -259,12 +269,12 @@ STARTUP = {"detail": "Request timed out", "error_type": "startup_timeout"}
 async def test_a_job_without_a_picture_tells_its_error_and_charge(
     server: FalServer,
     provider: FalProvider,
-    fate: Fate,
+    job_plan: JobPlan,
     kind: type[ProviderError],
     code: str,
     charged: bool | None,
 ) -> None:
-    server.fates["a red fox"] = fate
+    server.job_plans["a red fox"] = job_plan
     request = flux()
     job_id = await provider.submit(request)
 
@@ -277,7 +287,7 @@ async def test_a_job_without_a_picture_tells_its_error_and_charge(
 
 
 async def test_a_single_image_object_is_accepted(server: FalServer, provider: FalProvider) -> None:
-    server.fates["a red fox"] = Fate(200, {"image": {"url": "https://a.test/1.png"}, "seed": 4711})
+    server.job_plans["a red fox"] = JobPlan(200, {"image": {"url": "https://a.test/1.png"}, "seed": 4711})
     request = flux()
 
     assert await provider.wait(await provider.submit(request), request) == RemoteImage(
@@ -348,7 +358,7 @@ async def test_cancelling_an_ended_or_unknown_job_is_no_error(server: FalServer,
     assert server.events("cancelled") == []
 
 
-# All of it at once.
+# All faults together.
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -368,19 +378,19 @@ async def test_no_item_is_ordered_twice_under_random_faults(server: FalServer, m
     server.fail_by(lambda call: random.choices(faults, weights)[0])
     prompts = [f"picture {number}" for number in range(40)]
     for prompt in prompts:
-        server.fates[prompt] = random.choices([Fate(), Fate(503, DISCONNECTED)], [85, 15])[0]
+        server.job_plans[prompt] = random.choices([JobPlan(), JobPlan(503, DISCONNECTED)], [85, 15])[0]
 
     ends = await asyncio.gather(*(run(make(), prompt) for prompt in prompts))
 
-    bought = Counter(str(entry["prompt"]) for entry in server.events("created"))
-    assert {prompt: times for prompt, times in bought.items() if times > 1} == {}
+    ordered = Counter(str(entry["prompt"]) for entry in server.events("created"))
+    assert {prompt: times for prompt, times in ordered.items() if times > 1} == {}
     assert set(ends) <= {"picture", "failed", "unknown"}
     assert "picture" in ends
-    assert all(bought[prompt] == 1 for prompt, end in zip(prompts, ends, strict=True) if end != "unknown")
+    assert all(ordered[prompt] == 1 for prompt, end in zip(prompts, ends, strict=True) if end != "unknown")
 
 
 async def run(provider: AccountableProvider, prompt: str) -> str:
-    """As a worker does, but it leaves what failed at the provider; never again where the outcome is unknown."""
+    """Order like a worker, but leave the failed jobs at the provider; never order again after an unknown outcome."""
     request, job_id = flux(prompt, seed=int(prompt.split()[1])), None
     for _ in range(40):
         try:

@@ -1,4 +1,4 @@
-"""What Replicate and fal have in common, each against a server on this machine that speaks its API."""
+"""Common behaviour of Replicate and fal, each against a fake server of its API."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ from tests.providers.replicate_server import ReplicateServer
 
 @dataclass
 class HostedSetup:
-    """A provider's server, and what is called differently there."""
+    """A provider's server, and the parts in which the two differ."""
 
     server: ReplicateServer | FalServer
     pauses: Pauses
@@ -38,11 +38,11 @@ class HostedSetup:
         return order(**fields)
 
     def end_after(self, looks: int) -> None:
-        """A job for the usual prompt ends after so many looks."""
+        """End the job of the usual prompt after so many requests for it."""
         if isinstance(self.server, FalServer):
-            self.server.fates["a red fox"] = fal_server.Fate(looks=looks)
+            self.server.job_plans["a red fox"] = fal_server.JobPlan(looks=looks)
         else:
-            self.server.fates["a red fox"] = replicate_server.Fate(looks=looks)
+            self.server.job_plans["a red fox"] = replicate_server.JobPlan(looks=looks)
 
 
 @pytest.fixture(params=["replicate", "fal"])

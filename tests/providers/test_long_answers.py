@@ -25,7 +25,7 @@ REQUEST = ImageRequest(
 
 
 class SlowServer:
-    """Gives the beginning of a long answer, and the rest of it once `rest` is set."""
+    """Sends the beginning of a long answer, and the rest once `rest` is set."""
 
     def __init__(self) -> None:
         self.rest = asyncio.Event()

@@ -1,4 +1,4 @@
-"""OpenAI's images API: every order goes out once, and whatever becomes of its answer is told as it is."""
+"""OpenAI's images API: every order is sent once, and its outcome is reported truly."""
 
 import asyncio
 import base64
@@ -51,7 +51,7 @@ REQUEST = ImageRequest(
     width=64,
     height=32,
     model="gpt-image-1",
-    key="purchase-1",
+    key="order-1",
     inputs={"prompt": "a red fox", "size": "64x32", "quality": "low"},
 )
 MakeProvider = Callable[..., OpenAIImagesProvider]
@@ -77,8 +77,8 @@ async def make(server: OpenAIServer) -> AsyncGenerator[MakeProvider]:
         await provider.aclose()
 
 
-def patience_for(fault: Fault) -> float:
-    """Short where no answer will come, long where a busy machine must not make one late."""
+def answer_seconds_for(fault: Fault) -> float:
+    """Short if no answer comes; otherwise long, because a busy machine must not make an answer late."""
     return 0.3 if fault.kind == "hang" else 20
 
 
@@ -96,8 +96,8 @@ async def test_a_base64_picture_is_read_and_the_body_is_the_inputs(make: MakePro
         assert (image.format, image.size) == ("PNG", (64, 32))
     [(_, headers, body)] = server.requests
     assert body == {"model": "gpt-image-1", "prompt": "a red fox", "size": "64x32", "quality": "low"}
-    assert headers["X-Client-Request-Id"] == headers["Idempotency-Key"] == "purchase-1"
-    assert server.events("charged") == ["purchase-1"]
+    assert headers["X-Client-Request-Id"] == headers["Idempotency-Key"] == "order-1"
+    assert server.events("charged") == ["order-1"]
 
 
 async def test_a_picture_address_of_the_own_server_gets_the_key(make: MakeProvider, server: OpenAIServer) -> None:
@@ -114,7 +114,7 @@ async def test_a_picture_address_of_the_own_server_gets_the_key(make: MakeProvid
 
 async def test_the_key_does_not_go_to_other_addresses(make: MakeProvider, server: OpenAIServer) -> None:
     elsewhere = "https://files.example.test/picture.png?signature=x"
-    server.misbehave(ORDERS, answers(200, {"data": [{"url": elsewhere}]}))
+    server.fail(ORDERS, answers(200, {"data": [{"url": elsewhere}]}))
 
     assert await a_picture_of(make()) == RemoteImage(elsewhere, {}, order=OrderState(True, running_seconds=MEASURED))
 
@@ -128,7 +128,7 @@ async def test_a_data_url_is_read_as_the_picture(make: MakeProvider, server: Ope
 async def test_base64_content_wins_over_an_address(make: MakeProvider, server: OpenAIServer) -> None:
     packed = base64.b64encode(a_picture("64x32")).decode()
     both = {"url": "http://10.0.0.7:9000/pictures/1.png", "b64_json": packed}
-    server.misbehave(ORDERS, answers(200, {"data": [both]}))
+    server.fail(ORDERS, answers(200, {"data": [both]}))
 
     assert await a_picture_of(make()) == RawImage(a_picture("64x32"), order=OrderState(True, running_seconds=MEASURED))
 
@@ -148,14 +148,14 @@ NO_FORMAT = "Unknown parameter: 'response_format'."
 async def test_a_refused_response_format_is_left_out_from_then_on(
     make: MakeProvider, server: OpenAIServer, refusal: Fault
 ) -> None:
-    server.misbehave(ORDERS, refusal)
+    server.fail(ORDERS, refusal)
     provider = make()
 
-    pictures = [await a_picture_of(provider, replace(WITH_FORMAT, key=f"purchase-{n}")) for n in range(2)]
+    pictures = [await a_picture_of(provider, replace(WITH_FORMAT, key=f"order-{n}")) for n in range(2)]
 
     assert all(isinstance(picture, RawImage) for picture in pictures)
     assert ["response_format" in body for _, _, body in server.requests] == [True, False, False]
-    assert server.events("charged") == ["purchase-0", "purchase-1"]
+    assert server.events("charged") == ["order-0", "order-1"]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ async def test_a_refused_response_format_is_left_out_from_then_on(
 async def test_a_refusal_for_another_reason_is_not_sent_again(
     make: MakeProvider, server: OpenAIServer, refusal: Fault
 ) -> None:
-    server.misbehave(ORDERS, refusal)
+    server.fail(ORDERS, refusal)
 
     with pytest.raises(ProviderError):
         await a_picture_of(make(), WITH_FORMAT)
@@ -179,7 +179,7 @@ async def test_a_refusal_for_another_reason_is_not_sent_again(
 
 
 async def test_a_seed_from_the_server_is_kept(make: MakeProvider, server: OpenAIServer) -> None:
-    server.misbehave(ORDERS, answers(200, {"data": [{"url": "https://x.test/1.png", "seed": 0}]}))
+    server.fail(ORDERS, answers(200, {"data": [{"url": "https://x.test/1.png", "seed": 0}]}))
 
     assert (await a_picture_of(make())).seed == 0
 
@@ -203,7 +203,7 @@ async def test_waiting_twice_orders_once(make: MakeProvider, server: OpenAIServe
     third = await provider.wait(job_id, REQUEST)
 
     assert first == second == third
-    assert server.events("charged") == ["purchase-1"]
+    assert server.events("charged") == ["order-1"]
 
 
 async def test_giving_up_waiting_keeps_the_order_and_its_picture(make: MakeProvider, server: OpenAIServer) -> None:
@@ -224,7 +224,7 @@ async def test_giving_up_waiting_keeps_the_order_and_its_picture(make: MakeProvi
     settled = await provider.settle(job_id, REQUEST)
     assert (settled.order.over, settled.order.charged, settled.output) == (True, True, picture)
     assert settled.order.running_seconds == picture.order.running_seconds == MEASURED
-    assert server.events("created") == ["purchase-1"]
+    assert server.events("created") == ["order-1"]
 
 
 async def test_an_unsent_order_can_be_cancelled(make: MakeProvider, server: OpenAIServer) -> None:
@@ -252,7 +252,7 @@ async def test_cancelling_unknown_or_ended_orders_is_no_error(make: MakeProvider
 
 async def test_a_refused_order_is_over_for_every_process(make: MakeProvider, server: OpenAIServer) -> None:
     provider = make()
-    server.misbehave(ORDERS, answers(429, {"error": {"message": "Slow down."}}, Retry_After="3"))
+    server.fail(ORDERS, answers(429, {"error": {"message": "Slow down."}}, Retry_After="3"))
     job_id = await provider.submit(REQUEST)
 
     with pytest.raises(ProviderBusy) as caught:
@@ -277,7 +277,7 @@ async def test_the_job_of_another_process_is_never_ordered_again(make: MakeProvi
 @pytest.mark.parametrize(
     ("fault", "code"),
     [
-        (DROPPED, "provider_unreachable"),  # from here it looks like the next one
+        (DROPPED, "provider_unreachable"),  # for the provider it looks like the next one
         (LOST, "provider_unreachable"),
         (FORGOTTEN, "provider_timeout"),
         (SILENT, "provider_timeout"),
@@ -313,9 +313,9 @@ async def test_the_job_of_another_process_is_never_ordered_again(make: MakeProvi
 async def test_an_order_with_a_lost_answer_is_unknown_and_not_repeated(
     make: MakeProvider, server: OpenAIServer, fault: Fault, code: str
 ) -> None:
-    provider = make(answer_seconds=patience_for(fault), most_bytes=2**20)
+    provider = make(answer_seconds=answer_seconds_for(fault), most_bytes=2**20)
     job_id = await provider.submit(REQUEST)
-    server.misbehave(ORDERS, fault)
+    server.fail(ORDERS, fault)
 
     for _ in range(2):
         with pytest.raises(OutcomeUnknown) as caught:
@@ -330,9 +330,9 @@ async def test_an_order_with_a_lost_answer_is_unknown_and_not_repeated(
 async def test_an_own_server_generates_a_lost_picture_again(
     make: MakeProvider, server: OpenAIServer, fault: Fault
 ) -> None:
-    provider = make(is_free=True, answer_seconds=patience_for(fault))
+    provider = make(is_free=True, answer_seconds=answer_seconds_for(fault))
     job_id = await provider.submit(REQUEST)
-    server.misbehave(ORDERS, fault)
+    server.fail(ORDERS, fault)
 
     with pytest.raises(ProviderUnavailable) as caught:
         await provider.wait(job_id, REQUEST)
@@ -361,7 +361,7 @@ async def test_cancelling_drops_the_order_at_an_own_server(make: MakeProvider, s
 
 
 async def test_a_slow_answer_is_accepted(make: MakeProvider, server: OpenAIServer) -> None:
-    server.misbehave(ORDERS, DRIP)
+    server.fail(ORDERS, DRIP)
 
     assert await a_picture_of(make()) == RawImage(a_picture("64x32"), order=OrderState(True, running_seconds=MEASURED))
 
@@ -385,17 +385,17 @@ async def test_a_wait_requested_by_openai_is_passed_on(
 ) -> None:
     provider = make()
     job_id = await provider.submit(REQUEST)
-    server.misbehave(ORDERS, fault)
+    server.fail(ORDERS, fault)
 
     with pytest.raises(ProviderBusy) as caught:
         await provider.wait(job_id, REQUEST)
 
     assert (caught.value.code, caught.value.retry_after_seconds) == ("provider_busy", seconds)
-    assert caught.value.order.over  # nothing was sold: whoever has the item next orders under another id
+    assert caught.value.order.over  # no job was made: the next attempt orders under another id
     assert await provider.settle(job_id, REQUEST) == Settlement(NOT_CHARGED)
     assert await provider.find(REQUEST) is None
     assert isinstance(await a_picture_of(provider), RawImage)
-    assert server.events("created") == ["purchase-1"]
+    assert server.events("created") == ["order-1"]
 
 
 BILLING = {"type": "insufficient_quota", "code": "project_spend_limit_exceeded", "message": "Limit reached."}
@@ -415,7 +415,7 @@ BILLING = {"type": "insufficient_quota", "code": "project_spend_limit_exceeded",
 async def test_problems_for_the_operator_fail_no_item(
     make: MakeProvider, server: OpenAIServer, fault: Fault, code: str
 ) -> None:
-    server.misbehave(ORDERS, fault)
+    server.fail(ORDERS, fault)
 
     with pytest.raises(ProviderBusy) as caught:
         await a_picture_of(make())
@@ -449,7 +449,7 @@ async def test_a_refusal_of_one_model_makes_only_that_model_wait(
     make: MakeProvider, server: OpenAIServer, fault: Fault, code: str, seconds: float
 ) -> None:
     provider = make()
-    server.misbehave(ORDERS, fault)
+    server.fail(ORDERS, fault)
     job_id = await provider.submit(REQUEST)
 
     with pytest.raises(ModelUnusable) as caught:
@@ -458,11 +458,11 @@ async def test_a_refusal_of_one_model_makes_only_that_model_wait(
     assert (caught.value.code, caught.value.retry_after_seconds, caught.value.order.over) == (code, seconds, True)
     assert await provider.find(REQUEST) is None
     assert isinstance(await a_picture_of(provider), RawImage)
-    assert server.events("created") == ["purchase-1"]
+    assert server.events("created") == ["order-1"]
 
 
 async def test_an_unverified_organisation_gets_a_remedy(make: MakeProvider, server: OpenAIServer) -> None:
-    server.misbehave(ORDERS, answers(403, {"error": {"message": VERIFY}}))
+    server.fail(ORDERS, answers(403, {"error": {"message": VERIFY}}))
 
     with pytest.raises(ModelUnusable, match="Verify the organisation"):
         await a_picture_of(make())
@@ -485,7 +485,7 @@ async def test_an_unverified_organisation_gets_a_remedy(make: MakeProvider, serv
 async def test_passing_errors_have_their_own_codes(
     make: MakeProvider, server: OpenAIServer, fault: Fault, code: str
 ) -> None:
-    server.misbehave(ORDERS, fault)
+    server.fail(ORDERS, fault)
 
     with pytest.raises(ProviderUnavailable) as caught:
         await a_picture_of(make())
@@ -534,7 +534,7 @@ async def test_a_policy_block_is_permanent(
 async def test_policy_blocks_of_compatible_servers_are_recognized(
     make: MakeProvider, server: OpenAIServer, fault: Fault
 ) -> None:
-    server.misbehave(ORDERS, fault)
+    server.fail(ORDERS, fault)
 
     with pytest.raises(ProviderRejected) as caught:
         await a_picture_of(make())
@@ -543,7 +543,7 @@ async def test_policy_blocks_of_compatible_servers_are_recognized(
 
 
 async def test_an_answer_without_a_picture_is_not_ordered_again(make: MakeProvider, server: OpenAIServer) -> None:
-    server.misbehave(ORDERS, answers(200, {"data": []}))
+    server.fail(ORDERS, answers(200, {"data": []}))
 
     with pytest.raises(ProviderRejected) as caught:
         await a_picture_of(make())
@@ -566,7 +566,7 @@ async def test_invalid_requests_are_rejected(make: MakeProvider, change: dict[st
 
 
 async def test_a_long_error_text_is_cut_and_redacted(make: MakeProvider, server: OpenAIServer) -> None:
-    server.misbehave(ORDERS, answers(400, {"error": {"message": f"bad {KEY}\n" + "x" * 100_000}}))
+    server.fail(ORDERS, answers(400, {"error": {"message": f"bad {KEY}\n" + "x" * 100_000}}))
 
     with pytest.raises(ProviderRejected) as caught:
         await a_picture_of(make())
@@ -577,7 +577,7 @@ async def test_a_long_error_text_is_cut_and_redacted(make: MakeProvider, server:
 
 
 async def test_an_overlong_error_is_judged_by_its_status(make: MakeProvider, server: OpenAIServer) -> None:
-    server.misbehave(ORDERS, answers(400, {"error": {"message": "x" * 500_000, "code": "moderation_blocked"}}))
+    server.fail(ORDERS, answers(400, {"error": {"message": "x" * 500_000, "code": "moderation_blocked"}}))
 
     with pytest.raises(ProviderRejected) as caught:
         await a_picture_of(make())
@@ -591,7 +591,7 @@ async def test_the_key_is_not_in_errors_logs_or_reprs(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     provider = make()
-    server.misbehave(ORDERS, fault)
+    server.fail(ORDERS, fault)
 
     with pytest.raises(ProviderError) as caught:
         await a_picture_of(provider)
@@ -677,7 +677,7 @@ async def test_fifty_orders_under_random_faults_are_never_created_twice(
     ends: list[str] = []
     for number in range(50):
         fault = random.choice(FAULTS)
-        server.misbehave(ORDERS, *[fault] if fault else [])
+        server.fail(ORDERS, *[fault] if fault else [])
         ends.append(await _tried_until_it_ends(provider, replace(REQUEST, key=f"key-{number}")))
 
     created, charged = server.events("created"), server.events("charged")
@@ -699,7 +699,7 @@ async def _tried_until_it_ends(provider: AccountableProvider, request: ImageRequ
 
 
 async def test_an_invalid_host_is_left_to_the_fetcher(make: MakeProvider, server: OpenAIServer) -> None:
-    server.misbehave(ORDERS, answers(200, {"data": [{"url": "https://xn--a/1.png"}]}))
+    server.fail(ORDERS, answers(200, {"data": [{"url": "https://xn--a/1.png"}]}))
 
     picture = await a_picture_of(make())
 
@@ -708,7 +708,7 @@ async def test_an_invalid_host_is_left_to_the_fetcher(make: MakeProvider, server
 
 
 async def test_a_redirect_to_an_invalid_address_is_no_answer(make: MakeProvider, server: OpenAIServer) -> None:
-    server.misbehave(ORDERS, answers(302, Location="//٣:٣/"))
+    server.fail(ORDERS, answers(302, Location="//٣:٣/"))
 
     with pytest.raises(ProviderError) as caught:
         await a_picture_of(make())

@@ -1,4 +1,4 @@
-"""Replicate, against a server on this machine that speaks its predictions API and counts what it sells."""
+"""Replicate, against a fake server of its predictions API that counts its jobs."""
 
 import asyncio
 from collections import Counter
@@ -17,7 +17,7 @@ from batchgen.providers.base import AccountableProvider, ImageRequest, RawImage,
 from batchgen.providers.replicate import ReplicateProvider
 from tests.providers.faulty_server import GARBAGE, LOST, NEVER_ARRIVED, Fault
 from tests.providers.orders import Pauses, fetch, order, outcome
-from tests.providers.replicate_server import PNG, TOKEN, Fate, ReplicateServer
+from tests.providers.replicate_server import PNG, TOKEN, JobPlan, ReplicateServer
 
 FLUX = "black-forest-labs/flux-schnell"
 TRUNCATED = Fault(way="truncate")
@@ -142,7 +142,7 @@ async def test_invalid_input_is_refused_with_the_providers_message(provider: Rep
     assert "Must be less than or equal to 1440" in str(refused)
 
 
-# Refusals that are about the account or the moment, not about the item.
+# Errors that concern the account or the moment, not the item.
 
 
 async def test_a_requested_wait_may_be_a_date(server: ReplicateServer, provider: ReplicateProvider) -> None:
@@ -174,7 +174,7 @@ async def test_a_redirect_is_not_followed(server: ReplicateServer, provider: Rep
         assert other.jobs == {}
 
 
-# Orders whose answer is lost.
+# Orders with a lost answer.
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ async def test_a_late_lost_order_is_found_by_the_second_list(server: ReplicateSe
     request = flux()
 
     async def show_up(_: float) -> None:
-        server.sell(inputs=dict(request.inputs))
+        server.add_job(inputs=dict(request.inputs))
 
     provider = make()
     provider._sleep = show_up  # pyright: ignore[reportPrivateUsage]
@@ -295,7 +295,7 @@ async def test_a_lost_order_is_not_matched_to_an_answered_one(
 async def test_a_lost_order_is_not_matched_to_other_jobs(
     server: ReplicateServer, provider: ReplicateProvider, other: dict[str, Any]
 ) -> None:
-    server.sell(**other)
+    server.add_job(**other)
     server.fail("order", NEVER_ARRIVED)
 
     assert (await outcome(provider.submit(flux()))).code == "order_lost"
@@ -306,7 +306,7 @@ async def test_a_lost_order_is_found_despite_a_wrong_clock(
     server: ReplicateServer, provider: ReplicateProvider, skew: timedelta
 ) -> None:
     server.skew = skew
-    server.sell(age_seconds=600)
+    server.add_job(age_seconds=600)
     server.fail("order", LOST)
 
     job_id = await provider.submit(flux())
@@ -316,9 +316,9 @@ async def test_a_lost_order_is_found_despite_a_wrong_clock(
 
 async def test_a_lost_order_is_found_on_a_later_page(server: ReplicateServer, provider: ReplicateProvider) -> None:
     server.page_size = 3
-    server.sell("a red fox", age_seconds=5)
+    server.add_job("a red fox", age_seconds=5)
     for number in range(10):
-        server.sell(f"bird {number}")
+        server.add_job(f"bird {number}")
 
     server.fail("order", NEVER_ARRIVED)
     job_id = await provider.submit(flux())
@@ -334,15 +334,15 @@ async def test_a_lost_order_without_a_seed_stays_unknown(server: ReplicateServer
     assert isinstance(await outcome(provider.submit(request)), OutcomeUnknown)
 
 
-# Looking for an order that another process sent.
+# Finding an order that another process sent.
 
 
 async def test_an_order_of_another_process_is_found(server: ReplicateServer, make: MakeProvider) -> None:
     request = flux(ordered_at=0.0)
-    bought = await make().submit(request)
-    server.sell("a blue bird")
+    ordered = await make().submit(request)
+    server.add_job("a blue bird")
 
-    assert await make().find(request) == bought
+    assert await make().find(request) == ordered
     assert server.asked["order"] == 1
 
 
@@ -353,7 +353,7 @@ async def test_a_dead_workers_order_may_arrive_late(
 
     async def arrives_late(seconds: float) -> None:
         await pauses(seconds)
-        server.sell(inputs=dict(request.inputs))
+        server.add_job(inputs=dict(request.inputs))
 
     provider = make(timeout_seconds=20, settle_seconds=3)
     provider._sleep = arrives_late  # pyright: ignore[reportPrivateUsage]
@@ -369,14 +369,14 @@ async def test_an_order_too_old_to_arrive_counts_as_never_sent(
 
     assert await provider.find(flux(ordered_at=-4.0)) is None
     assert (pauses.taken, server.asked["list"]) == ([19], 2)
-    assert await provider.find(flux(ordered_at=-4.0)) is None  # by now it is old enough to be believed at once
+    assert await provider.find(flux(ordered_at=-4.0)) is None  # by now it is old enough to be accepted at once
     assert (pauses.taken, server.asked["list"]) == ([19], 3)
 
 
 async def test_equal_orders_of_another_process_find_one_job_each(server: ReplicateServer, make: MakeProvider) -> None:
     one, other = flux(ordered_at=0.0), flux(ordered_at=0.0)
-    server.sell(inputs=dict(one.inputs), age_seconds=3)
-    server.sell(inputs=dict(one.inputs), age_seconds=2)
+    server.add_job(inputs=dict(one.inputs), age_seconds=3)
+    server.add_job(inputs=dict(one.inputs), age_seconds=2)
     provider = make()
 
     jobs = [await provider.find(one), await provider.find(other), await provider.find(one)]
@@ -397,14 +397,14 @@ async def test_an_old_order_of_another_process_stays_unknown(
     server: ReplicateServer, provider: ReplicateProvider, ordered_at: float | None
 ) -> None:
     request = flux(ordered_at=ordered_at)
-    server.sell(inputs=dict(request.inputs))  # by somebody else, since
+    server.add_job(inputs=dict(request.inputs))  # by another client, since then
 
     assert isinstance(await outcome(provider.find(request)), OutcomeUnknown)
 
 
 async def test_the_newest_of_several_jobs_of_an_order_is_found(server: ReplicateServer, make: MakeProvider) -> None:
     request = flux(ordered_at=0.0)
-    server.sell(inputs=dict(request.inputs), age_seconds=20)
+    server.add_job(inputs=dict(request.inputs), age_seconds=20)
     newest = await make().submit(request)
 
     assert await make().find(request) == newest
@@ -417,7 +417,7 @@ async def test_the_newest_of_several_jobs_of_an_order_is_found(server: Replicate
 async def test_an_output_may_be_a_list_a_text_or_an_object(
     server: ReplicateServer, provider: ReplicateProvider, shape: str
 ) -> None:
-    server.fates["a red fox"] = Fate(output=shape)
+    server.job_plans["a red fox"] = JobPlan(output=shape)
     request = flux()
 
     picture = await provider.wait(job_id := await provider.submit(request), request)
@@ -427,7 +427,7 @@ async def test_an_output_may_be_a_list_a_text_or_an_object(
 
 
 async def test_a_picture_may_be_in_the_answer(server: ReplicateServer, provider: ReplicateProvider) -> None:
-    server.fates["a red fox"] = Fate(output=["data:image/png;base64,iVBORw0KGgo="])
+    server.job_plans["a red fox"] = JobPlan(output=["data:image/png;base64,iVBORw0KGgo="])
     request = flux()
 
     picture = await provider.wait(await provider.submit(request), request)
@@ -440,7 +440,9 @@ async def test_a_picture_may_be_in_the_answer(server: ReplicateServer, provider:
 async def test_addresses_in_other_output_texts_are_ignored(
     server: ReplicateServer, provider: ReplicateProvider
 ) -> None:
-    server.fates["a red fox"] = Fate(output={"prompt": "https://example.test/a.png", "text": ["http://example.test"]})
+    server.job_plans["a red fox"] = JobPlan(
+        output={"prompt": "https://example.test/a.png", "text": ["http://example.test"]}
+    )
     request = flux()
 
     failed = await outcome(provider.wait(await provider.submit(request), request))
@@ -452,7 +454,7 @@ async def test_addresses_in_other_output_texts_are_ignored(
 async def test_the_seed_is_read_from_the_models_log(
     server: ReplicateServer, provider: ReplicateProvider, logs: str, seed: int
 ) -> None:
-    server.fates["a red fox"] = Fate(logs=logs)
+    server.job_plans["a red fox"] = JobPlan(logs=logs)
     request = flux()
 
     assert (await provider.wait(await provider.submit(request), request)).seed == seed
@@ -488,34 +490,39 @@ async def test_a_job_not_listed_yet_is_asked_for_again(server: ReplicateServer, 
 
 
 @pytest.mark.parametrize(
-    ("fate", "kind", "code", "charged"),
+    ("job_plan", "kind", "code", "charged"),
     [
-        (Fate("failed", "NSFW content detected. Try running it again."), ProviderRejected, "blocked_by_policy", None),
         (
-            Fate("failed", "The input or output was flagged as sensitive. (E005)"),
+            JobPlan("failed", "NSFW content detected. Try running it again."),
             ProviderRejected,
             "blocked_by_policy",
             None,
         ),
-        (Fate("failed", "Invalid input: seed is too large"), ProviderRejected, "invalid_input", None),
-        (Fate("failed", "CUDA out of memory"), ProviderUnavailable, "generation_failed", None),
-        (Fate("failed", None), ProviderUnavailable, "generation_failed", None),
-        (Fate("canceled"), ProviderUnavailable, "provider_cancelled", True),
-        (Fate("aborted"), ProviderUnavailable, "provider_timeout", False),
-        (Fate(output=None), ProviderRejected, "no_output", True),
-        (Fate(output=[], logs="NSFW content detected in image 0"), ProviderRejected, "blocked_by_policy", True),
-        (Fate(output=["data:image/png;base64,%%%"]), ProviderRejected, "provider_garbage", True),
+        (
+            JobPlan("failed", "The input or output was flagged as sensitive. (E005)"),
+            ProviderRejected,
+            "blocked_by_policy",
+            None,
+        ),
+        (JobPlan("failed", "Invalid input: seed is too large"), ProviderRejected, "invalid_input", None),
+        (JobPlan("failed", "CUDA out of memory"), ProviderUnavailable, "generation_failed", None),
+        (JobPlan("failed", None), ProviderUnavailable, "generation_failed", None),
+        (JobPlan("canceled"), ProviderUnavailable, "provider_cancelled", True),
+        (JobPlan("aborted"), ProviderUnavailable, "provider_timeout", False),
+        (JobPlan(output=None), ProviderRejected, "no_output", True),
+        (JobPlan(output=[], logs="NSFW content detected in image 0"), ProviderRejected, "blocked_by_policy", True),
+        (JobPlan(output=["data:image/png;base64,%%%"]), ProviderRejected, "provider_garbage", True),
     ],
 )
 async def test_a_job_without_a_picture_tells_its_error_and_charge(
     server: ReplicateServer,
     provider: ReplicateProvider,
-    fate: Fate,
+    job_plan: JobPlan,
     kind: type[ProviderError],
     code: str,
     charged: bool | None,
 ) -> None:
-    server.fates["a red fox"] = fate
+    server.job_plans["a red fox"] = job_plan
     request = flux()
 
     failed = await outcome(provider.wait(await provider.submit(request), request))
@@ -564,7 +571,7 @@ async def test_an_ended_job_is_settled_with_picture_and_times(
 async def test_a_failed_job_is_settled_with_its_charge(
     server: ReplicateServer, provider: ReplicateProvider, status: str, charged: bool | None
 ) -> None:
-    server.fates["a red fox"] = Fate(status, looks=1)
+    server.job_plans["a red fox"] = JobPlan(status, looks=1)
     request = flux()
 
     settlement = await provider.settle(await provider.submit(request), request)
@@ -602,7 +609,7 @@ async def test_cancelling_an_ended_or_unknown_job_is_no_error(
     assert server.jobs[job_id].status == "succeeded"
 
 
-# All of it at once.
+# All faults together.
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -625,19 +632,19 @@ async def test_no_item_is_ordered_twice_under_random_faults(
     server.fail_by(lambda call: None if call == "file" else random.choices(faults, weights)[0])
     prompts = [f"picture {number}" for number in range(40)]
     for prompt in prompts:
-        server.fates[prompt] = Fate(random.choices(["succeeded", "failed"], [85, 15])[0])
+        server.job_plans[prompt] = JobPlan(random.choices(["succeeded", "failed"], [85, 15])[0])
 
     ends = await asyncio.gather(*(run(make, prompt) for prompt in prompts))
 
-    bought = Counter(str(entry["prompt"]) for entry in server.events("created"))
+    ordered = Counter(str(entry["prompt"]) for entry in server.events("created"))
     failed = Counter(str(entry["prompt"]) for entry in server.events("failed"))
-    assert {prompt: times for prompt, times in bought.items() if times > 1 + failed[prompt]} == {}
+    assert {prompt: times for prompt, times in ordered.items() if times > 1 + failed[prompt]} == {}
     assert ends.count(False) <= 10
     assert len(server.events("charged")) <= len(prompts)
 
 
 async def run(make: MakeProvider, prompt: str) -> bool:
-    """As a worker does: again after what may pass, at most five times; never again where the outcome is unknown."""
+    """Order like a worker: again after passing errors, at most five times; never again after an unknown outcome."""
     request = flux(prompt, seed=int(prompt.split()[1]))
     job_id: str | None = None
     provider: AccountableProvider = make()

@@ -1,7 +1,8 @@
-"""What people met at Replicate, fal, OpenAI and servers like it, as they told it in public, and what is made of it.
+"""Answers of Replicate, fal, OpenAI and servers like it that users reported in public, and their classification.
 
-Each row is an answer of a thread, named by where it was told. `kind` is what the worker does: `rejected` ends an item,
-`retried` tries it again, `waits` pauses the provider, `model waits` pauses one model, `unknown` is for a person.
+Each row is an answer from a thread, named after the place of the report. `kind` is the worker's reaction: `rejected`
+ends an item, `retried` tries it again, `waits` pauses the provider, `model waits` pauses one model, `unknown` is left
+to a person.
 """
 
 import json
@@ -31,7 +32,7 @@ from tests.providers.faulty_server import Fault
 from tests.providers.local_server import answers
 from tests.providers.openai_server import OpenAIServer, a_picture
 from tests.providers.orders import Pauses, order, outcome
-from tests.providers.replicate_server import Fate, ReplicateServer
+from tests.providers.replicate_server import JobPlan, ReplicateServer
 
 KINDS: dict[str, type[ProviderError]] = {
     "rejected": ProviderRejected,
@@ -47,7 +48,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True)
 class Report:
-    """An answer, and what it is taken for: `kind`, `code` and whether it is charged."""
+    """An answer and its classification: `kind`, `code` and whether it is charged."""
 
     told: str
     answer: Any
@@ -198,99 +199,101 @@ DIRECTOR = "Director: unexpected error handling prediction (E6716)"
 SENSITIVE = "The input or output was flagged as sensitive. Please try again with different inputs. (E005) (4Zx)"
 
 REPLICATE_JOBS = [
-    Report("cog-whisper 1: interrupted", Fate("failed", INTERRUPTED), "retried", "generation_failed", None),
-    Report("director", Fate("failed", DIRECTOR), "retried", "generation_failed", None),
+    Report("cog-whisper 1: interrupted", JobPlan("failed", INTERRUPTED), "retried", "generation_failed", None),
+    Report("director", JobPlan("failed", DIRECTOR), "retried", "generation_failed", None),
     Report(
         "director, flagged",
-        Fate("failed", "Director: unexpected error handling prediction (E9828)"),
+        JobPlan("failed", "Director: unexpected error handling prediction (E9828)"),
         "retried",
         "generation_failed",
         None,
     ),
     Report(
         "out of memory",
-        Fate("failed", "CUDA out of memory. Tried to allocate 2.00 GiB"),
+        JobPlan("failed", "CUDA out of memory. Tried to allocate 2.00 GiB"),
         "retried",
         "generation_failed",
         None,
     ),
     Report(
         "oom killed",
-        Fate("failed", "Director: unexpected error handling prediction (E1001)"),
+        JobPlan("failed", "Director: unexpected error handling prediction (E1001)"),
         "retried",
         "generation_failed",
         None,
     ),
-    Report("health check", Fate("failed", "Model health check failed (E8765)"), "retried", "generation_failed", None),
+    Report(
+        "health check", JobPlan("failed", "Model health check failed (E8765)"), "retried", "generation_failed", None
+    ),
     Report(
         "high demand",
-        Fate("failed", "Service is currently unavailable due to high demand. Please try again later. (E003) (x)"),
+        JobPlan("failed", "Service is currently unavailable due to high demand. Please try again later. (E003) (x)"),
         "retried",
         "generation_failed",
         None,
     ),
     Report(
         "temporarily unavailable",
-        Fate("failed", "Service is temporarily unavailable. Please try again later. (E004)"),
+        JobPlan("failed", "Service is temporarily unavailable. Please try again later. (E004)"),
         "retried",
         "generation_failed",
         None,
     ),
     Report(
         "a fault that speaks of sensitive things",
-        Fate("failed", "The safety checker is sensitive today (E004)"),
+        JobPlan("failed", "The safety checker is sensitive today (E004)"),
         "retried",
         "generation_failed",
         None,
     ),
-    Report("aiheadshotgene: flagged", Fate("failed", SENSITIVE), "rejected", "blocked_by_policy", None),
+    Report("aiheadshotgene: flagged", JobPlan("failed", SENSITIVE), "rejected", "blocked_by_policy", None),
     Report(
         "old models: NSFW",
-        Fate("failed", "NSFW content detected. Try running it again, or try a different prompt."),
+        JobPlan("failed", "NSFW content detected. Try running it again, or try a different prompt."),
         "rejected",
         "blocked_by_policy",
         None,
     ),
     Report(
         "cog-flux 7: all filtered",
-        Fate("failed", "All generated images contained NSFW content. Try again."),
+        JobPlan("failed", "All generated images contained NSFW content. Try again."),
         "rejected",
         "blocked_by_policy",
         None,
     ),
     Report(
         "safety of a proxied model",
-        Fate("failed", "Content was flagged by the safety system. Try different prompts."),
+        JobPlan("failed", "Content was flagged by the safety system. Try different prompts."),
         "rejected",
         "blocked_by_policy",
         None,
     ),
     Report(
         "invalid input by code",
-        Fate("failed", "The input was invalid: flagged field `size` (E006)"),
+        JobPlan("failed", "The input was invalid: flagged field `size` (E006)"),
         "rejected",
         "invalid_input",
         None,
     ),
     Report(
         "an unknown argument called moderation",
-        Fate("failed", "predict() got an unexpected keyword argument 'moderation'"),
+        JobPlan("failed", "predict() got an unexpected keyword argument 'moderation'"),
         "rejected",
         "invalid_input",
         None,
     ),
-    Report("replicate-js 29: nothing came of it", Fate(output=None), "rejected", "no_output", True),
-    Report("an empty list", Fate(output=[]), "rejected", "no_output", True),
+    Report("replicate-js 29: nothing came of it", JobPlan(output=None), "rejected", "no_output", True),
+    Report("an empty list", JobPlan(output=[]), "rejected", "no_output", True),
     Report(
         "filtered, as the logs say",
-        Fate(output=[], logs="Potential NSFW content was detected in one or more images."),
+        JobPlan(output=[], logs="Potential NSFW content was detected in one or more images."),
         "rejected",
         "blocked_by_policy",
         True,
     ),
-    Report("cog 2136: a path of its own machine", Fate(output="/src/output.webp"), "rejected", "no_output", True),
-    Report("aborted", Fate("aborted"), "retried", "provider_timeout", False),
-    Report("cancelled there", Fate("canceled"), "retried", "provider_cancelled", True),
+    Report("cog 2136: a path of its own machine", JobPlan(output="/src/output.webp"), "rejected", "no_output", True),
+    Report("aborted", JobPlan("aborted"), "retried", "provider_timeout", False),
+    Report("cancelled there", JobPlan("canceled"), "retried", "provider_cancelled", True),
 ]
 
 
@@ -299,7 +302,7 @@ async def test_reported_replicate_job_ends_map_to_errors(
     replicate: tuple[ReplicateServer, ReplicateProvider], report: Report
 ) -> None:
     server, provider = replicate
-    server.fates["a red fox"] = report.answer
+    server.job_plans["a red fox"] = report.answer
     request = flux()
     job_id = await provider.submit(request)
 
@@ -324,7 +327,7 @@ async def test_reported_replicate_outputs_are_read(
     replicate: tuple[ReplicateServer, ReplicateProvider], output: Any
 ) -> None:
     server, provider = replicate
-    server.fates["a red fox"] = Fate(output=output)
+    server.job_plans["a red fox"] = JobPlan(output=output)
     request = flux()
 
     picture = await provider.wait(await provider.submit(request), request)
@@ -346,7 +349,7 @@ DATA_URLS = [
 @pytest.mark.parametrize("url", DATA_URLS)
 async def test_replicate_data_urls_are_read(replicate: tuple[ReplicateServer, ReplicateProvider], url: str) -> None:
     server, provider = replicate
-    server.fates["a red fox"] = Fate(output=[url])
+    server.job_plans["a red fox"] = JobPlan(output=[url])
     request = flux()
 
     picture = await provider.wait(await provider.submit(request), request)
@@ -449,90 +452,103 @@ async def test_reported_fal_order_answers_map_to_errors(fal: tuple[FalServer, Fa
     assert server.asked["order"] == 1
 
 
-FalFate = fal_server.Fate
+FalJobPlan = fal_server.JobPlan
 
 FAL_JOBS = [
     Report(
         "TanStack 396: completed, and 422 as its result",
-        FalFate(422, problem("string_too_long")),
+        FalJobPlan(422, problem("string_too_long")),
         "rejected",
         "invalid_input",
         None,
     ),
     Report(
-        "wavespeed: flagged", FalFate(422, problem("content_policy_violation")), "rejected", "blocked_by_policy", None
+        "wavespeed: flagged",
+        FalJobPlan(422, problem("content_policy_violation")),
+        "rejected",
+        "blocked_by_policy",
+        None,
     ),
     Report(
         "nano-banana: unsafe",
-        FalFate(422, problem("no_media_generated", "unsafe content")),
+        FalJobPlan(422, problem("no_media_generated", "unsafe content")),
         "rejected",
         "blocked_by_policy",
         None,
     ),
     Report(
         "nano-banana: nothing",
-        FalFate(422, problem("no_media_generated", "No media was generated.")),
+        FalJobPlan(422, problem("no_media_generated", "No media was generated.")),
         "rejected",
         "no_output",
         None,
     ),
     Report(
-        "vm0 34356: downstream", FalFate(422, problem("downstream_service_error")), "retried", "generation_failed", None
+        "vm0 34356: downstream",
+        FalJobPlan(422, problem("downstream_service_error")),
+        "retried",
+        "generation_failed",
+        None,
     ),
-    Report("downstream, gone", FalFate(500, problem("downstream_service_unavailable")), "retried", "generation_failed"),
+    Report(
+        "downstream, gone", FalJobPlan(500, problem("downstream_service_unavailable")), "retried", "generation_failed"
+    ),
     Report(
         "runner lost",
-        FalFate(503, {"detail": "Runner disconnected", "error_type": "runner_disconnected"}),
+        FalJobPlan(503, {"detail": "Runner disconnected", "error_type": "runner_disconnected"}),
         "retried",
         "generation_failed",
     ),
     Report(
         "runner not reached",
-        FalFate(503, {"detail": "…", "error_type": "runner_connection_timeout"}),
+        FalJobPlan(503, {"detail": "…", "error_type": "runner_connection_timeout"}),
         "retried",
         "generation_failed",
     ),
     Report(
         "no runner",
-        FalFate(503, {"detail": "…"}, {"X-Fal-Error-Type": "runner_scheduling_failure"}),
+        FalJobPlan(503, {"detail": "…"}, {"X-Fal-Error-Type": "runner_scheduling_failure"}),
         "retried",
         "generation_failed",
     ),
     Report(
-        "never started", FalFate(504, {"detail": "…", "error_type": "startup_timeout"}), "retried", "provider_timeout"
+        "never started",
+        FalJobPlan(504, {"detail": "…", "error_type": "startup_timeout"}),
+        "retried",
+        "provider_timeout",
     ),
-    Report("took too long", FalFate(504, problem("generation_timeout")), "retried", "provider_timeout"),
+    Report("took too long", FalJobPlan(504, problem("generation_timeout")), "retried", "provider_timeout"),
     Report(
         "not to be tried again",
-        FalFate(500, problem("internal_server_error"), {"X-Fal-Retryable": "false"}),
+        FalJobPlan(500, problem("internal_server_error"), {"X-Fal-Retryable": "false"}),
         "rejected",
         "generation_failed",
     ),
     Report(
         "cancelled by somebody",
-        FalFate(499, {"detail": "Request was cancelled"}),
+        FalJobPlan(499, {"detail": "Request was cancelled"}),
         "retried",
         "provider_cancelled",
         None,
     ),
     Report(
         "a black picture",
-        FalFate(200, {"images": [{"url": "https://v3.fal.media/x.png"}], "has_nsfw_concepts": [True]}),
+        FalJobPlan(200, {"images": [{"url": "https://v3.fal.media/x.png"}], "has_nsfw_concepts": [True]}),
         "rejected",
         "blocked_by_policy",
         True,
     ),
     Report(
         "vibedgames 182: completed without a picture",
-        FalFate(200, {"images": [], "detail": "moderated"}),
+        FalJobPlan(200, {"images": [], "detail": "moderated"}),
         "rejected",
         "no_output",
         True,
     ),
-    Report("an address that is none", FalFate(200, {"images": [{"url": None}]}), "rejected", "no_output", True),
+    Report("an address that is none", FalJobPlan(200, {"images": [{"url": None}]}), "rejected", "no_output", True),
     Report(
         "half a data URL",
-        FalFate(200, {"images": [{"url": "data:image/png;base64,a"}]}),
+        FalJobPlan(200, {"images": [{"url": "data:image/png;base64,a"}]}),
         "rejected",
         "provider_garbage",
         True,
@@ -543,7 +559,7 @@ FAL_JOBS = [
 @pytest.mark.parametrize("report", FAL_JOBS, ids=named)
 async def test_reported_fal_job_ends_map_to_errors(fal: tuple[FalServer, FalProvider], report: Report) -> None:
     server, provider = fal
-    server.fates["a red fox"] = report.answer
+    server.job_plans["a red fox"] = report.answer
     request = order(model="fal-ai/flux/dev")
     job_id = await provider.submit(request)
 
@@ -564,7 +580,9 @@ async def test_fal_data_urls_are_read(fal: tuple[FalServer, FalProvider], url: s
         "file_data": {"images": [{"file_data": url, "url": None}]},
     }
     server, provider = fal
-    server.fates["a red fox"] = FalFate(200, {**shapes[shape], "seed": 7, "prompt": "https://example.test/x.png"})
+    server.job_plans["a red fox"] = FalJobPlan(
+        200, {**shapes[shape], "seed": 7, "prompt": "https://example.test/x.png"}
+    )
     request = order(model="fal-ai/flux/dev")
 
     picture = await provider.wait(await provider.submit(request), request)
@@ -904,7 +922,7 @@ async def test_reported_openai_answers_map_to_errors(
     openai: tuple[OpenAIServer, OpenAIImagesProvider], report: Report
 ) -> None:
     server, provider = openai
-    server.misbehave(ORDERS, answers(report.status, report.answer))
+    server.fail(ORDERS, answers(report.status, report.answer))
     request = gpt_image()
 
     report.check(await outcome(provider.wait(await provider.submit(request), request)))
@@ -945,7 +963,7 @@ async def test_reported_openai_pictures_are_read(
     openai: tuple[OpenAIServer, OpenAIImagesProvider], told: Any, content: bytes
 ) -> None:
     server, provider = openai
-    server.misbehave(ORDERS, answers(200, told))
+    server.fail(ORDERS, answers(200, told))
     request = gpt_image()
 
     picture = await provider.wait(await provider.submit(request), request)
@@ -958,7 +976,7 @@ async def test_an_address_is_used_when_litellm_sends_an_empty_picture(
     openai: tuple[OpenAIServer, OpenAIImagesProvider],
 ) -> None:
     server, provider = openai
-    server.misbehave(ORDERS, answers(200, {"data": [{"b64_json": None, "url": "https://x.test/1.png"}]}))
+    server.fail(ORDERS, answers(200, {"data": [{"b64_json": None, "url": "https://x.test/1.png"}]}))
     request = gpt_image()
 
     picture = await provider.wait(await provider.submit(request), request)

@@ -1,4 +1,4 @@
-"""What people have seen ComfyUI, AUTOMATIC1111, Forge and SD.Next answer, and what it means for an item."""
+"""Answers of ComfyUI, AUTOMATIC1111, Forge and SD.Next that users reported, and their effect on an item."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +20,7 @@ LOGIN = "<html><title>Sign in</title></html>"
 
 
 def invalid(kind: str, message: str, details: str, name: str = "", node: str = "KSampler") -> Fault:
-    """A workflow that ComfyUI refuses for one node."""
+    """A workflow that ComfyUI refuses because of one node."""
     fault = {"type": kind, "message": message, "details": details, "extra_info": {"input_name": name}}
     errors = {"3": {"errors": [fault], "dependent_outputs": ["9"], "class_type": node}}
     return answers(400, {"error": INVALID, "node_errors": errors})
@@ -123,7 +123,7 @@ async def test_comfyuis_order_answers_map_to_errors(
 ) -> None:
     async with ComfyUIServer() as server:
         provider = ComfyUIProvider(base_url=server.url, sleep=Sleeps())
-        server.misbehave("POST /prompt", fault)
+        server.fail("POST /prompt", fault)
 
         error = await outcome(provider.submit(ORDER))
         await provider.aclose()
@@ -178,7 +178,7 @@ async def test_comfyuis_failed_jobs_map_to_errors(entry: object, kind: type[Prov
     async with ComfyUIServer() as server:
         provider = ComfyUIProvider(base_url=server.url, sleep=Sleeps())
         job_id = await provider.submit(ORDER)
-        server.misbehave("GET /history/{id}", *[answers(200, {job_id: entry})] * 2)
+        server.fail("GET /history/{id}", *[answers(200, {job_id: entry})] * 2)
 
         error = await outcome(provider.wait(job_id, ORDER))
         settlement = await provider.settle(job_id, ORDER)
@@ -256,7 +256,7 @@ async def test_automatic1111s_order_answers_map_to_errors(
 ) -> None:
     async with Automatic1111Server() as server:
         provider = Automatic1111Provider(base_url=server.url)
-        server.misbehave("POST /sdapi/v1/txt2img", fault)
+        server.fail("POST /sdapi/v1/txt2img", fault)
         request = order()
 
         error = await outcome(provider.wait(await provider.submit(request), request))
@@ -285,7 +285,7 @@ A1111_PICTURES: list[Mapping[str, Any]] = [
 async def test_automatic1111_pictures_are_read_in_every_known_form(body: Mapping[str, Any]) -> None:
     async with Automatic1111Server() as server:
         provider = Automatic1111Provider(base_url=server.url)
-        server.misbehave("POST /sdapi/v1/txt2img", answers(200, body))
+        server.fail("POST /sdapi/v1/txt2img", answers(200, body))
         request = order(model="sdxl")
 
         picture = await provider.wait(await provider.submit(request), request)

@@ -1,4 +1,4 @@
-"""`make readme`: every command of README.md, in order, on a machine that has nothing installed."""
+"""`make readme`: runs every command of README.md, in order, on a machine with nothing installed."""
 
 import sys
 import tempfile
@@ -9,7 +9,7 @@ from tests.readme.machine import ReadmeError, fresh_machine
 
 def main() -> int:
     with tempfile.TemporaryDirectory(prefix="batchgen-readme-") as name:
-        Path(name).chmod(0o711)  # Postgres may run as somebody else
+        Path(name).chmod(0o711)  # Postgres may run as another user
         try:
             ran = fresh_machine(Path(name), lambda line: print(line, flush=True)).run_commands()  # noqa: T201
         except ReadmeError as error:

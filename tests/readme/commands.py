@@ -1,6 +1,6 @@
-"""The commands of README.md, block by block, and what each has to do.
+"""The commands of README.md, block by block, and their expected results.
 
-A block that needs what no machine has by itself carries a comment in front: `<!-- needs: a Replicate account -->`.
+A block with needs that no machine meets by itself has a comment in front: `<!-- needs: a Replicate account -->`.
 """
 
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 
 README = Path(__file__).parents[2] / "README.md"
 NEEDS = frozenset({"a Replicate account"})
-"""What a block may need without being run. Whatever else a block needs, it must bring."""
+"""Needs of blocks that are not run. All other needs are met by the README itself."""
 
 _BLOCK = re.compile(r"(?:<!-- needs: (?P<needs>.+) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```", re.DOTALL)
 _SETS_THE_SHELL_UP = re.compile(r"(\. |export |set )")
@@ -24,22 +24,22 @@ class Block:
 
     @property
     def commands(self) -> tuple[str, ...]:
-        """The lines without their comments. `#` within quotes is none."""
+        """The lines without their comments. A `#` within quotes is none."""
         lines = (re.sub(r"""^((?:[^"'#]|"[^"]*"|'[^']*')*?)\s*#.*$""", r"\1", line) for line in self.text.splitlines())
         return tuple(line.strip() for line in lines if line.strip())
 
 
 @dataclass(frozen=True)
 class Expected:
-    """`says` are expressions that the output must have; `leaves` maps patterns of files to how many there are then."""
+    """`says` are expressions that the output must match; `leaves` maps patterns of files to their expected number."""
 
     code: int = 0
     says: tuple[str, ...] = ()
     leaves: Mapping[str, int] | None = None
     background: bool = False
-    """Runs on until it is stopped; what it has to say by then is in `says`."""
+    """Runs until it is stopped; its output by then must match `says`."""
     shorter: str | None = None
-    """A form of the command that shows the same within a test's time."""
+    """An equivalent command that is fast enough for a test."""
 
 
 EXPECTED: Mapping[str, Expected] = {
@@ -77,5 +77,5 @@ def blocks(text: str) -> tuple[Block, ...]:
 
 
 def sets_the_shell_up(command: str) -> bool:
-    """Whether later commands depend on it in the same shell."""
+    """Whether later commands in the same shell depend on it."""
     return bool(_SETS_THE_SHELL_UP.match(command))

@@ -1,4 +1,4 @@
-"""Goes through README.md as somebody does who has just cloned it: every command, in order."""
+"""Runs the commands of README.md in order, as a user does who has just cloned the repository."""
 
 import os
 import re
@@ -23,12 +23,12 @@ LONGEST_STOP_SECONDS = 60
 
 
 class ReadmeError(AssertionError):
-    """A command did not do what the text says."""
+    """A command did not do what the README says."""
 
 
 @dataclass
 class Machine:
-    """A copy of the checkout and a home, both of its own; `say` is told of each command."""
+    """A copy of the checkout and its own home; calls `say` for each command."""
 
     folder: Path
     environment: Mapping[str, str]
@@ -38,7 +38,7 @@ class Machine:
     _running: list["Background"] = field(default_factory=list["Background"])
 
     def run_commands(self) -> list[str]:
-        """Run all blocks; the answer is the commands that were run."""
+        """Run all blocks; returns the commands that were run."""
         ran: list[str] = []
         try:
             for block in blocks((self.folder / "README.md").read_text()):
@@ -83,7 +83,7 @@ class Machine:
         return expected.shorter or command
 
     def _shell(self, command: str) -> "subprocess.Popen[str]":
-        """As if typed into the shell that all commands before were typed into."""
+        """As if typed into the shell of all earlier commands."""
         self._process = subprocess.Popen(
             ["bash", "-c", "\n".join([*self._setup, command])],
             cwd=self.folder,
@@ -110,7 +110,7 @@ class Machine:
                 raise ReadmeError(f"{command}: {len(found)} files are {pattern}, not {count}: {found}")
 
     def _server(self) -> Path:
-        """The Python of a server, on which nothing of ours is installed yet."""
+        """The Python of a server without our packages."""
         server = self.folder / "server"
         venv.create(server, with_pip=True)
         if not self.fresh:
@@ -119,7 +119,7 @@ class Machine:
         return server
 
     def _stop_all(self) -> None:
-        """As with Ctrl-C; nothing may stay."""
+        """As with Ctrl-C; no process may remain."""
         for background in reversed(self._running):
             background.stop(signal.SIGINT)
 
@@ -142,7 +142,9 @@ class Background:
             raise ReadmeError(f"{command}: does not say {expected.says}:\n{''.join(self._said)}")
 
     def stop(self, number: signal.Signals) -> None:
-        """Signal it as a terminal would, and wait until nothing of it is left; it may have been stopped before."""
+        """Send it a signal as a terminal would, and wait until all its processes ended; it may have been stopped
+        before.
+        """
         if self._process.poll() is None:
             self._end(number)
         self._reading.join(LONGEST_STOP_SECONDS)
@@ -168,7 +170,7 @@ class Background:
 
 
 def copy_checkout(folder: Path) -> None:
-    """What a clone would bring, with what is not committed yet."""
+    """The files of a clone, with uncommitted changes."""
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     for name in subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0"):
         if name and (ROOT / name).is_file():
@@ -189,7 +191,7 @@ def machine_of_these_tests(folder: Path) -> Machine:
     for part in Path(sys.prefix).iterdir():
         if not part.name.startswith(".installed"):
             (checkout / ".venv" / part.name).symlink_to(part)
-    for mark in (".installed-devstack", ".installed-dev"):  # newer than all that they are made from
+    for mark in (".installed-devstack", ".installed-dev"):  # newer than its prerequisites
         (checkout / ".venv" / mark).touch()
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Machine(checkout, {**_environment(folder), "XDG_CACHE_HOME": cache}, fresh=False)
@@ -203,7 +205,7 @@ def _checkout(folder: Path) -> Path:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """A home of its own, and none of what the shell of a developer may have set."""
+    """Its own home, and no variables of a developer's shell."""
     foreign = ("BATCHGEN_", "SUPABASE_", "VIRTUAL_ENV", "XDG_", "PYTEST_", "DATABASE_URL", "MAKE", "MFLAGS")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return {**kept, "HOME": str(folder / "home"), "BATCHGEN_OFFLINE_SECONDS": "0.2"}

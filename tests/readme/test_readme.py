@@ -13,7 +13,7 @@ TEXT = README.read_text()
 @pytest.mark.timeout(SECONDS)
 def test_every_readme_command_does_what_the_text_says(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path.parent):
-        folder.chmod(0o711)  # Postgres may run as somebody else
+        folder.chmod(0o711)  # Postgres may run as another user
 
     ran = machine_of_these_tests(tmp_path).run_commands()
 

@@ -41,8 +41,8 @@ def harness_with_item(**more: Any) -> tuple[WorkerHarness, FakePaidProvider, Ite
     return harness, provider, item
 
 
-def fake_receiver(*troubles: Exception) -> FakeReceiver:
-    return FakeReceiver(content=picture(), troubles=list(troubles))
+def fake_receiver(*errors: Exception) -> FakeReceiver:
+    return FakeReceiver(content=picture(), errors=list(errors))
 
 
 async def run(harness: WorkerHarness) -> Outcome:

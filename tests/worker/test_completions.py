@@ -31,7 +31,7 @@ class SlowQueue(FakeQueue):
         return await super().complete_and_claim(results, limit)
 
 
-class Listening(Slots):
+class RecordingSlots(Slots):
     """Notes what was handed on to fill slots with."""
 
     def __init__(self, taken: list[Sequence[Claim] | None]) -> None:
@@ -182,7 +182,7 @@ async def test_a_failed_claim_is_repeated_and_its_results_are_written() -> None:
     queue.state.add("a", "b")
     [claim] = await queue.claim(1)
     taken: list[Sequence[Claim] | None] = []
-    completions = Completions(queue, Listening(taken))
+    completions = Completions(queue, RecordingSlots(taken))
 
     await completions.complete(claim, picture())
 

@@ -314,7 +314,7 @@ async def test_a_hanging_order_is_looked_up_and_not_resent() -> None:
     assert (len(provider.orders), provider.waiting) == (1, ["job-1"])
 
 
-class SlowToAdmit(FakePaidProvider):
+class SlowToFail(FakePaidProvider):
     """Its answer is already lost when the item's time is over, but it takes until later to say so."""
 
     async def submit(self, request: object) -> str:
@@ -326,7 +326,7 @@ class SlowToAdmit(FakePaidProvider):
 
 
 async def test_an_unknown_outcome_at_the_deadline_is_final() -> None:
-    harness, _, item = harness_with_item(SlowToAdmit(), patience={"item_timeout_seconds": 0.2})
+    harness, _, item = harness_with_item(SlowToFail(), patience={"item_timeout_seconds": 0.2})
 
     fault = await attempt(harness)
 

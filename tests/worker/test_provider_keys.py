@@ -75,7 +75,7 @@ async def start(stack: StackInfo, server: LocalServer) -> AsyncGenerator[Start]:
 
 async def test_a_refused_provider_key_exits_with_2(start: Start, server: LocalServer, provider: str) -> None:
     _, key_name, path, _ = KEYS[provider]
-    server.misbehave(f"GET {path}", REFUSED, REFUSED, REFUSED)
+    server.fail(f"GET {path}", REFUSED, REFUSED, REFUSED)
 
     worker = await start(provider)
 
@@ -89,7 +89,7 @@ async def test_a_refused_provider_key_exits_with_2(start: Start, server: LocalSe
 
 async def test_a_provider_key_refused_once_is_tried_again(start: Start, server: LocalServer, provider: str) -> None:
     _, _, path, authorization = KEYS[provider]
-    server.misbehave(f"GET {path}", REFUSED)
+    server.fail(f"GET {path}", REFUSED)
 
     worker = await start(provider)
 
@@ -103,7 +103,7 @@ async def test_a_provider_key_refused_once_is_tried_again(start: Start, server: 
 async def test_other_provider_answers_do_not_stop_the_start(
     start: Start, server: LocalServer, provider: str, answer: object
 ) -> None:
-    server.misbehave(f"GET {KEYS[provider][2]}", answer)  # pyright: ignore[reportArgumentType]
+    server.fail(f"GET {KEYS[provider][2]}", answer)  # pyright: ignore[reportArgumentType]
 
     assert await (await start(provider)).exit_code() == 0
 
@@ -118,7 +118,7 @@ async def test_an_unreachable_provider_is_logged_as_an_outage(start: Start, prov
 
 @pytest.mark.parametrize("provider", ["openai", "comfyui", "automatic1111"], indirect=True)
 async def test_a_missing_provider_key_is_named(start: Start, server: LocalServer, provider: str) -> None:
-    server.misbehave(f"GET {KEYS[provider][2]}", REFUSED, REFUSED, REFUSED)
+    server.fail(f"GET {KEYS[provider][2]}", REFUSED, REFUSED, REFUSED)
 
     worker = await start(provider, key="")
 

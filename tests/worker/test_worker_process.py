@@ -263,18 +263,18 @@ async def test_another_worker_finishes_everything_after_a_kill(
 ) -> None:
     batches = [await submit(await new_user(), *[f"a harbour #slow:0.{n}" for n in range(5, 9)]) for _ in range(2)]
     pace = {"BATCHGEN_LEASE_SECONDS": "2", "BATCHGEN_POLL_SECONDS": "0.2"}
-    doomed = await start(**pace)
-    await doomed.logs("item started", 6)
+    killed = await start(**pace)
+    await killed.logs("item started", 6)
 
-    doomed.send(signal.SIGKILL)
-    heir = await start(**pace)
+    killed.send(signal.SIGKILL)
+    successor = await start(**pace)
 
     for batch_id in batches:
         await eventually(lambda batch_id=batch_id: all_completed(database, batch_id, 4), timeout=20)
         paths = await stored_pictures(database, batch_id)
         assert len(paths) == len(set(paths)) == 4
-    heir.send(signal.SIGTERM)
-    assert await heir.exit_code() == 0
+    successor.send(signal.SIGTERM)
+    assert await successor.exit_code() == 0
 
 
 async def test_a_suspended_worker_goes_on(start: Start, user: User, database: Database) -> None:

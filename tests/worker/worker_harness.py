@@ -201,10 +201,10 @@ class InProcessChecker(Checker):
 
 @dataclass
 class FakeReceiver(Receiver):
-    """Fetches nothing: an address is what `content` has for it. `troubles` come first, one each."""
+    """Fetches nothing: an address is what `content` has for it. `errors` come first, one each."""
 
     content: bytes = b""
-    troubles: list[Exception] = field(default_factory=list[Exception])
+    errors: list[Exception] = field(default_factory=list[Exception])
     fetched: list[tuple[str, str | None]] = field(default_factory=list[tuple[str, str | None]])
 
     def __post_init__(self) -> None:
@@ -216,8 +216,8 @@ class FakeReceiver(Receiver):
     ) -> AsyncGenerator[CheckedImage]:
         if isinstance(output, RemoteImage):
             self.fetched.append((output.url, local_server))
-            if self.troubles:
-                raise self.troubles.pop(0)
+            if self.errors:
+                raise self.errors.pop(0)
             output = RawImage(self.content)
         async with super().received(output) as image:
             yield image

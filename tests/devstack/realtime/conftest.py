@@ -25,7 +25,7 @@ async def postgres() -> AsyncIterator[PostgresServer]:
 async def _prepare(server: PostgresServer) -> None:
     async with await psycopg.AsyncConnection.connect(server.dsn(), autocommit=True) as connection:
         await connection.execute(ROLES)
-        # a new slot waits for the log to be written out
+        # a new replication slot waits until the log is written out
         await connection.execute("alter system set wal_writer_delay = '5ms'")
         await connection.execute("select pg_reload_conf()")
         await connection.execute("create database template_realtime")
@@ -35,7 +35,7 @@ async def _prepare(server: PostgresServer) -> None:
 
 @pytest_asyncio.fixture
 async def dsn(postgres: PostgresServer) -> AsyncIterator[str]:
-    """A database of the test's own."""
+    """A new database for the test."""
     async for dsn in _database(postgres):
         yield dsn
 
@@ -61,7 +61,7 @@ async def stack(dsn: str) -> AsyncIterator[Stack]:
 
 @pytest_asyncio.fixture(scope="module")
 async def common(postgres: PostgresServer) -> AsyncIterator[Stack]:
-    """A stack for the tests of one module that leave nothing behind."""
+    """A stack for the tests of one module that change nothing."""
     async for dsn in _database(postgres):
         stack = Stack(dsn)
         try:

@@ -1,4 +1,4 @@
-"""What the Realtime tests share: a database with one table per rule, a served RealtimeServer, a bare client."""
+"""Parts of the Realtime tests: a database with one table per rule, a served RealtimeServer, a bare client."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def user_token(user_id: str = ALICE, *, role: str | None = "authenticated", seco
 
 
 def expired_seconds(message: str) -> int:
-    """How long ago the token expired, as the message of a refusal tells it."""
+    """The seconds since the token expired, as an error message gives them."""
     found = re.fullmatch(r"(?:InvalidJWTToken: )?Token has expired (\d+) seconds ago", message)
     assert found, message
     return int(found[1])
@@ -111,7 +111,7 @@ class Frame:
 
 
 class BareClient:
-    """Speaks either protocol version, and keeps every frame in the order it came."""
+    """Speaks either version of the protocol and keeps all frames in order."""
 
     def __init__(self, ws: aiohttp.ClientWebSocketResponse, version: str) -> None:
         self.ws = ws
@@ -150,7 +150,7 @@ class BareClient:
     async def expect(
         self, event: str, topic: str | None = None, *, ref: str | None = None, seconds: float = PATIENCE_SECONDS
     ) -> Frame:
-        """Takes the next frame of this kind; others stay."""
+        """Take the next frame of this kind; leave the others."""
 
         def fits(frame: Frame) -> bool:
             return (
@@ -193,7 +193,7 @@ class BareClient:
         subscribed: bool = True,
         **config: Any,
     ) -> Frame:
-        """Joins and waits until the changes of the bindings flow. Gives the reply."""
+        """Join, and wait until the changes of the bindings flow if `subscribed`. Returns the reply."""
         payload: dict[str, Any] = {"config": {"postgres_changes": bindings, **config}}
         if token is not None:
             payload["access_token"] = token
@@ -215,7 +215,7 @@ class BareClient:
 
 
 class Stack:
-    """A database, its Realtime server behind an aiohttp server, and the clients that were opened."""
+    """A database, its Realtime server behind an aiohttp server, and all clients."""
 
     def __init__(self, dsn: str, limits: SocketLimits | None = None) -> None:
         self.dsn = dsn
@@ -265,7 +265,7 @@ class Stack:
         return client
 
     async def handshake(self, headers: Mapping[str, str] | None = None, **parameters: str) -> tuple[int, str]:
-        """Status and body of a handshake that is refused."""
+        """Status and body of a refused handshake."""
         upgrade = {
             "Connection": "Upgrade",
             "Upgrade": "websocket",
@@ -279,12 +279,12 @@ class Stack:
             return answer.status, await answer.text()
 
     async def reconnect(self) -> None:
-        """For after a restart of Postgres, whose port stays."""
+        """Close the connection after Postgres was restarted; the next statement opens a new one."""
         if self._sql is not None:
             await self._sql.close()
 
     async def told_so_far(self) -> None:
-        """Returns when all that is committed now has been read from the slot, so that no later join gets it."""
+        """Wait until everything committed by now has been read from the slot, so that no later join gets it."""
         ((end,),) = await self.sql("select pg_current_wal_flush_lsn()::text")
         async with asyncio.timeout(PATIENCE_SECONDS):
             while await self.sql(_UNREAD, [end]):  # noqa: ASYNC110 - the database has no event for it

@@ -1,4 +1,4 @@
-"""What a change looks like: values, columns, old records, errors, and who of one channel is meant."""
+"""Messages about changes: values, columns, old records, errors, and the bindings that match."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from realtime_harness import ALICE, BATCH, OTHER_BATCH, SECRET_KEY, BareClient, 
 
 
 def raw(text: str, key: str) -> str:
-    """A part of a frame as it stands there, before any JSON parser."""
+    """A part of a frame before any JSON parser reads it."""
     found = re.search(rf'"{key}": ("[^"]*"|[^,}}]*)', text)
     assert found is not None, text
     return found[1]

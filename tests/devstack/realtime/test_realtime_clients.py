@@ -23,7 +23,7 @@ SCRIPT = Path(__file__).with_name("realtime_client.mjs")
 
 
 class Events:
-    """What a client said, to be waited for."""
+    """Messages of a client, to wait for."""
 
     def __init__(self) -> None:
         self._said: list[tuple[str, Any]] = []
@@ -132,7 +132,7 @@ async def test_realtime_py_learns_of_a_refused_token(stack: Stack) -> None:
 
 @pytest.fixture(scope="session")
 def modules() -> Path:
-    """The folder of the locked packages, installed where that was not done yet."""
+    """The folder of the locked packages, which are installed on first use."""
     return npm_install(JS)
 
 

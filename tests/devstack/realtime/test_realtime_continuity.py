@@ -1,4 +1,4 @@
-"""Nothing is lost, nothing comes twice, and the order is that of the commits, whatever happens to the connections."""
+"""Whatever happens to connections, no change is lost or sent twice, and changes come in the order of the commits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from devstack.realtime.slot import SlotTakenError
 
 
 async def test_changes_come_in_the_order_of_the_commits(stack: Stack) -> None:
-    """Ten writers take turns at one row, so that its values show the order of their commits."""
+    """Ten writers update one row in turn; its values show the order of the commits."""
     await stack.sql("insert into two_keys values (1, 'counter', '0')")
     await stack.told_so_far()
     client = await stack.connect("2.0.0")
@@ -40,7 +40,7 @@ async def test_a_large_transaction_comes_whole_and_in_order(stack: Stack) -> Non
 
 
 async def test_a_join_sees_every_commit_after_its_system_message(stack: Stack) -> None:
-    """Rows are written all the time; each client's first row is at most the first one after it subscribed."""
+    """While rows are being written, each client's first row comes no later than the first one after it subscribed."""
     last, stop = 0, asyncio.Event()
 
     async def write() -> None:
@@ -167,7 +167,7 @@ async def test_a_publication_created_later_is_followed(dsn: str) -> None:
 
         await stack.sql("insert into todos (id) values (2)")
         await stack.sql("create publication supabase_realtime for table todos")
-        subscribed = await client.expect("system", seconds=4 * PATIENCE_SECONDS)  # the log is skipped first
+        subscribed = await client.expect("system", seconds=4 * PATIENCE_SECONDS)  # the server skips the log first
         await stack.sql("insert into todos (id) values (3)")
         (change,) = await client.changes(1)
 

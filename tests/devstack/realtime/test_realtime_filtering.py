@@ -1,4 +1,4 @@
-"""Filters judged on real changes: every operator, nulls, types, UPDATEs across the border, DELETEs."""
+"""Filters on real changes: every operator, nulls, types, UPDATEs that enter or leave the filter, DELETEs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROWS = """
 
 
 async def passing(stack: Stack, client: BareClient, table: str, filter_: str, rows: str) -> list[int]:
-    """The ids of the rows that a filter lets through, up to the last row, 99, which a second binding lets through."""
+    """The ids of the rows that a filter passes, up to row 99, which a second binding passes."""
     reply = await client.join("room", [binding(table, filter=filter_), binding(table, filter="id=eq.99")])
     first = reply.payload["response"]["postgres_changes"][0]["id"]
     await stack.sql(rows)
@@ -106,7 +106,7 @@ async def test_deletes_with_full_identity_are_filtered_by_the_old_row(stack: Sta
 
 
 async def test_a_filter_without_an_operator_for_its_type_disturbs_nobody(stack: Stack, client: BareClient) -> None:
-    """`json` has no equality: the real server's stream dies of it; here such a filter lets nothing through."""
+    """`json` has no equality, which ends the real server's stream; here such a filter passes nothing."""
     await client.join("wrong", [binding("kinds", filter='doc=eq."{}"')])
     await client.join("right", [binding("kinds")])
     await stack.sql("insert into kinds (id, doc) values (1, '{}')")

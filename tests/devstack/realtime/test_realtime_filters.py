@@ -1,4 +1,4 @@
-"""Reading bindings: the grammar of `filter`, and the words of every refusal."""
+"""Parsing of bindings: the grammar of `filter`, and the text of every error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Both serialisers: what is read, what is ignored, where the refs go."""
+"""Both serialisers: accepted frames, ignored frames, and the place of the refs."""
 
 from __future__ import annotations
 

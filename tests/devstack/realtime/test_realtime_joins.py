@@ -1,4 +1,4 @@
-"""Opening a socket, joining and leaving topics, and the words of every refusal."""
+"""Opening a socket, joining and leaving topics, and the text of every error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The decoder, on bytes laid out as PostgreSQL's manual describes them ("Logical Replication Message Formats")."""
+"""The decoder, on bytes laid out as in PostgreSQL's manual ("Logical Replication Message Formats")."""
 
 from __future__ import annotations
 

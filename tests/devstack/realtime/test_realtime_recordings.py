@@ -1,7 +1,6 @@
-"""Conversations recorded with supabase/realtime v2.129.8, held again with this server.
+"""Conversations recorded with supabase/realtime v2.129.8, repeated with this server.
 
-`frames_v1.jsonl` and `frames_v2.jsonl` are our recordings: what the client sent (`c2s`) and the server
-answered (`s2c`).
+`frames_v1.jsonl` and `frames_v2.jsonl` are our recordings: frames of the client (`c2s`) and of the server (`s2c`).
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ def parts(version: str, frame: Any) -> tuple[str, str, dict[str, Any]]:
 
 
 def steady(frame: Any) -> Any:
-    """The frame without what differs between two servers and two days: numbers of bindings, and times."""
+    """The frame without values that differ between servers and days: numbers of bindings, and times."""
     text = re.sub(r'"id": \d{5,}', '"id": "number"', json.dumps(frame, sort_keys=True))
     text = re.sub(r'"ids": \[\d+\]', '"ids": "numbers"', text)
     text = re.sub(r'"commit_timestamp": "[^"]*"', '"commit_timestamp": "time"', text)

@@ -1,4 +1,4 @@
-"""Who sees which row: policies are asked as the subscriber's role, with the subscriber's claims."""
+"""Row level security: policies are evaluated as the subscriber's role, with the subscriber's claims."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from realtime_harness import ALICE, BOB, SECRET_KEY, BareClient, Stack, binding,
 
 
 async def everyone(stack: Stack) -> dict[str, BareClient]:
-    """Owner, stranger, anon and service role, each on a socket of its own and listening to `notes`."""
+    """Owner, stranger, anon and service role, each on its own socket and subscribed to `notes`."""
     clients = {
         "owner": await stack.connect(),
         "stranger": await stack.connect("2.0.0"),
@@ -22,7 +22,7 @@ async def everyone(stack: Stack) -> dict[str, BareClient]:
 
 
 async def seen(stack: Stack, clients: dict[str, BareClient]) -> dict[str, list[str]]:
-    """What came of `notes` to each until a row of `todos`, which everybody sees, came."""
+    """Each client's changes of `notes`, up to the next row of `todos`, which everybody sees."""
     await stack.sql("insert into todos default values")
     events: dict[str, list[str]] = {}
     for name, client in clients.items():

@@ -1,4 +1,4 @@
-"""The socket itself: silence, size, slowness, and the server's stop."""
+"""Sockets: silence, size, slowness, and the server's stop."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def wire(ws: aiohttp.ClientWebSocketResponse) -> asyncio.Transport:
 
 @pytest_asyncio.fixture
 async def strict(dsn: str) -> AsyncIterator[Stack]:
-    """A server with little patience for silence."""
+    """A server that soon closes silent sockets."""
     stack = Stack(dsn, limits=SocketLimits(idle_seconds=IDLE_SECONDS))
     try:
         await stack.start()
@@ -41,7 +41,7 @@ async def strict(dsn: str) -> AsyncIterator[Stack]:
 
 @pytest_asyncio.fixture
 async def narrow(dsn: str) -> AsyncIterator[Stack]:
-    """A server with little room for what a client sends, and for what it does not read."""
+    """A server with small limits for incoming frames and for unread ones."""
     stack = Stack(dsn, limits=SocketLimits(frame_bytes=100_000, queued_characters=2_000_000))
     try:
         await stack.start()
@@ -83,11 +83,11 @@ async def test_a_frame_over_the_limit_closes_with_1009(narrow: Stack) -> None:
 
 async def test_a_client_that_does_not_read_is_disconnected(narrow: Stack) -> None:
     async with aiohttp.ClientSession() as session:
-        deaf = await session.ws_connect(f"{narrow.url}/websocket?apikey={PUBLISHABLE_KEY}", max_msg_size=0)
-        await deaf.send_str(JOIN)
-        while json.loads((await deaf.receive()).data)["event"] != "system":
+        unread = await session.ws_connect(f"{narrow.url}/websocket?apikey={PUBLISHABLE_KEY}", max_msg_size=0)
+        await unread.send_str(JOIN)
+        while json.loads((await unread.receive()).data)["event"] != "system":
             pass
-        transport = wire(deaf)
+        transport = wire(unread)
         transport.pause_reading()
         client = await narrow.connect("2.0.0")
         await client.join("room", [binding("blobs")])
@@ -99,9 +99,9 @@ async def test_a_client_that_does_not_read_is_disconnected(narrow: Stack) -> Non
 
         transport.resume_reading()
         async with asyncio.timeout(30):
-            while (await deaf.receive()).type not in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR):
+            while (await unread.receive()).type not in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR):
                 pass
-        assert deaf.close_code == 1006
+        assert unread.close_code == 1006
 
 
 async def test_a_vanished_client_does_not_disturb_others(stack: Stack) -> None:

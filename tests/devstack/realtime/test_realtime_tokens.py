@@ -1,4 +1,4 @@
-"""Tokens while a channel is open: exchanged, refused, run out."""
+"""Tokens of open channels: replaced, refused, expired."""
 
 from __future__ import annotations
 
