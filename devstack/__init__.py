@@ -1,4 +1,4 @@
-"""Supabase for one machine without Docker, for development and tests: Postgres, Supabase Lite, Realtime."""
+"""Supabase on one machine without Docker, for development and tests: Postgres, Supabase Lite, Realtime."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """Imported when first asked for: `python -m devstack.demo` must be there at once to hear Ctrl-C."""
+    """Import on first use, so that `python -m devstack.demo` starts fast enough to handle Ctrl-C."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

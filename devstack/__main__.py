@@ -1,4 +1,4 @@
-"""`batchgen dev`: the dev stack and a worker in the foreground. The only place that reads the environment."""
+"""`batchgen dev`: run the dev stack and a worker in the foreground. Only this module reads the environment."""
 
 import argparse
 import asyncio
@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from devstack.accounts import make_dev_account
+from batchgen.exit_codes import DONE, UNREACHABLE, WORK_FAILED
 from devstack.errors import DevstackError, MigrationFailed, PartEnded
 from devstack.files import shortest, write_private
-from devstack.progress import Progress
 from devstack.stack import Stack, StackConfig, StackInfo
+from devstack.terminal import Terminal
+from devstack.users import make_dev_account
 from devstack.worker import WorkerProcess, worker_environment
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -32,36 +33,55 @@ class Options:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run until a signal; 0 after an orderly stop, 1 when a part ended meanwhile, 3 when it could not start."""
+    """Run until a signal. Returns 0 after an orderly stop, 1 if a part ended by itself, 3 if the start failed."""
     options = _parse(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(level=logging.WARNING, format="batchgen dev: %(message)s", stream=sys.stderr)
-    logging.getLogger("devstack.realtime").setLevel(logging.ERROR)  # it tries again, and whoever needs to know is told
+    logging.getLogger("devstack.realtime").setLevel(logging.ERROR)  # it retries and reports to its clients
     try:
         asyncio.run(_until_signal(options))
-    except KeyboardInterrupt:  # before the loop listens to signals: nothing was started yet
-        return 0
+    except KeyboardInterrupt:  # before the signal handlers were installed: nothing was started yet
+        return DONE
     except PartEnded as error:
         print(f"batchgen dev: {error}", file=sys.stderr)  # noqa: T201
-        return 1
+        return WORK_FAILED
     except MigrationFailed as error:
         folder = shortest(options.stack.data_dir)
-        print(f"batchgen dev: {error} To begin with an empty database, remove {folder}.", file=sys.stderr)  # noqa: T201
-        return 3
+        print(f"batchgen dev: {error} To start with an empty database, remove {folder}.", file=sys.stderr)  # noqa: T201
+        return UNREACHABLE
     except DevstackError as error:
         print(f"batchgen dev: {error}", file=sys.stderr)  # noqa: T201
-        return 3
-    return 0
+        return UNREACHABLE
+    return DONE
 
 
 def _parse(argv: Sequence[str]) -> Options:
     parser = argparse.ArgumentParser(
-        prog="batchgen dev", description="Supabase on this machine, for development and tests only."
+        prog="batchgen dev", description="Run Supabase on this machine, for development and tests only."
     )
-    parser.add_argument("--port", type=_port, default=54321, help="the one port of all services; 0: any free one")
-    parser.add_argument("--data-dir", type=Path, default=Path(".batchgen/dev"), help="what it keeps (./.batchgen/dev)")
-    parser.add_argument("--env-file", type=Path, help="written when ready, removed at the end (<data-dir>/dev.env)")
-    parser.add_argument("--no-worker", action="store_true", help="start no worker")
-    parser.add_argument("--worker-log", type=Path, metavar="FILE", help="the worker's log goes there; else to stderr")
+    parser.add_argument(
+        "--port",
+        type=_port,
+        default=54321,
+        metavar="N",
+        help="port of all services; 0: any free one (default: 54321)",
+    )
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        default=Path(".batchgen/dev"),
+        metavar="DIR",
+        help="folder of all data (default: .batchgen/dev)",
+    )
+    parser.add_argument(
+        "--env-file",
+        type=Path,
+        metavar="FILE",
+        help="settings file, written when ready and removed at the end (default: DIR/dev.env)",
+    )
+    parser.add_argument("--no-worker", action="store_true", help="do not start a worker")
+    parser.add_argument(
+        "--worker-log", type=Path, metavar="FILE", help="write the worker's log to FILE (default: stderr)"
+    )
     parser.add_argument("--brief", action="store_true", help=argparse.SUPPRESS)  # for make demo
     given = parser.parse_args(argv)
     data_dir: Path = given.data_dir.resolve()
@@ -75,7 +95,7 @@ def _parse(argv: Sequence[str]) -> Options:
 
 
 def _cache_dir(data_dir: Path) -> Path | None:
-    """What the environment names; the data folder where there is no home; else the user's own."""
+    """`BATCHGEN_CACHE_DIR`; without a home folder, a folder below the data; None for the user's own cache."""
     if named := os.environ.get("BATCHGEN_CACHE_DIR"):
         return Path(named).resolve()
     return data_dir / "cache" if os.environ.get("HOME") == "" else None
@@ -89,8 +109,8 @@ def _port(text: str) -> int:
 
 
 async def _until_signal(options: Options) -> None:
-    stack = Stack(options.stack, (progress := Progress(brief=options.brief)).part)
-    running = asyncio.create_task(_run(options, stack, progress))
+    stack = Stack(options.stack, (terminal := Terminal(brief=options.brief)).part)
+    running = asyncio.create_task(_run(options, stack, terminal))
     signals = 0
 
     def stop() -> None:
@@ -98,7 +118,7 @@ async def _until_signal(options: Options) -> None:
         signals += 1
         if signals > 1:
             _end_at_once(stack)
-        progress.say("Stopping.")
+        terminal.say("Stopping.")
         running.cancel()
 
     for number in STOP_SIGNALS:
@@ -108,26 +128,26 @@ async def _until_signal(options: Options) -> None:
 
 
 def _end_at_once(stack: Stack) -> None:
-    """Without this process the kernel ends the others; Postgres recovers at the next start."""
+    """Exit without cleaning up: the kernel ends the child processes, and Postgres recovers at the next start."""
     if stack.postgres.pid:
         with contextlib.suppress(ProcessLookupError):
             os.kill(stack.postgres.pid, signal.SIGQUIT)
     os._exit(1)
 
 
-async def _run(options: Options, stack: Stack, progress: Progress) -> None:
+async def _run(options: Options, stack: Stack, terminal: Terminal) -> None:
     began = time.monotonic()
-    progress.begin(stack.data_dir)
+    terminal.begin(stack.data_dir)
     stack.claim()
-    options.env_file.unlink(missing_ok=True)  # a killed run leaves one, and scripts wait for ours
+    options.env_file.unlink(missing_ok=True)  # scripts wait for it, and a killed run may have left one
     async with stack as info:
         try:
-            await _serve(options, stack, info, progress, began)
+            await _serve(options, stack, info, terminal, began)
         finally:
             options.env_file.unlink(missing_ok=True)
 
 
-async def _serve(options: Options, stack: Stack, info: StackInfo, progress: Progress, began: float) -> None:
+async def _serve(options: Options, stack: Stack, info: StackInfo, terminal: Terminal, began: float) -> None:
     await make_dev_account(info.url, info.publishable_key)
     worker = WorkerProcess(worker_environment(os.environ, info.url, info.secret_key), options.worker_log)
     working = [asyncio.create_task(worker.run())] if options.worker else []
@@ -135,7 +155,7 @@ async def _serve(options: Options, stack: Stack, info: StackInfo, progress: Prog
     try:
         options.env_file.parent.mkdir(parents=True, exist_ok=True)
         write_private(options.env_file, _settings(info))
-        progress.ready(info, options.env_file, time.monotonic() - began)
+        terminal.ready(info, options.env_file, time.monotonic() - began)
         await asyncio.gather(postgres, *working)
     finally:
         for task in (postgres, *working):
@@ -145,7 +165,7 @@ async def _serve(options: Options, stack: Stack, info: StackInfo, progress: Prog
 
 async def _ended(stack: Stack) -> None:
     await stack.postgres.wait()
-    raise PartEnded(f"Postgres ended unexpectedly, see {shortest(stack.postgres.log_file)}: all is stopped.")
+    raise PartEnded(f"Postgres ended unexpectedly, so the stack stops; see {shortest(stack.postgres.log_file)}.")
 
 
 def _settings(info: StackInfo) -> str:

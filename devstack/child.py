@@ -1,8 +1,8 @@
-"""Child processes that end with their parent, whatever ends the parent.
+"""Child processes that end with their parent, even if it is killed.
 
-`spawn` starts a program through this very file, run by the interpreter alone: on Linux it asks the kernel to signal the
-program when the parent dies, and where a user is named it gives up root for it first. The one right it keeps is to pass
-through folders that only root may enter, since both the data and the interpreter may lie below one.
+`spawn` starts a program through this file, run as a script: on Linux the script asks the kernel to signal the program
+when the parent dies, and drops root for the given user first. It keeps only the capability to pass through folders
+that only root may enter, since the data and the interpreter may be below one.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
 
 @dataclass(frozen=True)
-class Account:
+class OsUser:
     uid: int
     gid: int
 
@@ -35,16 +35,16 @@ async def spawn(
     command: Sequence[str],
     *,
     death_signal: signal.Signals,
-    account: Account | None = None,
+    user: OsUser | None = None,
     env: Mapping[str, str],
     cwd: Path,
     stdin: int | IO[bytes] = asyncio.subprocess.DEVNULL,
     stdout: int | IO[bytes] = asyncio.subprocess.DEVNULL,
     stderr: int | IO[bytes] = asyncio.subprocess.DEVNULL,
 ) -> asyncio.subprocess.Process:
-    """Start a program in a session of its own, so that Ctrl-C reaches only the one that stops it in order."""
+    """Start a program in its own session, so that Ctrl-C reaches only the parent, which stops it in order."""
     return await asyncio.create_subprocess_exec(
-        *launcher(death_signal=death_signal, account=account),
+        *launcher(death_signal=death_signal, user=user),
         *command,
         env=env,
         cwd=cwd,
@@ -56,7 +56,7 @@ async def spawn(
 
 
 async def end(process: asyncio.subprocess.Process, steps: Sequence[tuple[signal.Signals, float]]) -> None:
-    """Signal a process, ever harder, until it is gone; each step is a signal and the seconds that it gets."""
+    """Send signals until the process ends, and kill it after the last. A step is a signal and its seconds to work."""
     for number, seconds in steps:
         if process.returncode is not None:
             return
@@ -70,9 +70,9 @@ async def end(process: asyncio.subprocess.Process, steps: Sequence[tuple[signal.
         await process.wait()
 
 
-def launcher(*, death_signal: signal.Signals, account: Account | None = None) -> list[str]:
-    """What goes before a command so that it ends with this process, for those who start it themselves."""
-    who = f"{account.uid}:{account.gid}" if account else "-"
+def launcher(*, death_signal: signal.Signals, user: OsUser | None = None) -> list[str]:
+    """The prefix of a command that must end with this process, for callers that start it themselves."""
+    who = f"{user.uid}:{user.gid}" if user else "-"
     own_file = str(Path(__file__).resolve())
     return [sys.executable, "-I", "-S", own_file, str(os.getpid()), str(int(death_signal)), who]
 
@@ -84,7 +84,7 @@ def _main(argv: Sequence[str]) -> None:
         _become(uid, gid)
     if sys.platform == "linux":
         _prctl(PR_SET_PDEATHSIG, death_signal)
-        if os.getppid() != parent:  # it died before the kernel was asked
+        if os.getppid() != parent:  # the parent died before the kernel was asked
             sys.exit(1)
     os.execve(command[0], list(command), os.environ)  # noqa: S606
 
@@ -93,7 +93,7 @@ def _become(uid: int, gid: int) -> None:
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     if sys.platform == "linux":
-        # capabilities outlive the change of user, and count for access(2) as well, which initdb asks
+        # keep capabilities through the change of user, also for access(2), which initdb calls
         with contextlib.suppress(OSError):
             _prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP)
     os.setresuid(uid, uid, uid)
@@ -102,7 +102,7 @@ def _become(uid: int, gid: int) -> None:
 
 
 def _keep_passing_through_folders() -> None:
-    """Every other right goes. A container may withhold even this one: it is only needed below closed folders."""
+    """Drop all capabilities but this one. A container may not grant it: only folders closed to others need it."""
     try:
         _set_capabilities(1 << CAP_DAC_OVERRIDE)
         _prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE)

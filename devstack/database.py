@@ -1,4 +1,4 @@
-"""Makes a database look as hosted Supabase's does before the first migration."""
+"""Prepare a database like that of a new hosted project, before the first migration."""
 
 from pathlib import Path
 
@@ -10,12 +10,12 @@ HOSTED = (SQL / "hosted.sql").read_bytes()
 
 
 async def prepare_roles(dsn: str) -> None:
-    """Roles, grants and the publication: what Supabase Lite and migrations expect to find."""
+    """Create the roles, grants and publication that Supabase Lite and migrations expect."""
     await _run(dsn, ROLES)
 
 
 async def resemble_hosted(dsn: str) -> None:
-    """The rest, once the schemas auth and storage are there."""
+    """Adapt the schemas auth and storage, once they exist, to those of a hosted project."""
     await _run(dsn, HOSTED)
 
 

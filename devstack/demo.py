@@ -1,12 +1,12 @@
-"""`make demo`: the whole main job on this machine, by the same commands that a user would type.
+"""`make demo`: show the main task on this machine, with the commands that a user would type.
 
-Starts `batchgen dev`, or uses the one that runs, signs in, submits five prompts, shows them live, saves the pictures
-and a contact sheet, and leaves the stack running until Ctrl-C (`--once` stops it).
+Starts `batchgen dev` or uses the one that runs, signs in, submits five prompts, shows their progress, saves the
+pictures and a contact sheet, and leaves the stack running until Ctrl-C (`--once` stops it).
 """
 
 import signal
 
-if __name__ == "__main__":  # until main listens, Ctrl-C just ends it: nothing was started yet
+if __name__ == "__main__":  # until main handles it, Ctrl-C just ends the process: nothing was started yet
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import argparse
@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from batchgen.exit_codes import DONE, INTERRUPTED, WORK_FAILED
 from devstack import child
 from devstack.files import shortest
 from devstack.keys import DEV_EMAIL, DEV_PASSWORD
@@ -34,22 +35,21 @@ PROMPTS = (
     "hot air balloons over golden dunes",
     "a whale under the stars",
 )
-START_SECONDS = 600  # the first time npm fetches Supabase Lite
+START_SECONDS = 600  # the first start downloads Supabase Lite from npm
 STOP_SECONDS = 60
 LAST_SECONDS = 10
-INTERRUPTED = 130
-# What a shell has of another project must not lead the demo there: the environment goes before a settings file.
+# Left out of the environment, which overrides settings files: the shell may be set up for another project.
 FOREIGN = ("SUPABASE_", "BATCHGEN_ENV_FILE", "BATCHGEN_USER", "BATCHGEN_OPERATOR")
 
-Stack = subprocess.Popen[bytes]
+StackProcess = subprocess.Popen[bytes]
 
 
 class DemoError(Exception):
-    """The demo could not go on; the message says why."""
+    """The demo cannot continue; the message says why."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the demo; 0 when the batch completed and the stack was stopped, 1 otherwise, 130 when it was interrupted."""
+    """Run the demo. Returns 0 if the batch completed, 1 if not, 130 if it was interrupted before."""
     options = _parse(argv)
     data_dir: Path = options.data_dir.resolve()
     env_file = data_dir / "dev.env"
@@ -63,37 +63,37 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not options.once:
                 _leave_running(stack, env_file)
     except KeyboardInterrupt:
-        return 0 if done else INTERRUPTED
+        return DONE if done else INTERRUPTED
     except DemoError as error:
         _say(f"The demo failed: {error}")
-        return 1
-    return 0
+        return WORK_FAILED
+    return DONE
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m devstack.demo", description=__doc__)
     parser.add_argument("--once", action="store_true", help="stop the stack at the end instead of leaving it running")
-    parser.add_argument("--port", type=int, default=54321, help="taken if it is free; otherwise any free one")
-    parser.add_argument("--data-dir", type=Path, default=Path(".batchgen/dev"), help="what the stack keeps")
-    parser.add_argument("--save-to", type=Path, default=Path("demo-output"), help="where the pictures go")
+    parser.add_argument("--port", type=int, default=54321, help="used if it is free; otherwise any free port")
+    parser.add_argument("--data-dir", type=Path, default=Path(".batchgen/dev"), help="folder of the stack's data")
+    parser.add_argument("--save-to", type=Path, default=Path("demo-output"), help="folder for the pictures")
     return parser.parse_args(argv)
 
 
-def _main_job(stack: Stack | None, env_file: Path, save_to: Path) -> None:
+def _main_job(stack: StackProcess | None, env_file: Path, save_to: Path) -> None:
     signing_in = ("login", "--email", DEV_EMAIL, "--password-stdin")
     _command(stack, env_file, *signing_in, answer=DEV_PASSWORD)
     _command(stack, env_file, "submit", *PROMPTS, "--name", "Demo", "--save-to", str(save_to), "--contact-sheet")
-    _say(f"\nFive pictures and a contact sheet of them are in {shortest(save_to.resolve())}/")
+    _say(f"\nFive pictures and a contact sheet are in {shortest(save_to.resolve())}/")
 
 
-def _command(stack: Stack | None, env_file: Path, *arguments: str, answer: str | None = None) -> None:
+def _command(stack: StackProcess | None, env_file: Path, *arguments: str, answer: str | None = None) -> None:
     """Show a command as a user would type it, and run it."""
     _say(f"\n$ {f'echo {answer} | ' if answer else ''}batchgen {shlex.join(arguments)}")
-    command = [sys.executable, "-m", "devstack.command", "--env-file", str(env_file), *arguments]
+    command = [sys.executable, "-m", "devstack.interruptible_command", "--env-file", str(env_file), *arguments]
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the command inherits it
     process = subprocess.Popen(command, env=_environment(), stdin=subprocess.PIPE if answer else None)
     try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # one that came meanwhile is raised here
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # a pending one is raised here
         if answer and process.stdin:
             with contextlib.suppress(BrokenPipeError), process.stdin:
                 process.stdin.write(answer.encode())
@@ -103,7 +103,7 @@ def _command(stack: Stack | None, env_file: Path, *arguments: str, answer: str |
     except DemoError:
         process.send_signal(signal.SIGINT)
         raise
-    finally:  # Ctrl-C reached it, too
+    finally:  # Ctrl-C reaches the command as well
         _end(process)
     if process.returncode:
         raise DemoError(f"batchgen {arguments[0]} ended with exit code {process.returncode}.")
@@ -121,7 +121,7 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
 
 
-def _check(stack: Stack | None) -> None:
+def _check(stack: StackProcess | None) -> None:
     if stack and stack.poll() is not None:
         raise DemoError(f"the stack has ended (batchgen dev: {_ending(stack.returncode)}).")
 
@@ -131,13 +131,13 @@ def _ending(code: int) -> str:
 
 
 @contextmanager
-def _stack(port: int, data_dir: Path, env_file: Path) -> Generator[Stack | None]:
-    """The stack of this folder: None where it ran already, and goes on running."""
+def _stack(port: int, data_dir: Path, env_file: Path) -> Generator[StackProcess | None]:
+    """Start the stack of this folder and stop it afterwards. Yields None if it already runs; then it stays running."""
     data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
     if _is_running(data_dir):
         if not env_file.exists():
-            raise DemoError(f"another stack on {shortest(data_dir)} is just starting or stopping: try again.")
-        _say(f"The stack of {shortest(data_dir)} runs already, and is used.")
+            raise DemoError(f"another stack on {shortest(data_dir)} is starting or stopping: try again.")
+        _say(f"The stack in {shortest(data_dir)} is already running and is used.")
         yield None
         return
     env_file.unlink(missing_ok=True)
@@ -151,7 +151,7 @@ def _stack(port: int, data_dir: Path, env_file: Path) -> Generator[Stack | None]
 
 
 def _is_running(data_dir: Path) -> bool:
-    """Whether somebody holds the folder's lock, as `DataDirLock` takes it."""
+    """Whether a process holds the folder's lock (`DataDirLock`)."""
     with (data_dir / "lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -160,8 +160,8 @@ def _is_running(data_dir: Path) -> bool:
     return False
 
 
-def _start(port: int, data_dir: Path, env_file: Path, log: Path) -> Stack:
-    """In a session of its own, so that Ctrl-C reaches it through us alone; it ends with us, whatever ends us."""
+def _start(port: int, data_dir: Path, env_file: Path, log: Path) -> StackProcess:
+    """Start the stack in its own session, so that Ctrl-C does not reach it. It ends with this process in any case."""
     port = _free_port(port)
     command = [sys.executable, "-m", "batchgen", "dev", "--port", str(port), "--data-dir", str(data_dir)]
     command += ["--env-file", str(env_file), "--worker-log", str(log), "--brief"]
@@ -170,7 +170,7 @@ def _start(port: int, data_dir: Path, env_file: Path, log: Path) -> Stack:
     return subprocess.Popen([*launcher, *command], env=_environment(), stdin=subprocess.DEVNULL, start_new_session=True)
 
 
-def _wait_until_ready(stack: Stack, env_file: Path) -> None:
+def _wait_until_ready(stack: StackProcess, env_file: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not env_file.exists():
         _check(stack)
@@ -179,10 +179,10 @@ def _wait_until_ready(stack: Stack, env_file: Path) -> None:
         time.sleep(0.1)
 
 
-def _leave_running(stack: Stack | None, env_file: Path) -> None:
+def _leave_running(stack: StackProcess | None, env_file: Path) -> None:
     if stack is None:
         return
-    _say("\nThe stack goes on running; Ctrl-C here stops it.\nNext, in another terminal, in this folder:\n")
+    _say("\nThe stack goes on running until Ctrl-C.\nNext, in another terminal, in this folder:\n")
     _say(f"  . .venv/bin/activate; export BATCHGEN_ENV_FILE={shlex.quote(shortest(env_file))}")
     _say("  batchgen list")
     _say('  batchgen submit "a red fox" "a blue bird" --wait\n')
@@ -191,8 +191,8 @@ def _leave_running(stack: Stack | None, env_file: Path) -> None:
         time.sleep(0.2)
 
 
-def _stop(stack: Stack) -> None:
-    """In order; at a second interruption at once, which leaves nothing behind either."""
+def _stop(stack: StackProcess) -> None:
+    """Stop the stack in order, or at a second interruption at once. Neither leaves a process behind."""
     for seconds in (STOP_SECONDS, LAST_SECONDS):
         if stack.poll() is not None:
             return
@@ -205,14 +205,14 @@ def _stop(stack: Stack) -> None:
 
 
 def _free_port(wanted: int) -> int:
-    """The wanted port, or 0 (any) where somebody else has it."""
+    """The wanted port, or 0 (any) if it is in use."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", wanted))
         except OSError:
             _say(
-                f"Port {wanted} is taken, so any free one is used; PORT=N chooses another. The settings file names it."
+                f"Port {wanted} is in use, so any free one is taken. PORT=N chooses another; the settings file has it."
             )
             return 0
     return wanted

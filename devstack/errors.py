@@ -1,20 +1,20 @@
 """The errors of the dev stack.
 
-DevstackError          one clear line: what happened, and what to do
-  PortInUse            somebody else listens on the port
+DevstackError          one line: what happened, and what to do
+  PortInUse            another process listens on the port
   DataDirInUse         another dev stack runs on this folder
   WrongDataVersion     the folder belongs to another Postgres version
   PostgresFailed       Postgres did not start
   NodeInstallFailed    the npm packages could not be installed
   LiteFailed           Supabase Lite did not start
   FunctionsFailed      the Edge Functions did not start
-  MigrationFailed      a migration was refused by the database
-  PartEnded            a part ended while the stack ran, and is not started again
+  MigrationFailed      the database refused a migration
+  PartEnded            a part ended while the stack ran, and is not restarted
 """
 
 
 class DevstackError(Exception):
-    """Anything that keeps the dev stack from running."""
+    """The dev stack cannot run."""
 
 
 class PortInUse(DevstackError):

@@ -1,4 +1,4 @@
-"""Small things done to files: replaced in one step, private where they hold secrets, quoted where they hold logs."""
+"""Write private files atomically, shorten paths for messages, and quote logs."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file in one step; only its owner may read it."""
+    """Write a file atomically; only its owner can read it."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -19,13 +19,13 @@ def write_private(path: Path, text: str) -> None:
 
 
 def shortest(path: Path) -> str:
-    """Relative to where the user is, if it lies below."""
+    """The path relative to the current folder if it is below it, else the whole path."""
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def last_line(log: Path) -> str:
-    """The last line of a log that says something, to be quoted in an error."""
+    """The last non-empty line of a log, to be quoted in an error."""
     try:
         lines = log.read_text(errors="replace").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Edge Functions as a child process: Deno with the folder `supabase/functions`, and no right beyond what they need."""
+"""Edge Functions in a child process: Deno with `supabase/functions` and only the permissions that they need."""
 
 import os
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ SANDBOX = ("--no-prompt", "--no-remote", "--no-npm", "--no-config", "--no-lock",
 
 @dataclass(frozen=True)
 class FunctionsConfig:
-    """`deno_dir` is where Deno keeps what it compiled."""
+    """`deno_dir` is Deno's cache."""
 
     folder: Path
     url: str
@@ -25,27 +25,27 @@ class FunctionsConfig:
 class FunctionsServer(LoopbackServer):
     def __init__(self, deno: Path, config: FunctionsConfig, log_file: Path) -> None:
         env = _environment(config)
-        command = [str(deno), "run", *SANDBOX, *_rights(config), str(SERVER)]
+        command = [str(deno), "run", *SANDBOX, *_permissions(config), str(SERVER)]
         super().__init__(Program("Deno", FunctionsFailed, command, env, config.folder, log_file))
         self._folder = config.folder
 
     async def start(self) -> None:
-        """Load all functions and serve; what is changed later needs another start."""
+        """Load all functions and serve them. Later changes to their files need a restart."""
         await self.serve({"folder": self._folder})
 
 
 def default_functions_dir() -> Path:
-    """The checkout's own, or in an installed package the copy that came with it."""
+    """The folder in the checkout, or its copy in an installed package."""
     package = Path(__file__).resolve().parent
     checkout = package.parent / "supabase" / "functions"
     return checkout if checkout.is_dir() else package / "functions_ts"
 
 
-def _rights(config: FunctionsConfig) -> list[str]:
-    """To listen, to reach the stack, to read the functions and the names that hosted ones find; nothing is written."""
+def _permissions(config: FunctionsConfig) -> list[str]:
+    """To listen, to connect to the stack, to read the functions, and to read the variables of hosted functions."""
     return [
         f"--allow-net=127.0.0.1:0,{urlsplit(config.url).netloc}",
-        f"--allow-read={str(config.folder).replace(',', ',,')}",  # as Deno reads a comma that divides nothing
+        f"--allow-read={str(config.folder).replace(',', ',,')}",  # Deno's escape for a comma within a path
         f"--allow-env={','.join(_settings(config))}",
     ]
 
@@ -59,7 +59,7 @@ def _settings(config: FunctionsConfig) -> dict[str, str]:
 
 
 def _environment(config: FunctionsConfig) -> dict[str, str]:
-    """Nothing of ours, and no word to anybody outside."""
+    """Nothing of this process's environment, and no telemetry."""
     return {
         "PATH": os.defpath,
         "TZ": "UTC",

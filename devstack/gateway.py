@@ -1,4 +1,4 @@
-"""The one port: passes REST, Auth and Storage on to Supabase Lite, functions to Deno and websockets to Realtime."""
+"""The stack's one port: forwards REST, Auth and Storage to Supabase Lite, functions to Deno, websockets to Realtime."""
 
 import contextlib
 import hmac
@@ -30,7 +30,7 @@ class WebsocketServer(Protocol):
 
 @dataclass(frozen=True)
 class Upstream:
-    """`base_url` tells where it answers right now, or None while it does not."""
+    """`base_url` returns the current address, or None while the server does not run."""
 
     name: str
     base_url: Callable[[], str | None]
@@ -38,14 +38,14 @@ class Upstream:
 
 @dataclass(frozen=True)
 class AdminUsers:
-    """Auth's list of users, for whoever has the secret key; `page` answers a request's query."""
+    """Auth's list of users, for requests with the secret key; `page` returns the JSON for a request's query."""
 
     secret_key: str
     page: Callable[[Mapping[str, str]], Awaitable[Mapping[str, Any]]]
 
 
 class Gateway:
-    """`functions` is None where there is no Deno."""
+    """`functions` is None if there is no Deno for this platform."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class Gateway:
         return await self._realtime.handle(request)
 
     async def _list_users(self, request: web.Request) -> web.StreamResponse:
-        """Where somebody else asks, Lite refuses it."""
+        """Answer requests with the secret key; Lite refuses all others."""
         bearer = request.headers.get(hdrs.AUTHORIZATION, "").removeprefix("Bearer ")
         given = (request.headers.get("apikey", ""), bearer)
         users = self._users
@@ -119,7 +119,7 @@ class Gateway:
         return _allow(request) if _is_preflight(request) else await self._pass_on(request, self._lite)
 
     async def _to_functions(self, request: web.Request) -> web.StreamResponse:
-        """Preflights as well: as hosted, a function answers its own."""
+        """Forward all requests, also preflights, which functions answer themselves as on hosted projects."""
         if self._functions is None:
             return _json(503, {"message": "The dev stack has no Deno for this platform, so no Edge Functions"})
         return await self._pass_on(request, self._functions)
@@ -131,7 +131,7 @@ class Gateway:
         try:
             answer = await self._session.request(
                 request.method,
-                # as it came: encoded slashes in an object's name must stay encoded
+                # unchanged: encoded slashes in an object's name must stay encoded
                 URL(base_url + request.raw_path, encoded=True),
                 headers=_headers_for(request),
                 data=request.content.iter_chunked(PIECE) if request.body_exists else None,
@@ -144,7 +144,7 @@ class Gateway:
 
 
 def listen(port: int) -> socket.socket:
-    """Take the port at once, so that one in use is known before anything is started."""
+    """Open the port before anything is started. Raises `PortInUse`."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -153,7 +153,7 @@ def listen(port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise PortInUse(
-            f"Port {port} on 127.0.0.1 is taken ({error.strerror}), perhaps by another stack. Stop what runs there, "
+            f"Port {port} on 127.0.0.1 is in use ({error.strerror}), perhaps by another stack. Stop what runs there, "
             "or choose another port with --port; --port 0 takes any free one."
         ) from error
     listener.setblocking(False)
@@ -165,7 +165,7 @@ def _is_preflight(request: web.Request) -> bool:
 
 
 def _allow(request: web.Request) -> web.Response:
-    """Answered here for all: Lite's Auth names no headers, and browsers then send none."""
+    """Answer a preflight request for Lite, whose Auth allows no headers, so that browsers would send none."""
     wanted = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, "*")
     return web.Response(
         status=204, headers={**CORS, "Access-Control-Allow-Headers": wanted, "Access-Control-Max-Age": "86400"}
@@ -177,7 +177,7 @@ async def _stream_back(request: web.Request, answer: aiohttp.ClientResponse) -> 
     for name, value in answer.headers.items():
         if name.lower() not in HOP_BY_HOP:
             response.headers.add(name, value)
-    with contextlib.suppress(ConnectionResetError):  # whoever asked has gone away
+    with contextlib.suppress(ConnectionResetError):  # the client has disconnected
         await response.prepare(request)
         if request.method != hdrs.METH_HEAD:
             async for piece in answer.content.iter_chunked(PIECE):
@@ -195,7 +195,7 @@ def _headers_for(request: web.Request) -> CIMultiDict[str]:
 
 
 def _unavailable(upstream: Upstream) -> web.Response:
-    return _json(503, {"message": f"{upstream.name} does not answer now, try again"}, {"Retry-After": "1"})
+    return _json(503, {"message": f"{upstream.name} is not available at present; try again"}, {"Retry-After": "1"})
 
 
 def _json(status: int, body: Mapping[str, object], headers: Mapping[str, str] | None = None) -> web.Response:

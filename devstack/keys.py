@@ -1,7 +1,4 @@
-"""The keys of a dev stack: made once, kept in its data folder, readable by their owner alone.
-
-And the account that each stack has.
-"""
+"""The keys of a dev stack, generated once and kept in its data folder, and its development account."""
 
 import json
 import secrets
@@ -12,7 +9,7 @@ from devstack.errors import DevstackError
 from devstack.files import write_private
 
 DEV_EMAIL = "dev@example.com"
-DEV_PASSWORD = "batchgen-dev"  # noqa: S105 - printed at each start, for a stack that only this machine can reach
+DEV_PASSWORD = "batchgen-dev"  # noqa: S105 - printed at each start; only this machine can reach the stack
 
 
 @dataclass(frozen=True)
@@ -28,7 +25,7 @@ def load_or_create_keys(file: Path) -> Keys:
     try:
         return Keys(**json.loads(file.read_text()))
     except (ValueError, TypeError) as error:
-        raise DevstackError(f"{file} is not a file of keys: remove it, and new ones are made.") from error
+        raise DevstackError(f"{file} is not a file of keys: remove it, and new keys are generated.") from error
 
 
 def _new_keys() -> Keys:

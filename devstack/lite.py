@@ -1,4 +1,4 @@
-"""Supabase Lite as a child process: REST, Auth and Storage on our Postgres."""
+"""Supabase Lite in a child process: REST, Auth and Storage on the stack's Postgres."""
 
 import os
 from dataclasses import asdict, dataclass
@@ -30,22 +30,22 @@ class LiteServer(LoopbackServer):
         self._config = config
 
     async def provision(self) -> None:
-        """Make the schemas auth and storage, and end."""
+        """Create the schemas auth and storage, then end."""
         try:
-            await self.run(self._told("provision"), "provisioned")
+            await self.run(self._task("provision"), "provisioned")
         finally:
             await self.stop()
 
     async def start(self) -> None:
-        """Read the schema once and serve; what migrations change later needs another start."""
-        await self.serve(self._told("serve"))
+        """Read the schema once and serve. Later migrations need a restart."""
+        await self.serve(self._task("serve"))
 
-    def _told(self, task: str) -> dict[str, Any]:
+    def _task(self, task: str) -> dict[str, Any]:
         return {**{_camel(name): value for name, value in asdict(self._config).items()}, "task": task}
 
 
 def _environment() -> dict[str, str]:
-    """Nothing of ours, and no word to anybody outside."""
+    """Nothing of this process's environment, and no telemetry."""
     return {
         "PATH": os.defpath,
         "TZ": "UTC",

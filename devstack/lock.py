@@ -9,7 +9,7 @@ from devstack.errors import DataDirInUse
 
 
 class DataDirLock:
-    """Held by the process, so a killed one leaves none behind; the file only tells who holds it."""
+    """A file lock, which ends with the process. The file's content only tells which process holds it."""
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir

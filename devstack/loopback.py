@@ -1,7 +1,7 @@
-"""A child process that serves HTTP on a loopback port of the system's choice, and ends with us.
+"""A child process that serves HTTP on a free loopback port and ends with this process.
 
-It is told its config as one JSON line on stdin, which stays open as long as we live, and says as JSON lines on stdout
-when it is ready, and on which port.
+It reads its configuration as one JSON line from stdin, which stays open as long as this process lives, and writes JSON
+lines to stdout: one when it is ready, with its port.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ STOP = ((signal.SIGTERM, 5.0),)
 
 @dataclass(frozen=True)
 class Program:
-    """`name` and `failure` are for the error when it does not start."""
+    """`name` and `failure` are used for the error if it does not start."""
 
     name: str
     failure: type[DevstackError]
@@ -40,20 +40,20 @@ class LoopbackServer:
 
     @property
     def base_url(self) -> str | None:
-        """Where it answers; None while it does not."""
+        """The server's address; None while it does not run."""
         return f"http://127.0.0.1:{self._port}" if self._port else None
 
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
 
-    async def serve(self, told: Mapping[str, Any]) -> None:
-        """Return when it is ready."""
-        ready = await self.run(told, "ready")
+    async def serve(self, config: Mapping[str, Any]) -> None:
+        """Start the server; return when it is ready."""
+        ready = await self.run(config, "ready")
         self._port = int(ready["port"])
 
     async def wait(self) -> None:
-        """Return when it has ended, by itself or not."""
+        """Return when the process has ended, for any reason."""
         if self._process:
             await self._process.wait()
         self._port = None
@@ -64,11 +64,11 @@ class LoopbackServer:
             await child.end(self._process, STOP)
         self._process = None
 
-    async def run(self, told: Mapping[str, Any], event: str) -> dict[str, Any]:
-        """Start it and return what it says with this event; it is stopped where it does not come to that."""
+    async def run(self, config: Mapping[str, Any], event: str) -> dict[str, Any]:
+        """Start the process and return its message of this event. Stops it if the message does not come."""
         self._process = process = await self._spawn()
         try:
-            return await asyncio.wait_for(self._talk(process, told, event), START_SECONDS)
+            return await asyncio.wait_for(self._configure(process, config, event), START_SECONDS)
         except TimeoutError:
             await self.stop()
             name, log = self.program.name, self.program.log_file
@@ -90,10 +90,12 @@ class LoopbackServer:
                 stderr=log,
             )
 
-    async def _talk(self, process: asyncio.subprocess.Process, told: Mapping[str, Any], event: str) -> dict[str, Any]:
+    async def _configure(
+        self, process: asyncio.subprocess.Process, config: Mapping[str, Any], event: str
+    ) -> dict[str, Any]:
         if process.stdin is None or process.stdout is None:
             raise self.program.failure(f"{self.program.name} was started without pipes.")
-        process.stdin.write(json.dumps(told, default=str).encode() + b"\n")
+        process.stdin.write(json.dumps(config, default=str).encode() + b"\n")
         async for line in process.stdout:
             message = _message(line)
             if message.get("event") == event:

@@ -1,4 +1,4 @@
-"""Applies `supabase/migrations` and records them as the Supabase CLI does, so that each sees the other's work."""
+"""Apply `supabase/migrations` and record them as the Supabase CLI does, so that both can be used on one database."""
 
 import re
 from collections.abc import Sequence
@@ -28,20 +28,20 @@ class Migration:
 
 
 def default_migrations_dir() -> Path:
-    """The checkout's own, or in an installed package the copy that came with it."""
+    """The folder in the checkout, or its copy in an installed package."""
     package = Path(__file__).resolve().parent
     checkout = package.parent / "supabase" / "migrations"
     return checkout if checkout.is_dir() else package / "migrations_sql"
 
 
 def find_migrations(folder: Path) -> list[Migration]:
-    """All migrations of a folder in the order of their versions."""
+    """All migrations of a folder, by version."""
     matches = ((FILE_NAME.match(file.name), file) for file in sorted(folder.glob("*.sql")))
     return [Migration(match["version"], match["name"], file) for match, file in matches if match]
 
 
 async def apply_migrations(dsn: str, folder: Path) -> list[Migration]:
-    """Apply what the database has not seen; answer what was applied. A failing file leaves nothing behind."""
+    """Apply the migrations that the database does not have, and return them. A failing one is rolled back."""
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
         await connection.execute(HISTORY)
         seen = await connection.execute("select version from supabase_migrations.schema_migrations")
@@ -53,7 +53,7 @@ async def apply_migrations(dsn: str, folder: Path) -> list[Migration]:
 
 
 async def changed_migrations(dsn: str, folder: Path) -> list[Migration]:
-    """Those whose file says something else than what was applied: the database is not what the files would make."""
+    """The migrations whose file differs from what was applied to the database."""
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
         await connection.execute(HISTORY)
         rows = await connection.execute("select version, statements from supabase_migrations.schema_migrations")
@@ -66,7 +66,7 @@ async def changed_migrations(dsn: str, folder: Path) -> list[Migration]:
 
 
 def _bare(statements: Sequence[str]) -> list[str]:
-    """The words alone: whoever recorded them may have cut them otherwise."""
+    """The words without semicolons: the Supabase CLI may have split the statements differently."""
     return " ".join(statements).replace(";", " ").split()
 
 
@@ -94,4 +94,4 @@ def _explain(migration: Migration, text: str, error: psycopg.Error) -> str:
     said = "; ".join(part for part in parts if part)
     context = (diagnosis.context or "").splitlines()
     inside = f" [{context[0]}]" if context else ""
-    return f"Migration {where}: {said} (SQLSTATE {error.sqlstate}){inside}. Nothing of it was kept."
+    return f"Migration {where}: {said} (SQLSTATE {error.sqlstate}){inside}. It was rolled back."

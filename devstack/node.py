@@ -1,4 +1,4 @@
-"""Node from its wheel, and the npm packages of `devstack/node`, installed once per user and lock file."""
+"""Node.js from its wheel, and the npm packages of `devstack/node`, installed once per user and lock file."""
 
 import asyncio
 import contextlib
@@ -33,18 +33,18 @@ DENO_PACKAGES = {
 
 
 def node_binary() -> Path:
-    """The node of the wheel, never the system's: on Node 20 downloads from Supabase Lite's storage break off."""
+    """The wheel's Node.js, never the system's: on Node 20, downloads from Supabase Lite's Storage are cut short."""
     return _wheel() / "bin" / "node"
 
 
 def deno_binary(scripts: Path) -> Path | None:
-    """The Deno beside `scripts`, what `install_packages` gave; None where there is none for this platform."""
+    """The Deno beside `scripts` (the result of `install_packages`); None if there is none for this platform."""
     package = _deno_package()
     return scripts.parent / package / "deno" if package else None
 
 
 async def install_packages(cache_dir: Path, installing: Callable[[], None]) -> Path:
-    """The folder with the scripts and their packages; `installing` is called if npm has to run first."""
+    """Install the npm packages if needed; return the folder of the scripts. `installing` is called before npm runs."""
     target = cache_dir / f"node-{_digest('package.json', 'package-lock.json')}"
     if not _is_whole(target):
         installing()
@@ -53,7 +53,7 @@ async def install_packages(cache_dir: Path, installing: Callable[[], None]) -> P
 
 
 async def _install(target: Path) -> None:
-    """Into a folder of its own, then renamed: whoever starts at the same time does the same, and one of them stays."""
+    """Install into a temporary folder, then rename it, so that concurrent installations do not disturb each other."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(target)
@@ -98,19 +98,21 @@ async def _npm_ci(folder: Path, npm_cache: Path) -> None:
         finally:
             await child.end(process, STOP)
     if code != 0:
-        raise NodeInstallFailed(f"npm could not install Supabase Lite, is its registry reachable? It said: {_why(log)}")
+        raise NodeInstallFailed(
+            f"npm could not install Supabase Lite. Is its registry reachable? npm says: {_why(log)}"
+        )
 
 
 def npm_environment() -> dict[str, str]:
-    """This process's, for npm's own settings (a proxy, a registry).
+    """This process's environment, which may have settings for npm (a proxy, a registry).
 
-    With the certificates that the machine trusts, and without the compile cache that npm leaves in /tmp.
+    Adds the machine's trusted certificates and switches off the compile cache, which npm would leave in /tmp.
     """
     return {**os.environ, "NODE_USE_SYSTEM_CA": "1", "NODE_DISABLE_COMPILE_CACHE": "1"}
 
 
 def _remove_abandoned(target: Path) -> None:
-    """What killed installations have left."""
+    """Remove the folders of killed installations."""
     for folder in target.parent.glob(f".{target.name}.*"):
         with contextlib.suppress(FileNotFoundError):
             if time.time() - folder.stat().st_mtime > ABANDONED_SECONDS:
@@ -118,7 +120,7 @@ def _remove_abandoned(target: Path) -> None:
 
 
 def _why(log: Path) -> str:
-    """npm's first line about an error is its code, the next one says what happened."""
+    """npm's first two lines about the error: its code and what happened."""
     errors = [line.removeprefix("npm error").strip() for line in log.read_text(errors="replace").splitlines()]
     return "; ".join(line for line in errors[:2] if line) or "nothing"
 
@@ -141,7 +143,7 @@ def _is_whole(target: Path) -> bool:
 
 
 def _locked_packages() -> list[str]:
-    """What must be there: the optional ones are those of other platforms, but for one."""
+    """The packages that must be installed: all but the optional ones of other platforms."""
     lock = cast("dict[str, Any]", json.loads((SOURCE / "package-lock.json").read_text()))
     packages = cast("dict[str, dict[str, Any]]", lock["packages"])
     return [
@@ -150,7 +152,7 @@ def _locked_packages() -> list[str]:
 
 
 def _deno_package() -> str | None:
-    """Its folder, as lock files name it."""
+    """The package's folder as in the lock file; None if there is none for this platform."""
     if sys.platform == "linux" and platform.libc_ver()[0] != "glibc":
         return None
     package = DENO_PACKAGES.get((sys.platform, platform.machine()))
@@ -158,7 +160,7 @@ def _deno_package() -> str | None:
 
 
 def _place_scripts(target: Path) -> Path:
-    """Our own scripts live below the packages that they import, a folder per version of them."""
+    """Copy our scripts next to the packages that they import, into a folder per version of the scripts."""
     scripts = target / f"scripts-{_digest(*SCRIPTS)}"
     if not scripts.exists():
         fresh = Path(tempfile.mkdtemp(prefix=".scripts.", dir=target))

@@ -1,4 +1,4 @@
-"""Finds and ends the Postgres that a killed run left on a cluster, and nothing else."""
+"""End the Postgres that a killed run left on a cluster, and nothing else."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ STEPS = ((signal.SIGINT, 15.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
 
 
 def pid_file_lines(cluster: Path) -> list[str]:
-    """What the server on this cluster says about itself: its pid first, its state in the eighth line."""
+    """The lines of `postmaster.pid`: the server's pid is in the first, its state in the eighth."""
     try:
         return (cluster / "postmaster.pid").read_text().splitlines()
     except OSError:
@@ -21,7 +21,7 @@ def pid_file_lines(cluster: Path) -> list[str]:
 
 
 async def end_orphans(cluster: Path) -> None:
-    """Return when nothing works on this cluster; only then is what a dead server says about itself removed."""
+    """End all Postgres processes of this cluster, then remove the stale `postmaster.pid`."""
     orphans = await asyncio.to_thread(_postgres_of, cluster)
     for number, seconds in STEPS:
         if not orphans:
@@ -32,20 +32,20 @@ async def end_orphans(cluster: Path) -> None:
         _, orphans = await asyncio.to_thread(psutil.wait_procs, orphans, seconds)
     if orphans:
         raise PostgresFailed(
-            f"An old Postgres (pid {orphans[0].pid}) still runs on {cluster} and cannot be stopped: end it by hand."
+            f"An old Postgres (pid {orphans[0].pid}) still runs on {cluster} and does not stop: end it by hand."
         )
-    (cluster / "postmaster.pid").unlink(missing_ok=True)  # its pid may be a zombie's by now, or somebody else's
+    (cluster / "postmaster.pid").unlink(missing_ok=True)  # the pid may belong to a zombie or to another process by now
 
 
 def _addressees(orphans: list[psutil.Process], cluster: Path, number: signal.Signals) -> list[psutil.Process]:
-    """The postmaster stops its own children; they are signalled themselves where it is gone, or at the very end."""
+    """The postmaster, which stops its children; all processes if it is gone or at the last step."""
     leader = next(iter(pid_file_lines(cluster)), "")
     postmaster = [process for process in orphans if str(process.pid) == leader]
     return orphans if number == signal.SIGKILL or not postmaster else postmaster
 
 
 def _postgres_of(cluster: Path) -> list[psutil.Process]:
-    """Every Postgres process works in the folder of its cluster: that tells ours from any other."""
+    """The Postgres processes of this cluster: its folder is their working directory."""
     found: list[psutil.Process] = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):

@@ -1,4 +1,4 @@
-"""A Postgres server of our own: initialised when new, started, stopped, and recovered after a crash."""
+"""A Postgres server: initialised when new, started, stopped, and recovered after a crash."""
 
 import asyncio
 import os
@@ -21,8 +21,8 @@ from devstack.orphans import end_orphans, pid_file_lines
 MAJOR = "18"
 UNPRIVILEGED_USER = "nobody"
 START_SECONDS = 60.0
-SMART_STOP = ((signal.SIGINT, 20.0), (signal.SIGQUIT, 5.0))  # "fast", then "immediate" in Postgres' words
-QUICK_STOP = ((signal.SIGQUIT, 5.0),)
+FAST_STOP = ((signal.SIGINT, 20.0), (signal.SIGQUIT, 5.0))  # Postgres' modes "fast", then "immediate"
+IMMEDIATE_STOP = ((signal.SIGQUIT, 5.0),)
 
 SETTINGS: Mapping[str, str] = {
     "listen_addresses": "127.0.0.1",
@@ -43,10 +43,10 @@ NOT_DURABLE: Mapping[str, str] = {"fsync": "off", "synchronous_commit": "off", "
 
 
 class PostgresServer:
-    """Postgres on 127.0.0.1, its cluster, password and log below `data_dir`; port 0 is one that is free,
-    and the same one again after a restart.
+    """Postgres on 127.0.0.1, with its cluster, password and log below `data_dir`. Port 0 takes any free port and keeps
+    it for restarts.
 
-    `durable=False` trades safety against a power cut for speed, for tests.
+    `durable=False` is faster but loses data in a power cut, for tests.
     """
 
     major = MAJOR
@@ -60,7 +60,7 @@ class PostgresServer:
         self._durable = durable
         self._cluster = self.data_dir / "cluster"
         self._password_file = self.data_dir / "password"
-        self._account = _account()
+        self._os_user = _os_user()
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -72,7 +72,7 @@ class PostgresServer:
         return self._process is not None and self._process.returncode is None
 
     def dsn(self, dbname: str = "postgres") -> str:
-        """The address of a database, as its superuser `postgres`."""
+        """The URL of a database for the superuser `postgres`."""
         password = quote(self._password_file.read_text().strip(), safe="")
         return f"postgresql://postgres:{password}@127.0.0.1:{self.port}/{quote(dbname, safe='')}"
 
@@ -84,13 +84,13 @@ class PostgresServer:
         await self.stop()
 
     async def start(self) -> None:
-        """Return when it accepts connections."""
+        """Start the server; return when it accepts connections."""
         try:
             await self._start()
         except PermissionError as error:
             raise PostgresFailed(
-                f"{error.filename} may not be used ({error.strerror}): start the dev stack as the folder's owner"
-                " or with another data directory; as root it needs the capability DAC_OVERRIDE."
+                f"{error.filename} is not accessible ({error.strerror}): start the dev stack as the folder's owner"
+                " or with another data directory; root needs the capability DAC_OVERRIDE."
             ) from error
 
     async def _start(self) -> None:
@@ -106,21 +106,21 @@ class PostgresServer:
             try:
                 await self._launch()
                 break
-            except PortInUse:  # somebody else was faster
+            except PortInUse:  # another process took the port meanwhile
                 if not self._any_port or not attempts_left:
                     raise
                 self.port = 0
 
     async def stop(self) -> None:
-        """End every connection and stop; nothing is lost."""
-        await self._end(SMART_STOP)
+        """End all connections and stop with a checkpoint."""
+        await self._end(FAST_STOP)
 
     async def kill(self) -> None:
         """Stop without a checkpoint; the next start recovers."""
-        await self._end(QUICK_STOP)
+        await self._end(IMMEDIATE_STOP)
 
     async def wait(self) -> None:
-        """Return when the server has ended, by itself or not."""
+        """Return when the server has ended, for any reason."""
         if self._process:
             await self._process.wait()
 
@@ -136,12 +136,12 @@ class PostgresServer:
         found = version_file.read_text().strip()
         if found != self.major:
             raise WrongDataVersion(
-                f"{self.data_dir} holds data of Postgres {found}, but this is Postgres {self.major}: "
+                f"{self.data_dir} contains data of Postgres {found}, but this is Postgres {self.major}: "
                 "move the folder away or choose another data directory."
             )
 
     async def _initialise(self) -> None:
-        fresh = self.data_dir / "cluster.new"  # renamed when whole, so that a kill leaves no half a cluster
+        fresh = self.data_dir / "cluster.new"  # renamed when complete, so that a kill leaves no partial cluster
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)
         password = secrets.token_urlsafe(24)
@@ -179,7 +179,7 @@ class PostgresServer:
         try:
             await self._until_ready(self._process, before)
         except BaseException:
-            await self._end(QUICK_STOP)
+            await self._end(IMMEDIATE_STOP)
             raise
 
     async def _until_ready(self, process: asyncio.subprocess.Process, log_start: int) -> None:
@@ -210,7 +210,7 @@ class PostgresServer:
         return await child.spawn(
             [str(self.program(program)), *arguments],
             death_signal=signal.SIGINT,
-            account=self._account,
+            user=self._os_user,
             env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
             cwd=cwd,
             stdout=log,
@@ -219,16 +219,16 @@ class PostgresServer:
 
     @classmethod
     def program(cls, name: str) -> Path:
-        """One of Postgres' own programs, psql among them."""
+        """The path of one of Postgres' programs, such as psql."""
         return _binaries() / name
 
     def _own(self, path: Path) -> None:
-        if self._account:
-            os.chown(path, self._account.uid, self._account.gid)
+        if self._os_user:
+            os.chown(path, self._os_user.uid, self._os_user.gid)
 
 
-def _account() -> child.Account | None:
-    """The account that Postgres runs under when we are root, which it refuses."""
+def _os_user() -> child.OsUser | None:
+    """The user to run Postgres as if this process is root, as which Postgres refuses to run."""
     if os.geteuid() != 0:
         return None
     try:
@@ -238,7 +238,7 @@ def _account() -> child.Account | None:
             f"Postgres refuses to run as root, and there is no user '{UNPRIVILEGED_USER}' to run it as: "
             "start the dev stack as another user."
         ) from None
-    return child.Account(entry.pw_uid, entry.pw_gid)
+    return child.OsUser(entry.pw_uid, entry.pw_gid)
 
 
 def _binaries() -> Path:

@@ -1,4 +1,4 @@
-"""Starts the parts in order, keeps them running, stops them in reverse."""
+"""Start the parts of the stack in order, keep them running, and stop them in reverse order."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,6 @@ from typing import TypeVar
 from platformdirs import user_cache_path
 
 from devstack import database, migrations
-from devstack.accounts import list_users
 from devstack.errors import DevstackError, FunctionsFailed
 from devstack.files import shortest
 from devstack.functions import FunctionsConfig, FunctionsServer, default_functions_dir
@@ -26,20 +25,21 @@ from devstack.loopback import LoopbackServer
 from devstack.node import deno_binary, install_packages
 from devstack.postgres import PostgresServer
 from devstack.realtime import RealtimeServer
+from devstack.users import list_users
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Report = Callable[[str, str], None]
+ReportPart = Callable[[str, str], None]
 
 RESTART_PAUSES_SECONDS = (0.0, 0.5, 2.0, 5.0)
 
 
 @dataclass(frozen=True)
 class StackConfig:
-    """`port` 0 is any free one; no `migrations_dir` or `functions_dir` is the project's own.
+    """`port` 0 takes any free one; `migrations_dir` and `functions_dir` default to the project's.
 
-    `durable=False` is faster, for tests only.
+    `durable=False` is faster but loses data in a power cut, for tests.
     """
 
     data_dir: Path
@@ -61,9 +61,9 @@ class StackInfo:
 
 
 class Stack:
-    """Supabase on one machine; `report(part, detail)` is told about every part that is up."""
+    """Supabase on one machine; `report(part, detail)` is called for each part that is up."""
 
-    def __init__(self, config: StackConfig, report: Report | None = None) -> None:
+    def __init__(self, config: StackConfig, report: ReportPart | None = None) -> None:
         self.config = config
         self.data_dir = config.data_dir.resolve()
         self.postgres = PostgresServer(
@@ -84,8 +84,8 @@ class Stack:
         await self.stop()
 
     def claim(self) -> socket.socket:
-        """Take the data folder and the port, or say who has them; `start` does it where it was not done before."""
-        self.data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)  # not 0700: Postgres may run as somebody else
+        """Lock the data folder and open the port, unless `start` is to do it. Raises `DataDirInUse` or `PortInUse`."""
+        self.data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)  # not 0700: Postgres may run as another user
         with ExitStack() as taken:
             lock = DataDirLock(self.data_dir)
             lock.acquire()
@@ -97,7 +97,7 @@ class Stack:
         return self._listener
 
     async def start(self) -> StackInfo:
-        """Return when everything answers; what a failed start had begun is stopped again."""
+        """Start all parts; return when they are ready. A failed start stops the parts that it had started."""
         try:
             return await self._start()
         except BaseException:
@@ -109,7 +109,7 @@ class Stack:
         await self._parts.aclose()
 
     async def restart_lite(self) -> None:
-        """Make REST see what a migration has changed; requests in between are answered by 503."""
+        """Restart Lite, which then sees the changes of migrations. Requests get 503 meanwhile."""
         async with self._lite_changes:
             lite = self._running_lite()
             await lite.stop()
@@ -165,7 +165,7 @@ class Stack:
         if changed := await migrations.changed_migrations(dsn, folder):
             names = ", ".join(migration.file.name for migration in changed[:3])
             log.warning(
-                "%d migrations are other ones than when this database was made (%s%s). Remove %s to begin anew.",
+                "%d migrations changed after they were applied to this database (%s%s). Remove %s to start anew.",
                 *(len(changed), names, ", …" if len(changed) > 3 else "", shortest(self.data_dir)),
             )
         applied = await self.apply_migrations()
@@ -176,7 +176,7 @@ class Stack:
         return None, "Supabase Lite"
 
     async def _start_functions(self, functions: FunctionsServer) -> tuple[None, str]:
-        """All else works without them, so the stack does too."""
+        """Start Edge Functions; the stack runs without them if that fails."""
         try:
             await self._supervise(functions, functions.start, asyncio.Lock())
         except FunctionsFailed as error:
@@ -187,7 +187,7 @@ class Stack:
     async def _supervise(
         self, server: LoopbackServer, start: Callable[[], Awaitable[None]], changes: asyncio.Lock
     ) -> None:
-        """Start it now and whenever it dies; `changes` is held by whoever stops and starts it."""
+        """Start a server, and again whenever it dies. Hold `changes` to stop and start it on purpose."""
         self._parts.push_async_callback(server.stop)
         await start()
         name = f"devstack: keep {server.program.name} running"
@@ -230,7 +230,7 @@ class Stack:
                 if server.base_url:  # restarted on purpose
                     continue
                 await asyncio.sleep(RESTART_PAUSES_SECONDS[min(failures, len(RESTART_PAUSES_SECONDS) - 1)])
-                log.warning("%s ended unexpectedly and is started again: see %s", name, log_file)
+                log.warning("%s ended unexpectedly and is restarted: see %s", name, log_file)
                 try:
                     await start()
                     failures = 0
@@ -240,12 +240,12 @@ class Stack:
 
     @property
     def lite_pid(self) -> int | None:
-        """The process that serves REST, Auth and Storage; another one after a restart."""
+        """The pid of the process for REST, Auth and Storage; it changes with a restart."""
         return self._lite.pid if self._lite else None
 
     @property
     def functions_pid(self) -> int | None:
-        """The process that serves Edge Functions; another one after a restart."""
+        """The pid of the process for Edge Functions; it changes with a restart."""
         return self._functions.pid if self._functions else None
 
     def _running_lite(self) -> LiteServer:

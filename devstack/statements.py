@@ -1,8 +1,8 @@
-"""Splits a file of SQL into its statements, the way the Supabase CLI records them."""
+"""Split a SQL file into its statements, as the Supabase CLI records them."""
 
 import re
 
-# What may hold a semicolon that ends nothing: comments, quotes, dollar quotes. An E'' string may escape its quote.
+# Comments, quotes and dollar quotes may contain semicolons. An E'' string may escape its quote.
 TOKEN = re.compile(
     r"""
       (?P<comment>--[^\n]*)
@@ -17,10 +17,10 @@ TOKEN = re.compile(
 
 
 def split_statements(sql: str) -> list[str]:
-    """The statements of a file, without the semicolons between them; comments stay with what follows them."""
+    """The statements without their semicolons. A comment belongs to the statement after it."""
     statements: list[str] = []
     start = position = 0
-    body = 0  # how deep inside `begin atomic … end`
+    body = 0  # depth inside `begin atomic … end`
     previous = ""
     while match := TOKEN.search(sql, position):
         position = match.end()
@@ -37,7 +37,7 @@ def split_statements(sql: str) -> list[str]:
             statements.append(sql[start : match.start()].strip())
             start, previous = position, ""
     statements.append(sql[start:].strip())
-    return [statement for statement in statements if _says_something(statement)]
+    return [statement for statement in statements if _is_not_only_comments(statement)]
 
 
 def _depth_change(previous: str, word: str, body: int) -> int:
@@ -56,5 +56,5 @@ def _end_of_block_comment(sql: str, position: int) -> int:
     return len(sql) if depth else position
 
 
-def _says_something(statement: str) -> bool:
+def _is_not_only_comments(statement: str) -> bool:
     return bool(re.sub(r"--[^\n]*|/\*.*?\*/", "", statement, flags=re.DOTALL).strip())

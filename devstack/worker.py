@@ -1,4 +1,4 @@
-"""The worker beside the dev stack: a process of its own, started again whenever it dies."""
+"""The dev stack's worker: a process that is restarted whenever it dies."""
 
 import asyncio
 import logging
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
+from batchgen.exit_codes import INVALID
 from devstack import child
 from devstack.errors import PartEnded
 from devstack.files import shortest
@@ -18,11 +19,10 @@ FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
 HEALTHY_SECONDS = 30.0
 STOP = ((signal.SIGTERM, 20.0),)
-WRONG_SETTINGS = 2
 
 
 class WorkerProcess:
-    """Its log goes to stderr, or to the end of `log_file`."""
+    """Runs the worker. Its log goes to stderr, or is appended to `log_file`."""
 
     def __init__(self, env: Mapping[str, str], log_file: Path | None = None) -> None:
         self._env = env
@@ -34,18 +34,20 @@ class WorkerProcess:
         return self._process.pid if self._process else None
 
     async def run(self) -> None:
-        """Until cancelled: then the worker hands back what it holds. `PartEnded` means that its settings are wrong."""
+        """Run the worker until cancelled, then let it release its items. Raises `PartEnded` for invalid settings."""
         pause = FIRST_PAUSE_SECONDS
         try:
             while True:
                 began = asyncio.get_running_loop().time()
                 self._process = await self._spawn()
                 code = await self._process.wait()
-                if code == WRONG_SETTINGS:
-                    raise PartEnded(f"The worker ended with exit code {code}: its settings are wrong{self._see_log()}.")
+                if code == INVALID:
+                    raise PartEnded(
+                        f"The worker ended with exit code {code}: its settings are invalid{self._see_log()}."
+                    )
                 if asyncio.get_running_loop().time() - began > HEALTHY_SECONDS:
                     pause = FIRST_PAUSE_SECONDS
-                log.warning("The worker %s and is started again in %.0f s%s", ending(code), pause, self._see_log())
+                log.warning("The worker %s and is restarted in %.0f s%s", ending(code), pause, self._see_log())
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
         finally:

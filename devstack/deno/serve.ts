@@ -1,12 +1,13 @@
-// Serves every <folder>/<name>/index.ts under /functions/v1/<name>, as hosted Supabase does, all in this one process.
-// stdin: one JSON line, {folder}; it ends when the parent does, and so do we. stdout: one JSON line when ready.
+// Serves each <folder>/<name>/index.ts at /functions/v1/<name>, as hosted Supabase does, all in this process.
+// stdin: one JSON line, {folder}; it closes when the parent ends, and then this process ends as well.
+// stdout: one JSON line when ready.
 
 type Handler = (request: Request, info: Deno.ServeHandlerInfo) => Response | Promise<Response>;
 
 const NAME = /^[A-Za-z][\w-]*$/;
 const serve = Deno.serve;
 const functions = new Map<string, Handler>();
-// stdout is the parent's; what functions print goes to the log.
+// stdout is for the parent, so the functions' output goes to stderr, which is the log.
 console.log = console.info = console.debug = console.error;
 
 const { folder } = JSON.parse(await firstLine());
@@ -36,7 +37,7 @@ async function endWithParent(lines: ReadableStreamDefaultReader<string>): Promis
   Deno.exit(0);
 }
 
-/** A function's file calls Deno.serve: here that hands over its handler instead of listening. */
+/** Loads a function. Its file calls Deno.serve, which is replaced to register the handler instead of listening. */
 async function load(name: string, file: string): Promise<void> {
   if (!exists(file)) return;
   let handler: Handler = notStarted;

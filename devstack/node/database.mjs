@@ -1,9 +1,9 @@
-// Lite's connection to Postgres, with what must differ so that the database is used as hosted Supabase uses it.
+// Lite's connection to Postgres, changed to behave as on hosted Supabase.
 import { randomUUID } from "node:crypto";
 import { createPostgresConnection } from "@supabase/lite/postgres";
 import { sql } from "kysely";
 
-const ENCODED = `${randomUUID()}:`; // marks a string that is JSON already
+const ENCODED = `${randomUUID()}:`; // marks a string that is already JSON
 
 export function connect({ databaseUrl, poolSize }) {
   const connection = createPostgresConnection({
@@ -26,15 +26,15 @@ export function connect({ databaseUrl, poolSize }) {
   return connection;
 }
 
-// Lite grants ALL on every table of every schema that has row level security to anon, authenticated and service_role,
-// once per start. Hosted Supabase does no such thing, so Lite is told that this has been done.
+// At each start, Lite grants ALL on all tables with row level security to anon, authenticated and service_role. Hosted
+// Supabase does not, so mark the grants as done.
 function keepGrantsAsMigrated(connection) {
   if (!("rlsState" in connection)) throw new Error("this Supabase Lite is not the version that devstack was written for");
   connection.rlsState = "active";
 }
 
-// Lite encodes an object for a json argument of a function, and the driver encodes that text again: the function would
-// get a JSON string. So such an argument is encoded here, and marked.
+// Lite encodes an object for a json argument of a function, and the driver encodes the text again, so that the function
+// would get a JSON string. Encode such an argument here and mark it.
 function encodeJsonArgumentsOnce(connection) {
   const original = connection.onPostgrestAST.bind(connection);
   connection.onPostgrestAST = async (ast, vars) => {
@@ -59,7 +59,7 @@ function toJson(value) {
   return typeof value === "string" && value.startsWith(ENCODED) ? value.slice(ENCODED.length) : JSON.stringify(value);
 }
 
-// Role, claims and request as PostgREST sets them, in one statement each where Lite needs five.
+// Set role, claims and request as PostgREST does, in one statement each instead of Lite's five.
 function setContextInOneRoundTrip(connection) {
   connection.applyJwtSessionContext = async (transaction, vars) => {
     const { role: claimed, uid, jwt } = vars.auth ?? {};
@@ -89,7 +89,7 @@ function setLocally(transaction, settings) {
   return sql`select ${sql.join(calls)}`.execute(transaction);
 }
 
-// Postgres says "2026-11-23 10:17:57.89+00"; PostgREST, and whoever parses what it sends, "2026-11-23T10:17:57.89+00:00".
+// Postgres writes "2026-11-23 10:17:57.89+00"; PostgREST and its clients expect "2026-11-23T10:17:57.89+00:00".
 function isoTime(text) {
   return text.replace(" ", "T").replace(/([+-]\d\d)$/, "$1:00");
 }

@@ -1,5 +1,5 @@
-// Keeps the objects of Supabase Storage as files: <root>/<bucket>/<hash of the key>, beside it a .json with what the
-// upload said about it. Hashed, so that no key can leave the folder, be too long, or be both a file and a folder.
+// Stores the objects of Supabase Storage as files: <root>/<hash of the bucket>/<hash of the key>, with the upload's
+// metadata in a .json file beside it. Hashed, so that no key can leave the folder, be too long, or clash with a folder.
 import { createHash, randomUUID } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
 import { copyFile, mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";

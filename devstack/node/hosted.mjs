@@ -1,9 +1,9 @@
-// Where Lite's answers over HTTP differ from hosted Supabase's, as its clients notice.
+// Changes Lite's HTTP responses where clients would notice a difference from hosted Supabase.
 import { createHmac, timingSafeEqual } from "node:crypto";
 
 const STORAGE = "/storage/v1/object";
 const EVERYTHING = 1_000_000;
-const LARGEST_BODY = 16 * 1024 * 1024; // of REST; several times that is more than Postgres can parse as jsonb
+const LARGEST_BODY = 16 * 1024 * 1024; // of REST; much more than that cannot be parsed as jsonb
 
 export async function answer(app, request, jwtSecret) {
   const { pathname } = new URL(request.url);
@@ -18,7 +18,7 @@ export async function answer(app, request, jwtSecret) {
   return app.fetch(request);
 }
 
-// Lite takes a request with a token that is expired or not ours for one without; PostgREST refuses it.
+// Lite treats a request with an expired or foreign token like one without a token; PostgREST refuses it.
 function refuseBadToken(request, secret) {
   const token = /^Bearer\s+(.+)$/i.exec(request.headers.get("authorization") ?? "")?.[1];
   if (!token || token.startsWith("sb_") || request.method === "OPTIONS") return null;
@@ -46,7 +46,7 @@ async function rest(app, request) {
   return notTooDeep(await app.fetch(new Request(request.url, whole)));
 }
 
-// The whole body, or null where it is too large; then the rest of it is not kept.
+// The whole body, or null if it is too large; then the rest is read but not kept.
 async function bodyOf(request) {
   const pieces = [];
   let bytes = 0;
@@ -62,8 +62,8 @@ function tooLarge() {
   return Response.json({ code: "too_large", details: null, hint: "Send less at once", message }, { status: 413 });
 }
 
-// Lite reads numbers as JavaScript does: beyond 1.8e308 they are infinite, and then null, as if they had not been sent.
-// Each becomes one that is as good as infinite and can be carried, so that whatever reads it refuses it by name.
+// Lite reads numbers as JavaScript does: above 1.8e308 they become Infinity and then null, as if they were not sent.
+// Replace them by a huge finite number, so that the function that reads it refuses it by name.
 function withoutInfinity(body) {
   const text = body.toString("utf8");
   if (!/\d{200}|\d[eE]\+?0*\d{3}/.test(text)) return body;
@@ -89,7 +89,7 @@ function endOfString(text, start) {
   return text.length;
 }
 
-// A body that is nested deeper than Node's stack is the sender's fault; Lite says that it is its own.
+// A body nested deeper than Node's stack is the sender's error, but Lite reports it as its own.
 async function notTooDeep(response) {
   if (response.status !== 500) return response;
   const said = await response.text();
@@ -102,8 +102,8 @@ function isMultipart(request) {
   return /^(POST|PUT)$/.test(request.method) && request.headers.get("content-type")?.startsWith("multipart/form-data");
 }
 
-// Clients wrap a file in a form, supabase-js in a field without a name. Lite reads forms from POST alone, and the field
-// "file" alone; a bare body it takes anywhere.
+// Clients wrap a file in a form, supabase-js in a field without a name. Lite reads only forms of POST requests and only
+// the field "file", but accepts a bare body everywhere.
 async function withoutForm(request) {
   const form = await request.formData();
   const file = [...form.values()].find((value) => typeof value !== "string");
@@ -128,7 +128,7 @@ function withoutPrefix(url) {
   return url ? url.replace(/^\/storage\/v1/, "") : null;
 }
 
-// Lite's own route for several paths is hidden behind the one for a single path.
+// Lite's route for several paths is shadowed by the one for a single path.
 async function signMany(app, request) {
   const { expiresIn, paths = [] } = await request.json();
   const sign = async (path) => {
@@ -141,7 +141,7 @@ async function signMany(app, request) {
   return Response.json(await Promise.all(paths.map(sign)), { headers: { "Access-Control-Allow-Origin": "*" } });
 }
 
-// Lite lists all objects below a prefix by their whole names; hosted one level of it, by names within it.
+// Lite lists all objects below a prefix with full names; hosted Supabase lists one level with relative names.
 async function listOneLevel(app, request) {
   const wanted = await request.json();
   const { prefix = "", limit = 100, offset = 0, search = "", sortBy } = wanted;

@@ -1,5 +1,6 @@
-// Runs Supabase Lite (REST, Auth, Storage) on a Postgres that is already there.
-// stdin: one JSON line, the config; it ends when the parent does, and so do we. stdout: one JSON line when done or ready.
+// Runs Supabase Lite (REST, Auth, Storage) on an existing Postgres.
+// stdin: one JSON line, the configuration; it closes when the parent ends, and then this process ends as well.
+// stdout: one JSON line when done or ready.
 import { createInterface } from "node:readline";
 import { serve } from "@hono/node-server";
 import { App } from "@supabase/lite";
@@ -32,7 +33,7 @@ async function run(config) {
   await connection.introspect({ useCache: true });
   const fetch = (request) => answer(app, request, config.jwtSecret);
   const server = serve({ fetch, hostname: "127.0.0.1", port: 0 }, ({ port }) => say({ event: "ready", port }));
-  server.keepAliveTimeout = 75_000; // longer than the gateway keeps idle connections, so it never meets a closed one
+  server.keepAliveTimeout = 75_000; // longer than the gateway keeps idle connections, so that it never reuses a closed one
   server.requestTimeout = 0;
 }
 

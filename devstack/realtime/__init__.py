@@ -1,13 +1,13 @@
 """Supabase Realtime's wire protocol for `postgres_changes`, for development and tests on one machine.
 
-Unchanged supabase-js (protocol 2.0.0) and realtime-py (1.0.0) work with it as with supabase/realtime
-v2.129.8, whose source files the modules name where a rule comes from.
+Unmodified supabase-js (protocol 2.0.0) and realtime-py (1.0.0) work with it as with supabase/realtime v2.129.8. The
+modules name that server's source files as sources of their rules.
 
-Not offered: presence (joins and tracks are answered, nobody's presence is told), broadcasts over binary
-frames, over HTTP, from the database or into private topics, replay, rate limits, tenants, tokens signed by
-other than HS256/384/512. Unlike the real server, which reads by wal2json, the publication's row filters and
-column lists count here (pgoutput applies them), stored generated columns are missing from records, and
-`character` and `bit` values come whole. A token whose role is a superuser is refused: it would see all.
+Not supported: presence (joins and tracks are acknowledged, but no presence is sent); broadcasts over binary frames,
+over HTTP, from the database or to private topics; replay; rate limits; tenants; tokens signed with other algorithms
+than HS256/384/512. Differences from the real server, which reads with wal2json: the publication's row filters and
+column lists apply (pgoutput applies them), records lack stored generated columns, and `character` and `bit` values are
+complete. A token with a superuser's role is refused, since it would bypass all policies.
 """
 
 from devstack.realtime.server import RealtimeServer

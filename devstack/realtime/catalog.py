@@ -1,4 +1,4 @@
-"""What the database says of tables, types and privileges at the moment changes are judged."""
+"""Read descriptions of tables, types and privileges from the database, when changes are routed."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from devstack.realtime.database import Connection
 
 
 def identifier(*names: str) -> sql.Identifier:
-    """A quoted name for a statement with parameters, where psycopg takes a single % for a placeholder."""
+    """A quoted name for a statement with parameters. % is doubled, since psycopg would read it as a placeholder."""
     return sql.Identifier(*(name.replace("%", "%%") for name in names))
 
 
 @dataclass(frozen=True, slots=True)
 class TypeName:
-    """A type by schema and name; by `regtype`, `character` would mean one character."""
+    """A type by schema and name, since the `regtype` `character` would mean a single character."""
 
     schema: str
     name: str
@@ -42,7 +42,7 @@ class ColumnNow:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TableNow:
-    """One description of a table; equal only to itself, since it holds for one moment."""
+    """A table as it is now. Compared by identity, since another description may differ."""
 
     oid: int
     identifier: sql.Identifier
@@ -60,7 +60,7 @@ class TableNow:
 async def describe_tables(
     connection: Connection, table_oids: Collection[int], roles: Collection[str]
 ) -> Mapping[int, TableNow]:
-    """The tables that still exist; a role that does not exist may select nothing."""
+    """Describe those tables that still exist. A role that does not exist can select nothing."""
     cursor = await connection.execute(_TABLES, {"tables": list(table_oids), "roles": list(roles)})
     heads: dict[int, tuple[sql.Identifier, bool]] = {}
     columns: dict[int, list[ColumnNow]] = {}

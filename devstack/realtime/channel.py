@@ -1,4 +1,4 @@
-"""One joined topic of one socket: its subscription, its token and what it sends.
+"""One joined topic of one socket: its subscription, its token, and the frames that it sends.
 
 Follows supabase/realtime v2.129.8 lib/realtime_web/channels/realtime_channel.ex.
 """
@@ -16,7 +16,7 @@ import psycopg
 from devstack.realtime.filters import BindingError, binding_id
 from devstack.realtime.frames import ClientFrame, Ref, Version, compact, write
 from devstack.realtime.hub import Hub
-from devstack.realtime.joining import TOPIC_PREFIX, JoinRequest
+from devstack.realtime.join_request import TOPIC_PREFIX, JoinRequest
 from devstack.realtime.tokens import Identity, TokenError, still_valid
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ NO_PERMISSION = "You do not have permissions to read from this Channel topic: {n
 
 
 class Outlet(Protocol):
-    """The socket, as a channel needs it."""
+    """The part of a socket that a channel uses."""
 
     @property
     def version(self) -> Version: ...
@@ -52,14 +52,14 @@ class Channel:
         self._expiring: asyncio.Task[None] | None = None
 
     def start(self, ref: Ref) -> None:
-        """Answers the join; the subscription follows by itself and ends in a `system` message."""
+        """Reply to the join."""
         bindings = [{"id": binding_id(binding), **binding} for binding in self._request.bindings]
         self.reply(ref, "ok", {"postgres_changes": bindings})
         self._hub.enter(self.topic, self._request.private, self)
         self._watch_expiry()
 
     def begin(self) -> None:
-        """What follows the reply, and follows the old channel's `phx_close` where this one replaces it."""
+        """Start the subscription, after the reply and after the `phx_close` of a channel that this one replaces."""
         if self._request.presence:
             self.push("presence_state", "{}")
         self.subscribe_again()
@@ -76,7 +76,7 @@ class Channel:
             case "presence":
                 self.reply(frame.ref, "ok", {})
             case _:
-                log.debug("nothing is known of the event %s", frame.event)
+                log.debug("unknown event %s", frame.event)
 
     def subscribe_again(self) -> None:
         if not self._open or not (self._request.bindings or self._request.private):
@@ -86,7 +86,7 @@ class Channel:
         self._subscribing = asyncio.create_task(self._subscribe())
 
     def end(self) -> None:
-        """Takes the channel out of everything without a word to the client."""
+        """Remove the channel without informing the client."""
         self._open = False
         self._hub.leave(self.topic, self._request.private, self)
         current = asyncio.current_task()
@@ -109,7 +109,7 @@ class Channel:
         self._send(event, payload, None)
 
     def push_change(self, change_type: str, ids: tuple[int, ...], data: str) -> None:
-        """The event; it lacks the join's ref even in version 2.
+        """Send the event, without the join's ref even in version 2.
 
         As supabase/realtime v2.129.8 lib/extensions/postgres_cdc_rls/message_dispatcher.ex.
         """
@@ -137,7 +137,7 @@ class Channel:
         )
 
     def _broadcast(self, frame: ClientFrame) -> None:
-        """Public topics only: policies for sending to private ones are not offered."""
+        """Broadcast to a public topic; policies for sending to private topics are not supported."""
         if not self._request.private:
             leaving_out = None if self._request.self_broadcast else self
             self._hub.broadcast(self.topic, False, compact(frame.payload), leaving_out)
@@ -186,7 +186,7 @@ class Channel:
         self._expiring = asyncio.create_task(self._expire(self._identity))
 
     async def _expire(self, identity: Identity) -> None:
-        """The clock is looked at again after each sleep: the machine may have slept meanwhile."""
+        """Close the channel when its token expires. Checks the clock regularly, since the machine may have slept."""
         while True:
             await asyncio.sleep(min(300.0, max(0.005, identity.expires_at - time.time())))
             try:

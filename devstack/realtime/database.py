@@ -1,4 +1,4 @@
-"""Connections to Postgres with the settings that the protocol's values depend on."""
+"""Connections to Postgres with the settings that determine the format of values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import psycopg
 
 Connection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
 
-# Text taken from the log is cast back on another connection: both must write and read values alike.
+# Text from the log is cast back to values on another connection, so both must use the same formats.
 _SETTINGS = """
     set datestyle = 'ISO, YMD'; set intervalstyle = 'postgres'; set timezone = 'UTC';
     set extra_float_digits = 1; set bytea_output = 'hex'; set statement_timeout = 0; set lock_timeout = 0;
@@ -36,7 +36,7 @@ async def connect(database_url: str, purpose: str) -> Connection:
 
 
 class SharedConnection:
-    """One connection that one task at a time may use; made when first needed and made anew once it broke."""
+    """A connection for one task at a time, opened on first use and reopened after it broke."""
 
     def __init__(self, database_url: str, purpose: str) -> None:
         self._database_url = database_url
@@ -58,7 +58,7 @@ class SharedConnection:
 
 
 def is_connection_loss(error: psycopg.Error) -> bool:
-    """Whether the session is gone, so that the same statement may work on a new connection."""
+    """Whether the connection was lost, so that the statement may work on a new one."""
     state = error.sqlstate or ""
     return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and (
         not state or state.startswith(("08", "57P", "53"))

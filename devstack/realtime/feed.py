@@ -11,7 +11,7 @@ import psycopg
 
 from devstack.realtime.database import SharedConnection
 from devstack.realtime.hub import Hub
-from devstack.realtime.judging import judge
+from devstack.realtime.routing import route
 from devstack.realtime.slot import Change, ChangeSlot
 
 log = logging.getLogger(__name__)
@@ -25,15 +25,15 @@ class Feed:
     def __init__(self, database_url: str, publication: str, hub: Hub, poll_seconds: float) -> None:
         self._hub = hub
         self._slot = ChangeSlot(database_url, publication)
-        self._judging = SharedConnection(database_url, "row checks")
+        self._row_checks = SharedConnection(database_url, "row checks")
         self._poll_seconds = poll_seconds
         self._publication_due = 0.0
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Returns when the slot stands: what is committed from then on is read."""
+        """Return when the slot exists: changes committed from then on are read."""
         await self._slot.open()
-        self._hub.reading.set()
+        self._hub.is_reading.set()
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
@@ -41,11 +41,11 @@ class Feed:
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
-        await self._judging.close()
+        await self._row_checks.close()
         try:
             await self._slot.drop()
         except (psycopg.Error, OSError) as error:
-            log.warning("the replication slot could not be dropped; the next start does it: %s", error)
+            log.warning("the replication slot could not be dropped; the next start will drop it: %s", error)
 
     async def _run(self) -> None:
         backoff = 0.0
@@ -69,12 +69,14 @@ class Feed:
                 await asyncio.sleep(backoff)
 
     async def _start_anew(self, error: psycopg.Error) -> None:
-        """Before 18, pgoutput cannot read a log from before the publication; nobody could listen then."""
+        """Skip the log up to now: before Postgres 18, pgoutput cannot read a log older than the publication, when
+        nobody could subscribe anyway.
+        """
         log.info("the log up to now is skipped: %s", error)
         try:
             await self._slot.skip_history()
         except (psycopg.Error, OSError) as again:
-            log.warning("the slot could not be made anew: %s", again)
+            log.warning("the slot could not be recreated: %s", again)
             await asyncio.sleep(_LAST_BACKOFF_SECONDS)
 
     async def _read_on(self) -> None:
@@ -88,11 +90,11 @@ class Feed:
             await asyncio.sleep(0 if delivered else self._poll_seconds)
 
     async def _deliver(self, chunk: list[Change]) -> None:
-        """Judged first, then queued without a pause: after a failure nothing of the chunk is out."""
-        async with self._judging.use() as connection:
-            deliveries = await judge(connection, self._hub.registry, chunk)
-        for delivery in deliveries:
-            delivery.subscriber.push_change(delivery.change_type, delivery.ids, delivery.data)
+        """Route the whole chunk, then queue its frames without awaiting: if it fails, none of the chunk was sent."""
+        async with self._row_checks.use() as connection:
+            frames = await route(connection, self._hub.registry, chunk)
+        for frame in frames:
+            frame.subscriber.push_change(frame.change_type, frame.ids, frame.data)
         self._slot.delivered(chunk[-1].place)
         await asyncio.sleep(0)
 

@@ -1,8 +1,7 @@
-"""Reads the bindings of a join: event, schema, table, `filter` and `select`.
+"""Parse the bindings of a join: event, schema, table, `filter` and `select`.
 
-The grammar and every message follow supabase/realtime v2.129.8
-lib/extensions/postgres_cdc_rls/subscriptions.ex (`parse_subscription_params/1`). Whether columns and values
-fit the table is the database's business: see `validation.py`.
+The grammar and all messages follow supabase/realtime v2.129.8 lib/extensions/postgres_cdc_rls/subscriptions.ex
+(`parse_subscription_params/1`). `validation.py` checks columns and values against the table.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _SELECT_ON_WILDCARD = (
 
 
 class BindingError(Exception):
-    """The message is for the client, verbatim."""
+    """An invalid binding. The message goes to the client verbatim."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ class ParsedBinding:
     select: tuple[str, ...] | None
 
     def described(self) -> str:
-        """The binding as the real server's error messages show it, in Elixir's notation."""
+        """The binding in Elixir's notation, as in the real server's error messages."""
         shown = ", ".join(
             "{" + ", ".join(inspect_elixir(part) for part in (f.column, f.operator, f.value, f.negated)) + "}"
             for f in self.filters
@@ -57,13 +56,13 @@ class ParsedBinding:
 
 
 def binding_id(binding: Binding) -> int:
-    """A stable number below 2^27 that equal bindings share; `:erlang.phash2` gives others."""
+    """A stable number below 2^27, equal for equal bindings; not the same as `:erlang.phash2`."""
     canonical = json.dumps(binding, sort_keys=True, separators=(",", ":"))
     return int.from_bytes(hashlib.blake2b(canonical.encode(), digest_size=4).digest()) >> 5
 
 
 def binding_of_topic(name: str) -> Binding:
-    """The binding that an old client's topic spells: `schema[:table[:filter]]`."""
+    """The binding in an old client's topic: `schema[:table[:filter]]`."""
     return dict(zip(("schema", "table", "filter"), name.split(":", 2), strict=False))
 
 
@@ -140,7 +139,7 @@ def _filter_value(operator: str, value: str) -> str:
 
 
 def _unquoted(value: str) -> str:
-    """A value wholly in double quotes loses them and its backslashes; anything else stays as it is."""
+    """Remove double quotes around a whole value, and the backslashes in it; leave other values unchanged."""
     if not value.startswith('"'):
         return value
     taken: list[str] = []
@@ -153,7 +152,7 @@ def _unquoted(value: str) -> str:
 
 
 def _split_at_commas(text: str) -> list[str]:
-    """Splits at commas outside quotes and parentheses; a quote opens only after `.`, `(` or `,`."""
+    """Split at commas outside quotes and parentheses; a quote opens only after `.`, `(` or `,`."""
     segments, current, depth, quoted, before = list[str](), "", 0, False, ""
     characters = iter(text)
     for character in characters:
@@ -174,7 +173,7 @@ def _split_at_commas(text: str) -> list[str]:
 
 
 def inspect_elixir(value: Any) -> str:
-    """A JSON value in the notation of Elixir's `inspect`, which the messages use."""
+    """A JSON value in the notation of Elixir's `inspect`, as in the messages."""
     match value:
         case None:
             return "nil"

@@ -1,8 +1,8 @@
 """The two text serialisers of the protocol: version 1 is an object, version 2 an array with the join's ref.
 
 Rules from supabase/realtime v2.129.8 lib/realtime_web/socket/v2_serializer.ex and Phoenix 1.8
-lib/phoenix/socket/serializers/v1_json_serializer.ex. Version 2's binary frames carry broadcasts only and are
-not offered.
+lib/phoenix/socket/serializers/v1_json_serializer.ex. Version 2's binary frames, which carry only broadcasts, are not
+supported.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class ClientFrame:
 
 
 class FrameError(Exception):
-    """The frame is to be ignored: the server answers nothing and keeps the connection."""
+    """An invalid frame: the server ignores it and keeps the connection."""
 
 
 def version_of(vsn: str | None) -> Version | None:
-    """The serialiser for the `vsn` parameter: 1.0.0 where it is absent, None where there is none."""
+    """The serialiser for the parameter `vsn`: 1.0.0 if it is absent, None for an unknown version."""
     if vsn is None or vsn.startswith("1.0."):
         return "1.0.0"
     return "2.0.0" if vsn.startswith("2.0.") else None
@@ -40,7 +40,7 @@ def read(version: Version, text: str) -> ClientFrame:
     try:
         data = json.loads(text, parse_constant=_no_constant)
         if "\\ud" in text.lower():
-            compact(data).encode()  # half a surrogate pair could never be sent back
+            compact(data).encode()  # a lone surrogate could not be sent back
     except (ValueError, RecursionError) as error:
         raise FrameError("not JSON") from error
     return _read_v1(data) if version == "1.0.0" else _read_v2(data)
@@ -86,7 +86,7 @@ def compact(value: Any) -> str:
 
 
 def write(version: Version, *, topic: str, event: str, payload: str, ref: Ref = None, join_ref: Ref = None) -> str:
-    """A frame for the client; `payload` is JSON text, pasted in as it is."""
+    """A frame for the client; `payload` is JSON text and inserted unchanged."""
     if version == "1.0.0":
         return f'{{"ref":{compact(ref)},"payload":{payload},"event":{compact(event)},"topic":{compact(topic)}}}'
     return f"[{compact(join_ref)},{compact(ref)},{compact(topic)},{compact(event)},{payload}]"

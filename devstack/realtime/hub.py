@@ -1,4 +1,4 @@
-"""What all sockets share: subscriptions, topics and the questions to the database that channels ask."""
+"""State that all sockets share: subscriptions, topics, and the connection for the channels' queries."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class TopicMember(Subscriber, Protocol):
-    """A joined channel as its topic's other members and the publication's watcher know it."""
+    """The part of a joined channel that other channels and the watch of the publication use."""
 
     def push(self, event: str, payload: str) -> None: ...
 
@@ -31,7 +31,7 @@ class Hub:
     def __init__(self, database_url: str, publication: str, tokens: TokenChecker) -> None:
         self.tokens = tokens
         self.registry = Registry()
-        self.reading = asyncio.Event()  # set while the changes committed from now on are sure to be read
+        self.is_reading = asyncio.Event()  # set once changes committed from now on are certain to be read
         self._publication = publication
         self._published: frozenset[PublishedTable] | None = None
         self._database = SharedConnection(database_url, "subscriptions")
@@ -43,9 +43,9 @@ class Hub:
     async def subscriptions_for(
         self, subscriber: Subscriber, bindings: Sequence[Binding], identity: Identity
     ) -> list[Subscription]:
-        """All bindings of a channel, or BindingError for the first that is wrong: then none is active."""
+        """The subscriptions of all bindings of a channel. Raises `BindingError` for the first invalid one."""
         parsed = [(binding_id(binding), parse_binding(binding)) for binding in bindings]
-        await self.reading.wait()
+        await self.is_reading.wait()
         viewer = Viewer(identity.role, identity.claims_json)
         found: list[Subscription] = []
         async with self._database.use() as connection:
@@ -61,7 +61,7 @@ class Hub:
             return await may_read(connection, topic, identity)
 
     async def follow_publication(self) -> None:
-        """Every channel subscribes anew once the publication's tables changed, and is told so.
+        """Let every channel subscribe again after the publication's tables changed.
 
         As supabase/realtime v2.129.8 lib/extensions/postgres_cdc_rls/subscription_manager.ex.
         """

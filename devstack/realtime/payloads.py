@@ -1,4 +1,4 @@
-"""Writes the `data` object of an event as JSON text, for one role and one selection of columns.
+"""Write the `data` object of an event as JSON text, for one role and one column selection.
 
 Follows supabase/realtime v2.129.8 priv/repo/tenant_schema/realtime/functions/apply_rls.sql.
 """
@@ -27,7 +27,7 @@ _TOO_LARGE = "Error 413: Payload Too Large"
 
 @dataclass(frozen=True, slots=True)
 class ChangedRow:
-    """A change by column name: `new` lacks unchanged TOASTed values, `old` is the row's old identity."""
+    """A change by column name. `new` lacks unchanged TOASTed values; `old` is the row's old identity."""
 
     change: Change
     new: Cells
@@ -38,7 +38,7 @@ class ChangedRow:
         yield from self.old.values()
 
     def primary_key(self, table: TableNow) -> tuple[str | None, ...]:
-        """The new row's key; an unchanged TOASTed part is in the old identity."""
+        """The new row's key. An unchanged TOASTed column of it comes from the old identity."""
         cells = {**self.old, **self.new}
         return tuple(cells[column.name].text if column.name in cells else None for column in table.primary_key)
 
@@ -56,14 +56,14 @@ def changed_row(change: Change) -> ChangedRow:
     new = cells(change.new or (), in_identity=False)
     if change.action == "INSERT":
         return ChangedRow(change, new, {})
-    # Postgres logs no old key where an UPDATE did not touch it: then it equals the new one
+    # Postgres logs no old key if an UPDATE did not change it: then it equals the new one
     identity = change.old if change.old is not None else change.new
     return ChangedRow(change, new, cells(identity or (), in_identity=True))
 
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """What one group of subscribers may get of a table."""
+    """A group of subscribers with the same role and column selection for a table."""
 
     table: TableNow
     role: str
@@ -80,7 +80,7 @@ class Audience:
 
 
 def refusal(change: Change, table: TableNow, role: str) -> str | None:
-    """Why nobody of this role can be shown the row; DELETEs are not checked."""
+    """Why nobody with this role may see the row; None if they may. DELETEs are not checked."""
     if change.action == "DELETE":
         return None
     if not table.primary_key:
@@ -104,15 +104,15 @@ def data(row: ChangedRow, audience: Audience, json_of: Mapping[TypedText, str]) 
     if row.change.action == "UPDATE":
         parts["old_record"] = _record(row.old, shown)
     if row.change.action == "DELETE":
-        # Policies cannot be asked about a row that is gone, so under RLS only its key is told
-        told = _key_cells(row.old, audience) if audience.table.has_row_security else row.old
-        parts["old_record"] = _record(told, shown)
+        # Policies cannot be evaluated for a row that is gone, so under RLS only its key is sent
+        sent = _key_cells(row.old, audience) if audience.table.has_row_security else row.old
+        parts["old_record"] = _record(sent, shown)
     parts["errors"] = json.dumps([_TOO_LARGE]) if oversize else "null"
     return _object(parts)
 
 
 def _record(cells: Cells, shown: Callable[[str, TypedText], str | None]) -> str:
-    """A JSON object in jsonb's order of keys: shorter ones first, then by bytes."""
+    """A JSON object with its keys in jsonb's order: by length, then by bytes."""
     texts = {name: text for name, value in cells.items() if (text := shown(name, value)) is not None}
     return "{" + ", ".join(f"{_text(name)}: {texts[name]}" for name in sorted(texts, key=_jsonb_order)) + "}"
 
@@ -120,7 +120,7 @@ def _record(cells: Cells, shown: Callable[[str, TypedText], str | None]) -> str:
 def _shown_cells(
     audience: Audience, json_of: Mapping[TypedText, str], oversize: bool
 ) -> Callable[[str, TypedText], str | None]:
-    """The JSON of a cell, or None where this audience does not get it."""
+    """A function that returns the JSON of a cell, or None if this audience does not get it."""
     visible = {column.name for column in audience.table.columns if audience.shows(column.name)}
 
     def shown(name: str, value: TypedText) -> str | None:
@@ -167,5 +167,5 @@ def _columns(audience: Audience) -> str:
 
 
 def _size(row: ChangedRow, json_of: Mapping[TypedText, str]) -> int:
-    """About the bytes of wal2json's document, which the real server measures."""
+    """Approximate size in bytes of wal2json's document, which the real server measures."""
     return sum(len(json_of[value]) + 60 for value in row.typed_values())

@@ -1,7 +1,4 @@
-"""Decodes the messages of Postgres' logical decoding plugin `pgoutput`, protocol version 1.
-
-Pure: bytes in, values out.
-"""
+"""Decode the messages of Postgres' logical decoding plugin `pgoutput`, protocol version 1. Does no I/O."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ _POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class Unchanged(Enum):
-    """Stands for a TOASTed value that an UPDATE left alone: its text is not in the log."""
+    """Stands for a TOASTed value that an UPDATE did not change: its text is not in the log."""
 
     TOAST = "toast"
 
@@ -34,7 +31,7 @@ class RelationColumn:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A table as it was when the change was made."""
+    """A table at the time of the change."""
 
     oid: int
     schema: str
@@ -57,7 +54,7 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class RowChange:
-    """`old` is the whole old row, or its identity with None elsewhere, or None where none is logged."""
+    """`old` is the whole old row, or its identity with None in other columns, or None if neither was logged."""
 
     action: Action
     relation_oid: int
@@ -109,7 +106,7 @@ class _Reader:
 
 
 def decode(data: bytes) -> Message | None:
-    """One message, or None for a kind that is of no use here (truncate, type, origin, logical message)."""
+    """Decode one message. Returns None for kinds that are not used (truncate, type, origin, logical message)."""
     reader = _Reader(data)
     match reader.byte():
         case "B":
@@ -189,4 +186,4 @@ def _value(reader: _Reader) -> Value:
         case "t":
             return reader.take(reader.uint32()).decode()
         case kind:
-            raise ValueError(f"pgoutput sent a value of the unknown kind {kind!r}")
+            raise ValueError(f"pgoutput sent a value of unknown kind {kind!r}")

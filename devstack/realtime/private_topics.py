@@ -1,7 +1,7 @@
-"""May this token read this private topic? Asked of the policies on `realtime.messages`, where that exists.
+"""Check whether a token may read a private topic, by the policies on `realtime.messages`, if that exists.
 
-As supabase/realtime v2.129.8 lib/realtime/tenants/authorization.ex: a message of the topic is put in, looked
-for in the name of the token, and rolled back with everything else.
+As supabase/realtime v2.129.8 lib/realtime/tenants/authorization.ex: inserts a message of the topic, tries to select it
+as the token's role, and rolls back.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The server: from a request of the gateway to a socket, and everything's start and stop."""
+"""The server: starts and stops all parts, and turns requests from the gateway into sockets."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from devstack.realtime.tokens import TokenChecker, TokenError
 
 
 class RealtimeServer:
-    """Serves `postgres_changes` of one database to the websockets that a gateway hands it.
+    """Serves `postgres_changes` of one database to the websocket requests of a gateway.
 
-    `api_keys` maps new-style keys to roles. The database user must be a superuser, and `wal_level` logical.
+    `api_keys` maps new-style keys to roles. The database user must be a superuser, and `wal_level` must be logical.
 
-    `connect_error_pause_seconds` and the limits' `join_error_pause_seconds` hold back refusals. The real server
-    waits 2 s and 5 s, to slow clients down that try again at once; here, for development, both are 0.1 s.
+    Refusals are delayed by `connect_error_pause_seconds` and the limits' `join_error_pause_seconds`. The real server
+    waits 2 s and 5 s to slow down clients that retry at once; for development, both are 0.1 s.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class RealtimeServer:
         self._serving = False
 
     async def start(self) -> None:
-        """Takes the database over; what is committed after this returns is delivered."""
+        """Take over the database. Changes committed after this returns are delivered."""
         try:
             await self._feed.start()
         except BaseException:
@@ -51,14 +51,14 @@ class RealtimeServer:
         self._serving = True
 
     async def stop(self) -> None:
-        """Closes every socket with 1012, ends the database sessions and drops the slot; may be repeated."""
+        """Close every socket with 1012, end the database sessions and drop the slot. Idempotent."""
         self._serving = False
         await asyncio.gather(*(socket.close_and_wait(WSCloseCode.SERVICE_RESTART) for socket in self._sockets))
         await self._feed.stop()
         await self._hub.close()
 
     def drop_sockets(self) -> int:
-        """Cuts every connection off without a word, as a network does; returns how many."""
+        """Abort every connection, as a network failure does; return their number."""
         for socket in self._sockets:
             socket.abort()
         return len(self._sockets)

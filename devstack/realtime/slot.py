@@ -1,9 +1,9 @@
-"""Reads committed changes, in commit order, from a logical replication slot that this server owns.
+"""Read committed changes, in commit order, from a logical replication slot that this server owns.
 
-The slot is read by peeking, and moved on only after delivery. A connection or a whole Postgres lost in
-between makes the same changes come again; those already delivered are known by their place (commit LSN,
-index in the transaction) and skipped. So nothing is lost or doubled as long as this process lives. The slot
-is dropped at stop; one left by a killed process is dropped at the next start.
+The slot is peeked at, and advanced only after delivery. If the connection or Postgres is lost in between, the same
+changes are read again; those already delivered are recognised by their place (commit LSN, index in the transaction)
+and skipped. So no change is lost or delivered twice as long as this process lives. The slot is dropped at stop; one
+left by a killed process is dropped at the next start.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ log = logging.getLogger(__name__)
 
 Place: TypeAlias = tuple[int, int]
 
-_MESSAGES_PER_PEEK = 4_000  # Postgres rounds up to whole transactions; those are fetched chunk by chunk
+_MESSAGES_PER_PEEK = 4_000  # Postgres rounds up to whole transactions, which are fetched in chunks
 _TAKEOVER_SECONDS = 10.0
 _RESTART_POINT_BYTES = 4 * 1024 * 1024
 _LOCK_CLASS = 0x52_54_44_53
 
 
 class SlotTakenError(RuntimeError):
-    """Another server is reading this database's changes."""
+    """Another server reads this database's changes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One row changed by a committed transaction, with the table as it was then."""
+    """A change of one row by a committed transaction, with the table at that time."""
 
     place: Place
     committed_at: datetime
@@ -58,7 +58,7 @@ class ChangeSlot:
         self._delivered: Place = (0, 0)
 
     async def open(self) -> None:
-        """Connects; makes the slot at the first call, and finds it again at later ones."""
+        """Connect; create the slot at the first call and find it again at later ones."""
         await self.disconnect()
         self._connection = await connect(self._database_url, "slot")
         await self._own_database()
@@ -69,7 +69,7 @@ class ChangeSlot:
             await self._create()
 
     async def chunks(self) -> AsyncGenerator[list[Change]]:
-        """New changes in commit order. Call `delivered` after each chunk; at the end the slot moves on."""
+        """New changes in commit order. Call `delivered` after each chunk; the slot is advanced at the end."""
         connection = self._connected()
         flushed_lsn, published = await self._look(connection)
         if flushed_lsn <= self._confirmed_lsn:
@@ -87,7 +87,7 @@ class ChangeSlot:
         self._delivered = max(self._delivered, place)
 
     async def skip_history(self) -> None:
-        """Starts anew from now, for a log that the plugin cannot read."""
+        """Recreate the slot at the current position, if the plugin cannot read the log."""
         await self._drop_leftover()
         await self._create()
 
@@ -97,7 +97,7 @@ class ChangeSlot:
             await connection.close()
 
     async def drop(self) -> None:
-        """Leaves no slot behind, on a connection of its own: the reading one may be in any state."""
+        """Drop the slot, over a new connection, since the reading one may be in any state."""
         await self.disconnect()
         if not self._name:
             return
@@ -119,7 +119,7 @@ class ChangeSlot:
         return self._name, _MESSAGES_PER_PEEK, sql.Identifier(self._publication).as_string(None)
 
     async def _look(self, connection: Connection) -> tuple[int, bool]:
-        """The log's end, and whether there was a publication after it: if not, all up to there is void."""
+        """The log's end, and whether the publication exists; if not, changes up to there are skipped."""
         if connection.info.server_version >= 170_000:
             await connection.execute(_FLUSH)
         row = await (await connection.execute(_LOOK, (self._publication,))).fetchone()
@@ -132,7 +132,7 @@ class ChangeSlot:
         await connection.execute(_ADVANCE, (self._name, _lsn_text(lsn)))
         self._confirmed_lsn = lsn
         if lsn - self._restart_point_lsn > _RESTART_POINT_BYTES and connection.info.server_version >= 160_000:
-            # Each peek decodes from the last such record on, and Postgres itself writes one only each 15 s.
+            # Each peek decodes from the last such record on, and Postgres itself writes one only every 15 s.
             await connection.execute("select pg_log_standby_snapshot()")
             self._restart_point_lsn = lsn
 
@@ -144,7 +144,7 @@ class ChangeSlot:
             await asyncio.sleep(0.05)
 
     async def _try_lock(self) -> bool:
-        """A session lock says who owns the slot: a killed owner's lock goes when its backend has noticed."""
+        """Take the session lock of the slot's owner. A killed owner's lock ends once its backend has noticed."""
         row = await (await self._connected().execute(_LOCK, (_LOCK_CLASS,))).fetchone()
         return bool(row and row[0])
 
@@ -177,7 +177,7 @@ class ChangeSlot:
 
 
 class _Reading:
-    """Turns one peek's messages into changes and remembers how far the slot may move."""
+    """Converts one peek's messages into changes and tracks how far the slot may be advanced."""
 
     def __init__(self, delivered: Place) -> None:
         self._delivered = delivered
@@ -192,7 +192,7 @@ class _Reading:
         return [change for (data,) in rows if (change := self._read(data)) is not None]
 
     def safe_lsn(self, flushed_lsn: int) -> int:
-        """A full peek may have left transactions before `flushed_lsn` for the next one."""
+        """How far the slot may be advanced: a full peek may have left transactions before `flushed_lsn`."""
         return self._end_lsn if self._messages >= _MESSAGES_PER_PEEK else max(flushed_lsn, self._end_lsn)
 
     def _read(self, data: bytes) -> Change | None:
@@ -225,7 +225,7 @@ def _lsn_text(lsn: int) -> str:
 
 
 _NAME = "select 'devstack_realtime_' || oid from pg_database where datname = current_database()"
-# A commit with synchronous_commit off can be decoded only once the log writer has come by, up to 0.6 s later
+# A commit with synchronous_commit off can be decoded only after the WAL writer's next flush, up to 0.6 s later
 _FLUSH = """
     select pg_logical_emit_message(false, 'devstack realtime', '', true)
      where pg_current_wal_insert_lsn() > pg_current_wal_flush_lsn()

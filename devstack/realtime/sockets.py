@@ -1,4 +1,4 @@
-"""One websocket: reads the client's frames, routes them to channels, and writes what they send.
+"""One websocket: reads the client's frames, passes them to channels, and writes the channels' frames.
 
 Follows Phoenix 1.8 lib/phoenix/socket.ex and supabase/realtime v2.129.8 lib/realtime_web/endpoint.ex.
 """
@@ -16,7 +16,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from devstack.realtime.channel import NO_PERMISSION, Channel
 from devstack.realtime.frames import ClientFrame, FrameError, Version, compact, read, write
 from devstack.realtime.hub import Hub
-from devstack.realtime.joining import TOPIC_PREFIX, JoinError, JoinRequest, read_join
+from devstack.realtime.join_request import TOPIC_PREFIX, JoinError, JoinRequest, read_join
 from devstack.realtime.tokens import Identity, TokenError, still_valid
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ _CLOSE_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class SocketLimits:
-    """`queued_*` bound what waits for a client that reads too slowly; the rest are the real server's."""
+    """`queued_*` limit the frames that wait for a slow client; the other limits are the real server's."""
 
     idle_seconds: float = 60.0
     frame_bytes: int = 5_000_000
@@ -46,7 +46,7 @@ class _Outbox:
         self._filled = asyncio.Event()
 
     def put(self, text: str) -> bool:
-        """False where the client has fallen too far behind."""
+        """Queue a frame; False if the client has fallen too far behind."""
         self._frames.append(text)
         self._characters += len(text)
         self._filled.set()
@@ -73,7 +73,7 @@ class Socket:
         self._identity = identity
         self._version: Version = version
         self._limits = limits
-        # aiohttp refuses a frame that reaches its limit, the real server one that passes it
+        # aiohttp refuses a frame that reaches its limit, the real server one that exceeds it
         self._ws = web.WebSocketResponse(max_msg_size=limits.frame_bytes + 1, compress=False, timeout=1.0)
         self._outbox = _Outbox(limits)
         self._channels: dict[str, Channel] = {}
@@ -87,7 +87,7 @@ class Socket:
         return self._version
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """Returns when the connection is closed, by either side."""
+        """Serve the connection until either side closes it."""
         try:
             await self._ws.prepare(request)
             self._transport = request.transport
@@ -112,7 +112,7 @@ class Socket:
     async def close(self, code: int) -> None:
         self._closing_code = code
         if not self._ws.prepared:
-            return  # closed as soon as the handshake is done
+            return  # it is closed after the handshake
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._ws.close(code=code)
@@ -120,7 +120,7 @@ class Socket:
             self.abort()
 
     async def close_and_wait(self, code: int) -> None:
-        """Returns when nothing of the socket runs any more."""
+        """Close the socket; return when all its tasks have ended."""
         await self.close(code)
         await self._ended.wait()
 
@@ -129,9 +129,9 @@ class Socket:
             self._transport.abort()
 
     def send(self, text: str) -> None:
-        """Queues a frame; a client too slow for what it asked for is cut off, so that none waits for it."""
+        """Queue a frame. A client that reads too slowly is disconnected, so that no other waits for it."""
         if not self._cut_off and not self._outbox.put(text):
-            log.warning("a client reads too slowly and is cut off")
+            log.warning("a client reads too slowly and is disconnected")
             self._cut_off = True
             self.abort()
 
@@ -157,7 +157,7 @@ class Socket:
                 case WSMsgType.TEXT:
                     await self._take(message.data)
                 case WSMsgType.BINARY:
-                    log.debug("a binary frame is ignored: broadcasts of protocol version 2 are not offered")
+                    log.debug("a binary frame is ignored: broadcasts of protocol version 2 are not supported")
                 case _:
                     return
 
@@ -179,7 +179,7 @@ class Socket:
             self._reply(frame, "error", "unmatched topic")
 
     def _reply(self, frame: ClientFrame, status: str, reason: str | None = None) -> None:
-        """An answer from the socket itself; only one to a join carries the join's ref in version 2."""
+        """Reply from the socket itself. In version 2, only the reply to a join carries the join's ref."""
         response = {} if reason is None else {"reason": reason}
         join_ref = frame.join_ref if frame.event == "phx_join" and reason != "unmatched topic" else None
         payload = compact({"status": status, "response": response})
@@ -209,7 +209,7 @@ class Socket:
         self._replace(channel, frame)
 
     def _replace(self, channel: Channel, frame: ClientFrame) -> None:
-        """A second join of a topic ends the first channel, after the new one's reply."""
+        """Replace the channel of an earlier join of the topic, which is closed after the new one's reply."""
         before = self._channels.get(frame.topic)
         self._channels[frame.topic] = channel
         channel.start(frame.ref)

@@ -1,4 +1,4 @@
-"""Who listens to which table: the rows that the real server keeps in `realtime.subscription`."""
+"""The active subscriptions, which the real server keeps in the table `realtime.subscription`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class Subscriber(Protocol):
     """A joined channel."""
 
     def push_change(self, change_type: str, ids: tuple[int, ...], data: str) -> None:
-        """Queues the event; never waits."""
+        """Queue the event without waiting."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """One binding of a channel on the tables it names."""
+    """One binding of a channel, with the tables that it matches."""
 
     subscriber: Subscriber
     viewer: Viewer
@@ -33,7 +33,7 @@ class Subscription:
 
 
 class Registry:
-    """The active subscriptions; a channel's are set and taken away together, without a pause."""
+    """The active subscriptions. A channel's are added and removed together, without awaiting in between."""
 
     def __init__(self) -> None:
         self._of_subscriber: dict[Subscriber, tuple[Subscription, ...]] = {}

@@ -1,7 +1,7 @@
-"""Who a token speaks for: checks of the JWTs that open sockets and channels.
+"""Check the JWTs that authenticate sockets and channels.
 
 Rules and messages from supabase/realtime v2.129.8 lib/realtime_web/channels/auth/jwt_verification.ex and
-channels_authorization.ex. Only HS256, HS384 and HS512 with the shared secret are known here.
+channels_authorization.ex. Only HS256, HS384 and HS512 with the shared secret are supported.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TEN_YEARS_SECONDS = 10 * 365 * 86_400
 
 
 class TokenFault(Enum):
-    """What is wrong with a token: the join's error code, its text, and a refused refresh's text."""
+    """Errors of tokens: code and text for a refused join, and the text for a refused refresh."""
 
     MISSING = ("", "API key is missing", "API key is missing")
     MALFORMED = (
@@ -63,7 +63,7 @@ class TokenError(Exception):
 
     @property
     def handshake_answer(self) -> tuple[int, str]:
-        """Status and `error` of the refused handshake (lib/realtime_web/channels/user_socket.ex)."""
+        """Status and `error` of a refused handshake (lib/realtime_web/channels/user_socket.ex)."""
         return (500 if self.fault is TokenFault.UNKNOWN else 401), self.fault.value[1]
 
     @property
@@ -83,7 +83,7 @@ class TokenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A checked token. `claims_json` is what row level security sees as `request.jwt.claims`."""
+    """A verified token. `claims_json` is the setting `request.jwt.claims` for row level security."""
 
     token: str
     role: str
@@ -98,7 +98,7 @@ class TokenChecker:
         self._api_keys = dict(api_keys)
 
     def check_socket_key(self, key: str | None) -> Identity:
-        """A socket's identity; a new-style key stands for a JWT with its role, as on the hosted gateway."""
+        """A socket's identity. A new-style key counts as a JWT with its role, as on the hosted gateway."""
         if key is None:
             raise TokenError(TokenFault.MISSING)
         role = self._api_keys.get(key)
@@ -122,13 +122,13 @@ class TokenChecker:
 
 
 def still_valid(identity: Identity) -> Identity:
-    """The identity again, or the refusal once its second has come."""
+    """Return the identity. Raises `TokenError` once it has expired."""
     _check_times(identity.claims)
     return identity
 
 
 def _check_format(token: str) -> None:
-    """Header and payload must be readable JSON; whether the signature is, belongs to its check."""
+    """Check that header and payload are JSON; the signature is checked later."""
     try:
         header, payload, _ = (part.encode() for part in token.split("."))
         readable = [json.loads(base64.urlsafe_b64decode(part + b"==")) for part in (header, payload)]

@@ -1,4 +1,4 @@
-"""Checks a binding against the database, and words its faults as the real server does.
+"""Check a binding against the database, with the real server's error messages.
 
 Follows supabase/realtime v2.129.8 priv/repo/tenant_schema/realtime/functions/subscription_check_filters.sql
 and lib/extensions/postgres_cdc_rls/subscriptions.ex (`create/5`); the notation of errors is Postgrex's.
@@ -21,7 +21,7 @@ _IS_KEYWORDS = ("null", "true", "false", "unknown")
 
 
 class _RaisedError(Exception):
-    """A fault that the real server's trigger raises."""
+    """An error that the real server's trigger raises."""
 
     def __init__(self, message: str, state: str = "P0001", name: str = "raise_exception") -> None:
         super().__init__(f"ERROR {state} ({name}) {message}")
@@ -40,7 +40,7 @@ async def published_tables(connection: Connection, publication: str) -> frozense
 
 
 async def tables_of(connection: Connection, publication: str, binding: ParsedBinding, role: str) -> frozenset[int]:
-    """The tables the binding stands for, all fit for it, or BindingError in words for the client."""
+    """The tables that the binding matches. Raises `BindingError` if one of them does not fit it."""
     try:
         oids = await _matching_tables(connection, publication, binding)
         if not oids:
@@ -69,7 +69,7 @@ async def _matching_tables(connection: Connection, publication: str, binding: Pa
 
 
 async def _check_role(connection: Connection, role: str) -> None:
-    """Beyond the real server's check that the role exists: a superuser would see past every policy."""
+    """Check that the role exists, as the real server does, and is not a superuser, which bypasses all policies."""
     row = await (await connection.execute(_ROLE, (role,))).fetchone()
     if row is None:
         raise _RaisedError(f'role "{role}" does not exist', "42704", "undefined_object")

@@ -1,7 +1,7 @@
-"""Values and filters as the database itself reads them: the log's text, cast to its type, in batches.
+"""Convert the log's text to JSON and evaluate filters, in the database, in batches.
 
-Values become JSON text by `to_jsonb`, so that no number passes through a float. Rules from supabase/realtime
-v2.129.8 priv/repo/tenant_schema/realtime/functions/cast.sql and check_equality_op.sql.
+Values are converted with `to_jsonb`, so that no number passes through a float. Rules from supabase/realtime v2.129.8
+priv/repo/tenant_schema/realtime/functions/cast.sql and check_equality_op.sql.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _IS_KEYWORDS = frozenset(("null", "true", "false", "unknown"))
 
 
 class TypedText(NamedTuple):
-    """A value as the log has it. `text` is None for SQL's null."""
+    """A value from the log. `text` is None for SQL's null."""
 
     type_oid: int
     text: str | None
@@ -46,7 +46,7 @@ class Comparison(NamedTuple):
 
 
 async def to_json(connection: Connection, values: Collection[TypedText]) -> Mapping[TypedText, str]:
-    """The JSON text of each value; as wal2json has it, NaN is null and a bytea's hex lacks its `\\x`."""
+    """The JSON text of each value. As in wal2json, NaN is null and a bytea's hex lacks the prefix `\\x`."""
     known = {value: plain for value in values if (plain := _plain_json(value)) is not None}
     by_type: dict[int, list[TypedText]] = defaultdict(list)
     for value in values:
@@ -69,7 +69,7 @@ async def _cast(
 ) -> Mapping[TypedText, str]:
     as_text = {value: json.dumps(value.text, ensure_ascii=False) for value in values}
     if type_name is None:
-        return as_text  # the type was dropped since
+        return as_text  # the type was dropped meanwhile
     query = sql.SQL("select to_jsonb(v::{})::text from unnest(%s::text[]) with ordinality u(v, n) order by n")
     try:
         cursor = await connection.execute(query.format(type_name.identifier), ([v.text for v in values],))
@@ -82,10 +82,10 @@ async def _cast(
 
 
 async def compare(connection: Connection, comparisons: Collection[Comparison]) -> Mapping[Comparison, bool]:
-    """Which comparisons hold; null is neither, and a comparison that the type does not know does not hold."""
+    """Evaluate the comparisons. Null, and a comparison that the type does not support, is false."""
     groups: dict[tuple[int, str, bool, str], list[Comparison]] = defaultdict(list)
     for comparison in comparisons:
-        # `is` takes a keyword, not a value: it belongs into the statement, so each has its own group
+        # `is` takes a keyword, which is part of the statement, so each keyword has its own group
         keyword = comparison.operand if comparison.operator == "is" else ""
         groups[comparison.value.type_oid, comparison.operator, comparison.negated, keyword].append(comparison)
     names = await name_types(connection, {key[0] for key in groups})
@@ -110,7 +110,7 @@ async def _compare_group(
     except psycopg.Error as error:
         if is_connection_loss(error):
             raise
-        log.warning("a filter with %s cannot be judged: %s", group[0].operator, error)
+        log.warning("a filter with %s cannot be evaluated: %s", group[0].operator, error)
         return dict.fromkeys(group, False)
     return {comparison: row[0] for comparison, row in zip(group, await cursor.fetchall(), strict=True)}
 
@@ -135,7 +135,7 @@ _SYMBOLS = {
 
 
 def comparison_sql(type_name: TypeName | None, operator: str, negated: bool, keyword: str) -> sql.Composable | None:
-    """The test of column `a` against operand `b`, both texts cast to the column's type."""
+    """The SQL that compares column `a` with operand `b`, both texts cast to the column's type."""
     if type_name is None:
         return None
     left = sql.SQL("a::{}").format(type_name.identifier)
@@ -158,5 +158,5 @@ def _word(word: str) -> sql.SQL:
     """A keyword or operator from this module's own tables, never from a client."""
     allowed = {*_SYMBOLS.values(), "IS", "IS NOT", "IS DISTINCT FROM", "IS NOT DISTINCT FROM"}
     if word not in allowed | {keyword.upper() for keyword in _IS_KEYWORDS}:
-        raise ValueError(f"not a word of ours: {word}")
+        raise ValueError(f"not an allowed keyword: {word}")
     return sql.SQL(word)  # pyright: ignore[reportArgumentType]

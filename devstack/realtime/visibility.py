@@ -1,8 +1,8 @@
-"""Which changed rows a subscriber may see: row level security, asked in the subscriber's name.
+"""Find out which changed rows a subscriber may see under row level security.
 
-As in supabase/realtime v2.129.8 priv/repo/tenant_schema/realtime/functions/apply_rls.sql the question is
-whether a row with the new primary key is there to be selected *now*, with the role and the claims of the
-token. Role and claims travel as parameters of `set_config`, and only inside a transaction.
+As in supabase/realtime v2.129.8 priv/repo/tenant_schema/realtime/functions/apply_rls.sql, a row is visible if one with
+the new primary key can be selected *now* with the token's role and claims. Both are passed as parameters of
+`set_config`, only inside a transaction.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Key: TypeAlias = tuple[str | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """In whose name rows are looked at; subscribers with the same role and claims are one viewer."""
+    """The role and claims that rows are selected with. Subscribers with equal ones are one viewer."""
 
     role: str
     claims_json: str
@@ -37,7 +37,7 @@ _AS_VIEWER = "select set_config('role', %s, true), set_config('request.jwt.claim
 async def visible_keys(
     connection: Connection, viewer: Viewer, wanted: Mapping[TableNow, Sequence[Key]]
 ) -> Mapping[int, frozenset[Key]]:
-    """Per table oid, the keys whose rows the viewer sees; an error in a policy hides that table's rows."""
+    """By table oid, the keys of the rows that the viewer can see. An error in a policy hides the table's rows."""
     seen: dict[int, frozenset[Key]] = {}
     for table, keys in wanted.items():
         try:

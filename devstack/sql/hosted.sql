@@ -1,7 +1,7 @@
--- What a hosted project has before its first migration, second half, on top of the schemas auth and storage that
--- Supabase Lite has made. Runs at every start.
+-- A hosted project before its first migration, part 2: additions to the schemas auth and storage that Supabase Lite
+-- created. Runs at every start.
 
--- As hosted: both ways of handing claims to the database count. Lite's own versions read the first alone.
+-- As on hosted projects, claims are read from both kinds of settings. Lite's own functions read only the first.
 create or replace function auth.uid() returns uuid language sql stable as $$
     select coalesce(
         nullif(current_setting('request.jwt.claim.sub', true), ''),
@@ -34,7 +34,7 @@ grant usage on schema auth to anon, authenticated, service_role, dashboard_user;
 grant usage on schema storage to anon, authenticated, service_role, dashboard_user;
 grant all on storage.buckets, storage.objects to anon, authenticated, service_role, dashboard_user;
 
--- Files go through the Storage API, or they are orphaned.
+-- Objects must be deleted through the Storage API, or their files are orphaned.
 create or replace function storage.protect_delete() returns trigger language plpgsql as $$
 begin
     if coalesce(current_setting('storage.allow_delete_query', true), 'false') <> 'true' then
@@ -50,7 +50,7 @@ create or replace trigger protect_buckets_delete before delete on storage.bucket
 create or replace trigger protect_objects_delete before delete on storage.objects
     for each statement execute function storage.protect_delete();
 
--- Supabase Lite writes these columns as JSON strings that hold JSON, so that `->>` finds nothing in them.
+-- Supabase Lite writes JSON strings that contain JSON into these columns, in which `->>` would find nothing.
 create or replace function extensions.decode_json_strings() returns trigger language plpgsql set search_path = '' as $$
 declare
     decoded jsonb;

@@ -1,6 +1,5 @@
--- What a hosted project has before its first migration, first half: roles, schemas, grants, publication.
--- Runs at every start. The newer, stricter default of hosted projects: tables and functions are granted to nobody by
--- themselves.
+-- A hosted project before its first migration, part 1: roles, schemas, grants, publication. Runs at every start.
+-- As in newer hosted projects, new tables and functions are granted to nobody by default.
 do $$
 declare
     wanted record;
@@ -37,7 +36,7 @@ grant usage on schema public to anon, authenticated, service_role;
 create schema if not exists extensions;
 grant usage on schema extensions to anon, authenticated, service_role, dashboard_user;
 
--- Hosted projects have both; this build of Postgres may lack the libraries that they need.
+-- Hosted projects have both; this build of Postgres may lack the libraries for them.
 do $$
 declare
     wanted text;

@@ -131,7 +131,7 @@ async def test_a_second_start_keeps_the_settings_file_of_the_first(tmp_path: Pat
     ("file", "text", "line"),
     [
         ("keys.json", "{", "keys.json is not a file of keys"),
-        ("postgres/cluster/PG_VERSION", "15\n", "holds data of Postgres 15"),
+        ("postgres/cluster/PG_VERSION", "15\n", "contains data of Postgres 15"),
     ],
 )
 async def test_unusable_data_is_one_clear_line(tmp_path: Path, file: str, text: str, line: str) -> None:
@@ -184,7 +184,7 @@ async def test_the_end_of_postgres_stops_the_stack_with_one_line(tmp_path: Path)
 
     assert dev.process.returncode == 1
     assert [line for line in output.decode().splitlines() if "Postgres" in line] == [
-        "batchgen dev: Postgres ended unexpectedly, see data/logs/postgres.log: all is stopped."
+        "batchgen dev: Postgres ended unexpectedly, so the stack stops; see data/logs/postgres.log."
     ]
     assert "Traceback" not in output.decode()
     assert await everything_ended(family)
@@ -196,16 +196,16 @@ async def test_a_dead_worker_is_reported_and_restarted(tmp_path: Path) -> None:
     [worker] = await eventually(lambda: [one for one in dev.family() if "scheduler" in one.cmdline()], 30)
 
     worker.send_signal(signal.SIGKILL)
-    told = await said(dev, "started again")
+    told = await said(dev, "is restarted")
     await end(dev, signal.SIGTERM)
 
-    assert "batchgen dev: The worker was ended by SIGKILL and is started again in 1 s, see worker.log" in told
+    assert "batchgen dev: The worker was ended by SIGKILL and is restarted in 1 s, see worker.log" in told
 
 
 async def test_a_worker_with_invalid_settings_is_not_restarted(tmp_path: Path) -> None:
     dev = await start(tmp_path, worker=True, BATCHGEN_POLL_SECONDS="often")
 
-    told = await said(dev, "its settings are wrong")
+    told = await said(dev, "its settings are invalid")
 
     assert "BATCHGEN_POLL_SECONDS" in told
     assert await dev.process.wait() == 1
@@ -218,7 +218,7 @@ async def test_a_taken_port_is_one_line_with_a_remedy(tmp_path: Path) -> None:
         told = await said(dev, "Port ")
         code = await dev.process.wait()
 
-    assert f"Port {port} on 127.0.0.1 is taken" in told
+    assert f"Port {port} on 127.0.0.1 is in use" in told
     assert "--port 0 takes any free one" in told
     assert code == 3
 
@@ -266,7 +266,7 @@ async def test_the_demo_uses_a_running_stack_and_leaves_it_running(tmp_path: Pat
     runs = dev.process.returncode is None
     await end(dev, signal.SIGTERM)
 
-    assert "The stack of data runs already, and is used." in told
+    assert "The stack in data is already running and is used." in told
     assert code == 0
     assert runs
     assert len(list((tmp_path / "demo-output").glob("*.png"))) == 6

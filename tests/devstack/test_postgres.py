@@ -82,7 +82,7 @@ async def test_data_of_another_version_is_one_clear_line(tmp_path: Path) -> None
     cluster.mkdir()
     (cluster / "PG_VERSION").write_text("17\n")
 
-    with pytest.raises(DevstackError, match=r"holds data of Postgres 17, but this is Postgres 18"):
+    with pytest.raises(DevstackError, match=r"contains data of Postgres 17, but this is Postgres 18"):
         await PostgresServer(tmp_path).start()
 
 

@@ -211,7 +211,7 @@ async def test_a_port_in_use_is_reported_before_anything_starts(running: Running
     port = httpx.URL(running.info.url).port
     assert port is not None
 
-    with pytest.raises(DevstackError, match=f"Port {port} on 127.0.0.1 is taken"):
+    with pytest.raises(DevstackError, match=f"Port {port} on 127.0.0.1 is in use"):
         await Stack(StackConfig(tmp_path, port=port)).start()
 
     assert not (tmp_path / "postgres").exists()

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from devstack import StackInfo
-from devstack.accounts import make_dev_account
 from devstack.node import node_binary
+from devstack.users import make_dev_account
 from tests.npm import npm_install
 from tests.running_app import JS, running_app
 from tests.support import User, WorkerProcess, eventually

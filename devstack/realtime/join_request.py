@@ -1,7 +1,7 @@
-"""Reads the payload of `phx_join`.
+"""Parse the payload of `phx_join`.
 
-Follows supabase/realtime v2.129.8 lib/realtime_web/channels/payloads/*.ex and realtime_channel.ex
-(`join/3`): parts of the wrong type are ignored where that is possible.
+Follows supabase/realtime v2.129.8 lib/realtime_web/channels/payloads/*.ex and realtime_channel.ex (`join/3`): parts of
+a wrong type are ignored if possible.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ TOPIC_PREFIX = "realtime:"
 
 
 class JoinError(Exception):
-    """The message is the `reason` of the error reply."""
+    """An invalid join. The message is the `reason` of the error reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class JoinRequest:
-    """`token` is None where the socket's own key speaks for the channel."""
+    """`token` is None if the channel uses the socket's key."""
 
     token: str | None
     bindings: tuple[Binding, ...]

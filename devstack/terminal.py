@@ -1,4 +1,4 @@
-"""What the terminal shows: one line per part, colours where there is a terminal."""
+"""Print the start of the stack: a line per part, in colour on a terminal."""
 
 import shlex
 import shutil
@@ -12,29 +12,29 @@ from devstack.files import shortest
 from devstack.keys import DEV_EMAIL, DEV_PASSWORD
 from devstack.stack import StackInfo
 
-NOTICE = "For development and tests only. Nothing but this machine can reach it."
+NOTICE = "For development and tests only. Only this machine can reach it."
 
 
-class Progress:
-    """`brief` leaves out the settings and the next steps, for a program that goes on by itself."""
+class Terminal:
+    """`brief` leaves out the settings and the next steps, for programs that start the stack."""
 
     def __init__(self, console: Console | None = None, *, brief: bool = False) -> None:
         self._console = console or Console(file=sys.stdout, highlight=False, soft_wrap=True)
         self._brief = brief
 
     def begin(self, data_dir: Path) -> None:
-        self._print(f"[bold]batchgen dev[/] with its data in {escape(str(data_dir))}")
+        self._print(f"[bold]batchgen dev[/] with data in {escape(str(data_dir))}")
         self._print(f"[yellow]{NOTICE}[/]")
 
     def part(self, name: str, detail: str) -> None:
-        """What is up, or, where the detail ends with an ellipsis, what it waits for."""
+        """Print a part that is up, or that is waiting if the detail ends with an ellipsis."""
         up = not detail.endswith("…")
         mark = ("[green]✓[/]" if up else "[yellow]…[/]") if self._console.is_terminal else "-"
         self._print(f"  {mark} {escape(f'{name:<20}')} {escape(detail)}")
 
     def ready(self, info: StackInfo, env_file: Path, seconds: float) -> None:
         file = shlex.quote(shortest(env_file))
-        self._print(f"[bold green]Ready[/] after {seconds:.1f} s. Ctrl-C stops it.")
+        self._print(f"[bold green]Ready[/] after {seconds:.1f} s. Stop it with Ctrl-C.")
         if self._brief:
             return
         for name, value in (
@@ -58,7 +58,7 @@ class Progress:
 
 
 def next_steps(env_file: str) -> tuple[tuple[str, str], ...]:
-    """What to type when, for a shell: each line works as it stands, whoever was signed in before."""
+    """Commands to try next, each with its purpose. They work whether or not somebody is signed in."""
     command = f"{_own_command()} --env-file {env_file}"
     return (
         (
@@ -66,18 +66,18 @@ def next_steps(env_file: str) -> tuple[tuple[str, str], ...]:
             f'{command} submit "a red fox" "a blue bird" --wait --user {DEV_EMAIL}',
         ),
         (
-            "Or sign in first; from then on --user is not needed:",
+            "Or sign in first; then --user is not needed:",
             f"echo {DEV_PASSWORD} | {command} login --email {DEV_EMAIL} --password-stdin",
         ),
         (
-            "The same settings for any other program:",
+            "The settings for other programs:",
             f"set -a; . {env_file if '/' in env_file else f'./{env_file}'}; set +a",
         ),
     )
 
 
 def _own_command() -> str:
-    """`batchgen` where the shell finds this one, else its path beside this Python."""
+    """`batchgen` if the shell finds this one, else its path beside this Python."""
     own = Path(sys.executable).parent / "batchgen"
     found = shutil.which("batchgen")
     return "batchgen" if found and Path(found).resolve() == own.resolve() else shlex.quote(shortest(own))

@@ -1,10 +1,10 @@
-"""`batchgen`, started with SIGINT blocked: Ctrl-C is heard once it can be answered without a traceback."""
+"""Run `batchgen`, started with SIGINT blocked: Ctrl-C is handled once it cannot cause a traceback."""
 
 import runpy
 import signal
 import sys
 
-INTERRUPTED = 130
+from batchgen.exit_codes import INTERRUPTED
 
 
 def main() -> int:

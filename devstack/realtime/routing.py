@@ -1,4 +1,4 @@
-"""Decides who gets which change, a chunk of changes at a time, in a handful of statements."""
+"""Decide which subscribers get which changes, for a chunk of changes at a time, with few statements."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from devstack.realtime.visibility import Key, Viewer, visible_keys
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
-    """One frame for one channel."""
+class ChangeFrame:
+    """The frame of one change for one channel."""
 
     subscriber: Subscriber
     change_type: str
@@ -27,15 +27,15 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A change with the subscriptions that may get it."""
+    """A change with the subscriptions that it may be sent to."""
 
     row: ChangedRow
     table: TableNow
     subscriptions: tuple[Subscription, ...]
 
 
-async def judge(connection: Connection, registry: Registry, changes: Sequence[Change]) -> list[Delivery]:
-    """The frames of these changes, in their order, for the subscriptions of this moment."""
+async def route(connection: Connection, registry: Registry, changes: Sequence[Change]) -> list[ChangeFrame]:
+    """The frames of these changes for the current subscriptions, in the order of the changes."""
     interest = [
         (change, found) for change in changes if (found := registry.interested(change.relation.oid, change.action))
     ]
@@ -54,7 +54,7 @@ async def judge(connection: Connection, registry: Registry, changes: Sequence[Ch
     let_through = await _through_filters(connection, candidates)
     sights = await _sights(connection, let_through)
     json_of = await to_json(connection, {value for c in let_through for value in c.row.typed_values()})
-    return [delivery for candidate in let_through for delivery in _deliveries(candidate, sights, json_of)]
+    return [frame for candidate in let_through for frame in _frames(candidate, sights, json_of)]
 
 
 async def _through_filters(connection: Connection, candidates: Sequence[_Candidate]) -> list[_Candidate]:
@@ -68,7 +68,7 @@ async def _through_filters(connection: Connection, candidates: Sequence[_Candida
 
     def passes(candidate: _Candidate, subscription: Subscription) -> bool:
         if refusal(candidate.row.change, candidate.table, subscription.viewer.role):
-            return True  # everybody of the role hears of the error, whatever the filter
+            return True  # all subscribers with this role get the error, whatever their filters
         comparisons = _comparisons(candidate, subscription)
         return comparisons is not None and all(held[comparison] for comparison in comparisons)
 
@@ -77,7 +77,9 @@ async def _through_filters(connection: Connection, candidates: Sequence[_Candida
 
 
 def _comparisons(candidate: _Candidate, subscription: Subscription) -> list[Comparison] | None:
-    """The filters on the new row, for a DELETE on the old identity; None where a column is missing there."""
+    """The comparisons of the filters with the new row, or for a DELETE with the old identity; None if a column is
+    missing there.
+    """
     row = candidate.row
     cells = row.old if row.change.action == "DELETE" else row.new
     if any(filter_.column not in cells for filter_ in subscription.filters):
@@ -89,7 +91,7 @@ _Sights = Mapping[Viewer, Mapping[int, frozenset[Key]]]
 
 
 async def _sights(connection: Connection, candidates: Sequence[_Candidate]) -> _Sights:
-    """What each viewer sees of the rows in question: one question per viewer and table."""
+    """The rows that each viewer can see, by one query per viewer and table."""
     wanted: dict[Viewer, dict[TableNow, set[Key]]] = defaultdict(lambda: defaultdict(set))
     for candidate in candidates:
         for subscription in candidate.subscriptions:
@@ -111,8 +113,8 @@ def _needs_sight(candidate: _Candidate, subscription: Subscription) -> bool:
     )
 
 
-def _deliveries(candidate: _Candidate, sights: _Sights, json_of: Mapping[TypedText, str]) -> Iterator[Delivery]:
-    """One frame per channel and selection of columns; `ids` has the last binding first."""
+def _frames(candidate: _Candidate, sights: _Sights, json_of: Mapping[TypedText, str]) -> Iterator[ChangeFrame]:
+    """One frame per channel and column selection; `ids` has the last binding first."""
     texts: dict[Audience, str] = {}
     ids: dict[tuple[Subscriber, Audience], list[int]] = defaultdict(list)
     for subscription in candidate.subscriptions:
@@ -123,7 +125,7 @@ def _deliveries(candidate: _Candidate, sights: _Sights, json_of: Mapping[TypedTe
         if audience not in texts:
             texts[audience] = _data(candidate, audience, json_of)
         action = candidate.row.change.action
-        yield Delivery(subscriber, action, tuple(binding_ids), texts[audience])
+        yield ChangeFrame(subscriber, action, tuple(binding_ids), texts[audience])
 
 
 def _sees(candidate: _Candidate, subscription: Subscription, sights: _Sights) -> bool:

@@ -1,4 +1,4 @@
-"""Users of the dev stack: the account that is always there, and the list of all, which Supabase Lite does not offer."""
+"""Users of the dev stack: the development account, and the list of users, which Supabase Lite does not offer."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +22,7 @@ _USERS = """
 
 
 async def make_dev_account(url: str, publishable_key: str) -> None:
-    """Sign the account up; at a further start it is there already."""
+    """Create the development account unless it exists."""
     body = {"email": DEV_EMAIL, "password": DEV_PASSWORD}
     async with (
         aiohttp.ClientSession() as session,
@@ -30,11 +30,11 @@ async def make_dev_account(url: str, publishable_key: str) -> None:
     ):
         said: dict[str, Any] = await answer.json(content_type=None)
         if answer.status != 200 and said.get("error_code") != "user_already_exists":
-            raise DevstackError(f"The account {DEV_EMAIL} could not be made: Auth answered {answer.status} {said}.")
+            raise DevstackError(f"The account {DEV_EMAIL} could not be created: Auth answered {answer.status} {said}.")
 
 
 async def list_users(database_url: str, query: Mapping[str, str]) -> dict[str, Any]:
-    """A page of users as Auth's admin API answers it, newest first; `query` is the request's."""
+    """A page of users in the format of Auth's admin API, newest first; `query` is the request's."""
     page, per_page = _number(query.get("page"), 1), min(_number(query.get("per_page"), 50), MOST_PER_PAGE)
     async with (
         await psycopg.AsyncConnection.connect(database_url) as connection,
