@@ -1,1 +1,1 @@
-"""`make bench`: shows speed beside other Postgres queues, in one run on one machine. Never a test."""
+"""`make bench`: measure speed beside other Postgres queues, in one run on one machine. Never a test."""

@@ -16,11 +16,11 @@ from rich.console import Console
 from benchmarks import claim, commands, drain, efficiency, files, latency, report, rest, results, submit
 from benchmarks.bench import Bench
 from benchmarks.cluster import Cluster, running_cluster
-from benchmarks.live import Live, running_stack
+from benchmarks.live_stack import LiveStack, running_stack
 from benchmarks.machine import ROOT, machine_facts
 
 IN_SQL: dict[str, Callable[[Bench, Cluster], Awaitable[None]]] = {"drain": drain.measure, "claim": claim.measure}
-THROUGH_REST: dict[str, Callable[[Bench, Live], Awaitable[None]]] = {
+THROUGH_REST: dict[str, Callable[[Bench, LiveStack], Awaitable[None]]] = {
     "rest": rest.measure,
     "latency": latency.measure,
     "efficiency": efficiency.measure,
@@ -71,16 +71,16 @@ async def _measure(bench: Bench, subjects: Sequence[str]) -> dict[str, Any]:
 
 
 async def _attempt(bench: Bench, name: str, measuring: Awaitable[None]) -> None:
-    """A subject that cannot be measured takes nothing from the others."""
+    """Measure one subject; a failure does not stop the others."""
     try:
         await measuring
-    except Exception as error:  # noqa: BLE001 - whatever it is, half an hour of other figures is kept
+    except Exception as error:  # noqa: BLE001 - no error may discard half an hour of other figures
         bench.failed.append(name)
-        bench.note(f"{name} could not be measured to its end: {type(error).__name__}: {error}")
+        bench.note(f"{name} could not be measured: {type(error).__name__}: {error}")
 
 
 def _new_file(*, quick: bool) -> Path:
-    """Quick runs prove nothing and are not kept beside the others."""
+    """A new file for the results; those of quick runs prove nothing and go to another folder."""
     folder = ROOT / (".batchgen/bench" if quick else "benchmarks/results")
     day = datetime.now(UTC).date().isoformat()
     names = [f"{day}.json", *(f"{day}-{number}.json" for number in range(2, 1000))]
@@ -90,10 +90,10 @@ def _new_file(*, quick: bool) -> Path:
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure batchgen beside other queues.")
     parser.add_argument("--only", type=_subjects, default=SUBJECTS, metavar="A,B", help=f"of {', '.join(SUBJECTS)}")
-    parser.add_argument("--quick", action="store_true", help="small sizes, under three minutes: does it work at all?")
-    parser.add_argument("--runs", type=int, help="how often each figure is taken (3; quick: 1)")
-    parser.add_argument("--quiet-seconds", type=float, help="longest wait for a quiet machine (30; quick: 0)")
-    parser.add_argument("--out", type=Path, help="the JSON file (benchmarks/results/<date>.json)")
+    parser.add_argument("--quick", action="store_true", help="small sizes, under three minutes, as a smoke test")
+    parser.add_argument("--runs", type=int, help="number of runs for each figure (default: 3; quick: 1)")
+    parser.add_argument("--quiet-seconds", type=float, help="longest wait for a quiet machine (default: 30; quick: 0)")
+    parser.add_argument("--out", type=Path, help="JSON file for the results (default: benchmarks/results/<date>.json)")
     options = parser.parse_args(argv)
     options.runs = options.runs or (1 if options.quick else 3)
     if options.quiet_seconds is None:
@@ -104,7 +104,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def _subjects(text: str) -> list[str]:
     names = [name for name in text.split(",") if name]
     if unknown := [name for name in names if name not in SUBJECTS]:
-        raise argparse.ArgumentTypeError(f"no such subject: {', '.join(unknown)}")
+        raise argparse.ArgumentTypeError(f"unknown subject: {', '.join(unknown)}")
     return names
 
 

@@ -1,4 +1,4 @@
-"""What every subject is handed: sizes, the results, and a way to show how far it is."""
+"""The context of all subjects: sizes, results and progress."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -10,8 +10,8 @@ from rich.console import Console
 from benchmarks.noise import Load, wait_until_quiet
 from benchmarks.results import Goal, Results
 
-Progress = Callable[[int, int, str], None]
-"""`progress(30, 100, "all is well")`: how far a step is."""
+ReportProgress = Callable[[int, int, str], None]
+"""`progress(30, 100, "all is well")`: 30 of 100 parts of a step are done."""
 
 
 @dataclass
@@ -31,26 +31,26 @@ class Bench:
         return quick if self.is_quick else whole
 
     @contextmanager
-    def step(self, text: str) -> Generator[Progress]:
-        """Says what goes on, and how far it is: a spinner in a terminal, plain lines elsewhere, ten at most."""
+    def step(self, text: str) -> Generator[ReportProgress]:
+        """Show a step and its progress: a spinner on a terminal, at most ten lines elsewhere."""
         if not self.console.is_terminal:
             self.console.print(f"  {text}")
-            yield self._tell_tenths
+            yield self._print_tenths
             return
         with self.console.status(text) as status:
 
-            def tell(done: int, total: int, more: str) -> None:
+            def update(done: int, total: int, more: str) -> None:
                 status.update(f"{text}: {done:,} of {total:,}, {more}")
 
-            yield tell
+            yield update
 
-    def _tell_tenths(self, done: int, total: int, more: str) -> None:
+    def _print_tenths(self, done: int, total: int, more: str) -> None:
         if done * 10 % total == 0:
             self.console.print(f"    {done:,} of {total:,}: {more}")
 
     @contextmanager
     def measured(self) -> Generator[Load]:
-        """Waits for a quiet machine, then watches what others do to it."""
+        """Wait for a quiet machine, then measure the load of other processes."""
         wait_until_quiet(self.quiet_seconds)
         with Load() as load:
             yield load
@@ -59,7 +59,7 @@ class Bench:
         self.console.print(f"  {text}", markup=False)
 
     def note(self, text: str) -> None:
-        """Something that whoever reads the figures must know."""
+        """Print a remark and add it to the results."""
         self.results.notes.append(text)
         self.say(text)
 

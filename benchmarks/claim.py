@@ -1,7 +1,7 @@
-"""The time of one claim, round trip and commit included, while much waits: one user owns half of it.
+"""The time of one claim, including round trip and commit, with a large backlog, half of which belongs to one user.
 
-In the steady state: 20 items run, 3 of a user at most (the defaults), and each claim follows one finish and one new
-batch. Rows are loaded with the triggers off, for speed; the queue's rows are written beside them, as the triggers do.
+Measured in the steady state: 20 items run, at most 3 per user (the defaults), and each claim follows one finished item
+and one new batch. For speed, rows are loaded without triggers, together with the queue's rows.
 """
 
 import json
@@ -9,9 +9,9 @@ import random
 from dataclasses import dataclass
 from uuid import UUID
 
+from benchmarks.batchgen_queue import LEASE_SECONDS, Claimed, result_of
 from benchmarks.bench import Bench
 from benchmarks.cluster import Cluster, Connection, Stopwatch, connect
-from benchmarks.ours import LEASE_SECONDS, Claimed, result_of
 from benchmarks.results import percentile
 
 SLOTS = 20
@@ -88,8 +88,8 @@ async def _measure_steady(bench: Bench, connection: Connection, backlog: Backlog
 
 
 async def _steady(connection: Connection, size: int, rounds: int) -> tuple[list[float], list[float]]:
-    """Milliseconds of each claim, and of each finish divided by its items."""
-    chance = random.Random(7)  # noqa: S311
+    """Milliseconds per claim, and per finished item."""
+    rng = random.Random(7)  # noqa: S311
     users = [row[0] for row in await (await connection.execute("select id from auth.users")).fetchall()]
     running = await _running(connection)
     while len(running) < SLOTS:
@@ -97,12 +97,12 @@ async def _steady(connection: Connection, size: int, rounds: int) -> tuple[list[
     claims: list[float] = []
     finishes: list[float] = []
     for _ in range(rounds):
-        chance.shuffle(running)
+        rng.shuffle(running)
         watch = Stopwatch()
         for item in running[:size]:
             await _finish(connection, item)
         finishes.append(watch.milliseconds / size)
-        await connection.execute("select public.create_batch_as(%s, %s::jsonb)", [chance.choice(users), PROMPTS])
+        await connection.execute("select public.create_batch_as(%s, %s::jsonb)", [rng.choice(users), PROMPTS])
         watch = Stopwatch()
         claimed = await _claim(connection, size)
         claims.append(watch.milliseconds)
@@ -111,7 +111,7 @@ async def _steady(connection: Connection, size: int, rounds: int) -> tuple[list[
 
 
 async def _claim(connection: Connection, size: int) -> list[Claimed]:
-    """As PostgREST asks: every column."""
+    """Claim as PostgREST does, with all columns."""
     rows = await connection.execute("select * from public.claim_generations('bench', %s, %s)", [size, LEASE_SECONDS])
     names = [column.name for column in rows.description or []]
     at = [names.index(name) for name in ("generation_id", "lease_id", "user_id")]

@@ -1,4 +1,4 @@
-"""One durable Postgres for a whole run, and fresh databases in it with our migrations or empty."""
+"""One durable Postgres for a whole run, and new databases in it, empty or with the migrations."""
 
 import time
 from collections.abc import AsyncGenerator
@@ -21,7 +21,7 @@ class Cluster:
         self._server = server
 
     async def fresh_database(self, name: str, *, migrated: bool = False) -> str:
-        """The address of a new, empty database; one of the same name is dropped first."""
+        """Create a database, dropping one of the same name; return its URL."""
         async with await connect(self._server.dsn()) as connection:
             await connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
             await connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
@@ -43,13 +43,13 @@ class Cluster:
 
 @asynccontextmanager
 async def running_cluster(folder: Path) -> AsyncGenerator[Cluster]:
-    """Durable, with the dev stack's own settings: what a power cut would take is not measured."""
+    """A cluster with the dev stack's settings, and durable: speed at the cost of data is not measured."""
     async with PostgresServer(folder, durable=True) as server:
         yield Cluster(server)
 
 
 async def connect(dsn: str) -> Connection:
-    """As PostgREST does: statements are prepared at their first use."""
+    """Connect like PostgREST, which prepares statements at their first use."""
     return await psycopg.AsyncConnection.connect(dsn, autocommit=True, prepare_threshold=0)
 
 
@@ -59,7 +59,7 @@ async def scalar(connection: Connection, statement: LiteralString, *values: Any)
 
 
 async def settle(dsn: str) -> None:
-    """Statistics and a checkpoint, so that neither falls into what is measured."""
+    """Analyze and checkpoint, so that neither happens during a measurement."""
     async with await connect(dsn) as connection:
         await connection.execute("vacuum (analyze)")
         await connection.execute("checkpoint")

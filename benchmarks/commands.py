@@ -1,4 +1,4 @@
-"""What `batchgen` takes before it does any work: CPU of a whole process that shows help, or refuses wrong usage."""
+"""Start-up cost of `batchgen`: CPU time of a process that shows help or refuses wrong usage."""
 
 import resource
 import subprocess

@@ -1,7 +1,7 @@
-"""Drain of no-op items at SQL level: ours beside the peers, in turns, each in a database of its own on one cluster.
+"""Drain of no-op items at SQL level: batchgen and the peers in turns, each in its own database on one cluster.
 
-As in PEERS.md: items are put in, `vacuum (analyze)` and a checkpoint, one worker process starts; the time runs from the
-first job's start (ours: from before its first claim) until the database shows no job left.
+Enqueue the items, `vacuum (analyze)`, checkpoint, then start one worker process. The time runs from the start of the
+first job (for batchgen from before its first claim) until the database shows no pending job.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ PENDING = {
 
 
 class DrainFailed(Exception):
-    """A queue did not do its work."""
+    """A queue did not complete its work."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Contender:
     name: str
     command: tuple[str, ...]
     pending: bytes
-    """Whether a job is not finished yet."""
+    """A query that returns whether a job is pending."""
     is_ours: bool = False
 
 
@@ -53,16 +53,19 @@ async def measure(bench: Bench, cluster: Cluster) -> None:
 
 async def _contenders(bench: Bench) -> list[Contender]:
     ours = Contender(
-        OURS, (sys.executable, "-m", "benchmarks.ours"), b"select exists (select from batchgen.queue)", is_ours=True
+        OURS,
+        (sys.executable, "-m", "benchmarks.batchgen_queue"),
+        b"select exists (select from batchgen.queue)",
+        is_ours=True,
     )
     try:
-        with bench.step("the peers' own environment (a minute, the first time only)"):
+        with bench.step("the peers' environment (takes a minute the first time)"):
             python = await asyncio.to_thread(peers_python, ROOT)
     except PeersMissing as error:
-        bench.note(f"The peers are left out: {error}.")
+        bench.note(f"The peers are skipped: {error}.")
         return [ours]
     if not has_oban(python):
-        bench.note("oban is left out: it needs Python 3.12 or newer, and none was found.")
+        bench.note("oban is skipped: it needs Python 3.12 or newer, and none was found.")
     return [ours, *_peers(python, with_oban=has_oban(python))]
 
 
@@ -94,7 +97,7 @@ async def _drain_seconds(contender: Contender, dsn: str, worker: asyncio.subproc
             first = await _first_start(worker)
             watching = asyncio.create_task(_swallow(worker))
             try:
-                while await _is_pending(connection, contender):  # noqa: ASYNC110 - nobody tells us
+                while await _is_pending(connection, contender):  # noqa: ASYNC110 - there is no event to wait for
                     await asyncio.sleep(0.01)
             finally:
                 watching.cancel()
@@ -115,7 +118,7 @@ async def _first_start(worker: asyncio.subprocess.Process) -> int:
 
 
 async def _swallow(worker: asyncio.subprocess.Process) -> None:
-    """A full pipe would stop the worker."""
+    """Discard the worker's output, since a full pipe would stop it."""
     assert worker.stdout  # noqa: S101
     async for _ in worker.stdout:
         pass
@@ -136,7 +139,7 @@ async def _worker(contender: Contender, dsn: str, jobs: int) -> AsyncGenerator[a
 
 
 async def _finish(contender: Contender, *arguments: str) -> float | None:
-    """Run a step to its end; what it says after R."""
+    """Run a step to its end; return the rate that it prints after R, if any."""
     process = await _spawn(contender, *arguments)
     said, _ = await process.communicate()
     if process.returncode:

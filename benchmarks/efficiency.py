@@ -1,17 +1,17 @@
-"""Parallel efficiency: 200 items of 2 s by 100 users, one worker of 20 slots, default limits.
+"""Parallel efficiency: 200 items of 2 s by 100 users, one worker with 20 slots, default limits.
 
-Busy slot time over slots times makespan. A slot is busy from the start of an item to the end of its report; the second
-figure counts the provider's own seconds alone, so that whatever else an item costs is loss.
+Busy slot time divided by slots times makespan. A slot is busy from the start of an item to the end of its report. The
+second figure counts only the provider's seconds, so that all other time of an item is loss.
 """
 
 from benchmarks.bench import Bench
-from benchmarks.live import Live, MeteredWorker, Moment
+from benchmarks.live_stack import LiveStack, MeteredWorker, Moment
 
 SLOTS = 20
 SECONDS = 2
 
 
-async def measure(bench: Bench, live: Live) -> None:
+async def measure(bench: Bench, live: LiveStack) -> None:
     user_count, seconds = bench.size(100, 30), SECONDS
     items = user_count * 2
     users = await live.new_users(user_count)

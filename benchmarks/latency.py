@@ -1,6 +1,6 @@
-"""From the moment a user submits to the moment the provider is called for the first item: everything in between counts.
+"""Latency from the start of a submit to the first call of the provider for an item of the batch.
 
-Idle: a worker that waits, woken by Realtime. Under load: its slots are all taken and other users' items wait.
+Idle: a waiting worker, woken by Realtime. Under load: all its slots are taken, and other users' items wait.
 """
 
 import asyncio
@@ -8,7 +8,7 @@ import random
 import time
 
 from benchmarks.bench import Bench
-from benchmarks.live import Live, MeteredWorker
+from benchmarks.live_stack import LiveStack, MeteredWorker
 from benchmarks.results import percentile
 
 ITEMS = 2
@@ -17,7 +17,7 @@ BUSY_SECONDS = 0.5
 SLOTS = 20
 
 
-async def measure(bench: Bench, live: Live) -> None:
+async def measure(bench: Bench, live: LiveStack) -> None:
     submits = bench.size(60, 10)
     for run in range(bench.runs):
         with bench.step(f"latency idle, {submits} submits, run {run + 1} of {bench.runs}"):
@@ -28,7 +28,7 @@ async def measure(bench: Bench, live: Live) -> None:
     bench.goal("submit to processing, idle, p95", goal, 1.0, unit="s")
 
 
-async def _idle(bench: Bench, live: Live, submits: int) -> None:
+async def _idle(bench: Bench, live: LiveStack, submits: int) -> None:
     users = await live.new_users(submits)
     async with live.worker() as worker:
         with bench.measured() as load:
@@ -37,8 +37,8 @@ async def _idle(bench: Bench, live: Live, submits: int) -> None:
     _add(bench, "idle", waits, load.foreign_cores)
 
 
-async def _under_load(bench: Bench, live: Live, submits: int) -> None:
-    """More waits than can be done meanwhile, of users who have been there before."""
+async def _under_load(bench: Bench, live: LiveStack, submits: int) -> None:
+    """Measure while more items wait than can be finished meanwhile, all of earlier users."""
     users = await live.new_users(submits)
     busy = await live.new_users(BUSY_USERS)
     batches = int((5 + submits) * SLOTS / BUSY_SECONDS / 10)
@@ -52,12 +52,12 @@ async def _under_load(bench: Bench, live: Live, submits: int) -> None:
     _add(bench, "under load", waits, load.foreign_cores)
 
 
-async def _submit_and_watch(live: Live, worker: MeteredWorker, users: list[str]) -> list[float]:
-    """Seconds from before each submit to the provider's first item of it."""
-    chance = random.Random(3)  # noqa: S311
+async def _submit_and_watch(live: LiveStack, worker: MeteredWorker, users: list[str]) -> list[float]:
+    """Seconds from the start of each submit to the provider's first item of it."""
+    rng = random.Random(3)  # noqa: S311
     submitted: dict[str, float] = {}
     for user in users:
-        await asyncio.sleep(0.2 + 0.4 * chance.random())
+        await asyncio.sleep(0.2 + 0.4 * rng.random())
         began = time.monotonic()
         submitted |= dict.fromkeys(await live.submit(user, ITEMS), began)
     await worker.until(lambda: submitted.keys() <= {moment.generation for moment in worker.all("begun")})

@@ -1,4 +1,4 @@
-"""The facts without which a figure means nothing."""
+"""Facts about the machine and the packages, which the figures depend on."""
 
 import platform
 import subprocess

@@ -1,8 +1,8 @@
-"""The real worker, all of it, with a provider that takes a set time and a line on stdout for every step of an item.
+"""The complete worker with a provider that takes a fixed time. Prints a line for every step of an item:
 
-    taken <generation> <ns> <requests>   a slot is taken; requests: how many the worker has sent so far
+    taken <generation> <ns> <requests>   a slot is taken; requests: the number of HTTP requests sent so far
     begun <generation> <ns>              the provider was called
-    made <generation> <ns>               the provider delivered
+    made <generation> <ns>               the provider has made the picture
     done <generation> <ns> <requests>    the slot is free again
 
 Times are CLOCK_MONOTONIC. BENCH_PROVIDER_SECONDS is the provider's time, 0 by default.
@@ -29,7 +29,7 @@ SIDE = 64
 
 
 class PunctualProvider:
-    """Delivers the same small picture after a set time; it draws nothing, so that only the queue is measured."""
+    """Returns the same small picture after a fixed time. It draws nothing, so that only the queue is measured."""
 
     name = "bench"
 
@@ -48,10 +48,10 @@ class PunctualProvider:
         return RawImage(self._picture, request.seed)
 
     async def cancel(self, job_id: str) -> None:
-        """There is nothing to stop."""
+        """Nothing to cancel."""
 
     async def aclose(self) -> None:
-        """There are no connections."""
+        """No connections to close."""
 
 
 class MeteredRunner(Runner):

@@ -1,4 +1,4 @@
-"""How much of the machine others used while something was measured."""
+"""Measure the load of other processes during a measurement."""
 
 import time
 from types import TracebackType
@@ -12,7 +12,7 @@ LOOK_SECONDS = 1.0
 
 
 class Load:
-    """`with Load() as load:` … `load.foreign_cores`: cores used by whatever is not this process or a child of it."""
+    """`with Load() as load:` … `load.foreign_cores`: cores used by all processes but this one and its children."""
 
     def __init__(self) -> None:
         self.foreign_cores = 0.0
@@ -33,7 +33,7 @@ class Load:
 
 
 def wait_until_quiet(longest_seconds: float) -> None:
-    """Return when others leave the machine alone, or after so long: then the run counts as noisy."""
+    """Return when the load of other processes is low, or after this time; then the run counts as noisy."""
     end = time.monotonic() + longest_seconds
     while time.monotonic() < end:
         with Load() as load:
@@ -48,7 +48,7 @@ def _busy_seconds() -> float:
 
 
 def _seconds_of(process: psutil.Process) -> float:
-    """Its own time and that of its children that have ended."""
+    """CPU time of the process and of its children that have ended."""
     try:
         return sum(process.cpu_times()[:4])
     except psutil.NoSuchProcess:

@@ -1,7 +1,7 @@
-"""A provider's pictures and a Storage that keeps nothing, as a process: `python -m benchmarks.picture_server`.
+"""A server of pictures and a Storage that discards uploads, as a process: `python -m benchmarks.picture_server`.
 
-No two pictures are alike. What is taken is compared with what was given, by its checksum, and then thrown away.
-Prints its port and ends when its stdin does.
+All pictures differ. Each upload is compared with the picture served, by its checksum. Prints its port and ends when
+stdin closes.
 """
 
 import asyncio
@@ -18,18 +18,18 @@ from aiohttp import StreamReader, web
 
 WIDTH = 2581
 LEAST_ROWS, MOST_ROWS = 2400, 2760
-"""Between 18.6 and 21.4 MB, since noise does not compress."""
+"""Pictures between 18.6 and 21.4 MB, since noise does not compress."""
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 ROW_BYTES = 1 + 3 * WIDTH
 PIECE_BYTES = 1 << 20
 
 
 class Pictures:
-    """PNGs of noise: rows from somewhere in a pool, one of them fresh, as many as it happens."""
+    """PNGs of noise with a random number of rows, taken from a pool except for one new row."""
 
     def __init__(self) -> None:
         self._pool = b"".join(b"\0" + os.urandom(ROW_BYTES - 1) for _ in range(2 * MOST_ROWS))
-        self._random = random.Random(20)  # noqa: S311 - sizes that vary and are the same in every run
+        self._random = random.Random(20)  # noqa: S311 - the same sizes in every run
 
     def next(self) -> bytes:
         rows = self._random.randint(LEAST_ROWS, MOST_ROWS)
@@ -52,11 +52,11 @@ class PictureServer:
         return web.Response(body=content, content_type="image/png")
 
     async def take(self, request: web.Request) -> web.Response:
-        """As Storage answers an upload; the generation's id is the number of the picture."""
+        """Accept an upload like Storage; the item's id is the number of the picture."""
         size, checksum = self._given.pop(uuid.UUID(request.match_info["id"]).int)
         try:
             is_whole = await _checksum(request.content, size) == checksum
-        except ConnectionError:  # whoever sent it was stopped
+        except ConnectionError:  # the sender was stopped
             raise web.HTTPBadRequest from None
         self._whole += is_whole
         self._bytes += size
@@ -78,7 +78,7 @@ class PictureServer:
 
 
 async def _checksum(body: StreamReader, size: int) -> int:
-    """Of the picture in a form: so many bytes from the signature on. The rest is read, too."""
+    """The checksum of the picture in a form: `size` bytes from the PNG signature on. Reads the whole body."""
     await body.readuntil(SIGNATURE)
     checksum, left = zlib.crc32(SIGNATURE), size - len(SIGNATURE)
     while left and (piece := await body.read(min(left, PIECE_BYTES))):
@@ -93,7 +93,7 @@ def _block(kind: bytes, content: bytes) -> tuple[bytes, bytes, bytes, bytes]:
 
 @asynccontextmanager
 async def picture_server() -> AsyncGenerator[str]:
-    """The server's base URL, for as long as the block lasts."""
+    """Run the server during the block; yield its base URL."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.picture_server"),
         stdin=asyncio.subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""The tables at the end."""
+"""Print the results as tables."""
 
 from rich.console import Console
 from rich.table import Table
@@ -32,7 +32,7 @@ def _figures(subject: str, figures: list[Figure]) -> Table:
 def _goals(goals: list[Goal]) -> Table:
     table = Table(title="goals", title_justify="left")
     table.add_column("")
-    for heading in ("found", "asked", ""):
+    for heading in ("value", "goal", ""):
         table.add_column(heading, justify="right")
     for goal in goals:
         sign = "≤" if goal.at_most else "≥"

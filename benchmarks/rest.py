@@ -1,13 +1,13 @@
-"""A worker's throughput through REST and Storage with a provider that takes no time, and the requests of an item."""
+"""Throughput of a worker through REST and Storage with a provider that takes no time, and HTTP requests per item."""
 
 from benchmarks.bench import Bench
-from benchmarks.live import Live
+from benchmarks.live_stack import LiveStack
 
 USERS = 100
 BATCH = 10
 
 
-async def measure(bench: Bench, live: Live) -> None:
+async def measure(bench: Bench, live: LiveStack) -> None:
     batches = bench.size(100, 10)
     users = await live.new_users(USERS)
     for run in range(bench.runs):
@@ -15,7 +15,7 @@ async def measure(bench: Bench, live: Live) -> None:
             await _one_run(bench, live, users, batches)
 
 
-async def _one_run(bench: Bench, live: Live, users: list[str], batches: int) -> None:
+async def _one_run(bench: Bench, live: LiveStack, users: list[str], batches: int) -> None:
     items = batches * BATCH
     for number in range(batches):
         await live.put_in(users[number % len(users)], BATCH)

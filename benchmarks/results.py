@@ -1,4 +1,4 @@
-"""What a run found: figures with every single value, goals, and the facts about the machine; written as JSON."""
+"""The results of a run: figures with all their values, goals, and facts about the machine; written as JSON."""
 
 import json
 import math
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 MAX_FOREIGN_CORES = 0.3
-"""A run during which others used more of the machine is noisy."""
+"""A run during which other processes used more is noisy."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Run:
 
 @dataclass
 class Figure:
-    """One thing measured, several times. The median is that of the quiet runs, where there are two of them."""
+    """One measured quantity with its runs. The median is that of the quiet runs if there are at least two."""
 
     subject: str
     name: str
@@ -59,7 +59,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Goal:
-    """What a figure, or a ratio of two, should be."""
+    """The limit for a figure or for the ratio of two."""
 
     text: str
     value: float
@@ -69,7 +69,7 @@ class Goal:
 
     @property
     def is_met(self) -> bool | None:
-        """None where nothing is asked and the value is only said."""
+        """Whether the limit is kept; None if there is no limit."""
         if self.limit is None:
             return None
         return self.value <= self.limit if self.at_most else self.value >= self.limit
@@ -93,7 +93,7 @@ class Results:
         return figure.median if figure else None
 
     def ratio(self, over: tuple[str, str], under: tuple[str, str]) -> float | None:
-        """None where one of them was not measured."""
+        """The ratio of two medians; None if one of them was not measured."""
         above, below = self.median(*over), self.median(*under)
         return above / below if above is not None and below else None
 
@@ -107,7 +107,7 @@ class Results:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The nearest rank: a value that was really seen."""
+    """The percentile by nearest rank, which is one of the values."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 

@@ -1,18 +1,18 @@
-"""100 users who submit a batch of 10 at once, through REST; each call's time as its user sees it. No worker runs."""
+"""Response times while 100 users submit a batch of 10 at once through REST. No worker runs."""
 
 import asyncio
 import time
 
 from benchmarks.bench import Bench
-from benchmarks.live import Live
+from benchmarks.live_stack import LiveStack
 from benchmarks.results import percentile
 
 BATCH = 10
 
 
-async def measure(bench: Bench, live: Live) -> None:
+async def measure(bench: Bench, live: LiveStack) -> None:
     users = await live.new_users(bench.size(100, 30))
-    await asyncio.gather(*(live.submit(user, BATCH) for user in users))  # connections are open, plans are made
+    await asyncio.gather(*(live.submit(user, BATCH) for user in users))  # connects and prepares
     await live.empty()
     for run in range(bench.runs):
         with bench.step(f"submit: {len(users)} users at once, run {run + 1} of {bench.runs}"):
@@ -26,7 +26,7 @@ async def measure(bench: Bench, live: Live) -> None:
                 )
 
 
-async def _timed(live: Live, user: str) -> float:
+async def _timed(live: LiveStack, user: str) -> float:
     began = time.monotonic()
     await live.submit(user, BATCH)
     return time.monotonic() - began

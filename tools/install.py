@@ -1,8 +1,7 @@
-"""Install this project with the versions of constraints.txt: `python tools/install.py '.[devstack]'`.
+"""Install this project with the versions in constraints.txt: `python tools/install.py '.[devstack]'`.
 
-uv from the package index does it in seconds. Where it is not to be had, fails, or pip has settings that uv would not
-follow, pip does it. Progress goes to a terminal; elsewhere only errors are printed. It needs
-the standard library alone.
+Uses uv, which takes seconds, or pip if uv cannot be installed, fails, or lacks one of pip's settings. Progress is
+printed only on a terminal. Needs only the standard library.
 """
 
 import ast
@@ -20,7 +19,7 @@ UV_OPTIONS = {
     "trusted-host": "--allow-insecure-host",
 }
 UV_VARIABLES = {"cert": "SSL_CERT_FILE", "proxy": "ALL_PROXY"}
-OF_NO_MATTER = {
+IRRELEVANT_OPTIONS = {
     "config-file",
     "default-timeout",
     "disable-pip-version-check",
@@ -38,15 +37,15 @@ Settings = Mapping[str, Sequence[str]]
 
 def main(wanted: Sequence[str]) -> int:
     settings = pip_settings(_pip_config())
-    if unknown := sorted(settings.keys() - UV_OPTIONS.keys() - UV_VARIABLES.keys() - OF_NO_MATTER):
-        _say(f"  pip is used, for its settings that uv does not have: {', '.join(unknown)}")
+    if unknown := sorted(settings.keys() - UV_OPTIONS.keys() - UV_VARIABLES.keys() - IRRELEVANT_OPTIONS):
+        _say(f"  Using pip, since uv lacks some of its settings: {', '.join(unknown)}")
     elif _has_uv() and _install_with_uv(settings, wanted):
         return 0
     return _pip("install", "-c", CONSTRAINTS, *_editable(wanted)).returncode
 
 
 def pip_settings(listing: str) -> Settings:
-    """What `pip config list` says, by the option's name; a variable of the environment goes before any file."""
+    """Parse the output of `pip config list`, by option. Variables of the environment override files."""
     found: dict[str, tuple[int, list[str]]] = {}
     for line in listing.splitlines():
         name, _, value = line.partition("=")
@@ -60,7 +59,7 @@ def pip_settings(listing: str) -> Settings:
 
 
 def uv_command(settings: Settings, wanted: Sequence[str]) -> list[str]:
-    """Looks where pip would look, and compares all indexes as pip does."""
+    """The command for uv, with pip's indexes and pip's strategy for several of them."""
     options = [
         part for name, option in UV_OPTIONS.items() for value in settings.get(name, ()) for part in (option, value)
     ]
@@ -71,7 +70,7 @@ def uv_command(settings: Settings, wanted: Sequence[str]) -> list[str]:
 
 
 def uv_environment(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
-    """What uv's own variables say stays as it is."""
+    """The environment for uv; uv's own variables override pip's settings."""
     chosen = {variable: settings[name][0] for name, variable in UV_VARIABLES.items() if settings.get(name)}
     return {**chosen, **environment}
 
@@ -85,7 +84,7 @@ def _has_uv() -> bool:
 
 
 def _install_with_uv(settings: Settings, wanted: Sequence[str]) -> bool:
-    """Its list of what was installed is left out: it is long, and says nothing new."""
+    """Install with uv and print its progress, but not its long list of installed packages."""
     process = subprocess.Popen(
         uv_command(settings, wanted),
         env=uv_environment(settings, os.environ),
@@ -99,7 +98,7 @@ def _install_with_uv(settings: Settings, wanted: Sequence[str]) -> bool:
         if sys.stdout.isatty() and not line.startswith((" + ", " - ", " ~ ", "Using Python")):
             _say(f"  {line.strip()}")
     if process.wait():
-        print("  uv could not install it, so pip tries:", *said, sep="\n  ", file=sys.stderr)  # noqa: T201
+        print("  uv failed, so pip is used:", *said, sep="\n  ", file=sys.stderr)  # noqa: T201
     return process.returncode == 0
 
 

@@ -1,4 +1,4 @@
-"""The peers' own virtual environment, made once below .batchgen: nothing of theirs is installed beside the project."""
+"""A virtual environment for the peers below .batchgen, so that they are not installed with the project."""
 
 import hashlib
 import shutil
@@ -11,11 +11,11 @@ OBAN_NEEDS = (3, 12)
 
 
 class PeersMissing(Exception):
-    """The environment could not be made; the message says why."""
+    """The environment could not be created; the message says why."""
 
 
 def peers_python(root: Path) -> Path:
-    """The interpreter of the environment; made anew when the pinned versions change."""
+    """Create the environment, or recreate it if the pinned versions changed; return its interpreter."""
     folder = root / ".batchgen" / "bench-venv"
     python = folder / "bin" / "python"
     stamp = folder / "requirements.sha256"
@@ -30,12 +30,12 @@ def peers_python(root: Path) -> Path:
 
 
 def has_oban(python: Path) -> bool:
-    """oban is for Python 3.12 and newer."""
+    """Whether the interpreter is new enough for oban, which needs Python 3.12."""
     return _version(str(python)) >= OBAN_NEEDS
 
 
 def _newest_python() -> str:
-    """One that oban takes, if there is one; also where pyenv keeps its versions without naming them on the PATH."""
+    """An interpreter for oban if there is one, else another usable one; also searches pyenv's versions."""
     found = [path for name in PYTHONS if (path := shutil.which(name))]
     found += [str(path) for path in sorted(Path.home().glob(".pyenv/versions/3.1[2-4]*/bin/python3"))]
     usable = [path for path in found if _version(path) >= (3, 11)]
@@ -45,7 +45,7 @@ def _newest_python() -> str:
 
 
 def _version(python: str) -> tuple[int, int]:
-    """(0, 0) for a shim that leads nowhere."""
+    """The interpreter's version; (0, 0) for a broken shim."""
     command = [python, "-c", "import sys; print(*sys.version_info[:2])"]
     try:
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()

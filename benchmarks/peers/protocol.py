@@ -1,10 +1,10 @@
 # pyright: basic, reportMissingImports=false
-"""What every queue under test does alike. Runs in the peers' own environment: the standard library alone.
+"""The protocol of all measured queues. Runs in the peers' environment and uses only the standard library.
 
-    run_<queue>.py setup DSN          make the tables
-    run_<queue>.py enqueue DSN N      put N no-op jobs in; prints R <jobs per second>
-    run_<queue>.py work DSN N         print READY, begin on a line of stdin, then F <ns> at the first job's start and
-                                      C <jobs> whenever more of them have started; goes on until it is ended
+    run_<queue>.py setup DSN          create the tables
+    run_<queue>.py enqueue DSN N      enqueue N no-op jobs; prints R <jobs per second>
+    run_<queue>.py work DSN N         print READY, start at a line on stdin, then print F <ns> when the first job starts
+                                      and C <jobs> whenever more have started; run until killed
 
 Times are CLOCK_MONOTONIC in nanoseconds, the same for all processes of a machine.
 """
@@ -19,7 +19,7 @@ BULK = 1000
 
 
 class Meter:
-    """Counts the jobs that start; only every 5 ms does it say so."""
+    """Counts started jobs and prints the count at most every 5 ms."""
 
     def __init__(self) -> None:
         self.started = 0
@@ -49,7 +49,7 @@ async def ready_and_wait() -> None:
 
 
 async def enqueue_in_bulk(jobs: int, put_many: Callable[[list[int]], Awaitable[object]]) -> None:
-    """The queue's own bulk call, BULK jobs at a time."""
+    """Enqueue with the queue's bulk call, BULK jobs at a time."""
     began = time.monotonic()
     for first in range(0, jobs, BULK):
         await put_many(list(range(first, min(jobs, first + BULK))))

@@ -1,5 +1,5 @@
 # pyright: basic, reportMissingImports=false
-"""chancy at its fastest: the asyncio executor, eager polling, 1,000 jobs at once."""
+"""chancy in its fastest configuration: the asyncio executor, eager polling, 1,000 concurrent jobs."""
 
 import logging
 

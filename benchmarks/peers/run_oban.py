@@ -1,5 +1,5 @@
 # pyright: basic, reportMissingImports=false, reportAttributeAccessIssue=false
-"""oban (Python) with a local limit of 300: the demand of one fetch."""
+"""oban (Python) with a local limit of 300, which is the size of one fetch."""
 
 from oban import Oban
 from oban import worker as oban_worker

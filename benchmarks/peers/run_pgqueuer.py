@@ -1,5 +1,7 @@
 # pyright: basic, reportMissingImports=false
-"""pgqueuer at its fastest: asyncpg, durable tables, its own autovacuum advice, 3 managers of 300 rows a dequeue."""
+"""pgqueuer in its fastest configuration: asyncpg, durable tables, its autovacuum advice, 3 managers with 300 rows per
+dequeue.
+"""
 
 import asyncio
 import json

@@ -1,5 +1,5 @@
 # pyright: basic, reportMissingImports=false
-"""procrastinate: async tasks, 10 at once (more are slower), LISTEN on, finished jobs kept as by default."""
+"""procrastinate: 10 concurrent async tasks (more are slower), LISTEN on, finished jobs kept (the default)."""
 
 import asyncio
 import logging

@@ -1,7 +1,7 @@
-"""Our queue at SQL level, as the peers' scripts are: `python -m benchmarks.ours setup|enqueue|work DSN N`.
+"""batchgen's queue at SQL level: `python -m benchmarks.batchgen_queue setup|enqueue|work DSN N`, as the peers' scripts.
 
-One process with a few connections that claim, do nothing, and complete through the worker's own functions. Limits are
-raised out of the way; everything else is on: fairness, fencing, totals, triggers, the publication.
+One process with a few connections that claims items and completes them at once with the worker's SQL functions. The
+limits are raised; everything else is on: fairness, fencing, totals, triggers, the publication.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ LEASE_SECONDS = 600
 NO_LIMIT = 100_000
 
 Claimed = tuple[UUID, UUID, UUID]
-"""Generation, lease, user."""
+"""The ids of item, lease and user."""
 
 
 async def setup(dsn: str) -> None:
@@ -34,7 +34,7 @@ async def setup(dsn: str) -> None:
 
 
 async def enqueue(dsn: str, jobs: int) -> None:
-    """Through `create_batch`, as the app does it, in pipelines of 100 batches."""
+    """Submit with `create_batch_as`, in pipelines of 100 batches."""
     prompts = json.dumps({"prompts": [{"text": f"no-op {n}"} for n in range(BATCH)]})
     loop = asyncio.get_running_loop()
     async with await connect(dsn) as connection:
@@ -52,7 +52,7 @@ async def work(dsn: str, _jobs: int) -> None:
     meter = Meter()
     connections = [await connect(dsn) for _ in range(CONNECTIONS)]
     await ready_and_wait()
-    meter.hit(0)  # the clock runs from before the first claim
+    meter.hit(0)  # start the clock before the first claim
     await asyncio.gather(meter.report(), *[drain(one, meter) for one in connections])
 
 

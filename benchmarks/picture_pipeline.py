@@ -1,8 +1,8 @@
-"""The way of pictures from a provider to Storage, as a worker has it: `python -m benchmarks.picture_way --count 50`.
+"""The worker's way of pictures from a provider to Storage: `python -m benchmarks.picture_pipeline --count 50`.
 
-Everything is the worker's own: each picture is fetched over HTTP into a file, decoded and checked, and sent on from
-that file, several at once. This process and the processes that check pictures for it do nothing else, so their memory
-is theirs. A line of JSON every ten pictures, and one at the end; memory in MiB.
+Uses the worker's code: each picture is fetched over HTTP into a file, decoded and checked, and uploaded from that file,
+several at once. This process and its checking processes do nothing else, so that their memory can be measured. Prints
+a line of JSON every ten pictures and one at the end; memory in MiB.
 """
 
 import argparse
@@ -32,17 +32,17 @@ CHECK_PROGRAM = PROGRAM[-1]
 USER = uuid.UUID(int=1)
 
 
-class Way:
-    """Takes pictures by number, one after the other in each slot, and watches this process's memory."""
+class Pipeline:
+    """Processes pictures by number, one after the other in each slot, and records this process's memory."""
 
     def __init__(self, base: str, receiver: Receiver, storage: PictureStore) -> None:
         self._base = base
         self._receiver = receiver
         self._storage = storage
         self.peaks: list[float] = []
-        """The most memory so far of this process, after each picture."""
+        """Peak memory of this process so far, after each picture."""
         self.check_peaks: list[float] = []
-        """The most memory so far of all processes that check, together, as it was seen after each picture."""
+        """Peak memory so far of all checking processes together, sampled after each picture."""
 
     async def take_all(self, count: int, at_once: int) -> None:
         numbers = iter(range(count))
@@ -62,28 +62,28 @@ class Way:
 
 
 async def measure(count: int, first: int, at_once: int) -> dict[str, float]:
-    """Take `count` pictures, `at_once` at a time, and tell the peak after the `first` ones beside that of all."""
+    """Process `count` pictures, `at_once` at a time; return the peaks after the `first` ones and after all."""
     async with picture_server() as base:
         client = await connect(Settings.model_validate({"supabase_url": base}), key="sb_secret_benchmark")
         receiver = Receiver(Fetcher(), Checker())
-        way = Way(base, receiver, PictureStore(client, bucket="generated-images"))
+        pipeline = Pipeline(base, receiver, PictureStore(client, bucket="generated-images"))
         before, started = _resident_mib(), time.perf_counter()
-        await way.take_all(count, at_once)
+        await pipeline.take_all(count, at_once)
         seconds = time.perf_counter() - started
-        told = await client.options.httpx_client.get(f"{base}/taken")  # pyright: ignore
+        response = await client.options.httpx_client.get(f"{base}/taken")  # pyright: ignore
         await receiver.aclose()
         await disconnect(client)
-    taken = told.json()
+    taken = response.json()
     if taken["whole"] != count:
-        raise AssertionError(f"{taken['whole']} of {count} pictures came to Storage as they were given")
+        raise AssertionError(f"only {taken['whole']} of {count} pictures arrived at Storage unchanged")
     return {
         "pictures": count,
         "megabytes": taken["bytes"] / 1e6,
         "seconds": seconds,
         "before_mib": before,
-        "first_peak_mib": way.peaks[first - 1],
-        "peak_mib": way.peaks[-1],
-        "check_mib": way.check_peaks[-1],
+        "first_peak_mib": pipeline.peaks[first - 1],
+        "peak_mib": pipeline.peaks[-1],
+        "check_mib": pipeline.check_peaks[-1],
     }
 
 
@@ -97,7 +97,7 @@ def _peak_mib() -> float:
 
 
 def _checks_mib() -> float:
-    """Resident memory of this process's children that check pictures; the picture server is a child, too."""
+    """Resident memory of the child processes that check pictures (the picture server is a child as well)."""
     total = 0.0
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.Error):
@@ -111,9 +111,9 @@ def _resident_mib() -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.picture_way", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.picture_pipeline", description=__doc__)
     parser.add_argument("--count", type=int, default=50)
-    parser.add_argument("--first", type=int, default=20, help="so many pictures come before the first look at the peak")
+    parser.add_argument("--first", type=int, default=20, help="number of pictures before the first peak is recorded")
     parser.add_argument("--at-once", type=int, default=20)
     given = parser.parse_args()
     _say(**asyncio.run(measure(given.count, min(given.first, given.count), given.at_once)))

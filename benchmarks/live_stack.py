@@ -1,4 +1,4 @@
-"""The dev stack with users and metered workers: for what goes through REST."""
+"""The dev stack with users and metered workers, for subjects that go through REST."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ LONGEST_SECONDS = 300
 
 
 class WorkerStuck(Exception):
-    """The worker ended, or did not do what was waited for."""
+    """The worker ended, or an expected event did not come."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Moment:
 
 @dataclass
 class MeteredWorker:
-    """A worker as a process of its own, and what it said of its items."""
+    """A worker process and the events of its items."""
 
     process: asyncio.subprocess.Process
     moments: dict[str, list[Moment]] = field(default_factory=dict[str, list[Moment]])
@@ -57,7 +57,7 @@ class MeteredWorker:
     async def until_done(self, items: int) -> None:
         await self.until(lambda: len(self.all("done")) >= items)
         if len(self.all("made")) < items:
-            raise WorkerStuck(f"{items} items ended, but our provider made only {len(self.all('made'))} pictures")
+            raise WorkerStuck(f"{items} items ended, but the provider made only {len(self.all('made'))} pictures")
 
     async def read_events(self) -> None:
         assert self.process.stdout  # noqa: S101
@@ -73,13 +73,13 @@ class MeteredWorker:
 
 
 @dataclass
-class Live:
+class LiveStack:
     info: StackInfo
     database: Connection
     http: httpx.AsyncClient
 
     async def new_users(self, count: int) -> list[str]:
-        """Ids of new users; they need no password here, their tokens are made by `token`."""
+        """Create users and return their ids. They have no password; `token` makes their tokens."""
         ids = [str(uuid.uuid4()) for _ in range(count)]
         await self.database.execute(
             "insert into auth.users (id, email) select id, id || '@example.test' from unnest(%s::uuid[]) id", [ids]
@@ -91,7 +91,7 @@ class Live:
         return jwt.encode(claims, self.info.jwt_secret, algorithm="HS256")
 
     async def submit(self, user: str, items: int) -> list[str]:
-        """Create a batch as the app does; the ids of its generations."""
+        """Create a batch as the app does; return the ids of its items."""
         headers = {"apikey": self.info.publishable_key, "authorization": f"Bearer {self.token(user)}"}
         request = {"p_request": {"prompts": [{"text": f"picture {n}"} for n in range(items)]}}
         answer = await self.http.post(f"{self.info.url}/rest/v1/rpc/create_batch", json=request, headers=headers)
@@ -100,7 +100,7 @@ class Live:
         return [generation["id"] for generation in batch["generations"]]
 
     async def put_in(self, user: str, items: int) -> None:
-        """The same past REST, where putting in is not what is measured."""
+        """Create a batch directly in the database, if creating is not what is measured."""
         prompts = ", ".join(f'{{"text": "picture {n}"}}' for n in range(items))
         await self.database.execute(
             "select public.create_batch_as(%s, %s::jsonb)", [user, f'{{"prompts": [{prompts}]}}']
@@ -113,7 +113,7 @@ class Live:
 
     @asynccontextmanager
     async def worker(self, *, seconds: float = 0) -> AsyncGenerator[MeteredWorker]:
-        """A worker that has started and listens; `seconds` is what its provider takes for a picture."""
+        """A worker that listens for batches; its provider takes `seconds` per picture."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "benchmarks.metered_worker"),
             cwd=ROOT,
@@ -142,17 +142,17 @@ class Live:
 
 
 @asynccontextmanager
-async def running_stack(folder: Path) -> AsyncGenerator[Live]:
-    """Supabase on this machine, durable, with its Realtime; no worker yet."""
+async def running_stack(folder: Path) -> AsyncGenerator[LiveStack]:
+    """A durable dev stack without a worker."""
     limits = httpx.Limits(max_connections=200)
     async with (
         Stack(StackConfig(data_dir=folder, port=0, durable=True)) as info,
         await connect(info.database_url) as database,
         httpx.AsyncClient(timeout=60, limits=limits) as http,
     ):
-        yield Live(info, database, http)
+        yield LiveStack(info, database, http)
 
 
 def _plain_environment() -> dict[str, str]:
-    """Nothing of a developer's own settings."""
+    """An environment without the developer's settings."""
     return {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
