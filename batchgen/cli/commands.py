@@ -329,7 +329,7 @@ def _print_end(
     out.lines([formatting.heading(snapshot.batch, label, facts)])
     out.lines(formatting.picture_lines(snapshot, paths, out.out.width))
     if "contact_sheet" in files:
-        out.lines([formatting.printable(f"all  {files['contact_sheet']}")])
+        out.lines([f"all  {formatting.printable(files['contact_sheet'])}"])
     if snapshot.images and not paths:
         out.note(
             f"Download the pictures with batchgen save {label.id} --to DIR; "
