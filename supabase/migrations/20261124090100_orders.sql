@@ -671,7 +671,10 @@ begin
   if p_limit is null or p_limit not between 0 and 1000 then
     perform batchgen.refuse_argument('p_limit', 'is not between 0 and 1000', 'Take a handful and come again.');
   end if;
-  delete from batchgen.orders o where o.is_settled and o.ended_at is not null and o.ask_at <= clock_timestamp();
+  delete from batchgen.orders o where o.key in (
+    select s.key from batchgen.orders s
+    where s.is_settled and s.ended_at is not null and s.ask_at <= clock_timestamp() for update skip locked
+  );
   return query
   with due as (
     select o.key from batchgen.orders o

@@ -6,8 +6,8 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest
-from database_harness import OTHER_WORKER, WORKER, Database, Row, a_result
-from paid_orders import PRICE, entries, open_order, orders, settle, submit_order, submit_paid
+from database_harness import OTHER_WORKER, WORKER, Database, Row, a_result, connect
+from paid_orders import PRICE, entries, open_order, orders, settle, submit_order, submit_paid, take
 
 
 def ids(claims: list[Row]) -> set[UUID]:
@@ -348,4 +348,23 @@ def test_a_settled_picture_that_nobody_asks_for_is_forgotten_after_a_day(db: Dat
     db.run("update batchgen.orders set ask_at = now()")
     assert db.as_service("select * from public.take_open_orders(%s, 10, 60)", WORKER) == []
 
+    assert orders(db) == []
+
+
+def test_a_sweep_leaves_a_settled_order_that_somebody_holds(db: Database) -> None:
+    """Whoever retries or deletes a batch holds several orders; a sweep that waited for one could deadlock with it."""
+    submit_paid(db, prompts=2)
+    for claim in db.claim():
+        submit_order(db, claim, f"job of {claim['generation_id']}")
+        db.fail(claim, order={"over": False})
+    db.run("update batchgen.orders set is_settled = true, ask_at = now()")
+    held, _ = (order["key"] for order in orders(db))
+
+    with connect(db.dsn) as other, other.transaction():
+        other.execute("select from batchgen.orders where key = %s for update", [held])
+        db.run("set lock_timeout = '10s'")
+        assert take(db) == []
+        assert [order["key"] for order in orders(db)] == [held]
+
+    assert take(db) == []
     assert orders(db) == []

@@ -74,7 +74,11 @@ def _attempt(storm: Storm, db: Database, chance: random.Random, claim: Row, work
 
 
 def sweep(storm: Storm, db: Database, chance: random.Random) -> None:
-    db.run("update batchgen.orders set ask_at = now(), ended_at = now() - interval '1 minute' where ask_at > now()")
+    # Whoever waits for one order while it holds another may deadlock with the deletion of a batch.
+    db.run(
+        "update batchgen.orders set ask_at = now(), ended_at = now() - interval '1 minute'"
+        " where key in (select key from batchgen.orders where ask_at > now() for update skip locked)"
+    )
     taken = db.as_service("select * from public.take_open_orders(%s, 3, 60)", f"sweeper-{threading.get_ident()}")
     for order in taken:
         is_charged = PROVIDER.costs(order["order_key"])
