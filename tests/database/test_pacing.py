@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 from database_harness import OTHER_WORKER, Database, Row, connect
+from paid_orders import submit_order
 
 NO_MODEL = UUID(int=0)
 
@@ -368,6 +369,45 @@ def test_after_its_time_an_open_breaker_lets_one_item_through_and_closes_on_succ
 
     assert breaker(db, model_id) is None
     assert len(db.claim()) == 4
+
+
+@pytest.mark.parametrize("crashed", [1, 5])
+def test_an_item_that_has_ordered_is_the_first_probe(db: Database, crashed: int) -> None:
+    """Asking for its job costs nothing, and a job that never ends may be what holds a local provider up."""
+    wide(db)
+    model_id = a_model(db)
+    submit(db, model_id, 8)
+    claims = db.claim()
+    ordered = claims[-1]
+    submit_order(db, ordered)
+    for claim in claims[:3]:
+        break_down(db, claim)
+    db.release(*claims[3:-crashed])
+    for claim in claims[-crashed:]:
+        db.expire(claim)
+    assert db.claim() == []
+
+    open_time_ends(db)
+    [probe] = db.claim()
+
+    assert (probe["generation_id"], probe["provider_job_id"]) == (ordered["generation_id"], "job-1")
+
+
+def test_an_item_that_has_ordered_and_waits_is_the_first_probe(db: Database) -> None:
+    wide(db)
+    model_id = a_model(db)
+    submit(db, model_id, 8)
+    claims = db.claim()
+    submit_order(db, claims[-1])
+    for claim in claims[:3]:
+        break_down(db, claim)
+    db.release(*claims[3:])
+    assert db.claim() == []
+
+    open_time_ends(db)
+    [probe] = db.claim()
+
+    assert probe["generation_id"] == claims[-1]["generation_id"]
 
 
 def test_a_probe_that_fails_opens_the_breaker_again(db: Database) -> None:

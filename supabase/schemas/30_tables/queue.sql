@@ -77,6 +77,11 @@ create index queue_running on batchgen.queue (user_id) where state = 'running';
 create index queue_due on batchgen.queue (due_at) where state = 'delayed';
 create index queue_parked on batchgen.queue (model_id, priority desc, created_at, batch_index, generation_id)
 where state = 'parked';
+-- The few that have ordered and do not run: they try first whether a model works again.
+create index queue_parked_orders on batchgen.queue (model_id, priority desc, created_at, batch_index, generation_id)
+where state = 'parked' and order_key is not null;
+create index queue_waiting_orders on batchgen.queue (model_id, priority desc, created_at, batch_index, generation_id)
+where state = 'waiting' and order_key is not null;
 -- Beside queue_of_a_user, which has the rows that wait for a slot.
 create index queue_held_back_of_a_user on batchgen.queue (user_id) where state in ('delayed', 'parked');
 

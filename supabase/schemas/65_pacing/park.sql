@@ -67,6 +67,12 @@ begin
         order by q.priority desc, q.created_at, q.batch_index, q.generation_id
         limit case when v_model_id = any (p_tried_ids) then 20 else 1000 end
         for no key update skip locked
+      ) || array(
+        select q.generation_id from batchgen.queue q
+        where q.state = 'parked' and q.order_key is not null and q.model_id = v_model_id
+        order by q.priority desc, q.created_at, q.batch_index, q.generation_id
+        limit 20
+        for no key update skip locked
       );
       with back as (
         update batchgen.queue q set state = 'waiting' where q.generation_id = any (v_ids) returning q.user_id

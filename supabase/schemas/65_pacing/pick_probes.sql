@@ -1,5 +1,6 @@
 -- pick_probes(p_model_ids, p_room, p_cap)
--- Lock one probe for each model to be tried: its first ready item of a user below the limit.
+-- Lock one probe for each model to be tried: the first item of a user below the limit. Items that have ordered already
+-- come first: asking for a job costs nothing, and a job that never ends may block a local provider.
 create function batchgen.pick_probes(p_model_ids uuid[], p_room integer, p_cap integer) returns uuid[]
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -12,12 +13,22 @@ begin
     exit when cardinality(v_ids) >= p_room;
     select q.generation_id into v_id
     from batchgen.queue q
-    where q.state = 'waiting' and q.ready_rank <= p_cap and q.model_id = v_model_id
+    where q.state = 'waiting' and not q.is_suspect and q.order_key is not null and q.model_id = v_model_id
       and (select count(*) from batchgen.queue r where r.state = 'running' and r.user_id = q.user_id)
         + (select count(*) from batchgen.queue r where r.generation_id = any (v_ids) and r.user_id = q.user_id) < p_cap
-    order by q.priority desc, q.ready_rank, q.created_at, q.batch_index, q.generation_id
+    order by q.priority desc, q.created_at, q.batch_index, q.generation_id
     limit 1 for no key update skip locked;
-    if found then
+    if v_id is null then
+      select q.generation_id into v_id
+      from batchgen.queue q
+      where q.state = 'waiting' and q.ready_rank <= p_cap and q.model_id = v_model_id
+        and (select count(*) from batchgen.queue r where r.state = 'running' and r.user_id = q.user_id)
+          + (select count(*) from batchgen.queue r where r.generation_id = any (v_ids) and r.user_id = q.user_id)
+          < p_cap
+      order by q.priority desc, q.ready_rank, q.created_at, q.batch_index, q.generation_id
+      limit 1 for no key update skip locked;
+    end if;
+    if v_id is not null then
       v_ids := v_ids || v_id;
     end if;
   end loop;

@@ -19,13 +19,13 @@ $$;
 revoke execute on function batchgen.is_suspect_due(text) from public, anon, authenticated, service_role;
 comment on function batchgen.is_suspect_due(text) is 'Whether a worker may serve a suspect while other items wait.';
 
--- place_suspect(p_worker, p_is_busy, p_closed_ids)
+-- place_suspect(p_worker, p_is_busy, p_closed_ids, p_tried_ids)
 -- What a claim does about suspects. suspect_id: the first one that may run, locked; empty where none may. is_its_turn:
 -- the worker takes that one and nothing else. is_drained: the worker takes nothing at all, since it holds a suspect or
 -- makes way for one. has_others: other items wait as well.
 -- Caller: the claim, alone under its lock, after a repair of the ranks.
 create function batchgen.place_suspect(
-  p_worker text, p_is_busy boolean, p_closed_ids uuid[],
+  p_worker text, p_is_busy boolean, p_closed_ids uuid[], p_tried_ids uuid[],
   out suspect_id uuid, out is_its_turn boolean, out is_drained boolean, out has_others boolean
 )
 language plpgsql security definer set search_path = ''
@@ -42,13 +42,23 @@ begin
     return;
   end if;
   select s.* into v_settings from batchgen.settings s;
+  -- Of models that are only tried, as in pick_probes, those that have ordered come first.
   select q.generation_id, q.due_at into suspect_id, v_due_at
   from batchgen.queue q
-  where q.is_suspect and q.state = 'waiting' and q.model_id <> all (p_closed_ids)
+  where q.is_suspect and q.state = 'waiting' and q.order_key is not null and q.model_id = any (p_tried_ids)
     and (select count(*) from batchgen.queue r where r.state = 'running' and r.user_id = q.user_id)
       < v_settings.max_parallel_per_user
   order by q.priority desc, q.created_at, q.batch_index, q.generation_id
   limit 1 for no key update skip locked;
+  if suspect_id is null then
+    select q.generation_id, q.due_at into suspect_id, v_due_at
+    from batchgen.queue q
+    where q.is_suspect and q.state = 'waiting' and q.model_id <> all (p_closed_ids)
+      and (select count(*) from batchgen.queue r where r.state = 'running' and r.user_id = q.user_id)
+        < v_settings.max_parallel_per_user
+    order by q.priority desc, q.created_at, q.batch_index, q.generation_id
+    limit 1 for no key update skip locked;
+  end if;
   has_others := exists (
     select from batchgen.queue q where q.state = 'waiting' and q.ready_rank is not null
       and q.model_id <> all (p_closed_ids)
@@ -64,8 +74,9 @@ begin
   perform batchgen.drain_worker(p_worker, case when is_drained then v_settings.worker_silence_seconds else 0 end);
 end
 $$;
-revoke execute on function batchgen.place_suspect(text, boolean, uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.place_suspect(text, boolean, uuid[]) is
+revoke execute on function batchgen.place_suspect(text, boolean, uuid[], uuid[])
+from public, anon, authenticated, service_role;
+comment on function batchgen.place_suspect(text, boolean, uuid[], uuid[]) is
   'For the claim: which suspect may run, and whether the worker takes it.';
 
 -- note_turn(p_is_suspect)
@@ -109,7 +120,7 @@ begin
   if v_slots.room <= 0 then
     return v_ids;
   end if;
-  select p.* into v_place from batchgen.place_suspect(p_worker, v_slots.held > 0, p_closed_ids) p;
+  select p.* into v_place from batchgen.place_suspect(p_worker, v_slots.held > 0, p_closed_ids, p_tried_ids) p;
   if not (v_place.is_its_turn or v_place.is_drained) then
     v_ids := batchgen.claim_ready_items(p_worker, p_limit, p_lease_seconds, p_closed_ids, p_tried_ids);
   end if;
