@@ -1,23 +1,23 @@
 """Every error that batchgen raises. A class exists because somebody reacts differently to it.
 
 BatchgenError
-├── InvalidRequest            the caller can mend it; the command line exits with 2
+├── InvalidRequest            the caller can fix it; the command line exits with 2
 │   ├── NotFound              no such batch, or not yours
 │   ├── Conflict              the same client_key with another body
-│   └── LimitReached          a limit of the user; send again when it resets
+│   └── LimitReached          the user has reached a limit; send again after its reset
 ├── NotSignedIn               log in again; exits with 2
 ├── BackendUnavailable        the project cannot be reached; exits with 3
 │   └── NotSetUp              the migrations are missing or older; a worker does not start
 ├── ProviderError
 │   ├── ProviderRejected      permanent: the item fails
-│   ├── ProviderBusy          wait as told, then again; no attempt is used up
-│   ├── ProviderUnavailable   back off, then again
-│   ├── ModelUnusable         the operator has to mend the model's row; its items wait
-│   └── OutcomeUnknown        may be paid already: it is not ordered again; a person decides
-├── StorageError              back off, then again, without generating again
+│   ├── ProviderBusy          wait as told, then retry; no attempt is used up
+│   ├── ProviderUnavailable   back off, then retry
+│   ├── ModelUnusable         the operator has to fix the model's row; its items wait
+│   └── OutcomeUnknown        may be paid already: never order again; a person decides
+├── StorageError              back off, then retry the upload; order nothing again
 │   └── BucketMissing         the same, and nothing is ordered until the bucket is there
 └── QueueError
-    ├── QueueUnavailable      the worker pauses; running items are fine
+    ├── QueueUnavailable      the worker pauses; running items go on
     │   └── KeyRefused        the same, unless it goes on for minutes: then the key is wrong
     └── LeaseLost             drop the result: another worker owns the item
 """
@@ -39,9 +39,9 @@ class BatchgenError(Exception):
 class InvalidRequest(BatchgenError):
     """The request breaks a rule; nothing was written.
 
-    `code` is stable and meant for programs; `index` is the prompt's place in the batch (from 0), where one is meant,
-    and `field` the path in the request's JSON, such as `prompts[2].text`. `message` and `remedy` are for people: they
-    count prompts from 1, whoever refused the request.
+    `code` is stable and meant for programs. `index` is the prompt's position in the batch (from 0), if the error is
+    about one prompt; `field` is the path in the request's JSON, such as `prompts[2].text`. `message` and `remedy` are
+    for people and always count prompts from 1.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class InvalidRequest(BatchgenError):
         self.remedy = _with_words(remedy, path, words) if remedy else remedy
 
     def as_dict(self) -> Mapping[str, Any]:
-        """The error as JSON for machines; the same keys as the database's own error detail."""
+        """Return the error for JSON, with the keys of the database's own error detail."""
         return {
             "code": self.code,
             "message": self.message,
@@ -76,7 +76,7 @@ class InvalidRequest(BatchgenError):
 
 
 def _for_people(field: str | None, code: str) -> tuple[str, str]:
-    """A path of a prompt and what people call it: `prompts[2].text` is the text of prompt 3; empty for other fields."""
+    """Return a prompt's path and its name for people: `prompts[2].text` is "the text of prompt 3". Empty for others."""
     match = _OF_A_PROMPT.fullmatch(field or "")
     if match is None:
         return "", ""
@@ -92,14 +92,14 @@ def _with_words(sentence: str, path: str, words: str) -> str:
     if not path or path not in sentence:
         return sentence
     before, after = sentence.split(path, 1)
-    if after.startswith(" has "):  # the prompt has too many tags, and not its tags
+    if after.startswith(" has "):  # the prompt has too many tags, not its tags
         words = "prompt" + words.rpartition("prompt")[2]
     is_name = words.partition(" ")[0] not in ("the", "prompt", "tag")
     return before + (words if before or is_name else words[0].upper() + words[1:]) + after
 
 
 class NotFound(InvalidRequest):
-    """No such row, or not one that the caller may see."""
+    """No such row, or the caller may not see it."""
 
 
 class Conflict(InvalidRequest):
@@ -107,9 +107,9 @@ class Conflict(InvalidRequest):
 
 
 class LimitReached(InvalidRequest):
-    """The user has used up a limit; nothing was written. `field` is the limit's name, `code` which kind it is.
+    """The user has reached a limit; nothing was written. `field` is the limit's name, `code` its kind.
 
-    `resets_at` and `retry_after_seconds` are None where no time helps, but only fewer waiting items.
+    `resets_at` and `retry_after_seconds` are None where waiting does not help, only fewer waiting items.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class LimitReached(InvalidRequest):
 
 
 class NotSignedIn(BatchgenError):
-    """No session, one that ended, or a key or password that is refused. `code` says which; `remedy` what to do."""
+    """No session, an expired one, or a refused key or password. `code` says which, `remedy` what to do."""
 
     def __init__(
         self, message: str, *, code: str = "not_signed_in", remedy: str = "Sign in with batchgen login."
@@ -144,7 +144,7 @@ class NotSignedIn(BatchgenError):
 
 
 class BackendUnavailable(BatchgenError):
-    """The project's API did not answer, or answered with a fault of its own."""
+    """The project's API did not answer, or answered with an error of its own."""
 
     def __init__(self, message: str, *, code: str = "backend_unavailable", remedy: str | None = None) -> None:
         super().__init__(message)
@@ -153,13 +153,13 @@ class BackendUnavailable(BatchgenError):
 
 
 class NotSetUp(BackendUnavailable):
-    """A function or table is not there: the migrations were not applied, or older ones were."""
+    """A function or table is missing: the migrations were not applied, or only older ones."""
 
 
 class ProviderError(BatchgenError):
-    """A provider could not make the picture. `code` is stored on the item, beside the message.
+    """A provider did not make the picture. `code` is stored on the item, beside the message.
 
-    `order` is the state in which this leaves the order.
+    `order` is the state of the order after this error.
     """
 
     def __init__(self, message: str, *, code: str, order: OrderState = NOT_CHARGED) -> None:
@@ -176,13 +176,13 @@ class OutcomeUnknown(ProviderError):
 
 
 class ProviderRejected(ProviderError):
-    """Permanent: the same request would be refused again (bad input, blocked by policy)."""
+    """Permanent: the provider would refuse the same request again (bad input, blocked by policy)."""
 
 
 class ProviderBusy(ProviderError):
     """The provider asks to wait (HTTP 429); the wait uses up no attempt.
 
-    A job that was asked about goes on, unless `order` is over: then the order itself was turned away.
+    A job that was asked about goes on, unless `order` is over: then the order itself was refused.
     """
 
     def __init__(
@@ -198,8 +198,8 @@ class ProviderBusy(ProviderError):
 
 
 class ModelUnusable(ProviderError):
-    """Nothing can be ordered of this model for now: the operator has to mend its row (`batchgen.model_providers`) or
-    to be let in by the provider, or the provider wants fewer orders of this very model.
+    """This model cannot be ordered for now: the operator has to fix its row (`batchgen.model_providers`) or to get
+    access at the provider, or the provider limits orders of this model.
 
     Its items wait, and no attempt is used up; other models go on. `order` as in `ProviderBusy`.
     """
@@ -210,9 +210,9 @@ class ModelUnusable(ProviderError):
 
 
 class ProviderUnavailable(ProviderError):
-    """A fault that may pass: timeout, connection, HTTP 5xx.
+    """A passing fault: timeout, connection, HTTP 5xx.
 
-    `is_provider_fault` says that it speaks of the provider, not of this request alone: such faults open the breaker.
+    `is_provider_fault`: the fault is the provider's, not of this request alone. Such faults open the breaker.
     """
 
     def __init__(
@@ -228,24 +228,24 @@ class ProviderUnavailable(ProviderError):
 
 
 class StorageError(BatchgenError):
-    """Storage did not take or give a file. The picture itself is fine."""
+    """Storage did not accept or return a file. The picture itself is fine."""
 
 
 class BucketMissing(StorageError):
-    """Storage answers, and has no such bucket."""
+    """Storage answers, but has no such bucket."""
 
 
 class QueueError(BatchgenError):
-    """The queue could not do what was asked."""
+    """The queue refused a call or did not answer."""
 
 
 class QueueUnavailable(QueueError):
-    """The database or its API cannot be reached at present."""
+    """The database or its API cannot be reached now."""
 
 
 class KeyRefused(QueueUnavailable):
-    """The worker's key was refused. Gateways do that in passing, so that a worker that was accepted goes on."""
+    """The worker's key was refused. Gateways do that for a moment, so a worker that was accepted before goes on."""
 
 
 class LeaseLost(QueueError):
-    """The lease ended or was taken over: drop the result, write nothing."""
+    """The lease expired or was taken over: drop the result, write nothing."""

@@ -1,4 +1,4 @@
-"""What providers are asked for: a request of a new picture, of one that was ordered before, or about an open order."""
+"""Build requests to providers: for a new picture, for one already ordered, and about an open order."""
 
 import time
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ from batchgen.queue.types import Claim, OpenOrder
 
 
 def new_request(claim: Claim, provider: Provider) -> ImageRequest:
-    """For a picture that nobody has ordered yet. Raises `ModelUnusable` where the model's row does not say how."""
+    """Build the request for a new picture. Raises `ModelUnusable` if the model's row lacks usable inputs."""
     return _request(claim, _inputs(claim, provider))
 
 
 def request_of_order(claim: Claim) -> ImageRequest:
-    """As it was ordered, whatever has become of the model's row since."""
+    """Rebuild the request as it was ordered, even if the model's row has changed since."""
     ago = claim.ordered_seconds_ago
     return replace(
         _request(claim, claim.ordered_inputs or {}),
@@ -27,7 +27,7 @@ def request_of_order(claim: Claim) -> ImageRequest:
 
 
 def request_about(order: OpenOrder) -> ImageRequest:
-    """What is left of an order that nobody waits for: enough to ask about it, and not to make its picture."""
+    """Build a request that is enough to ask about an open order, but not to order its picture."""
     return ImageRequest(
         generation_id=order.generation_id,
         prompt="",
@@ -43,11 +43,11 @@ def request_about(order: OpenOrder) -> ImageRequest:
 
 
 def _inputs(claim: Claim, provider: Provider) -> Mapping[str, Any]:
-    """The model's inputs at its provider. One that sells nothing takes the request as it is."""
+    """Return the model's inputs at its provider; none for a provider without orders, which reads the request itself."""
     if not isinstance(provider, AccountableProvider):
         return {}
     if claim.input_spec is None:
-        if provider.name != claim.model_provider:  # it stands in for all providers, and no row describes it
+        if provider.name != claim.model_provider:  # it replaces all providers, and no row describes it
             return {}
         raise ModelUnusable(
             f"The model {claim.model} has no inputs in batchgen.models: nothing can be ordered of it.",

@@ -1,4 +1,4 @@
-"""The leases that this worker holds: renewed together, stopped one by one."""
+"""The leases of this worker: renewed together, stopped one by one."""
 
 import asyncio
 from collections.abc import Collection, Coroutine, Sequence
@@ -18,12 +18,12 @@ T = TypeVar("T")
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 RENEWAL_SHARE = 0.3
-"""Of a lease, for one renewal with all its tries: less than a third, so that two more fit into the lease."""
+"""Share of a lease for one renewal with all its retries: under a third, so that two more renewals fit."""
 RETRY_SHARE = 0.03
 
 
 class Stop(StrEnum):
-    """Why an item stops before its end."""
+    """Reason to stop an item early."""
 
     LOST = "the lease is lost"
     CANCELLED = "the user cancelled"
@@ -31,7 +31,7 @@ class Stop(StrEnum):
 
 
 class Stopped(BatchgenError):
-    """The item's work was ended by `Lease.stop`."""
+    """`Lease.stop` ended the item's work."""
 
     def __init__(self, reason: Stop) -> None:
         super().__init__(reason.value)
@@ -39,40 +39,40 @@ class Stopped(BatchgenError):
 
 
 class Lease:
-    """One leased item while this worker has it. Stops by itself when nothing prolongs it, by this machine's clock."""
+    """The lease of one item. Stops the item by itself when it expires by this machine's clock."""
 
     def __init__(self, claim: Claim, *, ends_at: float) -> None:
         self.claim = claim
         self.is_paid = False
-        """The picture is there: a cancellation comes too late, and the result is kept."""
+        """The provider has made the picture: a cancellation is too late, and the picture is kept."""
         self.may_order = True
-        """False once the worker stops: an order whose picture only this process can have is not sent any more."""
+        """False once the worker stops: orders whose picture only this process can get are no longer sent."""
         self.is_bound = False
-        """An order was sent whose picture comes to this process alone: it is lost where the worker does not wait."""
+        """An order was sent whose picture only this process can get: it is lost unless the worker waits for it."""
         self.is_reporting = False
-        """The attempt is over and the database is being told."""
+        """The attempt has ended, and its outcome is being written."""
         self.stopped: Stop | None = None
         self._stopping = asyncio.Event()
         self._work: asyncio.Task[Any] | None = None
-        self._end = asyncio.get_running_loop().call_at(ends_at, self._outlive)
+        self._end = asyncio.get_running_loop().call_at(ends_at, self._expire)
 
     @property
     def seconds_left(self) -> float:
-        """Until the lease ends unless it is prolonged, by this machine's clock; below 0 where it has ended."""
+        """Seconds until the lease expires by this machine's clock; negative once it has."""
         return self._end.when() - asyncio.get_running_loop().time()
 
     @property
     def is_held(self) -> bool:
-        """By this machine's clock, which tells also where the worker was paused and has not noticed the end yet."""
+        """False once the lease has expired by this machine's clock, even if a suspended worker has not noticed it."""
         return self.stopped is not Stop.LOST and self.seconds_left > 0
 
     def prolong(self, ends_at: float) -> None:
-        """`ends_at` is a time of the running loop's clock."""
+        """Extend the lease to `ends_at`, a time of the running loop's clock."""
         self._end.cancel()
-        self._end = asyncio.get_running_loop().call_at(ends_at, self._outlive)
+        self._end = asyncio.get_running_loop().call_at(ends_at, self._expire)
 
     def stop(self, reason: Stop) -> None:
-        """End the item's work; the first reason counts. A report under way is not cut off."""
+        """Stop the item's work; the first reason counts. A report under way is not interrupted."""
         if self.stopped is None:
             self.stopped = reason
             self._stopping.set()
@@ -80,7 +80,7 @@ class Lease:
                 self._work.cancel()
 
     async def until_stopped(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run `work` to its end. Raises `Stopped` when `stop` was called first."""
+        """Run `work` to its end. Raises `Stopped` if `stop` is called first."""
         task = self._work = asyncio.create_task(work)
         if self.stopped is not None:
             task.cancel()
@@ -89,14 +89,14 @@ class Lease:
         except asyncio.CancelledError:
             if _is_being_cancelled():
                 raise
-            if self.stopped is None:  # else the item would count as running for ever
+            if self.stopped is None:  # else the item would count as running forever
                 raise RuntimeError("the item's work was cancelled from within") from None
             raise Stopped(self.stopped) from None
         finally:
             self._work = None
 
     async def pause(self, seconds: float) -> None:
-        """Sleep, but not beyond a stop."""
+        """Sleep for `seconds`, or until the item is stopped."""
         try:
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
@@ -104,20 +104,20 @@ class Lease:
             pass
 
     def shorten(self, seconds: float) -> None:
-        """The machine slept for so long, and the clock of this process stood still meanwhile."""
+        """Subtract a time for which the machine slept and this process's clock stood still."""
         self.prolong(self._end.when() - seconds)
 
     def close(self) -> None:
-        """The item is settled: nothing ends it any more."""
+        """Stop the expiry timer of a settled item."""
         self._end.cancel()
 
-    def _outlive(self) -> None:
-        log.warning("lease ended before it could be renewed", **item_fields(self.claim))
+    def _expire(self) -> None:
+        log.warning("lease expired before it could be renewed", **item_fields(self.claim))
         self.stop(Stop.LOST)
 
 
 class Leases:
-    """All leases of this worker."""
+    """All leases that this worker holds."""
 
     def __init__(self, queue: Queue, *, lease_seconds: float, outage: QueueOutage | None = None) -> None:
         self._queue = queue
@@ -130,20 +130,20 @@ class Leases:
         return list(self._held.values())
 
     def hold(self, claim: Claim, *, asked_at: float) -> Lease:
-        """Take charge of a claim. `asked_at`: when the claim was sent; the lease cannot end before it is counted so."""
+        """Hold a claim's lease. It is counted from `asked_at`, when the claim was sent, so it never counts too long."""
         lease = Lease(claim, ends_at=asked_at + self._lease_seconds)
         self._held[claim.lease_id] = lease
         return lease
 
     def settle(self, lease: Lease) -> None:
-        """Nothing is owed for this lease any more."""
+        """Forget a lease whose item is settled."""
         lease.close()
         self._held.pop(lease.claim.lease_id, None)
 
     async def renew(self) -> None:
-        """Prolong all leases in one call, and stop the items whose lease did not come back.
+        """Renew all leases in one call, and stop the items whose leases are lost.
 
-        One that is missing from an answer with others in it is asked for again: it is lost where an answer has none.
+        A lease that is missing from an answer is asked for again; it is lost once an answer renews none.
         """
         leases: dict[UUID, Lease] = dict(self._held)
         while leases:
@@ -159,9 +159,9 @@ class Leases:
             leases = {one: lease for one, lease in self._held.items() if kept and one in leases and one not in kept}
 
     def drop_ended(self, slept_seconds: float = 0.0) -> int:
-        """Stop the items whose lease ended while nobody was awake; return how many.
+        """Stop the items whose lease expired while the process was suspended; return how many.
 
-        `slept_seconds`: how long the machine slept, which the clock of this process did not count.
+        `slept_seconds`: how long the machine slept, which this process's clock did not count.
         """
         ended = 0
         for lease in self.held:
@@ -174,7 +174,7 @@ class Leases:
         return ended
 
     async def _ask(self, lease_ids: list[UUID]) -> tuple[float, Sequence[Renewal]]:
-        """One renewal that was answered, and when it was asked for. Tries on: the next tick may be too late."""
+        """Renew, retrying until answered: the next tick may be too late. Return when it was sent, and the answer."""
         while True:
             asked_at = asyncio.get_running_loop().time()
             try:
@@ -185,7 +185,7 @@ class Leases:
 
     def _apply(self, leases: dict[UUID, Lease], renewals: dict[UUID, Renewal], asked_at: float) -> None:
         for lease_id, lease in leases.items():
-            if lease_id not in self._held:  # settled while the answer was on its way
+            if lease_id not in self._held:  # settled before the answer came
                 continue
             renewal = renewals.get(lease_id)
             if renewal is None:
@@ -197,9 +197,9 @@ class Leases:
                 lease.stop(Stop.CANCELLED)
 
     def _lose(self, lease: Lease) -> None:
-        # A report that was written while the renewal was on its way ended the lease, too: nothing is wrong then.
+        # A report that was written during the renewal also ends the lease: then nothing is wrong.
         if lease.claim.lease_id in self._held and not lease.is_reporting:
-            log.warning("lease lost, its item is stopped", **item_fields(lease.claim))
+            log.warning("lease lost, item stopped", **item_fields(lease.claim))
         lease.stop(Stop.LOST)
 
 

@@ -1,7 +1,7 @@
-"""Orders that nobody waits for any more: ask their providers what became of them, and write it down.
+"""Ask providers what became of open orders, which no item waits for, and settle them in the database.
 
-An item that was cancelled, or that failed while its job went on, leaves one. What was paid for is collected by a new
-attempt, which the database makes; here it is only found out.
+A cancelled item leaves an open order, and so does one that failed while its job went on. If the job made a picture, the
+database starts a new attempt, which collects it.
 """
 
 import asyncio
@@ -24,21 +24,21 @@ log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 ORDERS_AT_ONCE = 20
 ASKED_AT_ONCE = 4
 ANSWER_SECONDS = 15.0
-"""For all that a provider is asked about one order."""
+"""Time limit for all questions to a provider about one order."""
 ORDER_LEASE_SECONDS = 180
-"""More than a handful takes. What could not be written down is asked about again when this is over."""
+"""More than one chunk takes. An order that could not be settled is asked about again after this time."""
 SWEEP_SECONDS = 30.0
-"""A beat takes no further handful after this time; the next beat goes on."""
-LONGEST_HANDFUL_SECONDS = ANSWER_SECONDS * ORDERS_AT_ONCE / ASKED_AT_ONCE
+"""After this time a sweep takes no further chunk; the next one goes on."""
+LONGEST_CHUNK_SECONDS = ANSWER_SECONDS * ORDERS_AT_ONCE / ASKED_AT_ONCE
 
 STILL_OPEN = OrderOutcome(order=OPEN)
 UNKNOWN = OrderOutcome(order=OVER)
 
 
 class OrderSettler:
-    """Never raises what it met: each order is asked about again later, by this worker or another one.
+    """Sweeps open orders. Logs errors instead of raising them: each order is asked about again later, by any worker.
 
-    `wake` is called when an item was queued for a picture that was found.
+    `wake` is called when an item was queued to collect its picture.
     """
 
     def __init__(self, orders: OpenOrders, providers: ProvidersByName, *, wake: Callable[[], None]) -> None:
@@ -51,7 +51,7 @@ class OrderSettler:
         self._outages: dict[str, Outage] = {}
 
     async def sweep(self, seconds: float = SWEEP_SECONDS) -> None:
-        """Ask about all open orders that are due, until there are none or `seconds` are over."""
+        """Ask about the open orders that are due, until none is left or `seconds` have passed."""
         clock = asyncio.get_running_loop().time
         ends_at = clock() + seconds
         async with self._sweeping:
@@ -63,7 +63,7 @@ class OrderSettler:
                         break
 
     async def finish(self, seconds: float) -> None:
-        """Sweep until nothing is due, `seconds` are over, or `stop`; what is under way then is left."""
+        """Sweep until nothing is due, `seconds` have passed, or `stop` is called; then drop what is under way."""
         sweeping = asyncio.create_task(self.sweep(seconds))
         stopping = asyncio.create_task(self._stopping.wait())
         await asyncio.wait([sweeping, stopping], timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED)
@@ -72,11 +72,11 @@ class OrderSettler:
         await asyncio.gather(sweeping, stopping, return_exceptions=True)
 
     def stop(self) -> None:
-        """Begin nothing more."""
+        """Start nothing more."""
         self._stopping.set()
 
     async def _settle_all(self, taken: Sequence[OpenOrder]) -> None:
-        """A few at a time; one that fails leaves the others alone. Raises the first error of the database's."""
+        """Settle a few orders at a time; an error of one stops no other. Raises the first database error at the end."""
         room = asyncio.Semaphore(ASKED_AT_ONCE)
         problems: dict[str, list[Exception | None]] = defaultdict(list)
 
@@ -94,25 +94,25 @@ class OrderSettler:
                 raise result
 
     async def _asked(self, order: OpenOrder) -> tuple[OrderOutcome, Exception | None]:
-        """What became of an order, and what kept its provider from telling, where something did."""
+        """Return an order's outcome, and the error that kept its provider from telling, if any."""
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await self._outcome(order), None
         except OutcomeUnknown as error:
-            log.warning("nobody can tell what became of an order", **_fields(order), reason=str(error))
+            log.warning("outcome of an order is unknown", **_fields(order), reason=str(error))
             return UNKNOWN, None
         except TimeoutError:
             return STILL_OPEN, ProviderUnavailable(f"{order.provider} did not answer.", code="provider_timeout")
         except ProviderError as error:
             return STILL_OPEN, error
         except Exception:
-            log.exception("an order could not be asked about", **_fields(order))
+            log.exception("asking about an order failed", **_fields(order))
             return STILL_OPEN, None
 
     async def _outcome(self, order: OpenOrder) -> OrderOutcome:
         provider = self._providers.get(order.provider)
         if provider.name != order.provider or not isinstance(provider, AccountableProvider):
-            return STILL_OPEN  # it is left to a worker that can ask
+            return STILL_OPEN  # left to a worker that has this provider
         request = request_about(order)
         job_id = order.provider_job_id or await provider.find(request)
         if job_id is None:
@@ -131,7 +131,7 @@ class OrderSettler:
             self._wake()
 
     def _tell(self, problems: dict[str, list[Exception | None]]) -> None:
-        """Of each provider, once, that it does not tell, and once that it does again."""
+        """Log each provider's outage once when it begins and once when it ends."""
         for name, met in problems.items():
             with self._outages.setdefault(name, housekeeping_outage(f"open orders at {name}")).logged():
                 if problem := next(filter(None, met), None):
@@ -139,7 +139,7 @@ class OrderSettler:
 
 
 def _fields(order: OpenOrder) -> dict[str, str]:
-    """What every line about an order carries."""
+    """The fields of every log line about an order."""
     return {
         "generation_id": str(order.generation_id),
         "order_key": str(order.order_key),

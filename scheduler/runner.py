@@ -1,4 +1,4 @@
-"""One generation: make its picture, store it, tell the database how it ended."""
+"""Run one item: make its picture, store it, report the outcome to the database."""
 
 import asyncio
 from collections.abc import Callable
@@ -28,10 +28,10 @@ from scheduler.storage_gate import StorageGate
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 LARGEST_SEED = 2**63 - 1
-"""Of a column that holds one; ComfyUI knows larger ones."""
+"""The largest value of a seed column; ComfyUI has larger seeds."""
 LONGEST_VERSION = 200
 UPLOAD_SECONDS = 60
-"""An upload that was cut off may still arrive within it."""
+"""An upload that was cut off may still arrive within this time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Succeeded:
 class RetryLater:
     fault: Fault
     in_seconds: float | None = None
-    """When the item is due again, once the database has said so."""
+    """When the item is due again, as the database decided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """Nothing was or will be written: the item is another worker's, or is about to be handed back."""
+    """Nothing was or will be written: the item belongs to another worker, or is handed back next."""
 
     reason: Stop
 
@@ -62,7 +62,7 @@ Outcome = Succeeded | RetryLater | Failed | Released
 
 
 class Runner:
-    """Runs items one at a time each; many calls of `run` go on at once."""
+    """Runs items; each call of `run` is one item, and many run concurrently."""
 
     def __init__(
         self,
@@ -80,14 +80,14 @@ class Runner:
         self._completions = completions
         self._receiver = receiver
         self._storage = storage
-        self._storage_gate = storage_gate or StorageGate(_nothing_to_see)
+        self._storage_gate = storage_gate or StorageGate(_assume_bucket)
         self._retry_policy = retry_policy
         self._random = random
         self._retry_writes = RetryWrites(retry_policy, random)
         self._orders = Orders(queue, providers, self._retry_writes, retry_policy)
 
     async def run(self, lease: Lease) -> Outcome:
-        """Attempt the item and report the outcome. Stop it through its lease, not by cancelling this call."""
+        """Attempt the item and report the outcome. To stop it, stop its lease; do not cancel this call."""
         clock = asyncio.get_running_loop().time
         began = clock()
         log.info("item started")
@@ -100,7 +100,7 @@ class Runner:
         return end
 
     async def attempt(self, lease: Lease) -> Outcome:
-        """Make and store the picture; every failure becomes an outcome."""
+        """Make and store the picture; turn every failure into an outcome."""
         order = ItemOrder.of(lease)
         try:
             return Succeeded(await lease.until_stopped(self._make_and_store(order)))
@@ -108,13 +108,13 @@ class Runner:
             return await self._end_early(order, stopped.reason)
         except LeaseLost:
             return Released(Stop.LOST)
-        except Exception as error:  # noqa: BLE001 - whatever a provider raises must not end more than its own item
+        except Exception as error:  # noqa: BLE001 - whatever a provider raises must only end its own item
             return _give_up(order, error)
         finally:
             structlog.contextvars.bind_contextvars(provider=order.provider_name)
 
     async def report(self, lease: Lease, outcome: Outcome) -> Outcome:
-        """Write the outcome down and return what became of it, for it is the database that decides on retries."""
+        """Write the outcome to the database, which decides on retries; return what became of the item."""
         try:
             match outcome:
                 case Succeeded(image):
@@ -125,18 +125,19 @@ class Runner:
                 case Released(reason):
                     log.info("item left", reason=reason.value)
         except LeaseLost:
-            log.info("result dropped: the lease is not held any more, or an answer that got lost had settled it")
+            log.info("result dropped: the lease is lost, or a write whose answer was lost had settled it")
             return Released(Stop.LOST)
         except QueueUnavailable as error:
-            log.warning("result could not be written down in time", reason=str(error))
+            log.warning("result not written in time", reason=str(error))
             return Released(lease.stopped or Stop.LOST)
         except InvalidRequest as error:
             return await self._report_refusal(lease, outcome.image if isinstance(outcome, Succeeded) else None, error)
         return outcome
 
     async def _discard(self, claim: Claim, seconds: float) -> None:
-        """The picture was stored, or may have been, and is no item's any more. Where nobody hears this, the database
-        looks after the files of ended items by itself.
+        """Discard a picture that was stored, or may have been, after the lease was lost.
+
+        If this fails, the database still deletes the files of ended items by itself.
         """
         try:
             await self._queue.discard(claim, seconds=seconds)
@@ -149,22 +150,22 @@ class Runner:
         return await self._keep(order, delivery)
 
     async def _keep(self, order: ItemOrder, delivery: Delivery) -> StoredImage:
-        """Store what was delivered; where its link has ended already, ask for another one, once."""
+        """Store the delivered picture; if its link has expired, ask for a new one, once."""
         try:
             return await self._receive(order.lease.claim, delivery)
         except LinkExpired as error:
-            log.info("the picture's link has ended, asking for another one", reason=str(error))
+            log.info("picture link expired, asking for a new one", reason=str(error))
         delivery = await self._orders.deliver_again(order)
         return await self._receive(order.lease.claim, delivery)
 
     async def _receive(self, claim: Claim, delivery: Delivery) -> StoredImage:
         async with self._receiver.received(delivery.output, local_server=delivery.local_server) as image:
             if image.is_black:
-                log.warning("the picture is all black: a safety filter may have been at work")
-            return _described(await self._store(claim, image), delivery, is_black=image.is_black)
+                log.warning("picture is all black: a safety filter may have replaced it")
+            return _describe(await self._store(claim, image), delivery, is_black=image.is_black)
 
     async def _store(self, claim: Claim, image: CheckedImage) -> StoredImage:
-        """Offer the picture for a good while: a fault of Storage is no reason to buy it again soon."""
+        """Retry the upload for a while: a Storage error is no reason to order the picture again."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._retry_policy.storage_patience_seconds
         for tries in count(1):
@@ -173,16 +174,16 @@ class Runner:
             except StorageError as error:
                 await self._storage_gate.check()
                 pause = self._retry_policy.pause(tries, self._random)
-                # While Storage is lost nothing is bought, and what is paid for is offered as long as it takes.
+                # While Storage is down nothing is ordered, and paid pictures are offered until it is back.
                 if clock() + pause > deadline and self._storage_gate.is_open:
                     raise
                 if tries == 1:
-                    log.warning("picture not stored yet, trying on", reason=str(error))
+                    log.warning("picture not stored yet, retrying", reason=str(error))
                 await asyncio.sleep(pause)
         raise AssertionError("the last try returns or raises")
 
     async def _end_early(self, order: ItemOrder, reason: Stop) -> Outcome:
-        """A cancelled item ends its provider's job; after a loss or a shutdown the next worker resumes it."""
+        """End a stopped attempt: cancel the job of a cancelled item, else leave it to the next worker."""
         if reason is Stop.SHUTDOWN and order.is_lost_with_worker:
             return await self._end_with_worker(order)
         if reason is not Stop.CANCELLED:
@@ -194,12 +195,12 @@ class Runner:
         try:
             return Succeeded(await self._keep(order, delivery))
         except Exception as error:  # noqa: BLE001 - as in `attempt`
-            log.warning("the picture of a cancelled item was not kept", reason=type(error).__name__)
+            log.warning("picture of a cancelled item not kept", reason=type(error).__name__)
             over = _fault(order, error).order.over
             return Failed(_cancelled(settlement.order.merge(OrderState(over=over))))
 
     async def _end_with_worker(self, order: ItemOrder) -> Outcome:
-        """Nobody else can have the picture: keep it where it came just now, and let no other worker ask for the job."""
+        """End an order whose picture only this process can get: keep the picture if it is there, else give it up."""
         settlement = await self._orders.stop(order)
         provider = order.provider_name
         if delivery := self._orders.late_delivery(order, settlement):
@@ -216,7 +217,7 @@ class Runner:
             remedy="set BATCHGEN_GRACE_SECONDS above the time of a picture",
         )
         lost = OutcomeUnknown(
-            f"The worker was stopped before {provider} answered: nobody knows what became of the order."
+            f"The worker was stopped before {provider} answered: the outcome of the order is unknown."
         )
         return Failed(fault_of(lost, provider=provider))
 
@@ -226,7 +227,7 @@ class Runner:
             log.warning("item failed", code=fault.code, reason=fault.message)
             return Failed(fault)
         log.warning(
-            "item will be tried again",
+            "item will be retried",
             code=fault.code,
             reason=fault.message,
             in_seconds=verdict.retry_in_seconds,
@@ -234,18 +235,18 @@ class Runner:
         return RetryLater(fault, verdict.retry_in_seconds)
 
     async def _report_refusal(self, lease: Lease, image: StoredImage | None, error: InvalidRequest) -> Outcome:
-        """The database does not take the result, and would not take it again."""
+        """Fail the item: the database refuses its result, and would refuse it again."""
         log.error("result refused", code=error.code, reason=error.message)
         order = CHARGED.merge(image.order) if image else None
         try:
             return await self._report_fault(lease, fault_of(error, order=order))
         except (LeaseLost, QueueUnavailable, InvalidRequest) as problem:
-            log.warning("refusal could not be written down", reason=str(problem))
+            log.warning("refusal not written", reason=str(problem))
             return Released(lease.stopped or Stop.LOST)
 
 
-async def _nothing_to_see() -> None:
-    """A worker that cannot ask for the bucket believes that it is there."""
+async def _assume_bucket() -> None:
+    """Stand in for the check of the bucket in workers that have none."""
 
 
 def _give_up(order: ItemOrder, error: Exception) -> Outcome:
@@ -257,7 +258,7 @@ def _give_up(order: ItemOrder, error: Exception) -> Outcome:
 
 def _fault(order: ItemOrder, error: Exception) -> Fault:
     state = order.left_as
-    if isinstance(error, InvalidRequest):  # a picture that was made and is of no use costs all the same
+    if isinstance(error, InvalidRequest):  # an unusable picture is charged all the same
         state = CHARGED if order.lease.is_paid else order.state
     fault = fault_of(error, provider=order.provider_name, order=state)
     if order.lease.claim.is_late and fault.order.over:  # it is not ordered again
@@ -269,8 +270,8 @@ def _cancelled(order: OrderState) -> Fault:
     return CANCELLED.model_copy(update={"order": order})
 
 
-def _described(image: StoredImage, delivery: Delivery, *, is_black: bool = False) -> StoredImage:
-    """The stored file, with what is known of how it was made."""
+def _describe(image: StoredImage, delivery: Delivery, *, is_black: bool = False) -> StoredImage:
+    """Add to a stored image what is known of how it was made."""
     output = delivery.output
     seed = output.seed if output.seed is not None and abs(output.seed) <= LARGEST_SEED else None
     return image.model_copy(

@@ -35,7 +35,7 @@ from scheduler.completions import Completions
 from scheduler.housekeeping import OUTBOX_LEASE_SECONDS, PASS_SECONDS, RETENTION_SECONDS, Housekeeping
 from scheduler.leases import Leases
 from scheduler.logs import configure_logs
-from scheduler.open_orders import LONGEST_HANDFUL_SECONDS, ORDER_LEASE_SECONDS, SWEEP_SECONDS, OrderSettler
+from scheduler.open_orders import LONGEST_CHUNK_SECONDS, ORDER_LEASE_SECONDS, SWEEP_SECONDS, OrderSettler
 from scheduler.options import Options
 from scheduler.outages import KeyIsWrong, QueueOutage
 from scheduler.retries import RANDOM, RetryPolicy
@@ -347,7 +347,7 @@ def _ticks(
             parts.settler.sweep,
             settings.settle_seconds,
             settings.settle_seconds / 10,
-            SWEEP_SECONDS + LONGEST_HANDFUL_SECONDS + 3 * patience,
+            SWEEP_SECONDS + LONGEST_CHUNK_SECONDS + 3 * patience,
             at_start=settles_at_start,
         ),
         Tick(

@@ -1,1 +1,1 @@
-"""What only a worker asks of the database and of Storage."""
+"""The worker's calls to the database and to Storage."""

@@ -1,4 +1,4 @@
-"""What a failed attempt means for its item, as the database is told. No I/O."""
+"""Turn the error of a failed attempt into the fault that the database reads. No I/O."""
 
 from batchgen.errors import (
     InvalidRequest,
@@ -45,8 +45,8 @@ def _fault(error: Exception, provider: str | None) -> Fault:
                 model_fault=True,
             )
         case OutcomeUnknown():
-            # It may be bought already: whoever tries again would pay twice. By this code, whatever went wrong there,
-            # the database refuses a retry by its user.
+            # It may be paid already, so that a retry would pay twice. With this code, whatever the error's own, the
+            # database refuses a retry by the user.
             return Fault(code="outcome_unknown", message=str(error), provider=provider)
         case ProviderRejected():
             return Fault(code=error.code, message=str(error), provider=provider, provider_fault=False)
@@ -65,7 +65,7 @@ def _fault(error: Exception, provider: str | None) -> Fault:
 
 
 def _fault_of_ours(error: Exception, provider: str | None) -> Fault:
-    """Nothing that a provider said: its job, where there is one, goes on."""
+    """Describe an error that no provider reported: the provider's job, if there is one, goes on."""
     match error:
         case StorageError():
             message = "The picture could not be stored."

@@ -1,4 +1,4 @@
-"""Puts finished pictures into Storage."""
+"""Store finished pictures in Supabase Storage."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -15,9 +15,9 @@ from batchgen.queue.types import StoredImage
 
 
 class PictureStore:
-    """Where a worker stores finished pictures. Nothing is tried again in here.
+    """Stores the worker's finished pictures. It retries nothing itself.
 
-    Raises `StorageError` where trying again may help, `InvalidRequest` where the file itself is refused.
+    Raises `StorageError` where a retry may help, `InvalidRequest` where the file itself is refused.
     """
 
     def __init__(self, client: AsyncClient, *, bucket: str) -> None:
@@ -25,7 +25,7 @@ class PictureStore:
         self._bucket = bucket
 
     async def put(self, image: CheckedImage, *, user_id: UUID, generation_id: UUID) -> StoredImage:
-        """Store a picture at the one path of its item; storing twice replaces it and is harmless.
+        """Store a picture at its item's path; storing it again replaces it.
 
         The picture is sent from its file, piece by piece. The file stays open, so that it can be sent again.
         """
@@ -52,7 +52,7 @@ class PictureStore:
 
 @contextmanager
 def _missing_bucket(bucket: str) -> Generator[None]:
-    """An upload creates its file: what Storage does not find is the bucket."""
+    """Raise `BucketMissing` for a 404: an upload creates its file, so only the bucket can be missing."""
     try:
         yield
     except StorageApiError as error:

@@ -1,4 +1,4 @@
-"""What the worker asks of the database: the queue, the outbox of files and the open orders.
+"""The worker's interfaces to the database: the queue, the outbox of files and the open orders.
 
 The database decides; every write is fenced by a lease.
 """
@@ -23,26 +23,26 @@ from batchgen.queue.types import (
 
 
 class Queue(Protocol):
-    """Where work comes from and results go to.
+    """Gives out items and takes their results.
 
-    Every method raises `QueueUnavailable` where the database cannot be reached. Writes raise `LeaseLost`
-    where the lease is not held any more: drop the result.
+    Every method raises `QueueUnavailable` if the database cannot be reached. Writes raise `LeaseLost` if the lease is
+    no longer held: drop the result.
     """
 
     async def claim(self, limit: int) -> Sequence[Claim]:
-        """Lease up to `limit` items, fairly and within the limits that hold for all workers."""
+        """Lease up to `limit` items, fairly and within the limits of all workers together."""
         ...
 
     async def renew(self, lease_ids: Sequence[UUID]) -> Sequence[Renewal]:
-        """Prolong leases from now on. One that does not come back is lost."""
+        """Renew leases, counted from now. A lease that is missing from the answer is lost."""
         ...
 
     async def begin_order(self, claim: Claim, order: NewOrder) -> UUID:
-        """Write a purchase down before it is sent, and return its key: the same one until its outcome is known."""
+        """Record an order before it is sent, and return its key: the same one until its outcome is known."""
         ...
 
     async def attach_provider_job(self, claim: Claim, provider: str, job_id: str) -> None:
-        """Store the provider's job id before anybody waits for the job."""
+        """Store the provider's job id. Call this before waiting for the job."""
         ...
 
     async def complete(self, claim: Claim, image: StoredImage) -> None:
@@ -50,66 +50,66 @@ class Queue(Protocol):
         ...
 
     async def complete_and_claim(self, results: Sequence[tuple[Claim, StoredImage]], limit: int) -> Completed:
-        """Both in one transaction: end items as completed, then lease up to `limit` others.
+        """End items as completed, then lease up to `limit` others, in one transaction.
 
-        A lost lease is no error here: its item is missing from the answer. Raises `InvalidRequest`, with nothing
-        written or claimed, where any of the results is refused.
+        A lost lease is no error here: it is missing from the answer. Raises `InvalidRequest`, with nothing written or
+        claimed, if any of the results is refused.
         """
         ...
 
     async def fail(self, claim: Claim, fault: Fault) -> FailureVerdict:
-        """End the attempt; the database decides whether the item is tried again."""
+        """End the attempt; the database decides whether the item is retried."""
         ...
 
     async def release(self, lease_ids: Sequence[UUID]) -> Sequence[UUID]:
-        """Hand items back unharmed and return the leases that were still held."""
+        """Hand items back without using up their attempts; return the leases that were still held."""
         ...
 
     async def discard(self, claim: Claim, *, seconds: float) -> None:
-        """Have the files deleted that were stored for an item whose lease is lost, after so many seconds.
+        """Delete, after `seconds`, the files that were stored for an item whose lease is lost.
 
-        What another worker makes of the item, or has made, stays.
+        The picture of another worker that has the item, or has completed it, stays.
         """
         ...
 
     async def outlook(self) -> Outlook:
-        """What waits, and how soon something of it may start."""
+        """Return what waits, and how soon the next item may start."""
         ...
 
     async def return_expired(self) -> int:
-        """Take back items whose lease has ended, whoever held it; return how many."""
+        """Take back items whose leases have expired, of any worker; return how many."""
         ...
 
 
 class OpenOrders(Protocol):
-    """Where open orders come from and what became of them goes to. Raises `QueueUnavailable` like the queue."""
+    """Gives out open orders and takes their outcomes. Raises `QueueUnavailable` like the queue."""
 
     async def take(self, limit: int) -> Sequence[OpenOrder]:
-        """Lease up to `limit` open orders that are due to be asked about."""
+        """Lease up to `limit` open orders that are due for a question to their provider."""
         ...
 
     async def settle(self, order: OpenOrder, outcome: OrderOutcome) -> bool:
-        """Write down what the provider said; whether its item was queued to collect the picture.
+        """Record the provider's answer; return whether the item was queued to collect its picture.
 
-        An order that is not over is asked about again later. One that is not leased any more is left alone.
+        An order that is not over is asked about again later. One whose lease is lost is left unchanged.
         """
         ...
 
 
 class Outbox(Protocol):
-    """Where a deleted picture's file waits to be removed from Storage, which no SQL can do.
+    """The files of deleted pictures, which a worker has to remove from Storage since SQL cannot.
 
-    Every method raises `QueueUnavailable` where the database cannot be reached.
+    Every method raises `QueueUnavailable` if the database cannot be reached.
     """
 
     async def take(self, limit: int) -> Sequence[StorageDeletion]:
-        """Lease up to `limit` files. Another worker may take them when the leases have ended."""
+        """Lease up to `limit` files. Another worker may take them once the leases have expired."""
         ...
 
     async def end(self, lease_ids: Sequence[UUID]) -> int:
-        """The files are gone, or never were; return how many entries this ended. Lost leases are passed over."""
+        """Delete the entries of files that are gone; return how many. Lost leases are skipped."""
         ...
 
     async def remove_expired_images(self) -> int:
-        """Put pictures that the retention setting does not keep into the outbox; return how many, a few hundred."""
+        """Delete pictures past their retention, up to a few hundred, so that their files get here; return how many."""
         ...

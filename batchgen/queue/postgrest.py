@@ -1,4 +1,4 @@
-"""The queue, the outbox and the open orders, reached through PostgREST."""
+"""The queue, the outbox and the open orders, called through PostgREST."""
 
 import asyncio
 import logging
@@ -45,11 +45,11 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 class PostgrestQueue:
-    """The queue of `batchgen.queue.ports.Queue`, reached through PostgREST with the project's secret key.
+    """Implements `batchgen.queue.ports.Queue` through PostgREST, with the project's secret key.
 
-    Every method is one request and one transaction, and its answer is one JSON value: of rows PostgREST returns no more
-    than the project's "Max rows", and does not say so. An item whose row cannot be read is failed in here, alone.
-    Raises `KeyRefused` where the key is no worker's key. `about` tells operators who this worker is.
+    Every method is one request and one transaction. Its answer is one JSON value, since PostgREST silently cuts rows
+    off after the project's "Max rows". A claimed item whose row cannot be parsed is failed in here, alone. Raises
+    `KeyRefused` if the key is not a worker's key. `about` describes this worker to operators.
     """
 
     def __init__(
@@ -83,7 +83,9 @@ class PostgrestQueue:
     async def begin_order(self, claim: Claim, order: NewOrder) -> UUID:
         answer = await self._call("begin_order", **_fence(claim), p_order=order.model_dump(mode="json"))
         if (key := _uuid(answer)) is None:
-            raise QueueUnavailable("begin_order: the answer is no order's key. Is the database older than the worker?")
+            raise QueueUnavailable(
+                "begin_order: the answer is not an order's key. Is the database older than the worker?"
+            )
         return key
 
     async def attach_provider_job(self, claim: Claim, provider: str, job_id: str) -> None:
@@ -130,7 +132,7 @@ class PostgrestQueue:
         return _count(await self._call("return_expired_leases"))
 
     async def _readable(self, rows: Sequence[Any]) -> Sequence[Claim]:
-        """The claims that can be read. The others are failed, each for itself, and harm nobody else."""
+        """Return the claims that can be parsed; fail each of the others on its own."""
         claims, broken = _sorted(Claim, rows)
         await asyncio.gather(*(self._fail_unreadable(row, fields) for row, fields in broken))
         return claims
@@ -138,19 +140,19 @@ class PostgrestQueue:
     async def _fail_unreadable(self, row: Any, fields: Sequence[str]) -> None:
         generation_id, lease_id = _uuid(_member(row, "generation_id")), _uuid(_member(row, "lease_id"))
         told: Mapping[str, Any] = {"generation_id": str(generation_id), "lease_id": str(lease_id), "fields": fields}
-        log.error("an item cannot be read, and fails alone", extra=told)
-        if generation_id is None or lease_id is None:  # it is left to the end of its lease
+        log.error("item cannot be read, it fails alone", extra=told)
+        if generation_id is None or lease_id is None:  # its lease has to expire
             return
         is_ordered = bool(_member(row, "order_key") or _member(row, "provider_job_id"))
         fault = Fault(
             code="unreadable_claim",
-            message=f"The item cannot be read: look at its {', '.join(fields)}.",
+            message=f"The item cannot be read: check its {', '.join(fields)}.",
             order=OrderState(over=not is_ordered),
         )
         try:
             await self._fail({"p_generation_id": str(generation_id), "p_lease_id": str(lease_id)}, fault)
         except BatchgenError as error:
-            log.warning("an item that cannot be read was not failed", extra={**told, "reason": str(error)})
+            log.warning("item that cannot be read was not failed", extra={**told, "reason": str(error)})
 
     async def _fail(self, fence: Mapping[str, str], fault: Fault) -> Any:
         return await self._call("fail_generation", **fence, p_error=fault.model_dump(mode="json"))
@@ -177,11 +179,11 @@ WORKER_FUNCTIONS: Mapping[str, frozenset[str]] = {
     "take_open_orders_as_json": frozenset({"p_worker", "p_limit", "p_lease_seconds"}),
     "take_storage_deletions_as_json": frozenset({"p_worker", "p_limit", "p_lease_seconds"}),
 }
-"""What this version of the worker calls, with the arguments that it sends."""
+"""The functions that this version of the worker calls, with the arguments that it sends."""
 
 
 async def read_start_facts(client: AsyncClient) -> StartFacts:
-    """What there is for a worker in the project's database. Raises what `rpc` raises.
+    """Read what a worker needs to know of the project's database. Raises what `rpc` raises.
 
     Raises `NotSetUp` where a function is missing, or has other arguments than this version sends.
     """
@@ -202,7 +204,7 @@ async def read_start_facts(client: AsyncClient) -> StartFacts:
 
 
 class PostgrestOutbox:
-    """The outbox of `batchgen.queue.ports.Outbox`, reached like the queue, and raising like it."""
+    """Implements `batchgen.queue.ports.Outbox`; calls and raises as `PostgrestQueue`."""
 
     def __init__(self, client: AsyncClient, *, worker: str, lease_seconds: int) -> None:
         self._client = client
@@ -223,7 +225,7 @@ class PostgrestOutbox:
 
 
 class PostgrestOpenOrders:
-    """The open orders of `batchgen.queue.ports.OpenOrders`, reached like the queue, and raising like it."""
+    """Implements `batchgen.queue.ports.OpenOrders`; calls and raises as `PostgrestQueue`."""
 
     def __init__(self, client: AsyncClient, *, worker: str, lease_seconds: int) -> None:
         self._client = client
@@ -245,7 +247,7 @@ class PostgrestOpenOrders:
 
 
 async def _worker_rpc(client: AsyncClient, name: str, arguments: Mapping[str, Any]) -> Any:
-    """Whatever a worker is refused may pass, except what our own SQL refuses on purpose."""
+    """Call a worker function. Every refusal counts as passing, except those that our own SQL raises on purpose."""
     try:
         return await _whole(client, name, arguments)
     except NotSignedIn as error:
@@ -259,12 +261,12 @@ async def _worker_rpc(client: AsyncClient, name: str, arguments: Mapping[str, An
 
 
 async def _whole(client: AsyncClient, name: str, arguments: Mapping[str, Any]) -> Any:
-    """As `rpc`, and the answer has to be there whole in time: a worker stands still while it waits."""
+    """Call `rpc` with a time limit for the whole answer, since the worker is blocked while it waits."""
     try:
         async with response_timeout(client):
             return await rpc(client, name, arguments)
     except TimeoutError as error:
-        raise BackendUnavailable(f"{name}: the answer did not come whole in time.") from error
+        raise BackendUnavailable(f"{name}: the whole answer did not come in time.") from error
 
 
 def _is_our_own(error: InvalidRequest) -> bool:
@@ -289,7 +291,7 @@ def _texts(ids: Sequence[UUID]) -> list[str]:
 
 
 def _listed(answer: Any, name: str) -> list[Any]:
-    """The list `name` of an answer that is one object."""
+    """Return the list `name` of an answer that is one object."""
     rows: Any = cast("Mapping[str, Any]", answer).get(name) if isinstance(answer, Mapping) else None
     if not isinstance(rows, list):
         raise QueueUnavailable(f"The answer has no list '{name}': is the database older than the worker?")
@@ -300,20 +302,22 @@ def _model(kind: type[ModelT], row: Any) -> ModelT:
     try:
         return kind.model_validate(row)
     except ValidationError as error:
-        raise QueueUnavailable(f"The answer is no {kind.__name__}: is the database older than the worker?") from error
+        raise QueueUnavailable(
+            f"The answer is not a {kind.__name__}: is the database older than the worker?"
+        ) from error
 
 
 def _models(kind: type[ModelT], rows: Sequence[Any]) -> Sequence[ModelT]:
-    """Those that can be read. The others are told of, and come again when their leases have ended."""
+    """Return the rows that can be parsed. Log the others; they come again when their leases expire."""
     good, broken = _sorted(kind, rows)
     for row, fields in broken:
         told = {"lease_id": str(_member(row, "lease_id")), "fields": fields}
-        log.error("a row cannot be read, and is left alone: %s", kind.__name__, extra=told)
+        log.error("row cannot be read, it is skipped: %s", kind.__name__, extra=told)
     return good
 
 
 def _sorted(kind: type[ModelT], rows: Sequence[Any]) -> tuple[list[ModelT], list[tuple[Any, list[str]]]]:
-    """Rows that can be read, and those that cannot with the names of their wrong fields."""
+    """Return the rows that can be parsed, and the others with the names of their wrong fields."""
     good: list[ModelT] = []
     broken: list[tuple[Any, list[str]]] = []
     for row in rows:
@@ -326,7 +330,7 @@ def _sorted(kind: type[ModelT], rows: Sequence[Any]) -> tuple[list[ModelT], list
 
 
 def _renewal(row: Any) -> Renewal | None:
-    """A row that names its lease is enough: it is held."""
+    """Read a renewal leniently: a row that names its lease proves that it is held."""
     try:
         return Renewal.model_validate(row)
     except ValidationError:
@@ -347,5 +351,5 @@ def _uuid(text: Any) -> UUID | None:
 
 def _count(answer: Any) -> int:
     if not isinstance(answer, int):
-        raise QueueUnavailable("The answer is no number: is the database older than the worker?")
+        raise QueueUnavailable("The answer is not a number: is the database older than the worker?")
     return answer

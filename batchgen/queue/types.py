@@ -15,7 +15,7 @@ from batchgen.orders import OrderState
 
 
 class Claim(Frozen):
-    """A leased item, with all that a provider needs. Only its lease allows to write about it."""
+    """A leased item, with all that a provider needs. Every write about it names the lease."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=(), allow_inf_nan=False)
 
@@ -23,7 +23,7 @@ class Claim(Frozen):
     lease_id: UUID
     lease_expires_at: datetime
     attempt: int
-    """From 1; retries and crashes count, handing back does not."""
+    """Counted from 1; retries and crashes count, handed-back attempts do not."""
     retry_count: int
     user_id: UUID
     batch_id: UUID
@@ -38,25 +38,25 @@ class Claim(Frozen):
     steps: int | None = None
     guidance_scale: float | None = None
     provider: str | None = None
-    """Of the order that an earlier attempt left; None where there is none."""
+    """Provider of the job that an earlier attempt left, if there is one."""
     provider_job_id: str | None = None
-    """A job that an earlier attempt left running or paid for: resume it, do not buy again."""
+    """A job that an earlier attempt left running or paid for: resume it, do not order again."""
     model_provider: str = "offline"
-    """Who makes the pictures of this model now."""
+    """The provider that now makes the pictures of this model."""
     input_spec: Mapping[str, Any] | None = None
-    """What the model takes there (`batchgen.providers.inputs`)."""
+    """The model's inputs there (`batchgen.providers.inputs`)."""
     estimated_seconds: float | None = None
     order_key: UUID | None = None
-    """An order that was begun: with no `provider_job_id`, nobody knows whether it was sent."""
+    """An order that was recorded. Without a `provider_job_id` it is unknown whether it was sent."""
     ordered_inputs: Mapping[str, Any] | None = None
-    """What that order was about to send."""
+    """The inputs of that order."""
     ordered_seconds_ago: float | None = None
     is_late: bool = False
-    """The item had ended, and its order turned out to have made a picture: it is collected, and nothing is bought."""
+    """The item had ended before its order made a picture: collect the picture, order nothing."""
 
 
 class NewOrder(Frozen):
-    """A purchase that is about to be sent, for `begin_order`."""
+    """An order that is about to be sent, for `begin_order`."""
 
     provider: str
     model: str | None = None
@@ -65,14 +65,14 @@ class NewOrder(Frozen):
 
 
 class OpenOrder(Frozen):
-    """An order that nobody waits for any more and whose outcome is not known, leased to a worker that asks about it."""
+    """An order of unknown outcome that no item waits for, leased to a worker that asks the provider about it."""
 
     order_key: UUID
     lease_id: UUID
     generation_id: UUID
     provider: str
     provider_job_id: str | None = None
-    """None: nobody knows whether it was sent."""
+    """None: it is unknown whether the order was sent."""
     model: str | None = None
     version: str | None = None
     inputs: Mapping[str, Any] = Field(default_factory=dict[str, Any])
@@ -85,18 +85,18 @@ class OrderOutcome(Frozen):
 
     order: OrderState
     has_picture: bool = False
-    """It made one that can still be had."""
+    """True if it made a picture that can still be fetched."""
 
 
 class ActiveModel(Frozen):
-    """A model that requests may name, and who makes its pictures."""
+    """A model that requests may name, and its provider."""
 
     name: str
     provider: str
 
 
 class StartFacts(Frozen):
-    """What a worker learns of its project before its first claim."""
+    """Facts about the project that a worker reads before its first claim."""
 
     models: tuple[ActiveModel, ...] = ()
 
@@ -106,7 +106,7 @@ class Renewal(Frozen):
 
     lease_id: UUID
     lease_expires_at: datetime | None = None
-    """By the database's clock; for people to read."""
+    """By the database's clock; for logs only."""
     cancel_requested: bool = False
 
 
@@ -121,19 +121,19 @@ class StoredImage(Frozen):
     file_size: int
     public_url: str | None = None
     blurhash: str | None = None
-    """A few characters that stand for the picture until it is loaded."""
+    """BlurHash: a short placeholder shown until the picture is loaded."""
     seed: int | None = None
-    """The seed really used, where the provider tells."""
+    """The seed that was used, if the provider tells."""
     model_version: str | None = None
-    """The model's version really used, where the provider tells."""
+    """The model version that was used, if the provider tells."""
     is_black: bool = False
-    """All black: what safety filters leave in place of a picture."""
+    """All pixels are black, as safety filters leave a picture."""
     order: OrderState = OrderState()
-    """Of the order that made it: no column of `images`, but for the ledger."""
+    """The state of its order, for the ledger; not a column of `images`."""
 
 
 class StorageDeletion(Frozen):
-    """A file whose row is gone, leased to a worker that is to remove it."""
+    """A file whose row is deleted, leased to the worker that is to remove it."""
 
     deletion_id: int
     lease_id: UUID
@@ -142,26 +142,26 @@ class StorageDeletion(Frozen):
 
 
 class ClaimError(Frozen):
-    """Why no work came with results that were written down."""
+    """The reason why recorded results came back without new work."""
 
     code: str
     message: str
 
 
 class Completed(Frozen):
-    """What became of results that were written down together, and the new work that came with the answer."""
+    """The answer to results that were written together, with newly claimed items."""
 
     lease_ids: frozenset[UUID]
-    """Whose items are completed now; the other results came too late."""
+    """The leases whose items are completed; the other results came too late."""
     claims: tuple[Claim, ...] = ()
     claim_error: ClaimError | None = None
-    """The results are written; the claim that should have followed failed."""
+    """Set if the results were written but the claim after them failed."""
 
 
 class Fault(Frozen):
-    """Why an attempt failed, for `fail_generation`.
+    """The failure of an attempt, for `fail_generation`.
 
-    With `retry_after_seconds` the item waits as told, like all others of that provider, and no attempt is used up;
+    With `retry_after_seconds` the item waits that long, like all others of that provider, and no attempt is used up;
     without, `retryable` decides.
     """
 
@@ -170,17 +170,17 @@ class Fault(Frozen):
     retryable: bool = False
     retry_after_seconds: float | None = None
     provider: str | None = None
-    """Who asks to wait."""
+    """The provider that asks to wait."""
     provider_fault: bool | None = None
-    """True counts for the model's breaker; False says that the provider answered as it should; None says nothing."""
+    """For the model's breaker: True is a fault, False a correct answer of the provider, None neither."""
     model_fault: bool = False
-    """With `retry_after_seconds`: the model waits as told, not its provider."""
+    """With `retry_after_seconds`: the model waits, not its provider."""
     order: OrderState = OrderState()
-    """Where it does not say whether the order is over: it is, unless the provider only asks to wait."""
+    """If `over` is not known, the order is over unless the provider only asks to wait."""
 
 
 class FailureVerdict(Frozen):
-    """What became of a failed attempt."""
+    """The database's decision on a failed attempt."""
 
     status: GenerationStatus
     retry_count: int

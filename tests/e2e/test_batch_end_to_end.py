@@ -18,7 +18,7 @@ from devstack import StackInfo
 from tests.running_app import running_app
 from tests.support import Database, User, WorkerProcess, eventually
 
-LEASE_LOST = ("lease ended before it could be renewed", "lease lost, its item is stopped")
+LEASE_LOST = ("lease expired before it could be renewed", "lease lost, item stopped")
 
 
 def tells_of_lost_leases(line: dict[str, Any]) -> bool:

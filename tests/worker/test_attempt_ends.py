@@ -381,7 +381,7 @@ async def test_a_black_picture_is_kept_and_marked() -> None:
     assert item.image
     assert item.image.is_black
     assert [line["event"] for line in lines if line["log_level"] == "warning"] == [
-        "the picture is all black: a safety filter may have been at work"
+        "picture is all black: a safety filter may have replaced it"
     ]
 
 

@@ -190,7 +190,7 @@ async def test_a_passing_failure_is_retried_and_completes(
 
     assert await worker.exit_code() == 0
     assert await statuses(database, batch_id) == {"completed": 2}
-    assert len(worker.named("item will be tried again")) == 2
+    assert len(worker.named("item will be retried")) == 2
 
 
 async def test_a_new_batch_wakes_the_worker_before_its_next_poll(start: Start, user: User) -> None:
