@@ -1,4 +1,4 @@
-"""What Auth refuses, in our words, each with the remedy that fits."""
+"""Errors of Auth in batchgen's own words, each with its remedy."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, cast
@@ -29,7 +29,7 @@ Refusing = Callable[[int, dict[str, Any]], Awaitable[AsyncClient]]
 
 @pytest.fixture
 async def refusing() -> AsyncGenerator[Refusing]:
-    """A client whose every request is answered with this status and body."""
+    """A client whose requests are all answered with this status and body."""
     clients: list[AsyncClient] = []
 
     async def client_for(status: int, body: dict[str, Any]) -> AsyncClient:

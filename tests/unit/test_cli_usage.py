@@ -1,4 +1,4 @@
-"""The command line where no backend is asked: wrong usage, help, version."""
+"""The command line without a backend: wrong usage, help, version."""
 
 import json
 import os

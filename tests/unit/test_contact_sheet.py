@@ -1,4 +1,4 @@
-"""One sheet with all pictures of a batch."""
+"""The contact sheet with all pictures of a batch."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""Pictures become files."""
+"""Downloads of pictures into files."""
 
 import os
 import stat
@@ -16,7 +16,7 @@ from batchgen.errors import InvalidRequest, StorageError
 
 
 class FakeStorage:
-    """Storage that has what it was given."""
+    """A Storage with the given files."""
 
     def __init__(self, **files: bytes) -> None:
         self.files = files

@@ -1,4 +1,4 @@
-"""Tests' databases are in memory where there is enough of it, and nothing stays there."""
+"""Tests' databases are in memory if there is enough of it, and are removed at the end."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ from tests.fast_folder import fast_folder
 
 @pytest.fixture
 def free(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """The free memory, in bytes: plenty."""
+    """The free memory in bytes, enough by default."""
     usage = SimpleNamespace(free=module.ENOUGH_BYTES)
 
     def disk_usage(_: Path) -> SimpleNamespace:

@@ -1,4 +1,4 @@
-"""What a failure means, and how long to wait."""
+"""Classification of failures, and the waits after them."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What people read about batches."""
+"""Texts about batches for people."""
 
 import io
 from datetime import timedelta

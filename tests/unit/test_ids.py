@@ -1,4 +1,4 @@
-"""Short ids: what is shown, and what is taken."""
+"""Short ids: shown and accepted forms."""
 
 from uuid import UUID
 

@@ -1,4 +1,4 @@
-"""A request in a model's own words: names, ranges and sizes come from its row."""
+"""Inputs in a model's own terms: names, ranges and sizes come from its row."""
 
 from typing import Any
 

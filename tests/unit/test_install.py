@@ -83,7 +83,7 @@ def test_pip_installs_when_uv_is_unavailable(install: ModuleType, monkeypatch: p
 def watch_pip(
     install: ModuleType, monkeypatch: pytest.MonkeyPatch, listing: str, refused: str | None = None
 ) -> list[list[str]]:
-    """The calls of pip that would install something; `config list` answers `listing`."""
+    """The calls of pip that would install something; `config list` prints `listing`."""
     ran: list[list[str]] = []
 
     def pip(*arguments: str, **_: object) -> object:
@@ -104,7 +104,7 @@ print("Downloading pillow (6.8MiB)", " + pillow==13.0.0", sep="\\n", file=sys.st
 @pytest.mark.parametrize(("on_a_terminal", "said"), [(True, "  Downloading pillow (6.8MiB)"), (False, "")])
 def test_install_progress_is_shown_only_on_a_terminal(tmp_path: Path, on_a_terminal: bool, said: str) -> None:
     (tmp_path / "uv.py").write_text(FAKE_UV)
-    (tmp_path / "pip.py").write_text("")  # knows no settings, and has uv already
+    (tmp_path / "pip.py").write_text("")  # has no settings, and has uv already
     ours, theirs = os.openpty() if on_a_terminal else os.pipe()
 
     command = [sys.executable, str(FILE), "."]

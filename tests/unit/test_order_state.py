@@ -1,4 +1,4 @@
-"""The state of an order: what two sources know of it, and what nobody knows yet."""
+"""The state of an order: merging two sources, and unknown values."""
 
 from dataclasses import fields, replace
 

@@ -1,4 +1,4 @@
-"""A worker from whose machine no picture can be fetched says so before it buys one."""
+"""A worker that cannot fetch pictures from its machine says so before it orders one."""
 
 import socket
 from typing import Any
@@ -27,7 +27,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 @pytest.fixture
 def made_up(environment: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """DNS answers every name with an address that it makes up."""
+    """DNS answers one name with an invented address."""
 
     def answer(host: Any, port: Any, *more: Any, **options: Any) -> Any:
         return REAL("198.18.0.5" if host == "api.replicate.com" else host, port, *more, **options)

@@ -1,4 +1,4 @@
-"""Providers by their names, from settings that may lack any of them."""
+"""Providers by name, from settings that may lack any of them."""
 
 from typing import Any
 

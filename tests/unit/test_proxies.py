@@ -1,4 +1,4 @@
-"""The environment's proxies are read as httpx reads them, which all other requests go by."""
+"""The environment's proxies are read as httpx, which all other requests use, reads them."""
 
 import httpx
 import pytest

@@ -1,4 +1,4 @@
-"""What an answer says about how long to wait, in the header or in the body."""
+"""Waits demanded by an answer, in a header or in the body."""
 
 import json
 from datetime import UTC, datetime, timedelta

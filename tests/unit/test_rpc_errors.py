@@ -1,4 +1,4 @@
-"""Foreign errors become batchgen's own: by SQLSTATE and HTTP status, never by a text."""
+"""Foreign errors are mapped to batchgen's own by SQLSTATE and HTTP status, never by their text."""
 
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -37,7 +37,7 @@ Connected = Callable[[Answer], Awaitable[AsyncClient]]
 
 @pytest.fixture
 async def answering(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Connected]:
-    """A client whose every request is answered by a function."""
+    """Makes clients whose requests are all answered by a function."""
     monkeypatch.setattr("batchgen.backend.rpc.COLLISION_PAUSE_SECONDS", 0.0001)
     clients: list[AsyncClient] = []
 
@@ -262,7 +262,7 @@ def claim() -> Claim:
 
 
 def row(**other: Any) -> dict[str, Any]:
-    """An item as the database hands it out."""
+    """An item as a claim returns it."""
     given = {
         "generation_id": str(uuid4()),
         "lease_id": str(uuid4()),
@@ -281,7 +281,7 @@ def row(**other: Any) -> dict[str, Any]:
 
 
 class Rows:
-    """Answers claims with these rows, as text; remembers the other calls."""
+    """Answers claims with these rows, as text; records failed items."""
 
     def __init__(self, *rows: dict[str, Any] | str | None) -> None:
         self.text = json.dumps({"lease_ids": [], "claims": rows})

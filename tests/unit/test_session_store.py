@@ -1,4 +1,4 @@
-"""Where the command line keeps tokens."""
+"""The command line's store of tokens."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Settings of providers: what cannot be right is refused at the start, by the variable's name and without its value."""
+"""Settings of providers: wrong values are refused at the start, with the variable's name and without its value."""
 
 import base64
 import json
@@ -121,7 +121,7 @@ def test_all_keys_are_listed_as_secrets(tmp_path: Path) -> None:
 
 
 def test_another_bucket_is_refused(tmp_path: Path) -> None:
-    """Nothing would ever be deleted there: the database knows one bucket."""
+    """The database knows one bucket: files in any other would never be deleted."""
     with pytest.raises(InvalidRequest, match="must be generated-images") as refused:
         loaded(tmp_path, BATCHGEN_BUCKET="pics")
 

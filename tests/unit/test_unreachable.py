@@ -1,4 +1,4 @@
-"""Why no answer came: the address without secrets, the reason, and what to do."""
+"""Errors without an answer: the address without secrets, the reason, and the remedy."""
 
 import socket
 import ssl

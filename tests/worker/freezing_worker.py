@@ -1,7 +1,7 @@
-"""A worker with all of its own wiring that freezes as FREEZES says, half a second after it has begun.
+"""A complete worker that freezes in the way that FREEZES names, half a second after its start.
 
-It tells on stderr, as a log line, of each half a second in which its event loop ran. WATCHDOG_SECONDS may lie below
-what the setting allows.
+It logs an event on stderr for each half second in which its event loop ran. WATCHDOG_SECONDS may be below the setting's
+minimum.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ def block() -> None:
 
 
 def hold_interpreter() -> None:
-    """A call into C that does not give the interpreter away, and that a signal does not end."""
+    """A call into C that keeps the interpreter lock, and that no signal ends."""
     libc = ctypes.PyDLL(None)
     mutex = ctypes.create_string_buffer(128)
     libc.pthread_mutex_lock(mutex)
@@ -40,25 +40,25 @@ def hold_interpreter() -> None:
 
 
 def go_back() -> None:
-    """An expression that goes back over what it has read, and holds the interpreter meanwhile."""
+    """A backtracking regular expression, which keeps the interpreter lock."""
     key = "sb_secret_local"
     re.match(r"(a+)+$", "a" * 64 + key)
 
 
 def spin() -> None:
-    """Python alone: other threads run in turns with it."""
+    """Plain Python: other threads still run in turns."""
     while True:
         pass
 
 
 def fill_log() -> None:
-    """A log that nobody reads."""
+    """Fill a log that nobody reads."""
     while True:
         os.write(sys.stderr.fileno(), b"." * 4096)
 
 
 def work_hard() -> None:
-    """Much to do, in pieces that are far shorter than the limit."""
+    """Much work in pieces that are far shorter than the limit."""
     ends_at = time.monotonic() + PAUSE_SECONDS
     while time.monotonic() < ends_at:
         pass
@@ -81,7 +81,7 @@ class NoProvider:
         raise NotImplementedError
 
     async def cancel(self, job_id: str) -> None:
-        """There is nothing to stop."""
+        """Nothing to stop."""
 
     async def aclose(self) -> None:
         if os.environ.get("NEVER_CLOSES"):
@@ -92,7 +92,7 @@ def begin(_settings: WorkerSettings) -> NoProvider:
     loop = asyncio.get_running_loop()
 
     def tell() -> None:
-        if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:  # before that a signal ends it like any process
+        if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:  # before that, a signal ends it like any process
             print(json.dumps({"event": "loop runs"}), file=sys.stderr, flush=True)  # noqa: T201
         loop.call_later(PAUSE_SECONDS, tell)
 

@@ -1,4 +1,4 @@
-"""What ends an attempt, what the database is told of its order, and whether a picture that was paid for is kept."""
+"""Ends of attempts: their outcome, the state of their order in the database, and keeping of paid pictures."""
 
 import asyncio
 from typing import Any
@@ -33,7 +33,7 @@ EXPIRED = LinkExpired("pictures.example", 403)
 
 
 def harness_with_item(**more: Any) -> tuple[WorkerHarness, FakePaidProvider, Item]:
-    """A worker at a provider, and one item."""
+    """A worker with a paid provider, and one item."""
     provider = FakePaidProvider()
     harness = worker_harness(provider, **more)
     (item,) = harness.queue.state.add("a fox")
@@ -55,7 +55,7 @@ def fault_in(outcome: Outcome) -> Fault:
 
 
 async def cancelled(harness: WorkerHarness, provider: FakePaidProvider, item: Item) -> Outcome:
-    """An attempt whose item is cancelled while its job runs."""
+    """Run an attempt whose item is cancelled while its job runs."""
     provider.gate.clear()
     running = asyncio.create_task(run(harness))
     await eventually(lambda: provider.waiting)
@@ -146,7 +146,7 @@ async def test_a_job_is_not_cancelled_after_its_lease_ended() -> None:
     harness, provider, _ = harness_with_item(patience={"item_timeout_seconds": 0.2})
     provider.gate.clear()
     lease = await harness.hold_one()
-    lease.close()  # nothing notices the end, as in a worker that stands still
+    lease.close()  # nothing notices the end, as in a paused worker
     running = asyncio.create_task(harness.runner.run(lease))
     await eventually(lambda: provider.waiting, every=0)
     lease.prolong(asyncio.get_running_loop().time())
@@ -243,7 +243,7 @@ async def test_cancelling_before_the_attempt_cancels_the_earlier_job() -> None:
 
 
 async def test_cancelling_at_an_unusable_provider_leaves_the_order_open() -> None:
-    harness = worker_harness(providers=FakeProviders({}, closed=frozenset({"fake-provider"})))
+    harness = worker_harness(providers=FakeProviders({}, without_key=frozenset({"fake-provider"})))
     (item,) = harness.queue.state.add("a fox")
     item.provider, item.provider_job_id = "fake-provider", "job-of-before"
     lease = await harness.hold_one()

@@ -1,4 +1,4 @@
-"""What gateways, quotas and a read-only database answer to a worker: an outage, once it was accepted."""
+"""Errors of gateways, quotas and a read-only database after a worker was accepted: it waits out the outage."""
 
 import json
 import signal
@@ -35,7 +35,7 @@ async def gateway(stack: StackInfo) -> AsyncGenerator[Gateway]:
 
 @pytest.fixture
 async def start(stack: StackInfo, gateway: Gateway) -> AsyncGenerator[Start]:
-    """Starts workers behind the gateway; none outlives the test."""
+    """Starts workers behind the gateway; they end with the test."""
     workers: list[WorkerProcess] = []
     environment = {
         "SUPABASE_URL": gateway.url,

@@ -1,4 +1,4 @@
-"""Results are written down together, and each item hears what became of its own."""
+"""Results are written together, and each item gets its own outcome."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from tests.worker.worker_harness import worker_harness, working
 
 
 class SlowQueue(FakeQueue):
-    """Keeps every call that writes results until the gate opens, and refuses pictures named `bad`."""
+    """Holds every call that writes results until the gate opens, and refuses pictures named `bad`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class SlowQueue(FakeQueue):
 
 
 class RecordingSlots(Slots):
-    """Notes what was handed on to fill slots with."""
+    """Records the claims that are passed on to fill slots."""
 
     def __init__(self, taken: list[Sequence[Claim] | None]) -> None:
         super().__init__(0)
@@ -47,7 +47,7 @@ def picture(filename: str = "a.png") -> StoredImage:
 
 
 async def begin(queue: SlowQueue, *filenames: str) -> list[asyncio.Task[None]]:
-    """Claim an item for each and let its result be on its way; the first one's is being written."""
+    """Claim an item for each name and start to complete all; returns when the first one's result is being written."""
     queue.state.add(*filenames)
     completions = Completions(queue, Slots(0))
     claims = await queue.claim(len(filenames))
@@ -124,7 +124,7 @@ async def test_a_cancelled_result_does_not_hold_up_the_others() -> None:
 
 
 class Lossy(FakeQueue):
-    """Writes and claims, but its answer is lost the first few times."""
+    """Writes and claims, but loses its first answers."""
 
     lost = 6
 
@@ -187,4 +187,4 @@ async def test_a_failed_claim_is_repeated_and_its_results_are_written() -> None:
     await completions.complete(claim, picture())
 
     assert queue.state.items[claim.generation_id].status is GenerationStatus.COMPLETED
-    assert taken == [None]  # as where nobody answered
+    assert taken == [None]  # as if there was no answer

@@ -1,4 +1,4 @@
-"""Files are removed through the Storage API, against the real one and against answers that it gives elsewhere."""
+"""Removal of files through the Storage API: the real one, and one with answers that the real one gives elsewhere."""
 
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -20,7 +20,7 @@ Answering = Callable[[httpx.Response], Awaitable[AsyncClient]]
 
 @pytest.fixture
 async def answering() -> AsyncGenerator[Answering]:
-    """A client whose every request gets this answer."""
+    """A client whose requests all get this answer."""
     clients: list[AsyncClient] = []
 
     async def client_for(answer: httpx.Response) -> AsyncClient:

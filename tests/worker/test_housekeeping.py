@@ -1,4 +1,4 @@
-"""Files of deleted pictures are removed, expired pictures deleted, and no trouble with either stops anything."""
+"""Files of deleted pictures are removed, expired pictures deleted, and errors in either stop nothing."""
 
 import asyncio
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How an attempt comes to its job, and never to two of them."""
+"""An attempt orders or resumes one job, and never has two."""
 
 import asyncio
 import time
@@ -34,7 +34,7 @@ def harness_with_item(
 
 
 def left_behind(item: Item, *, job_id: str | None = None) -> UUID:
-    """An earlier attempt has begun an order at the provider, and perhaps stored its job's id."""
+    """Begin an order like an earlier attempt, perhaps with its job's id; returns its key."""
     item.order = NewOrder(provider="fake-provider", model="as-ordered", version="v0", inputs={"text": "as it was sent"})
     item.order_key, item.provider_job_id = uuid4(), job_id
     item.provider = "fake-provider" if job_id else None
@@ -42,7 +42,7 @@ def left_behind(item: Item, *, job_id: str | None = None) -> UUID:
 
 
 async def attempt(harness: WorkerHarness) -> Fault | None:
-    """One attempt; the fault that it ended with."""
+    """Run one attempt; returns its fault."""
     outcome = await harness.runner.run(await harness.hold_one())
     return outcome.fault if isinstance(outcome, Failed | RetryLater) else None
 
@@ -315,7 +315,7 @@ async def test_a_hanging_order_is_looked_up_and_not_resent() -> None:
 
 
 class SlowToFail(FakePaidProvider):
-    """Its answer is already lost when the item's time is over, but it takes until later to say so."""
+    """Its answer is lost when the item's time is over, but the error comes only when the call is cancelled."""
 
     async def submit(self, request: object) -> str:
         try:
@@ -341,7 +341,7 @@ async def test_an_unknown_outcome_at_the_deadline_is_final() -> None:
 
 
 class PausedAfterBegin(FakeQueue):
-    """The whole worker stands still while the answer to `begin_order` is on its way: its lease ends meanwhile."""
+    """The whole worker is paused while the answer to `begin_order` is on its way, until its lease has ended."""
 
     leases: Leases
 
@@ -370,7 +370,7 @@ async def test_a_worker_paused_past_its_lease_sends_no_order() -> None:
 
 
 class CancelledAfterBegin(FakeQueue):
-    """Somebody cancels just before the order is sent."""
+    """The item is cancelled just before the order is sent."""
 
     leases: Leases
 
@@ -450,7 +450,7 @@ async def test_a_model_with_an_invalid_row_waits_without_its_provider(
     [("fake-provider", "provider_not_set_up", False), ("a-misspelt-one", "provider_unknown", True)],
 )
 async def test_items_of_an_unusable_provider_wait(name: str, code: str, is_the_models: bool) -> None:
-    harness = worker_harness(providers=FakeProviders({}, closed=frozenset({"fake-provider"})))
+    harness = worker_harness(providers=FakeProviders({}, without_key=frozenset({"fake-provider"})))
     (item,) = harness.queue.state.add("a fox")
     item.model_provider = name
 
@@ -463,7 +463,7 @@ async def test_items_of_an_unusable_provider_wait(name: str, code: str, is_the_m
 
 
 async def test_an_order_at_an_unusable_provider_stays_open() -> None:
-    harness = worker_harness(providers=FakeProviders({}, closed=frozenset({"fake-provider"})))
+    harness = worker_harness(providers=FakeProviders({}, without_key=frozenset({"fake-provider"})))
     (item,) = harness.queue.state.add("a fox")
     left_behind(item, job_id="job-of-before")
 
@@ -475,7 +475,7 @@ async def test_an_order_at_an_unusable_provider_stays_open() -> None:
 
 
 Breakage = Callable[[FakeQueue, FakePaidProvider], Callable[[], object]]
-"""Breaks something on the way of an order, and returns what tells that an attempt has come so far."""
+"""Breaks a step of an order; returns a check that is true once an attempt has reached it."""
 
 
 def _begin_down(queue: FakeQueue, _: FakePaidProvider) -> Callable[[], object]:
@@ -567,7 +567,7 @@ async def _end(ending: str, harness: WorkerHarness, lease: Lease, running: async
 
 
 async def _until_completed(state: QueueState, provider: FakePaidProvider, item: Item) -> None:
-    """Other workers take the item over, as often as it comes back."""
+    """Let other workers run the item until it is completed, up to four times."""
     for _ in range(4):
         if item.status is GenerationStatus.COMPLETED:
             return
@@ -579,7 +579,7 @@ async def _until_completed(state: QueueState, provider: FakePaidProvider, item: 
 
 
 async def test_a_provider_without_lookup_cannot_deny_an_order() -> None:
-    """It was one that sells when the order was begun, and is another one by the same name now."""
+    """Only a provider with lookup can say that there is no order; this one has the same name and no lookup."""
     harness = worker_harness(ScriptedProvider(name="fake-provider"))
     (item,) = harness.queue.state.add("a fox")
     left_behind(item)

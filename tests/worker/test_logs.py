@@ -1,4 +1,4 @@
-"""Log lines: their keys, their form, and what must never be in them."""
+"""Log lines: their keys, their form, and content that must never be in them."""
 
 import asyncio
 import io
@@ -151,7 +151,7 @@ def about_an_item() -> Generator[None]:
 
 
 def until_the_end(terminal: int) -> str:
-    """A terminal may hand over what was written in pieces."""
+    """A terminal may deliver a line in pieces."""
     shown = b""
     while not shown.endswith(b"the end\r\n"):
         shown += os.read(terminal, 65536)

@@ -1,4 +1,4 @@
-"""`python -m scheduler --once` as cron runs it, at a provider that answers an order with the picture."""
+"""`python -m scheduler --once` as cron runs it, with a provider that answers an order with the picture."""
 
 import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ async def provider() -> AsyncGenerator[OpenAIServer]:
 
 @pytest.fixture
 async def model(database: Database) -> AsyncGenerator[str]:
-    """The id of a model at the provider."""
+    """The id of a model of the provider."""
     row = await (
         await database.execute(
             "insert into batchgen.models (name, provider, provider_model, inputs, price_usd)"
@@ -41,7 +41,7 @@ async def model(database: Database) -> AsyncGenerator[str]:
 
 @pytest.fixture
 async def start(stack: StackInfo, provider: OpenAIServer) -> AsyncGenerator[Start]:
-    """Starts workers at the provider; none outlives the test."""
+    """Starts workers with the provider; they end with the test."""
     workers: list[WorkerProcess] = []
     environment = {
         "SUPABASE_URL": stack.url,

@@ -1,4 +1,4 @@
-"""Orders that nobody waits for are asked about, and no trouble with one of them stops the others."""
+"""Open orders without an attempt are asked about, and errors with one of them do not stop the others."""
 
 import asyncio
 import time
@@ -151,7 +151,7 @@ async def test_an_unwritable_outcome_does_not_hold_up_the_others() -> None:
 @pytest.mark.parametrize(
     "providers",
     [
-        FakeProviders({}, closed=frozenset({"fake-provider"})),
+        FakeProviders({}, without_key=frozenset({"fake-provider"})),
         FakeProviders({}),
         OneProvider(FakePaidProvider(name="another", outcomes={"job-1": Settlement(NOT_CHARGED)})),
         OneProvider(ScriptedProvider(name="fake-provider")),
@@ -198,7 +198,7 @@ async def test_an_orders_outage_raises_nothing_and_is_logged_once() -> None:
 
 
 class Counting(FakePaidProvider):
-    """Knows how many asked it at the same time."""
+    """Counts the questions that are open at the same time."""
 
     now = most = 0
 

@@ -1,4 +1,4 @@
-"""Keys of providers are tried before anything is claimed, by calls that cost nothing."""
+"""Providers' keys are checked before anything is claimed, by calls that cost nothing."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
@@ -28,7 +28,7 @@ async def _ok(_request: web.Request) -> web.Response:
 
 @pytest.fixture
 async def server() -> AsyncGenerator[LocalServer]:
-    """Takes any key, for all free calls."""
+    """Accepts any key in all free calls."""
     server = LocalServer()
     for _, _, path, _ in KEYS.values():
         server.route("GET", path, _ok)
@@ -38,7 +38,7 @@ async def server() -> AsyncGenerator[LocalServer]:
 
 @pytest.fixture(params=KEYS)
 async def provider(request: pytest.FixtureRequest, database: Database) -> AsyncGenerator[str]:
-    """It has a model that requests may name."""
+    """A provider with a model that requests may name."""
     name = str(request.param)
     row = await (
         await database.execute(

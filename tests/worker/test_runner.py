@@ -1,4 +1,4 @@
-"""One generation, from its claim to its outcome."""
+"""One item, from its claim to its outcome."""
 
 import asyncio
 from io import BytesIO

@@ -1,4 +1,4 @@
-"""What a worker believes of a backend that refuses it as it starts."""
+"""Reactions of a worker to a backend that refuses it at the start."""
 
 import asyncio
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Backend:
-    """Gives these answers in turn, and counts them."""
+    """Gives these errors in turn, then good answers; counts them."""
 
     def __init__(self, *answers: Exception) -> None:
         self._answers = iter(answers)

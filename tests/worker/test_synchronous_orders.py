@@ -1,4 +1,4 @@
-"""The end of a worker that waits for pictures which no other worker can have."""
+"""The end of a worker that waits for pictures which no other worker can get."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from tests.worker.worker_harness import FakeSynchronousProvider, WorkerHarness, 
 
 
 def synchronous_harness(*, is_free: bool = False, **pace: Any) -> tuple[WorkerHarness, FakeSynchronousProvider]:
-    """Orders that go out are not answered before the gate is opened."""
+    """A worker whose orders get no answer before the provider's gate is opened."""
     provider = FakeSynchronousProvider(is_free=is_free)
     provider.gate.clear()
     return worker_harness(provider, **pace), provider
@@ -206,7 +206,7 @@ async def test_a_lost_lease_leaves_the_order_alone() -> None:
 
 async def test_an_answer_lost_at_the_deadline_is_final() -> None:
     class Late(FakeSynchronousProvider):
-        """Its answer is lost while its job is being stopped."""
+        """Loses its answer while its job is being stopped."""
 
         async def _order(self, _job_id: str, request: ImageRequest) -> RawImage:
             self.orders.append(request)

@@ -1,4 +1,4 @@
-"""What systemd hears from a worker, over a datagram socket as systemd has one."""
+"""Messages of a worker to systemd, over a datagram socket like systemd's."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Manager:
-    """The socket of a service manager; `told` is what it was sent, in order."""
+    """The socket of a service manager; `told` has the received messages in order."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -115,7 +115,7 @@ def test_systemd_variables_are_removed_from_the_environment(manager: Manager) ->
 
     assert environment == {"HOME": "/"}
     assert manager.hears("READY=1")
-    assert not manager.hears("WATCHDOG=1")  # it is another process that is watched
+    assert not manager.hears("WATCHDOG=1")  # another process is watched
 
 
 def test_watchdog_messages_follow_the_managers_interval(manager: Manager) -> None:

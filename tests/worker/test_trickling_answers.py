@@ -1,4 +1,4 @@
-"""A project whose answers trickle, a byte at a time and without end, is one that does not answer."""
+"""A project whose answers come a byte at a time, without end, counts as one that does not answer."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -22,7 +22,7 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 10
 
 @pytest.fixture
 async def address() -> AsyncGenerator[str]:
-    """Of a server that answers every request with the head of an answer, and then a blank each 50 ms."""
+    """The address of a server that answers with a response head, and then with a blank every 50 ms."""
 
     async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(HEAD)

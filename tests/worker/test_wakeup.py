@@ -1,4 +1,4 @@
-"""Realtime wakes the worker; when it is away, it is called again."""
+"""Realtime wakes the worker, which connects again after an outage of Realtime."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, MutableMapping, Sequence
@@ -76,7 +76,7 @@ async def test_items_reset_to_pending_wake_the_worker_and_retries_do_not(
     wakeup = wakeup_of(stack.url, stack.secret_key)
 
     def on_batch(change: Any) -> None:
-        if change["data"]["table"] == "image_generations":  # the batch itself may still be on its way
+        if change["data"]["table"] == "image_generations":  # the batch's own event may still be on its way
             woken_by.append(change["data"]["record"])
 
     monkeypatch.setattr(wakeup, "on_batch", on_batch)

@@ -1,4 +1,4 @@
-"""A worker whose event loop is frozen ends by itself and says so; one that was stopped, or has much to do, goes on."""
+"""A worker with a frozen event loop ends by itself and logs it; a stopped or busy one goes on."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ Start = Callable[..., Awaitable[WorkerProcess]]
 
 @pytest.fixture
 async def start() -> AsyncGenerator[Start]:
-    """Starts workers that wait for a project which is not there: `await start("block")`; none outlives the test."""
+    """Starts workers that wait for a project which does not exist: `await start("block")`; they end with the test."""
     workers: list[WorkerProcess] = []
 
     async def start_one(freezes: str = "", seconds: float = 2, **more: str) -> WorkerProcess:
@@ -46,7 +46,7 @@ async def start() -> AsyncGenerator[Start]:
 
 
 def children_of(worker: WorkerProcess) -> list[int]:
-    """Linux alone has this file; so has every machine that runs these tests."""
+    """The child processes. The file exists on Linux alone, where these tests run."""
     pid = worker.process.pid
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 

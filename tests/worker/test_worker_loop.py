@@ -16,7 +16,7 @@ from tests.worker.worker_harness import worker_harness, working
 
 
 class OneAtATime(FakeQueue):
-    """One item may run in all; a claim that finds one running answers, empty, only when that one has ended."""
+    """Allows one running item in all; a claim meanwhile gets an empty answer once that item has ended."""
 
     async def claim(self, limit: int) -> Sequence[Claim]:
         if (running := self._running()) is None:
@@ -31,7 +31,7 @@ class OneAtATime(FakeQueue):
 
 
 class StopsMeanwhile(FakeQueue):
-    """The worker is told to stop while a call that also claims is on its way."""
+    """Stops the worker while the answer of a call that also claims is on its way."""
 
     stop: Callable[[], None]
 
@@ -42,7 +42,7 @@ class StopsMeanwhile(FakeQueue):
 
 
 class BatchArrives(FakeQueue):
-    """A batch arrives while the first question what is due is on its way."""
+    """Adds a batch while the answer to the first `outlook` is on its way."""
 
     arrived: Callable[[], None]
 

@@ -36,7 +36,7 @@ def environment(stack: StackInfo) -> Mapping[str, str]:
 
 @pytest.fixture
 async def start(environment: Mapping[str, str]) -> AsyncGenerator[Start]:
-    """Starts workers: `await start("--once", BATCHGEN_LEASE_SECONDS="2")`; none outlives the test."""
+    """Starts workers: `await start("--once", BATCHGEN_LEASE_SECONDS="2")`; they end with the test."""
     workers: list[WorkerProcess] = []
 
     async def start_one(*arguments: str, **more: str) -> WorkerProcess:
@@ -49,7 +49,7 @@ async def start(environment: Mapping[str, str]) -> AsyncGenerator[Start]:
 
 
 async def submit(user: User, *prompts: str) -> str:
-    """A batch of small pictures; returns its id."""
+    """Submit a batch of small pictures; returns its id."""
     request: dict[str, Any] = {
         "prompts": [{"text": prompt} for prompt in prompts],
         "shared_settings": {"width": 64, "height": 64},
@@ -69,7 +69,7 @@ async def all_completed(database: Database, batch_id: str, count: int) -> bool:
 
 
 async def stored_pictures(database: Database, batch_id: str) -> list[str]:
-    """The paths in `images`, one per row."""
+    """The paths in the rows of images."""
     rows = await (
         await database.execute(
             "select i.storage_path from public.images i join public.image_generations g on g.id = i.generation_id"
@@ -338,7 +338,7 @@ async def test_an_item_costs_few_requests(
 
 
 def count_requests(client: AsyncClient, requests: Counter[str]) -> None:
-    """Count by function, or as `upload`."""
+    """Count requests by function, or as `upload`."""
 
     async def count(request: httpx.Request) -> None:
         path = request.url.path

@@ -1,4 +1,4 @@
-"""A worker on a fake queue, with a provider and a storage that do as the test says."""
+"""A worker with a fake queue and storage, and fakes of providers."""
 
 import asyncio
 from collections import Counter
@@ -34,9 +34,9 @@ from tests.fake_queue import FakeQueue
 
 @dataclass
 class ScriptedProvider:
-    """Jobs end at once, unless `gate` is closed. `script` has an error for a prompt, `delays` seconds.
+    """A provider whose jobs end at once, unless `gate` is closed.
 
-    `fails_once` is like `script`, for the first attempt alone.
+    `script` has errors by prompt, `fails_once` errors for the first attempt alone, `delays` seconds by prompt.
     """
 
     name: str = "scripted"
@@ -49,7 +49,7 @@ class ScriptedProvider:
     waiting: list[str] = field(default_factory=list[str])
     cancelled: list[str] = field(default_factory=list[str])
     delivers: Output | None = None
-    """In place of its own picture."""
+    """Delivered instead of its own picture."""
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -77,24 +77,24 @@ class ScriptedProvider:
 
 @dataclass
 class FakePaidProvider(ScriptedProvider):
-    """Knows its jobs by their order's key. Each thing that goes wrong is a field; `gate` ends its jobs."""
+    """A provider that finds its jobs by their order's key. Each fault is a field; `gate` ends its jobs."""
 
     name: str = "fake-provider"
     jobs: dict[str, str] = field(default_factory=dict[str, str])
-    """The key that each job was ordered with."""
+    """Keys of orders by job."""
     orders: list[ImageRequest] = field(default_factory=list[ImageRequest])
     waited_for: list[ImageRequest] = field(default_factory=list[ImageRequest])
     finds: list[ImageRequest] = field(default_factory=list[ImageRequest])
     settled: list[str] = field(default_factory=list[str])
     refuses: list[Exception] = field(default_factory=list[Exception])
-    """What orders meet, one each, before they are read."""
+    """Errors of the next orders, one each; they make no job."""
     loses: list[Exception] = field(default_factory=list[Exception])
-    """What becomes of the answers to orders, one each; the job is there."""
+    """Errors of the next orders, one each, after their job was made."""
     cannot_find: Exception | None = None
     cannot_wait: list[Exception | None] = field(default_factory=list[Exception | None])
-    """What waits meet, one each; None is nothing."""
+    """Errors of the next waits, one each; None is no error."""
     outcomes: dict[str, Settlement | Exception] = field(default_factory=dict[str, Settlement | Exception])
-    """What `settle` says of a job; one that is not named still runs."""
+    """Answers of `settle` by job; a job that is not in it still runs."""
     hangs: bool = False
     """`find` and `settle` give no answer."""
 
@@ -136,7 +136,7 @@ class FakePaidProvider(ScriptedProvider):
 
 
 class FakeSynchronousProvider(FakePaidProvider):
-    """Answers an order with the picture itself, as OpenAI does. `gate`: closed, no picture is ever finished."""
+    """Answers an order with the picture itself, as OpenAI does. `gate`: while it is closed, no picture is finished."""
 
     is_synchronous = True
 
@@ -172,14 +172,14 @@ class FakeSynchronousProvider(FakePaidProvider):
 
 @dataclass
 class FakeProviders:
-    """Providers by their names, as `batchgen.providers.registry.Providers` has them; those in `closed` have no key."""
+    """Providers by name, like `batchgen.providers.registry.Providers`; those in `without_key` have no key."""
 
     providers: Mapping[str, Provider]
-    closed: frozenset[str] = frozenset()
+    without_key: frozenset[str] = frozenset()
     local_servers: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def get(self, name: str) -> Provider:
-        if name in self.closed:
+        if name in self.without_key:
             raise ProviderBusy("No key.", code="provider_not_set_up", retry_after_seconds=60)
         if name not in self.providers:
             raise ModelUnusable("No such provider.", code="provider_unknown")
@@ -201,7 +201,7 @@ class InProcessChecker(Checker):
 
 @dataclass
 class FakeReceiver(Receiver):
-    """Fetches nothing: an address is what `content` has for it. `errors` come first, one each."""
+    """Fetches nothing: every address has `content`. `errors` come first, one each."""
 
     content: bytes = b""
     errors: list[Exception] = field(default_factory=list[Exception])
@@ -273,7 +273,7 @@ def worker_harness(
     patience: dict[str, Any] | None = None,
     **pace: Any,
 ) -> WorkerHarness:
-    """Override only what the test is about; all pauses are short."""
+    """Make a worker; tests pass only the parts that they are about. All pauses are short."""
     queue = queue or FakeQueue()
     provider, storage = provider or ScriptedProvider(), FakeStorage()
     pauses: dict[str, Any] = {"backoff_seconds": 0.005, "backoff_max_seconds": 0.02, **(patience or {})}
@@ -302,7 +302,7 @@ def worker_harness(
 
 
 def picture(colour: str = "teal") -> bytes:
-    """A whole picture, small."""
+    """A small, complete picture."""
     file = BytesIO()
     Image.new("RGB", (40, 30), colour).save(file, "png")
     return file.getvalue()
@@ -310,7 +310,7 @@ def picture(colour: str = "teal") -> bytes:
 
 @contextmanager
 def checked_picture() -> Generator[CheckedImage]:
-    """One in its file, ready for Storage."""
+    """A picture in its file, ready for Storage."""
     with unnamed_file() as file:
         write(file, picture())
         yield checked(file, CheckLimits())
@@ -318,7 +318,7 @@ def checked_picture() -> Generator[CheckedImage]:
 
 @asynccontextmanager
 async def working(worker: Worker) -> AsyncGenerator[asyncio.Task[None]]:
-    """The worker's loop runs; at the end it has stopped, and left no task behind."""
+    """Run the worker's loop; at the end, stop it and check that it left no task behind."""
     before = asyncio.all_tasks()
     loop = asyncio.create_task(worker.run())
     try:
