@@ -1,4 +1,4 @@
-"""Purchases: written down before they are sent, resumed by whoever comes next, settled when nobody waits for them."""
+"""Orders are recorded before they are sent, resumed by the next attempt, and settled when no item waits for them."""
 
 from collections.abc import Callable
 from decimal import Decimal

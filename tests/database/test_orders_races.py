@@ -1,4 +1,4 @@
-"""Workers buy, sweepers settle, users retry and an admin deletes, all at once: every order is charged once."""
+"""Workers order, sweepers settle, users retry and an admin deletes, all at once: every order is charged once."""
 
 import random
 import threading
@@ -14,14 +14,14 @@ from test_races import Storm, wrong_totals
 
 
 class Provider:
-    """Sells jobs by their orders' keys; some cost nothing. Sells none twice."""
+    """Runs jobs by their orders' keys, none twice; some cost nothing."""
 
     def __init__(self) -> None:
         self.charged: dict[UUID, bool] = {}
         self.lock = threading.Lock()
 
-    def sell(self, db: Database, claim: Row, chance: random.Random) -> UUID:
-        """Begin the order and sell it, as one: that nobody is paused between the two is the workers' own care."""
+    def submit(self, db: Database, claim: Row, chance: random.Random) -> UUID:
+        """Record the order and send it in one step: a pause between the two is the worker's own concern."""
         with self.lock:
             key = begin(db, claim)
             assert key not in self.charged
@@ -41,7 +41,7 @@ PROVIDER = Provider()
 
 
 def work(storm: Storm, db: Database, chance: random.Random) -> None:
-    """Buy, resume, end an attempt in any way. What a job cost is what its provider says."""
+    """Order, resume, end an attempt in any way. A job costs what its provider says."""
     name = f"worker-{threading.get_ident()}"
     for claim in db.claim(chance.randint(1, 3), name):
         with storm.perhaps_lost():
@@ -53,8 +53,8 @@ def _attempt(storm: Storm, db: Database, chance: random.Random, claim: Row, work
     if claim["provider_job_id"] is None:
         if not PROVIDER.knows(key):
             assert not claim["is_late"]
-            key = PROVIDER.sell(db, claim, chance)
-            storm.counts["bought"] += 1
+            key = PROVIDER.submit(db, claim, chance)
+            storm.counts["ordered"] += 1
         if chance.random() < 0.9:
             db.attach(claim, f"job of {key}")
     is_charged = PROVIDER.costs(key)
@@ -158,7 +158,7 @@ def test_every_job_that_costs_is_charged_once_and_no_other_one(db: Database, see
     storm.run(*[work] * 4, sweep, sweep, use, use, meddle)
     end_all(db)
 
-    assert storm.counts["bought"] > 20
+    assert storm.counts["ordered"] > 20
     assert storm.counts["settled"] > 5
     rows = db.run("select order_key, is_charged from batchgen.ledger where order_key is not null")
     charges = Counter[UUID](row["order_key"] for row in rows if row["is_charged"])

@@ -16,7 +16,7 @@ select throws_ok($$ select batchgen.note_charge('17e30000-0000-4000-8000-0000000
 \ir ../lease.psql
 update batchgen.orders set is_late = true, late_code = 'timeout', late_message = 'It took too long.';
 :as_service;
-select throws_ok(:'order', 'PT422', null, 'a picture that was made is collected, and none is bought');
+select throws_ok(:'order', 'PT422', null, 'a picture that was made is collected, and none is ordered');
 :as_admin;
 update batchgen.orders set is_late = false, late_code = null, late_message = null;
 :as_service;
