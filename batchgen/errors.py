@@ -27,7 +27,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from batchgen.orders import NOT_CHARGED, OPEN, OVER, OrderState
+from batchgen.order_state import NOT_CHARGED, OPEN, OVER, OrderState
 
 _OF_A_PROMPT = re.compile(r"prompts\[(\d{1,9})\](?:\.(.+?)(?:\[(\d{1,9})\])?)?", re.DOTALL)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from batchgen.errors import OutcomeUnknown, ProviderError, ProviderUnavailable
-from batchgen.orders import NOT_CHARGED, OPEN, OVER
+from batchgen.order_state import NOT_CHARGED, OPEN, OVER
 from batchgen.providers.base import AccountableProvider
 from batchgen.providers.registry import ProvidersByName
 from batchgen.queue.ports import OpenOrders

@@ -9,7 +9,7 @@ import structlog
 
 from batchgen.errors import InvalidRequest, LeaseLost, OutcomeUnknown, ProviderBusy, QueueUnavailable, StorageError
 from batchgen.models import GenerationStatus
-from batchgen.orders import CHARGED, NOT_CHARGED, OrderState
+from batchgen.order_state import CHARGED, NOT_CHARGED, OrderState
 from batchgen.pictures.check import CheckedImage
 from batchgen.pictures.fetch import LinkExpired
 from batchgen.pictures.receive import Receiver

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from batchgen.errors import ProviderRejected, ProviderUnavailable, StorageError
-from batchgen.orders import CHARGED, PICTURE_LEFT
+from batchgen.order_state import CHARGED, PICTURE_LEFT
 from batchgen.pictures.check_child import answer_for
 from batchgen.pictures.check_file import MEBIBYTE, CheckLimits
 from batchgen.pictures.check_process import PROGRAM, CheckProcess, ChildCrashed, ChildTimedOut, ChildUnavailable

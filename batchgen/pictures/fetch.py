@@ -19,7 +19,7 @@ import httpcore
 import httpx
 
 from batchgen.errors import ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
-from batchgen.orders import CHARGED, PICTURE_LEFT
+from batchgen.order_state import CHARGED, PICTURE_LEFT
 from batchgen.pictures.public_network import (
     PUBLIC,
     PublicOnly,

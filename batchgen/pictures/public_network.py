@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 import httpcore
 
 from batchgen.errors import ProviderBusy, ProviderError, ProviderRejected
-from batchgen.orders import CHARGED
+from batchgen.order_state import CHARGED
 
 Address = IPv4Address | IPv6Address
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]

@@ -26,7 +26,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderError, ProviderRejected, ProviderUnavailable
-from batchgen.orders import OPEN
+from batchgen.order_state import OPEN
 from batchgen.providers.base import ImageRequest, Output, RawImage, Settlement
 from batchgen.providers.checkpoints import Checkpoint, Made, checkpoints_in, made_with, named
 from batchgen.providers.gpu_memory import is_out_of_memory

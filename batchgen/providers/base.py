@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 from uuid import UUID
 
-from batchgen.orders import OVER, OrderState
+from batchgen.order_state import OVER, OrderState
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from urllib.parse import quote
 from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
-from batchgen.orders import NOT_CHARGED, OPEN, OVER
+from batchgen.order_state import NOT_CHARGED, OPEN, OVER
 from batchgen.providers.base import ImageRequest, RemoteImage, Settlement
 from batchgen.providers.comfyui_answers import (
     Entry,

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from batchgen.orders import OrderState
+from batchgen.order_state import OrderState
 from batchgen.providers.http.client import Answer, mapping, sequence, text, whole_number
 from batchgen.providers.http.own_server import Complaint
 

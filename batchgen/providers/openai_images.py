@@ -20,7 +20,7 @@ import httpx
 from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderError, ProviderRejected, ProviderUnavailable
-from batchgen.orders import NOT_CHARGED, OVER, OrderState
+from batchgen.order_state import NOT_CHARGED, OVER, OrderState
 from batchgen.providers import openai_answers as answers
 from batchgen.providers.base import ImageRequest, RawImage, RemoteImage, Settlement
 from batchgen.providers.http import inline_pictures

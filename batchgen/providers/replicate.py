@@ -30,7 +30,7 @@ from urllib.parse import parse_qsl
 from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
-from batchgen.orders import CHARGED, NOT_CHARGED, OPEN, OVER, OrderState
+from batchgen.order_state import CHARGED, NOT_CHARGED, OPEN, OVER, OrderState
 from batchgen.providers.base import ImageRequest, RawImage, RemoteImage, Settlement
 from batchgen.providers.http import inline_pictures, messages
 from batchgen.providers.http.client import Answer

@@ -10,7 +10,7 @@ from batchgen.errors import (
     ProviderUnavailable,
     StorageError,
 )
-from batchgen.orders import OPEN, OrderState
+from batchgen.order_state import OPEN, OrderState
 from batchgen.queue.types import Fault
 
 CANCELLED = Fault(code="cancelled", message="Cancelled by user")

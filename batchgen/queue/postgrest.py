@@ -23,7 +23,7 @@ from batchgen.errors import (
     QueueUnavailable,
 )
 from batchgen.models import Outlook
-from batchgen.orders import OrderState
+from batchgen.order_state import OrderState
 from batchgen.queue.types import (
     ActiveModel,
     Claim,

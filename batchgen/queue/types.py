@@ -11,7 +11,7 @@ from pydantic import (
 )
 
 from batchgen.models import Frozen, GenerationStatus
-from batchgen.orders import OrderState
+from batchgen.order_state import OrderState
 
 
 class Claim(Frozen):

@@ -14,7 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from batchgen.errors import ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
-from batchgen.orders import NOT_CHARGED, OPEN, OrderState
+from batchgen.order_state import NOT_CHARGED, OPEN, OrderState
 from batchgen.providers.automatic1111 import Automatic1111Provider
 from batchgen.providers.base import AccountableProvider, ImageRequest, RawImage, Settlement
 from tests.providers.automatic1111_server import ADDED_LATER, CHECKPOINT, CREDENTIALS, Automatic1111Server, a_picture

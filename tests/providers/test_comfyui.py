@@ -15,7 +15,7 @@ import pytest
 from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
-from batchgen.orders import NOT_CHARGED, OPEN, OrderState
+from batchgen.order_state import NOT_CHARGED, OPEN, OrderState
 from batchgen.providers.base import AccountableProvider, ImageRequest, RemoteImage, Settlement
 from batchgen.providers.comfyui import ComfyUIProvider
 from tests.providers.comfyui_server import CHECKPOINTS, Age, ComfyUIServer, saved

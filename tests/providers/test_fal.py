@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
-from batchgen.orders import OrderState
+from batchgen.order_state import OrderState
 from batchgen.providers.base import AccountableProvider, ImageRequest, RemoteImage
 from batchgen.providers.fal import FalProvider
 from tests.providers.fal_server import KEY, PNG, FalServer, JobPlan

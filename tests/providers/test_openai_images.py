@@ -24,7 +24,7 @@ from batchgen.errors import (
     ProviderRejected,
     ProviderUnavailable,
 )
-from batchgen.orders import NOT_CHARGED, OPEN, OVER, OrderState
+from batchgen.order_state import NOT_CHARGED, OPEN, OVER, OrderState
 from batchgen.providers.base import AccountableProvider, ImageRequest, RawImage, RemoteImage, Settlement
 from batchgen.providers.openai_images import OpenAIImagesProvider
 from tests.providers.local_server import (

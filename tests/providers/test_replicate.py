@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
-from batchgen.orders import OrderState
+from batchgen.order_state import OrderState
 from batchgen.providers.base import AccountableProvider, ImageRequest, RawImage, RemoteImage
 from batchgen.providers.replicate import ReplicateProvider
 from tests.providers.faulty_server import GARBAGE, LOST, NEVER_ARRIVED, Fault

@@ -21,7 +21,7 @@ from batchgen.errors import (
     ProviderRejected,
     ProviderUnavailable,
 )
-from batchgen.orders import OrderState
+from batchgen.order_state import OrderState
 from batchgen.providers.base import ImageRequest, RawImage, RemoteImage
 from batchgen.providers.fal import FalProvider
 from batchgen.providers.openai_images import OpenAIImagesProvider

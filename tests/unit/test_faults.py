@@ -14,7 +14,7 @@ from batchgen.errors import (
     QueueUnavailable,
     StorageError,
 )
-from batchgen.orders import CHARGED, OVER, PICTURE_LEFT, OrderState
+from batchgen.order_state import CHARGED, OVER, PICTURE_LEFT, OrderState
 from batchgen.queue.faults import fault_of
 from scheduler.retries import backoff_seconds
 

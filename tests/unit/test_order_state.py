@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchgen.orders import CHARGED, NOT_CHARGED, OPEN, PICTURE_LEFT, OrderState
+from batchgen.order_state import CHARGED, NOT_CHARGED, OPEN, PICTURE_LEFT, OrderState
 
 seconds = st.none() | st.floats(0, 1000)
 states = st.builds(OrderState, st.none() | st.booleans(), st.none() | st.booleans(), seconds, seconds)

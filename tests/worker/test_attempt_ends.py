@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from batchgen.errors import InvalidRequest, OutcomeUnknown, ProviderBusy, ProviderError, ProviderUnavailable
 from batchgen.models import GenerationStatus
-from batchgen.orders import CHARGED, NOT_CHARGED, OPEN, OVER, PICTURE_LEFT, OrderState
+from batchgen.order_state import CHARGED, NOT_CHARGED, OPEN, OVER, PICTURE_LEFT, OrderState
 from batchgen.pictures.check import PictureDamaged, PictureRefused
 from batchgen.pictures.fetch import LinkExpired
 from batchgen.providers.base import RawImage, RemoteImage, Settlement

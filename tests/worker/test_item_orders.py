@@ -9,7 +9,7 @@ import pytest
 
 from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
 from batchgen.models import GenerationStatus
-from batchgen.orders import CHARGED, OPEN, OVER
+from batchgen.order_state import CHARGED, OPEN, OVER
 from batchgen.queue.types import Claim, Fault, NewOrder
 from scheduler.leases import Lease, Leases, Stop
 from scheduler.runner import Failed, Released, RetryLater, Succeeded

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderUnavailable
-from batchgen.orders import CHARGED, NOT_CHARGED, OPEN, OVER, OrderState
+from batchgen.order_state import CHARGED, NOT_CHARGED, OPEN, OVER, OrderState
 from batchgen.providers.base import ImageRequest, RawImage, Settlement
 from batchgen.providers.registry import OneProvider, ProvidersByName
 from batchgen.queue.types import OpenOrder, OrderOutcome

@@ -6,7 +6,7 @@ import pytest
 
 from batchgen.exit_codes import INVALID
 from batchgen.models import GenerationStatus
-from batchgen.orders import CHARGED
+from batchgen.order_state import CHARGED
 from batchgen.providers.base import RawImage, Settlement
 from batchgen.queue.types import OpenOrder, OrderOutcome
 from scheduler.__main__ import main

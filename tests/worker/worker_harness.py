@@ -12,7 +12,7 @@ from uuid import UUID
 from PIL import Image
 
 from batchgen.errors import ModelUnusable, ProviderBusy, StorageError
-from batchgen.orders import OPEN
+from batchgen.order_state import OPEN
 from batchgen.pictures.check import CheckedImage, Checker, CheckLimits, checked
 from batchgen.pictures.fetch import Fetcher
 from batchgen.pictures.receive import Receiver

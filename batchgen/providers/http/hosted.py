@@ -23,7 +23,7 @@ from batchgen.errors import (
     ProviderRejected,
     ProviderUnavailable,
 )
-from batchgen.orders import NOT_CHARGED, OVER
+from batchgen.order_state import NOT_CHARGED, OVER
 from batchgen.providers.http import messages
 from batchgen.providers.http.client import BUSY_SECONDS, Answer, HttpApi, Scheme, Unanswered
 from batchgen.providers.http.inline_pictures import LARGEST_ANSWER_BYTES

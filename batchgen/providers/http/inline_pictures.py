@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from batchgen.errors import ProviderRejected
 from batchgen.imaging.limits import LARGEST_PICTURE_BYTES
-from batchgen.orders import CHARGED
+from batchgen.order_state import CHARGED
 
 LARGEST_ANSWER_BYTES = 96 * 2**20
 """Such a picture in base64, with some room."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from batchgen.errors import ModelUnusable, OutcomeUnknown, ProviderBusy, ProviderError, ProviderUnavailable
-from batchgen.orders import CHARGED, NOT_CHARGED, OPEN, OVER, OrderState
+from batchgen.order_state import CHARGED, NOT_CHARGED, OPEN, OVER, OrderState
 from batchgen.providers.base import ImageRequest, RawImage, RemoteImage, Settlement
 
 KEPT_JOBS = 256
