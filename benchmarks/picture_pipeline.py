@@ -53,7 +53,7 @@ class Pipeline:
     async def _slot(self, numbers: Iterator[int]) -> None:
         for number in numbers:
             picture = RemoteImage(f"{self._base}/{number}.png")
-            async with self._receiver.received(picture, local_server=self._base) as image:
+            async with self._receiver.receive(picture, local_server=self._base) as image:
                 await self._storage.put(image, user_id=USER, generation_id=uuid.UUID(int=number))
             self.peaks.append(_peak_mib())
             self.check_peaks.append(max([_checks_mib(), *self.check_peaks[-1:]]))

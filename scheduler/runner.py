@@ -159,7 +159,7 @@ class Runner:
         return await self._receive(order.lease.claim, delivery)
 
     async def _receive(self, claim: Claim, delivery: Delivery) -> StoredImage:
-        async with self._receiver.received(delivery.output, local_server=delivery.local_server) as image:
+        async with self._receiver.receive(delivery.output, local_server=delivery.local_server) as image:
             if image.is_black:
                 log.warning("picture is all black: a safety filter may have replaced it")
             return _describe(await self._store(claim, image), delivery, is_black=image.is_black)

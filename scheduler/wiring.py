@@ -19,8 +19,9 @@ from batchgen.backend.bucket import ImageStorage, remove_files
 from batchgen.backend.connection import connect, disconnect
 from batchgen.errors import BatchgenError, InvalidRequest, ProviderBusy
 from batchgen.exit_codes import DONE, INVALID, UNREACHABLE, WORK_FAILED
+from batchgen.imaging.limits import MEBIBYTE
 from batchgen.pictures.check import Checker
-from batchgen.pictures.fetch import MEBIBYTE, Fetcher
+from batchgen.pictures.fetch import Fetcher
 from batchgen.pictures.public_network import Rule
 from batchgen.pictures.receive import Receiver
 from batchgen.providers.base import Provider

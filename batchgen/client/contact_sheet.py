@@ -8,7 +8,7 @@ from uuid import UUID
 from PIL import Image, ImageDraw, ImageOps
 
 from batchgen.client.lettering import Lettering
-from batchgen.imaging.containers import NotAPicture, Truncated, Unfamiliar, layout_of
+from batchgen.imaging.containers import FileDamaged, FileRefused, UnknownLayout, layout_of
 from batchgen.imaging.open_image import TooManyPixels, opened
 from batchgen.models import BatchSnapshot, Generation, GenerationStatus
 from batchgen.text import printable
@@ -76,7 +76,7 @@ def _open(content: bytes) -> Image.Image | None:
             picture.draft("RGB", (TILE, TILE))
             picture.thumbnail((4 * TILE, 4 * TILE), Image.Resampling.BOX)
             small = ImageOps.contain(ImageOps.exif_transpose(picture).convert("RGBA"), (TILE, TILE))
-    except (OSError, ValueError, SyntaxError, TooManyPixels, NotAPicture, Truncated, Unfamiliar, MemoryError):
+    except (OSError, ValueError, SyntaxError, TooManyPixels, FileRefused, FileDamaged, UnknownLayout, MemoryError):
         return None
     paper = Image.new("RGBA", small.size, PAPER)
     return Image.alpha_composite(paper, small).convert("RGB")

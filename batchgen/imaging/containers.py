@@ -1,8 +1,8 @@
-"""What of a PNG, WebP or JPEG file is the picture itself: all that belongs to it, and nothing beside it.
+"""Find the parts of a PNG, WebP or JPEG file that are the picture itself.
 
-Walks the file's blocks without decoding any pixel, so that a picture that would not fit into memory is known by its
-head. Each byte is looked at a bounded number of times. Written from the PNG specification (W3C, third edition), ITU-T
-T.81 annex B with JFIF 1.02, and RFC 9649.
+Walks the file's blocks without decoding pixels, so the header alone tells of a picture that would not fit into memory.
+Each byte is read a bounded number of times. Written from the PNG specification (W3C, third edition), ITU-T T.81 annex B
+with JFIF 1.02, and RFC 9649.
 """
 
 import re
@@ -36,32 +36,32 @@ _PNG_KEPT: Mapping[bytes, int] = {
     }.items()
     for kind in kinds.split()
 }
-"""Blocks that say how the picture looks, and how long each can be."""
+"""Blocks that determine how the picture looks, with their greatest lengths."""
 _PNG_CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 _JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_SHOWN = frozenset({0xC0, 0xC1, 0xC2})
-"""Baseline, extended and progressive; no browser shows the other ways to code a JPEG."""
+"""Baseline, extended and progressive; browsers show no other JPEG coding."""
 _JPEG_KEPT = _JPEG_SHOWN | {0xC4, 0xD9, 0xDA, 0xDB, 0xDD}
 _JPEG_COMMENT = 0xFE
 _JPEG_LONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
-"""What ends the pixels of a scan. Two bytes, so that no search goes back."""
+"""Ends the pixels of a scan. Two bytes, so the search does not backtrack."""
 
 
-class NotAPicture(Exception):
-    """The file is something else; the message says what, in one sentence, and `code` which check says so."""
+class FileRefused(Exception):
+    """The file is not accepted; the message says why in one sentence, and `code` names the check."""
 
     def __init__(self, message: str, *, code: str = "not_a_picture") -> None:
         super().__init__(message)
         self.code = code
 
 
-class Truncated(Exception):
-    """The file begins as a picture and ends too early."""
+class FileDamaged(Exception):
+    """The file begins as a picture and is damaged or ends too early."""
 
 
-class Unfamiliar(Exception):
-    """Pillow may decode it, but what of the file is the picture cannot be told by its blocks: it is written anew."""
+class UnknownLayout(Exception):
+    """Pillow may decode the file, but its blocks do not tell which parts are the picture: it is encoded again."""
 
 
 Span = tuple[int, int]
@@ -69,26 +69,26 @@ Span = tuple[int, int]
 
 @dataclass(slots=True)
 class Layout:
-    """A picture's head, and the parts of its file that are kept."""
+    """A picture's header data, and the parts of its file that are kept."""
 
     format: str
     """`png`, `webp` or `jpeg`."""
     width: int = 0
     height: int = 0
     parts: list[Span | bytes] = field(default_factory=list["Span | bytes"])
-    """Places in the file, or bytes in place of what is there."""
+    """Ranges of the file, or bytes that replace a range."""
     channels: int = 0
-    """Of a JPEG: 1 is grey, 3 are colours, 4 are inks."""
+    """Of a JPEG: 1 is grey, 3 is colour, 4 is CMYK."""
     exif: bytes = b""
-    """Cut; says how the picture has to be turned."""
+    """Not kept; holds the orientation."""
     profile: bytes = b""
-    """The colour profile; in `parts` only where `keeps_profile`."""
+    """The colour profile; not in `parts`, but in `with_profile()`."""
     profile_parts: list[Span | bytes] = field(default_factory=list["Span | bytes"])
     profile_place: int = 0
-    """The place in `parts` where the profile belongs."""
+    """The index in `parts` where the profile belongs."""
 
     def keep(self, start: int, end: int) -> None:
-        """Keep a part, and grow the one before it where they touch."""
+        """Keep a range, joined with the previous one if they touch."""
         last = self.parts[-1] if self.parts and self.profile_place != len(self.parts) else None
         if isinstance(last, tuple) and last[1] == start:
             self.parts[-1] = (last[0], end)
@@ -101,7 +101,7 @@ class Layout:
 
 
 def is_whole(parts: list[Span | bytes], size: int) -> bool:
-    """Whether these parts are a file of `size` bytes from its first to its last."""
+    """Whether the parts are the whole unchanged file of `size` bytes."""
     place = 0
     for part in parts:
         if isinstance(part, bytes) or part[0] != place:
@@ -115,7 +115,7 @@ def joined(data: mmap | bytes, parts: list[Span | bytes]) -> bytes:
 
 
 def format_of(head: bytes) -> str | None:
-    """Whether a file that begins so is walked here: `png`, `webp`, `jpeg`, or None."""
+    """The format by the first bytes: `png`, `webp`, `jpeg`, or None for others."""
     if head[:8] == PNG_SIGNATURE:
         return "png"
     if head[:3] == JPEG_SIGNATURE:
@@ -124,7 +124,7 @@ def format_of(head: bytes) -> str | None:
 
 
 def layout_of(data: mmap | bytes) -> Layout:
-    """The picture that `data` begins with. Raises `NotAPicture`, `Truncated` or `Unfamiliar`."""
+    """The layout of the picture at the start of `data`. Raises `FileRefused`, `FileDamaged` or `UnknownLayout`."""
     match format_of(data[:12]):
         case "png":
             layout = _png(data)
@@ -133,9 +133,9 @@ def layout_of(data: mmap | bytes) -> Layout:
         case "webp":
             layout = _webp(data)
         case _:
-            raise NotAPicture("The file is no PNG, WebP or JPEG.")
+            raise FileRefused("The file is not a PNG, WebP or JPEG.")
     if layout.width < 1 or layout.height < 1:
-        raise NotAPicture("The picture has no size.")
+        raise FileRefused("The picture has no size.")
     return layout
 
 
@@ -143,10 +143,10 @@ def layout_of(data: mmap | bytes) -> Layout:
 class _Block:
     kind: bytes
     start: int
-    """Where the block's content begins."""
+    """The start of the block's content."""
     end: int
     whole: Span
-    """With its head, and what belongs to it after its end."""
+    """The whole block, with its header and what belongs to it after its content."""
 
 
 def _png(data: mmap | bytes) -> Layout:
@@ -154,13 +154,13 @@ def _png(data: mmap | bytes) -> Layout:
     first, last = b"", b""
     for block in _png_blocks(data):
         if block.kind[:1].isupper() and block.kind not in _PNG_CRITICAL:
-            raise Unfamiliar
+            raise UnknownLayout
         _keep_png_block(data, block, layout)
         first, last = first or block.kind, block.kind
         if block.kind == b"IEND":
             break
     if first != b"IHDR" or last != b"IEND":
-        raise Truncated("The PNG has no beginning or no end.")
+        raise FileDamaged("The PNG has no beginning or no end.")
     layout.width, layout.height = _number(data, 16, 4), _number(data, 20, 4)
     return layout
 
@@ -175,11 +175,11 @@ def _keep_png_block(data: mmap | bytes, block: _Block, layout: Layout) -> None:
     elif length <= _PNG_KEPT.get(block.kind, -1):
         layout.keep(*block.whole)
     elif block.kind in _PNG_CRITICAL:
-        raise Unfamiliar
+        raise UnknownLayout
 
 
 def _unpacked(content: bytes) -> bytes:
-    """The colour profile in a block of a PNG; empty where something is wrong with it, or follows it."""
+    """The colour profile in a PNG's block; empty if it is damaged or followed by other bytes."""
     name, _, rest = content[:82].partition(b"\0")
     if not rest or rest[:1] != b"\0":
         return b""
@@ -194,14 +194,14 @@ def _unpacked(content: bytes) -> bytes:
 def _png_blocks(data: mmap | bytes) -> Generator[_Block]:
     offset = len(PNG_SIGNATURE)
     for _ in range(MOST_BLOCKS):
-        _needs(data, offset + 12)
+        _require_bytes(data, offset + 12)
         start, end = offset + 8, offset + 8 + _number(data, offset, 4)
-        _needs(data, end + 4)
+        _require_bytes(data, end + 4)
         if _checksum(data, offset + 4, end) != _number(data, end, 4):
-            raise Truncated("A block of the PNG is damaged.")
+            raise FileDamaged("A block of the PNG is damaged.")
         yield _Block(data[offset + 4 : start], start, end, (offset, end + 4))
         offset = end + 4
-    raise Unfamiliar
+    raise UnknownLayout
 
 
 def _checksum(data: mmap | bytes, start: int, end: int) -> int:
@@ -213,7 +213,7 @@ def _checksum(data: mmap | bytes, start: int, end: int) -> int:
 
 def _webp(data: mmap | bytes) -> Layout:
     end = _number(data, 4, 4, "little") + 8
-    _needs(data, end)
+    _require_bytes(data, end)
     layout = Layout("webp", parts=[(0, 12)])
     head: _Block | None = None
     for block in _webp_blocks(data, end):
@@ -235,21 +235,21 @@ def _webp(data: mmap | bytes) -> Layout:
             case b"EXIF":
                 layout.exif = data[block.start : min(block.end, block.start + 65_536)]
             case b"VP8X" | b"ANIM" | b"ANMF":
-                raise Unfamiliar
+                raise UnknownLayout
             case _:
                 pass
     if not layout.width:
-        raise Truncated("The WebP has no picture.")
+        raise FileDamaged("The WebP has no picture.")
     return layout
 
 
 def webp_file(data: mmap | bytes, parts: list[Span | bytes], *, keeps_profile: bool) -> list[Span | bytes]:
-    """The parts of a WebP with a head that says what is in it now."""
+    """The parts of a WebP, with a header that matches them."""
     size = sum(len(part) if isinstance(part, bytes) else part[1] - part[0] for part in parts)
     body = list(parts)
     first = body.pop(0)
     if not isinstance(first, tuple):
-        raise TypeError("a WebP's first part is a place in its file")
+        raise TypeError("a WebP's first part is a range of its file")
     old = data[: min(first[1], 30)]
     new = b"RIFF" + (size - 8).to_bytes(4, "little") + old[8:]
     if len(old) == 30 and old[12:16] == b"VP8X":
@@ -265,19 +265,19 @@ def _webp_blocks(data: mmap | bytes, whole: int) -> Generator[_Block]:
     for _ in range(MOST_BLOCKS):
         if offset >= whole:
             return
-        _needs(data, offset + 8)
+        _require_bytes(data, offset + 8)
         start = offset + 8
         end = start + _number(data, offset + 4, 4, "little")
         offset = end + end % 2
         if offset > whole:
-            raise Truncated("The picture ends too early.")
-        _needs(data, offset)
+            raise FileDamaged("The picture ends too early.")
+        _require_bytes(data, offset)
         yield _Block(data[start - 8 : start - 4], start, end, (start - 8, offset))
-    raise Unfamiliar
+    raise UnknownLayout
 
 
 def _webp_size(data: mmap | bytes, block: _Block) -> tuple[int, int]:
-    _needs(data, block.start + 10)
+    _require_bytes(data, block.start + 10)
     if block.kind == b"VP8X":
         return 1 + _number(data, block.start + 4, 3, "little"), 1 + _number(data, block.start + 7, 3, "little")
     if block.kind == b"VP8L":
@@ -296,25 +296,25 @@ def _jpeg(data: mmap | bytes) -> Layout:
         marker = block.kind[0]
         if marker in _JPEG_SIZES:
             sizes += 1
-            _needs(data, block.start + 6)
+            _require_bytes(data, block.start + 6)
             layout.width, layout.height = _number(data, block.start + 3, 2), _number(data, block.start + 1, 2)
             layout.channels = data[block.start + 5]
         scans += marker == 0xDA
         if scans > MOST_JPEG_SCANS:
-            raise NotAPicture(f"The JPEG has more than {MOST_JPEG_SCANS} scans.", code="too_many_scans")
+            raise FileRefused(f"The JPEG has more than {MOST_JPEG_SCANS} scans.", code="too_many_scans")
         if marker in _JPEG_KEPT:
             layout.keep(*block.whole)
         elif 0xE0 <= marker <= 0xEF:
-            _keep_jpeg_note(marker, block, data[block.start : block.end], layout)
+            _keep_jpeg_application_data(marker, block, data[block.start : block.end], layout)
         elif marker != _JPEG_COMMENT:
-            raise Unfamiliar
+            raise UnknownLayout
     if sizes != 1 or not scans or layout.width < 1 or layout.height < 1:
-        raise Unfamiliar
+        raise UnknownLayout
     return layout
 
 
-def _keep_jpeg_note(marker: int, block: _Block, content: bytes, layout: Layout) -> None:
-    """Keep what says how the colours are meant, and nothing else, whatever the segment holds beside it."""
+def _keep_jpeg_application_data(marker: int, block: _Block, content: bytes, layout: Layout) -> None:
+    """Keep only what determines colours, whatever else the segment holds."""
     if marker == 0xE0 and content[:5] == b"JFIF\0" and len(content) >= 12:
         _keep_or_replace(layout, block, content, content[:12] + b"\0\0")
     elif marker == 0xEE and content[:5] == b"Adobe" and len(content) >= 12:
@@ -336,43 +336,43 @@ def _keep_or_replace(layout: Layout, block: _Block, content: bytes, plain: bytes
 
 
 def _jpeg_blocks(data: mmap | bytes) -> Generator[_Block]:
-    """All segments up to the end of the picture; the pixels after a scan's head belong to it."""
+    """All segments up to the end of the picture; a scan's pixels belong to its header's segment."""
     offset = 2
     for _ in range(MOST_BLOCKS):
-        _needs(data, offset + 2)
+        _require_bytes(data, offset + 2)
         if data[offset] != 0xFF:
-            raise Unfamiliar
+            raise UnknownLayout
         marker = data[offset + 1]
         if marker == 0xD9:
             yield _Block(b"\xd9", offset + 2, offset + 2, (offset, offset + 2))
             return
         if marker in _JPEG_LONE:
-            raise Unfamiliar
+            raise UnknownLayout
         if marker == 0xFF:  # a fill byte
             offset += 1
             continue
-        _needs(data, offset + 4)
+        _require_bytes(data, offset + 4)
         end = offset + 2 + max(2, _number(data, offset + 2, 2))
-        _needs(data, end)
+        _require_bytes(data, end)
         after = _after_pixels(data, end) if marker == 0xDA else end
         yield _Block(bytes([marker]), offset + 4, end, (offset, after))
         offset = after
-    raise Unfamiliar
+    raise UnknownLayout
 
 
 def _after_pixels(data: mmap | bytes, start: int) -> int:
-    """Where the marker after a scan begins."""
+    """The offset of the marker after a scan."""
     found = _MARKER.search(data, start)
     if found is None:
-        raise Truncated("The JPEG has no end.")
+        raise FileDamaged("The JPEG has no end.")
     return found.start()
 
 
-def _needs(data: mmap | bytes, end: int) -> None:
+def _require_bytes(data: mmap | bytes, end: int) -> None:
     if len(data) < end:
-        raise Truncated("The picture ends too early.")
+        raise FileDamaged("The picture ends too early.")
 
 
 def _number(data: mmap | bytes, offset: int, length: int, order: Literal["big", "little"] = "big") -> int:
-    _needs(data, offset + length)
+    _require_bytes(data, offset + length)
     return int.from_bytes(data[offset : offset + length], order)

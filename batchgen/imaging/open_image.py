@@ -1,6 +1,6 @@
-"""The one place that opens image files with Pillow: formats from a list, and a bound on pixels before any is decoded.
+"""Open image files with Pillow: only listed formats, and only up to a number of pixels. Nothing else opens them.
 
-Pillow by itself opens some forty formats, EPS among them, for which it starts Ghostscript.
+Pillow by itself opens some forty formats, including EPS, for which it starts Ghostscript.
 """
 
 import threading
@@ -10,11 +10,11 @@ from typing import IO
 from PIL import Image
 
 STORED_FORMATS = ("PNG", "WEBP", "JPEG")
-"""What the bucket holds, in Pillow's names."""
+"""The formats that are stored, in Pillow's names."""
 CONVERTED_FORMATS = ("GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "QOI", "PPM", "ICO")
-"""What is stored as another format."""
+"""The formats that are converted before they are stored."""
 MOST_PIXELS = 89_000_000
-"""To be decoded; just below the number from which Pillow itself warns of a decompression bomb."""
+"""Just below the number from which Pillow itself warns of a decompression bomb."""
 
 _one_at_a_time = threading.Lock()
 
@@ -26,13 +26,13 @@ class TooManyPixels(Exception):
 def opened(file: IO[bytes], formats: tuple[str, ...] = STORED_FORMATS, *, max_pixels: int = MOST_PIXELS) -> Image.Image:
     """The picture in `file`, not decoded yet.
 
-    Raises `TooManyPixels`, and what Pillow raises of a file that is none of `formats`.
+    Raises `TooManyPixels`, and Pillow's errors for a file that has none of `formats`.
     """
     unknown = set(formats).difference(STORED_FORMATS, CONVERTED_FORMATS)
     if unknown:
-        raise ValueError(f"{', '.join(sorted(unknown))}: no format that is opened here")
+        raise ValueError(f"{', '.join(sorted(unknown))}: not a format that is opened here")
     try:
-        # Filters of warnings belong to the whole process.
+        # Warning filters apply to the whole process.
         with _one_at_a_time, warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(file, formats=formats)

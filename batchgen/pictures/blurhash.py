@@ -1,12 +1,10 @@
-"""BlurHash: some thirty characters that draw a blurred picture while the real one loads."""
+"""BlurHash: about thirty characters that draw a blurred picture while the real one loads."""
 
 import blurhash as waves  # pyright: ignore[reportMissingTypeStubs]
 from PIL import Image
 
-ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz#$%*+,-.:;=?@[]^_{|}~"
-"""What a BlurHash consists of."""
 SIDE = 32
-"""Pixels per side of the small copy that is looked at: much more than the few waves need."""
+"""Pixels per side of the copy that is hashed: much more than the few waves need."""
 
 
 def blurhash(image: Image.Image) -> str:

@@ -1,7 +1,7 @@
-"""Look whether a delivered file is the picture that it claims to be, before anybody stores it.
+"""Check delivered files before they are stored, in separate processes.
 
-The worker opens no foreign picture itself: processes of their own do (`batchgen.pictures.check_child`), each within a
-time and an amount of memory. One that exceeds them is killed, and only the picture that it had in hand fails for it.
+The worker opens no untrusted picture itself. Child processes (`batchgen.pictures.check_child`) do, each with a limit of
+time and memory. A child that exceeds one is killed, and only its current picture fails.
 """
 
 import asyncio
@@ -15,35 +15,36 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from batchgen.errors import ProviderRejected, ProviderUnavailable, StorageError
+from batchgen.imaging.limits import MEBIBYTE
 from batchgen.order_state import CHARGED, PICTURE_LEFT
 from batchgen.pictures.check_child import answer_for
-from batchgen.pictures.check_file import MEBIBYTE, CheckLimits
+from batchgen.pictures.check_file import CheckLimits
 from batchgen.pictures.check_process import PROGRAM, CheckProcess, ChildCrashed, ChildTimedOut, ChildUnavailable
 
 __all__ = ["CheckLimits", "CheckedImage", "Checker", "PictureDamaged", "PictureRefused", "checked"]
 
 PICTURES_PER_CHILD = 1000
-"""A child that has judged so many is replaced: decoders written in C may leak."""
+"""Then a child is replaced: decoders written in C may leak."""
 STARTS = 3
-"""Children that are tried where they end before they look at a picture."""
+"""The number of children that are tried if they end before they open the picture."""
 
 
 class PictureRefused(ProviderRejected):
-    """The file is no picture that may be stored; `code` says which check says so (docs/pictures.md)."""
+    """The file is not stored; `code` names the check that it failed (docs/pictures.md)."""
 
     def __init__(self, message: str, *, code: str) -> None:
         super().__init__(message, code=code, order=CHARGED)
 
 
 class PictureDamaged(ProviderUnavailable):
-    """The file is a picture that did not arrive whole; fetching it again may help."""
+    """The picture did not arrive completely; fetching it again may help."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, code="picture_damaged", is_provider_fault=False, order=PICTURE_LEFT)
 
 
 class CheckUnavailable(ProviderUnavailable):
-    """This machine cannot check pictures at present; nothing is said about this one."""
+    """This machine cannot check pictures at present; the picture is not to blame."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, code="check_unavailable", is_provider_fault=False, order=PICTURE_LEFT)
@@ -51,7 +52,7 @@ class CheckUnavailable(ProviderUnavailable):
 
 @dataclass(frozen=True, slots=True)
 class CheckedImage:
-    """A picture that may be stored, in an open file that belongs to whoever opened it. Fields as in `Judgement`."""
+    """A picture that may be stored, in an open file that the caller closes. Fields as in `CheckResult`."""
 
     file: io.FileIO
     format: str
@@ -64,9 +65,10 @@ class CheckedImage:
 
 
 class Checker:
-    """Checks pictures in processes of its own, one at a time in each, and a few at once: decoded ones fill memory.
+    """Checks pictures in child processes, one at a time in each.
 
-    The processes start with the first pictures and are kept. `seconds` and `memory_bytes` bound each picture.
+    The children start with the first pictures and are kept. There are only `at_once`, because decoded pictures fill
+    memory. `seconds` and `memory_bytes` limit each picture.
     """
 
     def __init__(
@@ -87,16 +89,16 @@ class Checker:
         self._idle: list[CheckProcess] = []
         self._children: set[CheckProcess] = set()
         self._is_closed = False
-        # Whoever forgets to close it leaves no process behind.
+        # No process is left behind if nobody calls close().
         weakref.finalize(self, _close_all, self._children)
 
     async def check(self, file: io.FileIO, *, keeps_metadata: bool = False) -> CheckedImage:
-        """The picture in `file`, which is then at its start and holds nothing else any more but, where it
-        `keeps_metadata`, what the worker itself wrote into it.
+        """Check the picture in `file`, and leave only the picture in it, at its start.
 
-        Raises `PictureRefused` or `PictureDamaged`, or `StorageError` where this machine has no room.
+        `keeps_metadata` leaves a file that the worker itself wrote as it is. Raises `PictureRefused` or
+        `PictureDamaged`, `CheckUnavailable`, or `StorageError` if this machine has no room.
         """
-        # A cancelled call closes its file, whose number may then be another picture's.
+        # A cancelled call closes its file, and the number may then belong to another picture's file.
         fd = os.dup(file.fileno())
         limits = replace(self._limits, keeps_metadata=keeps_metadata)
         work = self._threads.submit(self._answer, fd, limits)
@@ -114,7 +116,7 @@ class Checker:
         return image
 
     def close(self) -> None:
-        """End the processes, also those that are at work."""
+        """End the processes, including busy ones."""
         with self._lock:
             self._is_closed = True
             children = list(self._children)
@@ -124,15 +126,16 @@ class Checker:
         self._threads.shutdown(wait=True)
 
     def _answer(self, fd: int, limits: CheckLimits) -> Mapping[str, Any]:
-        """Judge a picture, and once more in a fresh child where that may be no fault of the picture: where the child
-        was killed, perhaps by the system for lack of memory, or was full of what earlier pictures had left.
+        """Check a picture, and once more in a fresh child if the picture may not be to blame.
+
+        The child may have been killed by the system for lack of memory, or be full of leftovers of earlier pictures.
         """
         lost, is_second = 0, False
         while True:
             child: CheckProcess | None = None
             try:
                 child = self._child(fresh=is_second)
-                answer = child.judge(fd, limits, self._seconds)
+                answer = child.check(fd, limits, self._seconds)
             except ChildUnavailable:
                 self._drop(child)
                 lost += 1
@@ -152,7 +155,7 @@ class Checker:
                 if "out_of_memory" not in answer:
                     self._give_back(child)
                     return answer
-                was_fresh = child.judged == 1
+                was_fresh = child.checked == 1
                 self._drop(child)
                 if was_fresh:
                     most = self._memory_bytes / MEBIBYTE
@@ -176,7 +179,7 @@ class Checker:
 
     def _give_back(self, child: CheckProcess) -> None:
         with self._lock:
-            is_kept = not self._is_closed and child.judged < PICTURES_PER_CHILD
+            is_kept = not self._is_closed and child.checked < PICTURES_PER_CHILD
             if is_kept:
                 self._idle.append(child)
         if not is_kept:
@@ -190,7 +193,7 @@ class Checker:
 
 
 def checked(file: io.FileIO, limits: CheckLimits) -> CheckedImage:
-    """What `Checker.check` does, in this process and without its bounds."""
+    """Check like `Checker.check`, but in this process and without its limits."""
     image = _image(file, answer_for(file, limits))
     file.seek(0)
     return image
@@ -209,7 +212,7 @@ def _image(file: io.FileIO, answer: Mapping[str, Any]) -> CheckedImage:
         case {"out_of_memory": True}:
             raise PictureRefused("Checking the picture took more memory than there is.", code="check_out_of_memory")
         case _:
-            raise CheckUnavailable("The process that checks pictures gave an answer that is none.")
+            raise CheckUnavailable("The process that checks pictures gave an invalid answer.")
 
 
 def _close_all(children: set[CheckProcess]) -> None:

@@ -1,7 +1,7 @@
-"""The process that opens foreign pictures: `python -m batchgen.pictures.check_child SOCKET PARENT MEMORY_BYTES`.
+"""The process that opens untrusted pictures: `python -m batchgen.pictures.check_child SOCKET PARENT MEMORY_BYTES`.
 
-It knows nothing but the files that it is handed, one at a time, over its socket. It has no secrets in its environment,
-its memory is limited, and it ends with its parent. `batchgen.pictures.check_process` starts it and kills it.
+It gets open files over its socket, one at a time. It has no secrets in its environment, its memory is limited, and it
+ends with its parent. `batchgen.pictures.check_process` starts it and kills it.
 """
 
 import contextlib
@@ -18,18 +18,18 @@ from dataclasses import asdict
 from typing import Any
 
 from batchgen.errors import StorageError
-from batchgen.imaging.containers import NotAPicture, Truncated
-from batchgen.pictures.check_file import CheckLimits, Judgement, judged
+from batchgen.imaging.containers import FileDamaged, FileRefused
+from batchgen.pictures.check_file import CheckLimits, CheckResult, check_file
 
 LONGEST_MESSAGE = 65_536
 MOST_WRITTEN_BYTES = 256 * 1024 * 1024
 PR_SET_PDEATHSIG = 1
 
-Judge = Callable[[io.FileIO, CheckLimits], Judgement]
+Check = Callable[[io.FileIO, CheckLimits], CheckResult]
 
 
-def main(judge: Judge = judged) -> int:
-    """Judge pictures until the parent closes its end."""
+def main(check: Check = check_file) -> int:
+    """Check pictures until the parent closes its end."""
     number, parent, memory_bytes = (int(word) for word in sys.argv[1:4])
     confine(parent, memory_bytes)
     with socket.socket(fileno=number) as parent_side:
@@ -38,20 +38,20 @@ def main(judge: Judge = judged) -> int:
             limits, fd = asked
             parent_side.sendall(b'{"begun": true}\n')
             with io.FileIO(fd, "r+") as file:
-                answer = answer_for(file, limits, judge)
+                answer = answer_for(file, limits, check)
             parent_side.sendall(json.dumps(answer).encode() + b"\n")
-            if "out_of_memory" in answer:  # what is left of it is in pieces
+            if "out_of_memory" in answer:  # the process may be damaged
                 return 0
     return 0
 
 
-def answer_for(file: io.FileIO, limits: CheckLimits, judge: Judge = judged) -> Mapping[str, Any]:
-    """What the parent is told of a picture."""
+def answer_for(file: io.FileIO, limits: CheckLimits, check: Check = check_file) -> Mapping[str, Any]:
+    """The answer to the parent about one picture."""
     try:
-        return {"picture": asdict(judge(file, limits))}
-    except NotAPicture as error:
+        return {"picture": asdict(check(file, limits))}
+    except FileRefused as error:
         return {"refused": str(error), "code": error.code}
-    except Truncated as error:
+    except FileDamaged as error:
         return {"damaged": str(error)}
     except StorageError as error:
         return {"no_room": str(error)}
@@ -60,8 +60,9 @@ def answer_for(file: io.FileIO, limits: CheckLimits, judge: Judge = judged) -> M
 
 
 def confine(parent: int, memory_bytes: int) -> None:
-    """Limits of this process, as far as the system knows them. Signals of a terminal or a service manager are the
-    parent's to answer: it may still want its pictures.
+    """Limit this process as far as the system supports it.
+
+    It ignores signals of a terminal or a service manager: the parent handles them and may still need its pictures.
     """
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.SIG_IGN)
@@ -69,7 +70,7 @@ def confine(parent: int, memory_bytes: int) -> None:
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, MOST_WRITTEN_BYTES)
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
-        file.write("1000")  # where memory runs out, this process is the one to go
+        file.write("1000")  # if memory runs out, the system kills this process first
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
@@ -84,7 +85,7 @@ def _limit(kind: int, most: int) -> None:
 
 
 def _next(parent_side: socket.socket) -> tuple[CheckLimits, int] | None:
-    """The next picture's limits and file; None when there are no more."""
+    """The next picture's limits and file, or None if there are no more."""
     text, files = bytearray(), list[int]()
     while not text.endswith(b"\n"):
         piece, more, _, _ = socket.recv_fds(parent_side, LONGEST_MESSAGE, 1)

@@ -1,9 +1,8 @@
-"""Look whether a delivered file is a picture, and leave in it what is the picture itself.
+"""Check that a delivered file is a picture, and leave only the picture in it.
 
-Everything here opens foreign bytes, so it runs in a process of its own (`batchgen.pictures.check_child`). A file that
-holds nothing else is left as it is. What is not the picture is cut: metadata, and what follows after its end. A picture
-that browsers do not show, that lies on its side, or that is larger than Storage takes is written anew. An SVG is
-refused unread.
+This opens untrusted bytes, so it runs in a separate process (`batchgen.pictures.check_child`). A file that holds only a
+picture stays as it is. Metadata and bytes after the picture's end are cut. A picture that browsers do not show, that
+lies on its side, or that is larger than Storage accepts is encoded again. An SVG is refused unread.
 """
 
 import io
@@ -17,18 +16,18 @@ from typing import IO, Any, Self, cast
 from PIL import Image
 
 from batchgen.imaging.containers import (
+    FileDamaged,
+    FileRefused,
     Layout,
-    NotAPicture,
     Span,
-    Truncated,
-    Unfamiliar,
+    UnknownLayout,
     format_of,
     is_whole,
     joined,
     layout_of,
     webp_file,
 )
-from batchgen.imaging.limits import LARGEST_PICTURE_BYTES
+from batchgen.imaging.limits import LARGEST_DELIVERY_BYTES, LARGEST_PICTURE_BYTES, MEBIBYTE
 from batchgen.imaging.open_image import MOST_PIXELS, TooManyPixels, opened
 from batchgen.pictures.blurhash import blurhash
 from batchgen.pictures.convert import (
@@ -47,7 +46,6 @@ from batchgen.pictures.temporary_files import write
 TOO_LARGE = "picture_too_large"
 DARKEST = 8
 """Brightness, of 255, that all-black pictures keep below: JPEG does not store black exactly."""
-MEBIBYTE = 1024 * 1024
 HEADS = {
     b"GIF87a": "GIF",
     b"GIF89a": "GIF",
@@ -61,7 +59,7 @@ HEADS = {
     b"P6": "PPM",
     b"\0\0\x01\0": "ICO",
 }
-"""How the files of formats begin that are stored as another one, and the names that Pillow has for them."""
+"""The first bytes of formats that are converted, and Pillow's names for them."""
 BYTE_ORDER_MARKS = b"\xef\xbb\xbf\xfe\xff"
 SVG_STARTS = (b"<svg", b"<?xml", b"<!--", b"<!doctype svg")
 SVG_ELEMENT = re.compile(rb"<(?:svg:)?svg[\s/>]")
@@ -70,20 +68,20 @@ AVIF_BRANDS = frozenset({b"avif", b"avis", b"mif1", b"msf1"})
 
 @dataclass(frozen=True, slots=True)
 class CheckLimits:
-    max_bytes: int = 128 * MEBIBYTE
-    """Of what is delivered."""
+    max_bytes: int = LARGEST_DELIVERY_BYTES
+    """Of the delivered file."""
     max_pixels: int = MOST_PIXELS
-    """To be decoded. A decoded pixel takes up to 4 bytes, and twice to three times that while it is converted."""
+    """Larger pictures are not decoded. A decoded pixel takes up to 4 bytes, and up to 12 during a conversion."""
     max_side: int = 65_535
     """Pixels; the longest that a JPEG can have."""
     max_stored_bytes: int = LARGEST_PICTURE_BYTES
-    """The bucket takes no more."""
+    """The limit of the bucket."""
     max_stored_pixels: int = 40_000_000
     """Larger pictures are scaled down."""
     max_stored_side: int = 16_383
     """Pixels; the longest that a WebP can have."""
     keeps_metadata: bool = False
-    """Whether nothing is cut: of a file that the worker itself wrote."""
+    """For a file that the worker itself wrote: nothing is cut."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -94,8 +92,8 @@ class CheckLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """What is in a file now: a picture that may be stored."""
+class CheckResult:
+    """A picture that may be stored, as it is in its file now."""
 
     format: str
     """`png`, `webp` or `jpeg`; also the file's extension in Storage."""
@@ -105,54 +103,54 @@ class Judgement:
     """Bytes."""
     blurhash: str
     is_black: bool
-    """All black or wholly transparent: what safety filters leave in place of a picture."""
+    """All black or fully transparent: some safety filters deliver this instead of a picture."""
     changes: tuple[str, ...] = ()
-    """What was done to the file: `cut`, `turned`, `scaled`, `converted`, `rewritten`."""
+    """Changes to the file: `cut`, `turned`, `scaled`, `converted`, `rewritten`."""
 
 
-def judged(file: io.FileIO, limits: CheckLimits) -> Judgement:
-    """Look at the picture in `file`, and write what is kept of it in its place.
+def check_file(file: io.FileIO, limits: CheckLimits) -> CheckResult:
+    """Check the picture in `file`, and replace the content by what is kept of it.
 
-    Raises `NotAPicture`, `Truncated`, `TooManyPixels`, `MemoryError`, or `StorageError` where there is no room.
+    Raises `FileRefused`, `FileDamaged`, `TooManyPixels`, `MemoryError`, or `StorageError` if there is no room.
     """
     size = file.seek(0, io.SEEK_END)
     if size == 0:
-        raise Truncated("The picture is an empty file.")
+        raise FileDamaged("The picture is an empty file.")
     if size > limits.max_bytes:
         most = limits.max_bytes / MEBIBYTE
-        raise NotAPicture(f"The picture has {size} bytes; at most {most:g} MiB are read.", code=TOO_LARGE)
+        raise FileRefused(f"The picture has {size} bytes; at most {most:g} MiB are read.", code=TOO_LARGE)
     file.seek(0)
     head = file.read(1024)
     if _is_svg(head):
-        raise NotAPicture(
-            "The file is an SVG, and none is stored: use a model, or an output format of it, that makes PNG, WebP or"
-            " JPEG.",
+        raise FileRefused(
+            "The file is an SVG, which is not stored. Use a model, or an output format of the model, that makes"
+            " PNG, WebP or JPEG.",
             code="svg_not_supported",
         )
-    return _pixels(file, head, limits, size)
+    return _check_pixels(file, head, limits, size)
 
 
 def _is_svg(head: bytes) -> bool:
-    """Whether a file that begins so is an SVG, whole or broken. In UTF-16 a zero byte stands beside each letter."""
+    """Whether a file with these first bytes is an SVG. In UTF-16 each letter has a zero byte beside it."""
     text = head.translate(None, b"\0").lstrip(BYTE_ORDER_MARKS + b" \t\r\n").lower()
     return text.startswith(SVG_STARTS) and SVG_ELEMENT.search(text) is not None
 
 
-def _pixels(file: io.FileIO, head: bytes, limits: CheckLimits, size: int) -> Judgement:
+def _check_pixels(file: io.FileIO, head: bytes, limits: CheckLimits, size: int) -> CheckResult:
     with mmap(file.fileno(), 0, access=ACCESS_READ) as data:
         try:
             layout = layout_of(data) if format_of(head) else None
-        except Unfamiliar:
+        except UnknownLayout:
             layout = None
         if layout is not None:
-            return _familiar(file, data, layout, limits, size)
+            return _keep_or_encode(file, data, layout, limits, size)
         kind = _kind_of(head)
         if kind == "GIF":
-            _is_gif(data)
+            _refuse_false_gif(data)
     file.seek(0)
     name = WRITTEN_AS.get(kind.lower(), "png")
     change = "rewritten" if kind in ("PNG", "JPEG", "WEBP") else "converted"
-    return _written_anew(file, file, kind, name, limits, change=change, opens_first=True)
+    return _encode_again(file, file, kind, name, limits, change=change, opens_first=True)
 
 
 def _kind_of(head: bytes) -> str:
@@ -164,20 +162,20 @@ def _kind_of(head: bytes) -> str:
             return "AVIF"
     kind = next((kind for start, kind in HEADS.items() if head.startswith(start)), None)
     if kind is None:
-        raise NotAPicture("The file is no picture of a format that can be stored or converted.")
+        raise FileRefused("The file is not a picture of a format that can be stored or converted.")
     return kind
 
 
-def _is_gif(data: mmap) -> None:
-    """GIF's head is short: what follows it has to be a GIF's, too."""
+def _refuse_false_gif(data: mmap) -> None:
+    """Refuse a file whose first bytes are a GIF's and whose next block is not."""
     colours = 3 * 2 ** ((data[10] & 7) + 1) if len(data) > 13 and data[10] & 0x80 else 0
     if data[13 + colours : 14 + colours] not in (b"\x21", b"\x2c"):
-        raise NotAPicture("The file begins like a GIF and is none.")
+        raise FileRefused("The file begins like a GIF and is not one.")
 
 
-def _familiar(file: io.FileIO, data: mmap, layout: Layout, limits: CheckLimits, size: int) -> Judgement:
-    """A picture whose file was understood: cut, and written anew only where it has to be."""
-    _bounded(layout.width, layout.height, limits)
+def _keep_or_encode(file: io.FileIO, data: mmap, layout: Layout, limits: CheckLimits, size: int) -> CheckResult:
+    """Cut a file whose layout is known, and encode it again only where necessary."""
+    _refuse_too_many_pixels(layout.width, layout.height, limits)
     mode = _mode_of(data, layout)
     parts: list[Span | bytes] = [(0, size)] if limits.keeps_metadata else _picture_alone(data, layout, mode)
     orientation = orientation_of(layout.exif) if layout.exif else 1
@@ -189,7 +187,7 @@ def _familiar(file: io.FileIO, data: mmap, layout: Layout, limits: CheckLimits, 
     )
     if orientation != 1 or is_too_large or mode == "CMYK":
         change = "turned" if orientation != 1 else "scaled"
-        return _written_anew(
+        return _encode_again(
             *(file, source, layout.format.upper(), layout.format, limits),
             change="converted" if mode == "CMYK" else change,
             orientation=orientation,
@@ -197,23 +195,23 @@ def _familiar(file: io.FileIO, data: mmap, layout: Layout, limits: CheckLimits, 
     file.seek(0)
     with _decoded(source, layout.format.upper(), limits) as image:
         if image.size != (layout.width, layout.height):
-            raise NotAPicture("The picture has two sizes.", code="two_sizes")
-        hash_, is_black = _seen(image)
+            raise FileRefused("The file's header and its picture differ in size.", code="two_sizes")
+        hash_, is_black = _hash_and_black(image)
     if kept is not None:
         _replace(file, kept)
     changes = () if kept is None else ("cut",)
-    return Judgement(layout.format, layout.width, layout.height, kept_size, hash_, is_black, changes)
+    return CheckResult(layout.format, layout.width, layout.height, kept_size, hash_, is_black, changes)
 
 
 def _picture_alone(data: mmap, layout: Layout, mode: str) -> list[Span | bytes]:
-    """The parts of the file that are the picture, with its colour profile where it has one."""
+    """The parts of the file that are the picture, with its colour profile if it has one."""
     has_profile = is_profile(layout.profile, mode)
     parts = layout.with_profile() if has_profile else layout.parts
     return webp_file(data, parts, keeps_profile=has_profile) if layout.format == "webp" else parts
 
 
 def _mode_of(data: mmap, layout: Layout) -> str:
-    """Pillow's mode, by the head alone: of a JPEG and a PNG by the number of their channels."""
+    """Pillow's mode by the file's header: for JPEG and PNG, by the number of channels."""
     if layout.format == "png":
         return "L" if data[25] in (0, 4) else "RGB"
     if layout.format == "webp":
@@ -221,7 +219,7 @@ def _mode_of(data: mmap, layout: Layout) -> str:
     return {1: "L", 4: "CMYK"}.get(layout.channels, "RGB")
 
 
-def _written_anew(
+def _encode_again(
     file: io.FileIO,
     source: IO[bytes],
     kind: str,
@@ -231,37 +229,37 @@ def _written_anew(
     change: str,
     orientation: int | None = None,
     opens_first: bool = False,
-) -> Judgement:
+) -> CheckResult:
     with _decoded(source, kind, limits, opens_first=opens_first) as image:
         profile = image.info.get("icc_profile")
         turned = upright(in_rgb(image), orientation)
         size = fitting_size(*turned.size, limits.max_stored_pixels, limits.max_stored_side)
         plain = scaled(turned, size)
-        hash_, is_black = _seen(plain)
+        hash_, is_black = _hash_and_black(plain)
         profile = profile if isinstance(profile, bytes) and image.mode != "CMYK" else b""
         content, format, stored = encoded(plain, format, profile, limits.max_stored_bytes)
     if len(content) > limits.max_stored_bytes:
-        raise NotAPicture(f"The picture has {len(content)} bytes even when it is made smaller.", code=TOO_LARGE)
+        raise FileRefused(f"The picture still has {len(content)} bytes after it was made smaller.", code=TOO_LARGE)
     _replace(file, content)
     changes = (change, *(("scaled",) if stored != turned.size and change != "scaled" else ()))
-    return Judgement(format, *stored, len(content), hash_, is_black, changes)
+    return CheckResult(format, *stored, len(content), hash_, is_black, changes)
 
 
 def _decoded(source: IO[bytes], kind: str, limits: CheckLimits, *, opens_first: bool = False) -> Image.Image:
-    """The first picture in the file, decoded whole."""
+    """Decode the first picture in the file."""
     source.seek(0)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what pillow thinks of a file's metadata
+            warnings.simplefilter("ignore")  # about the file's metadata
             image = _opened(source, kind, limits, is_sure=not opens_first)
-            _bounded(*image.size, limits)
+            _refuse_too_many_pixels(*image.size, limits)
             if image.width * image.height > limits.max_stored_pixels and kind == "JPEG":
                 image.draft(None, fitting_size(*image.size, limits.max_stored_pixels, limits.max_stored_side))
             image.load()
-    except (NotAPicture, TooManyPixels, MemoryError, Truncated):
+    except (FileRefused, TooManyPixels, MemoryError, FileDamaged):
         raise
-    except Exception as error:  # pillow's decoders raise all sorts of things over a damaged file
-        raise Truncated(f"The picture cannot be decoded ({type(error).__name__}).") from error
+    except Exception as error:  # Pillow's decoders raise all kinds of errors on a damaged file
+        raise FileDamaged(f"The picture cannot be decoded ({type(error).__name__}).") from error
     return image
 
 
@@ -269,26 +267,26 @@ def _opened(source: IO[bytes], kind: str, limits: CheckLimits, *, is_sure: bool)
     try:
         return opened(source, (kind,), max_pixels=limits.max_pixels)
     except TooManyPixels as error:
-        raise NotAPicture(f"{error} That is more than is decoded.", code=TOO_LARGE) from error
+        raise FileRefused(f"{error} Pictures as large as that are not decoded.", code=TOO_LARGE) from error
     except MemoryError:
         raise
     except Exception as error:
         if is_sure:
             raise
-        raise NotAPicture(f"The file begins like a {kind} and is none.") from error
+        raise FileRefused(f"The file begins like a {kind} and is not one.") from error
 
 
-def _bounded(width: int, height: int, limits: CheckLimits) -> None:
+def _refuse_too_many_pixels(width: int, height: int, limits: CheckLimits) -> None:
     if width * height > limits.max_pixels or max(width, height) > limits.max_side:
-        raise NotAPicture(
+        raise FileRefused(
             f"The picture has {width} by {height} pixels; at most {limits.max_pixels} in all, and {limits.max_side} on"
             " a side, are decoded.",
             code=TOO_LARGE,
         )
 
 
-def _seen(image: Image.Image) -> tuple[str, bool]:
-    """The BlurHash of a picture, and whether it is black."""
+def _hash_and_black(image: Image.Image) -> tuple[str, bool]:
+    """The picture's BlurHash, and whether it is all black."""
     plain = in_eight_bits(in_rgb(image))
     return blurhash(_small(plain)), _is_black(plain)
 

@@ -1,7 +1,7 @@
-"""A process that judges pictures, as the worker holds it: one picture at a time, for so long and no longer.
+"""The worker's side of a process that checks pictures: one picture at a time, each within a time limit.
 
-Our own, and not pebble or loky: those hand work to children over pipes that all of them share and inherit the
-environment, secrets and all; here each child has a socket of its own, over which it gets open files.
+Not pebble or loky: their children share pipes and inherit the environment with its secrets. Here each child has its own
+socket, over which it gets open files.
 """
 
 import contextlib
@@ -19,18 +19,18 @@ from batchgen.pictures.check_file import CheckLimits
 
 PROGRAM = ("-m", "batchgen.pictures.check_child")
 START_SECONDS = 60.0
-"""For Python to start and to load Pillow, on a busy machine."""
+"""The time for Python to start and load Pillow on a busy machine."""
 KEPT_VARIABLES = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "PYTHONHOME")
 PIECE_BYTES = 65_536
 LONGEST_ANSWER = 1024 * 1024
 
 
 class ChildTimedOut(Exception):
-    """The child was killed, for it took too long over a picture."""
+    """The child took too long for a picture and was killed."""
 
 
 class ChildCrashed(Exception):
-    """The child ended while it judged a picture. `exit_code` is negative for a signal."""
+    """The child ended while it checked a picture. `exit_code` is negative for a signal."""
 
     def __init__(self, exit_code: int | None) -> None:
         super().__init__(f"exit code {exit_code}")
@@ -38,11 +38,11 @@ class ChildCrashed(Exception):
 
 
 class ChildUnavailable(Exception):
-    """No child could be started, or it ended before it looked at the picture: that says nothing about the picture."""
+    """No child could be started, or it ended before it opened the picture: the picture is not to blame."""
 
 
 class CheckProcess:
-    """One child. Not for several threads at once, but for `close`."""
+    """One child. Only `close` may be called from several threads."""
 
     def __init__(self, *, memory_bytes: int, program: Sequence[str] = PROGRAM) -> None:
         ours, theirs = socket.socketpair()
@@ -65,8 +65,8 @@ class CheckProcess:
                 raise ChildUnavailable(str(error)) from error
         self._socket = ours
         self._read = bytearray()
-        self.judged = 0
-        """Pictures so far."""
+        self.checked = 0
+        """The number of pictures so far."""
         try:
             self._answer(START_SECONDS)
         except (ChildTimedOut, ChildCrashed) as error:
@@ -76,22 +76,22 @@ class CheckProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    def judge(self, fd: int, limits: CheckLimits, seconds: float) -> Mapping[str, Any]:
-        """What the child says of the open file `fd`.
+    def check(self, fd: int, limits: CheckLimits, seconds: float) -> Mapping[str, Any]:
+        """Return the child's answer about the open file `fd`.
 
-        Raises `ChildTimedOut`, `ChildCrashed` or `ChildUnavailable`; the child is gone then.
+        Raises `ChildTimedOut`, `ChildCrashed` or `ChildUnavailable`, after which the child is gone.
         """
         try:
             socket.send_fds(self._socket, [json.dumps(limits.as_dict()).encode() + b"\n"], [fd])
-            self._answer(START_SECONDS)  # it has begun: from here on the picture is to blame
+            self._answer(START_SECONDS)  # it has begun: from now on the picture is to blame
         except (OSError, ChildCrashed, ChildTimedOut) as error:
             self.close()
             raise ChildUnavailable(f"The process that checks pictures has gone ({error}).") from error
-        self.judged += 1
+        self.checked += 1
         return self._answer(seconds)
 
     def close(self) -> None:
-        """Kill the child; nothing of it is left when this returns. May be called from any thread, and twice."""
+        """Kill the child and wait for its end. May be called from any thread, and twice."""
         with contextlib.suppress(OSError):
             self._process.kill()
         self._process.wait()
@@ -115,7 +115,7 @@ class CheckProcess:
             raise ChildCrashed(self._ended()) from error
 
     def _wait_for_bytes(self, deadline: float) -> None:
-        """An answer that is there counts, even where this process slept beyond the deadline."""
+        """An answer that has arrived counts, even if this process slept beyond the deadline."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._socket, selectors.EVENT_READ)
             if not selector.select(max(0.0, deadline - time.monotonic())):
@@ -130,6 +130,6 @@ class CheckProcess:
 
 
 def environment() -> Mapping[str, str]:
-    """What a child has to know to start, and nothing else of ours: the worker's secrets are in its environment."""
+    """The variables that a child needs to start. The worker's other variables hold secrets."""
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
     return {**kept, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "MALLOC_ARENA_MAX": "2"}

@@ -1,4 +1,4 @@
-"""A picture written anew: turned upright, scaled down, in colours and in a format that browsers show."""
+"""Turn, scale and encode pictures, in colours and formats that browsers show."""
 
 import io
 from typing import Any, cast
@@ -18,7 +18,7 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 WRITTEN_AS = {"jpeg": "jpeg", "mpo": "jpeg", "webp": "webp", "avif": "webp"}
-"""The format that a picture is written in, by what it came as; all others become PNG, which loses nothing."""
+"""The stored format by the delivered one; all others become PNG, which is lossless."""
 QUALITY = 95
 SMALLER_QUALITY = 90
 MOST_TRIES = 4
@@ -26,18 +26,18 @@ PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
 
 
 def orientation_of(exif: bytes) -> int:
-    """How the camera was held, from 1 (upright) to 8."""
+    """The EXIF orientation, from 1 (upright) to 8."""
     found = Image.Exif()
     try:
         found.load(exif)
         value = found.get(EXIF_ORIENTATION)
-    except Exception:  # noqa: BLE001 - whatever pillow says of foreign bytes: they are not needed
+    except Exception:  # noqa: BLE001 - whatever Pillow raises on untrusted bytes: the orientation is optional
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def is_profile(profile: bytes, mode: str) -> bool:
-    """Whether these are a colour profile for pictures of this mode, whole and nothing more."""
+    """Whether the bytes are exactly one colour profile for pictures of this mode."""
     spaces = {"L": b"GRAY", "LA": b"GRAY", "1": b"GRAY", "I;16": b"GRAY", "CMYK": b"CMYK"}
     if not 128 <= len(profile) < MOST_PROFILE_BYTES or profile[16:20] != spaces.get(mode, b"RGB "):
         return False
@@ -51,18 +51,18 @@ def is_profile(profile: bytes, mode: str) -> bool:
 
 
 def upright(image: Image.Image, orientation: int | None) -> Image.Image:
-    """The picture as it is to be seen; None: the picture itself knows."""
+    """The picture turned upright; None: by its own EXIF orientation."""
     if orientation is None:
         return ImageOps.exif_transpose(image)
     return image.transpose(TURNS[orientation]) if orientation in TURNS else image
 
 
 def in_eight_bits(image: Image.Image) -> Image.Image:
-    """The picture in greys or RGB, with or without transparency; itself where it is so already."""
+    """The picture in greys or RGB, with or without transparency; unchanged if it is so already."""
     if image.mode in ("L", "LA", "RGB", "RGBA"):
         return image.convert("RGBA") if "transparency" in image.info else image
     if image.mode == "F" or image.mode.startswith("I"):
-        return _dimmed(image)
+        return _reduce_greys(image)
     if image.mode in ("P", "PA"):
         has_alpha = image.mode == "PA" or "transparency" in image.info
         return image.convert("RGBA" if has_alpha else "RGB")
@@ -71,8 +71,8 @@ def in_eight_bits(image: Image.Image) -> Image.Image:
     return image.convert("RGBA" if image.mode in ("RGBa", "La") else "RGB")
 
 
-def _dimmed(image: Image.Image) -> Image.Image:
-    """Greys of more than eight bits: 16 bits are divided, fractions from 0 to 1 multiplied."""
+def _reduce_greys(image: Image.Image) -> Image.Image:
+    """Reduce greys of more than eight bits: 16 bits are divided, fractions from 0 to 1 multiplied."""
     plain = image.convert("F" if image.mode == "F" else "I")
     factor = 1 / 256
     if not image.mode.startswith("I;16"):
@@ -86,7 +86,7 @@ def _dimmed(image: Image.Image) -> Image.Image:
 
 
 def in_rgb(image: Image.Image) -> Image.Image:
-    """A picture in inks as light, by its own profile where it has one."""
+    """A CMYK picture in RGB, by its own profile if it has one; others unchanged."""
     if image.mode != "CMYK":
         return image
     profile = image.info.get("icc_profile")
@@ -102,7 +102,7 @@ def in_rgb(image: Image.Image) -> Image.Image:
 
 
 def fitting_size(width: int, height: int, max_pixels: int, max_side: int) -> tuple[int, int]:
-    """The largest size of the same shape within both bounds; the size itself where it is within."""
+    """The largest size of the same shape within both limits."""
     share = min(1.0, max_side / max(width, height), (max_pixels / (width * height)) ** 0.5)
     return max(1, int(width * share)), max(1, int(height * share))
 
@@ -115,9 +115,10 @@ def scaled(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 def encoded(image: Image.Image, format: str, profile: bytes, max_bytes: int) -> tuple[bytes, str, tuple[int, int]]:
-    """The file, its format and its size: WebP in place of a PNG that is too large, and smaller until it fits.
+    """Encode the picture; return the file, its format and its size in pixels.
 
-    A few times: what does not fit then is larger than `max_bytes`.
+    A PNG that is too large becomes WebP; then the picture is scaled down, up to `MOST_TRIES` times in all. After that
+    the file may still be larger than `max_bytes`.
     """
     content = _written(image, format, profile, QUALITY)
     for _ in range(MOST_TRIES):
@@ -137,7 +138,7 @@ def _written(image: Image.Image, format: str, profile: bytes, quality: int) -> b
         plain = plain.convert("RGB")
     if format == "webp" and plain.mode not in ("RGB", "RGBA"):
         plain = plain.convert("RGBA" if plain.mode == "LA" else "RGB")
-    # Pillow writes notes of its own accord that it finds in here.
+    # Pillow writes metadata that it finds in here into the file.
     plain.info = {key: value for key, value in plain.info.items() if key == "transparency" and format == "png"}
     options: dict[str, Any] = {"icc_profile": profile if is_profile(profile, plain.mode) else None}
     if format == "jpeg":

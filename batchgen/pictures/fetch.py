@@ -1,8 +1,8 @@
-"""Fetch a finished picture from the address that its provider gave, trusting neither the address nor what it sends.
+"""Fetch a finished picture from the address that its provider gave, trusting neither the address nor the answer.
 
-The picture goes to a file without a name, piece by piece: memory stays flat, and a worker that is killed leaves nothing
-behind. Where orders go through an HTTP proxy, pictures do so, too. Then it is the proxy that looks names up: names and
-addresses of one's own network are refused here, and which machine another name leads to is the proxy's to judge.
+The picture goes to an unnamed file, piece by piece: memory stays flat, and a worker that is killed leaves nothing
+behind. If orders go through an HTTP proxy, so do pictures. Then the proxy resolves names: names and addresses of the
+local network are refused here, and the proxy decides where other names lead.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ import httpcore
 import httpx
 
 from batchgen.errors import ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
+from batchgen.imaging.limits import LARGEST_DELIVERY_BYTES, MEBIBYTE
 from batchgen.order_state import CHARGED, PICTURE_LEFT
 from batchgen.pictures.public_network import (
     PUBLIC,
@@ -37,12 +38,11 @@ from batchgen.pictures.temporary_files import unnamed_file, write
 from batchgen.providers.base import RemoteImage
 from batchgen.settings.proxies import Proxies
 
-MEBIBYTE = 1024 * 1024
 PIECE_BYTES = MEBIBYTE
-"""What is gathered in memory before it is written."""
+"""The bytes gathered in memory before they are written."""
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 GONE = frozenset({400, 401, 403, 404, 410})
-"""How stores answer for a link that ended: some with 400 or 401 for a signature that is too old."""
+"""The answers of object stores for an expired link: some give 400 or 401 for an old signature."""
 
 FAULTS = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol, httpcore.ProxyError)
 
@@ -50,11 +50,11 @@ Origin = tuple[str, str, int]
 
 
 class LinkExpired(ProviderUnavailable):
-    """The picture was there and its link is not any more: ask the provider for another one, or it is lost."""
+    """The picture's link has expired: ask the provider for another one, or the picture is lost."""
 
     def __init__(self, host: str, status: int) -> None:
         super().__init__(
-            f"{host} no longer gives the picture (HTTP {status}).",
+            f"{host} no longer delivers the picture (HTTP {status}).",
             code="link_expired",
             is_provider_fault=False,
             order=PICTURE_LEFT,
@@ -64,25 +64,24 @@ class LinkExpired(ProviderUnavailable):
 
 @dataclass(frozen=True, slots=True)
 class FetchLimits:
-    """What a fetch may cost at most."""
+    """The limits of a fetch."""
 
-    max_bytes: int = 128 * MEBIBYTE
-    """More than the bucket takes: larger pictures are made smaller."""
+    max_bytes: int = LARGEST_DELIVERY_BYTES
     total_seconds: float = 120
-    """From the first look-up of a name to the last byte, redirects and all."""
+    """From the first name resolution to the last byte, including redirects."""
     connect_seconds: float = 10
     silence_seconds: float = 30
-    """Longest wait for the next bytes."""
+    """The longest wait for the next bytes."""
     max_redirects: int = 4
     max_at_once: int = 64
 
 
 class Fetcher:
-    """Fetches pictures over connections of its own. Closed by `async with` or `aclose`.
+    """Fetches pictures over its own connections. Closed by `async with` or `aclose`.
 
     Raises `LinkExpired`; `ProviderRejected` for what must not be fetched (`address_refused`, `picture_too_large`,
     `too_many_redirects`); `ProviderUnavailable` for what may work next time (`download_failed`, `download_too_slow`);
-    `StorageError` where this machine has no room. Messages name the host and never the address, which may be secret.
+    `StorageError` if this machine has no room. Messages name the host and never the URL, which may be secret.
     """
 
     def __init__(
@@ -97,10 +96,10 @@ class Fetcher:
         proxies: Proxies | None = None,
         any_local_port: bool = False,
     ) -> None:
-        """`rule` and `proxies` say what is reached and how. `any_local_port`: a named local server may give pictures
-        from its host at any port, by http or https.
+        """`rule` and `proxies` determine which addresses are reached, and how. `any_local_port`: a named local server
+        may deliver pictures from any port of its host, by http or https.
 
-        `folder` holds the unnamed files (default: the system's folder for them): disk, up to `max_bytes` each.
+        `folder` holds the unnamed files (default: the system's temporary folder); each takes up to `max_bytes`.
 
         `network` and `certificates` are for tests and for private certificate authorities.
         """
@@ -121,8 +120,8 @@ class Fetcher:
     async def fetch(self, image: RemoteImage, *, local_server: str | None = None) -> AsyncGenerator[io.FileIO]:
         """The picture as an open file, at its start; gone when the block ends.
 
-        Only `https` and only from public addresses, for every hop; except from `local_server`, the base URL of
-        a provider that an operator runs in the own network: then the picture may come from that very origin.
+        Every hop must be `https` and a public address. The exception is the origin of `local_server`, the base URL of a
+        provider that an operator runs in the local network.
         """
         with unnamed_file(self._folder) as file:
             await self._within_time(image, file, local_server)
@@ -130,10 +129,10 @@ class Fetcher:
             yield file
 
     async def check_reach(self, api_url: str) -> None:
-        """Whether pictures of a provider with this API could be fetched from here; ask before anything is bought.
+        """Check, before anything is ordered, that pictures of a provider with this API can be fetched from here.
 
-        Raises `ProviderBusy` (`network_not_public`) where this machine's DNS has the API at an address that is not the
-        internet's. No answer of DNS is an outage, which whoever orders will notice.
+        Raises `ProviderBusy` (`network_not_public`) if this machine's DNS gives the API an address that is not public.
+        No answer from DNS is an outage, which the first order will notice.
         """
         url = parsed(api_url)
         if self._proxies.proxy_for(url) is not None:
@@ -183,21 +182,21 @@ class Fetcher:
         except TimeoutError:
             if not deadline.expired():
                 raise
-            raise _too_slow(url, f"was not here after {self._limits.total_seconds:g} s") from None
+            raise _too_slow(url, f"did not arrive within {self._limits.total_seconds:g} s") from None
         except httpcore.TimeoutException as error:
             raise _too_slow(url, "stopped coming") from error
         except FAULTS as error:
             raise _failed(url, type(error).__name__) from error
 
     def _at_the_local_server(self, url: httpx.URL, local: httpx.URL) -> httpx.URL:
-        """The address as it is to be fetched: by https where the server is there, and its links have lost that."""
+        """The URL to fetch: https if the server is reached by https and its links say http."""
         is_the_same = _host(url) == _host(local)
         if is_the_same and (url.scheme, local.scheme) == ("http", "https") and url.port in (None, local.port):
             return url.copy_with(scheme="https", port=local.port)
         if is_the_same and _origin(url) != _origin(local) and not self._any_local_port and is_local_name(url.host):
             raise ProviderUnavailable(
-                f"The server at {_shown(local)} gives a picture at {_shown(url)}. Set BATCHGEN_PICTURE_PORTS=any to "
-                "let it give pictures from other ports of its host, or mend the address that it names.",
+                f"The server at {_shown(local)} names a picture at {_shown(url)}. Set BATCHGEN_PICTURE_PORTS=any to "
+                "allow pictures from other ports of its host, or correct the address that the server names.",
                 code="address_refused",
                 order=PICTURE_LEFT,
             )
@@ -207,7 +206,7 @@ class Fetcher:
         self, url: httpx.URL, headers: Mapping[str, str], file: io.FileIO, local: httpx.URL | None
     ) -> None:
         first = _origin(url)
-        # A public address that sends us to the local server must not get there.
+        # A redirect from a public address to the local server is refused.
         is_first_local = local is not None and self._is_of_the_local_server(url, local)
         local_origin = first if is_first_local else None
         for _ in range(self._limits.max_redirects + 1):
@@ -218,7 +217,7 @@ class Fetcher:
                 return
             url = next_url
         raise ProviderRejected(
-            f"{url.host} sends from one address to the next without an end.",
+            f"{url.host} redirects more than {self._limits.max_redirects} times.",
             code="too_many_redirects",
             order=CHARGED,
         )
@@ -228,7 +227,7 @@ class Fetcher:
 
     def _pool_for(self, url: httpx.URL, *, is_local: bool) -> httpcore.AsyncConnectionPool:
         if not is_local and url.scheme != "https":
-            raise refusal(f"A picture is fetched over https alone, and {url.host or 'this address'} is not.")
+            raise refusal(f"A picture is only fetched over https, and {url.host or 'this address'} is not.")
         proxy = self._proxies.proxy_for(url)
         if proxy is None:
             return self._local if is_local else self._public
@@ -251,7 +250,7 @@ class Fetcher:
     async def _hop(
         self, pool: httpcore.AsyncConnectionPool, url: httpx.URL, headers: Mapping[str, str], file: io.FileIO
     ) -> httpx.URL | None:
-        """Fetch from one address; the next one where it says so."""
+        """Fetch from one address; return the next one if it redirects."""
         limits = self._limits
         waits = {"connect": limits.connect_seconds, "read": limits.silence_seconds, "write": limits.silence_seconds}
         own = {"host": url.netloc.decode("ascii"), "accept": "image/*", "accept-encoding": "identity"}
@@ -264,12 +263,12 @@ class Fetcher:
             answer = _headers(response)
             if response.status in REDIRECTS:
                 return _next(url, answer)
-            _judge(url, response.status, answer)
+            _check_status(url, response.status, answer)
             await self._save(url, _declared_bytes(answer), response.aiter_stream(), file)
         return None
 
     async def _save(self, url: httpx.URL, declared: int | None, stream: AsyncIterable[bytes], file: io.FileIO) -> None:
-        """Write what comes, and stop at once where it is more than it may be, whatever was declared."""
+        """Write the stream to the file, and stop as soon as it is too large, whatever was declared."""
         if declared is not None and declared > self._limits.max_bytes:
             raise self._too_large(url)
         piece, received = bytearray(), 0
@@ -294,12 +293,12 @@ def parsed(url: str) -> httpx.URL:
     """An absolute http(s) URL. Raises `ProviderRejected`."""
     try:
         address = httpx.URL(url)
-        host = address.host  # a name in other scripts is unfolded only here, and may turn out to be none
+        host = address.host  # a name in other scripts is decoded only here, and may be invalid
     except (httpx.InvalidURL, ValueError) as error:
-        raise refusal("The picture's address is no URL.") from error
+        raise refusal("The picture's address is not a URL.") from error
     has_port = address.port is None or 0 < address.port < 65_536
     if address.scheme not in ("https", "http") or not host or not has_port:
-        raise refusal("The picture's address is no https URL with a host.")
+        raise refusal("The picture's address is not an https URL with a host.")
     return address
 
 
@@ -312,7 +311,7 @@ def _port(url: httpx.URL) -> int:
 
 
 def _host(url: httpx.URL) -> str:
-    """The name, or the address that it spells; this machine is the same by every name."""
+    """The host name, or the address that it spells; all names of this machine become localhost."""
     name = url.host.lower().rstrip(".")
     address = spelled_address(name)
     if name == "localhost" or (address is not None and address.is_loopback):
@@ -321,7 +320,7 @@ def _host(url: httpx.URL) -> str:
 
 
 def _shown(url: httpx.URL) -> str:
-    """Without its path, which may be secret."""
+    """The URL without its path, which may be secret."""
     return f"{url.scheme}://{url.netloc.decode('ascii')}"
 
 
@@ -332,20 +331,20 @@ def _headers(response: httpcore.Response) -> Mapping[str, str]:
 def _next(url: httpx.URL, answer: Mapping[str, str]) -> httpx.URL:
     location = answer.get("location")
     if not location:
-        raise _failed(url, "a redirect to nowhere")
+        raise _failed(url, "a redirect without an address")
     try:
         return parsed(str(url.join(location)))
     except (httpx.InvalidURL, ValueError) as error:
-        raise refusal(f"{url.host} sends to an address that is no URL.") from error
+        raise refusal(f"{url.host} redirects to an address that is not a URL.") from error
 
 
-def _judge(url: httpx.URL, status: int, answer: Mapping[str, str]) -> None:
+def _check_status(url: httpx.URL, status: int, answer: Mapping[str, str]) -> None:
     if status in GONE:
         raise LinkExpired(url.host, status)
     if status != 200:
         raise _failed(url, f"HTTP {status}")
     if answer.get("content-encoding", "identity").lower() != "identity":
-        raise _failed(url, "compressed although it was asked not to")
+        raise _failed(url, "compressed, which the request did not allow")
 
 
 def _declared_bytes(answer: Mapping[str, str]) -> int | None:

@@ -1,9 +1,8 @@
-"""Which machines a picture may be fetched from: public ones, and connections go to the very address that was looked at.
+"""Allow connections to public addresses only.
 
-A name is resolved once per connection, here, and what is connected to is the address that passed: a name whose answer
-changes between the look and the connection (DNS rebinding) gains nothing. Network backends are httpcore's public way
-to decide where a connection goes (its documentation, "Network Backends"); TLS still checks the certificate
-against the name.
+A name is resolved here, once per connection, and the connection goes to the address that was checked. So a name whose
+answer changes in between (DNS rebinding) gains nothing. Network backends are httpcore's public way to decide where a
+connection goes (its documentation, "Network Backends"). TLS still checks the certificate against the name.
 """
 
 import asyncio
@@ -19,14 +18,14 @@ from batchgen.order_state import CHARGED
 
 Address = IPv4Address | IPv6Address
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
-"""The addresses of a host, by name and port; raises OSError where there are none."""
+"""Resolve a host by name and port; raises OSError if it has no addresses."""
 SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 
 NAT64 = IPv6Network("64:ff9b::/96")
 """IPv4 behind a translator (RFC 6052): as public as the IPv4 address inside."""
 SIX_TO_FOUR = IPv6Network("2002::/16")
 UNICAST = IPv6Network("2000::/3")
-"""All IPv6 that is given out to the internet."""
+"""All IPv6 addresses that are allocated for the internet."""
 SPECIAL_IPV4 = tuple(
     map(
         IPv4Network,
@@ -38,21 +37,21 @@ SPECIAL_IPV4 = tuple(
         ),
     )
 )
-"""IANA's IPv4 Special-Purpose Address Registry (RFC 6890, as of October 2025) and multicast. `is_global` of Python
-differs from one version to the next, and takes some of them as global.
+"""IANA's IPv4 Special-Purpose Address Registry (RFC 6890, as of October 2025) and multicast. Python's `is_global`
+differs between versions, and counts some of them as global.
 """
 SPECIAL_IPV6 = tuple(map(IPv6Network, ("2001::/23", "2001:db8::/32", "2620:4f:8000::/48", "3fff::/20")))
-"""The same for IPv6, as far as it lies within `UNICAST`: 2001::/23 holds Teredo, ORCHID and benchmarking."""
+"""The same for IPv6 within `UNICAST`: 2001::/23 holds Teredo, ORCHID and benchmarking."""
 MADE_UP = IPv4Network("198.18.0.0/15")
-"""What proxies such as Clash, mihomo or Surge answer for every name ("fake IP")."""
+"""The answer of proxies such as Clash, mihomo or Surge for every name ("fake IP")."""
 LOCAL_ENDINGS = (".localhost", ".local", ".internal", ".intranet", ".lan", ".home.arpa")
 OPERATOR_SECONDS = 300.0
-"""The wait where the operator has to do something first."""
+"""The wait if the operator has to act first."""
 Network = IPv4Network | IPv6Network
 
 
 def is_public(address: Address) -> bool:
-    """Whether the address is a machine on the internet: not private, loopback, link-local, multicast or reserved."""
+    """Whether the address is on the internet: not private, loopback, link-local, multicast or reserved."""
     if isinstance(address, IPv4Address):
         return not any(address in network for network in SPECIAL_IPV4)
     inside = _inside(address)
@@ -62,7 +61,7 @@ def is_public(address: Address) -> bool:
 
 
 def _inside(address: IPv6Address) -> IPv4Address | None:
-    """The IPv4 address that an IPv6 one stands for, if any: whoever routes the one reaches the other."""
+    """The IPv4 address that an IPv6 address translates to, if any."""
     if address in NAT64:
         return IPv4Address(int(address) & 0xFFFF_FFFF)
     if address in SIX_TO_FOUR:
@@ -72,7 +71,7 @@ def _inside(address: IPv6Address) -> IPv4Address | None:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Which addresses count as the internet's. `networks`: those that the operator has named besides."""
+    """Which addresses count as public. `networks` are further ones that the operator has named."""
 
     networks: tuple[Network, ...] = ()
 
@@ -85,7 +84,7 @@ PUBLIC = Rule()
 
 
 def spelled_address(host: str) -> Address | None:
-    """The address that a host name spells out, in any way that resolvers take: `127.1`, `0x7f000001`, `2130706433`."""
+    """The address that a host name spells, in any form that resolvers accept: `127.1`, `0x7f000001`, `2130706433`."""
     plain = host.strip("[]").partition("%")[0].rstrip(".")
     try:
         return ip_address(plain)
@@ -98,7 +97,7 @@ def spelled_address(host: str) -> Address | None:
 
 
 def is_local_name(host: str) -> bool:
-    """Whether a name means a machine of the own network, or an address that is not the internet's."""
+    """Whether a name is one of the local network, or an address that is not public."""
     address = spelled_address(host)
     if address is not None:
         return not is_public(address)
@@ -107,13 +106,13 @@ def is_local_name(host: str) -> bool:
 
 
 async def resolve_host(host: str, port: int) -> Sequence[str]:
-    """What the system's resolver says; every spelling of an address (`127.1`, `0x7f000001`) becomes the address."""
+    """Resolve with the system's resolver; every spelling of an address (`127.1`, `0x7f000001`) becomes the address."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 class PublicOnly(httpcore.AsyncNetworkBackend):
-    """Connects to public addresses alone. Raises `ProviderRejected` (`address_refused`) before any connection."""
+    """Connects to public addresses only. Raises `ProviderRejected` (`address_refused`) before any connection."""
 
     def __init__(
         self, network: httpcore.AsyncNetworkBackend, resolve: Resolve = resolve_host, rule: Rule = PUBLIC
@@ -142,7 +141,7 @@ class PublicOnly(httpcore.AsyncNetworkBackend):
         await self._network.sleep(seconds)
 
     async def _public_addresses(self, host: str, port: int) -> Sequence[str]:
-        """All of the host's addresses; one that is not public spoils the others, for no honest host has such a mix."""
+        """The host's addresses. If one is not public, all are refused: no honest host has such a mix."""
         addresses = await resolved(host, port, self._resolve)
         if (problem := refusal_of(host, addresses, self._rule)) is not None:
             raise problem
@@ -157,9 +156,9 @@ async def resolved(host: str, port: int, resolve: Resolve) -> Sequence[str]:
 
 
 def refusal_of(host: str, addresses: Sequence[str], rule: Rule) -> ProviderError | None:
-    """Why nothing may be fetched from a host with these addresses; None where it may.
+    """The refusal of a host with these addresses, or None if it is public.
 
-    A machine whose every name gets a made-up address is the operator's to mend: items wait for that.
+    If DNS gives every name a made-up address, the operator has to correct that, and items wait.
     """
     wrong = [address for address in addresses if not rule.allows(address)]
     if not wrong:
@@ -170,7 +169,7 @@ def refusal_of(host: str, addresses: Sequence[str], rule: Rule) -> ProviderError
 
 
 def _is_address(host: str) -> bool:
-    """Whether the provider named an IPv4 address itself, in whatever spelling, so that no resolver made it up."""
+    """Whether the host is an IPv4 address in any spelling, so that no resolver made it up."""
     try:
         socket.inet_aton(host)
     except (OSError, UnicodeError):
@@ -180,19 +179,20 @@ def _is_address(host: str) -> bool:
 
 def made_up_address(host: str, address: str) -> ProviderBusy:
     what = (
-        f"This machine's DNS answers {host} with {address}, which is not the internet's (proxies make up such "
-        f"addresses, “fake IP”): pictures cannot be fetched. Set BATCHGEN_PICTURE_NETWORKS={network_of(address)}, or "
-        "HTTPS_PROXY, or let this machine's DNS answer with real addresses."
+        f"This machine's DNS answers {host} with {address}, which is not a public address (some proxies make up such "
+        "addresses, “fake IP”), so pictures cannot be fetched. Set "
+        f"BATCHGEN_PICTURE_NETWORKS={network_of(address)}, or HTTPS_PROXY, or let this machine's DNS answer with real "
+        "addresses."
     )
     return ProviderBusy(what, code="network_not_public", retry_after_seconds=OPERATOR_SECONDS)
 
 
 def network_of(address: str) -> str:
-    """What to set, for an answer of DNS that is not the internet's."""
+    """The network to set for a DNS answer that is not public."""
     plain = ip_address(address.partition("%")[0])
     return str(MADE_UP if plain in MADE_UP else ip_network(plain))
 
 
 def refusal(message: str) -> ProviderRejected:
-    """The provider names an address that we do not go to."""
+    """The error for an address that is not fetched."""
     return ProviderRejected(message, code="address_refused", order=CHARGED)

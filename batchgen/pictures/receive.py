@@ -1,4 +1,4 @@
-"""A provider's picture, however it is delivered, as a checked file that can be stored."""
+"""Turn a provider's result, in hand or at an address, into a checked file that can be stored."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -11,7 +11,7 @@ from batchgen.providers.base import RawImage, RemoteImage
 
 
 class Receiver:
-    """Fetches and checks pictures. Owns the two that do it; closed with `aclose`."""
+    """Fetches and checks pictures. Owns its fetcher and checker; closed with `aclose`."""
 
     def __init__(self, fetcher: Fetcher, checker: Checker, *, folder: Path | None = None) -> None:
         self._fetcher = fetcher
@@ -19,10 +19,10 @@ class Receiver:
         self._folder = folder
 
     @asynccontextmanager
-    async def received(
+    async def receive(
         self, output: RawImage | RemoteImage, *, local_server: str | None = None
     ) -> AsyncGenerator[CheckedImage]:
-        """The picture, for as long as the block lasts; `local_server` as in `Fetcher.fetch`.
+        """The checked picture, for the time of the block. `local_server` as in `Fetcher.fetch`.
 
         Raises what `Fetcher.fetch` and `Checker.check` raise.
         """

@@ -1,4 +1,4 @@
-"""Files that hold a picture for a moment: without a name, gone when closed, or when their process ends in any way."""
+"""Unnamed files that hold a picture for a moment, and are gone when closed or when their process ends."""
 
 import asyncio
 import io
@@ -11,7 +11,7 @@ from batchgen.errors import StorageError
 
 
 def unnamed_file(folder: Path | None = None) -> io.FileIO:
-    """An empty one, in `folder` or where the system keeps such. Raises `StorageError` where there is no room."""
+    """An empty file in `folder` or the system's temporary folder. Raises `StorageError` if there is no room."""
     try:
         return tempfile.TemporaryFile(buffering=0, prefix="batchgen-", dir=folder)
     except OSError as error:
@@ -20,7 +20,7 @@ def unnamed_file(folder: Path | None = None) -> io.FileIO:
 
 @asynccontextmanager
 async def in_a_file(content: bytes, folder: Path | None = None) -> AsyncGenerator[io.FileIO]:
-    """Content in hand as an open file, at its start."""
+    """The content in an open file, at its start."""
     with unnamed_file(folder) as file:
         await asyncio.to_thread(write, file, content)
         file.seek(0)
@@ -28,7 +28,7 @@ async def in_a_file(content: bytes, folder: Path | None = None) -> AsyncGenerato
 
 
 def write(file: io.FileIO, data: bytes | bytearray) -> None:
-    """Write all of it; a raw file may take less at a time. Raises `StorageError` where there is no room."""
+    """Write all of it; a raw file may take less at a time. Raises `StorageError` if there is no room."""
     rest = memoryview(data)
     try:
         while rest:

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from database_harness import Database, NewDatabase, Row, a_request
 
+from batchgen.imaging.limits import LARGEST_PICTURE_BYTES
 from devstack.migrations import apply_migrations, default_migrations_dir
 from tests.sqlchecks.schema_files import ROOT
 from tests.sqlchecks.scratch import GRANT_EVERYTHING
@@ -128,7 +129,11 @@ async def test_the_bucket_and_its_policies_are_made_where_storage_is(bare: NewDa
     await migrate(db)
 
     bucket = db.one("select * from storage.buckets")
-    assert (bucket["id"], bucket["public"], bucket["file_size_limit"]) == ("generated-images", True, 52428800)
+    assert (bucket["id"], bucket["public"], bucket["file_size_limit"]) == (
+        "generated-images",
+        True,
+        LARGEST_PICTURE_BYTES,
+    )
     user, stranger = db.new_user(), db.new_user()
     insert = "insert into storage.objects (bucket_id, name) values ('generated-images', %s)"
     db.as_user(user, insert, f"{user}/a.png")

@@ -1,4 +1,4 @@
-"""A server for pictures behind TLS, a fake network around it, and a fetcher that trusts the server's certificate."""
+"""An HTTPS picture server, a fake network around it, and a fetcher that trusts the server's certificate."""
 
 import ssl
 from collections.abc import AsyncGenerator, Callable
@@ -32,7 +32,7 @@ async def server(authority: trustme.CA) -> AsyncGenerator[PictureServer]:
 
 @pytest.fixture
 async def plain_server() -> AsyncGenerator[PictureServer]:
-    """Without TLS, like a provider in the worker's own network."""
+    """Without TLS, like a provider in the local network."""
     async with picture_server() as server:
         yield server
 

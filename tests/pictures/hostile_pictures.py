@@ -1,4 +1,4 @@
-"""Pictures, and files that claim to be pictures."""
+"""Pictures and hostile files for tests."""
 
 import io
 import struct
@@ -23,7 +23,7 @@ def picture(format: str = "png", size: tuple[int, int] = (96, 64), mode: str = "
 
 
 def _twice(content: bytes) -> bytes:
-    """Each byte as the high and the low one of a 16-bit number."""
+    """Each byte twice, as the high and low byte of a 16-bit number."""
     return bytes(byte for value in content for byte in (value, value))
 
 
@@ -51,7 +51,7 @@ def png_block(kind: bytes, content: bytes) -> bytes:
 
 
 def with_png_block(content: bytes, kind: bytes, inside: bytes) -> bytes:
-    """The PNG with one more block after its head."""
+    """The PNG with one more block after its header."""
     return content[:33] + png_block(kind, inside) + content[33:]
 
 

@@ -1,4 +1,4 @@
-"""A worker with all of its own wiring, at a provider that delivers what it is told to.
+"""A fully wired worker with a provider that delivers what the test says.
 
 Its pictures come from a `FakeNetwork`: names have the addresses that the task says, and every connection leads to one
 server of the test. Each connection is logged on stderr before it is made.
@@ -39,10 +39,10 @@ class HostileProvider:
         return RemoteImage(output["url"]) if "url" in output else RawImage(base64.b64decode(output["content"]))
 
     async def cancel(self, job_id: str) -> None:
-        """There is nothing to stop."""
+        """Do nothing: no job runs."""
 
     async def aclose(self) -> None:
-        """There are no connections."""
+        """Do nothing: there are no connections."""
 
 
 class LoggedNetwork(FakeNetwork):

@@ -1,6 +1,6 @@
-"""A process that checks pictures, and does with some of them what hostile pictures might make it do.
+"""A process that checks pictures and misbehaves on some, as a hostile picture might make it.
 
-A picture's first bytes say what: `hang`, `crash`, `eat`, `grow`, `leave`, `environment`. All others are judged.
+A picture's first bytes say how: `hang`, `crash`, `once`, `eat`, `environment`, `pid`. All others are checked.
 """
 
 import io
@@ -10,37 +10,37 @@ import sys
 from itertools import repeat
 
 from batchgen.pictures.check_child import main
-from batchgen.pictures.check_file import CheckLimits, Judgement, judged
+from batchgen.pictures.check_file import CheckLimits, CheckResult, check_file
 
-JUDGED = [0]
+CHECKED = [0]
 
 
-def misbehaving(file: io.FileIO, limits: CheckLimits) -> Judgement:
+def misbehaving(file: io.FileIO, limits: CheckLimits) -> CheckResult:
     file.seek(0)
     word = file.read(32).partition(b" ")[0]
-    JUDGED[0] += 1
+    CHECKED[0] += 1
     match word:
         case b"hang":
             for _ in repeat(None):
                 pass
         case b"crash":
             os.kill(os.getpid(), signal.SIGSEGV)
-        case b"once" if JUDGED[0] > 1:
+        case b"once" if CHECKED[0] > 1:
             os.kill(os.getpid(), signal.SIGKILL)
         case b"eat":
-            return told(str(len([bytearray(1 << 20) for _ in range(1 << 20)])))
+            return result_with(str(len([bytearray(1 << 20) for _ in range(1 << 20)])))
         case b"environment":
-            return told(" ".join(sorted(os.environ)))
+            return result_with(" ".join(sorted(os.environ)))
         case b"pid" | b"once":
-            return told(str(os.getpid()))
+            return result_with(str(os.getpid()))
         case _:
             pass
-    return judged(file, limits)
+    return check_file(file, limits)
 
 
-def told(text: str) -> Judgement:
-    """Something that the parent can read."""
-    return Judgement("png", 1, 1, 1, text, is_black=False)
+def result_with(text: str) -> CheckResult:
+    """A result with a text that the parent can read."""
+    return CheckResult("png", 1, 1, 1, text, is_black=False)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A picture's server that may be hostile: it speaks bytes, so that it can say what no HTTP library would."""
+"""A picture server that may be hostile: it sends raw bytes, including what no HTTP library would send."""
 
 import asyncio
 import ssl
@@ -17,7 +17,7 @@ Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Seen:
-    """A request that came in."""
+    """A received request."""
 
     path: str
     headers: Mapping[str, str]
@@ -25,7 +25,7 @@ class Seen:
 
 @dataclass
 class PictureServer:
-    """Answers each path as it was told to; `seen` tells what was asked."""
+    """Answers each path as the test says; `seen` holds the requests."""
 
     port: int = 0
     answers: dict[str, Answer] = field(default_factory=dict[str, Answer])
@@ -56,7 +56,7 @@ class PictureServer:
         self.gives(path, b"", status=status, headers={"location": location})
 
     def says(self, path: str, pieces: Iterable[bytes], *, pause_seconds: float = 0) -> None:
-        """Raw pieces, with a pause between them, until the other side has enough."""
+        """Send raw pieces with a pause between them, until the client closes."""
 
         async def answer(writer: asyncio.StreamWriter) -> None:
             for piece in pieces:
@@ -89,7 +89,7 @@ async def picture_server(certificate: ssl.SSLContext | None = None) -> AsyncGene
 
 
 class FakeNetwork(httpcore.AsyncNetworkBackend):
-    """A small internet: names have the addresses that a test gives them, and all public ones lead to one server.
+    """A fake internet: a test gives names their addresses, and all public ones lead to one server.
 
     `connected` lists every connection that was tried, by the address that it went to.
     """
@@ -103,7 +103,7 @@ class FakeNetwork(httpcore.AsyncNetworkBackend):
         self._real = cast("httpcore.AsyncNetworkBackend", httpcore.AnyIOBackend())
 
     def knows(self, name: str, *answers: Sequence[str]) -> None:
-        """The addresses of `name`, one answer after the other; the last one stays."""
+        """Set the DNS answers for `name`, one after the other; the last one stays."""
         self.names[name] = list(answers)
 
     async def resolve(self, host: str, port: int) -> Sequence[str]:

@@ -1,11 +1,14 @@
-"""BlurHashes are what other implementations of the algorithm read."""
+"""BlurHashes follow the algorithm that other implementations read."""
 
 import math
 
 import pytest
 from PIL import Image
 
-from batchgen.pictures.blurhash import ALPHABET, blurhash
+from batchgen.pictures.blurhash import blurhash
+
+ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz#$%*+,-.:;=?@[]^_{|}~"
+"""The characters of a BlurHash, by their values."""
 
 
 def number(text: str) -> int:

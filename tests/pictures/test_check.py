@@ -1,4 +1,4 @@
-"""A file is the picture that it claims to be, or it is not stored."""
+"""Only pictures are stored: how files are checked, cut, converted and refused."""
 
 import io
 import random
@@ -473,7 +473,7 @@ def test_an_svg_is_refused_unread(refused: Refused, content: bytes) -> None:
 
     assert error.code == "svg_not_supported"
     assert error.order.charged
-    assert "use a model" in str(error)
+    assert "Use a model" in str(error)
     assert "PNG, WebP or JPEG" in str(error)
 
 
@@ -484,7 +484,7 @@ def test_other_markup_is_not_refused_as_svg(refused: Refused, content: bytes) ->
 
 @pytest.mark.parametrize("part", [b"\xff", b"\xff\x00", b"\xff\xd0", b"<", b"\x00"])
 def test_the_check_of_a_jpeg_scan_takes_linear_time(check: Check, part: bytes) -> None:
-    """In a size that an expression which goes back could not take in a lifetime."""
+    """The size is one that a backtracking expression would never finish."""
     content = picture("jpeg")[:-2] + part * 3_000_000
 
     with pytest.raises(PictureDamaged):

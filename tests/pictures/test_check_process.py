@@ -1,4 +1,4 @@
-"""Pictures are judged by processes that have so much time and memory for each, and no more."""
+"""Pictures are checked in child processes with a limit of time and memory."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ CheckerMaker = Callable[..., Checker]
 
 @pytest.fixture
 def checker_with(monkeypatch: pytest.MonkeyPatch, of_others: None) -> Generator[CheckerMaker]:
-    """`checker_with(seconds=2)`: a checker whose processes do what a picture's first bytes say."""
+    """`checker_with(seconds=2)`: a checker whose children do what a picture's first bytes say."""
     monkeypatch.syspath_prepend(str(ROOT))  # pyright: ignore[reportUnknownMemberType]
     made: list[Checker] = []
 
@@ -40,14 +40,14 @@ def checker_with(monkeypatch: pytest.MonkeyPatch, of_others: None) -> Generator[
 
 @pytest.fixture(autouse=True)
 def of_others() -> Generator[None]:
-    """Checkers of other tests in this process may still have processes; they are not counted here."""
+    """Children of other tests' checkers in this process; they are not counted."""
     OF_OTHERS.update(child.pid for child in psutil.Process().children())
     yield
     OF_OTHERS.clear()
 
 
 def children() -> list[psutil.Process]:
-    """All of this test's that check pictures, also dead ones that nobody has waited for."""
+    """This test's child processes, including dead ones that nobody has waited for."""
     found: list[psutil.Process] = []
     for child in psutil.Process().children():
         if child.pid in OF_OTHERS:
@@ -208,7 +208,7 @@ async def test_the_process_dies_with_its_parent() -> None:
         "child = CheckProcess(memory_bytes=1 << 30, program=('-m', 'tests.pictures.misbehaving_child'))\n"
         "print(child.pid, flush=True)\n"
         "fd = os.memfd_create('x'); os.write(fd, b'hang ')\n"
-        "child.judge(fd, CheckLimits(), 600)\n"
+        "child.check(fd, CheckLimits(), 600)\n"
     )
     parent = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", code), stdout=asyncio.subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}
@@ -237,7 +237,7 @@ async def test_a_process_that_cannot_start_blames_no_picture(checker_with: Check
 def test_a_closed_process_is_gone() -> None:
     child = CheckProcess(memory_bytes=1024 * MEBIBYTE)
     with in_file(picture()) as file:
-        assert "picture" in child.judge(file.fileno(), CheckLimits(), 60)
+        assert "picture" in child.check(file.fileno(), CheckLimits(), 60)
 
     child.close()
     child.close()

@@ -1,4 +1,4 @@
-"""Pictures are fetched from public https addresses, up to a size and a time, and from nowhere else."""
+"""Pictures are fetched only from public https addresses, within a size and a time."""
 
 import asyncio
 import itertools
@@ -425,7 +425,7 @@ async def test_pictures_are_fetched_from_the_operators_networks(
 
 @pytest.fixture
 async def proxy(server: PictureServer) -> AsyncGenerator[list[str]]:
-    """An HTTP proxy; the list has what it was asked to connect to, and with which password."""
+    """An HTTP proxy; the list holds its requested connections and their passwords."""
     asked: list[str] = []
 
     async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""A whole worker process on the real stack, at a provider whose pictures are attacks: none of them gets to Storage."""
+"""A worker process on the real stack stores nothing that a hostile provider delivers."""
 
 import asyncio
 import base64
@@ -31,7 +31,7 @@ ATTACKS = {
     "a drawing without an end": (svg("<g>")[:-6], SVG),
     "a drawing that multiplies itself": (svg(nested_patterns(6, 100)), SVG),
 }
-"""Each is delivered in hand, and again from an address."""
+"""Each is delivered as bytes, and again from an address."""
 
 WorkerAt = Callable[[Mapping[str, Mapping[str, str]]], Awaitable[WorkerProcess]]
 
@@ -40,7 +40,7 @@ WorkerAt = Callable[[Mapping[str, Mapping[str, str]]], Awaitable[WorkerProcess]]
 async def worker_at(
     stack: StackInfo, server: PictureServer, authority: trustme.CA, tmp_path: Path, empty_queue: None
 ) -> AsyncGenerator[WorkerAt]:
-    """Starts a worker whose provider delivers that for each prompt."""
+    """Start a worker whose provider delivers these outputs by prompt."""
     workers: list[WorkerProcess] = []
 
     async def start(outputs: Mapping[str, Mapping[str, str]]) -> WorkerProcess:
@@ -74,7 +74,7 @@ def at(path: str) -> dict[str, str]:
 
 
 async def ended(user: User, database: Database, prompts: list[str]) -> dict[str, Any]:
-    """A batch of these prompts, when it is final; `codes` tells why items failed, by prompt."""
+    """Submit a batch of these prompts and return it when it is final; `codes` has the failures by prompt."""
     request = {"prompts": [{"text": prompt} for prompt in prompts], "shared_settings": {"width": 96, "height": 64}}
     batch_id = (await rpc(user.client, "create_batch", {"p_request": request}))["batch"]["id"]
 
@@ -93,7 +93,7 @@ async def ended(user: User, database: Database, prompts: list[str]) -> dict[str,
 
 
 async def files_of(database: Database, user: User) -> list[str]:
-    """What Storage has of the user, by its own table."""
+    """The user's files, by Storage's own table."""
     sql = "select name from storage.objects where name like %s order by name"
     return [row["name"] for row in await (await database.execute(sql, [f"{user.id}/%"])).fetchall()]
 

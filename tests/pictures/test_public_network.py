@@ -1,4 +1,4 @@
-"""What counts as an address on the public internet."""
+"""Which addresses count as public."""
 
 from ipaddress import IPv4Network, ip_address
 

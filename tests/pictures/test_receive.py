@@ -1,4 +1,4 @@
-"""From the provider's answer to Storage: what is no picture never gets there."""
+"""From a provider's result to Storage: only pictures are stored."""
 
 import uuid
 from collections.abc import AsyncGenerator
@@ -47,7 +47,7 @@ async def test_a_fetched_picture_is_stored_byte_for_byte(
     server.gives("/one.png", content)  # whatever the name says
     generation_id = uuid.uuid4()
 
-    async with receiver.received(RemoteImage(URL)) as image:
+    async with receiver.receive(RemoteImage(URL)) as image:
         first = await picture_store.put(image, user_id=uuid.UUID(user.id), generation_id=generation_id)
         again = await picture_store.put(image, user_id=uuid.UUID(user.id), generation_id=generation_id)
 
@@ -64,9 +64,9 @@ async def test_a_fetched_picture_is_stored_byte_for_byte(
 async def test_only_a_picture_that_the_worker_wrote_keeps_its_metadata(receiver: Receiver) -> None:
     content = with_png_block(picture(), b"tEXt", b"prompt\0a fox")
 
-    async with receiver.received(RawImage(content)) as image:
+    async with receiver.receive(RawImage(content)) as image:
         assert image.file.read() == picture()
-    async with receiver.received(RawImage(content, keeps_metadata=True)) as image:
+    async with receiver.receive(RawImage(content, keeps_metadata=True)) as image:
         assert image.file.read() == content
         assert (image.format, image.file_size) == ("png", len(content))
 
@@ -87,7 +87,7 @@ async def test_a_hostile_file_never_reaches_storage(
 
     for output in (RemoteImage(URL), RawImage(content)):
         with pytest.raises(ProviderError):
-            async with receiver.received(output) as image:
+            async with receiver.receive(output) as image:
                 await picture_store.put(image, user_id=uuid.UUID(user.id), generation_id=uuid.uuid4())
 
     assert await stored_types(service, settings, user) == []
@@ -100,7 +100,7 @@ async def test_a_redirect_into_the_local_network_is_not_followed(
     server.redirects("/one.png", "https://inside.test/one.png")
 
     with pytest.raises(ProviderError):
-        async with receiver.received(RemoteImage(URL)):
+        async with receiver.receive(RemoteImage(URL)):
             pass
 
     assert PRIVATE_ADDRESS not in [address for address, _ in network.connected]

@@ -1,4 +1,4 @@
-"""The bucket and the rows of `images`, compared and put right on a real Storage and a real Postgres."""
+"""The storage check compares bucket and rows of `images`, on a real Storage and Postgres."""
 
 import uuid
 from collections.abc import AsyncGenerator
@@ -19,7 +19,7 @@ YOUNG = timedelta(hours=47)
 
 @dataclass
 class StoredPictures:
-    """One user's pictures in the shared bucket; tests look at their own paths alone."""
+    """One user's pictures in the shared bucket; tests look only at their own paths."""
 
     service: AsyncClient
     database: Database
@@ -60,7 +60,7 @@ class StoredPictures:
         return bool(found and found["yes"])
 
     def own(self, report: StorageReport) -> tuple[list[str], list[str]]:
-        """The report's orphans and lost rows that are this user's, as paths."""
+        """The paths of this user's orphaned files and lost rows in the report."""
         paths = list(report.orphans), [lost.storage_path for lost in report.lost]
         return tuple([path for path in some if path.startswith(self.user.id)] for some in paths)  # pyright: ignore[reportReturnType]
 

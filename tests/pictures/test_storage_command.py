@@ -1,4 +1,4 @@
-"""`batchgen storage check` as a process: what it says, and its exit codes."""
+"""`batchgen storage check` as a process: its output and exit codes."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ def run(stack: StackInfo, tmp_path: Path) -> Run:
 
 @pytest.fixture
 async def orphan(service: AsyncClient, database: Database, user: User, settings: Settings) -> AsyncGenerator[str]:
-    """A file without a row, old enough to be one; files of other tests are old enough, too, and go with it."""
+    """A file without a row, past the grace time. Files of other tests are past it, too, and are removed with it."""
     path = f"{user.id}/{uuid.uuid4()}.png"
     bucket = service.storage.from_(settings.bucket)
     await bucket.upload(path, picture(), {"content-type": "image/png"})

@@ -211,7 +211,7 @@ class FakeReceiver(Receiver):
         super().__init__(Fetcher(), InProcessChecker())
 
     @asynccontextmanager
-    async def received(
+    async def receive(
         self, output: RawImage | RemoteImage, *, local_server: str | None = None
     ) -> AsyncGenerator[CheckedImage]:
         if isinstance(output, RemoteImage):
@@ -219,7 +219,7 @@ class FakeReceiver(Receiver):
             if self.errors:
                 raise self.errors.pop(0)
             output = RawImage(self.content)
-        async with super().received(output) as image:
+        async with super().receive(output) as image:
             yield image
 
 

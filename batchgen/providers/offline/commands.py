@@ -1,4 +1,4 @@
-"""The words by which a test tells the offline provider what to do."""
+"""Command words in prompts, by which tests steer the offline provider."""
 
 import re
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ _WORD = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """What a prompt asks for besides a picture."""
+    """The commands in a prompt."""
 
     prompt: str
-    """The prompt without its command words: what is drawn and captioned."""
+    """The prompt without its command words: it is drawn and captioned."""
     blocked: bool = False
     fails: int | None = None
-    """How often it fails before it works; -1 for always, None for never."""
+    """How often the job fails before it works; -1 for always, None for never."""
     seconds: float | None = None
     busy_seconds: float = 0
-    """How long after its start the job is told to wait, as by HTTP 429."""
+    """For so long after its start the job answers with `ProviderBusy`, like HTTP 429."""
 
 
 def read_commands(prompt: str) -> Commands:
-    """Take the command words out of a prompt; of two of a kind the last one counts."""
+    """Take the command words out of a prompt; if one occurs twice, the last counts."""
     blocked, fails, seconds, busy_seconds = False, None, None, 0.0
     for match in _WORD.finditer(prompt):
         fail, times, block, timed, duration = match.groups()

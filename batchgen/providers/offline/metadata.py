@@ -1,4 +1,4 @@
-"""What a picture says about itself: text chunks in PNG, Exif in WebP, the same keys in both."""
+"""Metadata of offline pictures: text chunks in PNG, Exif in WebP, with the same keys."""
 
 import io
 import json
@@ -21,7 +21,7 @@ _ASCII = b"ASCII\0\0\0"
 
 
 def generator() -> str:
-    """Who drew the picture, and that no model did."""
+    """The name of the offline provider, with its version and 'no model'."""
     try:
         number = version("batchgen")
     except PackageNotFoundError:
@@ -30,7 +30,7 @@ def generator() -> str:
 
 
 def describe(request: ImageRequest) -> dict[str, str]:
-    """The picture's metadata; NUL and broken surrogates, which no text format takes, become U+FFFD."""
+    """The picture's metadata; NUL and lone surrogates, which text formats do not take, become U+FFFD."""
     values = {
         "prompt": request.prompt,
         "negative_prompt": request.negative_prompt,
@@ -49,7 +49,7 @@ def _storable(text: str) -> str:
 
 
 def encode(image: Image.Image, image_format: ImageFormat, metadata: Mapping[str, str]) -> bytes:
-    """The picture as a file, with its metadata inside."""
+    """Encode the picture with its metadata."""
     out = io.BytesIO()
     if image_format == "png":
         image.save(out, "PNG", compress_level=2, pnginfo=_png_text(metadata))
@@ -74,7 +74,7 @@ def _exif(metadata: Mapping[str, str]) -> bytes:
 
 
 def read_metadata(content: bytes) -> dict[str, str]:
-    """What a picture from the offline provider says about itself; empty for any other picture."""
+    """Read the metadata of an offline picture; empty for any other picture."""
     with opened(io.BytesIO(content)) as image:
         image.load()
         if image.format == "PNG":

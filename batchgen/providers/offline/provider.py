@@ -1,4 +1,4 @@
-"""A provider without a service: it draws each picture here, from the request alone."""
+"""A provider without a service: it draws each picture in this process, from the request alone."""
 
 import asyncio
 import hashlib
@@ -44,7 +44,7 @@ class OfflineProvider:
         self._sleep = sleep
 
     async def submit(self, request: ImageRequest) -> str:
-        """Name the job; refuse what would be refused each time."""
+        """Name the job; refuse a blocked prompt or an invalid size."""
         if self._read(request).blocked:
             raise ProviderRejected("The prompt was blocked by #blocked.", code="blocked_by_policy")
         if not all(MIN_SIDE <= side <= MAX_SIDE for side in (request.width, request.height)):
@@ -58,10 +58,10 @@ class OfflineProvider:
         return f"offline-{started_ms}-{mark}"
 
     async def wait(self, job_id: str, request: ImageRequest) -> RawImage:
-        """Let the rest of the job's time pass, then draw, on a thread of its own."""
+        """Wait for the rest of the job's time, then draw in another thread."""
         commands = self._read(request)
         if (busy := self._left(job_id, commands.busy_seconds)) > 0:
-            raise ProviderBusy("The provider asks to wait, as #busy told it to.", retry_after_seconds=busy)
+            raise ProviderBusy("The provider asks to wait, because of #busy.", retry_after_seconds=busy)
         total = self._seconds if commands.seconds is None else commands.seconds
         await self._sleep(self._left(job_id, total))
         _fail_as_told(commands, request.retry_count)
@@ -69,16 +69,16 @@ class OfflineProvider:
         return RawImage(content, request.seed, keeps_metadata=True)
 
     async def cancel(self, job_id: str) -> None:
-        """Nothing runs between the calls, so there is nothing to stop."""
+        """Do nothing: no job runs between the calls."""
 
     async def aclose(self) -> None:
-        """There are no connections."""
+        """Do nothing: there are no connections."""
 
     def _read(self, request: ImageRequest) -> Commands:
         return read_commands(request.prompt) if self._commands else Commands(request.prompt)
 
     def _left(self, job_id: str, total: float) -> float:
-        # Never more than the whole time: the clock that wrote the id may be ahead of ours.
+        # At most the whole time: the clock that wrote the id may be ahead of this one.
         match = _JOB_ID.fullmatch(job_id)
         if match is None:
             return total
@@ -89,15 +89,15 @@ def _fail_as_told(commands: Commands, retry_count: int) -> None:
     if commands.fails is None:
         return
     if commands.fails < 0:
-        raise ProviderRejected("The generation failed as #fail told it to.", code="offline_failed")
+        raise ProviderRejected("The job failed because of #fail.", code="offline_failed")
     if retry_count < commands.fails:
         raise ProviderUnavailable(
-            f"Failure {retry_count + 1} of {commands.fails}, as #fail:{commands.fails} told it to.",
+            f"Failure {retry_count + 1} of {commands.fails}, because of #fail:{commands.fails}.",
             code="offline_unavailable",
             is_provider_fault=False,
         )
 
 
 def draw_file(request: ImageRequest, prompt: str, image_format: ImageFormat) -> bytes:
-    """Draw and encode; plain CPU work without a loop. `prompt` is the request's without command words."""
+    """Draw and encode a picture. `prompt` is the request's without command words."""
     return encode(draw(request, prompt), image_format, describe(request))

@@ -1,4 +1,4 @@
-"""Pictures of nothing: flowing colour for prompts that name nothing that could be drawn."""
+"""Abstract pictures, for prompts that name nothing that can be drawn."""
 
 import math
 import random

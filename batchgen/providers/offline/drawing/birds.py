@@ -1,4 +1,4 @@
-"""Owls and birds on the wing."""
+"""Owls and flying birds."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""The sheet that is painted on: soft-edged areas, gradients and glows on one RGB picture.
+"""The RGB picture that is painted on, with soft-edged areas, gradients and glows.
 
 An area is drawn as a mask inside its own bounding box only, larger than needed and then reduced, so edges are
 smooth and a small shape costs little on a large sheet.
@@ -37,7 +37,7 @@ def _falloff() -> Image.Image:
 
 
 class Canvas:
-    """A picture in the making. Lengths are pixels; `u` is the shorter side, for sizes that fit any shape."""
+    """A picture that is being painted. Lengths are pixels; `u` is the shorter side, for sizes that fit any shape."""
 
     def __init__(self, width: int, height: int) -> None:
         self.w = width

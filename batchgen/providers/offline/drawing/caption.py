@@ -1,4 +1,4 @@
-"""The strip at the picture's foot: the prompt, and that no model drew it.
+"""The caption at the bottom of the picture: the prompt, and that no model drew it.
 
 Pillow's built-in font knows little more than ASCII, so other writing is spelled out where that is easy (umlauts,
 accents, Greek, Cyrillic, kana, hangul, emoji by name) and left to the metadata where it is not.
@@ -34,7 +34,7 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def spell(text: str) -> str:
-    """The text in signs that the font has, on one line; every text can be spelled somehow."""
+    """The text in characters of the font, on one line."""
     words = " ".join(_printable(text[:_READ_AT_MOST]).split())
     spelled = "".join(_spell_char(char) for char in unicodedata.normalize("NFC", words))
     while _GAP * 2 in spelled or f"{_GAP} {_GAP}" in spelled:
@@ -80,7 +80,7 @@ def _has_glyph(char: str) -> bool:
 
 
 def _shape(char: str) -> bytes:
-    """How a sign looks; those that the font lacks all look like its box."""
+    """The pixels of a character; all that the font lacks look like its box."""
     sheet = Image.new("L", (40, 40))
     ImageDraw.Draw(sheet).text((4, 4), char, fill=255, font=_font(20))
     return sheet.tobytes()
@@ -92,7 +92,7 @@ def _font(size: int) -> Font:
 
 
 def draw_caption(image: Image.Image, prompt: str) -> None:
-    """Write prompt and note onto the picture's foot, as much of them as its size allows."""
+    """Write prompt and note at the bottom of the picture, as much of them as fits."""
     width, height = image.size
     size = max(9, round(min(width, height) * 0.0235))
     margin = round(size * 0.9)
@@ -142,7 +142,7 @@ def _cut(line: str, size: int, room: int) -> str:
 
 
 def _shade(image: Image.Image, top: int) -> None:
-    """Darken towards the foot, so that light letters read on any picture."""
+    """Darken towards the bottom, so that light letters can be read on any picture."""
     size = (image.width, image.height - top)
     mask = vertical(size, [(0, 0, 0), (95, 95, 95), (140, 140, 140), (160, 160, 160)]).getchannel(0)
     image.paste((8, 9, 20), (0, top, image.width, image.height), mask)

@@ -1,4 +1,4 @@
-"""A skyline by day or night and the street before it."""
+"""A skyline by day or night, and the street in front of it."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""What happens to a picture once all is painted: the style the prompt names, vignette and grain."""
+"""Apply the prompt's style, vignette and grain to a painted picture."""
 
 import random
 
@@ -11,7 +11,7 @@ _TILE = 192
 
 
 def apply_style(image: Image.Image, plan: Plan) -> Image.Image:
-    """The style that the prompt asks for, on the picture as it was painted."""
+    """Apply the styles that the prompt names."""
     for style, change in _STYLES.items():
         if style in plan.styles:
             image = change(image)

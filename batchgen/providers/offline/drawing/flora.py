@@ -1,4 +1,4 @@
-"""Flowers and trees near the eye."""
+"""Flowers and trees in the foreground."""
 
 import math
 import random
@@ -12,7 +12,7 @@ _BLOOMS = ("e8503f", "f2a33a", "f4d35e", "e2729f", "9b6bd0", "fbf3ea", "5a7fd8")
 
 
 def paint_flowers(scene: Scene, close: bool) -> None:
-    """A bed of flowers: many small ones far off, or the few large ones close to the eye."""
+    """A bed of flowers: many small ones far off, or the few large ones in the foreground."""
     canvas, rng = scene.canvas, scene.plan.rng("flowers")
     blooms = [rgb(code) for code in rng.sample(_BLOOMS, 3)]
     named = scene.plan.paints.get("flowers") or scene.plan.tint

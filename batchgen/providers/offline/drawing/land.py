@@ -1,4 +1,4 @@
-"""What lies between the horizon and the eye: mountains, woods, dunes, fields and cities."""
+"""The land: mountains, hills, dunes and fields."""
 
 import math
 import random
@@ -101,7 +101,7 @@ def _snow_edge(rng: random.Random, flank: list[Point], spine: list[Point], share
 
 
 def paint_hills(scene: Scene, colour: RGB, rows: int = 3, start: float = 0.0, drop: float = 0.1) -> None:
-    """Rolling ground from the horizon to the eye."""
+    """Rolling ground from the horizon to the foreground."""
     rng, canvas = scene.plan.rng("hills"), scene.canvas
     for row in range(rows):
         share = 0.3 + 0.62 * row / max(1, rows - 1)
@@ -114,7 +114,7 @@ def paint_hills(scene: Scene, colour: RGB, rows: int = 3, start: float = 0.0, dr
 
 
 def paint_desert(scene: Scene) -> None:
-    """Dunes with a lit and a shaded side, and ripples close to the eye."""
+    """Dunes with a lit and a shaded side, and ripples in the foreground."""
     rng, canvas = scene.plan.rng("desert"), scene.canvas
     sand = scene.plan.paints.get("desert", SAND)
     for row in range(4):
@@ -166,7 +166,7 @@ def _dune(scene: Scene, rng: random.Random, top: Point, line: Line, colours: tup
 
 
 def paint_field(scene: Scene) -> None:
-    """Meadows, a few round trees far off, and flowers near the eye where the prompt has some."""
+    """Meadows, a few round trees far off, and flowers in the foreground where the prompt has some."""
     plan = scene.plan
     green = plan.paints.get("field", rgb("7fae52") if plan.weather != "snow" else SNOW)
     rng, canvas = plan.rng("field"), scene.canvas
@@ -199,7 +199,7 @@ def _grass(scene: Scene, rng: random.Random, green: RGB) -> None:
 
 
 def paint_ripples(scene: Scene, rng: random.Random, colour: RGB, alpha: float) -> None:
-    """Short level strokes on water, longer near the eye."""
+    """Short level strokes on water, longer in the foreground."""
     canvas = scene.canvas
     ripples: list[Outline] = []
     for _ in range(scene.count(60)):

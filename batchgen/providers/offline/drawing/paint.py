@@ -1,4 +1,4 @@
-"""From a request to a finished picture: plan, paint, finish, caption."""
+"""Draw the picture for a request: plan, paint, apply style and light, caption."""
 
 import math
 
@@ -36,7 +36,7 @@ def draw(request: ImageRequest, prompt: str) -> Image.Image:
 
 
 def _painted_size(width: int, height: int) -> tuple[int, int]:
-    """Huge pictures are painted smaller, tiny ones larger, and then brought to size."""
+    """The size to paint at: huge pictures are painted smaller, tiny ones larger, and then scaled."""
     area = width * height
     scale = math.sqrt(min(_LARGEST, max(_SMALLEST, area)) / area)
     return max(8, round(width * scale)), max(8, round(height * scale))

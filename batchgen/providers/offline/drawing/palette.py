@@ -1,4 +1,4 @@
-"""The light of a picture: colours of sky, distance, nearness and lamps, that fit together."""
+"""The colours of a picture: sky, distance, foreground and lamps."""
 
 from dataclasses import dataclass, replace
 

@@ -1,4 +1,4 @@
-"""The calls of Pillow whose types it leaves partly open where NumPy is missing."""
+"""Typed wrappers of Pillow calls whose types are incomplete without NumPy."""
 
 from collections.abc import Sequence
 from typing import Any, cast

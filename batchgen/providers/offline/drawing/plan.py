@@ -1,4 +1,4 @@
-"""From a prompt to what shall be in the picture. Decides, draws nothing."""
+"""Decide from the prompt what the picture shows."""
 
 import random
 import re
@@ -77,7 +77,7 @@ _FACES = frozenset({"robot", "face", "astronaut"})
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is in the picture."""
+    """The contents of the picture."""
 
     key: str
     """Seeds every random choice in the picture."""
@@ -88,9 +88,9 @@ class Plan:
     subjects: tuple[str, ...]
     styles: frozenset[str]
     tint: RGB | None
-    """The colour of the whole, where the prompt names one."""
+    """The colour of the whole picture, if the prompt names one."""
     paints: Mapping[str, RGB]
-    """Colours of single things, by the thing's or place's name."""
+    """Colours of single things or places, by name."""
     portrait: bool
     many: bool
     detail: float
@@ -102,7 +102,7 @@ class Plan:
         return not self.places and not self.subjects
 
     def rng(self, topic: str) -> random.Random:
-        """Random numbers for one topic, so that more of one thing moves none of the others."""
+        """A random generator for one topic, so that a change to one thing does not move the others."""
         return random.Random(int.from_bytes(sha256(f"{self.key}/{topic}".encode()).digest()[:8], "big"))  # noqa: S311
 
 
@@ -113,7 +113,7 @@ class _Word:
 
 
 def make_plan(request: ImageRequest, prompt: str) -> Plan:
-    """Read the prompt's words; whatever it leaves open is decided by prompt and seed."""
+    """Read the prompt's words; prompt and seed decide the rest."""
     words = _words(prompt)
     unwanted = {word.folded for word in _words(request.negative_prompt or "")}
     words = [word for word in words if word.folded not in unwanted]
@@ -159,7 +159,7 @@ def _words(text: str) -> list[_Word]:
 
 
 def _found(meanings: Mapping[str, str], words: list[_Word]) -> tuple[str, ...]:
-    """The meanings that occur, in the prompt's order."""
+    """The names whose words occur, in the prompt's order."""
     found: list[str] = []
     for word in words:
         for part in _parts(word):
@@ -199,7 +199,7 @@ def _time(words: list[_Word], places: tuple[str, ...], weather: str, key: str) -
 
 
 def _colours(words: list[_Word]) -> tuple[RGB | None, dict[str, RGB]]:
-    """A colour before a thing is that thing's; one on its own is the whole picture's."""
+    """A colour before a thing belongs to the thing; a colour on its own to the whole picture."""
     tint: RGB | None = None
     paints: dict[str, RGB] = {}
     for i, word in enumerate(words):

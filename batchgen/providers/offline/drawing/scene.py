@@ -1,4 +1,4 @@
-"""What every part of a scene needs: the sheet, the plan, the light, and where things stand."""
+"""A scene's canvas, plan, colours and composition, which all its parts share."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from batchgen.providers.offline.drawing.plan import Plan
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A scene in the making."""
+    """A scene that is being painted."""
 
     canvas: Canvas
     plan: Plan

@@ -1,4 +1,4 @@
-"""Puts a scene together, from the sky to what is close to the eye."""
+"""Paint a scene layer by layer, from the sky to the foreground."""
 
 from batchgen.providers.offline.drawing.birds import paint_birds, paint_owl
 from batchgen.providers.offline.drawing.buildings import paint_castle, paint_house

@@ -1,4 +1,4 @@
-"""Outlines as lists of points. Nothing here knows colours or pictures."""
+"""Outlines as lists of points, without colours or pixels."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Animals that sit and look at us, built from one figure with different heads, ears and tails."""
+"""Sitting animals seen from the front: one figure with different heads, ears and tails."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ INK = rgb("1d1a24")
 
 @dataclass(frozen=True, slots=True)
 class Coat:
-    """What tells one sitting animal from another."""
+    """The parts in which sitting animals differ."""
 
     colour: RGB
     pale: RGB

@@ -1,4 +1,4 @@
-"""Everything above the horizon: air, sun or moon, stars, clouds, and what falls out of them."""
+"""The sky: air, sun or moon, stars, clouds, rain and snow."""
 
 import math
 import random
@@ -172,7 +172,7 @@ def _lightning(scene: Scene) -> None:
 
 
 def paint_weather(scene: Scene) -> None:
-    """What is in the air between the eye and the scene."""
+    """Rain, snow or fog in front of the scene."""
     weather = scene.plan.weather
     if weather == "snow":
         _flakes(scene)

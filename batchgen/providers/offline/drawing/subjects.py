@@ -1,4 +1,4 @@
-"""Puts what the prompt names into the scene, in the right place and size."""
+"""Paint the prompt's subjects into the scene, at the right place and size."""
 
 from batchgen.providers.offline.drawing.birds import paint_bird, paint_owl
 from batchgen.providers.offline.drawing.buildings import paint_castle, paint_house, paint_lighthouse

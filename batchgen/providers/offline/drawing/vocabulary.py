@@ -1,4 +1,4 @@
-"""Which words stand for what, in English and German.
+"""The words that the offline provider understands, in English and German.
 
 A stem is matched whole (with a plural ending), `stem*` at a word's start, `*stem` at its end, `*stem*` anywhere.
 One with a capital counts only where the prompt has the capital too (German `See` is a lake, `see` is not).

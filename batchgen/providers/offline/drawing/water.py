@@ -43,7 +43,7 @@ def _glitter(scene: Scene, rng: random.Random) -> None:
 
 
 def paint_waves(scene: Scene) -> None:
-    """Waves close to the eye, in front of what swims."""
+    """Waves in the foreground, in front of what swims."""
     canvas, rng = scene.canvas, scene.plan.rng("waves")
     rough = 2.4 if scene.plan.weather == "storm" else 1.0
     _, middle, deep = _water(scene)

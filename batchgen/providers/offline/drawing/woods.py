@@ -1,4 +1,4 @@
-"""Firs: rows of them out of the haze, a shore of them, a few close to the eye."""
+"""Forests of firs: distant rows, a shore, and trees in the foreground."""
 
 import random
 
@@ -96,7 +96,7 @@ def _forest_floor(scene: Scene, rng: random.Random) -> None:
 
 
 def paint_frame(scene: Scene) -> None:
-    """Dark firs at one edge, close to the eye, that lead into the picture."""
+    """Dark firs at one edge, in the foreground, that lead into the picture."""
     rng, canvas = scene.plan.rng("frame"), scene.canvas
     side = 1 if scene.subject_x < canvas.w / 2 else 0
     colour = darker(scene.palette.near, 0.2)
