@@ -31,7 +31,8 @@ from batchgen.providers.base import ImageRequest, Output, RawImage, Settlement
 from batchgen.providers.checkpoints import Checkpoint, Made, checkpoints_in, made_with, named
 from batchgen.providers.gpu_memory import is_out_of_memory
 from batchgen.providers.http.client import Answer, mapping, read_list, read_object, sequence, text, whole_number
-from batchgen.providers.http.own_server import Complaint, Exchange
+from batchgen.providers.http.own_server import OwnServerApi
+from batchgen.providers.http.refusals import Reason, Refusal
 from batchgen.providers.http.synchronous import SynchronousJobs
 from batchgen.providers.model_file_names import or_near
 
@@ -65,7 +66,7 @@ class Automatic1111Provider:
         answer_seconds: float = ANSWER_SECONDS,
         most_bytes: int = ANSWER_BYTES,
     ) -> None:
-        self._api = Exchange(base_url, service=self.name, key=credentials, scheme="Basic")
+        self._api = OwnServerApi(base_url, service=self.name, key=credentials, scheme="Basic")
         self._answer_seconds = answer_seconds
         self._most_bytes = most_bytes
         self._jobs = SynchronousJobs(self.name, self._order, is_free=True)
@@ -149,12 +150,12 @@ class Automatic1111Provider:
             raise self._wrong_model(f"{model} could not be set. {error}") from error
 
     def _wrong_model(self, words: str) -> ProviderUnavailable:
-        what = self._api.says("makes pictures with another checkpoint", Complaint(words))
+        what = self._api.message("makes pictures with another checkpoint", words)
         return ProviderUnavailable(what, code="wrong_model", is_provider_fault=False)
 
     async def _made(self, job_id: str, request: ImageRequest) -> tuple[RawImage, Made]:
         body = {"prompt": request.prompt, **request.inputs, **self._checkpoint(request)}
-        answer = await self._api.buy(
+        answer = await self._api.order(
             "/sdapi/v1/txt2img",
             {**body, "force_task_id": job_id, "send_images": True},
             seconds=self._answer_seconds,
@@ -211,21 +212,23 @@ class Automatic1111Provider:
     def _refused(self, answer: Answer) -> ProviderError:
         body = mapping(answer.as_object())
         words = [word for word in (body.get("errors"), body.get("detail"), body.get("error")) if isinstance(word, str)]
-        complaint = Complaint(next(filter(None, words), _field_faults(body)))
+        refusal = Refusal(next(filter(None, words), _field_faults(body)))
         if is_out_of_memory(*words):
-            return ProviderUnavailable(self._api.says("has no memory left", complaint), code="out_of_memory")
+            return ProviderUnavailable(self._api.message("has no memory left", refusal.message), code="out_of_memory")
         if answer.status >= 500 and "NansException" in words:
-            what = self._api.says("could not compute the picture", complaint)
+            what = self._api.message("could not compute the picture", refusal.message)
             return ProviderUnavailable(what, code="job_failed", is_provider_fault=False)
-        if answer.status == 404 and "not found" in complaint.message.lower() and complaint.message != "Not Found":
-            return ProviderRejected(self._api.says("does not have all of this", complaint), code="model_not_found")
+        if answer.status == 404 and "not found" in refusal.message.lower() and refusal.message != "Not Found":
+            return ProviderRejected(
+                self._api.message("does not have all of this", refusal.message), code="model_not_found"
+            )
         if answer.status in (404, 405):
             what = f"{self.name} answered {answer.status}: its API is not at this address, or it runs without --api."
             return ProviderUnavailable(what, code="provider_garbage")
         if answer.status == 401:
             what = "wants the user and password of its --api-auth; set BATCHGEN_AUTOMATIC1111_AUTH=user:password"
-            return self._api.key_refused(Complaint(what))
-        return self._api.refusal(answer, complaint)
+            return self._api.error(Reason.KEY_REFUSED, answer, Refusal(what))
+        return self._api.error_of(answer, refusal)
 
     async def _checkpoints_named(self, model: str) -> Sequence[Checkpoint]:
         """What the server has by this name, after one look at its disk. Raises `model_not_found`."""
@@ -237,7 +240,7 @@ class Automatic1111Provider:
         if found := named(model, known):
             return found
         hint = or_near(model, (checkpoint.title for checkpoint in known))
-        what = self._api.says(f"has no checkpoint {model}", Complaint(hint))
+        what = self._api.message(f"has no checkpoint {model}", hint)
         raise ProviderRejected(what, code="model_not_found")
 
     async def _listed_checkpoints(self) -> Sequence[Checkpoint]:

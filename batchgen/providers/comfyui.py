@@ -33,7 +33,6 @@ from batchgen.providers.comfyui_answers import (
     address_of,
     body_of,
     code_of,
-    complaint_of,
     extra_data_of,
     failed_outputs,
     faults_in,
@@ -43,13 +42,14 @@ from batchgen.providers.comfyui_answers import (
     missing_file,
     names_in,
     picture_in,
+    refusal_of,
     times_of,
     was_cached,
     workflow_of,
 )
 from batchgen.providers.gpu_memory import is_out_of_memory
 from batchgen.providers.http.client import Answer, mapping, sequence, text, whole_number
-from batchgen.providers.http.own_server import Complaint, Exchange
+from batchgen.providers.http.own_server import OwnServerApi
 from batchgen.providers.model_file_names import or_near, same_name
 from batchgen.providers.workflow import (
     MissingInput,
@@ -109,7 +109,7 @@ class ComfyUIProvider:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        self._api = Exchange(base_url, service=self.name, key=key)
+        self._api = OwnServerApi(base_url, service=self.name, key=key)
         self._order_seconds = order_seconds
         self._patience_seconds = patience_seconds
         self._sleep = sleep
@@ -245,11 +245,11 @@ class ComfyUIProvider:
 
     def _checked(self, answer: Answer) -> Answer:
         if not answer.is_success:
-            raise self._api.refusal(answer, complaint_of(body_of(answer)))
+            raise self._api.error_of(answer, refusal_of(body_of(answer)))
         return answer
 
     async def _ordered(self, nodes: Mapping[str, Any], request: ImageRequest) -> Answer:
-        return await self._api.buy("/prompt", _order(nodes, request), seconds=self._order_seconds, most_bytes=2**20)
+        return await self._api.order("/prompt", _order(nodes, request), seconds=self._order_seconds, most_bytes=2**20)
 
     async def _accepted(self, answer: Answer, nodes: Mapping[str, Any], request: ImageRequest) -> str:
         """The id of the job. One of which the server runs no node that saves the picture is cancelled."""
@@ -260,7 +260,7 @@ class ComfyUIProvider:
         if not job_id:
             raise OutcomeUnknown(f"{self.name} took an order without saying under which id.", code="provider_garbage")
         if mapping(body.get("node_errors")):
-            what = self._api.says("leaves out a part of the workflow", complaint_of(body))
+            what = self._api.message("leaves out a part of the workflow", refusal_of(body).message)
             refused = ProviderRejected(what, code=_code_of_a_part(body))
             if not _can_save(nodes, failed_outputs(body), text(request.inputs.get("output_node"))):
                 with suppress(ProviderError):
@@ -302,12 +302,11 @@ class ComfyUIProvider:
 
     def _refused(self, answer: Answer, hint: str = "") -> ProviderError:
         body = body_of(answer)
-        complaint = complaint_of(body)
+        refusal = refusal_of(body)
         if answer.status != 400 or "error" not in body:
-            return self._api.refusal(answer, complaint)
-        if hint:
-            complaint = Complaint(f"{hint[:LONGEST_HINT]}. {complaint.message}", complaint.codes)
-        return ProviderRejected(self._api.says("refuses the workflow", complaint), code=code_of(body))
+            return self._api.error_of(answer, refusal)
+        words = f"{hint[:LONGEST_HINT]}. {refusal.message}" if hint else refusal.message
+        return ProviderRejected(self._api.message("refuses the workflow", words), code=code_of(body))
 
     async def _delivered(self, job_id: str, entry: Entry, request: ImageRequest) -> RemoteImage:
         """The picture. Whoever asks a second time could not fetch it: where it is gone, the job is over."""
@@ -366,8 +365,8 @@ class ComfyUIProvider:
         named = ", ".join(class_names(nodes, found))[:LONGEST_HINT]
         if wanted and wanted not in nodes:
             return ProviderRejected(f"The workflow has no node {wanted[:LONGEST_HINT]} (output_node).", code="no_image")
-        complaint = Complaint(f"it ends in {named}; a SaveImage node is needed")
-        return ProviderRejected(self._api.says("ran the workflow, which lists no picture", complaint), code="no_image")
+        words = f"it ends in {named}; a SaveImage node is needed"
+        return ProviderRejected(self._api.message("ran the workflow, which lists no picture", words), code="no_image")
 
     def _check_models(self, ran: Mapping[str, Any], request: ImageRequest) -> None:
         """Raises `wrong_model` where the history shows another file than the one that was ordered."""
@@ -376,9 +375,9 @@ class ComfyUIProvider:
             for name in ("ckpt_name", "unet_name"):
                 wanted, found = text(mapping(node.get("inputs")).get(name)), text(inputs.get(name))
                 if wanted and found and same_name(wanted, [found]) is None:
-                    complaint = Complaint(f"{found} instead of {wanted}")
+                    words = f"{found} instead of {wanted}"
                     raise ProviderUnavailable(
-                        self._api.says("took another model", complaint), code="wrong_model", is_provider_fault=False
+                        self._api.message("took another model", words), code="wrong_model", is_provider_fault=False
                     )
 
     def _raise_what_went_wrong(self, entry: Entry) -> None:
@@ -390,7 +389,7 @@ class ComfyUIProvider:
             error = messages.get("execution_error", {})
             words, kind = text(error.get("exception_message")), text(error.get("exception_type"))
             node = text(error.get("node_type"))[:LONGEST_HINT] or "the workflow"
-            what = self._api.says(f"failed in {node}", Complaint(words or kind))
+            what = self._api.message(f"failed in {node}", words or kind)
             code = "out_of_memory" if is_out_of_memory(kind, words) else "job_failed"
             raise ProviderUnavailable(what, code=code)
 

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from batchgen.order_state import OrderState
 from batchgen.providers.http.client import Answer, mapping, sequence, text, whole_number
-from batchgen.providers.http.own_server import Complaint
+from batchgen.providers.http.refusals import Refusal
 
 Entry = Mapping[str, Any]
 """A finished job, as the history has it."""
@@ -124,7 +124,7 @@ def _seconds_between(first: int | None, last: int | None) -> float | None:
     return (last - first) / 1000
 
 
-def complaint_of(body: Mapping[str, Any]) -> Complaint:
+def refusal_of(body: Mapping[str, Any]) -> Refusal:
     """What a refused workflow lacks: the details of each node before the general sentence."""
     error = mapping(body.get("error"))
     words: list[str] = []
@@ -134,7 +134,7 @@ def complaint_of(body: Mapping[str, Any]) -> Complaint:
         words.append(f"{kind or 'a node'}: {text(fault.get('message'))[:LONGEST_ID]} ({details})")
     general = [text(error.get("message")), text(error.get("details"))]
     message = "; ".join(words[:MOST_FAULTS]) or ". ".join(filter(None, general)) or text(body.get("error"))
-    return Complaint(message, codes=frozenset({text(error.get("type"))}))
+    return Refusal(message, codes=frozenset({text(error.get("type"))}))
 
 
 def faults_in(body: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:

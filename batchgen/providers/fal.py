@@ -32,7 +32,6 @@ from batchgen.providers.http import inline_pictures, messages
 from batchgen.providers.http.client import Answer
 from batchgen.providers.http.hosted import (
     AGAIN_SECONDS,
-    POLICY_TYPES,
     WITHOUT_A_PICTURE,
     AnswerLost,
     HostedApi,
@@ -45,6 +44,7 @@ from batchgen.providers.http.hosted import (
     problems,
     said,
 )
+from batchgen.providers.http.refusals import POLICY_CODES
 
 NAME = "fal"
 RUNNING = frozenset({"IN_QUEUE", "IN_PROGRESS"})
@@ -121,7 +121,7 @@ class FalProvider:
             raise ProviderRejected(f"{model!r} is no model at {NAME}.", code="model_not_found")
         headers = {"X-Fal-Request-Start-Timeout": f"{self._start_timeout_seconds:g}"}
         try:
-            return self._job_id(await self._api.buy(f"/{model}", request.inputs, headers, model=model))
+            return self._job_id(await self._api.order(f"/{model}", request.inputs, headers, model=model))
         except AnswerLost as lost:
             raise OutcomeUnknown(str(lost)) from lost
 
@@ -236,7 +236,7 @@ class FalProvider:
         told = self._api.words(text)
         order = NOT_CHARGED if answer.status >= 500 else OVER
         is_final = answer.headers.get("X-Fal-Retryable", "").strip().lower() == "false"
-        if kinds & POLICY_TYPES or (not kinds and messages.is_policy(text)) or answer.status == 451:
+        if kinds & POLICY_CODES or (not kinds and messages.is_policy(text)) or answer.status == 451:
             return ProviderRejected(f"{NAME} refuses this prompt. {told}", code="blocked_by_policy", order=order)
         if kinds & NOTHING_MADE:
             code = "blocked_by_policy" if messages.is_policy(text) else "no_output"

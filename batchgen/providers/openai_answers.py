@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from batchgen.providers.http import messages
 from batchgen.providers.http.client import Answer, mapping, read_object, text
-from batchgen.providers.http.own_server import Complaint
+from batchgen.providers.http.refusals import Refusal
 
 LONGEST_CODE = 200
 MOST_EVENTS = 1000
@@ -121,7 +121,7 @@ SAYS_NOTHING = frozenset(
 """Codes and types of all kinds of refusals, so that only their words tell which one it is."""
 
 
-def complaint_of(answer: Answer) -> Complaint:
+def refusal_of(answer: Answer) -> Refusal:
     """The error object of OpenAI's form, or what servers like it put there: a text, a `detail`, a `message`."""
     body = _body(answer)
     error = error_of(answer)
@@ -136,7 +136,7 @@ def complaint_of(answer: Answer) -> Complaint:
         *(mapping(one).get("code") for one in inner),
         *(mapping(one).get("reason") for one in _list(error.get("details"))),
     )
-    return Complaint(
+    return Refusal(
         message=next((word for word in says if isinstance(word, str) and word), ""),
         codes=frozenset(code.lower() for code in codes if isinstance(code, str) and len(code) <= LONGEST_CODE),
         field=text(error.get("param")),
@@ -198,7 +198,7 @@ def _list(value: object) -> list[Any]:
     return cast("list[Any]", value) if isinstance(value, list) else []
 
 
-def status_of(answer: Answer, complaint: Complaint) -> int:
+def status_of(answer: Answer, refusal: Refusal) -> int:
     """The status that counts: gateways answer 200 and put the real one into the body."""
     error, body = error_of(answer), _body(answer)
     told: list[object] = [
@@ -208,16 +208,16 @@ def status_of(answer: Answer, complaint: Complaint) -> int:
         body.get("status"),
         body.get("code"),
     ]
-    told += [code for code in complaint.codes if code.isascii() and code.isdigit()]
+    told += [code for code in refusal.codes if code.isascii() and code.isdigit()]
     numbers = [int(one) for one in map(str, told) if len(one) == len("429") and one.isascii() and one.isdigit()]
     other = next((number for number in numbers if 400 <= number < 600), None)
     return other if other and answer.is_success else answer.status
 
 
-def is_policy(status: int, complaint: Complaint) -> bool:
+def is_policy(status: int, refusal: Refusal) -> bool:
     """By words, where neither a code nor a field settles what the refusal is about."""
-    specific = {code for code in complaint.codes - SAYS_NOTHING if not code.isdigit() and " " not in code}
+    specific = {code for code in refusal.codes - SAYS_NOTHING if not code.isdigit() and " " not in code}
     is_settled = any(not any(word in code for word in OF_MODERATION) for code in specific)
-    if is_settled or complaint.field not in ("", "prompt"):
+    if is_settled or refusal.field not in ("", "prompt"):
         return False
-    return status in (200, 400, 403, 422) and messages.is_policy(complaint.message)
+    return status in (200, 400, 403, 422) and messages.is_policy(refusal.message)

@@ -14,6 +14,7 @@ repeated order, so that one whose answer was lost stays unknown.
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import islice
 
 import httpx
@@ -25,9 +26,10 @@ from batchgen.providers import openai_answers as answers
 from batchgen.providers.base import ImageRequest, RawImage, RemoteImage, Settlement
 from batchgen.providers.http import inline_pictures
 from batchgen.providers.http.client import Answer, mapping, text, whole_number
-from batchgen.providers.http.own_server import Complaint, Exchange, gives_a_reason
+from batchgen.providers.http.own_server import OwnServerApi, gives_a_reason
+from batchgen.providers.http.refusals import SENTENCES, Reason, Refusal
 from batchgen.providers.http.synchronous import SynchronousJobs
-from batchgen.providers.openai_answers import complaint_of
+from batchgen.providers.openai_answers import refusal_of
 
 OPENAI_URL = "https://api.openai.com/v1"
 ANSWER_SECONDS = 600.0
@@ -58,7 +60,7 @@ class OpenAIImagesProvider:
         most_bytes: int = ANSWER_BYTES,
     ) -> None:
         self.name = name
-        self._api = Exchange(base_url, service=name, key=key)
+        self._api = OwnServerApi(base_url, service=name, key=key)
         self._is_free = is_free
         self._answer_seconds = answer_seconds
         self._most_bytes = most_bytes
@@ -105,7 +107,7 @@ class OpenAIImagesProvider:
         return await asyncio.to_thread(self._picture, answer, request)
 
     async def _send_order(self, body: Mapping[str, object], request: ImageRequest) -> Answer:
-        return await self._api.buy(
+        return await self._api.order(
             "/images/generations",
             body,
             seconds=self._answer_seconds,
@@ -159,35 +161,32 @@ class OpenAIImagesProvider:
 
     def _refused(self, answer: Answer, request: ImageRequest) -> ProviderError:
         """By the codes that the answer has; where they say nothing, by its status and its words."""
-        complaint = complaint_of(answer)
-        codes, status = complaint.codes, answers.status_of(answer, complaint)
+        said = refusal_of(answer)
+        codes, status = said.codes, answers.status_of(answer, said)
+        refusal = replace(said, status=status, model=request.model)
         if codes & answers.ACCOUNT_CODES:
-            return self._api.account_empty(complaint)
+            return self._api.error(Reason.ACCOUNT_EMPTY, answer, refusal)
         if codes & answers.KEY_CODES:
-            return self._api.key_refused(Complaint())
+            return self._api.error(Reason.KEY_REFUSED, answer, Refusal())
         if codes & answers.POLICY_CODES or status == 451:
-            return self._blocked(answer, complaint)
+            return self._blocked(answer, refusal)
         if codes & answers.WAIT_CODES:
-            return self._api.busy(complaint, self._api.wait_in(answer, 429), model=request.model)
-        if codes & answers.MODEL_CODES or (400 <= status < 500 and complaint.field == "model"):
-            return self._without_the_model(status, complaint, request)
-        if not codes & (answers.INPUT_CODES | answers.FAULT_CODES) and answers.is_policy(status, complaint):
-            return self._blocked(answer, complaint)
+            return self._api.error(Reason.BUSY, answer, replace(refusal, status=429))
+        if codes & answers.MODEL_CODES or (400 <= status < 500 and refusal.field == "model"):
+            reason = Reason.MODEL_NOT_ALLOWED if status == 403 else Reason.MODEL_NOT_FOUND
+            return self._api.error(reason, answer, refusal)
+        if not codes & (answers.INPUT_CODES | answers.FAULT_CODES) and answers.is_policy(status, refusal):
+            return self._blocked(answer, refusal)
         if answer.is_success and (status == answer.status or codes & answers.FAULT_CODES):
-            what = self._api.says("answered with an error", complaint)
+            what = self._api.message("answered with an error", refusal.message)
             return ProviderUnavailable(what, code="provider_unavailable", order=self._ended)
-        return self._api.refusal(answer, complaint, status=status, model=request.model)
+        return self._api.error_of(answer, refusal)
 
-    def _blocked(self, answer: Answer, complaint: Complaint) -> ProviderRejected:
+    def _blocked(self, answer: Answer, refusal: Refusal) -> ProviderRejected:
         stage = text(mapping(answers.error_of(answer).get("moderation_details")).get("moderation_stage"))
         order = self._ended if stage == "output" or answer.is_success else NOT_CHARGED
-        what = self._api.says("blocked the prompt by its policy", complaint)
+        what = self._api.message(SENTENCES[Reason.BLOCKED], refusal.message)
         return ProviderRejected(what, code="blocked_by_policy", order=order)
-
-    def _without_the_model(self, status: int, complaint: Complaint, request: ImageRequest) -> ProviderError:
-        if status == 403:
-            return self._api.model_refused(complaint, request.model)
-        return ProviderRejected(self._api.says("does not have this model", complaint), code="model_not_found")
 
     @property
     def _ended(self) -> OrderState:
@@ -205,8 +204,8 @@ def _refuses_format(answer: Answer) -> bool:
     """Whether an order was turned away for `response_format` alone: nothing was bought, and the field is no loss."""
     if answer.status not in (400, 422):
         return False
-    complaint = complaint_of(answer)
-    return complaint.field == FORMAT_FIELD or (not complaint.field and FORMAT_FIELD in complaint.message)
+    refusal = refusal_of(answer)
+    return refusal.field == FORMAT_FIELD or (not refusal.field and FORMAT_FIELD in refusal.message)
 
 
 def _names_of(request: ImageRequest) -> Mapping[str, str]:

@@ -159,7 +159,7 @@ class ReplicateProvider:
         ordered_at = self._clock()
         try:
             cancel_after = {"Cancel-After": f"{self._deadline_seconds}s"}
-            answer = await self._api.buy(path, body, cancel_after, model=request.model or "")
+            answer = await self._api.order(path, body, cancel_after, model=request.model or "")
             job_id = _job_id(answer.as_object())
         except AnswerLost as lost:
             job_id = await self._recover(request, ordered_at, lost)

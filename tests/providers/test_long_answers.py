@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 from batchgen.errors import ProviderError
 from batchgen.providers.base import ImageRequest
 from batchgen.providers.http.client import LONG_BODY_BYTES, Answer, Unanswered
-from batchgen.providers.http.own_server import Exchange
+from batchgen.providers.http.own_server import OwnServerApi
 from batchgen.providers.long_answers import MemoryBudget
 from batchgen.providers.openai_images import OpenAIImagesProvider
 from tests.support import eventually
@@ -79,14 +79,14 @@ async def _bomb(_: web.Request) -> web.Response:
 
 
 @pytest.fixture
-async def exchange(server: SlowServer) -> AsyncGenerator[Exchange]:
-    exchange = Exchange(server.base, service="slow")
+async def exchange(server: SlowServer) -> AsyncGenerator[OwnServerApi]:
+    exchange = OwnServerApi(server.base, service="slow")
     exchange.memory = MemoryBudget(2 * LONG + 2)
     yield exchange
     await exchange.aclose()
 
 
-async def test_long_answers_over_the_budget_wait_for_earlier_ones(server: SlowServer, exchange: Exchange) -> None:
+async def test_long_answers_over_the_budget_wait_for_earlier_ones(server: SlowServer, exchange: OwnServerApi) -> None:
     asks = [asyncio.create_task(exchange.ask("GET", "/announced")) for _ in range(3)]
     await eventually(lambda: server.begun == 3 and exchange.memory.left == 0)
 
@@ -98,7 +98,7 @@ async def test_long_answers_over_the_budget_wait_for_earlier_ones(server: SlowSe
     assert exchange.memory.left == 2 * LONG + 2
 
 
-async def test_short_answers_do_not_wait_for_long_ones(server: SlowServer, exchange: Exchange) -> None:
+async def test_short_answers_do_not_wait_for_long_ones(server: SlowServer, exchange: OwnServerApi) -> None:
     long = asyncio.create_task(exchange.ask("GET", "/long"))
     await eventually(lambda: exchange.memory.left == 0)
 
@@ -110,7 +110,7 @@ async def test_short_answers_do_not_wait_for_long_ones(server: SlowServer, excha
     assert (await long).as_json() == 1
 
 
-async def test_a_cancelled_answer_returns_its_memory(server: SlowServer, exchange: Exchange) -> None:
+async def test_a_cancelled_answer_returns_its_memory(server: SlowServer, exchange: OwnServerApi) -> None:
     long = asyncio.create_task(exchange.ask("GET", "/long"))
     await eventually(lambda: exchange.memory.left == 0)
 
@@ -120,7 +120,7 @@ async def test_a_cancelled_answer_returns_its_memory(server: SlowServer, exchang
     assert exchange.memory.left == 2 * LONG + 2
 
 
-async def test_a_decompression_bomb_is_refused(server: SlowServer, exchange: Exchange) -> None:
+async def test_a_decompression_bomb_is_refused(server: SlowServer, exchange: OwnServerApi) -> None:
     with pytest.raises(Exception, match="more than") as caught:
         await exchange.ask("GET", "/bomb")
 

@@ -26,8 +26,6 @@ Scheme = Literal["Bearer", "Basic", "Key"]
 COMPLAINT_BYTES = 64 * 2**10
 COMPLAINT_SECONDS = 5.0
 """How much is read of an answer that is no success, and for how long: the status has told the most."""
-BUSY_SECONDS = 10.0
-"""The wait where a 429 does not say how long."""
 LONG_BODY_BYTES = 2**20
 """Longer ones are read in a thread, once, and only where they can be a picture: few parts, one of them long."""
 MOST_PARTS = 200_000
@@ -111,13 +109,13 @@ class HttpApi:
         self._scheme: Scheme = scheme
         self._reads_refusals_whole = reads_refusals_whole
         self._asking = self._client(kept_connections=kept_connections)
-        self._buying = self._client(kept_connections=0)
+        self._ordering = self._client(kept_connections=0)
         self.memory = MemoryBudget()
         """What long answers may take together."""
 
     async def aclose(self) -> None:
         await self._asking.aclose()
-        await self._buying.aclose()
+        await self._ordering.aclose()
 
     def _client(self, *, kept_connections: int) -> httpx.AsyncClient:
         return httpx.AsyncClient(

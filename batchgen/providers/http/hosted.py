@@ -9,25 +9,25 @@ may exist, and nobody may send the purchase again.
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Set
 from datetime import UTC, datetime
 from itertools import count
-from typing import Any, NoReturn, TypeGuard, TypeVar, cast
+from typing import Any, TypeGuard, TypeVar, cast
 from urllib.parse import SplitResult, urlsplit
 
 import httpx
 from pydantic import SecretStr
 
 from batchgen.errors import (
-    ModelUnusable,
     OutcomeUnknown,
     ProviderBusy,
     ProviderError,
     ProviderRejected,
     ProviderUnavailable,
 )
-from batchgen.order_state import NOT_CHARGED, OVER
+from batchgen.order_state import OVER
 from batchgen.providers.http import messages
-from batchgen.providers.http.client import BUSY_SECONDS, Answer, HttpApi, Scheme, Unanswered
+from batchgen.providers.http.client import Answer, HttpApi, Scheme, Unanswered
 from batchgen.providers.http.inline_pictures import LARGEST_ANSWER_BYTES
-from batchgen.providers.http.retry_after import patient, retry_after_seconds
+from batchgen.providers.http.refusals import Refusal, Refusals, Servers
+from batchgen.providers.http.retry_after import retry_after_seconds
 
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[object]]
@@ -45,16 +45,6 @@ MISSES = 5
 AGAIN_SECONDS = 2.0
 """Before a job that succeeded without a picture is looked at once more."""
 WITHOUT_A_PICTURE = frozenset({"no_output", "provider_garbage"})
-POLICY_TYPES = frozenset(
-    {
-        "content_policy_violation",
-        "nsfw_content_detected",
-        "moderation_blocked",
-        "moderation_error",
-        "content_moderation",
-    }
-)
-"""What a problem is called that is one of policy."""
 
 
 class AnswerLost(ProviderUnavailable):
@@ -79,7 +69,7 @@ class HostedApi(HttpApi):
     ) -> None:
         super().__init__(base_url, service=name, key=key, scheme=scheme, kept_connections=20, reads_refusals_whole=True)
         self._timeout_seconds = timeout_seconds
-        self._account_wait_seconds = account_wait_seconds
+        self._refusals = Refusals(name, Servers.HOSTED, account_wait_seconds, self._key)
 
     async def ask(
         self,
@@ -97,19 +87,19 @@ class HostedApi(HttpApi):
         most_bytes = LARGEST_ANSWER_BYTES if may_hold_a_picture else ANSWER_BYTES
         answer = await self._call(self._asking, method, path, most_bytes, params=params)
         if not answer.is_success and answer.status not in passes:
-            self._refuse(answer)
+            raise self._refusal(answer)
         return answer
 
-    async def buy(self, path: str, inputs: Mapping[str, Any], headers: Mapping[str, str], *, model: str) -> Answer:
+    async def order(self, path: str, inputs: Mapping[str, Any], headers: Mapping[str, str], *, model: str) -> Answer:
         """The one call that costs money. Raises `AnswerLost` where a job may have come of it all the same.
 
         What the answer says of this model alone is a `ModelUnusable`.
         """
-        answer = await self._call(self._buying, "POST", path, ANSWER_BYTES, json=inputs, headers=headers)
+        answer = await self._call(self._ordering, "POST", path, ANSWER_BYTES, json=inputs, headers=headers)
         if answer.status == 303 or (answer.status >= 500 and not _asks_to_wait(answer)):
             raise AnswerLost(f"{self._service} answered the order with HTTP {answer.status}.")
         if not answer.is_success:
-            self._refuse(answer, model)
+            raise self._refusal(answer, model)
         return answer
 
     def words(self, text: object) -> str:
@@ -124,64 +114,19 @@ class HostedApi(HttpApi):
                 raise AnswerLost(f"{self._service} {error.reason}.", code=error.code) from error
             raise AnswerLost(f"{self._service} did not answer ({type(error.__cause__).__name__}).") from error
 
-    def _refuse(self, answer: Answer, model: str | None = None) -> NoReturn:
-        """Sort a refusal by what to do about it. The operator's own trouble makes items wait; it is none of theirs."""
-        text = said(answer)
-        what = self.words(text)
-        if answer.status in (401, 402, 403, 407):
-            raise self._account_trouble(answer.status, text, model)
-        if _asks_to_wait(answer):
-            raise self._busy(answer, text, model)
-        kinds = {str(problem.get("type")) for problem in problems(answer)}
-        if kinds & POLICY_TYPES or answer.status == 451:
-            raise ProviderRejected(f"{self._service} refuses this prompt. {what}".strip(), code="blocked_by_policy")
-        if answer.status in (404, 410) or (answer.status in (400, 422) and messages.NO_MODEL.search(text)):
-            raise ProviderRejected(f"{self._service} does not know this model. {what}".strip(), code="model_not_found")
-        if answer.status in (400, 406, 411, 413, 414, 415, 416, 422, 431):
-            is_policy = not kinds and messages.is_policy(text)
-            code = "blocked_by_policy" if is_policy else "invalid_input"
-            raise ProviderRejected(f"{self._service} refused the request. {what}".strip(), code=code)
-        problem = f"{self._service} answered with HTTP {answer.status}."
-        raise ProviderUnavailable(problem, code="provider_unavailable")
-
-    def _busy(self, answer: Answer, text: str, model: str | None) -> ProviderError:
-        """Of the whole provider, or of the one model whose limit the answer speaks of."""
-        is_limit = answer.status == 429
-        wait = retry_after_seconds(answer.headers, answer.body, now=answer.served_at(), reads_limits=is_limit)
-        seconds = BUSY_SECONDS if wait is None else patient(wait)
-        if messages.speaks_of(text, model):
-            problem = f"{self._service} asks to wait with {model}. {self.words(text)}"
-            return ModelUnusable(problem, code="model_busy", retry_after_seconds=seconds, order=NOT_CHARGED)
-        problem = f"{self._service} asks to wait. {self.words(text)}".strip()
-        return ProviderBusy(problem, retry_after_seconds=seconds)
-
-    def _account_trouble(self, status: int, text: str, model: str | None) -> ProviderError:
-        is_blocked = messages.ACCOUNT_BLOCKED.search(text) or messages.KEY.search(text)
-        is_money = messages.MONEY.search(text) is not None
-        if status == 402 or (status == 403 and is_money):
-            problem = f"The account at {self._service} has no money left. {self.words(text)}".strip()
-            return self._operators(problem, "provider_account_empty")
-        if status == 403 and model and not is_blocked and is_of(text, model):
-            problem = (
-                f"{self._service} does not let this account use {model}. {self.words(text)} {messages.remedy(text)}."
-            )
-            return ModelUnusable(
-                problem,
-                code="model_not_allowed",
-                retry_after_seconds=self._account_wait_seconds,
-                order=NOT_CHARGED,
-            )
-        # What comes with a 401 may hold a part of the key.
-        more = f" {self.words(text)}" if status == 403 and text else ""
-        return self._operators(f"{self._service} refuses the key that the worker has.{more}", "provider_key_refused")
-
-    def _operators(self, problem: str, code: str) -> ProviderBusy:
-        return ProviderBusy(problem, code=code, retry_after_seconds=self._account_wait_seconds)
-
-
-def is_of(text: str, model: str) -> bool:
-    """Whether a refusal is about this model, and not about the account."""
-    return messages.speaks_of(text, model) or messages.OF_A_MODEL.search(text) is not None
+    def _refusal(self, answer: Answer, model: str | None = None) -> ProviderError:
+        wait = retry_after_seconds(
+            answer.headers, answer.body, now=answer.served_at(), reads_limits=answer.status == 429
+        )
+        refusal = Refusal(
+            message=said(answer),
+            codes=frozenset(str(problem.get("type")) for problem in problems(answer)),
+            status=answer.status,
+            model=model,
+            asks_to_wait=_asks_to_wait(answer),
+            wait_seconds=wait,
+        )
+        return self._refusals.error_of(refusal)
 
 
 def _asks_to_wait(answer: Answer) -> bool:
