@@ -121,7 +121,7 @@ class OrderSettler:
         if not settlement.order.over:
             await provider.cancel(job_id)
             return STILL_OPEN
-        return OrderOutcome(order=settlement.order, has_picture=settlement.output is not None)
+        return OrderOutcome(order=settlement.order, has_picture=settlement.picture is not None)
 
     async def _write(self, order: OpenOrder, outcome: OrderOutcome) -> None:
         is_queued = await self._orders.settle(order, outcome)

@@ -24,7 +24,7 @@ from batchgen.order_state import NOT_CHARGED, OPEN, OVER, OrderState
 from batchgen.providers.base import (
     AccountableProvider,
     ImageRequest,
-    Output,
+    Picture,
     Provider,
     Settlement,
     SynchronousProvider,
@@ -82,7 +82,7 @@ class ItemOrder:
 class Delivery:
     """A picture that a provider has made, with the state of its order."""
 
-    output: Output
+    picture: Picture
     order: OrderState
     local_server: str | None = None
     """A server from which the picture may be fetched although its address is not public."""
@@ -131,9 +131,9 @@ class Orders:
 
     def late_delivery(self, order: ItemOrder, settlement: Settlement) -> Delivery | None:
         """Return the picture if the job had made one before it could be stopped."""
-        if settlement.output is None:
+        if settlement.picture is None:
             return None
-        return Delivery(settlement.output, settlement.order, self._providers.local_server(order.provider_name))
+        return Delivery(settlement.picture, settlement.order, self._providers.local_server(order.provider_name))
 
     async def _resume_or_order(self, order: ItemOrder) -> Job:
         """Return a job whose id is stored. Never cancel this half-way: see `finish_when_cancelled`."""
@@ -235,9 +235,9 @@ class Orders:
 
     async def _wait(self, job: Job) -> Delivery:
         began = time.monotonic()
-        output = await job.provider.wait(job.id, job.request)
+        picture = await job.provider.wait(job.id, job.request)
         waited = OrderState(running_seconds=time.monotonic() - began)
-        return Delivery(output, waited.merge(output.order), self._providers.local_server(job.provider.name))
+        return Delivery(picture, waited.merge(picture.order), self._providers.local_server(job.provider.name))
 
     async def _end_overdue(self, order: ItemOrder, error: TimeoutError) -> Delivery:
         """Stop the job of an item that took too long; return its picture if it has made one after all."""

@@ -159,7 +159,7 @@ class Runner:
         return await self._receive(order.lease.claim, delivery)
 
     async def _receive(self, claim: Claim, delivery: Delivery) -> StoredImage:
-        async with self._receiver.receive(delivery.output, local_server=delivery.local_server) as image:
+        async with self._receiver.receive(delivery.picture, local_server=delivery.local_server) as image:
             if image.is_black:
                 log.warning("picture is all black: a safety filter may have replaced it")
             return _describe(await self._store(claim, image), delivery, is_black=image.is_black)
@@ -272,12 +272,12 @@ def _cancelled(order: OrderState) -> Fault:
 
 def _describe(image: StoredImage, delivery: Delivery, *, is_black: bool = False) -> StoredImage:
     """Add to a stored image what is known of how it was made."""
-    output = delivery.output
-    seed = output.seed if output.seed is not None and abs(output.seed) <= LARGEST_SEED else None
+    picture = delivery.picture
+    seed = picture.seed if picture.seed is not None and abs(picture.seed) <= LARGEST_SEED else None
     return image.model_copy(
         update={
             "seed": seed,
-            "model_version": printable(output.version, LONGEST_VERSION) if output.version else None,
+            "model_version": printable(picture.version, LONGEST_VERSION) if picture.version else None,
             "is_black": is_black,
             "order": delivery.order,
         }

@@ -27,7 +27,7 @@ from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderError, ProviderRejected, ProviderUnavailable
 from batchgen.order_state import OPEN
-from batchgen.providers.base import ImageRequest, Output, RawImage, Settlement
+from batchgen.providers.base import ImageRequest, Picture, RawImage, Settlement
 from batchgen.providers.checkpoints import Checkpoint, Made, checkpoints_in, made_with, named
 from batchgen.providers.gpu_memory import is_out_of_memory
 from batchgen.providers.http.client import Answer, mapping, read_list, read_object, sequence, text, whole_number
@@ -86,7 +86,7 @@ class Automatic1111Provider:
         """The task of this process with the same key. None: no picture can be lost under a name that was."""
         return self._jobs.find(request)
 
-    async def wait(self, job_id: str, request: ImageRequest) -> Output:
+    async def wait(self, job_id: str, request: ImageRequest) -> Picture:
         """Order the picture and wait for it. A task of another process is stopped, since its picture cannot be had.
 
         One that waits in the server's own queue is waited for, and stopped when it begins.
@@ -102,7 +102,7 @@ class Automatic1111Provider:
         Not over while the server has it: nobody else would stop it when it begins, and it may keep the server for ever.
         """
         settlement = self._jobs.settle(job_id)
-        if settlement.order.over and settlement.output is None and await self._interrupt(job_id):
+        if settlement.order.over and settlement.picture is None and await self._interrupt(job_id):
             return Settlement(OPEN)
         return settlement
 

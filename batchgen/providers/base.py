@@ -62,7 +62,7 @@ class RemoteImage:
     order: OrderState = OVER
 
 
-Output = RawImage | RemoteImage
+Picture = RawImage | RemoteImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Settlement:
     """A provider's answer about a job that nobody waits for."""
 
     order: OrderState
-    output: Output | None = None
+    picture: Picture | None = None
     """The picture, if the job made one that can still be fetched."""
 
 
@@ -88,7 +88,7 @@ class Provider(Protocol):
         """Start the job and return the provider's id of it as soon as there is one."""
         ...
 
-    async def wait(self, job_id: str, request: ImageRequest) -> Output:
+    async def wait(self, job_id: str, request: ImageRequest) -> Picture:
         """Wait until the job ends and return its picture. Cancelling this call leaves the job running."""
         ...
 

@@ -27,7 +27,7 @@ from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderError, ProviderRejected, ProviderUnavailable
 from batchgen.order_state import CHARGED, NOT_CHARGED, OPEN, OVER, OrderState
-from batchgen.providers.base import ImageRequest, RawImage, RemoteImage, Settlement
+from batchgen.providers.base import ImageRequest, Picture, RawImage, RemoteImage, Settlement
 from batchgen.providers.http import inline_pictures, messages
 from batchgen.providers.http.client import Answer
 from batchgen.providers.http.hosted import (
@@ -80,7 +80,6 @@ _MODEL = re.compile(r"[A-Za-z0-9][\w.-]{0,99}(?:/[A-Za-z0-9][\w.-]{0,99}){1,5}")
 _JOB_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]{0,99}/){2,4}requests/[A-Za-z0-9-]{1,100}(?:/response)?")
 
 Status = Mapping[str, Any]
-Picture = RawImage | RemoteImage
 
 
 class FalProvider:
@@ -161,10 +160,10 @@ class FalProvider:
         if result.status not in GONE and not _is_the_models(result, status, BELIEVED):
             raise garbage(NAME, "a result")
         try:
-            output, order = await asyncio.to_thread(self._picture, status, result, request), CHARGED
+            picture, order = await asyncio.to_thread(self._picture, status, result, request), CHARGED
         except ProviderError as error:
-            output, order = None, error.order
-        return Settlement(order.merge(_times(status)), output)
+            picture, order = None, error.order
+        return Settlement(order.merge(_times(status)), picture)
 
     async def cancel(self, job_id: str) -> None:
         ended = frozenset({400, 404, 409})

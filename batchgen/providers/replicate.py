@@ -31,7 +31,7 @@ from pydantic import SecretStr
 
 from batchgen.errors import OutcomeUnknown, ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
 from batchgen.order_state import CHARGED, NOT_CHARGED, OPEN, OVER, OrderState
-from batchgen.providers.base import ImageRequest, RawImage, RemoteImage, Settlement
+from batchgen.providers.base import ImageRequest, Picture, RawImage, RemoteImage, Settlement
 from batchgen.providers.http import inline_pictures, messages
 from batchgen.providers.http.client import Answer
 from batchgen.providers.http.hosted import (
@@ -101,7 +101,6 @@ _NSFW = re.compile(r"nsfw content|potential nsfw|safety checker", re.IGNORECASE)
 _SEED = re.compile(r"(?:using seed|random seed|seed)\s*[:=]\s*(\d{1,19})\b", re.IGNORECASE)
 
 Prediction = Mapping[str, Any]
-Picture = RawImage | RemoteImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,10 +198,10 @@ class ReplicateProvider:
         if prediction["status"] not in ENDED:
             return Settlement(OPEN)
         try:
-            output, order = await asyncio.to_thread(self._picture, prediction, request), CHARGED
+            picture, order = await asyncio.to_thread(self._picture, prediction, request), CHARGED
         except ProviderError as error:
-            output, order = None, error.order
-        return Settlement(order.merge(_times(prediction)), output)
+            picture, order = None, error.order
+        return Settlement(order.merge(_times(prediction)), picture)
 
     async def cancel(self, job_id: str) -> None:
         ended = frozenset({400, 404, 409, 422})

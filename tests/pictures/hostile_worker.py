@@ -20,7 +20,7 @@ import httpcore
 
 import scheduler.__main__ as worker
 from batchgen.pictures.fetch import Fetcher
-from batchgen.providers.base import ImageRequest, Output, RawImage, RemoteImage
+from batchgen.providers.base import ImageRequest, Picture, RawImage, RemoteImage
 from scheduler import wiring
 from tests.pictures.picture_server import FakeNetwork
 
@@ -34,7 +34,7 @@ class HostileProvider:
     async def submit(self, request: ImageRequest) -> str:
         return f"hostile-{request.generation_id}"
 
-    async def wait(self, job_id: str, request: ImageRequest) -> Output:
+    async def wait(self, job_id: str, request: ImageRequest) -> Picture:
         output = self._outputs[request.prompt]
         return RemoteImage(output["url"]) if "url" in output else RawImage(base64.b64decode(output["content"]))
 

@@ -531,7 +531,7 @@ async def test_giving_up_waiting_leaves_the_task_running(make: MakeProvider, ser
     assert await provider.find(REQUEST) == job_id
     server.gate.set()
     assert await provider.wait(job_id, REQUEST) == TEAL
-    assert (await provider.settle(job_id, REQUEST)).output == TEAL
+    assert (await provider.settle(job_id, REQUEST)).picture == TEAL
     assert server.events("finished") == [job_id]
 
 

@@ -666,7 +666,7 @@ async def test_settling_reports_waiting_running_and_finished_jobs(make: MakeProv
     server.finish()
     settled = await provider.settle(job_id, REQUEST)
     assert (settled.order.over, settled.order.charged) == (True, False)
-    assert isinstance(settled.output, RemoteImage)
+    assert isinstance(settled.picture, RemoteImage)
     assert (settled.order.queued_seconds, settled.order.running_seconds) == (2.0, 3.5)
 
 

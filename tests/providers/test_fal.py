@@ -283,7 +283,7 @@ async def test_a_job_without_a_picture_tells_its_error_and_charge(
 
     assert type(failed) is kind
     assert (failed.code, failed.order.charged) == (code, charged)
-    assert (settlement.order.over, settlement.order.charged, settlement.output) == (True, charged, None)
+    assert (settlement.order.over, settlement.order.charged, settlement.picture) == (True, charged, None)
 
 
 async def test_a_single_image_object_is_accepted(server: FalServer, provider: FalProvider) -> None:
@@ -320,7 +320,7 @@ async def test_an_ended_job_is_settled_with_picture_and_time(provider: FalProvid
 
     settlement = await provider.settle(job_id, request)
 
-    assert (settlement.order.over, settlement.order.charged, settlement.output) == (True, True, picture)
+    assert (settlement.order.over, settlement.order.charged, settlement.picture) == (True, True, picture)
     assert settlement.order.running_seconds == 3.25
 
 

@@ -222,7 +222,7 @@ async def test_giving_up_waiting_keeps_the_order_and_its_picture(make: MakeProvi
     server.gate.set()
     picture = await provider.wait(job_id, REQUEST)
     settled = await provider.settle(job_id, REQUEST)
-    assert (settled.order.over, settled.order.charged, settled.output) == (True, True, picture)
+    assert (settled.order.over, settled.order.charged, settled.picture) == (True, True, picture)
     assert settled.order.running_seconds == picture.order.running_seconds == MEASURED
     assert server.events("created") == ["order-1"]
 
@@ -631,7 +631,7 @@ async def test_delivered_pictures_do_not_accumulate(make: MakeProvider, monkeypa
         await provider.wait(job_id, REQUEST)
     await asyncio.sleep(0)
 
-    kept = [job_id for job_id in job_ids if (await provider.settle(job_id, REQUEST)).output is not None]
+    kept = [job_id for job_id in job_ids if (await provider.settle(job_id, REQUEST)).picture is not None]
     assert kept == job_ids[-5:]
 
 

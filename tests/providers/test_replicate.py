@@ -563,7 +563,7 @@ async def test_an_ended_job_is_settled_with_picture_and_times(
 
     settlement = await provider.settle(job_id, request)
 
-    assert (settlement.order.over, settlement.order.charged, settlement.output) == (True, True, picture)
+    assert (settlement.order.over, settlement.order.charged, settlement.picture) == (True, True, picture)
     assert (settlement.order.queued_seconds, settlement.order.running_seconds) == (1.5, 2.75)
 
 
@@ -576,7 +576,7 @@ async def test_a_failed_job_is_settled_with_its_charge(
 
     settlement = await provider.settle(await provider.submit(request), request)
 
-    assert (settlement.order.over, settlement.order.charged, settlement.output) == (True, charged, None)
+    assert (settlement.order.over, settlement.order.charged, settlement.picture) == (True, charged, None)
 
 
 async def test_settling_sends_one_request(server: ReplicateServer, provider: ReplicateProvider) -> None:

@@ -309,7 +309,7 @@ async def test_reported_replicate_job_ends_map_to_errors(
     report.check(await outcome(provider.wait(job_id, request)))
 
     settlement = await provider.settle(job_id, request)
-    assert (settlement.order.over, settlement.order.charged, settlement.output) == (True, report.charged, None)
+    assert (settlement.order.over, settlement.order.charged, settlement.picture) == (True, report.charged, None)
     assert len(server.jobs) == 1
 
 
@@ -566,7 +566,7 @@ async def test_reported_fal_job_ends_map_to_errors(fal: tuple[FalServer, FalProv
     report.check(await outcome(provider.wait(job_id, request)))
 
     settlement = await provider.settle(job_id, request)
-    assert (settlement.order.over, settlement.order.charged, settlement.output) == (True, report.charged, None)
+    assert (settlement.order.over, settlement.order.charged, settlement.picture) == (True, report.charged, None)
     assert len(server.jobs) == 1
 
 

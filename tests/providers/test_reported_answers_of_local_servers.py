@@ -185,7 +185,7 @@ async def test_comfyuis_failed_jobs_map_to_errors(entry: object, kind: type[Prov
         await provider.aclose()
 
     assert (type(error), error.code, error.order.over) == (kind, code, True)
-    assert (settlement.order.over, settlement.output) == (True, None)
+    assert (settlement.order.over, settlement.picture) == (True, None)
     assert len(str(error)) < 600
     assert str(error).isprintable()
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 
 import scheduler.__main__ as worker
-from batchgen.providers.base import ImageRequest, Output
+from batchgen.providers.base import ImageRequest, Picture
 from batchgen.settings import WorkerSettings
 from scheduler import wiring
 from scheduler.watchdog import watched
@@ -77,7 +77,7 @@ class NoProvider:
         FREEZES[request.prompt]()
         return "job"
 
-    async def wait(self, job_id: str, request: ImageRequest) -> Output:
+    async def wait(self, job_id: str, request: ImageRequest) -> Picture:
         raise NotImplementedError
 
     async def cancel(self, job_id: str) -> None:

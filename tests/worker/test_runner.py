@@ -9,7 +9,7 @@ from PIL import Image
 
 from batchgen.errors import InvalidRequest, OutcomeUnknown, ProviderRejected, ProviderUnavailable
 from batchgen.models import GenerationStatus
-from batchgen.providers.base import Output, RawImage, RemoteImage
+from batchgen.providers.base import Picture, RawImage, RemoteImage
 from batchgen.queue.types import Claim, StoredImage
 from scheduler.leases import Lease, Stop
 from scheduler.runner import UPLOAD_SECONDS, Failed, Released, RetryLater, Succeeded
@@ -52,7 +52,7 @@ async def test_a_picture_is_stored_in_its_actual_format_and_size() -> None:
         (RemoteImage("https://127.0.0.1/a.png"), "address_refused"),
     ],
 )
-async def test_a_refused_output_fails_its_item_and_is_not_stored(delivered: Output, code: str) -> None:
+async def test_a_refused_output_fails_its_item_and_is_not_stored(delivered: Picture, code: str) -> None:
     harness = worker_harness()
     (item,) = harness.queue.state.add("a")
     harness.provider.delivers = delivered

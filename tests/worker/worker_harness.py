@@ -17,7 +17,7 @@ from batchgen.pictures.check import CheckedImage, Checker, CheckLimits, checked
 from batchgen.pictures.fetch import Fetcher
 from batchgen.pictures.receive import Receiver
 from batchgen.pictures.temporary_files import unnamed_file, write
-from batchgen.providers.base import ImageRequest, Output, Provider, RawImage, RemoteImage, Settlement
+from batchgen.providers.base import ImageRequest, Picture, Provider, RawImage, RemoteImage, Settlement
 from batchgen.providers.http.synchronous import SynchronousJobs
 from batchgen.providers.registry import OneProvider, ProvidersByName
 from batchgen.queue.picture_store import PictureStore
@@ -48,7 +48,7 @@ class ScriptedProvider:
     submitted: list[str] = field(default_factory=list[str])
     waiting: list[str] = field(default_factory=list[str])
     cancelled: list[str] = field(default_factory=list[str])
-    delivers: Output | None = None
+    delivers: Picture | None = None
     """Delivered instead of its own picture."""
 
     def __post_init__(self) -> None:
@@ -60,7 +60,7 @@ class ScriptedProvider:
         await self.submit_gate.wait()
         return f"job-{len(self.submitted)}"
 
-    async def wait(self, job_id: str, request: ImageRequest) -> Output:
+    async def wait(self, job_id: str, request: ImageRequest) -> Picture:
         self.waiting.append(job_id)
         await self.gate.wait()
         await asyncio.sleep(self.delays.get(request.prompt, 0))
@@ -110,7 +110,7 @@ class FakePaidProvider(ScriptedProvider):
             raise self.loses.pop(0)
         return job_id
 
-    async def wait(self, job_id: str, request: ImageRequest) -> Output:
+    async def wait(self, job_id: str, request: ImageRequest) -> Picture:
         self.waited_for.append(request)
         if self.cannot_wait and (error := self.cannot_wait.pop(0)):
             self.waiting.append(job_id)
@@ -148,7 +148,7 @@ class FakeSynchronousProvider(FakePaidProvider):
         await self.submit_gate.wait()
         return self._jobs.mint(request)
 
-    async def wait(self, job_id: str, request: ImageRequest) -> Output:
+    async def wait(self, job_id: str, request: ImageRequest) -> Picture:
         return await self._jobs.wait(job_id, request)
 
     async def find(self, request: ImageRequest) -> str | None:

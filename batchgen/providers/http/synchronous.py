@@ -14,14 +14,13 @@ from typing import Any
 
 from batchgen.errors import ModelUnusable, OutcomeUnknown, ProviderBusy, ProviderError, ProviderUnavailable
 from batchgen.order_state import CHARGED, NOT_CHARGED, OPEN, OVER, OrderState
-from batchgen.providers.base import ImageRequest, RawImage, RemoteImage, Settlement
+from batchgen.providers.base import ImageRequest, Picture, RawImage, Settlement
 
 KEPT_JOBS = 256
 KEPT_BYTES = 128 * 2**20
 """Of pictures that came and may be asked for again: a late one, or one that could not be stored yet."""
 
-Picture = RawImage | RemoteImage
-Order = Callable[[str, ImageRequest], Coroutine[Any, Any, Picture]]
+SendOrder = Callable[[str, ImageRequest], Coroutine[Any, Any, Picture]]
 
 
 @dataclass
@@ -42,7 +41,7 @@ class _Job:
         return self.task.exception()
 
     @property
-    def output(self) -> Picture | None:
+    def picture(self) -> Picture | None:
         if self.task is None or not self.task.done() or self.task.cancelled() or self.task.exception():
             return None
         return self.task.result()
@@ -55,7 +54,7 @@ class _Job:
 
     @property
     def size(self) -> int:
-        return len(self.output.content) if isinstance(self.output, RawImage) else 0
+        return len(self.picture.content) if isinstance(self.picture, RawImage) else 0
 
 
 class SynchronousJobs:
@@ -64,7 +63,9 @@ class SynchronousJobs:
     `is_free`: the service costs nothing, so that a job whose outcome is unknown may be made again.
     """
 
-    def __init__(self, name: str, order: Order, *, is_free: bool, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, name: str, order: SendOrder, *, is_free: bool, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._name = name
         self._order = order
         self._is_free = is_free
@@ -112,7 +113,7 @@ class SynchronousJobs:
         job = self._jobs.get(job_id)
         if job is None:
             return Settlement(NOT_CHARGED if self._is_free else OPEN)
-        if (picture := job.output) is not None:
+        if (picture := job.picture) is not None:
             return Settlement(picture.order.merge(NOT_CHARGED if self._is_free else CHARGED), picture)
         if job.is_cancelled:  # its task may not have ended yet
             return Settlement(NOT_CHARGED)
