@@ -83,17 +83,17 @@ class OrderSettler:
         async def settle(order: OpenOrder) -> None:
             async with room:
                 if not self._stopping.is_set():
-                    outcome, problem = await self._asked(order)
+                    outcome, problem = await self._ask(order)
                     problems[order.provider].append(problem)
                     await self._write(order, outcome)
 
         results = await asyncio.gather(*(settle(order) for order in taken), return_exceptions=True)
-        self._tell(problems)
+        self._log_outages(problems)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
 
-    async def _asked(self, order: OpenOrder) -> tuple[OrderOutcome, Exception | None]:
+    async def _ask(self, order: OpenOrder) -> tuple[OrderOutcome, Exception | None]:
         """Return an order's outcome, and the error that kept its provider from telling, if any."""
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -130,7 +130,7 @@ class OrderSettler:
         if is_queued:
             self._wake()
 
-    def _tell(self, problems: dict[str, list[Exception | None]]) -> None:
+    def _log_outages(self, problems: dict[str, list[Exception | None]]) -> None:
         """Log each provider's outage once when it begins and once when it ends."""
         for name, met in problems.items():
             with self._outages.setdefault(name, housekeeping_outage(f"open orders at {name}")).logged():
