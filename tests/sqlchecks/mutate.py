@@ -29,8 +29,8 @@ class Fate:
 
 
 class Hunt:
-    """Asks the files in `supabase/tests` first, in a transaction with the mutant, beginning with those that noticed
-    others of its kind; then, on a copy of the database, the checker of row level security and tests in Python."""
+    """Asks the files in `supabase/tests` first, in a transaction with the mutant, beginning with likely ones; then, on
+    a copy of the database, the checker of row level security and tests in Python."""
 
     def __init__(self, server: PostgresServer, template: str, files: Sequence[Path], at_once: int = 2) -> None:
         self._server, self._template, self._files = server, template, list(files)
@@ -63,7 +63,7 @@ class Hunt:
     async def _fate(self, mutant: Mutant, name: str) -> Fate:
         dsn = self._server.dsn(name)
         await asyncio.to_thread(_try, dsn, mutant.sql)
-        verdict = await tap.first_failure(dsn, self._in_order(mutant.kind), before=mutant.sql)
+        verdict = await tap.first_failure(dsn, self._in_order(mutant), before=mutant.sql)
         if verdict:
             self._killers.setdefault(mutant.kind, Counter())[verdict.file] += 1
             return Fate(mutant, verdict.name)
@@ -79,9 +79,12 @@ class Hunt:
     def _copy(self, name: str) -> None:
         run(self._server.dsn(), f"create database {name} template {self._template} strategy file_copy")
 
-    def _in_order(self, kind: str) -> list[Path]:
-        known = self._killers.get(kind, Counter())
-        return sorted(self._files, key=lambda file: -known[file])
+    def _in_order(self, mutant: Mutant) -> list[Path]:
+        """The file that noticed most of the kind, those of a table or function that the mutant names, all others."""
+        noticed = self._killers.get(mutant.kind, Counter())
+        name = mutant.name.replace("storage.objects", "storage_objects")
+        best = max(noticed, key=lambda file: noticed[file], default=None)
+        return sorted(self._files, key=lambda file: (file != best, file.parent.name not in name, -noticed[file]))
 
 
 def _try(dsn: str, sql: str) -> None:
