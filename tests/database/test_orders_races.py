@@ -12,6 +12,8 @@ from database_harness import Database, Row
 from paid_orders import PRICE, add_model, begin, settle, submit_paid
 from test_races import Storm, wrong_totals
 
+from tests.seeds import SEEDS
+
 
 class Provider:
     """Runs jobs by their orders' keys, none twice; some cost nothing."""
@@ -143,7 +145,8 @@ def end_all(db: Database) -> None:
     raise AssertionError("it does not end")
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.random_faults
+@pytest.mark.parametrize("seed", SEEDS)
 def test_every_job_that_costs_is_charged_once_and_no_other_one(db: Database, seed: int) -> None:
     PROVIDER.charged.clear()
     add_model(db)

@@ -17,6 +17,7 @@ from batchgen.providers.fal import FalProvider
 from tests.providers.fal_server import KEY, PNG, FalServer, JobPlan
 from tests.providers.faulty_server import GARBAGE, LOST, NEVER_ARRIVED, Fault
 from tests.providers.orders import Pauses, fetch, order, outcome
+from tests.seeds import SEEDS
 
 MakeProvider = Callable[..., FalProvider]
 
@@ -361,7 +362,8 @@ async def test_cancelling_an_ended_or_unknown_job_is_no_error(server: FalServer,
 # All faults together.
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.random_faults
+@pytest.mark.parametrize("seed", SEEDS)
 async def test_no_item_is_ordered_twice_under_random_faults(server: FalServer, make: MakeProvider, seed: int) -> None:
     random = Random(seed)
     faults = [

@@ -42,6 +42,7 @@ from tests.providers.local_server import (
 )
 from tests.providers.openai_server import KEY, OpenAIServer, a_picture
 from tests.providers.orders import MEASURED
+from tests.seeds import SEEDS
 
 ORDERS = "POST /v1/images/generations"
 REQUEST = ImageRequest(
@@ -668,7 +669,8 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.random_faults
+@pytest.mark.parametrize("seed", SEEDS)
 async def test_fifty_orders_under_random_faults_are_never_created_twice(
     make: MakeProvider, server: OpenAIServer, seed: int
 ) -> None:

@@ -18,6 +18,7 @@ from batchgen.providers.replicate import ReplicateProvider
 from tests.providers.faulty_server import GARBAGE, LOST, NEVER_ARRIVED, Fault
 from tests.providers.orders import Pauses, fetch, order, outcome
 from tests.providers.replicate_server import PNG, TOKEN, JobPlan, ReplicateServer
+from tests.seeds import SEEDS
 
 FLUX = "black-forest-labs/flux-schnell"
 TRUNCATED = Fault(way="truncate")
@@ -612,7 +613,8 @@ async def test_cancelling_an_ended_or_unknown_job_is_no_error(
 # All faults together.
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.random_faults
+@pytest.mark.parametrize("seed", SEEDS)
 async def test_no_item_is_ordered_twice_under_random_faults(
     server: ReplicateServer, make: MakeProvider, seed: int
 ) -> None:
