@@ -1,12 +1,14 @@
 """Providers' keys are checked before anything is claimed, by calls that cost nothing."""
 
+import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
 
 from devstack import StackInfo
-from tests.providers.local_server import DROPPED, LocalServer, answers
+from tests.providers.local_server import DROPPED, Fault, LocalServer, answers
 from tests.support import Database, WorkerProcess
 
 Start = Callable[..., Awaitable[WorkerProcess]]
@@ -36,35 +38,54 @@ async def server() -> AsyncGenerator[LocalServer]:
         yield server
 
 
+@asynccontextmanager
+async def models_of(database: Database, *providers: str) -> AsyncGenerator[None]:
+    """A model of each provider, which requests may name."""
+    ids: list[uuid.UUID] = []
+    for provider in providers:
+        row = await (
+            await database.execute(
+                "insert into batchgen.models (name, provider, provider_model, inputs)"
+                " values (%s, %s, 'owner/model', %s::jsonb) returning id",
+                [
+                    f"tried-{provider}",
+                    provider,
+                    '{"prompt": "prompt"}' if provider in ("openai", "replicate") else None,
+                ],
+            )
+        ).fetchone()
+        assert row
+        ids.append(row["id"])
+    yield
+    await database.execute("delete from public.models where id = any (%s)", [ids])
+
+
 @pytest.fixture(params=KEYS)
 async def provider(request: pytest.FixtureRequest, database: Database) -> AsyncGenerator[str]:
-    """A provider with a model that requests may name."""
-    name = str(request.param)
-    row = await (
-        await database.execute(
-            "insert into batchgen.models (name, provider, provider_model, inputs)"
-            " values (%s, %s, 'owner/model', %s::jsonb) returning id",
-            ["tried", name, '{"prompt": "prompt"}' if name in ("openai", "replicate") else None],
-        )
-    ).fetchone()
-    assert row
-    yield name
-    await database.execute("delete from public.models where id = %s", [row["id"]])
+    """A provider with a model."""
+    async with models_of(database, request.param):
+        yield request.param
+
+
+@pytest.fixture
+async def all_providers(database: Database) -> AsyncGenerator[list[str]]:
+    """All of them, each with a model, for one worker: starting a process takes a second of CPU."""
+    async with models_of(database, *KEYS):
+        yield list(KEYS)
 
 
 @pytest.fixture
 async def start(stack: StackInfo, server: LocalServer) -> AsyncGenerator[Start]:
     workers: list[WorkerProcess] = []
 
-    async def start_one(provider: str, *, url: str | None = None, key: str = "the:key") -> WorkerProcess:
-        url_name, key_name, _, _ = KEYS[provider]
+    async def start_one(*providers: str, url: str | None = None, key: str = "the:key") -> WorkerProcess:
         environment = {
             "SUPABASE_URL": stack.url,
             "SUPABASE_SECRET_KEY": stack.secret_key,
             "BATCHGEN_PROVIDER": "model",
-            url_name: url or server.url,
-            **({key_name: key} if key else {}),
         }
+        for url_name, key_name, _, _ in map(KEYS.__getitem__, providers):
+            environment |= {url_name: url or server.url, **({key_name: key} if key else {})}
         workers.append(await WorkerProcess.start(environment, "--once"))
         return workers[-1]
 
@@ -87,33 +108,43 @@ async def test_a_refused_provider_key_exits_with_2(start: Start, server: LocalSe
     assert not worker.named("worker starts")
 
 
-async def test_a_provider_key_refused_once_is_tried_again(start: Start, server: LocalServer, provider: str) -> None:
-    _, _, path, authorization = KEYS[provider]
-    server.fail(f"GET {path}", REFUSED)
+async def test_a_provider_key_refused_once_is_tried_again(
+    start: Start, server: LocalServer, all_providers: list[str]
+) -> None:
+    for provider in all_providers:
+        server.fail(f"GET {KEYS[provider][2]}", REFUSED)
 
-    worker = await start(provider)
+    worker = await start(*all_providers)
 
     assert await worker.exit_code() == 0
-    asked = [headers for route, headers, _ in server.requests if route == f"GET {path}"]
-    assert len(asked) == 2
-    assert all(headers["Authorization"].startswith(authorization) for headers in asked)
+    for provider in all_providers:
+        _, _, path, authorization = KEYS[provider]
+        asked = [headers for route, headers, _ in server.requests if route == f"GET {path}"]
+        assert len(asked) == 2, provider
+        assert all(headers["Authorization"].startswith(authorization) for headers in asked)
 
 
 @pytest.mark.parametrize("answer", [answers(404), answers(403), answers(429), answers(500), DROPPED], ids=str)
 async def test_other_provider_answers_do_not_stop_the_start(
-    start: Start, server: LocalServer, provider: str, answer: object
+    start: Start, server: LocalServer, all_providers: list[str], answer: Fault
 ) -> None:
-    server.fail(f"GET {KEYS[provider][2]}", answer)  # pyright: ignore[reportArgumentType]
+    for provider in all_providers:
+        server.fail(f"GET {KEYS[provider][2]}", answer)
 
-    assert await (await start(provider)).exit_code() == 0
-
-
-async def test_an_unreachable_provider_is_logged_as_an_outage(start: Start, provider: str) -> None:
-    worker = await start(provider, url="http://127.0.0.1:9")
+    worker = await start(*all_providers)
 
     assert await worker.exit_code() == 0
-    [line] = worker.named("provider gives no answer, its models wait")
-    assert KEYS[provider][0] in line["reason"]
+    assert {f"GET {KEYS[provider][2]}" for provider in all_providers} <= {route for route, _, _ in server.requests}
+
+
+async def test_an_unreachable_provider_is_logged_as_an_outage(start: Start, all_providers: list[str]) -> None:
+    worker = await start(*all_providers, url="http://127.0.0.1:9")
+
+    assert await worker.exit_code() == 0
+    reasons = [line["reason"] for line in worker.named("provider gives no answer, its models wait")]
+    assert len(reasons) == len(all_providers)
+    for provider in all_providers:
+        assert sum(KEYS[provider][0] in reason for reason in reasons) == 1
 
 
 @pytest.mark.parametrize("provider", ["openai", "comfyui", "automatic1111"], indirect=True)
