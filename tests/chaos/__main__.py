@@ -46,13 +46,15 @@ async def _until_signalled(options: Options) -> CheckReport:
 
 def _parse() -> Options:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=600, help="how long faults are injected")
+    parser.add_argument("--seconds", type=float, default=600, help="time in which faults are injected")
     parser.add_argument("--batches", type=int, default=200)
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--users", type=int, default=25)
-    parser.add_argument("--seed", type=int, default=None, help="what the faults are drawn from; default: a new one")
+    parser.add_argument("--seed", type=int, default=None, help="seed of the faults; default: a new one")
     parser.add_argument("--keys", choices=("chain", "attempt", "none"), default="chain", help="see chaos_provider.py")
-    parser.add_argument("--quiet-seconds", type=float, default=180, help="how long everything may take to end, after")
+    parser.add_argument(
+        "--quiet-seconds", type=float, default=180, help="time for everything to end after the last fault"
+    )
     given = parser.parse_args()
     return Options(
         seed=secrets.randbelow(1_000_000) if given.seed is None else given.seed,
@@ -73,7 +75,7 @@ def _again(options: Options) -> str:
 
 
 def _show(figures: Mapping[str, Mapping[str, object]]) -> None:
-    table = Table("", "what", "how many")
+    table = Table("", "figure", "value")
     for group, rows in figures.items():
         for number, (name, value) in enumerate(rows.items()):
             table.add_row("" if number else group, escape(name), str(value), end_section=number == len(rows) - 1)

@@ -48,7 +48,7 @@ async def check_run(records: RunRecords) -> CheckReport:
         items = await _rows(database, "select * from public.image_generations where batch_id is not null")
         batches = await _rows(database, "select * from public.batch_generations")
         await _check_queue(report, database)
-        await _check_caps(report, database)
+        await _check_limits(report, database)
         _check_items(report, items)
         _check_totals(report, batches, items, records.submitted)
         images = await _rows(database, "select * from public.images")
@@ -60,7 +60,7 @@ async def check_run(records: RunRecords) -> CheckReport:
     report.figures["items that failed, by code"] = {row["code"]: row["count"] for row in failures}
     report.figures["workers' log"] = events
     if faults:
-        report.violations.append(f"{len(faults)} faults of the worker itself in its log")
+        report.violations.append(f"{len(faults)} faults of workers in their logs")
         report.details += faults[:DETAIL_ITEMS]
     return report
 
@@ -76,15 +76,15 @@ async def _check_queue(report: CheckReport, database: Connection) -> None:
         report.details += [f"queue: {row}" for row in left[:DETAIL_ITEMS]]
 
 
-async def _check_caps(report: CheckReport, database: Connection) -> None:
+async def _check_limits(report: CheckReport, database: Connection) -> None:
     [most] = await _rows(database, "select max(per_user) as per_user, max(total) as total from chaos.most_running")
     [caps] = await _rows(database, "select max_parallel_per_user, max_parallel_global from batchgen.settings")
-    report.figures["most running at once"] = {
-        "of one user": f"{most['per_user']} of {caps['max_parallel_per_user']}",
+    report.figures["most items running at the same time"] = {
+        "for one user": f"{most['per_user']} of {caps['max_parallel_per_user']}",
         "in all": f"{most['total']} of {caps['max_parallel_global']}",
     }
     if most["per_user"] is None:
-        report.violations.append("nothing ever ran")
+        report.violations.append("no item ever ran")
     elif most["per_user"] > caps["max_parallel_per_user"] or most["total"] > caps["max_parallel_global"]:
         report.violations.append(f"the limits were exceeded: {dict(most)}")
 
@@ -106,18 +106,18 @@ def _check_items(report: CheckReport, items: list[Row]) -> None:
 def _check_totals(report: CheckReport, batches: list[Row], items: list[Row], submitted: Mapping[str, int]) -> None:
     report.figures["batches"] = {"in all": len(batches), **Counter(str(batch["status"]) for batch in batches)}
     if {str(batch["id"]) for batch in batches} != set(submitted):
-        report.violations.append(f"{len(batches)} batches are there, {len(submitted)} were submitted")
+        report.violations.append(f"{len(batches)} batches exist, {len(submitted)} were submitted")
     of_batch: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for item in items:
         of_batch[str(item["batch_id"])][item["status"]] += 1
     for batch in batches:
         states = of_batch[str(batch["id"])]
-        told = (batch["total_count"], batch["completed_count"], batch["failed_count"], batch["status"])
+        counts = (batch["total_count"], batch["completed_count"], batch["failed_count"], batch["status"])
         completed, failed = states["completed"], states["failed"]
         status = "completed" if not failed else "partial" if completed else "failed"
-        so = (submitted.get(str(batch["id"])), completed, failed, status)
-        if told != so or states.total() != batch["total_count"] or batch["completed_at"] is None:
-            report.violations.append(f"batch {batch['id']} says {told}, its items {so}")
+        expected = (submitted.get(str(batch["id"])), completed, failed, status)
+        if counts != expected or states.total() != batch["total_count"] or batch["completed_at"] is None:
+            report.violations.append(f"batch {batch['id']} has the counts {counts}, its items {expected}")
 
 
 def _check_images(report: CheckReport, items: list[Row], images: list[Row]) -> None:
@@ -140,7 +140,7 @@ async def _check_files(report: CheckReport, images: list[Row]) -> None:
             except (OSError, SyntaxError) as error:
                 reference = f"{answer.status_code}: {error}"
             if reference != str(image["generation_id"]):
-                report.violations.append(f"the file of {image['generation_id']} is {reference}")
+                report.violations.append(f"the file of item {image['generation_id']} names {reference}")
 
 
 def _check_charges(report: CheckReport, items: list[Row], records: RunRecords) -> None:
@@ -159,9 +159,9 @@ def _check_charges(report: CheckReport, items: list[Row], records: RunRecords) -
     if unpaid := [one for one in completed if not charged[one]]:
         report.violations.append(f"{len(unpaid)} items completed with a picture that was never charged: {unpaid[:3]}")
     if twice:
-        report.violations.append(f"{len(twice)} items were paid for twice")
+        report.violations.append(f"{len(twice)} items were charged twice")
     for reference in twice[:DETAIL_ITEMS]:
-        report.details.append(f"paid twice: {reference}")
+        report.details.append(f"charged twice: {reference}")
         report.details += [
             f"  provider {json.dumps(s)}" for s in records.provider_log if s.get("reference") == reference
         ]

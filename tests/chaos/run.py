@@ -80,7 +80,7 @@ class Run:
         if not is_quiet:
             report.violations.append(f"not all items were final {options.quiet_seconds:.0f} s after the last fault")
         if not realtime_is_back:
-            report.violations.append(f"Realtime told nothing of a new batch within {REALTIME_SECONDS:.0f} s")
+            report.violations.append(f"no Realtime event of a new batch came within {REALTIME_SECONDS:.0f} s")
         report.violations += self.users.problems + self.workers.unexpected_exits
         report.figures = {
             "faults injected": dict(sorted(injector.injected.items())),

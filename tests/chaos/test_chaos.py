@@ -12,7 +12,7 @@ ARGUMENTS = ("--seed", "2026", "--seconds", "30", "--batches", "20", "--users", 
 
 
 @pytest.mark.timeout(300)  # usually a minute; on a busy machine the end takes longer, and that is no failure
-async def test_every_item_ends_and_none_is_paid_twice_under_all_faults() -> None:
+async def test_every_item_ends_and_none_is_charged_twice_under_all_faults() -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.chaos", *ARGUMENTS),
         cwd=ROOT,

@@ -122,7 +122,7 @@ async def test_cancelling_stops_jobs_at_the_provider_and_keeps_paid_pictures(
     first, second, third, fourth = [item["id"] for item in batch["generations"]]
     await eventually(lambda: len(provider.jobs) == 3, 20, what="three items run, as many as one user may")
     provider.finish(first)
-    await eventually(lambda: len(provider.jobs) == 4, 20, what="the fourth has followed")
+    await eventually(lambda: len(provider.jobs) == 4, 20, what="the fourth job was created")
 
     answer = await call(user, "cancel_batch", p_batch_id=batch["id"])
     row = await ended(database, batch["id"], timeout=15)

@@ -82,17 +82,19 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--provider", choices=list(PROVIDER_SETUPS), action="append", help="default: all, one after the other"
     )
-    parser.add_argument("--seed", type=int, default=None, help="what the faults are drawn from; default: a new one")
-    parser.add_argument("--items", type=int, default=200, help="of each provider")
-    parser.add_argument("--kills", type=int, default=30, help="of workers, for each provider")
-    parser.add_argument("--quiet-seconds", type=float, default=120, help="how long everything may take to end, after")
+    parser.add_argument("--seed", type=int, default=None, help="seed of the faults; default: a new one")
+    parser.add_argument("--items", type=int, default=200, help="for each provider")
+    parser.add_argument("--kills", type=int, default=30, help="kills of workers, for each provider")
+    parser.add_argument(
+        "--quiet-seconds", type=float, default=120, help="time for everything to end after the last fault"
+    )
     given = parser.parse_args()
     given.provider = given.provider or list(PROVIDER_SETUPS)
     return given
 
 
 def _show(provider: str, report: CheckReport) -> None:
-    table = Table(provider, "what", "how many")
+    table = Table(provider, "figure", "value")
     for group, rows in report.figures.items():
         for number, (name, value) in enumerate(rows.items()):
             table.add_row("" if number else group, escape(name), str(value), end_section=number == len(rows) - 1)

@@ -143,7 +143,7 @@ def _ordered_twice(item: Item, records: RunRecords) -> Iterable[str]:
             ends[job] = what
     lost = sum(row["outcome"] in LEFT_BEHIND or row["outcome"].startswith("provider_") for row in item.charges)
     if remade > lost:
-        yield f"made again {remade} times, though its picture was lost {lost} times at most"
+        yield f"made again {remade} times, but its picture was lost at most {lost} times"
 
 
 def _wrong_sums(item: Item, records: RunRecords) -> Iterable[str]:
@@ -164,14 +164,14 @@ def _wrong_sums(item: Item, records: RunRecords) -> Iterable[str]:
             yield f"order {key}: the ledger says {amount}, the provider's log {charged} for {job}"
         if is_open and amount:
             yield f"order {key} is unknown and costs {amount}"
-        if is_open and (reason := _knowable(item, job, rows, records)):
-            yield f"order {key} is unknown in the ledger, though {reason}"
+        if is_open and (reason := _reason_to_know(item, job, rows, records)):
+            yield f"order {key} is unknown in the ledger, but {reason}"
     lost = [job for job in dict.fromkeys(item.jobs) if job not in told and provider_log.total(job=job)]
     if len(lost) > open_orders:
         yield f"{', '.join(lost)} were charged, and the ledger has {open_orders} open orders without a job"
 
 
-def _knowable(item: Item, job: str | None, rows: Sequence[Row], records: RunRecords) -> str | None:
+def _reason_to_know(item: Item, job: str | None, rows: Sequence[Row], records: RunRecords) -> str | None:
     """The reason why the outcome of an order should be known; None if nobody can know it."""
     if job is not None and item.end_of(job) in SAYS_NOTHING.get(records.setup.provider, ()):
         return None
@@ -206,7 +206,7 @@ def _check_totals_of_money(report: CheckReport, items: Sequence[Item], records: 
         "jobs that were cancelled": provider_log.count("cancelled"),
         "charged by the server, USD": provider_log.total(),
         "in the ledger, USD": known,
-        "charged, and unknown to the ledger, USD": unknown,
+        "charged, but unknown in the ledger, USD": unknown,
         "orders of unknown outcome": sum(row["is_unknown"] for item in items for row in item.charges),
         "collected late": sum(row["is_late"] for item in items for row in item.charges),
     }
@@ -223,9 +223,9 @@ async def _check_items(report: CheckReport, items: Sequence[Item], records: RunR
     report.violations += [f"{i.id} is {i.row['status']}" for i in items if i.row["status"] not in ENDS]
     for batch in await _rows(records, "select * from public.batch_generations where id = any (%s)"):
         own = Counter(str(item.row["status"]) for item in items if item.row["batch_id"] == batch["id"])
-        told = (batch["total_count"], batch["completed_count"], batch["failed_count"])
-        if told != (own.total(), own["completed"], own["failed"]):
-            report.violations.append(f"batch {batch['id']} says {told}, its items {dict(own)}")
+        counts = (batch["total_count"], batch["completed_count"], batch["failed_count"])
+        if counts != (own.total(), own["completed"], own["failed"]):
+            report.violations.append(f"batch {batch['id']} has the counts {counts}, its items {dict(own)}")
 
 
 async def _check_orders(report: CheckReport, records: RunRecords) -> None:
@@ -248,9 +248,9 @@ async def _check_pictures(report: CheckReport, items: Sequence[Item], records: R
             for image in own:
                 answer = await http.get(image["public_url"])
                 try:
-                    problem = None if is_picture_of(answer.content, item.prompt) else "another one's"
+                    problem = None if is_picture_of(answer.content, item.prompt) else "that of another item"
                 except (OSError, SyntaxError) as error:
-                    problem = f"none at all: {answer.status_code}, {error}"
+                    problem = f"unusable: {answer.status_code}, {error}"
                 if problem:
                     report.violations.append(f"the picture of {item.prompt} is {problem}")
 

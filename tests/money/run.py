@@ -104,7 +104,7 @@ class Run:
             RunRecords(self.setup, self.provider_log, self.database, self.batches, self.workers.logs())
         )
         if not is_quiet:
-            report.violations.append(f"not all was over {self.options.quiet_seconds:g} s after the last fault")
+            report.violations.append(f"not everything had ended {self.options.quiet_seconds:g} s after the last fault")
         report.violations += self.workers.unexpected_exits
         report.figures["faults of the provider"] = dict(sorted(self.fault_source.injected.items()))
         report.figures["workers"] = {"killed": self.workers.kills, "paused past their leases": self.workers.pauses}

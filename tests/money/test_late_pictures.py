@@ -32,7 +32,7 @@ async def test_the_sweep_collects_a_picture_paid_for_after_its_item_failed(
 
     batch = await submit(fake.model_id, [PROMPT, "a quick one"])
     failed = await eventually(lambda: _late_item(database, batch, "failed"), 30, what="the item has failed")
-    await eventually(lambda: fake.provider_log.total(prompt=PROMPT), 20, what="it is paid for")
+    await eventually(lambda: fake.provider_log.total(prompt=PROMPT), 20, what="the job is charged")
     completed = await _collected(database, batch)
 
     assert failed["error_message"]

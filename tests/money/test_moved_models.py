@@ -23,7 +23,7 @@ async def test_a_moved_model_is_ordered_elsewhere_from_the_next_claim(
     await worker.logs("worker starts")
 
     before = await submit(first.model_id, ["made at the first, one", "made at the first, two"])
-    await eventually(lambda: first.provider_log.count("created") == 2, 20, what="both orders are at the first")
+    await eventually(lambda: first.provider_log.count("created") == 2, 20, what="the first provider has both jobs")
     await database.execute(MOVE, [second.setup.price_usd, first.model_id])
     after = await submit(first.model_id, ["made at the second, one", "made at the second, two"])
 

@@ -61,7 +61,7 @@ async def test_a_provider_asking_for_no_wait_is_not_flooded(
 
     batch = await submit(fake.model_id, ["a red boat", "a small owl"])
 
-    await eventually(lambda: len(times) >= 5, 60, what="both were turned away twice")
+    await eventually(lambda: len(times) >= 5, 60, what="both items were refused twice")
     assert times[2] - times[0] > 0.9
     assert times[4] - times[2] > 0.9
     waits = await (
@@ -90,7 +90,7 @@ async def test_a_403_of_one_model_does_not_stop_the_others(
     monkeypatch.setattr(server, "next_fault", next_fault)
     worker = await start_worker(fake)
     closed = await submit(fake.model_id, ["a red boat", "a small owl"])
-    await eventually(lambda: "gpt-image-1" in asked, 30, what="the model that is not verified was asked for")
+    await eventually(lambda: "gpt-image-1" in asked, 30, what="the unverified model was ordered")
 
     items = await ended(database, await submit(flux, ["a glass bird", "an old tree"]))
 

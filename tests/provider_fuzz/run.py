@@ -102,7 +102,7 @@ class FuzzRun:
             await self._submit(self.other_user, ["an owl", "a hare"], "batchgen/offline-sketch"),
         ]
         await self._until_over([*batches, *clean])
-        await self._judge(prompts, batches, clean)
+        await self._check(prompts, batches, clean)
         self.report.cases += len(group)
 
     async def _submit(self, client: AsyncClient, prompts: Sequence[str], model: str) -> str:
@@ -124,11 +124,11 @@ class FuzzRun:
     async def _items(self, batches: Sequence[str]) -> Sequence[Mapping[str, Any]]:
         return await (await self.database.execute(ITEMS, [list(batches)])).fetchall()
 
-    async def _judge(self, prompts: Mapping[str, Case], batches: Sequence[str], clean: Sequence[str]) -> None:
+    async def _check(self, prompts: Mapping[str, Case], batches: Sequence[str], clean: Sequence[str]) -> None:
         report = self.report
         for item in await self._items(clean):
             if item["status"] != "completed":
-                report.violations.append(f"an untouched item of somebody else ended badly: {dict(item)}")
+                report.violations.append(f"an untouched item of another user is not completed: {dict(item)}")
         for item in await self._items(batches):
             prompt = item["prompt"]
             details = f"{dict(item)}\n  sent {self.replacer.sent[prompt]}\n  log {list(self.provider_log.of(prompt))}"
@@ -142,7 +142,7 @@ class FuzzRun:
     def _problem(self, item: Mapping[str, Any]) -> str | None:
         prompt, code = item["prompt"], item["error_code"]
         if item["status"] not in ("completed", "failed"):
-            return "has no end"
+            return "is not final"
         if item["status"] == "failed" and not code:
             return "failed without a code"
         if code in ("crashed", "internal_error"):
@@ -172,7 +172,7 @@ class FuzzRun:
         if code:
             self.report.violations.append(f"the worker ended with {code}: {self.worker.lines[-5:]}")
         self.report.violations += [
-            f"the worker's own fault: {event}"
+            f"a fault of the worker: {event}"
             for event in self.worker.events
             if event["event"] in OWN_FAULTS or event.get("code") == "internal_error"
         ]

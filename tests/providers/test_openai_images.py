@@ -577,7 +577,7 @@ async def test_a_long_error_text_is_cut_and_redacted(make: MakeProvider, server:
     assert KEY not in str(caught.value)
 
 
-async def test_an_overlong_error_is_judged_by_its_status(make: MakeProvider, server: OpenAIServer) -> None:
+async def test_an_overlong_error_is_classified_by_its_status(make: MakeProvider, server: OpenAIServer) -> None:
     server.fail(ORDERS, answers(400, {"error": {"message": "x" * 500_000, "code": "moderation_blocked"}}))
 
     with pytest.raises(ProviderRejected) as caught:

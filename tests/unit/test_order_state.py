@@ -11,7 +11,7 @@ seconds = st.none() | st.floats(0, 1000)
 states = st.builds(OrderState, st.none() | st.booleans(), st.none() | st.booleans(), seconds, seconds)
 
 
-def test_nobody_knows_of_an_open_order_that_it_costs_nothing() -> None:
+def test_an_open_order_is_never_known_to_cost_nothing() -> None:
     assert OrderState(over=False, charged=False) == OPEN
     assert replace(NOT_CHARGED, over=False) == NOT_CHARGED.merge(OPEN) == OPEN
     assert CHARGED.merge(OPEN) == PICTURE_LEFT
@@ -29,5 +29,5 @@ def test_the_newer_state_counts_where_it_knows_a_value(first: OrderState, newer:
 
 
 @given(state=states)
-def test_nothing_new_changes_nothing(state: OrderState) -> None:
+def test_merging_nothing_new_changes_nothing(state: OrderState) -> None:
     assert state.merge(OrderState()) == OrderState().merge(state) == state

@@ -176,7 +176,7 @@ async def test_a_cancelled_item_keeps_a_picture_already_made() -> None:
         (OutcomeUnknown("Nobody knows."), False, None),
     ],
 )
-async def test_a_cancelled_items_fault_tells_what_became_of_its_job(
+async def test_the_fault_of_a_cancelled_item_has_the_state_of_its_job(
     settlement: Settlement | Exception, over: bool, charged: bool | None
 ) -> None:
     harness, provider, item = harness_with_item()
