@@ -20,7 +20,6 @@ from typing import Any, TextIO
 
 from aiohttp import web
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 Odds = Mapping[str, float]
 """Faults and the probability of each; the remaining probability is a good answer."""
@@ -230,11 +229,16 @@ def _drop(request: web.Request, response: web.StreamResponse | None = None) -> w
     return response or web.Response()
 
 
+def is_picture_of(picture: Image.Image, reference: str) -> bool:
+    return picture.convert("RGB").tobytes() == _pixels(reference, picture.size)
+
+
 def _picture(job: Job) -> bytes:
-    """A picture that names its job's reference, so that a mix-up of items is found."""
-    notes = PngInfo()
-    notes.add_text("reference", job.reference)
-    colour = Random(job.id).randrange(0x1000000)
+    """A picture with pixels unique to its job's reference, so that a mix-up of items is found."""
     file = BytesIO()
-    Image.new("RGB", job.size, (colour >> 16, colour >> 8 & 255, colour & 255)).save(file, "PNG", pnginfo=notes)
+    Image.frombytes("RGB", job.size, _pixels(job.reference, job.size)).save(file, "PNG")
     return file.getvalue()
+
+
+def _pixels(reference: str, size: tuple[int, int]) -> bytes:
+    return Random(reference).randbytes(3 * size[0] * size[1])
