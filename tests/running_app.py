@@ -22,26 +22,26 @@ class RunningApp:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
-        self._told: list[tuple[str, Any]] = []
+        self._events: list[tuple[str, Any]] = []
         self._reading = asyncio.create_task(self._read())
         self._numbers = itertools.count()
 
     def seen(self, what: str) -> list[Any]:
-        return [value for name, value in self._told if name == what]
+        return [value for name, value in self._events if name == what]
 
-    async def told(self, what: str) -> Any:
+    async def event(self, what: str) -> Any:
         await eventually(lambda: bool(self.seen(what)) or self._process.returncode is not None, 20, what=what)
-        assert self.seen(what), f"the app ended without saying {what!r}"
+        assert self.seen(what), f"the app ended without reporting {what!r}"
         return self.seen(what)[-1]
 
-    def say(self, command: str) -> None:
+    def send(self, command: str) -> None:
         assert self._process.stdin
         self._process.stdin.write(f"{command}\n".encode())
 
     async def call(self, name: str, *arguments: Any) -> Any:
         """The result of the app's own call of that name."""
         number = next(self._numbers)
-        self.say(json.dumps([number, name, *arguments]))
+        self.send(json.dumps([number, name, *arguments]))
 
         def answers() -> list[Any]:
             return [result for asked, result in self.seen("answer") if asked == number]
@@ -54,7 +54,7 @@ class RunningApp:
         assert self._process.stdout
         async for line in self._process.stdout:
             what, value = json.loads(line)
-            self._told.append((what, value))
+            self._events.append((what, value))
 
     def end_input(self) -> None:
         assert self._process.stdin

@@ -27,24 +27,24 @@ TWO = {"prompts": [{"text": "a secret prompt"}, {"text": "another secret prompt"
 class Listener:
     """One client with the app's subscriptions to one batch; keeps all messages in order."""
 
-    told: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    changes: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     ready: int = 0
 
     async def listen(self, client: AsyncClient, batch_id: str) -> None:
         """Join the app's two channels, and one channel for all changes of all tables."""
         batch = client.channel(f"batch_{batch_id}")
         batch.on_postgres_changes(
-            ALL, self.hear, table="batch_generations", schema="public", filter=f"id=eq.{batch_id}"
+            ALL, self.receive, table="batch_generations", schema="public", filter=f"id=eq.{batch_id}"
         )
         batch.on_postgres_changes(
-            ALL, self.hear, table="image_generations", schema="public", filter=f"batch_id=eq.{batch_id}"
+            ALL, self.receive, table="image_generations", schema="public", filter=f"batch_id=eq.{batch_id}"
         )
         own = client.channel("user-generations")
         for event in (INSERT, UPDATE):
-            own.on_postgres_changes(event, self.hear, table="image_generations", schema="public")
+            own.on_postgres_changes(event, self.receive, table="image_generations", schema="public")
         everything = client.channel("everything")
         for table in TABLES:
-            everything.on_postgres_changes(ALL, self.hear, table=table, schema="public")
+            everything.on_postgres_changes(ALL, self.receive, table=table, schema="public")
         for channel in (batch, own, everything):
             await self.join(channel)
 
@@ -57,14 +57,14 @@ class Listener:
     def _on_system(self, payload: Any) -> None:
         self.ready += 1
 
-    def hear(self, change: Any) -> None:
-        self.told.append(change["data"])
+    def receive(self, change: Any) -> None:
+        self.changes.append(change["data"])
 
     def rows(self, *kinds: str) -> list[dict[str, Any]]:
-        return [data["record"] for data in self.told if data["type"] in (kinds or ("INSERT", "UPDATE"))]
+        return [data["record"] for data in self.changes if data["type"] in (kinds or ("INSERT", "UPDATE"))]
 
     def deletions(self) -> list[dict[str, Any]]:
-        return [data["old_record"] for data in self.told if data["type"] == "DELETE"]
+        return [data["old_record"] for data in self.changes if data["type"] == "DELETE"]
 
 
 class Anon:
@@ -82,7 +82,7 @@ class Anon:
         while "Subscribed to PostgreSQL" not in (await self._next()):
             pass
 
-    async def hear(self, *kinds: str) -> None:
+    async def wait_for(self, *kinds: str) -> None:
         """Wait for a message about each of these kinds of change."""
         while not all(any(f'"type":"{kind}"' in frame for frame in self.frames) for kind in kinds):
             await self._next()
@@ -148,7 +148,7 @@ async def test_changes_of_a_batch_reach_only_its_owner(
     assert all({"id": items[1]} in deleted for deleted in deletions.values()), deletions
     assert all(set(row) == {"id"} for deleted in deletions.values() for row in deleted), deletions
     # A client that is not signed in learns that a table changed, and nothing of any row.
-    await anon.hear("INSERT", "UPDATE")
+    await anon.wait_for("INSERT", "UPDATE")
     for secret in (user.id, stranger.id, batch_id, *items, *theirs, "secret"):
         assert not [frame for frame in anon.frames if secret in frame and '"type":"DELETE"' not in frame]
 
@@ -159,7 +159,7 @@ async def test_a_filter_on_another_users_rows_delivers_nothing(
     """By owner, by id and by text: a filter narrows the rows that the policy shows and never widens them."""
     stranger = await new_user()
     _, items = await create(user.client)
-    heard = Listener()
+    listener = Listener()
     channel = stranger.client.channel(f"room-{uuid4().hex}")
     for filter_ in (
         f"user_id=eq.{user.id}",
@@ -168,12 +168,14 @@ async def test_a_filter_on_another_users_rows_delivers_nothing(
         "prompt=eq.a secret prompt",
         None,
     ):
-        channel.on_postgres_changes(UPDATE, heard.hear, table="image_generations", schema="public", filter=filter_)
-    await heard.join(channel)
+        channel.on_postgres_changes(
+            UPDATE, listener.receive, table="image_generations", schema="public", filter=filter_
+        )
+    await listener.join(channel)
     _, theirs = await create(stranger.client)
 
     await database.execute("update public.image_generations set status = 'processing' where id = %s", [items[0]])
     await database.execute("update public.image_generations set priority = 1 where id = %s", [theirs[0]])
 
-    await eventually(lambda: any(row["id"] == theirs[0] for row in heard.rows()), what="the stranger's own item")
-    assert {row["user_id"] for row in heard.rows()} == {stranger.id}
+    await eventually(lambda: any(row["id"] == theirs[0] for row in listener.rows()), what="the stranger's own item")
+    assert {row["user_id"] for row in listener.rows()} == {stranger.id}

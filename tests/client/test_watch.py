@@ -69,7 +69,7 @@ class Recorded(LiveChanges):
         return self.is_delivering and self._subscription is not None and self._subscription.is_joined
 
     @property
-    def told_token(self) -> str:
+    def sent_token(self) -> str:
         return self._sent_token
 
     async def lose_connection(self) -> None:
@@ -193,7 +193,7 @@ async def test_an_expired_token_is_renewed_and_passed_on_to_realtime(
         await eventually(lambda: live and live[0].delivering)
         assert caller.session
         caller.session = expired(caller.session)
-        await eventually(lambda: caller.token != "ended" and live[0].told_token == caller.token)
+        await eventually(lambda: caller.token != "ended" and live[0].sent_token == caller.token)
         await finish(worker, batch, user)
         end = await watch.ends()
 
@@ -293,7 +293,7 @@ def caller_of(client: BatchgenClient) -> Caller:
     return client._caller  # pyright: ignore[reportPrivateUsage]
 
 
-def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+def realtime_messages(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name == "batchgen.client.realtime"]
 
 
@@ -312,7 +312,7 @@ async def test_a_subscription_refused_later_is_logged_once_and_not_delivering(
             assert not live.is_delivering
 
     assert not changed.is_set()
-    assert [NOT_PUBLISHED["message"] in line for line in told(caplog)] == [True]
+    assert [NOT_PUBLISHED["message"] in line for line in realtime_messages(caplog)] == [True]
 
 
 async def test_a_subscription_confirmed_and_refused_in_turns_is_logged_once(
@@ -326,7 +326,7 @@ async def test_a_subscription_confirmed_and_refused_in_turns_is_logged_once(
         async with LiveChanges(url=url, key="sb_x", token=lambda: "", batch_id=uuid4(), changed=asyncio.Event()):
             await eventually(lambda: server.joins >= 5)
 
-    assert [NOT_PUBLISHED["message"] in line for line in told(caplog)] == [True]
+    assert [NOT_PUBLISHED["message"] in line for line in realtime_messages(caplog)] == [True]
 
 
 async def test_a_watch_polls_faster_while_realtime_does_not_deliver(

@@ -42,7 +42,7 @@ async def start(folder: Path, *more: str, worker: bool = False, **environment: s
     return Dev(process, env_file)
 
 
-async def said(dev: Dev, what: str) -> str:
+async def output_until(dev: Dev, what: str) -> str:
     """The output up to this text."""
     assert dev.process.stdout
     lines: list[str] = []
@@ -68,13 +68,13 @@ async def end(dev: Dev, number: signal.Signals) -> int:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_a_signal_stops_the_stack_and_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     dev = await start(tmp_path)
-    told = await said(dev, "Next, in another terminal")
+    output = await output_until(dev, "Next, in another terminal")
     family = dev.family()
     mode = dev.env_file.stat().st_mode & 0o777
 
     code = await end(dev, number)
 
-    assert "development and tests only" in told
+    assert "development and tests only" in output
     assert mode == 0o600
     assert code == 0
     assert await everything_ended(family)
@@ -84,7 +84,7 @@ async def test_a_signal_stops_the_stack_and_leaves_nothing(tmp_path: Path, numbe
 
 async def test_the_stack_can_be_stopped_while_it_starts(tmp_path: Path) -> None:
     dev = await start(tmp_path)
-    await said(dev, "Postgres ")
+    await output_until(dev, "Postgres ")
     family = dev.family()
 
     assert await end(dev, signal.SIGTERM) == 0
@@ -93,14 +93,14 @@ async def test_the_stack_can_be_stopped_while_it_starts(tmp_path: Path) -> None:
 
 async def test_a_killed_stack_leaves_no_process_and_keeps_its_data(tmp_path: Path) -> None:
     dev = await start(tmp_path)
-    await said(dev, "Next, in another terminal")
+    await output_until(dev, "Next, in another terminal")
     before, family = dev.settings(), dev.family()
     async with await psycopg.AsyncConnection.connect(before["DATABASE_URL"]) as connection:
         await connection.execute("create table kept as select 1 as id")
 
     await end(dev, signal.SIGKILL)
     again = await start(tmp_path)
-    await said(again, "Next, in another terminal")
+    await output_until(again, "Next, in another terminal")
     after = again.settings()
     async with await psycopg.AsyncConnection.connect(after["DATABASE_URL"]) as connection:
         found = await (await connection.execute("select id from kept")).fetchone()
@@ -114,15 +114,15 @@ async def test_a_killed_stack_leaves_no_process_and_keeps_its_data(tmp_path: Pat
 
 async def test_a_second_start_keeps_the_settings_file_of_the_first(tmp_path: Path) -> None:
     dev = await start(tmp_path)
-    await said(dev, "Next, in another terminal")
+    await output_until(dev, "Next, in another terminal")
 
     second = await start(tmp_path)
-    told = await said(second, "Another dev stack")
+    output = await output_until(second, "Another dev stack")
     code = await second.process.wait()
     kept = dev.env_file.exists()
     await end(dev, signal.SIGTERM)
 
-    assert f"pid {dev.process.pid}" in told
+    assert f"pid {dev.process.pid}" in output
     assert code == 3
     assert kept
 
@@ -140,16 +140,16 @@ async def test_unusable_data_is_one_clear_line(tmp_path: Path, file: str, text: 
     spoilt.write_text(text)
 
     dev = await start(tmp_path)
-    told = await said(dev, line)
+    output = await output_until(dev, line)
 
-    assert "Traceback" not in told
+    assert "Traceback" not in output
     assert await dev.process.wait() == 3
 
 
 async def test_each_printed_next_step_works(tmp_path: Path) -> None:
     dev = await start(tmp_path, worker=True, BATCHGEN_OFFLINE_SECONDS="0.1", XDG_CONFIG_HOME=str(tmp_path / "config"))
-    await said(dev, "Next, in another terminal")
-    steps = [line for line in (await said(dev, "set -a")).splitlines() if line.startswith("  ")]
+    await output_until(dev, "Next, in another terminal")
+    steps = [line for line in (await output_until(dev, "set -a")).splitlines() if line.startswith("  ")]
 
     ran = [await in_a_shell(step, tmp_path) for step in steps]
     await end(dev, signal.SIGTERM)
@@ -176,7 +176,7 @@ async def in_a_shell(line: str, folder: Path) -> tuple[int | None, str]:
 
 async def test_the_end_of_postgres_stops_the_stack_with_one_line(tmp_path: Path) -> None:
     dev = await start(tmp_path)
-    await said(dev, "set -a")
+    await output_until(dev, "set -a")
     family = dev.family()
 
     os.kill(postmaster(tmp_path), signal.SIGKILL)
@@ -192,22 +192,22 @@ async def test_the_end_of_postgres_stops_the_stack_with_one_line(tmp_path: Path)
 
 async def test_a_dead_worker_is_reported_and_restarted(tmp_path: Path) -> None:
     dev = await start(tmp_path, "--worker-log", str(tmp_path / "worker.log"), worker=True)
-    await said(dev, "set -a")
+    await output_until(dev, "set -a")
     [worker] = await eventually(lambda: [one for one in dev.family() if "scheduler" in one.cmdline()], 30)
 
     worker.send_signal(signal.SIGKILL)
-    told = await said(dev, "is restarted")
+    output = await output_until(dev, "is restarted")
     await end(dev, signal.SIGTERM)
 
-    assert "batchgen dev: The worker was ended by SIGKILL and is restarted in 1 s, see worker.log" in told
+    assert "batchgen dev: The worker was ended by SIGKILL and is restarted in 1 s, see worker.log" in output
 
 
 async def test_a_worker_with_invalid_settings_is_not_restarted(tmp_path: Path) -> None:
     dev = await start(tmp_path, worker=True, BATCHGEN_POLL_SECONDS="often")
 
-    told = await said(dev, "its settings are invalid")
+    output = await output_until(dev, "its settings are invalid")
 
-    assert "BATCHGEN_POLL_SECONDS" in told
+    assert "BATCHGEN_POLL_SECONDS" in output
     assert await dev.process.wait() == 1
 
 
@@ -215,11 +215,11 @@ async def test_a_taken_port_is_one_line_with_a_remedy(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         dev = await start(tmp_path, "--port", str(port))
-        told = await said(dev, "Port ")
+        output = await output_until(dev, "Port ")
         code = await dev.process.wait()
 
-    assert f"Port {port} on 127.0.0.1 is in use" in told
-    assert "--port 0 takes any free one" in told
+    assert f"Port {port} on 127.0.0.1 is in use" in output
+    assert "--port 0 takes any free one" in output
     assert code == 3
 
 
@@ -229,7 +229,7 @@ def postmaster(folder: Path) -> int:
 
 async def test_the_demo_fails_with_a_reason_when_its_stack_ends(tmp_path: Path) -> None:
     demo = await start_demo(tmp_path)
-    await said(demo, "The stack goes on running")
+    await output_until(demo, "The stack goes on running")
     family = demo.family()
 
     os.kill(postmaster(tmp_path), signal.SIGKILL)
@@ -244,29 +244,29 @@ async def test_the_demo_fails_with_a_reason_when_its_stack_ends(tmp_path: Path) 
 @pytest.mark.parametrize("sign", ["$ batchgen dev", "Postgres ", "Ready", "$ echo", "$ batchgen submit", "demo-output"])
 async def test_the_demo_can_be_interrupted_at_every_step(tmp_path: Path, sign: str) -> None:
     demo = await start_demo(tmp_path)
-    told = await said(demo, sign)
+    before = await output_until(demo, sign)
     family = demo.family()
 
     os.killpg(demo.process.pid, signal.SIGINT)  # as a terminal does it
-    output, _ = await asyncio.wait_for(demo.process.communicate(), 60)
+    after, _ = await asyncio.wait_for(demo.process.communicate(), 60)
 
     assert demo.process.returncode in (0, 130)
-    assert "Traceback" not in told + output.decode()
+    assert "Traceback" not in before + after.decode()
     assert await everything_ended(family)
 
 
 async def test_the_demo_uses_a_running_stack_and_leaves_it_running(tmp_path: Path) -> None:
     env_file = tmp_path / "data" / "dev.env"
     dev = await start(tmp_path, "--env-file", str(env_file), worker=True, BATCHGEN_OFFLINE_SECONDS="0.1")
-    await said(dev, "set -a")
+    await output_until(dev, "set -a")
 
     demo = await start_demo(tmp_path)
-    told = await said(demo, "Five pictures")
+    output = await output_until(demo, "Five pictures")
     code = await demo.process.wait()
     runs = dev.process.returncode is None
     await end(dev, signal.SIGTERM)
 
-    assert "The stack in data is already running and is used." in told
+    assert "The stack in data is already running and is used." in output
     assert code == 0
     assert runs
     assert len(list((tmp_path / "demo-output").glob("*.png"))) == 6

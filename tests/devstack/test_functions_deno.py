@@ -29,16 +29,18 @@ SECONDS = 100
     ids=["format", "lint", "types"],
 )
 async def test_deno_format_lint_and_types_pass(deno: Path, tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    code, said = await asyncio.to_thread(run, deno, tmp_path, [*arguments, str(FUNCTIONS), str(SERVER)])
+    code, output = await asyncio.to_thread(run, deno, tmp_path, [*arguments, str(FUNCTIONS), str(SERVER)])
 
-    assert code == 0, said
+    assert code == 0, output
 
 
 async def test_the_functions_pass_their_own_tests(deno: Path, tmp_path: Path) -> None:
-    code, said = await asyncio.to_thread(run, deno, tmp_path, ["test", *NOTHING_FROM_OUTSIDE, *RIGHTS, str(FUNCTIONS)])
+    code, output = await asyncio.to_thread(
+        run, deno, tmp_path, ["test", *NOTHING_FROM_OUTSIDE, *RIGHTS, str(FUNCTIONS)]
+    )
 
-    assert code == 0, said
-    assert " passed | 0 failed" in said
+    assert code == 0, output
+    assert " passed | 0 failed" in output
 
 
 def run(deno: Path, deno_dir: Path, arguments: list[str]) -> tuple[int, str]:

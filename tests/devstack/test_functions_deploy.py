@@ -59,9 +59,9 @@ async def api() -> AsyncGenerator[ManagementApi]:
 async def test_the_functions_are_deployed_with_all_their_imports(api: ManagementApi, tmp_path: Path) -> None:
     await asyncio.to_thread(npm_install, TOOLS)
 
-    code, said = await deploy(api.url, tmp_path)
+    code, output = await deploy(api.url, tmp_path)
 
-    assert code == 0, said
+    assert code == 0, output
     names = {folder.name for folder in default_functions_dir().iterdir() if (folder / "index.ts").exists()}
     assert set(api.files) == names == set(SHARED)
     for name, files in api.files.items():

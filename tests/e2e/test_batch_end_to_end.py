@@ -136,14 +136,14 @@ async def test_the_app_sees_each_change_in_order_and_others_see_nothing(
         "request": request,
     }
     async with running_app("app.mjs", stack, task) as app:
-        batch = await app.told("created")
-        await app.told("watching")
+        batch = await app.event("created")
+        await app.event("watching")
         await start_worker()
         await finished(database, [batch["id"]])
         await eventually(lambda: len(app.seen("owner")) == 8, what="two changes of each of the four items")
-        app.say(f"look {owner.id}")
-        stranger_reads, progress = await app.told("stranger_reads"), await app.told("progress")
-        app.say("stop")
+        app.send(f"look {owner.id}")
+        stranger_reads, progress = await app.event("stranger_reads"), await app.event("progress")
+        app.send("stop")
 
     steps: dict[str, list[str]] = {item["id"]: [item["status"]] for item in batch["generations"]}
     for change in app.seen("owner"):

@@ -65,7 +65,7 @@ async def test_the_documented_client_follows_long_prompts_and_other_devices(
     }
 
     async with running_app("recipe.mjs", stack, task) as app:
-        first, second = await app.told("done")
+        first, second = await app.event("done")
         await eventually(lambda: second in app.seen("laptop deleted") and second in app.seen("stranger deleted"))
         await eventually(lambda: app.seen("laptop changed"))
         states, [end], [refused] = app.seen("state"), app.seen("end"), app.seen("refused")

@@ -51,16 +51,16 @@ def test_a_type_checker_sees_the_types_of_the_installed_package(wheel: Path, tmp
 
     command = [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", str(python), str(program)]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    said = [found["message"] for found in json.loads(ran.stdout)["generalDiagnostics"]]
+    messages = [found["message"] for found in json.loads(ran.stdout)["generalDiagnostics"]]
 
     assert (
         'Type of "await client.submit(BatchRequest(prompts=(Prompt(text="a fox"), Prompt(text="a bird"))))" is'
-        in (said[0])
+        in (messages[0])
     )
-    assert '"CreatedBatch"' in said[0]
-    assert '"str"' in said[1]
-    assert '"Literal[7]" cannot be assigned to parameter "text" of type "str"' in " ".join(said[2].split())
-    assert len(said) == 3
+    assert '"CreatedBatch"' in messages[0]
+    assert '"str"' in messages[1]
+    assert '"Literal[7]" cannot be assigned to parameter "text" of type "str"' in " ".join(messages[2].split())
+    assert len(messages) == 3
 
 
 def test_the_version_is_read_from_the_package() -> None:

@@ -44,7 +44,7 @@ class Automatic1111Server(LocalServer):
         self.loaded = CHECKPOINT
         self.listed: list[dict[str, Any]] = [CHECKPOINT]
         self.on_disk: list[dict[str, Any]] = [CHECKPOINT]
-        self.told: dict[str, Any] = {}
+        self.more_info: dict[str, Any] = {}
         """More keys of `info`, or other values."""
         self.pending: list[str] = []
         self.current = ""
@@ -113,7 +113,7 @@ class Automatic1111Server(LocalServer):
             "sd_model_name": str(self.loaded["filename"]).rpartition("\\")[2].partition(".")[0],
             "job_timestamp": self.timestamp,
             "index_of_first_image": len(colours) - 1,
-            **self.told,
+            **self.more_info,
         }
         return {"images": [a_picture(colour) for colour in colours], "parameters": body, "info": json.dumps(info)}
 

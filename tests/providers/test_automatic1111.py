@@ -223,7 +223,7 @@ async def test_a_checkpoint_that_cannot_be_set_fails_the_order(
 async def test_the_used_checkpoint_is_checked_against_the_answer(
     make: MakeProvider, server: Automatic1111Server, told: dict[str, Any], is_taken: bool
 ) -> None:
-    server.told = told
+    server.more_info = told
 
     if is_taken:
         assert (await a_picture_of(make(), SDXL)).content == TEAL.content
@@ -294,7 +294,7 @@ async def test_a_failed_checkpoint_refresh_does_not_hide_the_refusal(
 async def test_the_seed_is_the_one_the_server_used(
     make: MakeProvider, server: Automatic1111Server, told: dict[str, Any], seed: int | None
 ) -> None:
-    server.told = told
+    server.more_info = told
 
     assert (await a_picture_of(make())).seed == seed
 
@@ -302,7 +302,7 @@ async def test_the_seed_is_the_one_the_server_used(
 async def test_other_changes_of_the_server_are_logged_and_accepted(
     make: MakeProvider, server: Automatic1111Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server.told = {"width": 512, "height": 32, "steps": "many"}
+    server.more_info = {"width": 512, "height": 32, "steps": "many"}
 
     assert await a_picture_of(make()) == TEAL
     assert "'width': (64, 512), 'steps': (4, 'many')" in caplog.text

@@ -50,7 +50,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 class Report:
     """An answer and its classification: `kind`, `code` and whether it is charged."""
 
-    told: str
+    source: str
     answer: Any
     kind: str
     code: str
@@ -72,7 +72,7 @@ class Report:
 
 
 def named(report: Report) -> str:
-    return report.told
+    return report.source
 
 
 # Replicate.

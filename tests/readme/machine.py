@@ -100,9 +100,9 @@ class Machine:
         code = self._process.returncode
         if code != expected.code:
             raise ReadmeError(f"{command}: exit code {code}, not {expected.code}:\n{output}")
-        for said in expected.says:
-            if not re.search(said, output):
-                raise ReadmeError(f"{command}: does not say {said!r}:\n{output}")
+        for text in expected.says:
+            if not re.search(text, output):
+                raise ReadmeError(f"{command}: does not print {text!r}:\n{output}")
 
     def _check_files(self, command: str, expected: Expected) -> None:
         for pattern, count in (expected.leaves or {}).items():
@@ -127,19 +127,19 @@ class Machine:
 class Background:
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
-        self._said: list[str] = []
+        self._lines: list[str] = []
         self._news = threading.Condition()
         self._reading = threading.Thread(target=self._read, daemon=True)
         self._reading.start()
 
     def wait_until(self, expected: Expected, command: str) -> None:
-        def said() -> bool:
-            return all(re.search(part, "".join(self._said)) for part in expected.says)
+        def is_complete() -> bool:
+            return all(re.search(part, "".join(self._lines)) for part in expected.says)
 
         with self._news:
-            self._news.wait_for(lambda: said() or not self._reading.is_alive(), SECONDS)
-        if not said():
-            raise ReadmeError(f"{command}: does not say {expected.says}:\n{''.join(self._said)}")
+            self._news.wait_for(lambda: is_complete() or not self._reading.is_alive(), SECONDS)
+        if not is_complete():
+            raise ReadmeError(f"{command}: does not print {expected.says}:\n{''.join(self._lines)}")
 
     def stop(self, number: signal.Signals) -> None:
         """Send it a signal as a terminal would, and wait until all its processes ended; it may have been stopped
@@ -163,7 +163,7 @@ class Background:
         assert self._process.stdout
         for line in self._process.stdout:
             with self._news:
-                self._said.append(line)
+                self._lines.append(line)
                 self._news.notify_all()
         with self._news:
             self._news.notify_all()

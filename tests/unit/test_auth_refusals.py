@@ -45,7 +45,7 @@ async def refusing() -> AsyncGenerator[Refusing]:
         await disconnect(client)
 
 
-def told(code: str, message: str = "Auth's own words") -> dict[str, Any]:
+def error_body(code: str, message: str = "Auth's own words") -> dict[str, Any]:
     return {"code": 400, "error_code": code, "msg": message, "weak_password": {"reasons": ["length"]}}
 
 
@@ -74,27 +74,27 @@ def kept() -> Session:
 @pytest.mark.parametrize(
     ("ask", "status", "body", "kind", "code", "remedy"),
     [
-        (sign_in, 400, told("invalid_credentials"), NotSignedIn, "invalid_credentials", "--sign-up"),
+        (sign_in, 400, error_body("invalid_credentials"), NotSignedIn, "invalid_credentials", "--sign-up"),
         (sign_in, 400, {"error": "invalid_grant"}, NotSignedIn, "invalid_credentials", "Try again"),
-        (sign_in, 400, told("email_not_confirmed"), NotSignedIn, "email_not_confirmed", "Open the link"),
-        (sign_in, 400, told("user_banned"), NotSignedIn, "user_banned", "Ask"),
-        (sign_in, 422, told("email_provider_disabled"), InvalidRequest, "email_provider_disabled", "settings"),
-        (sign_in, 400, told("captcha_failed"), InvalidRequest, "captcha_failed", "settings"),
+        (sign_in, 400, error_body("email_not_confirmed"), NotSignedIn, "email_not_confirmed", "Open the link"),
+        (sign_in, 400, error_body("user_banned"), NotSignedIn, "user_banned", "Ask"),
+        (sign_in, 422, error_body("email_provider_disabled"), InvalidRequest, "email_provider_disabled", "settings"),
+        (sign_in, 400, error_body("captcha_failed"), InvalidRequest, "captcha_failed", "settings"),
         (sign_in, 401, {"message": "Invalid API key"}, NotSignedIn, "key_refused", "SUPABASE_PUBLISHABLE_KEY"),
-        (sign_in, 429, told("over_request_rate_limit"), BackendUnavailable, "rate_limited", "Wait"),
+        (sign_in, 429, error_body("over_request_rate_limit"), BackendUnavailable, "rate_limited", "Wait"),
         (sign_in, 429, {"msg": "slow down"}, BackendUnavailable, "rate_limited", "Wait"),
-        (sign_up, 429, told("over_email_send_rate_limit"), BackendUnavailable, "rate_limited", "Wait"),
-        (sign_up, 422, told("weak_password"), InvalidRequest, "weak_password", "longer"),
-        (sign_up, 422, told("user_already_exists"), InvalidRequest, "user_already_exists", "without --sign-up"),
-        (sign_up, 422, told("email_exists"), InvalidRequest, "user_already_exists", "without --sign-up"),
-        (sign_up, 422, told("signup_disabled"), InvalidRequest, "signup_disabled", "settings"),
-        (sign_up, 400, told("email_address_invalid"), InvalidRequest, "validation_failed", "address"),
+        (sign_up, 429, error_body("over_email_send_rate_limit"), BackendUnavailable, "rate_limited", "Wait"),
+        (sign_up, 422, error_body("weak_password"), InvalidRequest, "weak_password", "longer"),
+        (sign_up, 422, error_body("user_already_exists"), InvalidRequest, "user_already_exists", "without --sign-up"),
+        (sign_up, 422, error_body("email_exists"), InvalidRequest, "user_already_exists", "without --sign-up"),
+        (sign_up, 422, error_body("signup_disabled"), InvalidRequest, "signup_disabled", "settings"),
+        (sign_up, 400, error_body("email_address_invalid"), InvalidRequest, "validation_failed", "address"),
         (sign_up, 200, USER, NotSignedIn, "email_not_confirmed", "link"),
-        (resume, 403, told("bad_jwt"), NotSignedIn, "session_of_another_project", "batchgen login"),
-        (resume, 403, told("user_not_found"), NotSignedIn, "session_of_another_project", "batchgen login"),
-        (resume, 403, told("session_not_found"), NotSignedIn, "session_ended", "batchgen login"),
-        (renew, 400, told("refresh_token_not_found"), NotSignedIn, "session_ended", "batchgen login"),
-        (renew, 400, told("validation_failed"), NotSignedIn, "session_ended", "batchgen login"),
+        (resume, 403, error_body("bad_jwt"), NotSignedIn, "session_of_another_project", "batchgen login"),
+        (resume, 403, error_body("user_not_found"), NotSignedIn, "session_of_another_project", "batchgen login"),
+        (resume, 403, error_body("session_not_found"), NotSignedIn, "session_ended", "batchgen login"),
+        (renew, 400, error_body("refresh_token_not_found"), NotSignedIn, "session_ended", "batchgen login"),
+        (renew, 400, error_body("validation_failed"), NotSignedIn, "session_ended", "batchgen login"),
     ],
 )
 async def test_each_auth_refusal_has_its_code_and_remedy(
@@ -129,7 +129,7 @@ async def test_a_foreign_answer_from_auth_is_an_unavailable_backend(
 
 
 async def test_control_characters_from_auth_are_escaped(refusing: Refusing) -> None:
-    client = await refusing(422, told("weak_password", "too\x1b[31m short\u202e"))
+    client = await refusing(422, error_body("weak_password", "too\x1b[31m short\u202e"))
 
     with pytest.raises(InvalidRequest) as refused:
         await sign_up(client)

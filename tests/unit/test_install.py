@@ -101,8 +101,8 @@ print("Downloading pillow (6.8MiB)", " + pillow==13.0.0", sep="\\n", file=sys.st
 """
 
 
-@pytest.mark.parametrize(("on_a_terminal", "said"), [(True, "  Downloading pillow (6.8MiB)"), (False, "")])
-def test_install_progress_is_shown_only_on_a_terminal(tmp_path: Path, on_a_terminal: bool, said: str) -> None:
+@pytest.mark.parametrize(("on_a_terminal", "expected"), [(True, "  Downloading pillow (6.8MiB)"), (False, "")])
+def test_install_progress_is_shown_only_on_a_terminal(tmp_path: Path, on_a_terminal: bool, expected: str) -> None:
     (tmp_path / "uv.py").write_text(FAKE_UV)
     (tmp_path / "pip.py").write_text("")  # has no settings, and has uv already
     ours, theirs = os.openpty() if on_a_terminal else os.pipe()
@@ -114,4 +114,4 @@ def test_install_progress_is_shown_only_on_a_terminal(tmp_path: Path, on_a_termi
     os.close(ours)
     os.close(theirs)
 
-    assert shown.replace("\r\n", "\n").removesuffix("the end\n").rstrip("\n") == said
+    assert shown.replace("\r\n", "\n").removesuffix("the end\n").rstrip("\n") == expected

@@ -107,7 +107,7 @@ def test_prompts_given_as_arguments_are_not_changed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "said", "told"),
+    ("field", "message", "shown"),
     [
         ("prompts[2]", "prompts[2] is not an object.", "Prompt 3 is not an object."),
         (
@@ -123,12 +123,12 @@ def test_prompts_given_as_arguments_are_not_changed() -> None:
         (None, "prompts[0] is gone.", "prompts[0] is gone."),
     ],
 )
-def test_messages_count_prompts_from_1_and_fields_from_0(field: str | None, said: str, told: str) -> None:
-    error = InvalidRequest(said, code="any", field=field, remedy=f"Look at {field}.")
+def test_messages_count_prompts_from_1_and_fields_from_0(field: str | None, message: str, shown: str) -> None:
+    error = InvalidRequest(message, code="any", field=field, remedy=f"Look at {field}.")
 
-    assert (error.message, str(error), error.field) == (told, told, field)
+    assert (error.message, str(error), error.field) == (shown, shown, field)
     assert error.remedy is not None
-    assert (error.remedy == f"Look at {field}.") == (told == said)
+    assert (error.remedy == f"Look at {field}.") == (shown == message)
 
 
 @pytest.mark.parametrize(

@@ -18,21 +18,21 @@ ROOT = Path(__file__).parents[2]
 
 
 class Manager:
-    """The socket of a service manager; `told` has the received messages in order."""
+    """The socket of a service manager; `received` has the messages in order."""
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self.told: list[str] = []
+        self.received: list[str] = []
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.setblocking(False)
         self.socket.bind("\0" + address[1:] if address.startswith("@") else address)
 
-    def hears(self, word: str, times: int = 1) -> bool:
+    def has_received(self, word: str, times: int = 1) -> bool:
         while True:
             try:
-                self.told.append(self.socket.recv(4096).decode())
+                self.received.append(self.socket.recv(4096).decode())
             except BlockingIOError:
-                return sum(word in message.splitlines() for message in self.told) >= times
+                return sum(word in message.splitlines() for message in self.received) >= times
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -67,13 +67,13 @@ async def test_a_worker_notifies_systemd_when_ready_alive_and_draining(
 ) -> None:
     worker = await start(SUPABASE_URL=stack.url, SUPABASE_SECRET_KEY=stack.secret_key)
 
-    await eventually(lambda: manager.hears("READY=1"), timeout=20)
-    await eventually(lambda: manager.hears("WATCHDOG=1", 3), timeout=20)
+    await eventually(lambda: manager.has_received("READY=1"), timeout=20)
+    await eventually(lambda: manager.has_received("WATCHDOG=1", 3), timeout=20)
     worker.send(signal.SIGTERM)
 
     assert await worker.exit_code() == 0
-    assert manager.hears("STOPPING=1")
-    assert [word for word in manager.told if not word.startswith("WATCHDOG")][1:] == [
+    assert manager.has_received("STOPPING=1")
+    assert [word for word in manager.received if not word.startswith("WATCHDOG")][1:] == [
         "READY=1\nSTATUS=",
         "STOPPING=1\nSTATUS=Drains",
     ]
@@ -85,12 +85,12 @@ async def test_a_worker_without_its_project_does_not_report_ready(
     worker = await start()
 
     await worker.logs("queue lost, the worker waits for it to begin")
-    await eventually(lambda: manager.hears("WATCHDOG=1", 2), timeout=20)
-    assert not manager.hears("READY=1")
+    await eventually(lambda: manager.has_received("WATCHDOG=1", 2), timeout=20)
+    assert not manager.has_received("READY=1")
     worker.send(signal.SIGTERM)
 
     assert await worker.exit_code() == 0
-    assert manager.hears("STOPPING=1")
+    assert manager.has_received("STOPPING=1")
 
 
 async def test_a_worker_runs_on_without_its_service_manager(
@@ -114,8 +114,8 @@ def test_systemd_variables_are_removed_from_the_environment(manager: Manager) ->
     service.close()
 
     assert environment == {"HOME": "/"}
-    assert manager.hears("READY=1")
-    assert not manager.hears("WATCHDOG=1")  # another process is watched
+    assert manager.has_received("READY=1")
+    assert not manager.has_received("WATCHDOG=1")  # another process is watched
 
 
 def test_watchdog_messages_follow_the_managers_interval(manager: Manager) -> None:
@@ -125,8 +125,8 @@ def test_watchdog_messages_follow_the_managers_interval(manager: Manager) -> Non
         service.beat(half_seconds / 2)
     service.close()
 
-    assert manager.hears("WATCHDOG=1", 5)
-    assert len(manager.told) == 5
+    assert manager.has_received("WATCHDOG=1", 5)
+    assert len(manager.received) == 5
 
 
 def test_a_message_refused_by_a_full_socket_is_sent_later(manager: Manager) -> None:
@@ -137,11 +137,11 @@ def test_a_message_refused_by_a_full_socket_is_sent_later(manager: Manager) -> N
         sent += 1
     service.ready()
 
-    assert manager.hears("STATUS=Looks at the project before the first claim", sent - 1)
+    assert manager.has_received("STATUS=Looks at the project before the first claim", sent - 1)
     service.beat(0)
     service.close()
 
-    assert manager.hears("READY=1")
+    assert manager.has_received("READY=1")
 
 
 @pytest.mark.parametrize("address", [None, "", "vsock:2:1"])

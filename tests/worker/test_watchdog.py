@@ -51,7 +51,7 @@ def children_of(worker: WorkerProcess) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def told_to(pid: int) -> bytes:
+def environment_and_arguments_of(pid: int) -> bytes:
     """The environment and the arguments of a process."""
     return b"".join(Path(f"/proc/{pid}/{file}").read_bytes() for file in ("environ", "cmdline"))
 
@@ -172,7 +172,7 @@ async def test_the_watchdog_process_knows_no_secrets(start: Start) -> None:
     await worker.logs("loop runs", 1)
     [child] = children_of(worker)
 
-    known = told_to(child)
+    known = environment_and_arguments_of(child)
 
     assert b"watchdog_child.py" in known
     assert b"SUPABASE" not in known

@@ -313,8 +313,8 @@ async def test_once_waits_for_an_item_delayed_by_an_earlier_run() -> None:
         await harness.worker.run_once(max_seconds=60)
 
     assert item.status is GenerationStatus.COMPLETED
-    said = [line["event"] for line in lines if "due" in line["event"]]
-    assert said == ["waiting for what is due soon", "nothing more is due"]
+    waits = [line["event"] for line in lines if "due" in line["event"]]
+    assert waits == ["waiting for what is due soon", "nothing more is due"]
 
 
 async def test_once_with_max_seconds_waits_for_items_due_before_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -283,7 +283,7 @@ class Stack:
         if self._sql is not None:
             await self._sql.close()
 
-    async def told_so_far(self) -> None:
+    async def wait_until_read(self) -> None:
         """Wait until everything committed by now has been read from the slot, so that no later join gets it."""
         ((end,),) = await self.sql("select pg_current_wal_flush_lsn()::text")
         async with asyncio.timeout(PATIENCE_SECONDS):

@@ -26,28 +26,28 @@ class Events:
     """Messages of a client, to wait for."""
 
     def __init__(self) -> None:
-        self._said: list[tuple[str, Any]] = []
+        self._events: list[tuple[str, Any]] = []
         self._news = asyncio.Event()
 
     def say(self, what: str, value: Any) -> None:
-        self._said.append((what, value))
+        self._events.append((what, value))
         self._news.set()
 
     async def expect(self, what: str, fits: Callable[[Any], bool] = lambda _: True) -> Any:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while True:
-                    for item in self._said:
+                    for item in self._events:
                         if item[0] == what and fits(item[1]):
-                            self._said.remove(item)
+                            self._events.remove(item)
                             return item[1]
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
-            raise AssertionError(f"no {what}; there is {self._said}") from None
+            raise AssertionError(f"no {what}; there is {self._events}") from None
 
     def of(self, what: str) -> list[Any]:
-        return [value for said, value in self._said if said == what]
+        return [value for name, value in self._events if name == what]
 
 
 # realtime-py
@@ -99,10 +99,10 @@ async def test_realtime_py_keeps_bindings_apart_and_joins_again(stack: Stack) ->
                 ("batch", ALL, f"batch_id=eq.{BATCH}"),
             ):
 
-                def told(change: Any, name: str = name) -> None:
+                def on_change(change: Any, name: str = name) -> None:
                     events.say(name, change["data"]["type"])
 
-                channel.on_postgres_changes(event, told, table="todos", schema="public", filter=filter_)
+                channel.on_postgres_changes(event, on_change, table="todos", schema="public", filter=filter_)
             channel.on_system(lambda payload: events.say("system", payload))
             await channel.subscribe(lambda state, error: events.say("state", (state, error)))
             await events.expect("system")

@@ -16,7 +16,7 @@ from devstack.realtime.slot import SlotTakenError
 async def test_changes_come_in_the_order_of_the_commits(stack: Stack) -> None:
     """Ten writers update one row in turn; its values show the order of the commits."""
     await stack.sql("insert into two_keys values (1, 'counter', '0')")
-    await stack.told_so_far()
+    await stack.wait_until_read()
     client = await stack.connect("2.0.0")
     await client.join("room", [binding("two_keys")])
 
@@ -182,7 +182,7 @@ async def test_every_channel_learns_of_tables_leaving_the_publication(stack: Sta
     client = await stack.connect()
     await client.join("stays", [binding("todos")])
     await client.join("leaves", [binding("notes")])
-    await stack.told_so_far()
+    await stack.wait_until_read()
 
     await stack.sql("alter publication supabase_realtime drop table notes")
     stays, leaves = await client.expect("system", "realtime:stays"), await client.expect("system", "realtime:leaves")

@@ -62,7 +62,7 @@ async def passing(stack: Stack, client: BareClient, table: str, filter_: str, ro
 )
 async def test_a_filter_lets_its_rows_through(common: Stack, filter_: str, ids: list[int]) -> None:
     await common.sql("truncate kinds")
-    await common.told_so_far()
+    await common.wait_until_read()
     client = await common.connect()
     passed = await passing(common, client, "kinds", filter_, ROWS)
     await client.close()
@@ -81,7 +81,7 @@ async def test_updates_are_filtered_by_the_new_row(stack: Stack, client: BareCli
 
 async def test_deletes_pass_only_filters_on_the_old_identity(stack: Stack, client: BareClient) -> None:
     await stack.sql("insert into todos (id, batch_id) values (1, %s), (2, %s)", [BATCH, BATCH])
-    await stack.told_so_far()
+    await stack.wait_until_read()
     await client.join("by batch", [binding("todos", filter=f"batch_id=eq.{BATCH}")])
     await client.join("by key", [binding("todos", filter="id=eq.1")])
     await client.join("all", [binding("todos")])
@@ -97,7 +97,7 @@ async def test_deletes_with_full_identity_are_filtered_by_the_old_row(stack: Sta
         "insert into todos_full (id, batch_id, owner) values (1, %s, %s), (2, %s, %s)",
         [OTHER_BATCH, ALICE, BATCH, ALICE],
     )
-    await stack.told_so_far()
+    await stack.wait_until_read()
     await client.join("room", [binding("todos_full", filter=f"batch_id=eq.{BATCH}")], token=user_token())
     await stack.sql("delete from todos_full where id = 1")
     await stack.sql("delete from todos_full where id = 2")

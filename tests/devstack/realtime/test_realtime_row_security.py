@@ -42,7 +42,7 @@ async def test_a_row_is_sent_only_to_its_owner_and_the_service_role(stack: Stack
 
 async def test_a_deletion_is_sent_to_all_with_only_the_key(stack: Stack) -> None:
     await stack.sql("insert into notes values (1, %s, 'mine')", [ALICE])
-    await stack.told_so_far()
+    await stack.wait_until_read()
     clients = await everyone(stack)
     await stack.sql("delete from notes")
     for client in clients.values():
@@ -52,7 +52,7 @@ async def test_a_deletion_is_sent_to_all_with_only_the_key(stack: Stack) -> None
 
 async def test_a_row_given_away_is_sent_only_to_its_new_owner(stack: Stack) -> None:
     await stack.sql("insert into notes values (1, %s, 'mine')", [ALICE])
-    await stack.told_so_far()
+    await stack.wait_until_read()
     clients = await everyone(stack)
     await stack.sql("update notes set owner = %s", [BOB])
     told = await seen(stack, clients)
