@@ -84,6 +84,7 @@ async def test_a_batch_of_five_stores_five_different_pictures(
             assert (image["width"], image["height"], image["file_size"]) == (320, 192, len(content))
             assert image["storage_path"] == f"{user.id}/{image['generation_id']}.png"
             assert read_metadata(content)["prompt"] == image["prompt"]
+            assert len(image["blurhash"]) == 28
     assert len(contents) == 5
 
 
