@@ -1,4 +1,4 @@
-"""`batchgen worker`: its arguments. What they ask for is done by `scheduler.wiring`."""
+"""Parse the arguments of `batchgen worker`; `scheduler.wiring` does the work."""
 
 import argparse
 import math
@@ -19,18 +19,18 @@ def main(argv: list[str] | None = None, provider_for: "ProviderMaker | None" = N
     `provider_for` makes one provider for all models; without it each model has its own.
     """
     options = _parse(sys.argv[1:] if argv is None else argv)
-    from scheduler.wiring import work  # only now: --help and wrong usage shall not wait for the worker's libraries
+    from scheduler.wiring import work  # only now: --help and wrong usage must not wait for the worker's libraries
 
     return work(options, provider_for)
 
 
 def _parse(argv: Sequence[str]) -> Options:
-    parser = argparse.ArgumentParser(prog="batchgen worker", description="Run waiting generations, until SIGTERM.")
+    parser = argparse.ArgumentParser(prog="batchgen worker", description="Run waiting items until SIGTERM.")
     parser.add_argument(
-        "--once", action="store_true", help="end when nothing is due soon; exit 1 if an item failed for good"
+        "--once", action="store_true", help="end when nothing is due soon; exit with 1 if an item failed for good"
     )
     parser.add_argument(
-        "--max-seconds", type=_seconds, metavar="N", help="with --once: claim nothing more after so long, and end"
+        "--max-seconds", type=_seconds, metavar="N", help="with --once: claim nothing more after N seconds, and end"
     )
     parser.add_argument("--env-file", type=_file, metavar="FILE", help="read settings from FILE instead of .env")
     given = parser.parse_args(argv)
@@ -45,14 +45,16 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = math.nan
     if not 0 < seconds <= 86_400:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0 and at most 86400; give seconds, such as 55")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number above 0 and at most 86400; give seconds, such as 55"
+        )
     return seconds
 
 
 def _file(text: str) -> Path:
     path = Path(text)
     if not path.is_file():
-        raise argparse.ArgumentTypeError(f"{text} is no file")
+        raise argparse.ArgumentTypeError(f"{text} is not a file")
     return path
 
 

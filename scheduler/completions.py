@@ -1,4 +1,4 @@
-"""Results on their way to the database: those of one moment in one call, which brings work for the freed slots, too."""
+"""Write results to the database, several in one call, and claim items for the freed slots with it."""
 
 import asyncio
 from collections.abc import Sequence
@@ -19,27 +19,27 @@ MOST_AT_ONCE = 100
 
 
 class Refill(Protocol):
-    """What fills the slots that completed items free: `Slots`."""
+    """Fills the slots that completed items free; `Slots` does."""
 
     def reserve(self, ending: int) -> Reservation:
         """Reserve free slots, counting `ending` items as finished."""
         ...
 
     def take(self, claims: Sequence[Claim] | None, reservation: Reservation) -> None:
-        """The answer to a reservation; None: there was none."""
+        """Start the claims made for a reservation; None if the queue did not answer."""
         ...
 
 
 @dataclass(slots=True, eq=False)
 class Result:
-    """A picture that waits to be written down."""
+    """A stored picture that waits to be written to the database."""
 
     claim: Claim
     image: StoredImage
     written: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     def settle(self, error: Exception | None) -> None:
-        if self.written.done():  # whoever waited has been cancelled
+        if self.written.done():  # the waiting task was cancelled
             return
         if error is None:
             self.written.set_result(None)
@@ -48,7 +48,7 @@ class Result:
 
 
 class Completions:
-    """Writes results down, one call at a time; those that come meanwhile go together with the next one."""
+    """Writes results, one call at a time; results that arrive during a call go together with the next one."""
 
     def __init__(self, queue: Queue, slots: Refill) -> None:
         self._slots = slots
@@ -57,7 +57,7 @@ class Completions:
         self._writing: asyncio.Task[None] | None = None
         self._alone: set[asyncio.Task[None]] = set()
         self._is_answered = True
-        self._context = copy_context()  # what is said of many results must not carry the fields of one item
+        self._context = copy_context()  # log lines about many results must not carry the fields of one item
 
     async def complete(self, claim: Claim, image: StoredImage) -> None:
         """As `Queue.complete`: raises `LeaseLost`, `InvalidRequest` and `QueueUnavailable` for this item alone."""
@@ -70,7 +70,7 @@ class Completions:
     async def _write_all(self) -> None:
         while self._waiting:
             together, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
-            # A claim whose answer gets lost leases items to nobody: after a loss, none until there is an answer.
+            # A claim whose answer is lost leases items to nobody: after a loss, claim nothing until there is an answer.
             reservation = self._slots.reserve(len(together)) if self._is_answered else Reservation()
             claims: Sequence[Claim] | None = None
             try:
@@ -78,26 +78,28 @@ class Completions:
             finally:
                 self._slots.take(claims, reservation)
             for _ in range(3):
-                await asyncio.sleep(0)  # the items end, and their slots count as free
+                await asyncio.sleep(0)  # lets the items end, so that their slots count as free
 
     async def settled(self, seconds: float) -> None:
-        """Wait until nothing is being written any more, but no longer than `seconds`."""
+        """Wait until nothing is being written, at most `seconds`."""
         under_way = {task for task in (self._writing, *self._alone) if task is not None and not task.done()}
         if under_way:
             await asyncio.wait(under_way, timeout=seconds)
 
     async def _write(self, together: Sequence[Result], limit: int) -> Sequence[Claim] | None:
-        """Write results and settle each; the claims that came with the answer, None where there was none."""
+        """Write results and settle each; return the claims of the answer, or None if there was none."""
         try:
             done = await self._queue.complete_and_claim([(one.claim, one.image) for one in together], limit)
-        except Exception as error:  # noqa: BLE001 - whoever waits decides what it means
+        except Exception as error:  # noqa: BLE001 - each waiting item handles it
             self._is_answered = isinstance(error, InvalidRequest)
             self._write_apart(together, error)
             return None
         self._is_answered = True
         for one in together:
             is_written = one.claim.lease_id in done.lease_ids
-            one.settle(None if is_written else LeaseLost(f"generation {one.claim.generation_id} is not ours any more"))
+            one.settle(
+                None if is_written else LeaseLost(f"The lease of item {one.claim.generation_id} is no longer held.")
+            )
         if done.claim_error is not None:
             log.warning(
                 "results are written, but no work came with the answer",
@@ -108,7 +110,7 @@ class Completions:
         return done.claims
 
     def _write_apart(self, together: Sequence[Result], error: Exception) -> None:
-        """One result that does not fit, or that somebody keeps from being written, must not hold up the others."""
+        """Write each result in a call of its own: one that is refused or blocked must not hold up the others."""
         if len(together) == 1:
             together[0].settle(error)
             return
@@ -124,4 +126,4 @@ class Completions:
             one.settle(error)
         else:
             one.settle(None)
-            self._slots.take(None, Reservation())  # there is room that nobody has asked to fill
+            self._slots.take(None, Reservation())  # the freed slot has not been claimed for

@@ -1,4 +1,4 @@
-"""What a worker does beside its items: remove the files of deleted pictures, and pictures that nobody saved in time."""
+"""Remove the files of deleted pictures, and pictures that were not saved within the retention time."""
 
 import asyncio
 from collections import defaultdict
@@ -12,20 +12,20 @@ from batchgen.queue.types import StorageDeletion
 from scheduler.outages import housekeeping_outage
 
 Remove = Callable[[str, Sequence[str]], Awaitable[None]]
-"""Removes files, given their bucket and paths, from Storage. Ones that are not there are no error."""
+"""Removes files, given their bucket and paths, from Storage. Missing files are not an error."""
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 FILES_AT_ONCE = 100
 PASS_SECONDS = 30.0
-"""A beat begins no further round after this time; the next beat goes on."""
+"""A tick begins no further round after this time; the next tick continues."""
 OUTBOX_LEASE_SECONDS = 120
-"""For one round. What it could not remove is taken again when this is over."""
+"""For one round. Deletions that it could not make are taken again after this time."""
 RETENTION_SECONDS = 3600.0
 
 
 class Housekeeping:
-    """Never raises what it met: it is tried again later, by this worker or another one, and no item waits for it."""
+    """Never raises: whatever fails is tried again later, by this worker or another, and no item waits for it."""
 
     def __init__(self, outbox: Outbox, remove: Remove) -> None:
         self._outbox = outbox
@@ -39,7 +39,7 @@ class Housekeeping:
         self._retention = housekeeping_outage("retention")
 
     async def remove_files(self, seconds: float = PASS_SECONDS) -> None:
-        """Remove the files of deleted pictures until there are none, or `seconds` are over."""
+        """Remove the files of deleted pictures until none are left or `seconds` are over."""
         clock = asyncio.get_running_loop().time
         ends_at = clock() + seconds
         async with self._removing:
@@ -51,7 +51,7 @@ class Housekeeping:
                         break
 
     async def remove_expired_images(self) -> None:
-        """Delete the pictures that are older than the retention setting allows and that nobody saved."""
+        """Delete pictures that are older than the retention setting allows and were not saved."""
         async with self._expiring:
             self._are_expired_left = True
             with self._retention.logged():
@@ -63,7 +63,7 @@ class Housekeeping:
                         log.info("expired pictures deleted", count=count)
 
     async def finish(self, seconds: float | None = None) -> None:
-        """Go on where a beat left something, until nothing is left or `seconds` are over."""
+        """Continue what a tick left, until nothing is left or `seconds` are over."""
         if seconds is not None and seconds <= 0:
             return
         ending = None if seconds is None else asyncio.get_running_loop().call_later(seconds, self.stop)
@@ -75,11 +75,11 @@ class Housekeeping:
             ending.cancel()
 
     def stop(self) -> None:
-        """Begin nothing more."""
+        """Start nothing more."""
         self._stopping.set()
 
     async def _remove_some(self) -> bool:
-        """Remove one handful; whether there may be more."""
+        """Remove one batch of files; return whether there may be more."""
         taken = await self._outbox.take(FILES_AT_ONCE)
         buckets: dict[str, list[StorageDeletion]] = defaultdict(list)
         for deletion in taken:
@@ -95,7 +95,7 @@ class Housekeeping:
             log.info("files of deleted pictures removed", bucket=bucket, files=len(removed), ended=ended)
 
     async def _remove_of(self, bucket: str, deletions: Sequence[StorageDeletion]) -> Sequence[StorageDeletion]:
-        """Those that are gone now. One that Storage does not take must not hold up the others."""
+        """Remove these files and return those that are gone. One that Storage refuses must not hold up the others."""
         try:
             await self._remove(bucket, [deletion.path for deletion in deletions])
         except InvalidRequest as error:

@@ -1,4 +1,4 @@
-"""Structured logs on stderr: readable on a terminal, one JSON object a line otherwise; secrets blacked out."""
+"""Structured logs on stderr: readable text on a terminal, otherwise one JSON object a line; secrets redacted."""
 
 import logging
 import os
@@ -28,7 +28,7 @@ _SECRET_SHAPES = re.compile(
 
 
 COLUMNS = 100
-"""Of a line of text, where the stream is no terminal that has a width."""
+"""Of a line of text, if the stream has no terminal width."""
 FEWEST_COLUMNS = 40
 INDENT = " " * 17
 _NAMES = {"generation_id": "item", "batch_id": "batch"}
@@ -40,7 +40,7 @@ _UUID = re.compile(r"\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f
 
 
 def item_fields(claim: Claim) -> dict[str, str | int | None]:
-    """What every line about an item carries."""
+    """The fields of every line about an item."""
     return {
         "user_id": str(claim.user_id),
         "model": claim.model,
@@ -53,7 +53,7 @@ def item_fields(claim: Claim) -> dict[str, str | int | None]:
 
 
 def configure_logs(settings: WorkerSettings, *, stream: TextIO = sys.stderr) -> logging.Handler:
-    """Send all logs, ours and those of libraries, to `stream`. Libraries show from warnings on."""
+    """Send all logs to `stream`; those of libraries from warnings on."""
     handler = logging.StreamHandler(stream)
     if _wants_json(settings, stream):
         render: list[Processor] = [_in_order, structlog.processors.JSONRenderer(ensure_ascii=False)]
@@ -65,9 +65,9 @@ def configure_logs(settings: WorkerSettings, *, stream: TextIO = sys.stderr) -> 
     root.setLevel(logging.WARNING)
     for name in OURS:
         logging.getLogger(name).setLevel(settings.log_level.upper())
-    # It reports every try to connect as an error; `wakeup` tells what of it matters, once per change.
+    # It logs every failed connection as an error; `wakeup` logs an outage once.
     logging.getLogger("realtime").setLevel(logging.CRITICAL)
-    # It warns of each beat that finds the one before it at work, as in an outage; `ticks` tells of those that are dead.
+    # It warns of each run that is skipped because the last one still runs, as in an outage; `ticks` reports dead ticks.
     logging.getLogger("apscheduler.scheduler").setLevel(logging.ERROR)
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *_shared(), ProcessorFormatter.wrap_for_formatter],
@@ -78,20 +78,20 @@ def configure_logs(settings: WorkerSettings, *, stream: TextIO = sys.stderr) -> 
 
 
 def _in_order(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    """Time, level and event first, for people who read JSON lines as they come."""
+    """Put time, level and event first, for people who read the JSON lines."""
     first = {key: event[key] for key in ("timestamp", "level", "event") if key in event}
     return {**first, **event}
 
 
 def redact(text: str, secrets: Sequence[str] = ()) -> str:
-    """`text` without the secrets, and without anything that looks like a key or token."""
+    """Remove the secrets, and anything that looks like a key or token, from `text`."""
     for secret in secrets:
         text = text.replace(secret, REDACTED) if len(secret) > 5 else text
     return _SECRET_SHAPES.sub(REDACTED, text)
 
 
 class _RedactingFormatter(ProcessorFormatter):
-    """Works on the finished line, so that no exception and no library can slip a secret past it."""
+    """Redacts the finished line, so that exceptions and libraries cannot leak a secret."""
 
     def __init__(self, *, secrets: Sequence[str], render: Sequence[Processor]) -> None:
         first = [ProcessorFormatter.remove_processors_meta, structlog.processors.format_exc_info]
@@ -103,9 +103,9 @@ class _RedactingFormatter(ProcessorFormatter):
 
 
 def _text(_logger: Any, _method: str, event: EventDict, *, secrets: Sequence[str], columns: Callable[[], int]) -> str:
-    """One line for what happens to an item: what does not fit is in its row and in the JSON lines.
+    """One line for an event of an item: what does not fit is in the item's row and in the JSON lines.
 
-    What the worker says of itself is nowhere else, so it goes on in indented lines. A traceback follows as it is.
+    Events of the worker are recorded nowhere else, so they continue on indented lines. A traceback follows unchanged.
     """
     head = (
         f"{str(event.get('timestamp', ''))[11:19]} {event.get('level', ''):<7} {printable(str(event.get('event', '')))}"
@@ -113,7 +113,7 @@ def _text(_logger: Any, _method: str, event: EventDict, *, secrets: Sequence[str
     shown = {key: value for key, value in event.items() if key not in _IN_JSON_ALONE and value is not None}
     first = _FIRST if "reason" in shown else _FIRST_OF_SUCCESSES
     ordered = [key for key in first if key in shown] + [key for key in shown if key not in first]
-    # redacted before it is cut: half a key is a secret, too
+    # redacted before it is cut: half a key is a secret as well
     parts = [_UUID.sub(r"\1", redact(f"{_NAMES.get(key, key)}={_value(shown[key])}", secrets)) for key in ordered]
     if "generation_id" in shown:
         line = _fitting(redact(head, secrets), parts, columns())
@@ -125,7 +125,7 @@ def _text(_logger: Any, _method: str, event: EventDict, *, secrets: Sequence[str
 
 
 def _fitting(line: str, parts: Sequence[str], columns: int) -> str:
-    """The line with those of the parts that fit; of a reason, as much as fits."""
+    """Append the parts that fit to the line, and as much of a reason as fits."""
     line = _cut(line, columns)
     for part in parts:
         room = columns - len(line) - 1
@@ -143,7 +143,7 @@ def _cut(text: str, columns: int) -> str:
 def _columns(stream: TextIO) -> int:
     try:
         columns = os.get_terminal_size(stream.fileno()).columns
-    except (OSError, ValueError):  # no terminal, or no file at all
+    except (OSError, ValueError):  # not a terminal, or not a file
         columns = 0
     return max(columns, FEWEST_COLUMNS) if columns else COLUMNS
 

@@ -1,4 +1,4 @@
-"""What the arguments of `batchgen worker` say."""
+"""The arguments of `batchgen worker`."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Retry database writes until they succeed, the lease is lost, or time is up; and the pauses between tries."""
+"""Retry database writes until they succeed, the lease is lost, or time is up."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -14,9 +14,9 @@ from scheduler.leases import Lease
 
 
 def backoff_seconds(tries: int, *, first: float, longest: float, jitter: float) -> float:
-    """The pause after `tries` failures in a row: doubling, never above `longest`.
+    """The pause after `tries` failures in a row: it doubles, up to `longest`.
 
-    `jitter` (0 to 1, random) takes up to half of it away, so that many workers do not come back as one.
+    `jitter` (0 to 1, random) shortens it by up to half, so that many workers do not retry at the same moment.
     """
     whole = min(longest, first * 2.0 ** min(tries - 1, 60))
     return whole * (1 - jitter / 2)
@@ -31,7 +31,7 @@ log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How long the worker tries."""
+    """How long the worker keeps trying, and the pauses between tries."""
 
     item_timeout_seconds: float = 600
     storage_patience_seconds: float = 120
@@ -43,15 +43,16 @@ class RetryPolicy:
 
 
 class RetryWrites:
-    """`await retry_writes(lease, call)`: the answer of a call that must not get lost in an outage."""
+    """`await retry_writes(lease, call)` returns the answer of a call that must survive an outage of the database."""
 
     def __init__(self, retry_policy: RetryPolicy, random: Callable[[], float] = RANDOM) -> None:
         self._retry_policy = retry_policy
         self._random = random
 
     async def __call__(self, lease: Lease, call: Callable[[], Awaitable[T]]) -> T:
-        """Call until the database answers, for as long as the lease is held; but not for ever: it may be this very
-        call that the database cannot do.
+        """Call until the database answers or the lease is lost, at most for the item's timeout.
+
+        Without that limit, a call that itself breaks the database would be repeated forever.
         """
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._retry_policy.item_timeout_seconds
@@ -60,7 +61,7 @@ class RetryWrites:
                 return await call()
             except QueueUnavailable as error:
                 if tries == 1:
-                    log.debug("the queue does not answer, trying on", reason=str(error))
+                    log.debug("the queue does not answer, retrying", reason=str(error))
                 await lease.pause(self._retry_policy.pause(tries, self._random))
                 if lease.stopped is not None or clock() > deadline:
                     raise
@@ -68,19 +69,19 @@ class RetryWrites:
 
 
 async def finish_when_cancelled(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` whole, whoever cancels: a job that may be paid for must get its id written down."""
+    """Finish `work` even if cancelled: the id of a job that may be paid for must be recorded."""
     task = asyncio.create_task(work)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         await _wait_for(task)
         if not task.cancelled() and (error := task.exception()):
-            log.info("the job was not taken on", reason=type(error).__name__)
+            log.info("no job was submitted", reason=type(error).__name__)
         raise
 
 
 async def _wait_for(task: asyncio.Task[Any]) -> None:
-    """Wait without raising the task's error; a second cancellation does end the task."""
+    """Wait without raising the task's error; a second cancellation ends the task."""
     try:
         await asyncio.wait([task])
     except asyncio.CancelledError:

@@ -1,4 +1,4 @@
-"""What a worker looks at before its first claim, so that wrong settings are found before anything is bought."""
+"""Check the project before the first claim, so that wrong settings are found before anything is ordered."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -26,15 +26,15 @@ REFUSALS_BELIEVED_AFTER_OUTAGE = 20
 UNREACHABLE_TRIES_ONCE = 3
 REFUSAL_PAUSE_SECONDS = 0.7
 
-READY_MADE = "Set BATCHGEN_BUCKET to the bucket of the pictures, or make it in the dashboard"
+BUCKET_REMEDY = "Set BATCHGEN_BUCKET to the bucket of the pictures, or create it in the dashboard"
 
 
 class WrongSettings(BatchgenError):
-    """The worker cannot work with these settings: somebody has to mend them."""
+    """The worker cannot work with these settings; they must be corrected."""
 
 
 class StartupCheck:
-    """Asks until it is answered, or until `stopped` is set. Raises `WrongSettings`."""
+    """Asks until the project answers or `stopped` is set. Raises `WrongSettings`."""
 
     def __init__(
         self,
@@ -53,7 +53,10 @@ class StartupCheck:
         self._outage = Outage("queue lost, the worker waits for it to begin", "queue recovered")
 
     async def check(self, stopped: asyncio.Event) -> StartFacts | None:
-        """What there is; None where the worker was stopped first. With `once`: raises `QueueUnavailable` soon."""
+        """Return what the project holds; None if the worker was stopped first.
+
+        With `once`, raise `QueueUnavailable` after a few unanswered calls.
+        """
         refusals = 0
         while not stopped.is_set():
             try:
@@ -62,7 +65,7 @@ class StartupCheck:
             except (NotSignedIn, NotSetUp, BucketMissing) as error:
                 refusals += 1
                 if refusals >= (REFUSALS_BELIEVED_AFTER_OUTAGE if self._outage.is_on else REFUSALS_BELIEVED):
-                    raise WrongSettings(self._words(error)) from error
+                    raise WrongSettings(self._message(error)) from error
                 await _pause(REFUSAL_PAUSE_SECONDS, stopped)
             except (BackendUnavailable, StorageError, InvalidRequest) as error:
                 self._outage.begin(error)
@@ -75,29 +78,29 @@ class StartupCheck:
                 return facts
         return None
 
-    def _words(self, error: BatchgenError) -> str:
+    def _message(self, error: BatchgenError) -> str:
         match error:
             case NotSignedIn():
                 return f"SUPABASE_SECRET_KEY is not accepted as a worker's key: set the project's secret key. {error}"
             case BucketMissing():
-                return f"BATCHGEN_BUCKET: there is no bucket {self._bucket_name}. {READY_MADE}."
+                return f"BATCHGEN_BUCKET: the bucket {self._bucket_name} does not exist. {BUCKET_REMEDY}."
             case _:
                 return f"The database is not ready for this worker. {error} {getattr(error, 'remedy', None) or ''}"
 
 
 def check_bucket(bucket: Bucket, name: str) -> None:
-    """Raises `WrongSettings` where pictures could be bought and not be stored or shown."""
+    """Raises `WrongSettings` if the bucket could not store or show pictures that are paid for."""
     problems: list[str] = []
     if not bucket.is_public:
-        problems.append("it is private, and the pictures' addresses are public ones: make it public")
+        problems.append("it is private, but the pictures' addresses are public: make it public")
     if bucket.file_size_limit is not None and bucket.file_size_limit < LARGEST_PICTURE_BYTES:
         most = LARGEST_PICTURE_BYTES // 2**20
-        problems.append(f"it takes files of {bucket.file_size_limit} bytes at most: raise its limit to {most} MB")
+        problems.append(f"it accepts files of at most {bucket.file_size_limit} bytes: raise its limit to {most} MB")
     missing = [content_type for content_type in CONTENT_TYPES.values() if not bucket.takes(content_type)]
     if missing:
-        problems.append(f"it does not take {', '.join(missing)}: allow these MIME types")
+        problems.append(f"it does not accept {', '.join(missing)}: allow these MIME types")
     if problems:
-        raise WrongSettings(f"BATCHGEN_BUCKET: the bucket {name} will not do: {'; '.join(problems)}.")
+        raise WrongSettings(f"BATCHGEN_BUCKET: the bucket {name} is unsuitable: {'; '.join(problems)}.")
 
 
 async def _pause(seconds: float, stopped: asyncio.Event) -> None:

@@ -1,6 +1,6 @@
-"""What a service manager wants to hear: systemd's `sd_notify`, over the socket that NOTIFY_SOCKET names.
+"""Notify systemd of the worker's state: `sd_notify`, over the socket that NOTIFY_SOCKET names.
 
-Our own dozen lines: the libraries for it are bound to libsystemd, or have had no release since 2017.
+Written here because the libraries for it need libsystemd or have had no release since 2017.
 """
 
 import os
@@ -12,15 +12,15 @@ import structlog
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 READY = "READY=1\nSTATUS="
-STARTING = "STATUS=Looks at the project before the first claim"
-STOPPING = "STOPPING=1\nSTATUS=Drains"
+STARTING = "STATUS=Checking the project before the first claim"
+STOPPING = "STOPPING=1\nSTATUS=Draining"
 ALIVE = "WATCHDOG=1"
 ALIVE_SHARE = 0.25
-"""Of the time after which systemd gives the worker up."""
+"""Of the time after which systemd restarts the worker."""
 
 
 class SystemdNotifier:
-    """Tells the manager, if there is one. Nothing here waits or raises: no worker ends for its manager's sake."""
+    """Notifies the service manager, if there is one. Never waits or raises: that must not end a worker."""
 
     def __init__(self, address: str | None = None, watchdog_seconds: float | None = None) -> None:
         self._pause = None if watchdog_seconds is None else watchdog_seconds * ALIVE_SHARE
@@ -32,7 +32,7 @@ class SystemdNotifier:
 
     @classmethod
     def of_environment(cls, environment: MutableMapping[str, str] = os.environ) -> "SystemdNotifier":
-        """Takes the variables out, too: they are for this process, and none that it starts."""
+        """Also removes the variables: they are for this process and not for its children."""
         address = environment.pop("NOTIFY_SOCKET", None)
         microseconds = environment.pop("WATCHDOG_USEC", "")
         pid = environment.pop("WATCHDOG_PID", str(os.getpid()))
@@ -49,7 +49,7 @@ class SystemdNotifier:
         self._send(STOPPING)
 
     def beat(self, now: float) -> None:
-        """The event loop runs; `now` by its clock. The manager is told as often as it has to be."""
+        """The event loop runs; `now` by its clock. Notifies the manager as often as it expects."""
         if self._pause is not None and now >= self._alive_at and not self._unsent:
             self._alive_at = now + self._pause
             self._unsent.append(ALIVE)
@@ -62,7 +62,7 @@ class SystemdNotifier:
 
     def _connect(self, address: str) -> None:
         if address[0] not in "/@":
-            log.warning("NOTIFY_SOCKET is no address of a unix socket: the service manager is not told anything")
+            log.warning("NOTIFY_SOCKET is not the address of a unix socket: the service manager is not notified")
             return
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
@@ -73,7 +73,7 @@ class SystemdNotifier:
         self._flush()
 
     def _flush(self) -> None:
-        """A message that the manager has no room for is sent with the next beat."""
+        """Send the messages; those that the manager has no room for wait for the next beat."""
         while self._unsent:
             try:
                 if self._socket is not None:
@@ -81,5 +81,5 @@ class SystemdNotifier:
             except BlockingIOError:
                 return
             except OSError as error:
-                log.debug("the service manager does not hear", reason=str(error))
+                log.debug("the service manager cannot be notified", reason=str(error))
             del self._unsent[0]

@@ -1,7 +1,7 @@
-"""What recurs: APScheduler jobs, short ones; the pictures are the worker's own tasks.
+"""Recurring work, as short APScheduler jobs. Items are not run here but in the worker's own tasks.
 
-APScheduler goes by the system clock, which may be set. A heartbeat by the monotonic clock makes overdue ticks beat, and
-notices when nobody was awake.
+APScheduler uses the system clock, which may be set. A heartbeat on the monotonic clock runs overdue ticks, and notices
+when the process was stopped or the machine asleep.
 """
 
 import asyncio
@@ -20,41 +20,41 @@ Work = Callable[[], Awaitable[object]]
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
-MISSED_BEATS = 3
+MISSED_RUNS = 3
 HEARTBEAT_SECONDS = 0.5
 OVERDUE_SECONDS = 0.25
-"""A tick that is so late by the monotonic clock beats whatever the system clock says."""
+"""A tick that is so late by the monotonic clock runs whatever the system clock says."""
 PAUSE_SECONDS = 2.0
-"""The process was stopped, or its machine asleep, where the heartbeat did not come for so long."""
+"""Without a heartbeat for so long, the process was stopped or its machine asleep."""
 LONG_AGO = datetime(1970, 1, 2, tzinfo=UTC)
 """Due by any system clock."""
 
 
 def time_with_sleep() -> float:
-    """Monotonic seconds that count while the machine sleeps, where the system has such a clock."""
+    """Monotonic seconds, including the machine's sleep if the system has such a clock."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
-    if hasattr(time, "CLOCK_MONOTONIC"):  # of macOS; Python's own monotonic clock stands still there
+    if hasattr(time, "CLOCK_MONOTONIC"):  # macOS, where Python's own monotonic clock stops during sleep
         return time.clock_gettime(time.CLOCK_MONOTONIC)
     return time.monotonic()
 
 
 @dataclass(slots=True)
 class Tick:
-    """Recurring work. It counts as dead when it did not end for `MISSED_BEATS` intervals and `patience_seconds`."""
+    """Recurring work. It is dead if no run has ended for `MISSED_RUNS` intervals and `slack_seconds`."""
 
     name: str
     work: Work
     every_seconds: float
     jitter_seconds: float = 0
-    patience_seconds: float = 30
+    slack_seconds: float = 30
     at_start: bool = False
-    """The first beat comes at once, and not only after an interval."""
+    """Whether the first run comes at once instead of after an interval."""
     ended_at: float = field(default=0, init=False)
     due_at: float = field(default=0, init=False)
 
-    async def beat(self) -> None:
-        """Do the work once; a failure is logged, and the next beat comes all the same."""
+    async def run(self) -> None:
+        """Do the work once; a failure is logged and does not stop the tick."""
         try:
             await self.work()
         except Exception:
@@ -62,11 +62,11 @@ class Tick:
         self.ended_at = asyncio.get_running_loop().time()
 
     def is_dead(self, now: float) -> bool:
-        return now > self.ended_at + MISSED_BEATS * self.every_seconds + self.jitter_seconds + self.patience_seconds
+        return now > self.ended_at + MISSED_RUNS * self.every_seconds + self.jitter_seconds + self.slack_seconds
 
 
 class Every(BaseTrigger):
-    """An interval from now on. One from the last time on would make up for each beat that a set clock skipped."""
+    """An interval counted from now. Counted from the last run, it would make up for runs that a set clock skipped."""
 
     def __init__(self, tick: Tick) -> None:
         self._tick = tick
@@ -78,9 +78,9 @@ class Every(BaseTrigger):
 
 
 class Ticks:
-    """Starts and stops the ticks, and knows whether they still live.
+    """Starts and stops the ticks, and reports dead ones.
 
-    `woke` is told how long nobody was awake, and how much of that the loop's clock did not count.
+    `woke` is called after a stop or sleep, with its length and how much of it the loop's clock did not count.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Ticks:
         self._woke = woke
         self._clock = clock
         self._seen = (0.0, 0.0)
-        """When the heartbeat came last, by the loop's clock and by the one that counts sleep."""
+        """The last heartbeat, by the loop's clock and by the clock that counts sleep."""
         self._heartbeat: asyncio.TimerHandle | None = None
         self._scheduler = AsyncIOScheduler(timezone=UTC)
         self._is_running = False
@@ -110,7 +110,7 @@ class Ticks:
         self._beat()
 
     def stop(self) -> None:
-        """Ends ticks that are under way, too: APScheduler cancels them."""
+        """Stop all ticks; APScheduler cancels running ones."""
         if self._heartbeat:
             self._heartbeat.cancel()
         if self._scheduler.running:
@@ -118,7 +118,7 @@ class Ticks:
         self._is_running = False
 
     def dead(self) -> str | None:
-        """The name of something that does not tick any more."""
+        """The name of a tick that no longer runs, or of the scheduler itself; None if all do."""
         if not self._is_running:
             return "scheduler"
         self._look_at_clocks()
@@ -136,7 +136,7 @@ class Ticks:
                 self._hasten(tick)
 
     def _look_at_clocks(self) -> None:
-        """Time that nobody was awake counts against no tick."""
+        """Notice stops and sleep. Their time does not count against any tick."""
         now, now_with_sleep = asyncio.get_running_loop().time(), self._clock()
         counted, passed = now - self._seen[0], now_with_sleep - self._seen[1]
         self._seen = (now, now_with_sleep)
@@ -149,7 +149,7 @@ class Ticks:
 
     def _add(self, tick: Tick) -> None:
         self._scheduler.add_job(  # pyright: ignore[reportUnknownMemberType]
-            tick.beat,
+            tick.run,
             Every(tick),
             id=tick.name,
             name=tick.name,

@@ -1,4 +1,4 @@
-"""Ends this process where its event loop is frozen: its leases are lost by then, and nobody else would notice.
+"""End this process if its event loop is frozen: its leases are lost by then, and nothing else would notice.
 
 A separate process does it (`scheduler.watchdog_child`): no Python runs here while C code holds the interpreter.
 Why not a thread, and why not `faulthandler.dump_traceback_later`: docs/decisions/0007.
@@ -24,7 +24,7 @@ from batchgen.pictures.check_process import KEPT_VARIABLES
 
 PROGRAM = Path(__file__).with_name("watchdog_child.py")
 RESTART_SECONDS = 10.0
-"""A child that has ended is replaced, and not more often than that."""
+"""A child that has ended is replaced at most that often."""
 CLOSE_SECONDS = 5.0
 NAME = __name__
 
@@ -32,9 +32,9 @@ log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(NAME)
 
 
 class Watchdog:
-    """Without `beat` for `seconds`, while the process is awake, this process ends with exit code 1.
+    """Ends this process with exit code 1 after `seconds` without `beat`, not counting time in which it was stopped.
 
-    Before that the log gets one line and the stacks of all threads. `close` ends the watch.
+    Before that it logs one line and the stacks of all threads. `close` ends the watch.
     """
 
     def __init__(self, seconds: float, handler: logging.Handler) -> None:
@@ -44,7 +44,7 @@ class Watchdog:
         self._beats = -1
         self._not_before = 0.0
         self._stacks, self._stacks_to = os.pipe()
-        # A dump that nobody reads must not be what freezes the worker.
+        # A dump that nobody reads must not freeze the worker.
         os.set_blocking(self._stacks_to, False)
         faulthandler.register(signal.SIGUSR1, self._stacks_to, all_threads=True)
         self._unexit = _exit_on_hangup()
@@ -57,7 +57,7 @@ class Watchdog:
             return
         try:
             os.write(self._beats, b".")
-        except BlockingIOError:  # the child is stopped, and has enough to read
+        except BlockingIOError:  # the child is stopped and has enough to read
             pass
         except OSError:
             self._end_child()
@@ -111,7 +111,7 @@ class Watchdog:
 
 @contextmanager
 def watched(seconds: float, handler: logging.Handler) -> Generator[Watchdog]:
-    """A watchdog for as long as the block lasts."""
+    """A watchdog while the block lasts."""
     watchdog = Watchdog(seconds, handler)
     try:
         yield watchdog
@@ -120,7 +120,7 @@ def watched(seconds: float, handler: logging.Handler) -> Generator[Watchdog]:
 
 
 def _last_line(seconds: float, handler: logging.Handler) -> str:
-    """What the child writes into the log when it ends this process, in the form that the log has."""
+    """The line that the child logs when it ends this process, in the log's format."""
     written = io.StringIO()
     spare = logging.StreamHandler(written)
     spare.setFormatter(handler.formatter)
@@ -129,9 +129,9 @@ def _last_line(seconds: float, handler: logging.Handler) -> str:
     propagates, logger.propagate = logger.propagate, False
     try:
         log.critical(
-            "worker frozen, it ends and has to be started again",
+            "worker frozen, it ends and must be started again",
             seconds=seconds,
-            reason="The event loop did not run for so long. Below is what each thread does.",
+            reason="The event loop did not run for so long. The stacks of all threads follow.",
         )
     finally:
         logger.propagate = propagates
@@ -140,10 +140,10 @@ def _last_line(seconds: float, handler: logging.Handler) -> str:
 
 
 def _exit_on_hangup() -> Callable[[], None]:
-    """Let SIGHUP end the process with exit code 1, without any Python; gives back what undoes it.
+    """Let SIGHUP end the process with exit code 1, without any Python; return a function that undoes it.
 
-    The handler is C's own `_exit`, which takes the signal's number, 1, for the exit code. SIGKILL would do less: in a
-    container the first process does not hear it from within. Where SIGHUP is ignored (nohup) it stays so.
+    The handler is C's own `_exit`, which takes the signal's number, 1, as the exit code. SIGKILL is not enough: in a
+    container the first process does not receive it from within. If SIGHUP is ignored (nohup), it stays ignored.
     """
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         return lambda: None

@@ -1,7 +1,7 @@
-"""The process that watches the worker: `python watchdog_child.py WORKER SECONDS BEATS STACKS`, the last two open files.
+"""Watch the worker: `python watchdog_child.py WORKER SECONDS BEATS STACKS`, the last two being open files.
 
-A thread of the worker could not do it: none runs while code in C holds the interpreter. This one needs nothing but the
-standard library, knows no secrets, and ends with the worker. `scheduler.watchdog` starts it.
+A thread of the worker could not do it: none runs while C code holds the interpreter. This process uses only the
+standard library, holds no secrets, and ends with the worker. `scheduler.watchdog` starts it.
 """
 
 import contextlib
@@ -19,11 +19,11 @@ from pathlib import Path
 
 LONGEST_STEP_SECONDS = 1.0
 STACK_SECONDS = 3.0
-"""For the worker to begin to print its stacks."""
+"""For the worker to start printing its stacks."""
 QUIET_SECONDS = 0.5
-"""Without a word more: the stacks are printed."""
+"""After so long without output, the stacks are complete."""
 WRITE_SECONDS = 3.0
-"""For whoever reads the log. Perhaps nobody does, and the worker is frozen for that very reason."""
+"""For one write to the log. The worker may be frozen because nobody reads the log."""
 END_SECONDS = 3.0
 PIECE_BYTES = 65_536
 STOPPED = frozenset("Tt")
@@ -31,7 +31,7 @@ TIME_IN_LOG = re.compile(r"(\d{4}-\d\d-\d\dT)?\d\d:\d\d:\d\d(\.\d+Z)?")
 
 
 class Watch:
-    """Counts the time without a beat, as long as both processes are awake."""
+    """Counts the time without a beat, while both processes are awake."""
 
     def __init__(self, worker: int, seconds: float, beats: int, stacks: int, last_line: str) -> None:
         self._worker = worker
@@ -42,13 +42,13 @@ class Watch:
         self._step_seconds = min(LONGEST_STEP_SECONDS, seconds / 10)
 
     def run(self) -> None:
-        """Returns when the worker has ended, by itself or by this."""
+        """Return when the worker has ended, by itself or because this ended it."""
         silent = 0.0
         looked_at = time.monotonic()
         while silent < self._seconds:
             readable = self._readable([self._beats, self._stacks], self._step_seconds)
             now = time.monotonic()
-            # A longer step is one in which this process, too, was stopped.
+            # During a longer step this process was stopped as well.
             passed, looked_at = min(now - looked_at, 2 * self._step_seconds), now
             if self._stacks in readable:  # somebody has sent SIGUSR1
                 self._print(os.read(self._stacks, PIECE_BYTES))
@@ -95,7 +95,7 @@ class Watch:
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether a process is stopped, by SIGSTOP or a debugger. False where that cannot be found out."""
+    """Whether a process is stopped, by SIGSTOP or a debugger. False if that cannot be found out."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
     except (OSError, IndexError):
@@ -104,7 +104,7 @@ def is_stopped(pid: int) -> bool:
 
 
 def _state_by_ps(pid: int) -> str:
-    """Where there is no /proc, as on macOS."""
+    """For systems without /proc, such as macOS."""
     command = ["/bin/ps", "-o", "stat=", "-p", str(pid)]
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=5, check=False).stdout.strip()
@@ -113,7 +113,7 @@ def _state_by_ps(pid: int) -> str:
 
 
 def timed(line: str, now: datetime) -> str:
-    """A line of the log, written at the start, with the time `now`."""
+    """A log line that was prepared at the start, with the time `now`."""
     text = now.isoformat().replace("+00:00", "Z")
     with contextlib.suppress(ValueError):
         return json.dumps({**json.loads(line), "timestamp": text}, ensure_ascii=False)
@@ -122,7 +122,7 @@ def timed(line: str, now: datetime) -> str:
 
 @contextlib.contextmanager
 def within(seconds: float) -> Generator[None]:
-    """Raises `TimeoutError` in what takes longer, such as writing to a pipe that is full."""
+    """Raises `TimeoutError` if the block takes longer, for example to write to a full pipe."""
 
     def give_up(_number: int, _frame: object) -> None:
         raise TimeoutError
@@ -136,7 +136,7 @@ def within(seconds: float) -> Generator[None]:
 
 
 def main() -> None:
-    # The worker's signals are the worker's: this process ends when that one has ended.
+    # Signals are left to the worker: this process ends when the worker has ended.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     worker, seconds, beats, stacks = sys.argv[1:5]

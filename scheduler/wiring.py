@@ -1,4 +1,4 @@
-"""The parts of a worker, made from its settings and put together, and run until a signal."""
+"""Build a worker from its settings and run it until a signal."""
 
 import asyncio
 import os
@@ -54,7 +54,7 @@ from scheduler.worker import TicksDied, Worker
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 HEARTBEAT_SECONDS = 0.5
 TAKE_DOWN_SECONDS = 15.0
-"""For each part to close. One that does not is left to the end of the process."""
+"""For each part to close. One that does not close is left to the end of the process."""
 
 ProviderMaker = Callable[[WorkerSettings], Provider]
 
@@ -95,14 +95,14 @@ def work(options: Options, provider_for: ProviderMaker | None = None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Liveness:
-    """Those that are told that the worker's event loop runs, and what the worker does."""
+    """Reports to the service manager and the watchdog that the event loop runs."""
 
     notifier: SystemdNotifier
     watchdog: Watchdog | None = None
 
     @contextmanager
     def beating(self) -> Generator[None]:
-        """Beats in the running loop, for as long as the block lasts."""
+        """Send beats from the running loop while the block lasts."""
         loop = asyncio.get_running_loop()
         beat: asyncio.TimerHandle | None = None
 
@@ -120,7 +120,7 @@ class Liveness:
             if beat is not None:
                 beat.cancel()
 
-    async def tell_of_stop(self, stopping: asyncio.Event) -> None:
+    async def report_stop(self, stopping: asyncio.Event) -> None:
         await stopping.wait()
         self.notifier.stopping()
 
@@ -132,7 +132,7 @@ async def run(
     provider_for: ProviderMaker | None = None,
     liveness: Liveness | None = None,
 ) -> int:
-    """Wire the parts, run until a signal (or once), and take everything down in reverse."""
+    """Build the parts, run until a signal (or once), and close everything in reverse order."""
     liveness = liveness or Liveness(SystemdNotifier())
     with liveness.beating():
         return await _run(settings, options, name, provider_for, liveness)
@@ -155,7 +155,7 @@ async def _run(
 
 @dataclass(frozen=True, slots=True)
 class WorkerParts:
-    """Those that work, and that a signal stops."""
+    """The parts that do work and that a signal stops."""
 
     worker: Worker
     housekeeping: Housekeeping
@@ -168,7 +168,7 @@ class WorkerParts:
 
 
 async def run_once(parts: WorkerParts, max_seconds: float | None) -> None:
-    """All that is due. Open orders come first: a picture that one of them has made is collected by this very run."""
+    """Do all that is due. Open orders come first, so that this run collects the pictures that they have made."""
     clock = asyncio.get_running_loop().time
     ends_at = None if max_seconds is None else clock() + max_seconds
 
@@ -184,7 +184,7 @@ async def run_once(parts: WorkerParts, max_seconds: float | None) -> None:
 async def _running_worker(
     settings: WorkerSettings, name: str, provider_for: ProviderMaker | None, liveness: Liveness, *, once: bool
 ) -> AsyncGenerator[WorkerParts]:
-    """A worker with its connections, ticks and signals; it has only to be run."""
+    """A worker with its connections, ticks and signal handlers, ready to run."""
     assert settings.supabase_secret_key is not None  # noqa: S101 - WorkerSettings sees to it
     key = settings.supabase_secret_key.get_secret_value()
     client = await connect(settings, key=key)
@@ -238,20 +238,20 @@ async def _running_worker(
         pause=lambda tries: retry_policy.pause(tries, RANDOM),
     )
     listening: asyncio.Task[None] | None = None
-    telling = asyncio.create_task(liveness.tell_of_stop(worker.stopping))
+    reporting = asyncio.create_task(liveness.report_stop(worker.stopping))
     try:
         with _signals(parts):
             liveness.notifier.starting()
             facts = await start.check(worker.stopping)
             if facts is not None:
                 await _check_keys(settings, facts, stand_in)
-                _say_hello(settings, facts, stand_in)
+                _log_start(settings, facts, stand_in)
                 liveness.notifier.ready()
             ticks.start()
             listening = None if once else asyncio.create_task(wakeup.run())
             yield parts
     finally:
-        telling.cancel()
+        reporting.cancel()
         if listening:
             listening.cancel()
             await asyncio.wait([listening], timeout=TAKE_DOWN_SECONDS)
@@ -266,17 +266,17 @@ async def _closed(part: str, closing: Awaitable[None]) -> None:
         async with asyncio.timeout(TAKE_DOWN_SECONDS):
             await closing
     except TimeoutError:
-        log.warning("a part of the worker does not close, it is left", part=part)
+        log.warning("a part of the worker does not close in time, going on without it", part=part)
 
 
 def _wake_up(leases: Leases, seconds: float, uncounted_seconds: float) -> None:
-    """The process was stopped, or its machine asleep: what ended meanwhile is another worker's."""
+    """Drop the leases that expired while the process was stopped or the machine asleep: other workers have them."""
     ended = leases.drop_ended(uncounted_seconds)
     log.warning("worker was not awake", seconds=round(seconds, 1), leases_ended=ended)
 
 
 async def _check_reach(settings: WorkerSettings) -> None:
-    """Raises `ProviderBusy` where pictures could be bought from here and not be fetched."""
+    """Raises `ProviderBusy` if pictures could be ordered from here but not fetched."""
     async with _fetcher(settings) as fetcher:
         for url in Providers(settings).apis_with_links():
             await fetcher.check_reach(url)
@@ -288,8 +288,8 @@ def _fetcher(settings: WorkerSettings) -> Fetcher:
     return Fetcher(rule=Rule(networks), proxies=Proxies.of_environment(), any_local_port=any_port)
 
 
-def _say_hello(settings: WorkerSettings, facts: StartFacts, stand_in: str | None) -> None:
-    """One line that says what this worker can make, and which models it cannot."""
+def _log_start(settings: WorkerSettings, facts: StartFacts, stand_in: str | None) -> None:
+    """Log what this worker can make, and the models that it cannot."""
     usable = _usable(settings, stand_in)
     log.info("worker starts", url=settings.url, providers=usable, max_parallel=settings.max_parallel)
     lacking: dict[str, list[str]] = {}
@@ -298,24 +298,24 @@ def _say_hello(settings: WorkerSettings, facts: StartFacts, stand_in: str | None
             lacking.setdefault(model.provider, []).append(model.name)
     for provider, models in lacking.items():
         remedy = setting_wanted(provider)
-        log.warning("models without their provider here wait", provider=provider, models=models, remedy=remedy)
+        log.warning("models wait: their provider is not set up here", provider=provider, models=models, remedy=remedy)
 
 
 async def _check_keys(settings: WorkerSettings, facts: StartFacts, stand_in: str | None) -> None:
-    """Raises `WrongSettings` where a provider of an active model refuses the key; says where one gives no answer."""
+    """Raises `WrongSettings` if a provider of an active model refuses its key; logs providers that do not answer."""
     if stand_in is not None:
         return
     wanted = {model.provider for model in facts.models}.intersection(usable_providers(settings))
     found = await check_keys(settings, wanted)
     for one in found:
         if not one.is_setting:
-            log.warning("provider gives no answer, its models wait", provider=one.provider, reason=one.problem)
+            log.warning("provider does not answer, its models wait", provider=one.provider, reason=one.problem)
     if wrong := [one.problem for one in found if one.is_setting]:
         raise WrongSettings(" ".join(wrong))
 
 
 def _stand_in(settings: WorkerSettings, given: str | None) -> str | None:
-    """The provider that makes the pictures of all models; None where each model has its own."""
+    """The provider that makes the pictures of all models; None if each model has its own."""
     return given or ("offline" if settings.provider == "offline" else None)
 
 
@@ -332,23 +332,23 @@ def _ticks(
             parts.worker.wake()
 
     housekeeping = parts.housekeeping
-    patience = settings.request_timeout_seconds + 10
+    slack = settings.request_timeout_seconds + 10
     return [
-        Tick("poll", poll, settings.poll_seconds, settings.poll_seconds / 10, patience),
-        Tick("renew leases", leases.renew, settings.renew_seconds, 0, patience),
+        Tick("poll", poll, settings.poll_seconds, settings.poll_seconds / 10, slack),
+        Tick("renew leases", leases.renew, settings.renew_seconds, 0, slack),
         Tick(
             "return expired leases",
             parts.worker.return_expired,
             settings.lease_seconds,
             settings.lease_seconds / 4,
-            patience,
+            slack,
         ),
         Tick(
             "open orders",
             parts.settler.sweep,
             settings.settle_seconds,
             settings.settle_seconds / 10,
-            SWEEP_SECONDS + LONGEST_CHUNK_SECONDS + 3 * patience,
+            SWEEP_SECONDS + LONGEST_CHUNK_SECONDS + 3 * slack,
             at_start=settles_at_start,
         ),
         Tick(
@@ -356,7 +356,7 @@ def _ticks(
             housekeeping.remove_files,
             settings.deletions_seconds,
             settings.deletions_seconds / 10,
-            PASS_SECONDS + 3 * patience,
+            PASS_SECONDS + 3 * slack,
             at_start=True,
         ),
         Tick(
@@ -364,7 +364,7 @@ def _ticks(
             housekeeping.remove_expired_images,
             RETENTION_SECONDS,
             RETENTION_SECONDS / 10,
-            patience,
+            slack,
             at_start=True,
         ),
     ]
@@ -388,7 +388,7 @@ def _timing(settings: WorkerSettings) -> WorkerTiming:
 
 @contextmanager
 def _signals(parts: WorkerParts) -> Generator[None]:
-    """The first SIGTERM or SIGINT drains, the second one hands back at once."""
+    """Drain on the first SIGTERM or SIGINT, hand back at once on the second."""
     loop = asyncio.get_running_loop()
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, parts.stop)

@@ -31,8 +31,8 @@ OWN_FAULTS = (
     "a claim met a fault of the worker itself",
     "tick failed",
     "result refused",
-    "worker frozen, it ends and has to be started again",
-    "a part of the worker does not close, it is left",
+    "worker frozen, it ends and must be started again",
+    "a part of the worker does not close in time, going on without it",
 )
 DETAIL_LINES = 60
 

@@ -129,7 +129,7 @@ def test_text_fits_the_terminal(configured: Callable[..., None], columns: int) -
         with about_an_item():
             log.info("item completed", seconds=2.0834, provider="replicate", model="owner/" + "long" * 20)
             log.warning("item failed", code="busy", provider="replicate", reason="it is busy " * 20)
-        log.warning("models without their provider here wait", provider="replicate", remedy=remedy)
+        log.warning("models wait: their provider is not set up here", provider="replicate", remedy=remedy)
         log.info("the end")
         lines = until_the_end(watched).splitlines()[:-1]
 

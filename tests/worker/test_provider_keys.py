@@ -141,7 +141,7 @@ async def test_an_unreachable_provider_is_logged_as_an_outage(start: Start, all_
     worker = await start(*all_providers, url="http://127.0.0.1:9")
 
     assert await worker.exit_code() == 0
-    reasons = [line["reason"] for line in worker.named("provider gives no answer, its models wait")]
+    reasons = [line["reason"] for line in worker.named("provider does not answer, its models wait")]
     assert len(reasons) == len(all_providers)
     for provider in all_providers:
         assert sum(KEYS[provider][0] in reason for reason in reasons) == 1

@@ -92,4 +92,6 @@ def test_an_invalid_max_seconds_is_refused_with_limit_and_example(
         main(["--once", f"--max-seconds={given}"])
 
     assert end.value.code == INVALID
-    assert f"--max-seconds: {given!r} is no number above 0 and at most 86400; give seconds" in capsys.readouterr().err
+    assert (
+        f"--max-seconds: {given!r} is not a number above 0 and at most 86400; give seconds" in capsys.readouterr().err
+    )

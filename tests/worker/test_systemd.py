@@ -75,7 +75,7 @@ async def test_a_worker_notifies_systemd_when_ready_alive_and_draining(
     assert manager.has_received("STOPPING=1")
     assert [word for word in manager.received if not word.startswith("WATCHDOG")][1:] == [
         "READY=1\nSTATUS=",
-        "STOPPING=1\nSTATUS=Drains",
+        "STOPPING=1\nSTATUS=Draining",
     ]
 
 
@@ -137,7 +137,7 @@ def test_a_message_refused_by_a_full_socket_is_sent_later(manager: Manager) -> N
         sent += 1
     service.ready()
 
-    assert manager.has_received("STATUS=Looks at the project before the first claim", sent - 1)
+    assert manager.has_received("STATUS=Checking the project before the first claim", sent - 1)
     service.beat(0)
     service.close()
 

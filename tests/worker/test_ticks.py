@@ -52,7 +52,7 @@ async def test_a_hanging_tick_counts_as_dead() -> None:
         hanging.set()
         await asyncio.sleep(60)
 
-    ticks = Ticks([Tick("renew leases", hang, 0.05, patience_seconds=0)])
+    ticks = Ticks([Tick("renew leases", hang, 0.05, slack_seconds=0)])
     ticks.start()
     await hanging.wait()
     await eventually(lambda: ticks.dead() == "renew leases")
@@ -132,7 +132,7 @@ async def test_a_stopped_loop_kills_no_tick_and_ticks_at_once_after_it() -> None
     tick = Tick("renew leases", count, 3600)
     ticks = Ticks([tick], lambda seconds, uncounted: woken.append((seconds, uncounted)))
     ticks.start()
-    tick.every_seconds, tick.patience_seconds = 0.1, 0
+    tick.every_seconds, tick.slack_seconds = 0.1, 0
     resumed_at = loop.time() + 2.5
     while loop.time() < resumed_at:  # nothing else runs, as in a stopped process
         pass

@@ -16,7 +16,7 @@ from tests.support import WorkerProcess, eventually
 
 ROOT = Path(__file__).parents[2]
 KEY = "sb_secret_for_this_test"
-FROZEN = "worker frozen, it ends and has to be started again"
+FROZEN = "worker frozen, it ends and must be started again"
 ENVIRONMENT = {
     "SUPABASE_URL": "http://127.0.0.1:9",
     "SUPABASE_SECRET_KEY": KEY,
@@ -139,7 +139,7 @@ async def test_a_part_that_does_not_close_does_not_keep_the_worker_alive(start: 
     worker.send(signal.SIGTERM)
 
     assert await worker.exit_code() == 0
-    [line] = worker.named("a part of the worker does not close, it is left")
+    [line] = worker.named("a part of the worker does not close in time, going on without it")
     assert line["part"] == "providers"
 
 
