@@ -19,6 +19,20 @@ from tests.support import Database, User
 # A shell that starts the tests in the background makes them ignore SIGINT, and programs under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+LONG_FILES = (
+    "tests/money/test_random_faults.py",
+    "tests/chaos/test_chaos.py",
+    "tests/readme/test_readme.py",
+    "tests/cli/test_cli.py",
+    "tests/devstack/test_dev_command.py",
+)
+"""Few tests and long ones. They come first: the last file runs while the other cores have nothing left to do."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {file: place for place, file in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
+
 
 @pytest.fixture(scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[StackInfo]:
