@@ -23,7 +23,7 @@ from tests.sqlchecks import (
     sources,
     tap,
 )
-from tests.sqlchecks.mutate import Fate, Hunt
+from tests.sqlchecks.mutate import MutationTest, Outcome
 from tests.sqlchecks.scratch import Grants, declared, migrated, postgres
 from tests.sqlchecks.supabase_cli import supabase_cli
 
@@ -36,9 +36,9 @@ def main() -> int:
     commands.add_parser("check", help="schemas beside migrations, lints, PL/pgSQL, row level security, types")
     taps = commands.add_parser("tap", help="the tests in supabase/tests")
     taps.add_argument("files", nargs="*", type=Path, help="these alone; default: all")
-    hunt = commands.add_parser("mutate", help="take down each wall and see whether a test notices")
-    hunt.add_argument("--only", default="", help="mutants whose kind or name has this in it")
-    hunt.add_argument("--list", action="store_true", help="name them and stop")
+    mutation_test = commands.add_parser("mutate", help="remove each protection and look whether a test notices")
+    mutation_test.add_argument("--only", default="", help="mutants whose kind or name has this in it")
+    mutation_test.add_argument("--list", action="store_true", help="name them and stop")
     commands.add_parser("types", help="write supabase/types/database.types.ts")
     postgreses = commands.add_parser("postgres", help="say where a version of Postgres comes from")
     postgreses.add_argument("version", help=", ".join(postgres_versions.VERSIONS))
@@ -138,36 +138,36 @@ async def _mutate(only: str, list_alone: bool) -> bool:
         if list_alone:
             _list(chosen)
             return False
-        hunt, fates = Hunt(server, "mutants", tap.sql_files()), list[Fate]()
-        if misfits := await hunt.misfits():
-            _report("tests without any mutant", misfits)
+        mutation_test, outcomes = MutationTest(server, "mutants", tap.sql_files()), list[Outcome]()
+        if failures_without_mutants := await mutation_test.failures_without_mutants():
+            _report("tests without any mutant", failures_without_mutants)
             return True
-        async for fate in hunt.fates(chosen):
-            fates.append(fate)
-            if len(fates) % 50 == 0 or len(fates) == len(chosen):
-                _say(f"  {len(fates)} of {len(chosen)}, {sum(not each.killer for each in fates)} not noticed")
-    _summary(fates)
-    return _verdict(fates)
+        async for outcome in mutation_test.outcomes(chosen):
+            outcomes.append(outcome)
+            if len(outcomes) % 50 == 0 or len(outcomes) == len(chosen):
+                _say(f"  {len(outcomes)} of {len(chosen)}, {sum(not each.noticed_by for each in outcomes)} not noticed")
+    _summary(outcomes)
+    return _verdict(outcomes)
 
 
-def _summary(fates: Sequence[Fate]) -> None:
-    for kind in sorted({fate.mutant.kind for fate in fates}):
-        killers = Counter(fate.killer for fate in fates if fate.mutant.kind == kind)
-        _say(f"{kind}: {killers.total()}")
-        for killer, number in killers.most_common():
-            if killer:
-                _say(f"  {number:>4} noticed by {killer}")
+def _summary(outcomes: Sequence[Outcome]) -> None:
+    for kind in sorted({outcome.mutant.kind for outcome in outcomes}):
+        noticing = Counter(outcome.noticed_by for outcome in outcomes if outcome.mutant.kind == kind)
+        _say(f"{kind}: {noticing.total()}")
+        for noticed_by, number in noticing.most_common():
+            if noticed_by:
+                _say(f"  {number:>4} noticed by {noticed_by}")
 
 
-def _verdict(fates: Sequence[Fate]) -> bool:
-    names = {str(fate.mutant) for fate in fates}
-    alive = {str(fate.mutant) for fate in fates if not fate.killer}
-    for name in sorted(alive):
+def _verdict(outcomes: Sequence[Outcome]) -> bool:
+    names = {str(outcome.mutant) for outcome in outcomes}
+    not_noticed = {str(outcome.mutant) for outcome in outcomes if not outcome.noticed_by}
+    for name in sorted(not_noticed):
         _say(f"not noticed: {name} ({mutants.EQUIVALENT.get(name, 'a test is missing')})")
-    noticed = sorted((names & mutants.EQUIVALENT.keys()) - alive)
+    noticed = sorted((names & mutants.EQUIVALENT.keys()) - not_noticed)
     for name in noticed:
         _say(f"noticed although listed as equivalent, take it off the list: {name}")
-    return bool(noticed) or not fates or bool(alive - mutants.EQUIVALENT.keys())
+    return bool(noticed) or not outcomes or bool(not_noticed - mutants.EQUIVALENT.keys())
 
 
 def _list(chosen: Sequence[mutants.Mutant]) -> None:

@@ -1,4 +1,4 @@
-"""Every single wall of the schema, each with the statement that takes it down: policies, row level security, revokes,
+"""Every protection of the schema, each with the statement that removes it: policies, row level security, revokes,
 triggers, CHECKs, and the guards inside functions."""
 
 import re
@@ -23,7 +23,7 @@ Connection = psycopg.Connection[Row]
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change for the worse. `name` says what it takes down and stays the same from run to run."""
+    """One change for the worse. `name` says what it removes and stays the same from run to run."""
 
     kind: str
     name: str

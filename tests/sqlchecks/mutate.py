@@ -1,4 +1,4 @@
-"""Takes down one wall of the schema after the other and sees whether a test notices."""
+"""Removes one protection of the schema after the other and looks whether a test notices."""
 
 import asyncio
 import os
@@ -21,38 +21,38 @@ SECONDS = 300
 
 
 @dataclass(frozen=True)
-class Fate:
-    """What became of a mutant: the test that failed, or none."""
+class Outcome:
+    """A mutant, and the test that noticed it, if any."""
 
     mutant: Mutant
-    killer: str | None
+    noticed_by: str | None
 
 
-class Hunt:
+class MutationTest:
     """Asks the files in `supabase/tests` first, in a transaction with the mutant, beginning with likely ones; then, on
     a copy of the database, the checker of row level security and tests in Python."""
 
     def __init__(self, server: PostgresServer, template: str, files: Sequence[Path], at_once: int = 2) -> None:
         self._server, self._template, self._files = server, template, list(files)
         self._names = [f"mutants_{number}" for number in range(at_once)]
-        self._killers: dict[str, Counter[Path]] = {}
+        self._noticing: dict[str, Counter[Path]] = {}
 
-    async def fates(self, mutants: Sequence[Mutant]) -> AsyncGenerator[Fate]:
+    async def outcomes(self, mutants: Sequence[Mutant]) -> AsyncGenerator[Outcome]:
         """As they come, one at a time in each of our databases: DDL locks."""
-        waiting, done = iter(mutants), asyncio.Queue[Fate]()
+        waiting, done = iter(mutants), asyncio.Queue[Outcome]()
 
-        async def hunt_in(name: str) -> None:
+        async def test_in(name: str) -> None:
             await asyncio.to_thread(self._copy, name)
             for mutant in waiting:
-                await done.put(await self._fate(mutant, name))
+                await done.put(await self._outcome(mutant, name))
 
         async with asyncio.TaskGroup() as group:
             for name in self._names:
-                group.create_task(hunt_in(name))
+                group.create_task(test_in(name))
             for _ in mutants:
                 yield await done.get()
 
-    async def misfits(self) -> list[str]:
+    async def failures_without_mutants(self) -> list[str]:
         """What fails without any mutant; there must be nothing, or each mutant would look noticed."""
         verdicts = await tap.run_files(self._server.dsn(self._template), self._files)
         name = f"{self._template}_whole"
@@ -60,14 +60,14 @@ class Hunt:
         holes = await asyncio.to_thread(row_security.failures, self._server.dsn(name))
         return [f"{verdict.name}: {line}" for verdict in verdicts for line in verdict.wrong] + holes
 
-    async def _fate(self, mutant: Mutant, name: str) -> Fate:
+    async def _outcome(self, mutant: Mutant, name: str) -> Outcome:
         dsn = self._server.dsn(name)
         await asyncio.to_thread(_try, dsn, mutant.sql)
         verdict = await tap.first_failure(dsn, self._in_order(mutant), before=mutant.sql)
         if verdict:
-            self._killers.setdefault(mutant.kind, Counter())[verdict.file] += 1
-            return Fate(mutant, verdict.name)
-        return Fate(mutant, await self._ask_the_others(mutant, f"{name}_whole"))
+            self._noticing.setdefault(mutant.kind, Counter())[verdict.file] += 1
+            return Outcome(mutant, verdict.name)
+        return Outcome(mutant, await self._ask_the_others(mutant, f"{name}_whole"))
 
     async def _ask_the_others(self, mutant: Mutant, name: str) -> str | None:
         await asyncio.to_thread(self._copy, name)
@@ -81,7 +81,7 @@ class Hunt:
 
     def _in_order(self, mutant: Mutant) -> list[Path]:
         """The file that noticed most of the kind, those of a table or function that the mutant names, all others."""
-        noticed = self._killers.get(mutant.kind, Counter())
+        noticed = self._noticing.get(mutant.kind, Counter())
         name = mutant.name.replace("storage.objects", "storage_objects")
         best = max(noticed, key=lambda file: noticed[file], default=None)
         return sorted(self._files, key=lambda file: (file != best, file.parent.name not in name, -noticed[file]))

@@ -49,7 +49,7 @@ HOLES = {
     'alter policy "Owners read their images" on public.images using (true)': "images.other.reads",
     "alter table public.image_generations disable row level security": "image_generations.other.reads",
     "alter view public.batch_progress set (security_invoker = off)": "batch_progress.other.reads",
-    # A trigger refuses it, too: both walls are down.
+    # A trigger refuses it, too: both are removed.
     'alter policy "Owners add templates" on public.prompt_templates with check (true);'
     "alter table public.prompt_templates disable trigger batchgen_app_write": (
         "prompt_templates.other.inserts_in_her_name"

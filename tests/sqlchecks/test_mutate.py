@@ -8,7 +8,7 @@ import pytest
 from devstack.postgres import PostgresServer
 from tests.sqlchecks import mutants, tap
 from tests.sqlchecks.mutants import Mutant
-from tests.sqlchecks.mutate import Hunt
+from tests.sqlchecks.mutate import MutationTest
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +38,10 @@ def test_each_kind_of_protection_has_mutants_under_names_of_their_own(found: lis
 async def test_a_mutant_of_each_kind_is_noticed(server: PostgresServer, template: str, found: list[Mutant]) -> None:
     sample = [list(group)[-1] for _, group in groupby(found, key=lambda mutant: mutant.kind)]
 
-    fates = [fate async for fate in Hunt(server, template, tap.sql_files()).fates(sample)]
+    outcomes = [outcome async for outcome in MutationTest(server, template, tap.sql_files()).outcomes(sample)]
 
-    assert len(fates) == len(sample)
-    assert [str(fate.mutant) for fate in fates if fate.killer is None] == []
+    assert len(outcomes) == len(sample)
+    assert [str(outcome.mutant) for outcome in outcomes if outcome.noticed_by is None] == []
 
 
 async def test_a_mutant_that_changes_nothing_is_not_noticed(shared_dsn: str) -> None:
