@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # take everything down, as for Ctrl-C
     console = Console(highlight=False, soft_wrap=True)
     folder = Path(tempfile.mkdtemp(prefix="batchgen-bench-"))
-    folder.chmod(0o711)  # Postgres may run as somebody else
+    folder.chmod(0o711)  # Postgres may run as another user
     bench = Bench(folder, options.runs, options.quick, options.quiet_seconds, console)
     try:
         facts = asyncio.run(_measure(bench, options.only))

@@ -141,10 +141,10 @@ async def _worker(contender: Contender, dsn: str, jobs: int) -> AsyncGenerator[a
 async def _finish(contender: Contender, *arguments: str) -> float | None:
     """Run a step to its end; return the rate that it prints after R, if any."""
     process = await _spawn(contender, *arguments)
-    said, _ = await process.communicate()
+    output, _ = await process.communicate()
     if process.returncode:
         raise DrainFailed(f"{contender.name}: {arguments[0]} ended with exit code {process.returncode}")
-    rates = [line.split()[1] for line in said.splitlines() if line.startswith(b"R ")]
+    rates = [line.split()[1] for line in output.splitlines() if line.startswith(b"R ")]
     return float(rates[-1]) if rates else None
 
 

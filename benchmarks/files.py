@@ -54,11 +54,11 @@ async def _taking(count: int, first: int) -> AsyncGenerator[asyncio.subprocess.P
 async def _followed(process: asyncio.subprocess.Process, count: int, progress: ReportProgress) -> dict[str, float]:
     """The last line of the process; show the progress from the lines before it."""
     assert process.stdout  # noqa: S101
-    said: dict[str, float] = {}
+    line_values: dict[str, float] = {}
     async for line in process.stdout:
-        said = json.loads(line)
-        if "done" in said:
-            progress(int(said["done"]), count, f"peak {said['peak_mib']:.0f} MiB")
-    if await process.wait() or "seconds" not in said:
+        line_values = json.loads(line)
+        if "done" in line_values:
+            progress(int(line_values["done"]), count, f"peak {line_values['peak_mib']:.0f} MiB")
+    if await process.wait() or "seconds" not in line_values:
         raise RuntimeError(f"the process ended early (exit code {process.returncode})")
-    return said
+    return line_values

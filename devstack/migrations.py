@@ -91,7 +91,7 @@ def _explain(migration: Migration, text: str, error: psycopg.Error) -> str:
         before = text[: int(diagnosis.statement_position) - 1]
         where += f", line {before.count(chr(10)) + 1}, column {len(before) - before.rfind(chr(10))}"
     parts = [diagnosis.message_primary or str(error).strip(), diagnosis.message_detail, diagnosis.message_hint]
-    said = "; ".join(part for part in parts if part)
+    message = "; ".join(part for part in parts if part)
     context = (diagnosis.context or "").splitlines()
     inside = f" [{context[0]}]" if context else ""
-    return f"Migration {where}: {said} (SQLSTATE {error.sqlstate}){inside}. It was rolled back."
+    return f"Migration {where}: {message} (SQLSTATE {error.sqlstate}){inside}. It was rolled back."

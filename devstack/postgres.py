@@ -198,8 +198,8 @@ class PostgresServer:
     def _failure(self, log_start: int) -> Exception:
         with self.log_file.open("rb") as log:
             log.seek(log_start)
-            said = log.read().decode(errors="replace")
-        if "could not bind" in said or "Address already in use" in said:
+            output = log.read().decode(errors="replace")
+        if "could not bind" in output or "Address already in use" in output:
             return PortInUse(f"Port {self.port} is in use, so Postgres cannot listen there: choose another port.")
         return PostgresFailed(f"Postgres did not start: {self._why()}")
 

@@ -23,14 +23,14 @@ _USERS = """
 
 async def make_dev_account(url: str, publishable_key: str) -> None:
     """Create the development account unless it exists."""
-    body = {"email": DEV_EMAIL, "password": DEV_PASSWORD}
+    account = {"email": DEV_EMAIL, "password": DEV_PASSWORD}
     async with (
         aiohttp.ClientSession() as session,
-        session.post(f"{url}/auth/v1/signup", json=body, headers={"apikey": publishable_key}) as answer,
+        session.post(f"{url}/auth/v1/signup", json=account, headers={"apikey": publishable_key}) as answer,
     ):
-        said: dict[str, Any] = await answer.json(content_type=None)
-        if answer.status != 200 and said.get("error_code") != "user_already_exists":
-            raise DevstackError(f"The account {DEV_EMAIL} could not be created: Auth answered {answer.status} {said}.")
+        body: dict[str, Any] = await answer.json(content_type=None)
+        if answer.status != 200 and body.get("error_code") != "user_already_exists":
+            raise DevstackError(f"The account {DEV_EMAIL} could not be created: Auth answered {answer.status} {body}.")
 
 
 async def list_users(database_url: str, query: Mapping[str, str]) -> dict[str, Any]:

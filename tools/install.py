@@ -92,13 +92,13 @@ def _install_with_uv(settings: Settings, wanted: Sequence[str]) -> bool:
         stderr=subprocess.PIPE,
         text=True,
     )
-    said: list[str] = []
+    output: list[str] = []
     for line in process.stderr or ():
-        said.append(line)
+        output.append(line)
         if sys.stdout.isatty() and not line.startswith((" + ", " - ", " ~ ", "Using Python")):
             _say(f"  {line.strip()}")
     if process.wait():
-        print("  uv failed, so pip is used:", *said, sep="\n  ", file=sys.stderr)  # noqa: T201
+        print("  uv failed, so pip is used:", *output, sep="\n  ", file=sys.stderr)  # noqa: T201
     return process.returncode == 0
 
 

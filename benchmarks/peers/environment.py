@@ -48,10 +48,10 @@ def _version(python: str) -> tuple[int, int]:
     """The interpreter's version; (0, 0) for a broken shim."""
     command = [python, "-c", "import sys; print(*sys.version_info[:2])"]
     try:
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     except (OSError, subprocess.CalledProcessError):
         return 0, 0
-    return int(said[0]), int(said[1])
+    return int(output[0]), int(output[1])
 
 
 def _run(command: list[str]) -> None:

@@ -46,17 +46,17 @@ export class FileStorage {
 
   async headObject(bucket, key) {
     const file = this.#file(bucket, key);
-    const [{ size, mtime }, said] = await Promise.all([stat(file), readFile(`${file}.json`, "utf8").then(JSON.parse)]);
-    return { ...said, size, contentLength: size, lastModified: mtime };
+    const [{ size, mtime }, text] = await Promise.all([stat(file), readFile(`${file}.json`, "utf8")]);
+    return { ...JSON.parse(text), size, contentLength: size, lastModified: mtime };
   }
 
   async copyObject(sourceBucket, source, _version, bucket, key) {
     const temporary = path.join(this.incoming, randomUUID());
     const from = this.#file(sourceBucket, source);
-    const said = JSON.parse(await readFile(`${from}.json`, "utf8"));
+    const metadata = JSON.parse(await readFile(`${from}.json`, "utf8"));
     await copyFile(from, temporary);
-    await this.#put(bucket, key, temporary, said);
-    return { httpStatusCode: 200, eTag: said.eTag, lastModified: new Date() };
+    await this.#put(bucket, key, temporary, metadata);
+    return { httpStatusCode: 200, eTag: metadata.eTag, lastModified: new Date() };
   }
 
   async deleteObject(bucket, key) {
@@ -72,10 +72,10 @@ export class FileStorage {
     return `file://${this.#file(bucket, key)}`;
   }
 
-  async #put(bucket, key, temporary, said) {
+  async #put(bucket, key, temporary, metadata) {
     const file = this.#file(bucket, key);
     await mkdir(path.dirname(file), { recursive: true });
-    await writeFile(`${temporary}.json`, JSON.stringify(said));
+    await writeFile(`${temporary}.json`, JSON.stringify(metadata));
     await rename(`${temporary}.json`, `${file}.json`);
     await rename(temporary, file);
   }

@@ -92,8 +92,8 @@ function endOfString(text, start) {
 // A body nested deeper than Node's stack is the sender's error, but Lite reports it as its own.
 async function notTooDeep(response) {
   if (response.status !== 500) return response;
-  const said = await response.text();
-  if (!said.includes("Maximum call stack size exceeded")) return new Response(said, response);
+  const body = await response.text();
+  if (!body.includes("Maximum call stack size exceeded")) return new Response(body, response);
   const refused = { code: "54001", details: null, hint: null, message: "The JSON is nested too deeply" };
   return Response.json(refused, { status: 413 });
 }
@@ -134,8 +134,8 @@ async function signMany(app, request) {
   const sign = async (path) => {
     const url = `${request.url.replace(/\/$/, "")}/${path.split("/").map(encodeURIComponent).join("/")}`;
     const response = await app.fetch(again(request, url, { expiresIn }));
-    const said = await response.json();
-    if (response.ok) return { path, error: null, ...signed(said) };
+    const body = await response.json();
+    if (response.ok) return { path, error: null, ...signed(body) };
     return { path, error: "Either the object does not exist or you do not have access to it", signedURL: null };
   };
   return Response.json(await Promise.all(paths.map(sign)), { headers: { "Access-Control-Allow-Origin": "*" } });
