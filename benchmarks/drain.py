@@ -95,7 +95,7 @@ async def _drain_seconds(contender: Contender, dsn: str, worker: asyncio.subproc
         worker.stdin.write(b"GO\n")
         async with asyncio.timeout(LONGEST_SECONDS):
             first = await _first_start(worker)
-            watching = asyncio.create_task(_swallow(worker))
+            watching = asyncio.create_task(_discard_output(worker))
             try:
                 while await _is_pending(connection, contender):  # noqa: ASYNC110 - there is no event to wait for
                     await asyncio.sleep(0.01)
@@ -117,7 +117,7 @@ async def _first_start(worker: asyncio.subprocess.Process) -> int:
     raise DrainFailed("the worker ended before its first job")
 
 
-async def _swallow(worker: asyncio.subprocess.Process) -> None:
+async def _discard_output(worker: asyncio.subprocess.Process) -> None:
     """Discard the worker's output, since a full pipe would stop it."""
     assert worker.stdout  # noqa: S101
     async for _ in worker.stdout:

@@ -20,7 +20,7 @@ async def measure(bench: Bench, live: LiveStack) -> None:
             f"efficiency: {items} items of {seconds} s by {user_count} users, run {run + 1} of {bench.runs}"
         ):
             for user in users:
-                await live.put_in(user, 2)
+                await live.insert_batch(user, 2)
             with bench.measured() as load:
                 async with live.worker(seconds=seconds) as worker:
                     await worker.until_done(items)

@@ -20,8 +20,8 @@ async def measure(bench: Bench) -> None:
     count, first = bench.size(1000, 60), bench.size(100, 20)
     text = f"files: {count:,} pictures of about 20 MB, {AT_ONCE} at once"
     with bench.step(text) as progress, bench.measured() as load:
-        async with _taking(count, first) as process, asyncio.timeout(LONGEST_SECONDS):
-            found = await _followed(process, count, progress)
+        async with _pipeline_process(count, first) as process, asyncio.timeout(LONGEST_SECONDS):
+            found = await _last_line(process, count, progress)
     noise = load.foreign_cores
     bench.results.add("files", "picture", "MB", found["megabytes"] / count, noise)
     bench.results.add("files", "pictures a second", "pictures/s", count / found["seconds"], noise)
@@ -36,7 +36,7 @@ async def measure(bench: Bench) -> None:
 
 
 @asynccontextmanager
-async def _taking(count: int, first: int) -> AsyncGenerator[asyncio.subprocess.Process]:
+async def _pipeline_process(count: int, first: int) -> AsyncGenerator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.picture_pipeline"),
         *("--count", str(count), "--first", str(first), "--at-once", str(AT_ONCE)),
@@ -51,7 +51,7 @@ async def _taking(count: int, first: int) -> AsyncGenerator[asyncio.subprocess.P
         await process.wait()
 
 
-async def _followed(process: asyncio.subprocess.Process, count: int, progress: ReportProgress) -> dict[str, float]:
+async def _last_line(process: asyncio.subprocess.Process, count: int, progress: ReportProgress) -> dict[str, float]:
     """The last line of the process; show the progress from the lines before it."""
     assert process.stdout  # noqa: S101
     line_values: dict[str, float] = {}

@@ -43,7 +43,7 @@ async def _under_load(bench: Bench, live: LiveStack, submits: int) -> None:
     busy = await live.new_users(BUSY_USERS)
     batches = int((5 + submits) * SLOTS / BUSY_SECONDS / 10)
     for number in range(batches):
-        await live.put_in(busy[number % BUSY_USERS], 10)
+        await live.insert_batch(busy[number % BUSY_USERS], 10)
     async with live.worker(seconds=BUSY_SECONDS) as worker:
         await worker.until(lambda: len(worker.all("done")) >= SLOTS)
         with bench.measured() as load:

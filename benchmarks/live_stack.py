@@ -99,7 +99,7 @@ class LiveStack:
         batch: dict[str, Any] = answer.json()["batch"]
         return [generation["id"] for generation in batch["generations"]]
 
-    async def put_in(self, user: str, items: int) -> None:
+    async def insert_batch(self, user: str, items: int) -> None:
         """Create a batch directly in the database, if creating is not what is measured."""
         prompts = ", ".join(f'{{"text": "picture {n}"}}' for n in range(items))
         await self.database.execute(

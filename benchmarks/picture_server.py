@@ -46,12 +46,12 @@ class PictureServer:
         self._given: dict[int, tuple[int, int]] = {}
         self._bytes = self._whole = 0
 
-    async def give(self, request: web.Request) -> web.Response:
+    async def serve_picture(self, request: web.Request) -> web.Response:
         content = await asyncio.to_thread(self._pictures.next)
         self._given[int(request.match_info["number"])] = (len(content), zlib.crc32(content))
         return web.Response(body=content, content_type="image/png")
 
-    async def take(self, request: web.Request) -> web.Response:
+    async def accept_upload(self, request: web.Request) -> web.Response:
         """Accept an upload like Storage; the item's id is the number of the picture."""
         size, checksum = self._given.pop(uuid.UUID(request.match_info["id"]).int)
         try:
@@ -62,13 +62,13 @@ class PictureServer:
         self._bytes += size
         return web.json_response({"Key": "a/b", "Id": str(uuid.uuid4())})
 
-    async def tell(self, _: web.Request) -> web.Response:
+    async def totals(self, _: web.Request) -> web.Response:
         return web.json_response({"bytes": self._bytes, "whole": self._whole})
 
     async def serve(self) -> None:
         app = web.Application()
-        app.add_routes([web.get("/{number:\\d+}.png", self.give), web.get("/taken", self.tell)])
-        app.add_routes([web.post("/storage/v1/object/{bucket}/{user}/{id}.png", self.take)])
+        app.add_routes([web.get("/{number:\\d+}.png", self.serve_picture), web.get("/taken", self.totals)])
+        app.add_routes([web.post("/storage/v1/object/{bucket}/{user}/{id}.png", self.accept_upload)])
         runner = web.AppRunner(app)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -18,7 +18,7 @@ async def measure(bench: Bench, live: LiveStack) -> None:
 async def _one_run(bench: Bench, live: LiveStack, users: list[str], batches: int) -> None:
     items = batches * BATCH
     for number in range(batches):
-        await live.put_in(users[number % len(users)], BATCH)
+        await live.insert_batch(users[number % len(users)], BATCH)
     with bench.measured() as load:
         async with live.worker() as worker:
             await worker.until_done(items)

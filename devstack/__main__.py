@@ -14,7 +14,7 @@ from pathlib import Path
 
 from batchgen.exit_codes import DONE, UNREACHABLE, WORK_FAILED
 from devstack.errors import DevstackError, MigrationFailed, PartEnded
-from devstack.files import shortest, write_private
+from devstack.files import display_path, write_private
 from devstack.stack import Stack, StackConfig, StackInfo
 from devstack.terminal import Terminal
 from devstack.users import make_dev_account
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"batchgen dev: {error}", file=sys.stderr)  # noqa: T201
         return WORK_FAILED
     except MigrationFailed as error:
-        folder = shortest(options.stack.data_dir)
+        folder = display_path(options.stack.data_dir)
         print(f"batchgen dev: {error} To start with an empty database, remove {folder}.", file=sys.stderr)  # noqa: T201
         return UNREACHABLE
     except DevstackError as error:
@@ -165,7 +165,7 @@ async def _serve(options: Options, stack: Stack, info: StackInfo, terminal: Term
 
 async def _ended(stack: Stack) -> None:
     await stack.postgres.wait()
-    raise PartEnded(f"Postgres ended unexpectedly, so the stack stops; see {shortest(stack.postgres.log_file)}.")
+    raise PartEnded(f"Postgres ended unexpectedly, so the stack stops; see {display_path(stack.postgres.log_file)}.")
 
 
 def _settings(info: StackInfo) -> str:

@@ -81,7 +81,7 @@ def _main(argv: Sequence[str]) -> None:
     parent, death_signal, who, command = int(argv[0]), int(argv[1]), argv[2], argv[3:]
     if who != "-":
         uid, gid = (int(part) for part in who.split(":"))
-        _become(uid, gid)
+        _switch_user(uid, gid)
     if sys.platform == "linux":
         _prctl(PR_SET_PDEATHSIG, death_signal)
         if os.getppid() != parent:  # the parent died before the kernel was asked
@@ -89,7 +89,7 @@ def _main(argv: Sequence[str]) -> None:
     os.execve(command[0], list(command), os.environ)  # noqa: S606
 
 
-def _become(uid: int, gid: int) -> None:
+def _switch_user(uid: int, gid: int) -> None:
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     if sys.platform == "linux":

@@ -14,7 +14,7 @@ async def prepare_roles(dsn: str) -> None:
     await _run(dsn, ROLES)
 
 
-async def resemble_hosted(dsn: str) -> None:
+async def adapt_to_hosted(dsn: str) -> None:
     """Adapt the schemas auth and storage, once they exist, to those of a hosted project."""
     await _run(dsn, HOSTED)
 

@@ -25,7 +25,7 @@ from typing import Any
 
 from batchgen.exit_codes import DONE, INTERRUPTED, WORK_FAILED
 from devstack import child
-from devstack.files import shortest
+from devstack.files import display_path
 from devstack.keys import DEV_EMAIL, DEV_PASSWORD
 
 PROMPTS = (
@@ -83,7 +83,7 @@ def _main_job(stack: StackProcess | None, env_file: Path, save_to: Path) -> None
     signing_in = ("login", "--email", DEV_EMAIL, "--password-stdin")
     _command(stack, env_file, *signing_in, answer=DEV_PASSWORD)
     _command(stack, env_file, "submit", *PROMPTS, "--name", "Demo", "--save-to", str(save_to), "--contact-sheet")
-    _say(f"\nFive pictures and a contact sheet are in {shortest(save_to.resolve())}/")
+    _say(f"\nFive pictures and a contact sheet are in {display_path(save_to.resolve())}/")
 
 
 def _command(stack: StackProcess | None, env_file: Path, *arguments: str, answer: str | None = None) -> None:
@@ -123,10 +123,10 @@ def _environment() -> dict[str, str]:
 
 def _check(stack: StackProcess | None) -> None:
     if stack and stack.poll() is not None:
-        raise DemoError(f"the stack has ended (batchgen dev: {_ending(stack.returncode)}).")
+        raise DemoError(f"the stack has ended (batchgen dev: {_exit_text(stack.returncode)}).")
 
 
-def _ending(code: int) -> str:
+def _exit_text(code: int) -> str:
     return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
 
 
@@ -136,8 +136,8 @@ def _stack(port: int, data_dir: Path, env_file: Path) -> Generator[StackProcess 
     data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
     if _is_running(data_dir):
         if not env_file.exists():
-            raise DemoError(f"another stack on {shortest(data_dir)} is starting or stopping: try again.")
-        _say(f"The stack in {shortest(data_dir)} is already running and is used.")
+            raise DemoError(f"another stack on {display_path(data_dir)} is starting or stopping: try again.")
+        _say(f"The stack in {display_path(data_dir)} is already running and is used.")
         yield None
         return
     env_file.unlink(missing_ok=True)
@@ -165,7 +165,7 @@ def _start(port: int, data_dir: Path, env_file: Path, log: Path) -> StackProcess
     port = _free_port(port)
     command = [sys.executable, "-m", "batchgen", "dev", "--port", str(port), "--data-dir", str(data_dir)]
     command += ["--env-file", str(env_file), "--worker-log", str(log), "--brief"]
-    _say(f"$ batchgen dev --port {port}    (the worker's log: {shortest(log)})")
+    _say(f"$ batchgen dev --port {port}    (the worker's log: {display_path(log)})")
     launcher = child.launcher(death_signal=signal.SIGTERM)
     return subprocess.Popen([*launcher, *command], env=_environment(), stdin=subprocess.DEVNULL, start_new_session=True)
 
@@ -183,7 +183,7 @@ def _leave_running(stack: StackProcess | None, env_file: Path) -> None:
     if stack is None:
         return
     _say("\nThe stack goes on running until Ctrl-C.\nNext, in another terminal, in this folder:\n")
-    _say(f"  . .venv/bin/activate; export BATCHGEN_ENV_FILE={shlex.quote(shortest(env_file))}")
+    _say(f"  . .venv/bin/activate; export BATCHGEN_ENV_FILE={shlex.quote(display_path(env_file))}")
     _say("  batchgen list")
     _say('  batchgen submit "a red fox" "a blue bird" --wait\n')
     while True:

@@ -18,7 +18,7 @@ def write_private(path: Path, text: str) -> None:
             temporary.unlink()
 
 
-def shortest(path: Path) -> str:
+def display_path(path: Path) -> str:
     """The path relative to the current folder if it is below it, else the whole path."""
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -57,15 +57,15 @@ async def changed_migrations(dsn: str, folder: Path) -> list[Migration]:
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
         await connection.execute(HISTORY)
         rows = await connection.execute("select version, statements from supabase_migrations.schema_migrations")
-        applied = {str(version): _bare(statements or ()) for version, statements in await rows.fetchall()}
+        applied = {str(version): _words(statements or ()) for version, statements in await rows.fetchall()}
     return [
         migration
         for migration in find_migrations(folder)
-        if applied.get(migration.version) not in (None, _bare(split_statements(migration.file.read_text())))
+        if applied.get(migration.version) not in (None, _words(split_statements(migration.file.read_text())))
     ]
 
 
-def _bare(statements: Sequence[str]) -> list[str]:
+def _words(statements: Sequence[str]) -> list[str]:
     """The words without semicolons: the Supabase CLI may have split the statements differently."""
     return " ".join(statements).replace(";", " ").split()
 

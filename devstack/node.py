@@ -46,7 +46,7 @@ def deno_binary(scripts: Path) -> Path | None:
 async def install_packages(cache_dir: Path, installing: Callable[[], None]) -> Path:
     """Install the npm packages if needed; return the folder of the scripts. `installing` is called before npm runs."""
     target = cache_dir / f"node-{_digest('package.json', 'package-lock.json')}"
-    if not _is_whole(target):
+    if not _is_complete(target):
         installing()
         await _install(target)
     return await asyncio.to_thread(_place_scripts, target)
@@ -126,17 +126,17 @@ def _why(log: Path) -> str:
 
 
 def _replace(target: Path, fresh: Path) -> None:
-    if _is_whole(target):
+    if _is_complete(target):
         return
     shutil.rmtree(target, ignore_errors=True)
     try:
         fresh.rename(target)
     except OSError:
-        if not _is_whole(target):
+        if not _is_complete(target):
             raise
 
 
-def _is_whole(target: Path) -> bool:
+def _is_complete(target: Path) -> bool:
     if not (target / COMPLETE).exists():
         return False
     return all((target / package / "package.json").exists() for package in _locked_packages())

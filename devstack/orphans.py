@@ -26,7 +26,7 @@ async def end_orphans(cluster: Path) -> None:
     for number, seconds in STEPS:
         if not orphans:
             break
-        for process in _addressees(orphans, cluster, number):
+        for process in _processes_to_signal(orphans, cluster, number):
             with contextlib.suppress(psutil.Error):
                 process.send_signal(number)
         _, orphans = await asyncio.to_thread(psutil.wait_procs, orphans, seconds)
@@ -37,7 +37,7 @@ async def end_orphans(cluster: Path) -> None:
     (cluster / "postmaster.pid").unlink(missing_ok=True)  # the pid may belong to a zombie or to another process by now
 
 
-def _addressees(orphans: list[psutil.Process], cluster: Path, number: signal.Signals) -> list[psutil.Process]:
+def _processes_to_signal(orphans: list[psutil.Process], cluster: Path, number: signal.Signals) -> list[psutil.Process]:
     """The postmaster, which stops its children; all processes if it is gone or at the last step."""
     leader = next(iter(pid_file_lines(cluster)), "")
     postmaster = [process for process in orphans if str(process.pid) == leader]

@@ -184,14 +184,14 @@ class PostgresServer:
 
     async def _until_ready(self, process: asyncio.subprocess.Process, log_start: int) -> None:
         deadline = asyncio.get_running_loop().time() + START_SECONDS
-        while not self._says_ready(process.pid):
+        while not self._is_ready(process.pid):
             if process.returncode is not None:
                 raise self._failure(log_start)
             if asyncio.get_running_loop().time() > deadline:
                 raise PostgresFailed(f"Postgres was not ready after {START_SECONDS:.0f} s: {self._why()}")
             await asyncio.sleep(0.02)
 
-    def _says_ready(self, pid: int) -> bool:
+    def _is_ready(self, pid: int) -> bool:
         lines = pid_file_lines(self._cluster)
         return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
 

@@ -15,7 +15,7 @@ from platformdirs import user_cache_path
 
 from devstack import database, migrations
 from devstack.errors import DevstackError, FunctionsFailed
-from devstack.files import shortest
+from devstack.files import display_path
 from devstack.functions import FunctionsConfig, FunctionsServer, default_functions_dir
 from devstack.gateway import AdminUsers, Gateway, Upstream, listen
 from devstack.keys import Keys, load_or_create_keys
@@ -160,13 +160,13 @@ class Stack:
             await lite.provision()
             if not await database.has_auth_and_storage(dsn):
                 raise DevstackError("Supabase Lite did not make the schemas auth and storage: see logs/lite.log.")
-        await database.resemble_hosted(dsn)
+        await database.adapt_to_hosted(dsn)
         folder = self.config.migrations_dir or migrations.default_migrations_dir()
         if changed := await migrations.changed_migrations(dsn, folder):
             names = ", ".join(migration.file.name for migration in changed[:3])
             log.warning(
                 "%d migrations changed after they were applied to this database (%s%s). Remove %s to start anew.",
-                *(len(changed), names, ", …" if len(changed) > 3 else "", shortest(self.data_dir)),
+                *(len(changed), names, ", …" if len(changed) > 3 else "", display_path(self.data_dir)),
             )
         applied = await self.apply_migrations()
         return None, f"{len(applied)} new migrations" if applied else "up to date"

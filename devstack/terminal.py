@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from devstack.files import shortest
+from devstack.files import display_path
 from devstack.keys import DEV_EMAIL, DEV_PASSWORD
 from devstack.stack import StackInfo
 
@@ -33,7 +33,7 @@ class Terminal:
         self._print(f"  {mark} {escape(f'{name:<20}')} {escape(detail)}")
 
     def ready(self, info: StackInfo, env_file: Path, seconds: float) -> None:
-        file = shlex.quote(shortest(env_file))
+        file = shlex.quote(display_path(env_file))
         self._print(f"[bold green]Ready[/] after {seconds:.1f} s. Stop it with Ctrl-C.")
         if self._brief:
             return
@@ -80,4 +80,4 @@ def _own_command() -> str:
     """`batchgen` if the shell finds this one, else its path beside this Python."""
     own = Path(sys.executable).parent / "batchgen"
     found = shutil.which("batchgen")
-    return "batchgen" if found and Path(found).resolve() == own.resolve() else shlex.quote(shortest(own))
+    return "batchgen" if found and Path(found).resolve() == own.resolve() else shlex.quote(display_path(own))

@@ -11,7 +11,7 @@ from pathlib import Path
 from batchgen.exit_codes import INVALID
 from devstack import child
 from devstack.errors import PartEnded
-from devstack.files import shortest
+from devstack.files import display_path
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class WorkerProcess:
                     )
                 if asyncio.get_running_loop().time() - began > HEALTHY_SECONDS:
                     pause = FIRST_PAUSE_SECONDS
-                log.warning("The worker %s and is restarted in %.0f s%s", ending(code), pause, self._see_log())
+                log.warning("The worker %s and is restarted in %.0f s%s", exit_text(code), pause, self._see_log())
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
         finally:
@@ -55,7 +55,7 @@ class WorkerProcess:
                 await child.end(self._process, STOP)
 
     def _see_log(self) -> str:
-        return f", see {shortest(self._log_file)}" if self._log_file else ""
+        return f", see {display_path(self._log_file)}" if self._log_file else ""
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         with ExitStack() as opened:
@@ -70,7 +70,7 @@ class WorkerProcess:
             )
 
 
-def ending(code: int) -> str:
+def exit_text(code: int) -> str:
     """How a process ended, in words."""
     return f"ended with exit code {code}" if code >= 0 else f"was ended by {signal.Signals(-code).name}"
 

@@ -42,7 +42,7 @@ async def connect(settings: Settings, *, key: str) -> AsyncClient:
         timeout=timeout,
         limits=httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS),
         follow_redirects=True,
-        event_hooks={"response": [_remember_head]},
+        event_hooks={"response": [_record_response]},
     )
     options = AsyncClientOptions(
         auto_refresh_token=False,
@@ -71,7 +71,7 @@ async def disconnect(client: AsyncClient) -> None:
         await http.aclose()
 
 
-async def _remember_head(response: httpx.Response) -> None:
+async def _record_response(response: httpx.Response) -> None:
     if (answer := watched_response.get()) is not None:
         answer.status = response.status_code
         answer.response = response

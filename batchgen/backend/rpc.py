@@ -145,7 +145,7 @@ def _from_postgrest(error: APIError, status: int | None, what: str, *, is_json: 
         return NotSignedIn(f"{what}: the key or session has no permission ({code or status}): {message}")
     if _is_caused_by_the_request(code, status):
         return InvalidRequest(f"{what}: {message}", code=code or str(status), remedy=error.hint)
-    return BackendUnavailable(f"{what}: the project's API failed ({_both(status, code)}): {message}")
+    return BackendUnavailable(f"{what}: the project's API failed ({_status_and_code(status, code)}): {message}")
 
 
 def _is_refused_key(error: APIError, status: int | None) -> bool:
@@ -166,7 +166,7 @@ def _is_caused_by_the_request(code: str, status: int | None) -> bool:
     return status in REQUEST_STATUSES
 
 
-def _both(status: int | None, code: str) -> str:
+def _status_and_code(status: int | None, code: str) -> str:
     return ", ".join(dict.fromkeys(str(one) for one in (status, code) if one))
 
 

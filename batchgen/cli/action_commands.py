@@ -6,11 +6,11 @@ from typing import Any
 from uuid import UUID
 
 from batchgen.cli import formatting
-from batchgen.cli.commands import follow, label_of, opened, save_files
+from batchgen.cli.commands import follow, label_of, open_client, save_files
 from batchgen.cli.formatting import BatchLabel
 from batchgen.cli.options import FollowOptions, RunAs
 from batchgen.cli.output import Output
-from batchgen.cli.status_words import NOTHING_MORE
+from batchgen.cli.status_words import NO_FACTS
 from batchgen.client.client import BatchgenClient
 from batchgen.client.downloads import check_folder, check_room
 from batchgen.exit_codes import DONE, WORK_FAILED
@@ -34,8 +34,8 @@ async def delete(out: Output, settings: Settings, run_as: RunAs, batch_id: str) 
 
 async def announce(out: Output, settings: Settings, run_as: RunAs, batch_id: str) -> str:
     """Print to stderr which batch a confirmation is about, and whose it is; return its whole id."""
-    async with await opened(out, settings, run_as, "Reading …") as client:
-        with out.working("Reading …"):
+    async with await open_client(out, settings, run_as, "Reading …") as client:
+        with out.spinner("Reading …"):
             found = await client.find(batch_id)
             facts = await _facts(client, found.batch.id)
     out.note(formatting.heading(found.batch, label_of(client, found), facts).plain)
@@ -46,8 +46,8 @@ async def retry(out: Output, settings: Settings, run_as: RunAs, batch_id: str, f
     """Queue failed items again. With `following`, wait for the batch's end, which then decides the exit code."""
     if following and following.save_to:
         check_folder(following.save_to)
-    async with await opened(out, settings, run_as, "Queueing again …") as client:
-        with out.working("Queueing again …"):
+    async with await open_client(out, settings, run_as, "Queueing again …") as client:
+        with out.spinner("Queueing again …"):
             found = await client.find(batch_id)
             report = await client.retry_failed(found.batch.id)
         label = label_of(client, found)
@@ -66,8 +66,8 @@ async def save(out: Output, settings: Settings, run_as: RunAs, batch_id: str, to
     """Mark the pictures as saved, then download them, so that none is removed meanwhile."""
     if to:
         check_folder(to)
-    async with await opened(out, settings, run_as, "Saving …") as client:
-        with out.working("Saving …"):
+    async with await open_client(out, settings, run_as, "Saving …") as client:
+        with out.spinner("Saving …"):
             found = await client.find(batch_id)
             if to:
                 check_room(to, await client.snapshot(found.batch.id))
@@ -83,16 +83,16 @@ async def save(out: Output, settings: Settings, run_as: RunAs, batch_id: str, to
 
 
 async def _act(out: Output, settings: Settings, run_as: RunAs, batch_id: str, doing: str, act: Act) -> int:
-    async with await opened(out, settings, run_as, doing) as client:
-        with out.working(doing):
+    async with await open_client(out, settings, run_as, doing) as client:
+        with out.spinner(doing):
             found = await client.find(batch_id)
             report = await act(client, found.batch.id)
-            facts = NOTHING_MORE if out.as_json else await _facts(client, found.batch.id)
+            facts = NO_FACTS if out.as_json else await _facts(client, found.batch.id)
     return _show(out, report, label_of(client, found), facts)
 
 
 async def _facts(client: BatchgenClient, batch_id: UUID) -> BatchFacts:
-    return (await client.facts([batch_id])).get(batch_id, NOTHING_MORE)
+    return (await client.facts([batch_id])).get(batch_id, NO_FACTS)
 
 
 def _show(

@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BatchgenError as error:
         return state.output.error(error)
     except typer.TyperException as error:
-        return _wrong_usage(state.output, error)
+        return _print_usage_error(state.output, error)
     except typer.Abort:
         return INTERRUPTED
     except Exception:  # noqa: BLE001 - a bug must not look like exit code 1, a batch that failed
@@ -334,7 +334,7 @@ def delete(
     as_json: Json = False,
 ) -> int:
     """Delete all pictures of a batch and their files for good."""
-    from batchgen.cli.input import check_terminal, is_agreed
+    from batchgen.cli.input import check_terminal, is_confirmed
 
     run_as = _run_as(user, operator)
     meant: list[str] = []
@@ -347,7 +347,7 @@ def delete(
         check_terminal()
         if code := _run(context, as_json, announce):
             return code
-        if not is_agreed("Delete all its pictures for good?"):
+        if not is_confirmed("Delete all its pictures for good?"):
             context.obj.output.note("Nothing was deleted.")
             return INTERRUPTED
     # Delete the batch that was shown, even if another one is the newest by now.
@@ -455,7 +455,7 @@ def worker(context: typer.Context) -> int:
     """Run a worker (--help shows its options)."""
     from scheduler.__main__ import main as run_worker
 
-    return run_worker(_passed_on(context))
+    return run_worker(_worker_arguments(context))
 
 
 @app.command(context_settings=PASS_ON, add_help_option=False)
@@ -499,7 +499,7 @@ def _operator_commands():
 def _run(context: typer.Context, as_json: bool, command: Command) -> int:
     state: State = context.obj
     state.output.as_json |= as_json
-    env_file = _existing(state.env_file)
+    env_file = _check_env_file(state.env_file)
     try:
         from batchgen.settings import Settings, load
 
@@ -521,15 +521,15 @@ def _following(wait: bool, save_to: Path | None, contact_sheet: bool) -> FollowO
     return FollowOptions(save_to, contact_sheet) if wait or save_to or contact_sheet else None
 
 
-def _existing(env_file: Path | None) -> Path | None:
+def _check_env_file(env_file: Path | None) -> Path | None:
     if env_file and not env_file.is_file():
         raise InvalidRequest(f"There is no file {env_file}.", code="no_env_file", field="env_file")
     return env_file
 
 
-def _passed_on(context: typer.Context) -> list[str]:
+def _worker_arguments(context: typer.Context) -> list[str]:
     """The worker's arguments, with our `--env-file`: it reads its settings itself."""
-    env_file = _existing(context.obj.env_file)
+    env_file = _check_env_file(context.obj.env_file)
     named = any(argument.partition("=")[0] == "--env-file" for argument in context.args)
     return ["--env-file", str(env_file), *context.args] if env_file and not named else context.args
 
@@ -538,7 +538,7 @@ def _run_as(user: str | None, operator: bool) -> RunAs:
     return RunAs(operator=operator, user=user or None)
 
 
-def _wrong_usage(out: Output, error: typer.TyperException) -> int:
+def _print_usage_error(out: Output, error: typer.TyperException) -> int:
     message = error.format_message()
     out.error(InvalidRequest(message, code="wrong_usage", remedy="See batchgen --help or batchgen COMMAND --help."))
     return INVALID

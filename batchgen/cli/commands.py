@@ -14,11 +14,11 @@ from batchgen.cli.identity import client_for, publishable_key
 from batchgen.cli.options import FollowOptions, RunAs
 from batchgen.cli.output import Output
 from batchgen.cli.progress import JsonLines, Progress, progress_on
-from batchgen.cli.status_words import NOTHING_MORE
+from batchgen.cli.status_words import NO_FACTS
 from batchgen.client.atomic_write import write_atomically
 from batchgen.client.batch_queries import FoundBatch
 from batchgen.client.client import BatchgenClient
-from batchgen.client.downloads import SavedImage, check_folder, writing
+from batchgen.client.downloads import SavedImage, check_folder, write_errors
 from batchgen.client.ids import short_id, short_ids
 from batchgen.client.session import SessionStore
 from batchgen.errors import BatchgenError, InvalidRequest
@@ -45,8 +45,8 @@ async def submit(
 ) -> int:
     """Create a batch; with `following`, wait for its end."""
     check_target(following)
-    async with await opened(out, settings, run_as, "Submitting …") as client:
-        with out.working("Submitting …"):
+    async with await open_client(out, settings, run_as, "Submitting …") as client:
+        with out.spinner("Submitting …"):
             try:
                 created = await client.submit(request)
             except InvalidRequest as error:
@@ -61,15 +61,15 @@ async def submit(
 
 async def watch(out: Output, settings: Settings, run_as: RunAs, batch_id: str, following: FollowOptions) -> int:
     check_target(following)
-    async with await opened(out, settings, run_as, "Connecting …") as client:
-        with out.working("Connecting …"):
+    async with await open_client(out, settings, run_as, "Connecting …") as client:
+        with out.spinner("Connecting …"):
             found = await client.find(batch_id)
         return await follow(out, client, found.batch.id, label_of(client, found), following)
 
 
 async def show_list(out: Output, settings: Settings, run_as: RunAs, limit: int) -> int:
-    async with await opened(out, settings, run_as, "Reading …") as client:
-        with out.working("Reading …"):
+    async with await open_client(out, settings, run_as, "Reading …") as client:
+        with out.spinner("Reading …"):
             batches = await client.batches(limit)
             ids = [] if out.as_json else [batch.id for batch in batches]
             short, facts = await asyncio.gather(client.short_ids(ids), client.facts(ids))
@@ -84,13 +84,13 @@ async def show_list(out: Output, settings: Settings, run_as: RunAs, limit: int) 
 
 
 async def show(out: Output, settings: Settings, run_as: RunAs, batch_id: str, *, everything: bool = False) -> int:
-    async with await opened(out, settings, run_as, "Reading …") as client:
-        with out.working("Reading …"):
+    async with await open_client(out, settings, run_as, "Reading …") as client:
+        with out.spinner("Reading …"):
             found = await client.find(batch_id)
             snapshot = await client.snapshot(found.batch.id)
             pending = {item.id for item in snapshot.generations if item.status is GenerationStatus.PENDING}
             waits = await client.waits(found.batch.id) if pending else ()
-            facts = (await client.facts([found.batch.id])).get(found.batch.id, NOTHING_MORE)
+            facts = (await client.facts([found.batch.id])).get(found.batch.id, NO_FACTS)
             cost = await client.costs("batch", batch_id=found.batch.id) if client.is_operator else ()
     # An item that was queued again between the two reads is left out.
     waits = tuple(wait for wait in waits if wait.generation_id in pending)
@@ -125,7 +125,7 @@ def _print_more(out: Output, snapshot: BatchSnapshot, short: str) -> None:
 
 async def login(out: Output, settings: Settings, email: str, password: str, *, sign_up: bool) -> int:
     enter = BatchgenClient.sign_up if sign_up else BatchgenClient.sign_in
-    with out.working("Signing in …"):
+    with out.spinner("Signing in …"):
         async with await enter(settings.url, publishable_key(settings), email, password) as client:
             session = client.session
     if session is None:  # pragma: no cover - sign_in returns one or raises
@@ -146,7 +146,7 @@ async def logout(out: Output, settings: Settings) -> int:
     if session:
         try:
             key = publishable_key(settings)
-            with out.working("Signing out …"):
+            with out.spinner("Signing out …"):
                 async with await BatchgenClient.with_session(settings.url, key, session, settings=settings) as client:
                     await client.sign_out()
         except BatchgenError as error:
@@ -159,9 +159,9 @@ async def logout(out: Output, settings: Settings) -> int:
     return DONE
 
 
-async def opened(out: Output, settings: Settings, run_as: RunAs, doing: str) -> BatchgenClient:
+async def open_client(out: Output, settings: Settings, run_as: RunAs, doing: str) -> BatchgenClient:
     """A client for the command. Prints a note if it runs as operator."""
-    with out.working(doing):
+    with out.spinner(doing):
         client = await client_for(settings, run_as)
     if run_as.is_operator:
         whom = f"user {client.acting_for}" if client.acting_for else "all users"
@@ -200,7 +200,7 @@ async def follow(
         running = {"no_worker": False} if following.every_snapshot else {}
         out.json({**snapshot.model_dump(mode="json"), **running, **(more or {}), **files})
     else:
-        facts = (await client.facts([batch_id])).get(batch_id, NOTHING_MORE)
+        facts = (await client.facts([batch_id])).get(batch_id, NO_FACTS)
         _print_end(out, snapshot, label, facts, files)
     return DONE if snapshot.batch.status is BatchStatus.COMPLETED else WORK_FAILED
 
@@ -271,14 +271,14 @@ async def save_files(
     """Save the requested files. Returns the keys that they add to the JSON result."""
     answer: dict[str, Any] = {}
     if following.save_to:
-        with out.working("Downloading …"):
+        with out.spinner("Downloading …"):
             saved = await client.save_images(snapshot, following.save_to)
         answer["files"] = [_file(image) for image in saved]
     if following.contact_sheet:
-        with out.working("Drawing the contact sheet …"):
+        with out.spinner("Drawing the contact sheet …"):
             content = await client.contact_sheet(snapshot)
         path = (following.save_to or Path()) / f"contact-sheet-{str(snapshot.batch.id)[:8]}.png"
-        with writing(path):
+        with write_errors(path):
             write_atomically(path, content, mode=0o644)
         answer["contact_sheet"] = str(path)
     return answer

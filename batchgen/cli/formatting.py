@@ -14,7 +14,7 @@ from rich.style import Style
 from rich.text import Text
 
 from batchgen.cli.status_words import (
-    NOTHING_MORE,
+    NO_FACTS,
     batch_word,
     counts,
     facts_of,
@@ -79,26 +79,26 @@ def batch_table(
 ) -> FittedTable:
     """The list of batches. `owners` are the users' short ids; with them, the table has a column for the owner."""
     short, facts = short or {}, facts or {}
-    known = [(batch, facts.get(batch.id, NOTHING_MORE)) for batch in batches]
+    known = [(batch, facts.get(batch.id, NO_FACTS)) for batch in batches]
     return FittedTable(
         Column("Batch", [short.get(batch.id) or short_id(batch.id) for batch in batches]),
         *([Column("User", [_owner(batch, owners) for batch in batches])] if owners is not None else []),
-        Column("Name", [printable(batch.name or "") for batch in batches], least=NAME_WIDTH),
+        Column("Name", [printable(batch.name or "") for batch in batches], min_width=NAME_WIDTH),
         Column("Status", [word_text(batch_word(batch, more)) for batch, more in known]),
         Column(
             "Done",
             [f"{max(0, batch.completed_count - more.deleted)}/{batch.total_count}" for batch, more in known],
             right=True,
-            spare=1,
+            drop=1,
         ),
         Column(
             "Failed",
             [str(max(0, batch.failed_count - more.cancelled) or "") for batch, more in known],
             right=True,
-            spare=3,
+            drop=3,
         ),
-        Column("Created (UTC)", [f"{batch.created_at.astimezone(UTC):%Y-%m-%d %H:%M}" for batch in batches], spare=2),
-        Column("Took", [took_text(batch, more) for batch, more in known], right=True, spare=4),
+        Column("Created (UTC)", [f"{batch.created_at.astimezone(UTC):%Y-%m-%d %H:%M}" for batch in batches], drop=2),
+        Column("Took", [took_text(batch, more) for batch, more in known], right=True, drop=4),
     )
 
 
@@ -112,14 +112,14 @@ def item_table(snapshot: BatchSnapshot, waits: Sequence[Wait] = ()) -> FittedTab
     return FittedTable(
         Column("#", [str(item.index + 1) for item in items], right=True),
         Column("Status", [word_text(item_word(item, images)) for item in items]),
-        Column("Prompt", [printable(item.prompt, 400) for item in items], least=PROMPT_WIDTH),
-        Column("Waits for", [*waiting], least=14, spare=1),
-        Column("Saved", ["yes" if _is_saved(images.get(item.id)) else "" for item in items], spare=4),
-        Column("Retries", [str(item.retry_count or "") for item in items], right=True, spare=5),
-        Column("Time", [_seconds(item) for item in items], right=True, spare=3),
-        Column("Size", [size_text(images.get(item.id)) for item in items], right=True, spare=2),
-        Column("Seed", ["" if item.seed is None else str(item.seed) for item in items], right=True, spare=6),
-        Column("Picture", [picture_name(images.get(item.id)) for item in items], spare=7),
+        Column("Prompt", [printable(item.prompt, 400) for item in items], min_width=PROMPT_WIDTH),
+        Column("Waits for", [*waiting], min_width=14, drop=1),
+        Column("Saved", ["yes" if _is_saved(images.get(item.id)) else "" for item in items], drop=4),
+        Column("Retries", [str(item.retry_count or "") for item in items], right=True, drop=5),
+        Column("Time", [_seconds(item) for item in items], right=True, drop=3),
+        Column("Size", [size_text(images.get(item.id)) for item in items], right=True, drop=2),
+        Column("Seed", ["" if item.seed is None else str(item.seed) for item in items], right=True, drop=6),
+        Column("Picture", [picture_name(images.get(item.id)) for item in items], drop=7),
     )
 
 
@@ -178,8 +178,8 @@ def report_table(report: ActionReport) -> FittedTable:
     return FittedTable(
         Column("#", [str(entry.index + 1) for entry in entries], right=True),
         Column("Result", [_result_text(entry) for entry in entries]),
-        Column("Tags", [printable(", ".join(entry.tags)) if entry else "" for entry in done], 10, wraps=True, spare=1),
-        Column("Why", [printable(entry.message) if entry else "" for entry in refused], 16, wraps=True, spare=2),
+        Column("Tags", [printable(", ".join(entry.tags)) if entry else "" for entry in done], 10, wraps=True, drop=1),
+        Column("Why", [printable(entry.message) if entry else "" for entry in refused], 16, wraps=True, drop=2),
     )
 
 
@@ -206,7 +206,7 @@ def wait_text(wait: Wait, now: datetime) -> str:
             return f"position {wait.position} in the queue" if wait.position else "its turn"
 
 
-def heading(batch: Batch | BatchTotals, label: BatchLabel | None = None, facts: BatchFacts = NOTHING_MORE) -> Text:
+def heading(batch: Batch | BatchTotals, label: BatchLabel | None = None, facts: BatchFacts = NO_FACTS) -> Text:
     """One line about a batch: id, name, owner, status, counts and duration."""
     label = label or default_label(batch)
     name = f" “{printable(batch.name, 60)}”" if batch.name else ""
@@ -216,7 +216,7 @@ def heading(batch: Batch | BatchTotals, label: BatchLabel | None = None, facts: 
     return Text.assemble(f"Batch {label.id}{name}{owner} ", word, f": {counts(batch, facts)}{took}")
 
 
-def times(batch: Batch, facts: BatchFacts = NOTHING_MORE) -> Text:
+def times(batch: Batch, facts: BatchFacts = NO_FACTS) -> Text:
     again = f", queued again {time_text(facts.reopened_at)}" if facts.reopened_at else ""
     ended = f", ended {time_text(batch.completed_at)}" if batch.completed_at else ""
     return Text(f"Submitted {time_text(batch.created_at)}{again}{ended}")
@@ -281,7 +281,7 @@ def moment_text(moment: datetime, now: datetime) -> str:
     return f"{moment.astimezone(UTC):%H:%M:%S} UTC" if is_today else time_text(moment)
 
 
-def took_text(batch: Batch, facts: BatchFacts = NOTHING_MORE) -> str:
+def took_text(batch: Batch, facts: BatchFacts = NO_FACTS) -> str:
     seconds = took_seconds(batch, facts)
     return "" if seconds is None else duration_text(seconds)
 
@@ -363,7 +363,13 @@ def table_of(
     cells = [*zip(*rows, strict=True)] or [()] * len(columns)
     return FittedTable(
         *(
-            Column(name, [*values], least=NAME_WIDTH if name == cut else None, right=name in set(right), spare=place)
+            Column(
+                name,
+                [*values],
+                min_width=NAME_WIDTH if name == cut else None,
+                right=name in set(right),
+                drop=place,
+            )
             for place, (name, values) in enumerate(zip(columns, cells, strict=True))
         )
     )

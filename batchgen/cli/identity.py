@@ -17,12 +17,12 @@ async def client_for(settings: Settings, run_as: RunAs) -> BatchgenClient:
     store = SessionStore(settings.url)
     session = store.load()
     if session is None:
-        raise _nobody(settings, store)
+        raise _not_signed_in(settings, store)
     key = publishable_key(settings)
     return await BatchgenClient.with_session(settings.url, key, session, store=store, settings=settings)
 
 
-def _nobody(settings: Settings, store: SessionStore) -> NotSignedIn:
+def _not_signed_in(settings: Settings, store: SessionStore) -> NotSignedIn:
     elsewhere = store.other_projects()
     known = f" There are sessions for {', '.join(elsewhere)}." if elsewhere else ""
     operator = "--operator runs as operator" + ("." if settings.supabase_secret_key else ", with SUPABASE_SECRET_KEY.")

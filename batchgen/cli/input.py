@@ -60,7 +60,7 @@ def check_terminal() -> None:
         )
 
 
-def is_agreed(question: str) -> bool:
+def is_confirmed(question: str) -> bool:
     """Ask on the terminal; every answer but `y` and `yes` means no."""
     return _ask(f"{question} [y/N] ").lower() in ("y", "yes")
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 
-from batchgen.cli.commands import opened
+from batchgen.cli.commands import open_client
 from batchgen.cli.formatting import dollars, duration_text, table_of
 from batchgen.cli.identity import client_for
 from batchgen.cli.options import RunAs
@@ -24,8 +24,8 @@ MOST_SHOWN = 20
 async def show_models(out: Output, settings: Settings, run_as: RunAs, *, everything: bool) -> int:
     """List the models that a request can name; for operators with provider and price."""
     run_as = RunAs(operator=True) if everything else run_as
-    async with await opened(out, settings, run_as, "Reading …") as client:
-        with out.working("Reading …"):
+    async with await open_client(out, settings, run_as, "Reading …") as client:
+        with out.spinner("Reading …"):
             models = await client.models(inactive=everything)
     if out.as_json:
         out.json([model.model_dump(mode="json") for model in models])
@@ -39,7 +39,7 @@ async def show_models(out: Output, settings: Settings, run_as: RunAs, *, everyth
 async def show_workers(out: Output, settings: Settings) -> int:
     """List the workers of the last day, the running ones first."""
     async with await client_for(settings, OPERATOR) as client:
-        with out.working("Reading …"):
+        with out.spinner("Reading …"):
             workers = await client.workers()
     if out.as_json:
         out.json([worker.model_dump(mode="json") for worker in workers])
@@ -54,7 +54,7 @@ async def show_workers(out: Output, settings: Settings) -> int:
 
 async def show_costs(out: Output, settings: Settings, *, by: str, since: datetime | None, limit: int) -> int:
     async with await client_for(settings, OPERATOR) as client:
-        with out.working("Adding up …"):
+        with out.spinner("Adding up …"):
             costs = await client.costs(by, since=since, limit=limit)
     if out.as_json:
         out.json([one.model_dump(mode="json") for one in costs])
@@ -69,7 +69,7 @@ async def show_costs(out: Output, settings: Settings, *, by: str, since: datetim
 async def check_storage(out: Output, settings: Settings, *, fix: bool, grace_hours: float) -> int:
     """Compare bucket and rows. The exit code is 1 if differences are left."""
     async with await client_for(settings, OPERATOR) as client:
-        with out.working("Comparing …"):
+        with out.spinner("Comparing …"):
             report = await client.check_storage(fix=fix, grace_hours=grace_hours)
     _print_check(out, report, fixed=fix)
     return DONE if report.is_balanced else WORK_FAILED
@@ -82,15 +82,15 @@ def _model_table(models: Sequence[Model], *, operator: bool) -> FittedTable:
     mine = (
         Column("Provider", [printable(model.provider or "", 20) for model in models]),
         Column("Active", ["yes" if model.is_active else "no" for model in models]),
-        Column("Price", [_price(model) for model in models], right=True, spare=1),
+        Column("Price", [_price(model) for model in models], right=True, drop=1),
     )
     return FittedTable(
         Column("Model", [printable(model.name, 80) for model in models]),
-        Column("Name", [name + word for name, word in zip(names, default, strict=True)], least=12, spare=4),
+        Column("Name", [name + word for name, word in zip(names, default, strict=True)], min_width=12, drop=4),
         *(mine if operator else ()),
-        Column("Expected", [*expected], right=True, spare=2),
-        Column("Sizes", [_sizes(model) for model in models], spare=3),
-        Column("Id", [str(model.id) for model in models], spare=5),
+        Column("Expected", [*expected], right=True, drop=2),
+        Column("Sizes", [_sizes(model) for model in models], drop=3),
+        Column("Id", [str(model.id) for model in models], drop=5),
     )
 
 
@@ -134,8 +134,8 @@ def _print_check(out: Output, report: StorageReport, *, fixed: bool) -> None:
         out.json({**asdict(report), "is_balanced": report.is_balanced})
         return
     out.lines([f"{report.files} files, {report.rows} rows."])
-    out.lines(_some("file without a row", report.orphans))
-    out.lines(_some("row without a file", [f"{lost.image_id}  {lost.storage_path}" for lost in report.lost]))
+    out.lines(_limited_lines("file without a row", report.orphans))
+    out.lines(_limited_lines("row without a file", [f"{lost.image_id}  {lost.storage_path}" for lost in report.lost]))
     if report.too_young:
         out.lines([f"{report.too_young} without a counterpart are within the grace period and were ignored."])
     if report.foreign_files:
@@ -148,7 +148,7 @@ def _print_check(out: Output, report: StorageReport, *, fixed: bool) -> None:
         out.lines(["Bucket and rows match."])
 
 
-def _some(what: str, names: Sequence[str]) -> Sequence[str]:
+def _limited_lines(what: str, names: Sequence[str]) -> Sequence[str]:
     lines = [printable(f"{what}: {name}") for name in names[:MOST_SHOWN]]
     more = len(names) - len(lines)
     return [*lines, f"… and {more} more"] if more else lines

@@ -70,7 +70,7 @@ class Output:
         )
         sys.stderr.flush()
 
-    def working(self, what: str) -> AbstractContextManager[object]:
+    def spinner(self, what: str) -> AbstractContextManager[object]:
         """A spinner on a terminal for work that may take longer than a second; nothing elsewhere."""
         if self.as_json or not self.err.is_terminal or self.err.is_dumb_terminal:
             return nullcontext()

@@ -185,7 +185,7 @@ class LiveBars:
         running = item.status is GenerationStatus.PROCESSING
         style = STYLES[item_word(item)]
         icon = self._spinner if running else Text(ICONS[item.status], style=style)
-        return icon, Text(str(item.index + 1)), _bar(item), Text(self._elapsed(item), style=style), _words(item)
+        return icon, Text(str(item.index + 1)), _bar(item), Text(self._elapsed(item), style=style), _description(item)
 
     def _elapsed(self, item: Generation) -> str:
         if item.status.is_final:
@@ -212,7 +212,7 @@ def _bar(item: Generation) -> ProgressBar:
     )
 
 
-def _words(item: Generation) -> Text:
+def _description(item: Generation) -> Text:
     text = Text(printable(item.prompt, 200))
     if item.retry_count and not item.status.is_final:
         text.append(f"  retry {item.retry_count}", style="yellow")

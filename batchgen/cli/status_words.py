@@ -19,7 +19,7 @@ CANCELLED = "cancelled"
 DELETED = "deleted"
 
 
-NOTHING_MORE = BatchFacts()
+NO_FACTS = BatchFacts()
 
 
 def facts_of(snapshot: BatchSnapshot, reopened_at: datetime | None = None) -> BatchFacts:
@@ -49,7 +49,7 @@ def item_word(item: Generation, pictures: Mapping[UUID, Image] | None = None) ->
     return DELETED if pictures is not None and is_deleted(item, pictures) else str(item.status)
 
 
-def batch_word(batch: Batch | BatchTotals, facts: BatchFacts = NOTHING_MORE) -> str:
+def batch_word(batch: Batch | BatchTotals, facts: BatchFacts = NO_FACTS) -> str:
     """The batch's status; `cancelled` if all failed items were cancelled, `deleted` if no picture is left."""
     if not batch.status.is_final:
         return str(batch.status)
@@ -59,7 +59,7 @@ def batch_word(batch: Batch | BatchTotals, facts: BatchFacts = NOTHING_MORE) -> 
     return DELETED if is_empty and batch.status is BatchStatus.COMPLETED else str(batch.status)
 
 
-def counts(batch: Batch | BatchTotals, facts: BatchFacts = NOTHING_MORE) -> str:
+def counts(batch: Batch | BatchTotals, facts: BatchFacts = NO_FACTS) -> str:
     """`3 of 5 done, 1 failed, 1 cancelled`."""
     failed = max(0, batch.failed_count - facts.cancelled)
     there = max(0, batch.completed_count - facts.deleted)
@@ -73,7 +73,7 @@ def counts(batch: Batch | BatchTotals, facts: BatchFacts = NOTHING_MORE) -> str:
     return ", ".join(parts)
 
 
-def took_seconds(batch: Batch, facts: BatchFacts = NOTHING_MORE) -> float | None:
+def took_seconds(batch: Batch, facts: BatchFacts = NO_FACTS) -> float | None:
     """Seconds from the submission or the last retry until the end; None before the end."""
     if batch.completed_at is None:
         return None

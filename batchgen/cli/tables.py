@@ -14,15 +14,15 @@ Cell = str | Text
 
 @dataclass
 class Column:
-    """One column. Its cells may be cut down to the width `least`; if that is None, they are never cut."""
+    """One column. Its cells may be cut down to the width `min_width`; if that is None, they are never cut."""
 
     name: str
     cells: list[Cell] = field(default_factory=list[Cell])
-    least: int | None = None
+    min_width: int | None = None
     wraps: bool = False
     """Wrap cells instead of cutting them."""
     right: bool = False
-    spare: int = 0
+    drop: int = 0
     """The column with the highest number is dropped first; 0: never."""
 
     @property
@@ -31,20 +31,20 @@ class Column:
 
     @property
     def smallest(self) -> int:
-        return self.natural if self.least is None else min(self.natural, max(self.least, cell_len(self.name)))
+        return self.natural if self.min_width is None else min(self.natural, max(self.min_width, cell_len(self.name)))
 
 
 class FittedTable:
     """Chooses columns and widths for the width at hand."""
 
     def __init__(self, *columns: Column) -> None:
-        self.columns = [column for column in columns if column.spare == 0 or any(map(_plain, column.cells))]
+        self.columns = [column for column in columns if column.drop == 0 or any(map(_plain, column.cells))]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self.fitted(options.max_width)
 
     def fitted(self, width: int) -> Table:
-        columns = _that_fit(self.columns, width)
+        columns = _fitting_columns(self.columns, width)
         widths = _widths(columns, width)
         table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0))
         for column, room in zip(columns, widths, strict=True):
@@ -60,13 +60,13 @@ class FittedTable:
         return table
 
 
-def _that_fit(columns: Sequence[Column], width: int) -> Sequence[Column]:
+def _fitting_columns(columns: Sequence[Column], width: int) -> Sequence[Column]:
     kept = list(columns)
     while sum(column.smallest for column in kept) + GAP * (len(kept) - 1) > width:
-        spare = max(kept, key=lambda column: column.spare)
-        if spare.spare == 0:
+        first_dropped = max(kept, key=lambda column: column.drop)
+        if first_dropped.drop == 0:
             break
-        kept.remove(spare)
+        kept.remove(first_dropped)
     return kept
 
 

@@ -46,12 +46,12 @@ async def find_batch(caller: Caller, which: BatchId) -> FoundBatch:
             )
         return FoundBatch(newest[0], (await read_short_ids(caller, [newest[0].id]))[newest[0].id])
     digits = which.hex if isinstance(which, UUID) else ids.digits_of(which, remedy=ids.LOOK_UP)
-    near = await _beginning_with(caller, digits[: ids.FEWEST_SHOWN])
+    near = await _batches_beginning_with(caller, digits[: ids.FEWEST_SHOWN])
     if len(near) == MOST_NEIGHBOURS:  # the wanted batch may be among those beyond the limit
-        near = await _beginning_with(caller, digits)
+        near = await _batches_beginning_with(caller, digits)
     meant = [batch for batch in near if batch.id.hex.startswith(digits)]
     if not meant:
-        raise _no_batch(ids.written(digits))
+        raise _no_batch(ids.with_hyphens(digits))
     if len(meant) > 1:
         raise _ambiguous(digits, meant, near)
     others = [batch.id for batch in near] if len(near) < MOST_NEIGHBOURS else None
@@ -106,7 +106,7 @@ async def read_snapshot(caller: Caller, batch_id: UUID) -> BatchSnapshot:
     return snapshot
 
 
-async def _beginning_with(caller: Caller, digits: str) -> Sequence[Batch]:
+async def _batches_beginning_with(caller: Caller, digits: str) -> Sequence[Batch]:
     first, last = ids.range_of(digits)
 
     async def ask() -> Sequence[Mapping[str, Any]]:
@@ -146,7 +146,7 @@ def _ambiguous(digits: str, meant: Sequence[Batch], near: Sequence[Batch]) -> In
     more = len(meant) - len(shown)
     count = f"{len(meant)} or more" if len(near) == MOST_NEIGHBOURS else str(len(meant))
     return InvalidRequest(
-        f"{ids.written(digits)} matches the ids of {count} batches.",
+        f"{ids.with_hyphens(digits)} matches the ids of {count} batches.",
         code="ambiguous_id",
         field="id",
         limit=[str(batch.id) for batch in meant],

@@ -55,7 +55,7 @@ class Caller:
 
     async def call(self, request: Callable[[], Awaitable[T]]) -> T:
         """Make one request with a fresh token, and once more with a new one if it is refused nevertheless."""
-        await self.freshen()
+        await self.renew_if_needed()
         used = self.session
         try:
             return await request()
@@ -78,7 +78,7 @@ class Caller:
                 raise
         return await self.call(lambda: rpc(self.supabase, function, arguments))
 
-    async def freshen(self) -> None:
+    async def renew_if_needed(self) -> None:
         """Renew the token if it expires soon."""
         if self.session and self.session.ends_soon:
             await self.renew(self.session)

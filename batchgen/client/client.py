@@ -101,10 +101,10 @@ class BatchgenClient:
         supabase = await connect(settings or settings_for(url), key=secret_key)
         caller = Caller(supabase)
 
-        async def name_the_user() -> None:
+        async def resolve_user() -> None:
             caller.user_id = await find_user(supabase, user) if isinstance(user, str) else user
 
-        return await cls._ready(caller, settings or settings_for(url), name_the_user)
+        return await cls._ready(caller, settings or settings_for(url), resolve_user)
 
     @property
     def session(self) -> Session | None:
@@ -234,14 +234,14 @@ class BatchgenClient:
 
         Raises `StorageError` if a file cannot be downloaded, after the others were written.
         """
-        await self._caller.freshen()
+        await self._caller.renew_if_needed()
         return await save_images(self._storage, snapshot, Path(directory), on_saved)
 
     async def contact_sheet(self, snapshot: BatchSnapshot) -> bytes:
         """One PNG with all pictures of the batch; a failed item is a grey tile with the reason."""
         from batchgen.client.contact_sheet import contact_sheet  # only this needs Pillow
 
-        await self._caller.freshen()
+        await self._caller.renew_if_needed()
         pictures = await read_images(self._storage, snapshot)
         return await asyncio.to_thread(contact_sheet, snapshot, pictures)
 

@@ -77,7 +77,7 @@ def picture_name(item: Generation, image: Image, total: int = 1) -> str:
 
 def check_folder(directory: Path) -> None:
     """Raise `InvalidRequest` if pictures cannot be written there. Creates nothing and opens only folders."""
-    with writing(directory):
+    with write_errors(directory):
         place = directory.absolute()
         while not os.path.lexists(place):
             place = place.parent
@@ -106,7 +106,7 @@ def check_room(directory: Path, snapshot: BatchSnapshot) -> None:
 
 
 @contextmanager
-def writing(path: Path) -> Generator[None]:
+def write_errors(path: Path) -> Generator[None]:
     """Translate errors of the file system into `InvalidRequest` with the path."""
     try:
         yield
@@ -122,13 +122,13 @@ def writing(path: Path) -> Generator[None]:
 
 def _create(directory: Path) -> None:
     check_folder(directory)
-    with writing(directory):
+    with write_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
 
 
 def _write(directory: Path, name: str, item: Generation, content: bytes) -> Path:
     path = directory / name
-    with writing(path):
+    with write_errors(path):
         if os.path.lexists(path) and not _holds(path, content):
             path = path.with_name(f"{path.stem}-{str(item.id)[:8]}{path.suffix}")
         write_atomically(path, content, mode=0o644)

@@ -19,7 +19,7 @@ def digits_of(text: str, *, what: str = "batch", field: str = "id", code: str = 
     """The hexadecimal digits of an id or of its beginning. Raises `InvalidRequest` for anything else."""
     typed = text.strip().lower()
     digits = typed.replace("-", "")
-    is_plain = digits == typed or written(digits).startswith(typed.rstrip("-"))
+    is_plain = digits == typed or with_hyphens(digits).startswith(typed.rstrip("-"))
     if not is_plain or not re.fullmatch(r"[0-9a-f]+", digits):
         name = printable(text, 60) or "An empty text"
         raise InvalidRequest(f"{name} is not a {what} id.", code=code, field=field, remedy=remedy)
@@ -46,7 +46,7 @@ def range_of(digits: str) -> tuple[UUID, UUID]:
     return UUID(digits.ljust(_DIGITS, "0")), UUID(digits.ljust(_DIGITS, "f"))
 
 
-def written(digits: str) -> str:
+def with_hyphens(digits: str) -> str:
     """The digits with an id's hyphens."""
     parts: list[str] = []
     rest = digits
@@ -63,7 +63,7 @@ def short_id(one: UUID, others: Iterable[UUID] = ()) -> str:
     for other in others:
         if other != one:
             length = max(length, _shared(one.hex, other.hex) + 1)
-    return written(one.hex[:length])
+    return with_hyphens(one.hex[:length])
 
 
 def short_ids(ids: Collection[UUID], others: Collection[UUID] = ()) -> Mapping[UUID, str]:

@@ -59,7 +59,7 @@ class LiveChanges:
         if self._subscription:
             self._subscription.end()
 
-    async def pass_token_on(self) -> None:
+    async def renew_token(self) -> None:
         """Send a renewed token to the server, which otherwise closes the channel when the old one expires."""
         subscription, token = self._subscription, self._token()
         if subscription and token != self._sent_token and await subscription.renew_token(token):

@@ -11,7 +11,7 @@ import re
 import sqlite3
 from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -79,7 +79,7 @@ class StorageCheck:
 
         Rows are read before files, so that a row deleted meanwhile with its file does not look like an orphan.
         """
-        with _two_lists() as lists:
+        with _temporary_database() as lists:
             now = await self._server_time()
             async for rows in self._rows():
                 lists.executemany(
@@ -92,11 +92,11 @@ class StorageCheck:
     async def fix(self, report: StorageReport) -> StorageReport:
         """Remove the orphans and archive the lost rows of a report, each after checking it again."""
         removed = archived = 0
-        for paths in _parts(report.orphans):
+        for paths in _chunks(report.orphans):
             removed += await self._remove(paths)
         for lost in report.lost:
             archived += await self._archive(lost)
-        return _with(report, removed=removed, archived=archived)
+        return replace(report, removed=removed, archived=archived)
 
     async def _server_time(self) -> datetime:
         """The project's clock, by which ages are measured, instead of this machine's."""
@@ -169,7 +169,7 @@ class StorageCheck:
 
 
 @contextmanager
-def _two_lists() -> Generator[sqlite3.Connection]:
+def _temporary_database() -> Generator[sqlite3.Connection]:
     """A temporary database on disk."""
     lists = sqlite3.connect("")
     try:
@@ -208,18 +208,5 @@ def _is_older(at: str | None, before: datetime) -> bool:
     return at is not None and datetime.fromisoformat(at) < before
 
 
-def _parts(paths: Sequence[str]) -> Iterable[Sequence[str]]:
+def _chunks(paths: Sequence[str]) -> Iterable[Sequence[str]]:
     return (paths[start : start + PATHS_PER_REQUEST] for start in range(0, len(paths), PATHS_PER_REQUEST))
-
-
-def _with(report: StorageReport, *, removed: int, archived: int) -> StorageReport:
-    return StorageReport(
-        report.files,
-        report.rows,
-        report.foreign_files,
-        report.too_young,
-        report.orphans,
-        report.lost,
-        removed,
-        archived,
-    )

@@ -6,7 +6,7 @@ from uuid import UUID
 from supabase import AsyncClient
 
 from batchgen.backend.rpc import translated
-from batchgen.client.ids import digits_of, range_of, short_id, written
+from batchgen.client.ids import digits_of, range_of, short_id, with_hyphens
 from batchgen.errors import InvalidRequest, NotFound, NotSignedIn
 
 PAGE_SIZE = 1000
@@ -50,7 +50,7 @@ async def _by_digits(supabase: AsyncClient, digits: str) -> UUID:
         found += [UUID(row["user_id"]) for row in rows]
     if not found:
         raise NotFound(
-            f"No user with batches has an id that begins with {written(digits)}.",
+            f"No user with batches has an id that begins with {with_hyphens(digits)}.",
             code="user_not_found",
             field="user",
             remedy=NAME_IT,
@@ -58,7 +58,7 @@ async def _by_digits(supabase: AsyncClient, digits: str) -> UUID:
     if found[0] != found[-1]:
         several = [short_id(one, found) for one in found]
         raise InvalidRequest(
-            f"{written(digits)} matches the ids of several users.",
+            f"{with_hyphens(digits)} matches the ids of several users.",
             code="ambiguous_id",
             field="user",
             limit=[str(one) for one in found],

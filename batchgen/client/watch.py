@@ -78,7 +78,7 @@ class _Watcher:
     async def next_snapshot(self, last: BatchSnapshot) -> BatchSnapshot:
         await self._wait(last)
         snapshot = await self._read()
-        await self.live.pass_token_on()
+        await self.live.renew_token()
         return snapshot
 
     async def _wait(self, last: BatchSnapshot) -> None:

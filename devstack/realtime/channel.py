@@ -25,7 +25,7 @@ _RETRY_SECONDS = 0.5
 NO_PERMISSION = "You do not have permissions to read from this Channel topic: {name}"
 
 
-class Outlet(Protocol):
+class ChannelSocket(Protocol):
     """The part of a socket that a channel uses."""
 
     @property
@@ -38,11 +38,11 @@ class Outlet(Protocol):
 
 class Channel:
     def __init__(
-        self, outlet: Outlet, hub: Hub, topic: str, join_ref: Ref, request: JoinRequest, identity: Identity
+        self, socket: ChannelSocket, hub: Hub, topic: str, join_ref: Ref, request: JoinRequest, identity: Identity
     ) -> None:
         self.topic = topic
         self.name = topic.removeprefix(TOPIC_PREFIX)
-        self._outlet = outlet
+        self._socket = socket
         self._hub = hub
         self._join_ref = join_ref
         self._request = request
@@ -97,7 +97,7 @@ class Channel:
     def close(self) -> None:
         if self._open:
             self.end()
-            self._outlet.forget(self)
+            self._socket.forget(self)
             self._send("phx_close", "{}", self._join_ref)
 
     # what it sends
@@ -118,16 +118,16 @@ class Channel:
         event, payload = "postgres_changes", f'{{"ids":{compact(ids)},"data":{data}}}'
         if self._request.legacy:
             event, payload = change_type, data
-        self._outlet.send(write(self._outlet.version, topic=self.topic, event=event, payload=payload))
+        self._socket.send(write(self._socket.version, topic=self.topic, event=event, payload=payload))
 
     def _system(self, extension: str, status: str, message: str) -> None:
         payload = {"message": message, "status": status, "extension": extension, "channel": self.name}
         self.push("system", compact(payload))
 
     def _send(self, event: str, payload: str, ref: Ref) -> None:
-        self._outlet.send(
+        self._socket.send(
             write(
-                self._outlet.version,
+                self._socket.version,
                 topic=self.topic,
                 event=event,
                 payload=payload,

@@ -52,9 +52,9 @@ async def route(connection: Connection, registry: Registry, changes: Sequence[Ch
         if change.relation.oid in tables
     ]
     let_through = await _through_filters(connection, candidates)
-    sights = await _sights(connection, let_through)
+    visible = await _visible_keys(connection, let_through)
     json_of = await to_json(connection, {value for c in let_through for value in c.row.typed_values()})
-    return [frame for candidate in let_through for frame in _frames(candidate, sights, json_of)]
+    return [frame for candidate in let_through for frame in _frames(candidate, visible, json_of)]
 
 
 async def _through_filters(connection: Connection, candidates: Sequence[_Candidate]) -> list[_Candidate]:
@@ -87,15 +87,15 @@ def _comparisons(candidate: _Candidate, subscription: Subscription) -> list[Comp
     return [Comparison.of(cells[filter_.column], filter_) for filter_ in subscription.filters]
 
 
-_Sights = Mapping[Viewer, Mapping[int, frozenset[Key]]]
+_VisibleKeys = Mapping[Viewer, Mapping[int, frozenset[Key]]]
 
 
-async def _sights(connection: Connection, candidates: Sequence[_Candidate]) -> _Sights:
+async def _visible_keys(connection: Connection, candidates: Sequence[_Candidate]) -> _VisibleKeys:
     """The rows that each viewer can see, by one query per viewer and table."""
     wanted: dict[Viewer, dict[TableNow, set[Key]]] = defaultdict(lambda: defaultdict(set))
     for candidate in candidates:
         for subscription in candidate.subscriptions:
-            if _needs_sight(candidate, subscription):
+            if _needs_visibility_check(candidate, subscription):
                 keys = wanted[subscription.viewer][candidate.table]
                 keys.add(candidate.row.primary_key(candidate.table))
     return {
@@ -104,7 +104,7 @@ async def _sights(connection: Connection, candidates: Sequence[_Candidate]) -> _
     }
 
 
-def _needs_sight(candidate: _Candidate, subscription: Subscription) -> bool:
+def _needs_visibility_check(candidate: _Candidate, subscription: Subscription) -> bool:
     change = candidate.row.change
     return (
         candidate.table.has_row_security
@@ -113,12 +113,12 @@ def _needs_sight(candidate: _Candidate, subscription: Subscription) -> bool:
     )
 
 
-def _frames(candidate: _Candidate, sights: _Sights, json_of: Mapping[TypedText, str]) -> Iterator[ChangeFrame]:
+def _frames(candidate: _Candidate, visible: _VisibleKeys, json_of: Mapping[TypedText, str]) -> Iterator[ChangeFrame]:
     """One frame per channel and column selection; `ids` has the last binding first."""
     texts: dict[Audience, str] = {}
     ids: dict[tuple[Subscriber, Audience], list[int]] = defaultdict(list)
     for subscription in candidate.subscriptions:
-        if _sees(candidate, subscription, sights):
+        if _is_visible(candidate, subscription, visible):
             audience = Audience(candidate.table, subscription.viewer.role, subscription.select)
             ids[subscription.subscriber, audience].insert(0, subscription.binding_id)
     for (subscriber, audience), binding_ids in sorted(ids.items(), key=lambda item: item[0][1].select or ()):
@@ -128,10 +128,10 @@ def _frames(candidate: _Candidate, sights: _Sights, json_of: Mapping[TypedText, 
         yield ChangeFrame(subscriber, action, tuple(binding_ids), texts[audience])
 
 
-def _sees(candidate: _Candidate, subscription: Subscription, sights: _Sights) -> bool:
-    if not _needs_sight(candidate, subscription):
+def _is_visible(candidate: _Candidate, subscription: Subscription, visible: _VisibleKeys) -> bool:
+    if not _needs_visibility_check(candidate, subscription):
         return True
-    return candidate.row.primary_key(candidate.table) in sights[subscription.viewer][candidate.table.oid]
+    return candidate.row.primary_key(candidate.table) in visible[subscription.viewer][candidate.table.oid]
 
 
 def _data(candidate: _Candidate, audience: Audience, json_of: Mapping[TypedText, str]) -> str:

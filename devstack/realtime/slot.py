@@ -71,17 +71,17 @@ class ChangeSlot:
     async def chunks(self) -> AsyncGenerator[list[Change]]:
         """New changes in commit order. Call `delivered` after each chunk; the slot is advanced at the end."""
         connection = self._connected()
-        flushed_lsn, published = await self._look(connection)
+        flushed_lsn, published = await self._log_end(connection)
         if flushed_lsn <= self._confirmed_lsn:
             return
-        reading = _Reading(self._delivered)
+        decoder = _PeekDecoder(self._delivered)
         if published:
             async with connection.transaction():
                 await connection.execute(_PEEK, self._peek_arguments())
                 while rows := await self._fetch(connection):
-                    if chunk := reading.changes_of(rows):
+                    if chunk := decoder.changes_of(rows):
                         yield chunk
-        await self._move_to(reading.safe_lsn(flushed_lsn))
+        await self._move_to(decoder.safe_lsn(flushed_lsn))
 
     def delivered(self, place: Place) -> None:
         self._delivered = max(self._delivered, place)
@@ -118,7 +118,7 @@ class ChangeSlot:
     def _peek_arguments(self) -> tuple[str, int, str]:
         return self._name, _MESSAGES_PER_PEEK, sql.Identifier(self._publication).as_string(None)
 
-    async def _look(self, connection: Connection) -> tuple[int, bool]:
+    async def _log_end(self, connection: Connection) -> tuple[int, bool]:
         """The log's end, and whether the publication exists; if not, changes up to there are skipped."""
         if connection.info.server_version >= 170_000:
             await connection.execute(_FLUSH)
@@ -176,7 +176,7 @@ class ChangeSlot:
             await asyncio.sleep(0.05)
 
 
-class _Reading:
+class _PeekDecoder:
     """Converts one peek's messages into changes and tracks how far the slot may be advanced."""
 
     def __init__(self, delivered: Place) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchgen.client.ids import digits_of, range_of, short_id, short_ids, written
+from batchgen.client.ids import digits_of, range_of, short_id, short_ids, with_hyphens
 from batchgen.errors import InvalidRequest
 
 ONE = UUID("0f0c6d0e-1111-4000-8000-000000000000")
@@ -44,7 +44,7 @@ def test_the_range_of_an_id_prefix_holds_only_its_ids(one: UUID, length: int) ->
 
     assert first <= one <= last
     assert first.hex[:length] == last.hex[:length] == one.hex[:length]
-    assert UUID(written(one.hex)) == one
+    assert UUID(with_hyphens(one.hex)) == one
 
 
 @given(st.lists(st.uuids(), min_size=1, max_size=20, unique=True), st.integers(4, 30))
