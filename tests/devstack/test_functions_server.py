@@ -146,7 +146,7 @@ async def test_deno_is_restarted_when_it_dies(running: Running) -> None:
 
 @pytest.mark.parametrize(
     ("deno_here", "told", "answered"),
-    [(None, "", "no Deno for this platform"), (Path("/nowhere/deno"), "Deno did not start", "Deno does not answer")],
+    [(None, "", "no Deno for this platform"), (Path("/nowhere/deno"), "Deno did not start", "Deno is not available")],
 )
 async def test_the_stack_works_without_deno(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deno_here: Path | None, told: str, answered: str
