@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
+from batchgen.exit_codes import DONE, INTERRUPTED, WORK_FAILED
 from benchmarks import claim, commands, drain, efficiency, files, latency, report, rest, results, submit
 from benchmarks.bench import Bench
 from benchmarks.cluster import Cluster, running_cluster
@@ -41,14 +42,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         facts = asyncio.run(_measure(bench, options.only))
     except KeyboardInterrupt:
         console.print("Stopped; nothing was written.")
-        return 130
+        return INTERRUPTED
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     report.show(console, bench.results)
     file = options.out or _new_file(quick=options.quick)
     results.write(file, bench.results, facts)
     console.print(f"Written to {file}", markup=False)
-    return 1 if bench.failed else 0
+    return WORK_FAILED if bench.failed else DONE
 
 
 async def _measure(bench: Bench, subjects: Sequence[str]) -> dict[str, Any]:
