@@ -1,5 +1,5 @@
--- The schema batchgen is closed and its tables are granted to nobody; behind both, a policy shows and takes no row. Here
--- the first two protections are removed for one transaction.
+-- The schema batchgen is closed and its tables are granted to nobody; behind both, a policy shows and takes no row.
+-- Here the first two protections are removed for one transaction.
 begin;
 \ir ../setup.psql
 grant usage on schema batchgen to authenticated;
