@@ -171,8 +171,8 @@ async def test_a_batch_of_one_is_refused_with_a_readable_message(stack: StackInf
         listed = await app.call("list")
 
     assert (answer["error"], answer["status"]) == ("FunctionsHttpError", 422)
-    assert answer["said"]["error"]["code"] == "too_few_prompts"
-    assert answer["said"]["error"]["message"] == "A batch has at least 2 prompts; this one has 1."
+    assert answer["body"]["error"]["code"] == "too_few_prompts"
+    assert answer["body"]["error"]["message"] == "A batch has at least 2 prompts; this one has 1."
     assert listed["data"] == []
 
 
@@ -192,9 +192,9 @@ async def test_a_reached_limit_is_reported_and_creates_nothing(
         await app.call("delete", batch["id"])
 
     assert (answer["error"], answer["status"]) == ("FunctionsHttpError", 429)
-    assert answer["said"]["error"]["code"] == "hourly_limit"
+    assert answer["body"]["error"]["code"] == "hourly_limit"
     assert 3000 < int(answer["retryAfter"]) <= 3600
-    assert answer["said"]["error"]["resets_at"]
+    assert answer["body"]["error"]["resets_at"]
     assert after == before
 
 

@@ -1,5 +1,5 @@
-// The app, in the few calls that matter: signs in with supabase-js, submits a batch, and follows it the way the
-// existing app does. One JSON line per thing that happens; a stranger looks on, and reports what it could see.
+// The main calls of the app: signs in with supabase-js, submits a batch, and follows it like the existing app. Reports
+// each event as a line of JSON, and everything that a stranger could see.
 // Arguments: URL, publishable key, then as JSON {owner: {email, password}, stranger: {email, password}, request}.
 import { createClient } from "@supabase/supabase-js";
 
@@ -34,7 +34,7 @@ tell("created", data.batch);
 const items = (event) => ({ event, schema: "public", table: "image_generations", filter: `batch_id=eq.${batchId}` });
 const report = (who) => (change) => tell(who, { table: change.table, type: change.eventType, row: change.new });
 await Promise.all([
-  // As the specification's Frontend Subscription does.
+  // The specification's Frontend Subscription.
   subscribed(app.channel(`batch_${batchId}`).on("postgres_changes", items("UPDATE"), report("owner"))),
   subscribed(
     other

@@ -1,6 +1,6 @@
-// The existing app, call by call: what APP_CONTRACT.md lists and nothing else, with a user's token. It is told by lines
-// of JSON, [number, call, ...arguments], what its user does next, and answers ["answer", [number, result]]; whatever
-// Realtime brings is told as it comes. Arguments: URL, publishable key, {email, password} as JSON.
+// The calls of the existing app, exactly those that docs/app-contract.md lists, with a user's token. A line of JSON,
+// [number, call, ...arguments], makes a call, which is answered with ["answer", [number, result]]; Realtime's events are
+// reported as they come. Arguments: URL, publishable key, {email, password} as JSON.
 import { createClient } from "@supabase/supabase-js";
 import { createInterface } from "node:readline";
 
@@ -17,7 +17,7 @@ const calls = {
     const { data, error } = await supabase.functions.invoke(functionName, { body });
     if (!error) return { data };
     const { status, headers } = error.context;
-    return { error: error.name, status, retryAfter: headers.get("retry-after"), said: await error.context.json() };
+    return { error: error.name, status, retryAfter: headers.get("retry-after"), body: await error.context.json() };
   },
 
   // The screen of one batch: a batch event is merged into its object, every item event reads the view again.
@@ -93,7 +93,7 @@ const calls = {
   failSingle: (generationId, message) =>
     supabase.from("image_generations").update({ status: "failed", error_message: message }).eq("id", generationId),
 
-  // The app's picture of a single generation.
+  // The picture that the app saves for a single generation.
   async upload(generationId, text, format = "png") {
     const file = new Blob([text], { type: format === "svg" ? "image/svg+xml" : `image/${format}` });
     const path = `${userId}/${generationId}.${format}`;
@@ -104,7 +104,7 @@ const calls = {
 
   addPicture: (values) => supabase.from("images").insert({ user_id: userId, ...values }).select().single(),
 
-  // A tag that is there already is no error to the app: 23505 tells it so.
+  // An existing tag (23505) is no error for the app.
   async tag(imageId, name) {
     const added = await supabase.from("tags").insert({ name }).select().single();
     const known = await supabase.from("tags").select().eq("name", name).single();
@@ -114,7 +114,7 @@ const calls = {
 
   tagsOf: (imageId) => supabase.from("image_tags").select("tags(name)").eq("image_id", imageId),
 
-  // What the app does not do, and somebody with its key and a token might.
+  // Requests that the app never sends, but anyone with its key and a token can.
   write(table, values, where) {
     return matching(supabase.from(table).update(values), where).select();
   },

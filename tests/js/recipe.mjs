@@ -1,5 +1,5 @@
-// The code of docs/javascript.md, given as a path, with long prompts and a second device. One line of JSON per thing
-// that happens. Arguments: URL, publishable key, then as JSON {recipe, owner, stranger, request}.
+// The code of docs/javascript.md, given as a path, with long prompts and a second device. Reports each event as a line
+// of JSON. Arguments: URL, publishable key, then as JSON {recipe, owner, stranger, request}.
 import { createClient } from "@supabase/supabase-js";
 
 const [url, key, task] = process.argv.slice(2);
@@ -30,7 +30,7 @@ const listen = (who, name) =>
   });
 await Promise.all([listen(laptop, "laptop"), listen(other, "stranger")]);
 
-// What events alone say of the items, to show that the prompt is missing there.
+// The items' events by themselves, to show that they lack the prompt.
 const bare = laptop.client.channel("bare");
 await new Promise((resolve) => {
   bare

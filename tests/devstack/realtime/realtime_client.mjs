@@ -1,5 +1,5 @@
-// Drives an unchanged supabase-js for test_realtime_clients.py: one JSON line per thing that happens.
-// Arguments: URL, key, protocol version, then the binding and, if the user is to have a token, that as JSON.
+// Drives an unchanged supabase-js for test_realtime_clients.py: reports each event as a line of JSON.
+// Arguments: URL, key, protocol version, then as JSON the binding and, for a signed-in user, the token.
 import { createClient } from "@supabase/supabase-js";
 
 const [url, key, vsn, bindingJson, tokensJson] = process.argv.slice(2);
