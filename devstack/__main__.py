@@ -24,7 +24,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
-class Options:
+class DevOptions:
     stack: StackConfig
     env_file: Path
     worker: bool
@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     return DONE
 
 
-def _parse(argv: Sequence[str]) -> Options:
+def _parse(argv: Sequence[str]) -> DevOptions:
     parser = argparse.ArgumentParser(
         prog="batchgen dev", description="Run Supabase on this machine, for development and tests only."
     )
@@ -85,7 +85,7 @@ def _parse(argv: Sequence[str]) -> Options:
     parser.add_argument("--brief", action="store_true", help=argparse.SUPPRESS)  # for make demo
     given = parser.parse_args(argv)
     data_dir: Path = given.data_dir.resolve()
-    return Options(
+    return DevOptions(
         stack=StackConfig(data_dir=data_dir, port=given.port, cache_dir=_cache_dir(data_dir)),
         env_file=(given.env_file or data_dir / "dev.env").resolve(),
         worker=not given.no_worker,
@@ -108,7 +108,7 @@ def _port(text: str) -> int:
     return port
 
 
-async def _until_signal(options: Options) -> None:
+async def _until_signal(options: DevOptions) -> None:
     stack = Stack(options.stack, (terminal := Terminal(brief=options.brief)).part)
     running = asyncio.create_task(_run(options, stack, terminal))
     signals = 0
@@ -135,7 +135,7 @@ def _end_at_once(stack: Stack) -> None:
     os._exit(1)
 
 
-async def _run(options: Options, stack: Stack, terminal: Terminal) -> None:
+async def _run(options: DevOptions, stack: Stack, terminal: Terminal) -> None:
     began = time.monotonic()
     terminal.begin(stack.data_dir)
     stack.claim()
@@ -147,7 +147,7 @@ async def _run(options: Options, stack: Stack, terminal: Terminal) -> None:
             options.env_file.unlink(missing_ok=True)
 
 
-async def _serve(options: Options, stack: Stack, info: StackInfo, terminal: Terminal, began: float) -> None:
+async def _serve(options: DevOptions, stack: Stack, info: StackInfo, terminal: Terminal, began: float) -> None:
     await make_dev_account(info.url, info.publishable_key)
     worker = WorkerProcess(worker_environment(os.environ, info.url, info.secret_key), options.worker_log)
     working = [asyncio.create_task(worker.run())] if options.worker else []

@@ -15,7 +15,7 @@ from batchgen.backend.connection import response_timeout
 from batchgen.errors import BucketMissing, InvalidRequest, StorageError
 
 CONTENT_TYPES = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
-"""Of the formats that are stored; each is also the file's extension."""
+"""MIME types by format; the format is also the file's extension."""
 REFUSED_FOR_GOOD = frozenset({"413", "415"})
 """The file is too large or of a type that the bucket refuses: trying again does not help."""
 REFUSED_REQUESTS = frozenset({"400", "422"})

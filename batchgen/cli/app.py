@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 Command = Callable[[Output, "Settings"], Coroutine[Any, Any, int]]
 PASS_ON: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON: results to stdout, errors to stderr.")]
-User = Annotated[
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON: results to stdout, errors to stderr.")]
+UserOption = Annotated[
     str | None,
     typer.Option(envvar="BATCHGEN_USER", help="Act as operator for this user: an id, its first digits, or an e-mail."),
 ]
-Operator = Annotated[
+OperatorOption = Annotated[
     bool,
     typer.Option("--operator", envvar="BATCHGEN_OPERATOR", help="Act as operator for all users, with the secret key."),
 ]
-BatchId = Annotated[
+BatchIdArgument = Annotated[
     str,
     typer.Argument(
         callback=check_batch_id,
@@ -43,8 +43,10 @@ BatchId = Annotated[
         help="The batch's id or its first digits; latest or - is the newest batch.",
     ),
 ]
-SaveTo = Annotated[Path | None, typer.Option(metavar="DIR", help="Wait, then download the pictures to this folder.")]
-Sheet = Annotated[bool, typer.Option("--contact-sheet", help="Wait, then draw all pictures on one PNG.")]
+SaveToOption = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Wait, then download the pictures to this folder.")
+]
+ContactSheetOption = Annotated[bool, typer.Option("--contact-sheet", help="Wait, then draw all pictures on one PNG.")]
 
 app = typer.Typer(
     help="Submit and follow batches of image prompts on Supabase.",
@@ -112,7 +114,7 @@ def options(
         Path | None,
         typer.Option(envvar="BATCHGEN_ENV_FILE", metavar="FILE", help="Read settings from FILE instead of .env."),
     ] = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
     version: Annotated[  # noqa: ARG001
         bool, typer.Option("--version", is_eager=True, callback=_version, help="Show the version and exit.")
     ] = False,
@@ -160,12 +162,12 @@ def submit(
         str | None, typer.Option(help="Safe resend: the same key and request return the same batch.")
     ] = None,
     tag: Annotated[list[str] | None, typer.Option(help="For all pictures; can be repeated.")] = None,
-    user: User = None,
-    operator: Operator = False,
+    user: UserOption = None,
+    operator: OperatorOption = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit 1 unless all are completed.")] = False,
-    save_to: SaveTo = None,
-    contact_sheet: Sheet = False,
-    as_json: Json = False,
+    save_to: SaveToOption = None,
+    contact_sheet: ContactSheetOption = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Submit a batch of prompts.
 
@@ -196,12 +198,12 @@ def submit(
 @app.command()
 def watch(
     context: typer.Context,
-    batch_id: BatchId,
-    user: User = None,
-    operator: Operator = False,
-    save_to: SaveTo = None,
-    contact_sheet: Sheet = False,
-    as_json: Json = False,
+    batch_id: BatchIdArgument,
+    user: UserOption = None,
+    operator: OperatorOption = False,
+    save_to: SaveToOption = None,
+    contact_sheet: ContactSheetOption = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Follow a batch live until its end.
 
@@ -219,9 +221,9 @@ def watch(
 def show_list(
     context: typer.Context,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, newest first.")] = 20,
-    user: User = None,
-    operator: Operator = False,
-    as_json: Json = False,
+    user: UserOption = None,
+    operator: OperatorOption = False,
+    as_json: JsonOption = False,
 ) -> int:
     """List the newest batches."""
     return _run(
@@ -232,13 +234,13 @@ def show_list(
 @app.command()
 def show(
     context: typer.Context,
-    batch_id: BatchId,
+    batch_id: BatchIdArgument,
     everything: Annotated[
         bool, typer.Option("--long", help="All details: whole prompts, settings, addresses.")
     ] = False,
-    user: User = None,
-    operator: Operator = False,
-    as_json: Json = False,
+    user: UserOption = None,
+    operator: OperatorOption = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Show one batch, item by item."""
     return _run(
@@ -251,10 +253,10 @@ def show(
 @app.command()
 def cancel(
     context: typer.Context,
-    batch_id: BatchId,
-    user: User = None,
-    operator: Operator = False,
-    as_json: Json = False,
+    batch_id: BatchIdArgument,
+    user: UserOption = None,
+    operator: OperatorOption = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Cancel the items of a batch that wait or run.
 
@@ -270,13 +272,13 @@ def cancel(
 @app.command()
 def retry(
     context: typer.Context,
-    batch_id: BatchId,
-    user: User = None,
-    operator: Operator = False,
+    batch_id: BatchIdArgument,
+    user: UserOption = None,
+    operator: OperatorOption = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit 1 unless all are completed.")] = False,
-    save_to: SaveTo = None,
-    contact_sheet: Sheet = False,
-    as_json: Json = False,
+    save_to: SaveToOption = None,
+    contact_sheet: ContactSheetOption = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Queue the failed items of a batch again."""
     following = _following(wait, save_to, contact_sheet)
@@ -290,11 +292,11 @@ def retry(
 @app.command()
 def save(
     context: typer.Context,
-    batch_id: BatchId,
+    batch_id: BatchIdArgument,
     to: Annotated[Path | None, typer.Option(metavar="DIR", help="Also download the pictures to this folder.")] = None,
-    user: User = None,
-    operator: Operator = False,
-    as_json: Json = False,
+    user: UserOption = None,
+    operator: OperatorOption = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Keep a batch's pictures; --to downloads them.
 
@@ -310,11 +312,11 @@ def save(
 @app.command()
 def tag(
     context: typer.Context,
-    batch_id: BatchId,
+    batch_id: BatchIdArgument,
     tags: Annotated[list[str], typer.Argument(metavar="TAG", help="Tags; upper case becomes lower case.")],
-    user: User = None,
-    operator: Operator = False,
-    as_json: Json = False,
+    user: UserOption = None,
+    operator: OperatorOption = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Put tags on all pictures of a batch."""
     return _run(
@@ -327,11 +329,11 @@ def tag(
 @app.command()
 def delete(
     context: typer.Context,
-    batch_id: BatchId,
+    batch_id: BatchIdArgument,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    user: User = None,
-    operator: Operator = False,
-    as_json: Json = False,
+    user: UserOption = None,
+    operator: OperatorOption = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Delete all pictures of a batch and their files for good."""
     from batchgen.cli.input import check_terminal, is_confirmed
@@ -361,7 +363,7 @@ def login(
     email: Annotated[str | None, typer.Option(help="Asked for if missing.")] = None,
     password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
     sign_up: Annotated[bool, typer.Option("--sign-up", help="Create an account.")] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Sign in with e-mail and password.
 
@@ -376,7 +378,7 @@ def login(
 
 
 @app.command()
-def logout(context: typer.Context, as_json: Json = False) -> int:
+def logout(context: typer.Context, as_json: JsonOption = False) -> int:
     """Sign out, here and on the server."""
     return _run(context, as_json, lambda out, settings: _commands().logout(out, settings))
 
@@ -390,7 +392,7 @@ def storage_check(
     grace_hours: Annotated[
         float, typer.Option(min=1, max=8760, help="Ignore files and rows younger than this many hours.")
     ] = 48,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Find files without a row of images, and rows without a file.
 
@@ -407,9 +409,9 @@ def storage_check(
 def show_models(
     context: typer.Context,
     everything: Annotated[bool, typer.Option("--all", help="Include inactive models (operators).")] = False,
-    user: User = None,
-    operator: Operator = False,
-    as_json: Json = False,
+    user: UserOption = None,
+    operator: OperatorOption = False,
+    as_json: JsonOption = False,
 ) -> int:
     """List the models that a request can name."""
     return _run(
@@ -422,7 +424,7 @@ def show_models(
 
 
 @app.command("workers")
-def show_workers(context: typer.Context, as_json: Json = False) -> int:
+def show_workers(context: typer.Context, as_json: JsonOption = False) -> int:
     """List the workers of the last day (operators)."""
     return _run(context, as_json, lambda out, settings: _operator_commands().show_workers(out, settings))
 
@@ -440,7 +442,7 @@ def show_costs(
         ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many rows.")] = 100,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Show the costs of pictures (operators)."""
     return _run(

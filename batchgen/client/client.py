@@ -45,7 +45,7 @@ from batchgen.client.watch import OnOutage, WatchTiming, watch
 from batchgen.errors import InvalidRequest
 from batchgen.models import ActionReport, Batch, BatchFacts, BatchRequest, BatchSnapshot, CreatedBatch, Wait
 from batchgen.settings import Settings
-from batchgen.settings.messages import error_messages
+from batchgen.settings.error_messages import error_messages
 
 
 class BatchgenClient:

@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class SavedImage:
+    """A picture that was written to a file."""
+
     path: Path
     generation_id: UUID
     index: int

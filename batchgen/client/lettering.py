@@ -39,7 +39,7 @@ class Line:
 
     text: str
     is_whole: bool
-    """Whether it ends the text."""
+    """Whether the text ends with this line."""
 
 
 class Lettering:

@@ -43,6 +43,8 @@ class LostRow:
 
 @dataclass(frozen=True, slots=True)
 class StorageReport:
+    """Result of comparing the bucket with the rows of `images`."""
+
     files: int
     rows: int
     """Rows of `images`, including archived ones."""

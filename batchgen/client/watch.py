@@ -23,6 +23,8 @@ OnOutage = Callable[[BackendUnavailable | None], None]
 
 @dataclass(frozen=True)
 class WatchTiming:
+    """Pauses and limits of a watch."""
+
     poll_seconds: float = 10
     """Longest pause between two reads."""
     undelivered_seconds: float = 2

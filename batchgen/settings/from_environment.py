@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from batchgen.errors import InvalidRequest
-from batchgen.settings.messages import error_messages, unknown_variables, variables
+from batchgen.settings.error_messages import error_messages, unknown_variables, variables
 from batchgen.settings.project import Settings
 from batchgen.settings.worker import WorkerSettings
 

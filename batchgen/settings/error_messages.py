@@ -20,7 +20,7 @@ READ_ELSEWHERE = frozenset(
         "BATCHGEN_USER",
     }
 )
-"""By the command line, the dev stack and the tests, like all that begin with `BATCHGEN_TEST_`."""
+"""Variables that the command line, the dev stack and the tests read, beside those with `BATCHGEN_TEST_`."""
 MISSPELT = 0.8
 """From this similarity on (1: equal), an unknown name is taken for a misspelt setting."""
 SIMILAR = 0.4
