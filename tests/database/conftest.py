@@ -46,15 +46,15 @@ async def template(postgres: PostgresServer) -> str:
 
 
 @pytest.fixture(scope="session")
-def spares(postgres: PostgresServer, template: str) -> Iterator["Spares"]:
+def pool(postgres: PostgresServer, template: str) -> Iterator["DatabasePool"]:
     with ThreadPoolExecutor(1) as maker:
-        yield Spares(postgres, template, maker)
+        yield DatabasePool(postgres, template, maker)
 
 
 @pytest.fixture
-def db(spares: "Spares") -> Iterator[Database]:
+def db(pool: "DatabasePool") -> Iterator[Database]:
     """A database of the test's own, with everything applied."""
-    with spares.take() as database:
+    with pool.take() as database:
         yield database
 
 
@@ -67,9 +67,9 @@ def project(request: pytest.FixtureRequest, db: Database) -> Database:
 
 
 @pytest.fixture(scope="module")
-def shared_db(spares: "Spares") -> Iterator[Database]:
+def shared_db(pool: "DatabasePool") -> Iterator[Database]:
     """One for a whole module, for tests that only read or that clean up themselves."""
-    with spares.take() as database:
+    with pool.take() as database:
         yield database
 
 
@@ -97,7 +97,7 @@ async def bare(postgres: PostgresServer) -> AsyncIterator[NewDatabase]:
         _run(postgres, f"drop database {name} with (force)")
 
 
-class Spares:
+class DatabasePool:
     """Copies of the template, one made ahead in the background while a test uses the one before."""
 
     def __init__(self, postgres: PostgresServer, template: str, maker: ThreadPoolExecutor) -> None:

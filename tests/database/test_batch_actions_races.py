@@ -27,7 +27,7 @@ from test_races import wrong_totals
 Call = Callable[[Database], Any]
 
 
-class Other:
+class BackgroundCall:
     """A call on a connection of its own, in a thread."""
 
     def __init__(self, db: Database, call: Call) -> None:
@@ -75,7 +75,7 @@ def at_once(db: Database, *calls: Call) -> list[Any]:
 
         return wait_and_call
 
-    return [other.answer() for other in [Other(db, begin(call)) for call in calls]]
+    return [other.answer() for other in [BackgroundCall(db, begin(call)) for call in calls]]
 
 
 def acting(user: UUID, action: str, batch: Row) -> Call:
@@ -97,7 +97,7 @@ def test_the_second_of_two_cancels_waits_and_finds_all_cancelled(db: Database) -
         first = Database(db.dsn, connection)
         with connection.transaction():
             answer = act(first, user, "cancel", batch)
-            second = Other(db, acting(user, "cancel", batch))
+            second = BackgroundCall(db, acting(user, "cancel", batch))
             until_somebody_waits(db)
         late = second.answer()
 
@@ -129,7 +129,7 @@ def test_a_cancel_beside_a_claim_stops_the_claimed_items(db: Database, how: str)
     }
     with connect(db.dsn) as connection, connection.transaction():
         claims = Database(db.dsn, connection).claim(2)
-        cancel = Other(db, cancels[how])
+        cancel = BackgroundCall(db, cancels[how])
         until_somebody_waits(db)
     cancel.answer()
 
@@ -201,7 +201,7 @@ def test_deleting_pictures_waits_for_a_completion_and_takes_its_picture(db: Data
     running = db.one("select generation_id, lease_id from batchgen.queue") | {"user_id": user}
     with connect(db.dsn) as connection, connection.transaction():
         Database(db.dsn, connection).complete(running)
-        deletion = Other(db, acting(user, "delete", batch))
+        deletion = BackgroundCall(db, acting(user, "delete", batch))
         until_somebody_waits(db)
     answer = deletion.answer()
 
@@ -217,7 +217,7 @@ def test_a_completion_waits_for_the_deletion_of_pictures_and_keeps_its_own(db: D
     db.complete(first)
     with connect(db.dsn) as connection, connection.transaction():
         answer = act(Database(db.dsn, connection), user, "delete", batch)
-        completion = Other(db, completing(running))
+        completion = BackgroundCall(db, completing(running))
         until_somebody_waits(db)
     completion.answer()
 

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from database_harness import OTHER_WORKER, Database, Row, a_result, connect, refused
 from test_batch_actions import act
-from test_batch_actions_races import Other, until_somebody_waits
+from test_batch_actions_races import BackgroundCall, until_somebody_waits
 from test_outbox import STORAGE, end, expire_leases, take
 
 from batchgen.backend.bucket import CONTENT_TYPES
@@ -311,7 +311,7 @@ def test_an_item_queued_while_its_files_are_suspected_keeps_its_new_picture(stor
 
     with connect(storage.dsn) as connection, connection.transaction():
         taken = take(Database(storage.dsn, connection), lease_seconds=600)
-        entering = Other(storage, enter)
+        entering = BackgroundCall(storage, enter)
         until_somebody_waits(storage)
     entering.answer()
 

@@ -14,7 +14,7 @@ from database_harness import Database, Row, a_result, connect, query, refused
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from paid_orders import PRICE, begin, entries, open_order, orders, settle, submit_order, submit_paid, take
-from test_batch_actions_races import Other, until_somebody_waits
+from test_batch_actions_races import BackgroundCall, until_somebody_waits
 
 FREE, UNPRICED = Decimal(0), None
 
@@ -420,7 +420,7 @@ def test_an_operator_and_a_settlement_at_once_charge_once(db: Database, claim: R
     order = open_order(db)
     with connect(db.dsn) as other, other.transaction():
         query(other, "select batchgen.note_charge(%s, 1, true)", claim["generation_id"])
-        settling = Other(db, lambda mine: settle(mine, order, over=True, charged=True))
+        settling = BackgroundCall(db, lambda mine: settle(mine, order, over=True, charged=True))
         until_somebody_waits(db)
 
     assert settling.answer() is False

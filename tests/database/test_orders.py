@@ -20,7 +20,7 @@ from paid_orders import (
     submit_paid,
     take,
 )
-from test_batch_actions_races import Other, until_somebody_waits
+from test_batch_actions_races import BackgroundCall, until_somebody_waits
 
 
 @pytest.fixture
@@ -381,7 +381,7 @@ def test_a_retry_and_a_settlement_at_the_same_moment_end_as_one_after_the_other(
     order = open_order(db)
     with connect(db.dsn) as admin, admin.transaction():
         query(admin, "select 1 from public.batch_generations where id = %s for update", ended["batch_id"])
-        settling = Other(db, lambda other: settle(other, order, over=True, charged=True, has_picture=True))
+        settling = BackgroundCall(db, lambda other: settle(other, order, over=True, charged=True, has_picture=True))
         until_somebody_waits(db)
         query(admin, "update public.image_generations set status = 'pending' where id = %s", ended["generation_id"])
 
@@ -395,7 +395,7 @@ def test_a_deleted_batch_and_a_settlement_at_the_same_moment_are_no_deadlock(db:
     order = open_order(db)
     with connect(db.dsn) as admin, admin.transaction():
         query(admin, "delete from public.batch_generations where id = %s", ended["batch_id"])
-        settling = Other(db, lambda other: settle(other, order, over=True, charged=True, has_picture=True))
+        settling = BackgroundCall(db, lambda other: settle(other, order, over=True, charged=True, has_picture=True))
         until_somebody_waits(db)
 
     assert settling.answer() is False
@@ -406,7 +406,7 @@ def test_an_order_is_begun_and_attached_while_somebody_edits_its_item_and_batch(
     with db.admin.transaction():
         db.run("select 1 from public.batch_generations where id = %s for update", claim["batch_id"])
         db.run("select 1 from public.image_generations where id = %s for update", claim["generation_id"])
-        assert isinstance(Other(db, lambda other: submit_order(other, claim)).answer(), UUID)
+        assert isinstance(BackgroundCall(db, lambda other: submit_order(other, claim)).answer(), UUID)
 
 
 # models are data

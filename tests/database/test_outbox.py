@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 from database_harness import OTHER_WORKER, WORKER, Database, NewDatabase, Row, connect, refused
 from test_batch_actions import act, finished_batch
-from test_batch_actions_races import Other, until_somebody_waits
+from test_batch_actions_races import BackgroundCall, until_somebody_waits
 
 from devstack.migrations import apply_migrations, default_migrations_dir
 
@@ -334,7 +334,7 @@ def test_the_old_file_of_an_item_that_failed_in_the_end_goes(db: Database, user:
 def test_an_item_queued_while_its_file_is_being_deleted_waits_for_that_lease(db: Database, deleted: Row) -> None:
     with connect(db.dsn) as connection, connection.transaction():
         taken = take(Database(db.dsn, connection), lease_seconds=600)
-        entering = Other(db, requeue)
+        entering = BackgroundCall(db, requeue)
         until_somebody_waits(db)
     entering.answer()
 

@@ -535,7 +535,7 @@ def test_eight_claimers_at_once_get_one_probe(db: Database) -> None:
     assert len(at_once(db, lambda worker, name: worker.claim(5, name))) == 40 - 4
 
 
-def test_a_storm_of_faults_and_successes_deadlocks_nobody_and_loses_nothing(db: Database) -> None:
+def test_faults_and_successes_at_once_deadlock_nobody_and_lose_nothing(db: Database) -> None:
     wide(
         db,
         breaker_failures=2,
