@@ -23,7 +23,7 @@ READ_ONLY = Reply(405, json.dumps({"code": "25006", "message": "cannot execute U
 SHUT_DOWN = Reply(400, json.dumps({"code": "57P01", "message": "terminating connection"}))
 WRONG_KEY = Reply(401, json.dumps({"message": "Invalid API key", "hint": "Double check your API key."}))
 REFUSALS = [TOO_EARLY, CLOUD_PAGE, QUOTA, NO_ROUTE, READ_ONLY, SHUT_DOWN, WRONG_KEY, Reply(413), Reply(200, "[]")]
-NAMES = ["401", "403", "402", "404", "405", "57P01", "key", "413", "200"]
+CLAIM = "claim_generations_as_json"
 FAST = {"BATCHGEN_BACKOFF_SECONDS": "0.05", "BATCHGEN_BACKOFF_MAX_SECONDS": "0.2", "BATCHGEN_POLL_SECONDS": "0.2"}
 
 
@@ -58,22 +58,35 @@ def no_traceback(worker: WorkerProcess) -> bool:
     return not any("Traceback" in line for line in worker.lines)
 
 
-@pytest.mark.parametrize("reply", REFUSALS, ids=NAMES)
 async def test_an_accepted_worker_survives_any_refused_claim(
-    start: Start, gateway: Gateway, user: User, database: Database, reply: Reply
+    start: Start, gateway: Gateway, user: User, database: Database
 ) -> None:
-    gateway.rule = lambda name, count: reply if name.startswith("claim") and 2 <= count <= 5 else None
+    """One worker meets all refusals in turn: starting one takes a second of CPU."""
     worker = await start()
-    await worker.logs("queue lost, running items go on")
-    batch_id = await submit(user, "a harbour", "a forest")
+    await eventually(lambda: gateway.calls[CLAIM] > 0, timeout=20)
 
-    await eventually(lambda: all_completed(database, batch_id, 2), timeout=20)
+    for number, reply in enumerate(REFUSALS, 1):
+        refuse_claims(gateway, reply, 4)
+        await worker.logs("queue lost, running items go on", number)
+        batch_id = await submit(user, "a harbour", "a forest")
+        await completed(database, batch_id, str(reply))
 
-    assert len(worker.named("queue lost, running items go on")) == 1
-    assert len(worker.named("queue recovered")) == 1
+        assert len(worker.named("queue lost, running items go on")) == number, reply
+        assert len(worker.named("queue recovered")) == number, reply
+
     assert no_traceback(worker)
     worker.send(signal.SIGTERM)
     assert await worker.exit_code() == 0
+
+
+def refuse_claims(gateway: Gateway, reply: Reply, times: int) -> None:
+    """The next claims get this answer."""
+    before = gateway.calls[CLAIM]
+    gateway.rule = lambda name, count: reply if name == CLAIM and before < count <= before + times else None
+
+
+async def completed(database: Database, batch_id: str, what: str) -> None:
+    await eventually(lambda: all_completed(database, batch_id, 2), timeout=20, what=what)
 
 
 @pytest.mark.parametrize("reply", [TOO_EARLY, CLOUD_PAGE, QUOTA, READ_ONLY], ids=["401", "403", "402", "405"])
