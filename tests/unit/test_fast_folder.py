@@ -1,9 +1,6 @@
 """Tests' databases are in memory if there is enough of it, and are removed at the end."""
 
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,7 +28,7 @@ def test_the_folder_is_in_memory_while_it_is_used(free: SimpleNamespace, tmp_pat
         assert folder.parent == tmp_path
         (folder / "data").touch()
 
-    assert list(tmp_path.iterdir()) == []
+    assert folders(tmp_path) == set()
 
 
 def test_with_little_memory_the_folder_is_on_the_disk(free: SimpleNamespace, tmp_path: Path) -> None:
@@ -47,13 +44,14 @@ def test_without_a_memory_file_system_the_folder_is_on_the_disk(tmp_path: Path) 
 
 
 def test_folders_of_ended_runs_are_removed_and_others_stay(free: SimpleNamespace, tmp_path: Path) -> None:
-    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    abandoned = tmp_path / f"{module.PREFIX}{int(ended.stdout)}-x"
-    alive, foreign = tmp_path / f"{module.PREFIX}{os.getpid()}-x", tmp_path / "somebody-elses"
-    for folder in (abandoned, alive, foreign):
+    abandoned, foreign = tmp_path / f"{module.PREFIX}x", tmp_path / "somebody-elses"
+    for folder in (abandoned, foreign):
         folder.mkdir()
+        (folder / module.LOCK).touch()
 
-    with fast_folder(tmp_path):
-        pass
+    with fast_folder(tmp_path) as first, fast_folder(tmp_path) as second:
+        assert folders(tmp_path) == {first, second, foreign}
 
-    assert set(tmp_path.iterdir()) == {alive, foreign}
+
+def folders(memory: Path) -> set[Path]:
+    return {path for path in memory.iterdir() if path.is_dir()}
