@@ -40,7 +40,7 @@ comment on function public.attach_provider_job(uuid, uuid, text, text) is
   'For workers: stores the provider''s job id of a leased item.';
 
 -- begin_order(p_generation_id, p_lease_id, p_order)
--- Writes a purchase down before it is sent, so that whoever takes the item over knows of it. p_order: {provider, model,
+-- Records an order before it is sent, so that whoever takes the item over knows of it. p_order: {provider, model,
 -- version, inputs}. Returns its key. An order of the item that was begun before and turned out never to have arrived
 -- becomes this one. One of an earlier attempt that has a job is not forgotten: it is left open, and somebody asks what
 -- became of it.
@@ -98,7 +98,7 @@ $$;
 revoke execute on function public.begin_order(uuid, uuid, jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.begin_order(uuid, uuid, jsonb) to service_role;
 comment on function public.begin_order(uuid, uuid, jsonb) is
-  'For workers: writes a purchase down before it is sent, and returns its key.';
+  'For workers: records an order before it is sent, and returns its key.';
 
 -- is_in_ledger(p_order_key)
 -- Whether an attempt that had this order has ended.
@@ -137,7 +137,7 @@ comment on column batchgen.charges.provider is 'The provider, as workers name it
 comment on column batchgen.charges.provider_model is 'The model''s id there.';
 comment on column batchgen.charges.provider_version is 'Its version there.';
 comment on column batchgen.charges.order_key is
-  'The purchase; the same in all attempts that waited for it. Empty where nothing was ordered, or for free.';
+  'The order; the same in all attempts that waited for it. Empty where nothing was ordered, or for free.';
 comment on column batchgen.charges.provider_job_id is 'The provider''s id of the job.';
 comment on column batchgen.charges.price_usd is 'What the order costs if it is charged; empty where nobody knows.';
 comment on column batchgen.charges.is_charged is
@@ -507,7 +507,7 @@ comment on function batchgen.close_orders(batchgen.queue[]) is
   'Ends the orders of items that left the queue or whose job is over.';
 
 -- before_queue_inserted()
--- An item that comes back while an order for it is open asks for that job first, and does not buy another one.
+-- An item that comes back while an order for it is open asks for that job first, and does not order again.
 create function batchgen.before_queue_inserted() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin

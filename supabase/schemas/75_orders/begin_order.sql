@@ -1,5 +1,5 @@
 -- begin_order(p_generation_id, p_lease_id, p_order)
--- Writes a purchase down before it is sent, so that whoever takes the item over knows of it. p_order: {provider, model,
+-- Records an order before it is sent, so that whoever takes the item over knows of it. p_order: {provider, model,
 -- version, inputs}. Returns its key. An order of the item that was begun before and turned out never to have arrived
 -- becomes this one. One of an earlier attempt that has a job is not forgotten: it is left open, and somebody asks what
 -- became of it.
@@ -57,7 +57,7 @@ $$;
 revoke execute on function public.begin_order(uuid, uuid, jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.begin_order(uuid, uuid, jsonb) to service_role;
 comment on function public.begin_order(uuid, uuid, jsonb) is
-  'For workers: writes a purchase down before it is sent, and returns its key.';
+  'For workers: records an order before it is sent, and returns its key.';
 
 -- is_in_ledger(p_order_key)
 -- Whether an attempt that had this order has ended.

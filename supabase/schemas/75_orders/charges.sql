@@ -24,7 +24,7 @@ comment on column batchgen.charges.provider is 'The provider, as workers name it
 comment on column batchgen.charges.provider_model is 'The model''s id there.';
 comment on column batchgen.charges.provider_version is 'Its version there.';
 comment on column batchgen.charges.order_key is
-  'The purchase; the same in all attempts that waited for it. Empty where nothing was ordered, or for free.';
+  'The order; the same in all attempts that waited for it. Empty where nothing was ordered, or for free.';
 comment on column batchgen.charges.provider_job_id is 'The provider''s id of the job.';
 comment on column batchgen.charges.price_usd is 'What the order costs if it is charged; empty where nobody knows.';
 comment on column batchgen.charges.is_charged is

@@ -1,5 +1,5 @@
 -- before_queue_inserted()
--- An item that comes back while an order for it is open asks for that job first, and does not buy another one.
+-- An item that comes back while an order for it is open asks for that job first, and does not order again.
 create function batchgen.before_queue_inserted() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin

@@ -22,7 +22,7 @@ language sql immutable set search_path = '' as $$
     when 'blocked_by_policy'
       then 'The provider does not make this picture; change the prompt and submit it as a new one.'
     when 'outcome_unknown'
-      then 'It is not known whether the picture was bought already; the people who run this project decide.'
+      then 'It is not known whether the picture was paid for already; the people who run this project decide.'
     when 'no_image' then 'The item has no picture.'
     when 'still_waiting' then 'The item waits to be run; cancel it first.'
     when 'still_running' then 'The item is running; cancel it first.'
