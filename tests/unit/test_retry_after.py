@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchgen.providers.http.retry_after import LONGEST_SECONDS, SHORTEST_SECONDS, patient, retry_after_seconds
+from batchgen.providers.http.retry_after import LONGEST_SECONDS, SHORTEST_SECONDS, bounded_wait, retry_after_seconds
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -133,12 +133,12 @@ def test_rate_limit_headers_tell_when_the_limit_resets(headers: dict[str, str], 
 
 @pytest.mark.parametrize("asked", [0, 0.02, -1, float("nan")])
 def test_a_wait_is_never_shorter_than_the_minimum(asked: float) -> None:
-    assert patient(asked) == SHORTEST_SECONDS
+    assert bounded_wait(asked) == SHORTEST_SECONDS
 
 
 def test_a_long_enough_wait_is_kept() -> None:
-    assert patient(72) == 72
-    assert patient(float("inf")) == LONGEST_SECONDS
+    assert bounded_wait(72) == 72
+    assert bounded_wait(float("inf")) == LONGEST_SECONDS
 
 
 json_values = st.recursive(

@@ -1,7 +1,7 @@
 """Requests to a provider's HTTP API: each is sent once, its answer is bounded, and the key stays secret.
 
-No request is repeated here and none follows a redirect. Each purchase gets a connection of its own: where a server
-closes an idle one just as a purchase goes out on it, nobody could say whether the purchase was read.
+No request is repeated here, and none follows a redirect. Each order gets a connection of its own: if a server closed
+an idle connection while an order was sent on it, nobody could tell whether the order was read.
 """
 
 import asyncio
@@ -16,24 +16,25 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal, cast
 
 import httpx
-from pydantic import SecretStr
+from pydantic import HttpUrl, SecretStr, ValidationError
 
 from batchgen.errors import ProviderUnavailable
 from batchgen.providers.long_answers import MemoryBudget
+from batchgen.settings.keys_and_urls import api_url_error, checked_credentials, checked_key
 
 Scheme = Literal["Bearer", "Basic", "Key"]
 
-COMPLAINT_BYTES = 64 * 2**10
-COMPLAINT_SECONDS = 5.0
-"""How much is read of an answer that is no success, and for how long: the status has told the most."""
+REFUSAL_BYTES = 64 * 2**10
+REFUSAL_SECONDS = 5.0
+"""Limits for reading an answer without success: its status tells the most."""
 LONG_BODY_BYTES = 2**20
-"""Longer ones are read in a thread, once, and only where they can be a picture: few parts, one of them long."""
+"""Longer bodies are parsed in a thread, once, and only if they can be a picture: few parts, one of them long."""
 MOST_PARTS = 200_000
 PACKINGS = frozenset({"gzip", "x-gzip", "deflate"})
 WINDOW_BITS = 32 + zlib.MAX_WBITS
-"""Lets zlib see by itself which of the two it is."""
+"""Lets zlib detect which of the two it is."""
 MOST_UNPACKED = 1032
-"""Bytes that one packed byte can unfold to at most, as zlib's authors say."""
+"""The most bytes that one compressed byte can expand to, according to zlib's authors."""
 NOT_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -50,25 +51,25 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes
     _read: list[Any] = field(default_factory=list[Any], repr=False, compare=False)
-    """The body as JSON, once somebody has asked for it."""
+    """The parsed body, after the first call of `as_json`."""
 
     @property
     def is_success(self) -> bool:
         return 200 <= self.status < 300
 
     def as_object(self) -> Mapping[str, Any] | None:
-        """The body as a JSON object; None where it is none."""
+        """The body as a JSON object; None if it is not one."""
         value = self.as_json()
         return cast("dict[str, Any]", value) if isinstance(value, dict) else None
 
     def as_json(self) -> Any:
-        """The body as JSON, whatever it is; None where it is no JSON, or more of it than an answer needs."""
+        """The body as JSON; None if it is not JSON, or has more parts than an answer needs."""
         if not self._read:
             self._read.append(_read_json(self.body))
         return self._read[0]
 
     def served_at(self) -> datetime:
-        """The provider's own clock, as its `Date` header has it; ours where there is none."""
+        """The provider's clock, from its `Date` header; ours if there is none."""
         try:
             served = parsedate_to_datetime(self.headers.get("Date", ""))
         except (ValueError, TypeError, IndexError, OverflowError):
@@ -78,7 +79,7 @@ class Answer:
 
 
 class Unanswered(Exception):
-    """The request went out, and what came back is no whole answer."""
+    """The request was sent, and no whole answer came back."""
 
     def __init__(self, reason: str, *, code: str) -> None:
         super().__init__(reason)
@@ -87,10 +88,10 @@ class Unanswered(Exception):
 
 
 class HttpApi:
-    """One provider's API at `base_url`. `service` is its name in messages. Each kind of provider sorts refusals itself.
+    """One provider's API at `base_url`. `service` is its name in messages.
 
-    `kept_connections`: so many are kept for the next question. `reads_refusals_whole`: a refusal is worth as much as
-    another answer; of others only the beginning is read.
+    `kept_connections`: how many are kept open for questions. `reads_refusals_whole`: read refusals like other answers,
+    not only their beginning.
     """
 
     def __init__(
@@ -103,15 +104,15 @@ class HttpApi:
         kept_connections: int = 0,
         reads_refusals_whole: bool = False,
     ) -> None:
-        self.base_url = checked_url(base_url)
+        self.base_url = _checked_url(service, base_url)
         self._service = service
-        self._key = checked_key(key)
+        self._key = _checked_key(service, key, scheme)
         self._scheme: Scheme = scheme
         self._reads_refusals_whole = reads_refusals_whole
         self._asking = self._client(kept_connections=kept_connections)
         self._ordering = self._client(kept_connections=0)
         self.memory = MemoryBudget()
-        """What long answers may take together."""
+        """The memory that long answers may take together."""
 
     async def aclose(self) -> None:
         await self._asking.aclose()
@@ -130,7 +131,7 @@ class HttpApi:
     async def _send(
         self, client: httpx.AsyncClient, method: str, path: str, seconds: float, most_bytes: int, **more: Any
     ) -> Answer:
-        """Raises `ProviderUnavailable` where nothing went out, `Unanswered` where it did."""
+        """Raises `ProviderUnavailable` if nothing was sent, `Unanswered` if something was."""
         try:
             async with AsyncExitStack() as memory:
                 async with asyncio.timeout(seconds), client.stream(method, path, **more) as response:
@@ -151,23 +152,23 @@ class HttpApi:
             raise Unanswered(f"broke off ({type(error).__name__})", code="provider_unreachable") from error
         except Unanswered:
             raise
-        except Exception as error:  # httpx lets some through: of a redirect's address, of a header in odd letters
-            raise Unanswered("answered with something that is no HTTP", code="provider_garbage") from error
+        except Exception as error:  # httpx lets some through, such as those of a redirect's address or an odd header
+            raise Unanswered("answered with something other than HTTP", code="provider_garbage") from error
 
     async def _whole(self, response: httpx.Response, most_bytes: int, memory: AsyncExitStack) -> bytes:
-        """As it came, or unpacked by us: what a few packed bytes unfold to has to be bounded.
+        """Read the whole body, decompressing it here: a few compressed bytes must not expand without limit.
 
-        `memory` gives back what a long answer takes of the provider's budget.
+        `memory` returns to the provider's budget what a long answer takes of it.
         """
         packing = response.headers.get("Content-Encoding", "identity").strip().lower()
         is_packed = response.is_success and packing not in ("identity", "", "none")
         if is_packed and packing not in PACKINGS:
-            raise Unanswered("packs its answers without being asked", code="provider_garbage")
+            raise Unanswered("compresses its answers without being asked", code="provider_garbage")
         body = bytearray()
         is_long = False
         async for chunk in response.aiter_raw():
             if len(body) + len(chunk) > most_bytes:
-                body.clear()  # the error outlives this call, and its frames with it
+                body.clear()  # the error keeps this frame alive after the call
                 raise _too_long(most_bytes)
             if not is_long and len(body) + len(chunk) > LONG_BODY_BYTES:
                 is_long = True
@@ -175,7 +176,7 @@ class HttpApi:
             body += chunk
         if not is_packed:
             return bytes(body)
-        if not is_long and len(body) * MOST_UNPACKED > LONG_BODY_BYTES:  # a short one may hold a long one
+        if not is_long and len(body) * MOST_UNPACKED > LONG_BODY_BYTES:  # a short body may expand to a long one
             await memory.enter_async_context(self.memory.taken(min(most_bytes, len(body) * MOST_UNPACKED)))
         return await asyncio.to_thread(_unpacked, body, most_bytes)
 
@@ -185,38 +186,38 @@ def _unpacked(body: bytearray, most_bytes: int) -> bytes:
     try:
         whole = unpacking.decompress(body, most_bytes + 1)
     except zlib.error as error:
-        raise Unanswered("says that its answer is packed, and it is not", code="provider_garbage") from error
+        raise Unanswered("says that its answer is compressed, but it is not", code="provider_garbage") from error
     if len(whole) > most_bytes:
         raise _too_long(most_bytes)
     if not unpacking.eof:
-        raise Unanswered("broke off in a packed answer", code="provider_garbage")
+        raise Unanswered("broke off in a compressed answer", code="provider_garbage")
     return whole
 
 
 def _announced(response: httpx.Response, most_bytes: int) -> int:
-    """How long an answer says that it is; as long as it may be where it is packed or does not say so."""
+    """The length that an answer announces; the most allowed if it is compressed or announces none."""
     length = response.headers.get("Content-Length", "")
     is_plain = "Content-Encoding" not in response.headers and length.isascii() and length.isdigit()
     return min(int(length[:20]), most_bytes) if is_plain else most_bytes
 
 
 def _too_long(most_bytes: int) -> Unanswered:
-    return Unanswered(f"answered more than {most_bytes} bytes", code="provider_garbage")
+    return Unanswered(f"answered with more than {most_bytes} bytes", code="provider_garbage")
 
 
 async def _beginning(response: httpx.Response) -> bytes:
     body = bytearray()
-    with suppress(httpx.HTTPError, TimeoutError):  # the status is known, and that is what counts
-        async with asyncio.timeout(COMPLAINT_SECONDS):
+    with suppress(httpx.HTTPError, TimeoutError):  # the status is known, and it counts most
+        async with asyncio.timeout(REFUSAL_SECONDS):
             async for chunk in response.aiter_raw():
                 body += chunk
-                if len(body) >= COMPLAINT_BYTES:
+                if len(body) >= REFUSAL_BYTES:
                     break
-    return bytes(body[:COMPLAINT_BYTES])
+    return bytes(body[:REFUSAL_BYTES])
 
 
 class _Authorization(httpx.Auth):
-    """Puts the key into a request when it is sent, and nowhere else."""
+    """Adds the key to a request when it is sent, and nowhere else."""
 
     def __init__(self, key: SecretStr, scheme: Scheme) -> None:
         self._key = key
@@ -232,39 +233,36 @@ def authorization(key: SecretStr, scheme: Scheme) -> str:
     return f"{scheme} {base64.b64encode(value.encode()).decode() if scheme == 'Basic' else value}"
 
 
-def checked_key(key: SecretStr | None) -> SecretStr | None:
-    """The key without blanks around it; None where nothing is left. HTTP's own error would print a malformed one."""
+def _checked_key(service: str, key: SecretStr | None, scheme: Scheme) -> SecretStr | None:
+    """The key or `user:password` without surrounding blanks; None if nothing is left."""
     value = key.get_secret_value().strip() if key else ""
-    if not value.isascii() or not value.isprintable():
-        raise ValueError(
-            "A provider's key contains control characters or characters outside ASCII; paste only the key."
-        )
-    return SecretStr(value) if value else None
-
-
-def checked_url(url: str) -> str:
-    """An http(s) address of an API without its last slash. One with a password in it is refused and not repeated."""
+    if not value:
+        return None
     try:
-        parts = httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise ValueError(f"A provider's address cannot be read: {error}.") from None
-    if parts.userinfo or parts.query or parts.fragment:
-        raise ValueError(
-            "A provider's address holds no user, password, query or fragment; keys are settings of their own."
-        )
-    if parts.scheme not in ("http", "https") or not parts.host:
-        raise ValueError(f"{url} is no http(s) address of a provider.")
-    return str(parts).rstrip("/")
+        return SecretStr(checked_credentials(value) if scheme == "Basic" else checked_key(value))
+    except ValueError as error:
+        raise ValueError(f"The key for {service} {error}.") from None
+
+
+def _checked_url(service: str, url: str) -> str:
+    """The address of an API without its last slash. A refused one is not repeated: it may contain a password."""
+    try:
+        error, address = api_url_error(HttpUrl(url)), httpx.URL(url)
+    except (ValidationError, httpx.InvalidURL):
+        raise ValueError(f"The address of {service} is not an http(s) address.") from None
+    if error:
+        raise ValueError(f"The address of {service} {error}.")
+    return str(address).rstrip("/")
 
 
 def read_object(text: str | bytes) -> Mapping[str, Any] | None:
-    """A JSON object; None where the text is none, whatever it is."""
+    """A JSON object; None if the text is anything else."""
     value = _read_json(text)
     return cast("dict[str, Any]", value) if isinstance(value, dict) else None
 
 
 def read_list(text: str | bytes) -> list[Any] | None:
-    """A JSON list; None where the text is none, whatever it is."""
+    """A JSON list; None if the text is anything else."""
     value = _read_json(text)
     return cast("list[Any]", value) if isinstance(value, list) else None
 
@@ -279,24 +277,24 @@ def _read_json(text: str | bytes) -> Any:
 
 
 def _parts_of(text: str | bytes) -> int:
-    """How many values a JSON text has, or a few more."""
+    """An upper bound, close to the number, of the values in a JSON text."""
     if isinstance(text, str):
         return sum(text.count(sign) for sign in ",[{")
     return sum(text.count(sign) for sign in (b",", b"[", b"{"))
 
 
 def mapping(value: object) -> Mapping[str, Any]:
-    """The value where it is a JSON object; an empty one where not."""
+    """The value if it is a JSON object, else an empty one."""
     return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
 
 
 def sequence(value: object) -> list[Any]:
-    """The value where it is a JSON list; an empty one where not."""
+    """The value if it is a JSON list, else an empty one."""
     return cast("list[Any]", value) if isinstance(value, list) else []
 
 
 def text(value: object) -> str:
-    """The value where it is text; none where not."""
+    """The value if it is text, else an empty text."""
     return value if isinstance(value, str) else ""
 
 

@@ -1,9 +1,9 @@
-"""What providers on the internet have in common: a key that stays secret, bounded answers, one sorting of faults.
+"""The API of a provider on the internet, such as Replicate and fal.
 
-A call ends in one of three ways. It was **answered**, and the answer may be a refusal. It **never left**: no connection
-came about, so nothing was bought. Or its **answer is lost**: it was sent, and a timeout, a cut connection, a 5xx or
-garbage came back. For a question the last two are the same. For a purchase they are not: `AnswerLost` says that a job
-may exist, and nobody may send the purchase again.
+A call ends in one of three ways. It was **answered**, perhaps with a refusal. It was **never sent**: there was no
+connection, so nothing was ordered. Or its **answer is lost**: it was sent, and a timeout, a cut connection, a 5xx or
+garbage came back. For a question the last two are the same. For an order they are not: `AnswerLost` says that a job
+may exist, and that nobody may send the order again.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Set
@@ -33,29 +33,29 @@ T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[object]]
 
 ANSWER_BYTES = 8 * 1024 * 1024
-"""Of JSON. A result may be as long as a picture in it."""
+"""Of JSON without a picture in it."""
 LONGEST_WORDS = 300
 LONGEST_HELD_SECONDS = 60.0
-"""A longer wait is not sat out in a slot: the item goes back to the queue and keeps its job."""
+"""For a longer wait the item goes back to the queue and keeps its job, so that it occupies no slot."""
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 5.0
 MISSES = 5
-"""So many answers in a row that the job is unknown are believed; a few right after its start are a delay of theirs."""
+"""So many answers in a row that the job is unknown are believed; a few right after its start are a delay."""
 
 AGAIN_SECONDS = 2.0
-"""Before a job that succeeded without a picture is looked at once more."""
+"""Before asking once more about a job that succeeded without a picture."""
 WITHOUT_A_PICTURE = frozenset({"no_output", "provider_garbage"})
 
 
 class AnswerLost(ProviderUnavailable):
-    """The call was sent, and what became of it is not known."""
+    """The call was sent, and its outcome is not known."""
 
     def __init__(self, message: str, *, code: str = "answer_lost") -> None:
         super().__init__(message, code=code, order=OVER)
 
 
 class HostedApi(HttpApi):
-    """Calls to one provider. A job is asked about often, so that questions share connections."""
+    """Calls to one provider. Questions share connections, since jobs are asked about often."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class HostedApi(HttpApi):
         passes: frozenset[int] = frozenset(),
         may_hold_a_picture: bool = False,
     ) -> Answer:
-        """A call that may be repeated by whoever likes. Answers with a status in `passes` are given back as they are.
+        """Make a call that may be repeated. Answers with a status in `passes` are returned as they are.
 
         Raises `ProviderBusy`, `ProviderUnavailable`, and `ProviderRejected` for other refusals.
         """
@@ -91,9 +91,9 @@ class HostedApi(HttpApi):
         return answer
 
     async def order(self, path: str, inputs: Mapping[str, Any], headers: Mapping[str, str], *, model: str) -> Answer:
-        """The one call that costs money. Raises `AnswerLost` where a job may have come of it all the same.
+        """Send an order, the one call that costs money. Raises `AnswerLost` if it may have started a job.
 
-        What the answer says of this model alone is a `ModelUnusable`.
+        A refusal that concerns this model alone is a `ModelUnusable`.
         """
         answer = await self._call(self._ordering, "POST", path, ANSWER_BYTES, json=inputs, headers=headers)
         if answer.status == 303 or (answer.status >= 500 and not _asks_to_wait(answer)):
@@ -103,7 +103,7 @@ class HostedApi(HttpApi):
         return answer
 
     def words(self, text: object) -> str:
-        """What a provider says, fit to be shown and stored: one short line, without our key."""
+        """The provider's words, safe to show and store: one short line, without our key."""
         return messages.shown(text, LONGEST_WORDS, secret=self._key.get_secret_value() if self._key else "")
 
     async def _call(self, client: httpx.AsyncClient, method: str, path: str, most_bytes: int, **more: Any) -> Answer:
@@ -137,11 +137,10 @@ def _asks_to_wait(answer: Answer) -> bool:
 async def poll(
     look: Callable[[], Awaitable[T | None]], *, sleep: Sleep, estimated_seconds: float | None, job_id: str
 ) -> T:
-    """Look until there is something, with pauses that grow.
+    """Call `look` until it returns a result, with growing pauses.
 
-    A question without a good answer says nothing about the job, so it is asked again, for as long as the caller has
-    patience. Raises `ProviderBusy` where the provider asks for a long wait, and `OutcomeUnknown` where it does not
-    know the job any more.
+    A failed question says nothing about the job, so it is asked again until the caller cancels. Raises `ProviderBusy`
+    if the provider asks for a long wait, and `OutcomeUnknown` if it no longer knows the job.
     """
     misses = 0
     for tries in count():
@@ -158,7 +157,7 @@ async def poll(
         except ProviderRejected as gone:
             misses, found = misses + 1, None
             if misses >= MISSES:
-                raise OutcomeUnknown(f"The job {job_id} is not known any more. {gone}", code="job_gone") from gone
+                raise OutcomeUnknown(f"The job {job_id} is no longer known. {gone}", code="job_gone") from gone
         if found is not None:
             return found
         await sleep(pause)
@@ -166,19 +165,19 @@ async def poll(
 
 
 def pause_seconds(tries: int, estimated_seconds: float | None) -> float:
-    """The pause after so many looks: a tenth of the usual time at first, half as long again with each further look."""
+    """The pause after so many looks: at first a tenth of the usual time, then half as long again each time."""
     first = min(max(FIRST_PAUSE_SECONDS, (estimated_seconds or 0.0) / 10), LONGEST_PAUSE_SECONDS)
     return min(first * 1.5 ** min(tries, 20), LONGEST_PAUSE_SECONDS)
 
 
 def has_word(fields: Mapping[str, Any] | None, name: str, words: Set[str]) -> TypeGuard[Mapping[str, Any]]:
-    """Whether an answer is an object with one of these words in this place."""
+    """Whether an answer is an object whose field `name` is one of these words."""
     word = None if fields is None else fields.get(name)
     return isinstance(word, str) and word in words
 
 
 def address(text: object) -> SplitResult | None:
-    """The parts of an address that a provider sent; None where it is none, or one with more than ASCII in it."""
+    """The parts of an address that a provider sent; None if it is not an ASCII address."""
     if not isinstance(text, str) or not text.isascii():
         return None
     try:
@@ -188,11 +187,11 @@ def address(text: object) -> SplitResult | None:
 
 
 def garbage(name: str, what: str) -> ProviderUnavailable:
-    return ProviderUnavailable(f"{name} sent {what} that makes no sense.", code="provider_garbage")
+    return ProviderUnavailable(f"{name} sent {what} that cannot be understood.", code="provider_garbage")
 
 
 def seconds_between(start: object, end: object) -> float | None:
-    """Between two times of a provider's, in ISO 8601; None where one of them is no such time."""
+    """The seconds between two ISO 8601 times of a provider; None if one of them is not such a time."""
     first, last = moment(start), moment(end)
     return None if first is None or last is None else max(0.0, (last - first).total_seconds())
 
@@ -206,21 +205,21 @@ def moment(text: object) -> datetime | None:
 
 
 def number(value: object) -> float | None:
-    """A duration as a provider tells it; None where it is none."""
+    """A provider's duration; None if the value is not one."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if 0 <= value < 1e9 else None
 
 
 def problems(answer: Answer) -> Iterator[Mapping[str, Any]]:
-    """The single problems of a refusal, where `detail` lists them."""
+    """The single problems of a refusal, if `detail` lists them."""
     detail = (answer.as_object() or {}).get("detail")
     if isinstance(detail, list):
         yield from (cast("Mapping[str, Any]", part) for part in cast("list[Any]", detail) if isinstance(part, dict))
 
 
 def said(answer: Answer) -> str:
-    """The sentences in a refusal. What it repeats of the request stays out."""
+    """The sentences in a refusal, without the parts of the request that it repeats."""
     fields = answer.as_object() or {}
     listed = "; ".join(str(problem["msg"]) for problem in problems(answer) if problem.get("msg"))
     error = fields.get("error")

@@ -1,4 +1,4 @@
-"""Pictures that lie in an answer itself: in base64 or as a `data:` URL, written as providers really write them."""
+"""Pictures inside an answer, as base64 or `data:` URLs, in the forms that providers really send."""
 
 import base64
 import binascii
@@ -12,18 +12,18 @@ from batchgen.imaging.limits import LARGEST_PICTURE_BYTES
 from batchgen.order_state import CHARGED
 
 LARGEST_ANSWER_BYTES = 96 * 2**20
-"""Such a picture in base64, with some room."""
+"""The largest picture in base64, with some room."""
 LONGEST_HEAD = 200
 SHORTEST_BASE64 = 100
-"""A shorter text in place of a picture is none."""
+"""A shorter text in a picture's place is not a picture."""
 DEEPEST = 5
 PICTURE_FIELDS = (
     *("images", "image", "output", "outputs", "result", "results", "data", "files", "file"),
     *("url", "uri", "image_url", "b64_json", "base64", "file_data", "content"),
 )
-"""What a picture may be called. Other texts of a result may be the user's own words."""
+"""The fields that may hold a picture. Other texts of a result may be the user's own words."""
 PACKED_FIELDS = frozenset({"b64_json", "base64", "file_data", "content", "image", "images"})
-"""Where a bare text may be base64."""
+"""The fields in which a bare text may be base64."""
 
 _BLANKS = b" \t\r\n\f\v"
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
@@ -39,12 +39,12 @@ def is_address(text: str) -> bool:
 
 
 def is_packed(text: str) -> bool:
-    """Whether a text may be a picture in base64, as far as its beginning tells."""
+    """Whether a text may be a picture in base64, by its beginning."""
     return len(text) >= SHORTEST_BASE64 and _BASE64.match(text) is not None
 
 
 def places(value: Any, *, name: str = "", depth: int = DEEPEST) -> Iterator[str]:
-    """Where pictures are in a result, or they themselves: addresses, `data:` URLs and base64, the likeliest first."""
+    """The pictures in a result, as addresses, `data:` URLs or base64, the likeliest first."""
     if isinstance(value, str):
         text = value.strip() if len(value) < LONGEST_HEAD else value
         if is_address(text) or is_data_url(text) or (name in PACKED_FIELDS and is_packed(text)):
@@ -60,10 +60,10 @@ def places(value: Any, *, name: str = "", depth: int = DEEPEST) -> Iterator[str]
 
 
 def unpacked(text: str, *, service: str) -> bytes | None:
-    """The bytes in base64 or in a `data:` URL; None where there are none. The text may be long: call it in a thread.
+    """The bytes in base64 or a `data:` URL; None if there are none. The text may be long: call this in a thread.
 
-    Blanks, the alphabet for URLs, missing padding and any type of content are taken, since the file is judged later by
-    what it is. Raises `ProviderRejected` for more than a picture may have.
+    Accepts blanks, the URL alphabet, missing padding and any content type, since the file itself is checked later.
+    Raises `ProviderRejected` if the picture is too large.
     """
     head, comma, rest = text.partition(",") if is_data_url(text) else ("", "", text)
     if len(rest) * 3 // 4 > LARGEST_PICTURE_BYTES * 2:

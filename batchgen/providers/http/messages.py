@@ -1,6 +1,6 @@
-"""What providers say in sentences: fit to be shown, and read for what no code of theirs has said.
+"""Sentences of providers: made safe to show, and matched where the provider gives no code.
 
-Codes go before words everywhere. All patterns are linear, and are given texts of a bounded length.
+Codes count before words everywhere. All patterns are linear, and are given texts of a bounded length.
 """
 
 import re
@@ -10,7 +10,7 @@ from batchgen.text import printable
 
 LONGEST_READ = 20_000
 SHORTEST_SECRET = 6
-"""A shorter part of a key is no secret, and may be a word."""
+"""A shorter part of a key is not secret, and may be a word."""
 SHORTEST_NAME = 3
 
 POLICY = re.compile(
@@ -31,7 +31,7 @@ PARAMETER = re.compile(
     r"|extra (?:inputs|fields) are not",
     re.IGNORECASE,
 )
-"""What names an input is about that input, whatever the input is called."""
+"""A refusal that names an input is about that input, whatever the input is called."""
 MONEY = re.compile(
     r"balance|credits?\b|billing|payment|top.?up|spend(?:ing)? limit|invoice"
     r"|exceeded your current quota|insufficient.?quota",
@@ -49,7 +49,7 @@ ACCOUNT_BLOCKED = re.compile(
     r"(?:blocked|locked|suspended|deactivated|disabled)|admin lock",
     re.IGNORECASE,
 )
-"""Of the whole account, although some say that it is for their content policy."""
+"""About the whole account, although some providers give their content policy as the reason."""
 OF_A_MODEL = re.compile(
     r"\b(?:this|the|that|requested|private|gated) (?:\w{1,20} )?(?:model|application|app|endpoint|deployment)\b"
     r"|access to (?:the |this |a )?(?:model|application|app|endpoint)|verified to use"
@@ -74,9 +74,9 @@ _TOKENS = re.compile(
 
 
 def shown(text: object, limit: int, *, secret: str = "") -> str:
-    """A provider's words, fit to be shown and stored: one short line without keys and without signatures of addresses.
+    """A provider's words, safe to show and store: one short line without keys and without signatures of addresses.
 
-    `secret` is our key there. What only looks like some key goes as well.
+    `secret` is our key there. Anything that looks like a key is removed as well.
     """
     plain = (text if isinstance(text, str) else str(text))[:LONGEST_READ]
     for part in _parts(secret):
@@ -86,7 +86,7 @@ def shown(text: object, limit: int, *, secret: str = "") -> str:
 
 
 def speaks_of(text: str, model: str | None) -> bool:
-    """Whether a text names this model: by its whole id or by the last part of it."""
+    """Whether a text names this model, by its whole id or the last part of it."""
     name = (model or "").partition(":")[0].lower()
     said = text[:LONGEST_READ].lower()
     return any(len(part) >= SHORTEST_NAME and _has_name(said, part) for part in (name, name.rpartition("/")[2]))
@@ -99,7 +99,7 @@ def is_policy(text: str) -> bool:
 
 
 def remedy(text: str) -> str:
-    """What the operator has to do about a model that is not for this account."""
+    """What the operator must do about a model that this account may not use."""
     if VERIFY.search(text[:LONGEST_READ]):
         return "Verify the organisation in the provider's settings"
     if TERMS.search(text[:LONGEST_READ]):
@@ -108,11 +108,11 @@ def remedy(text: str) -> str:
 
 
 def _parts(secret: str) -> Iterable[str]:
-    """The key, then its parts, for some are made of an id and a secret."""
+    """The key and its parts, longest first: some keys consist of an id and a secret."""
     parts = [secret, *secret.split(":")]
     return sorted({part for part in parts if len(part) >= SHORTEST_SECRET}, key=len, reverse=True)
 
 
 def _has_name(text: str, name: str) -> bool:
-    """As a word of its own: `flux` is not in `influx`."""
+    """Whether the name occurs as a word: `flux` does not in `influx`."""
     return re.search(rf"(?<![\w/-]){re.escape(name)}(?![\w-])", text) is not None

@@ -19,15 +19,15 @@ from batchgen.providers.http.retry_after import retry_after_seconds
 QUESTION_SECONDS = 30.0
 QUESTION_BYTES = 16 * 2**20
 OPERATOR_SECONDS = 300.0
-"""The wait where the operator has to do something first: a key, an account. No item fails meanwhile."""
+"""The wait if the operator has to act first, for example on a key or an account. No item fails meanwhile."""
 BEHIND_A_GATEWAY = frozenset({303, 499, 502, 504, 520, 524, 598, 599})
-"""A gateway lost sight of the service, which may have read the request and gone on with it. 303 says that it has."""
+"""A gateway lost the service, which may have read the request and continued with it. 303 says that it has."""
 NOT_REACHED = frozenset({503, 521, 522, 523, 525, 526, 529, 530})
-"""Nobody took the request: the service is down or full, or its gateway could not connect to it."""
+"""The request was not accepted: the service is down or full, or its gateway could not connect to it."""
 
 
 class OwnServerApi(HttpApi):
-    """Each request has a connection of its own."""
+    """Calls to one server, each on a connection of its own."""
 
     def __init__(
         self,
@@ -46,18 +46,18 @@ class OwnServerApi(HttpApi):
 
     @property
     def authorization(self) -> Mapping[str, str]:
-        """The header that opens this API. Secret."""
+        """The header that authorizes requests to this API. Secret."""
         return {"Authorization": authorization(self._key, self._scheme)} if self._key else {}
 
     def headers_for(self, url: str) -> Mapping[str, str]:
-        """The header that opens this API where the address belongs to it, and nothing where it is another's."""
+        """The header that authorizes requests to this API, if the address belongs to it, else nothing."""
         address, own = httpx.URL(url), httpx.URL(self.base_url)
-        # Not `host`, which unfolds names in other scripts and fails at some of them.
+        # Not `host`, which decodes names in other scripts and fails for some of them.
         is_own = (address.scheme, address.raw_host, address.port) == (own.scheme, own.raw_host, own.port)
         return self.authorization if is_own else {}
 
     async def ask(self, method: str, path: str, *, most_bytes: int = QUESTION_BYTES, **more: Any) -> Answer:
-        """Ask something that costs nothing. Raises `ProviderUnavailable` where there is no whole answer."""
+        """Ask something that costs nothing. Raises `ProviderUnavailable` if no whole answer comes."""
         try:
             return await self._send(self._asking, method, path, self._question_seconds, most_bytes, **more)
         except Unanswered as error:
@@ -76,18 +76,16 @@ class OwnServerApi(HttpApi):
         if answer.status in BEHIND_A_GATEWAY:
             raise OutcomeUnknown(f"A gateway before {self._service} answered {answer.status} to the order.")
         if answer.status >= 500 and answer.status not in NOT_REACHED and not gives_a_reason(answer.as_json()):
-            # The service itself says what is wrong, as JSON. This comes from somewhere on the way, or out of a crash.
+            # The service itself explains errors as JSON. This answer is from a proxy on the way, or from a crash.
             raise OutcomeUnknown(f"{self._service} answered {answer.status} to the order, and does not say why.")
         return answer
 
     def error_of(self, answer: Answer, refusal: Refusal) -> ProviderError:
-        """The error for an answer without success, where the provider's own codes say nothing else.
-
-        A `status` in the refusal is the one that counts: some gateways answer 200 and put the real one in the body.
-        """
+        """The error by the table. A `status` in the refusal counts: some gateways put the real status in the body."""
         return self.refusals.error_of(self.completed(answer, refusal))
 
     def error(self, reason: Reason, answer: Answer, refusal: Refusal) -> ProviderError:
+        """The error for a reason that the provider's own codes give."""
         return self.refusals.error(reason, self.completed(answer, refusal))
 
     def completed(self, answer: Answer, refusal: Refusal) -> Refusal:
@@ -100,7 +98,9 @@ class OwnServerApi(HttpApi):
         return self.refusals.message(what, words)
 
     def garbage(self) -> ProviderUnavailable:
-        return ProviderUnavailable(f"{self._service} gave an answer that makes no sense.", code="provider_garbage")
+        return ProviderUnavailable(
+            f"{self._service} gave an answer that cannot be understood.", code="provider_garbage"
+        )
 
 
 def gives_a_reason(value: Any) -> bool:

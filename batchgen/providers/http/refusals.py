@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from batchgen.errors import ModelUnusable, ProviderBusy, ProviderError, ProviderRejected, ProviderUnavailable
 from batchgen.order_state import NOT_CHARGED
 from batchgen.providers.http import messages
-from batchgen.providers.http.retry_after import patient
+from batchgen.providers.http.retry_after import bounded_wait
 
 BUSY_SECONDS = 10.0
 """The wait if a provider asks for one without saying how long."""
@@ -206,7 +206,7 @@ class Refusals:
         words = "" if reason is Reason.NO_API else refusal.message
         sentence = SENTENCES[reason].format(model=refusal.model, status=refusal.status)
         message, code = self.message(sentence, words), reason.value
-        busy_seconds = BUSY_SECONDS if refusal.wait_seconds is None else patient(refusal.wait_seconds)
+        busy_seconds = BUSY_SECONDS if refusal.wait_seconds is None else bounded_wait(refusal.wait_seconds)
         match reason:
             case Reason.BUSY:
                 return ProviderBusy(message, code=code, retry_after_seconds=busy_seconds)

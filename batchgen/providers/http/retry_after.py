@@ -1,4 +1,4 @@
-"""How long a provider asks to wait: what an HTTP 429 (or 503) says in its headers or its body."""
+"""Read from an HTTP 429 (or 503) how long a provider asks to wait, in its headers or its body."""
 
 import json
 import math
@@ -9,17 +9,17 @@ from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
 LONGEST_SECONDS = 86_400.0
-"""The database waits no longer either."""
+"""The database does not wait longer either."""
 SHORTEST_SECONDS = 1.0
-"""Whoever comes back at once is refused again, and banned in the end."""
+"""A client that returns at once is refused again, and banned in the end."""
 LONGEST_TEXT = 20_000
 LONGEST_JSON = 256 * 2**10
 LONGEST_VALUE = 200
-"""Of one header or field; what is longer is no wait."""
+"""Of one header or field; a longer value is not a wait."""
 DEEPEST = 6
-"""How far into a body's objects a field is looked for."""
+"""How deep in a body's objects a field is searched for."""
 NEAR_SECONDS = 366 * 86_400.0
-"""A number that is a time of the epoch no further away than this is a time; any other is a number of seconds."""
+"""A number that is an epoch time within this distance is a time; any other is a number of seconds."""
 
 _MILLISECONDS = frozenset({"retryafterms", "retryaftermilliseconds"})
 _SECONDS = frozenset(
@@ -37,7 +37,7 @@ _PART = re.compile(
     r"(milliseconds?|msecs?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d)(?![a-z])",
     re.IGNORECASE | re.ASCII,
 )
-"""One part of a duration. `1h2m3s` has three: what follows a unit is a digit, a blank or a sign, and no letter."""
+"""One part of a duration; `1h2m3s` has three. A unit is followed by a digit, a blank or a sign, never by a letter."""
 _BETWEEN = re.compile(r"[\s,]{0,3}(?:and\s{1,3})?(?=[0-9])", re.IGNORECASE | re.ASCII)
 _SENTENCE = re.compile(
     r"\b(?:resets?|retry|retrying|again|available|wait|back off|cool ?down|delay)\b[^.0-9]{0,40}(?=[0-9])",
@@ -50,13 +50,12 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 def retry_after_seconds(
     headers: Mapping[str, str], body: str | bytes = b"", *, now: datetime, reads_limits: bool = True
 ) -> float | None:
-    """The seconds that an answer asks to wait, from 0 to a day; None where it does not say.
+    """The seconds that an answer asks to wait, from 0 to a day; None if it does not say.
 
-    Looks at `Retry-After-Ms` and `Retry-After` (seconds, a duration or a date), then at the body: a field such as
-    `retry_after`, at any depth within reason, or a sentence such as "try again in 1m12s"; then at the headers that say
-    when a limit is whole again, unless `reads_limits` is off: some services send those with every answer.
-    Never raises, whatever the answer holds. `now` is aware; a date is taken as it is, so that a clock that is wrong
-    makes the wait wrong by as much.
+    Reads `Retry-After-Ms` and `Retry-After` (seconds, a duration or a date), then the body: a field such as
+    `retry_after`, down to a limited depth, or a sentence such as "try again in 1m12s"; then the headers that say when a
+    limit resets, unless `reads_limits` is False: some services send those with every answer.
+    Never raises, whatever the answer contains. `now` is aware; dates are compared with it as they are.
     """
     lower = {name.lower(): value for name, value in headers.items()}
     wait = _seconds(lower.get("retry-after-ms"), 0.001)
@@ -67,13 +66,13 @@ def retry_after_seconds(
     return _from_limits(lower, now) if wait is None and reads_limits else wait
 
 
-def patient(seconds: float) -> float:
-    """A wait that is long enough to be one: at least a second, and no number at all is a second, too."""
+def bounded_wait(seconds: float) -> float:
+    """The wait within its limits of a second and a day; a second if it is not a number."""
     return SHORTEST_SECONDS if math.isnan(seconds) else min(max(seconds, SHORTEST_SECONDS), LONGEST_SECONDS)
 
 
 def _from_header(value: str | None, now: datetime) -> float | None:
-    """Seconds, a time of the epoch, a duration or a date; of several in one header the longest."""
+    """Seconds, an epoch time, a duration or a date; the longest of several in one header."""
     if value is None or len(value) > LONGEST_VALUE:
         return None
     readers = (_point(value, now), _duration(value), _until(value, now))
@@ -85,7 +84,7 @@ def _from_header(value: str | None, now: datetime) -> float | None:
 
 
 def _until(value: str, now: datetime) -> float | None:
-    """To a date of HTTP or of ISO 8601."""
+    """The seconds until an HTTP or ISO 8601 date."""
     moment = _http_date(value.strip()) or _iso_date(value.strip())
     if moment is None:
         return None
@@ -103,7 +102,7 @@ def _http_date(value: str) -> datetime | None:
 
 
 def _iso_date(value: str) -> datetime | None:
-    """Only with a time of day: a bare `20260101` is a number."""
+    """An ISO 8601 date with a time of day: a bare `20260101` is a number."""
     try:
         return datetime.fromisoformat(value) if ":" in value else None
     except (ValueError, OverflowError):
@@ -111,7 +110,7 @@ def _iso_date(value: str) -> datetime | None:
 
 
 def _from_limits(lower: Mapping[str, str], now: datetime) -> float | None:
-    """When a limit is whole again: of the limits that are used up, or of all where none says that it is."""
+    """When the limits reset: those that are used up, or all if none says that it is."""
     resets = {match[1]: name for name in lower if (match := _OPENAI_RESET.fullmatch(name))}
     used_up = [kind for kind in resets if lower.get(f"x-ratelimit-remaining-{kind}", "").strip() == "0"]
     waits = [_from_header(lower[resets[kind]], now) for kind in used_up or resets]
@@ -135,7 +134,7 @@ def _from_body(body: str | bytes, now: datetime) -> float | None:
 
 
 def _from_data(data: Any, now: datetime, depth: int) -> float | None:
-    """A field that says so, in this object or one inside it; else a sentence in one of its texts."""
+    """The wait in a field of this object or of one inside it; else in a sentence in one of its texts."""
     if isinstance(data, str):
         return _from_sentence(data[:LONGEST_TEXT])
     if depth == 0:
@@ -154,7 +153,7 @@ def _from_data(data: Any, now: datetime, depth: int) -> float | None:
 
 
 def _plain(name: str) -> str:
-    """`Retry-After`, `retry_after` and `retryAfter` are one name."""
+    """One name for `Retry-After`, `retry_after` and `retryAfter`."""
     return name[:LONGEST_VALUE].lower().replace("_", "").replace("-", "")
 
 
@@ -174,14 +173,14 @@ def _from_sentence(text: str) -> float | None:
 
 
 def _duration(value: str) -> float | None:
-    """A text that is one duration and nothing else."""
+    """The duration, if the text is one and nothing else."""
     text = value.strip()
     end = max((match.end() for match in _parts(text, 0)), default=0)
     return _duration_at(text, 0) if end and end == len(text) else None
 
 
 def _duration_at(text: str, start: int) -> float | None:
-    """The sum of the parts that stand one after the other from here."""
+    """The sum of the consecutive parts from here on."""
     parts = list(_parts(text, start))
     return _bounded(sum(float(part[1]) * _factor(part[2].lower()) for part in parts)) if parts else None
 
@@ -200,7 +199,7 @@ def _factor(unit: str) -> float:
 
 
 def _point(value: Any, now: datetime) -> float | None:
-    """A number of seconds, or the time until a moment that is told as seconds or milliseconds of the epoch."""
+    """A number of seconds, or the time until a moment given as seconds or milliseconds of the epoch."""
     number = _number(value)
     if number is None:
         return None
@@ -214,7 +213,7 @@ def _seconds(value: Any, factor: float = 1.0) -> float | None:
 
 
 def _number(value: Any) -> float | None:
-    """A JSON number, or one written in ASCII as such."""
+    """A JSON number, or an ASCII text of one."""
     if isinstance(value, str):
         text = value.strip().lower()
         return float(text) if _NUMBER.fullmatch(text) else _WORDS.get(text)
@@ -224,5 +223,5 @@ def _number(value: Any) -> float | None:
 
 
 def _bounded(seconds: float) -> float | None:
-    """Within 0 and a day; infinity is a day, and what is no number says nothing."""
+    """The wait between 0 and a day; infinity is a day, and not-a-number is None."""
     return None if math.isnan(seconds) else min(max(seconds, 0.0), LONGEST_SECONDS)

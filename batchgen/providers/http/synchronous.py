@@ -1,8 +1,7 @@
-"""Jobs of a service whose answer to the order is the picture itself, so that there is no job to ask for again.
+"""Jobs of a service that answers an order with the picture itself, so that no job can be asked for later.
 
-A job gets its id before the order goes out: `submit` only mints it, the worker stores it, and the first `wait` orders.
-Whoever holds an id that this process did not mint can therefore not tell whether it was paid for, and never orders
-under it again.
+A job gets its id before its order is sent: `submit` only mints the id, the worker stores it, and the first `wait` sends
+the order. For an id that another process minted, nobody can tell whether it was paid for: it is never ordered again.
 """
 
 import asyncio
@@ -18,7 +17,7 @@ from batchgen.providers.base import ImageRequest, Picture, RawImage, Settlement
 
 KEPT_JOBS = 256
 KEPT_BYTES = 128 * 2**20
-"""Of pictures that came and may be asked for again: a late one, or one that could not be stored yet."""
+"""Of pictures that may be asked for again: late ones, or ones that could not be stored yet."""
 
 SendOrder = Callable[[str, ImageRequest], Coroutine[Any, Any, Picture]]
 
@@ -47,8 +46,8 @@ class _Job:
         return self.task.result()
 
     @property
-    def sold_nothing(self) -> bool:
-        """Whether the order was turned away or failed for now, and costs nothing: another one may be sent."""
+    def was_refused_free(self) -> bool:
+        """Whether the order was refused or failed in passing and costs nothing: another one may be sent."""
         error = self.error
         return isinstance(error, ProviderBusy | ModelUnusable | ProviderUnavailable) and error.order.charged is False
 
@@ -58,9 +57,9 @@ class _Job:
 
 
 class SynchronousJobs:
-    """The jobs of one service, by id. `order` sends the order of a job and returns the picture.
+    """The jobs of one service, by id. `order` sends a job's order and returns the picture.
 
-    `is_free`: the service costs nothing, so that a job whose outcome is unknown may be made again.
+    `is_free`: the service costs nothing, so that a job with an unknown outcome may be ordered again.
     """
 
     def __init__(
@@ -80,17 +79,17 @@ class SynchronousJobs:
         return job_id
 
     def find(self, request: ImageRequest) -> str | None:
-        """The job with this key. None: none that was stored can have been ordered, for `mint` orders nothing."""
-        ours = (job_id for job_id, job in self._jobs.items() if job.key == request.key and not job.sold_nothing)
+        """The job with this key. None: no stored job can have been ordered, since `mint` orders nothing."""
+        ours = (job_id for job_id, job in self._jobs.items() if job.key == request.key and not job.was_refused_free)
         return next(ours, None) if request.key else None
 
     def is_awaited(self, job_id: str) -> bool:
-        """Whether the job's picture can still be had: this process began it, and did not let it go."""
+        """Whether the job's picture can still arrive: this process started the job and did not drop it."""
         job = self._jobs.get(job_id)
         return job is not None and not job.is_cancelled
 
     async def wait(self, job_id: str, request: ImageRequest) -> Picture:
-        """The job's picture; orders it where that was not done yet. Cancelling this call leaves the order alone."""
+        """Order the picture unless that was done, and wait for it. Cancelling this call leaves the order alone."""
         job = self._jobs.get(job_id)
         if job is None:
             raise self._lost(job_id)
@@ -106,9 +105,9 @@ class SynchronousJobs:
         return task.result()
 
     def settle(self, job_id: str) -> Settlement:
-        """What is known of a job that nobody waits for any more.
+        """What is known of a job that nobody waits for.
 
-        A paid one that this process does not know is not over: whoever began it may still get its picture.
+        A paid job of another process is not over: that process may still get its picture.
         """
         job = self._jobs.get(job_id)
         if job is None:
@@ -122,9 +121,9 @@ class SynchronousJobs:
         return Settlement(self._state_of(job))
 
     def cancel(self, job_id: str) -> None:
-        """Take back what was not ordered yet. What is on its way is let go only where it costs nothing.
+        """Withdraw an order that was not sent yet, and drop one that runs only if it costs nothing.
 
-        A paid picture comes all the same, and `settle` has it.
+        A paid picture arrives anyway, and `settle` returns it.
         """
         job = self._jobs.get(job_id)
         if job is None or (job.is_running and not self._is_free):
@@ -135,7 +134,7 @@ class SynchronousJobs:
             job.task.cancel()
 
     async def aclose(self) -> None:
-        """Let go of what runs: whoever wants a picture waits for it before."""
+        """Drop what runs: wait for wanted pictures before."""
         running = [job.task for job in self._jobs.values() if job.task is not None and job.is_running]
         for task in running:
             task.cancel()
@@ -151,7 +150,7 @@ class SynchronousJobs:
         try:
             return await self._ordered(job_id, request)
         except ProviderError as error:
-            # The job is kept for a while. The frames of its error would keep the whole answer with it.
+            # The job is kept for a while; the frames of its error would keep the whole answer in memory.
             error.__context__ = None
             raise error.with_traceback(None) from None
 
@@ -162,8 +161,8 @@ class SynchronousJobs:
             running = OrderState(running_seconds=self._clock() - started_at)
             return replace(picture, order=picture.order.merge(running))
         except (ProviderBusy, ModelUnusable) as busy:
-            # It is the order that was turned away. Only this process could order under its id, and any other one that
-            # takes the item over would have to believe that it was sent.
+            # The order itself was refused. Only this process could order under its id: another one that takes the item
+            # over would have to assume that the order was sent.
             busy.order = NOT_CHARGED
             raise
         except OutcomeUnknown as error:
@@ -181,13 +180,13 @@ class SynchronousJobs:
         return NOT_CHARGED if self._is_free or job.task is None else OVER
 
     def _lost(self, job_id: str) -> ProviderError:
-        what = f"The job {job_id} was begun by another process, and {self._name} cannot tell what became of it."
+        what = f"The job {job_id} was started by another process, and {self._name} cannot tell what became of it."
         if self._is_free:
             return ProviderUnavailable(what, code="job_lost", is_provider_fault=False)
         return OutcomeUnknown(what)
 
     def _trim(self) -> None:
-        """Forget the oldest: first what was handed over, then what nobody asked for. Never what runs."""
+        """Forget the oldest jobs: first those handed over, then those not asked for, never those that run."""
         handed = [job_id for job_id, job in self._jobs.items() if job.was_handed_over]
         others = [job_id for job_id, job in self._jobs.items() if not job.was_handed_over and not job.is_running]
         size = sum(job.size for job in self._jobs.values())
@@ -202,6 +201,6 @@ def _cancelled(job_id: str) -> ProviderUnavailable:
 
 
 def _look_at_the_error(task: asyncio.Task[Picture]) -> None:
-    """Else Python complains of an error that nobody has seen, where nobody waited for it."""
+    """Retrieve the error: otherwise Python warns of it if nobody waits for the task."""
     if not task.cancelled():
         task.exception()
