@@ -4,15 +4,15 @@ Written from the wiki page "API" of stable-diffusion-webui and from `modules/api
 `modules/progress.py`, `modules/processing.py` and `modules/shared_state.py` of it (commit 0050a354) and of
 stable-diffusion-webui-forge (dfdcbab6); a running server shows the same at `/docs`.
 
-`POST /sdapi/v1/txt2img` answers with the picture when it is done; `force_task_id` names the task. The server keeps no
-result, so that a picture whose answer was lost is made again: it costs time on one's own GPU and no money. `POST
+`POST /sdapi/v1/txt2img` answers with the finished picture; `force_task_id` names the task. The server keeps no
+results, so a picture whose answer was lost is made again: it costs time on the operator's GPU and no money. `POST
 /internal/progress` tells whether a task runs. `POST /sdapi/v1/interrupt` stops whatever runs, so it is sent only
-while that is our task; a task that waits in the server's own queue cannot be taken out of it. An interrupted task
-answers like a finished one, with half a picture.
+while that is our task; a task that waits in the server's own queue cannot be removed. An interrupted task answers like
+a finished one, with half a picture.
 
-Forge has not honoured `override_settings.sd_model_checkpoint` for long (its issues 1610 and 1940), and A1111 takes the
-checkpoint that it has loaded for one that it does not find. So the checkpoint that an answer names is compared with the
-ordered one. Where it is another, it is set by `POST /sdapi/v1/options`, for this order and for all later ones.
+Forge ignored `override_settings.sd_model_checkpoint` for long (its issues 1610 and 1940), and A1111 uses the loaded
+checkpoint if it does not find the ordered one. So the checkpoint that an answer names is compared with the ordered
+one. If it differs, `POST /sdapi/v1/options` sets it, for this order and for all later ones.
 """
 
 import asyncio
@@ -42,17 +42,16 @@ LOCAL_URL = "http://127.0.0.1:7860"
 ANSWER_SECONDS = 600.0
 ANSWER_BYTES = 96 * 2**20
 QUEUE_PAUSE_SECONDS = 1.0
-"""Between two looks whether a task that nobody wants any more has begun."""
+"""Between two questions whether an unwanted task has started."""
 
 REPORTED = ("width", "height", "steps", "cfg_scale", "sampler_name")
-"""Of an order, and of what the server says that it did."""
+"""Differences in these fields between the order and the server's report are logged."""
 
 
 class Automatic1111Provider:
     """Pictures from `/sdapi/v1/txt2img`. `credentials` are `user:password` of `--api-auth`.
 
-    The body is the request's `inputs` as they stand. The request's model is the checkpoint, by any name that the server
-    knows it by.
+    The body is the request's `inputs`. The request's model is the checkpoint, by any name that the server knows.
     """
 
     name = "automatic1111"
@@ -71,35 +70,35 @@ class Automatic1111Provider:
         self._most_bytes = most_bytes
         self._jobs = SynchronousJobs(self.name, self._order, is_free=True)
         self._wanted: dict[str, Sequence[Checkpoint]] = {}
-        """What the server has for each model that was asked for."""
+        """The checkpoint on the server for each model that was ordered."""
         self._sets_checkpoint = False
-        """Whether this server takes no notice of the checkpoint in an order."""
+        """Whether this server ignores the checkpoint in an order."""
         self._one_checkpoint = asyncio.Lock()
 
     async def submit(self, request: ImageRequest) -> str:
-        """Name the task, after a look whether the server has the checkpoint: it would silently take another one."""
+        """Mint the task's id if the server has the checkpoint: otherwise it would silently use another one."""
         if request.model and request.model not in self._wanted:
             self._wanted[request.model] = await self._checkpoints_named(request.model)
         return self._jobs.mint(request)
 
     async def find(self, request: ImageRequest) -> str | None:
-        """The task of this process with the same key. None: no picture can be lost under a name that was."""
+        """The task of this process with the same key. None: nothing can have been ordered under an id that was lost."""
         return self._jobs.find(request)
 
     async def wait(self, job_id: str, request: ImageRequest) -> Picture:
-        """Order the picture and wait for it. A task of another process is stopped, since its picture cannot be had.
+        """Order the picture and wait for it. Stop a task of another process, since its picture cannot be fetched.
 
-        One that waits in the server's own queue is waited for, and stopped when it begins.
+        A task in the server's own queue is stopped when it starts.
         """
         if not self._jobs.is_awaited(job_id):
-            while await self._interrupt(job_id):  # noqa: ASYNC110 - the server tells nobody by itself
+            while await self._interrupt(job_id):  # noqa: ASYNC110 - the server sends no events
                 await asyncio.sleep(QUEUE_PAUSE_SECONDS)
         return await self._jobs.wait(job_id, request)
 
     async def settle(self, job_id: str, request: ImageRequest) -> Settlement:  # noqa: ARG002 - others need the request
-        """What this process knows; of another one's task nothing can be had, and it is stopped.
+        """What this process knows. A task of another process is stopped, since its picture cannot be fetched.
 
-        Not over while the server has it: nobody else would stop it when it begins, and it may keep the server for ever.
+        It is not over while the server has it: nobody else would stop it, and it may occupy the server forever.
         """
         settlement = self._jobs.settle(job_id)
         if settlement.order.over and settlement.picture is None and await self._interrupt(job_id):
@@ -107,24 +106,24 @@ class Automatic1111Provider:
         return settlement
 
     async def cancel(self, job_id: str) -> None:
-        """Stop the task where it runs right now, and let the picture go."""
+        """Stop the task if it runs right now, and drop its picture."""
         await self._interrupt(job_id)
         self._jobs.cancel(job_id)
 
     async def aclose(self) -> None:
-        """Give back connections; pictures that are being made are lost."""
+        """Close connections; pictures that are being made are lost."""
         await self._jobs.aclose()
         await self._api.aclose()
 
     async def _order(self, job_id: str, request: ImageRequest) -> RawImage:
-        """The picture, of the checkpoint that was ordered. Raises `wrong_model` where the server makes no such one."""
+        """Make the picture with the ordered checkpoint. Raises `wrong_model` if the server uses another one."""
         model = request.model or ""
         if not model or not self._sets_checkpoint:
             picture, made = await self._made(job_id, request)
             if self._is_right(model, made):
                 return picture
             log.warning(
-                "the server took the checkpoint %s for %s; it is set before each order from now on", made, model
+                "the server used the checkpoint %s instead of %s; it is set before each order from now on", made, model
             )
         async with self._one_checkpoint:
             await self._set_checkpoint(model)
@@ -171,7 +170,7 @@ class Automatic1111Provider:
         return picture, made_with(info)
 
     def _checkpoint(self, request: ImageRequest) -> Mapping[str, Any]:
-        """Without the second setting the server would load its former checkpoint again after every picture."""
+        """The checkpoint's settings. Without the second one the server would reload its former checkpoint each time."""
         if not request.model:
             return {}
         settings = {
@@ -181,13 +180,13 @@ class Automatic1111Provider:
         return {"override_settings": settings, "override_settings_restore_afterwards": False}
 
     def _name_of(self, model: str) -> str:
-        """As the server spells it."""
+        """The model's name in the server's spelling."""
         wanted = self._wanted.get(model, ())
         is_its_own = any(model in (*checkpoint.names, *checkpoint.hashes) for checkpoint in wanted)
         return model if is_its_own or not wanted else wanted[0].title
 
     def _picture(self, answer: Answer) -> tuple[RawImage, Mapping[str, Any]]:
-        """Plain CPU work without a loop. `info` is JSON within the JSON; some servers unfold it."""
+        """Read the picture and `info`, which is JSON within the JSON and which some servers send as an object."""
         body = mapping(answer.as_object())
         info = mapping(body.get("info")) or mapping(read_object(text(body.get("info"))))
         images = sequence(body.get("images"))
@@ -226,12 +225,12 @@ class Automatic1111Provider:
             what = f"{self.name} answered {answer.status}: its API is not at this address, or it runs without --api."
             return ProviderUnavailable(what, code="provider_garbage")
         if answer.status == 401:
-            what = "wants the user and password of its --api-auth; set BATCHGEN_AUTOMATIC1111_AUTH=user:password"
+            what = "it requires the user and password of its --api-auth; set BATCHGEN_AUTOMATIC1111_AUTH=user:password"
             return self._api.error(Reason.KEY_REFUSED, answer, Refusal(what))
         return self._api.error_of(answer, refusal)
 
     async def _checkpoints_named(self, model: str) -> Sequence[Checkpoint]:
-        """What the server has by this name, after one look at its disk. Raises `model_not_found`."""
+        """The checkpoints by this name, after one refresh of the server's list. Raises `model_not_found`."""
         known = await self._listed_checkpoints()
         if not named(model, known):
             with suppress(ProviderError):  # a server that cannot do so has told what it has
@@ -252,10 +251,10 @@ class Automatic1111Provider:
         return checkpoints_in(listed)
 
     async def _interrupt(self, job_id: str) -> bool:
-        """Stop the task if it is the one that runs; whether it still waits there. Another may just have begun instead.
+        """Stop the task if it is the one that runs, and return whether it still waits. Another may just have started.
 
-        Raises `ProviderUnavailable` or `ProviderBusy` where the server did not hear of it: a task that nobody stops may
-        keep the server from all others, so that its job is not over for that.
+        Raises `ProviderUnavailable` or `ProviderBusy` if the server could not be told: a task that nobody stops may
+        block the server for all others, so its job is not over then.
         """
         try:
             answer = await self._api.ask("POST", "/internal/progress", json={"id_task": job_id, "live_preview": False})
@@ -269,14 +268,14 @@ class Automatic1111Provider:
             raise
 
     def _check_heard(self, answer: Answer) -> None:
-        """A server that does not have the route, or does not let us, will not do so later either."""
+        """Ignore answers of servers that lack the route or do not allow it: trying again would not help."""
         if answer.status == 429 or answer.status >= 500:
             raise self._refused(answer)
         if answer.is_success and answer.as_object() is None:
             raise self._api.garbage()
 
     async def _was_interrupted(self, job_timestamp: str) -> bool:
-        """Whether the task that began at this time was stopped; False where the server has begun another since."""
+        """Whether the task that started at this time was stopped; False if the server has started another since."""
         try:
             answer = await self._api.ask("GET", "/sdapi/v1/progress", params={"skip_current_image": "true"})
         except ProviderUnavailable:
@@ -285,17 +284,17 @@ class Automatic1111Provider:
         return state.get("interrupted") is True and bool(job_timestamp) and state.get("job_timestamp") == job_timestamp
 
     def _senseless(self) -> OutcomeUnknown:
-        return OutcomeUnknown(f"{self.name} answered with something that is no picture.", code="provider_garbage")
+        return OutcomeUnknown(f"{self.name} answered with something other than a picture.", code="provider_garbage")
 
 
 def _seed(info: Mapping[str, Any]) -> int | None:
-    """The one that was used, whatever was ordered."""
+    """The seed that was used, whatever was ordered."""
     seeds = (info.get("seed"), next(iter(sequence(info.get("all_seeds"))), None))
     return next((seed for seed in map(whole_number, seeds) if seed is not None and seed >= 0), None)
 
 
 def _tell_differences(ordered: Mapping[str, Any], info: Mapping[str, Any]) -> None:
-    """An extension or a setting of the server may change an order; the picture is the server's, and it is taken."""
+    """Log what an extension or a setting of the server changed in the order; the picture is accepted."""
     pairs = {name: (ordered.get(name), info.get(name)) for name in REPORTED}
     other = {name: pair for name, pair in pairs.items() if None not in pair and pair[0] != pair[1]}
     if other:
@@ -303,6 +302,6 @@ def _tell_differences(ordered: Mapping[str, Any], info: Mapping[str, Any]) -> No
 
 
 def _field_faults(body: Mapping[str, Any]) -> str:
-    """FastAPI's list of what is wrong with which field, as one sentence."""
+    """FastAPI's list of invalid fields, as one sentence."""
     faults = [mapping(fault) for fault in sequence(body.get("detail"))]
     return "; ".join(f"{'.'.join(map(str, sequence(fault.get('loc'))))}: {text(fault.get('msg'))}" for fault in faults)

@@ -1,4 +1,4 @@
-"""Which checkpoints an AUTOMATIC1111-like server has, and which one has made a picture."""
+"""The checkpoints of an AUTOMATIC1111-like server, and the one that made a picture."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ SHORTEST_HASH = 6
 class Checkpoint:
     title: str
     names: Sequence[str]
-    """All that the server finds it by (`CheckpointInfo.ids`), as far as it lists it."""
+    """The names by which the server finds it (`CheckpointInfo.ids`), as far as it lists them."""
     hashes: Sequence[str]
 
     def has_made(self, name: str, short_hash: str) -> bool:
-        """Whether a picture's name and hash are this one's; what the server does not tell speaks against nobody."""
+        """Whether a picture's name and hash fit this checkpoint; a value that the server does not give fits any."""
         if len(short_hash) >= SHORTEST_HASH and self.hashes:
             return any(known.startswith(short_hash) or short_hash.startswith(known) for known in self.hashes)
         return not name or _in_infotext(name) in {_in_infotext(known) for known in self.names}
@@ -28,7 +28,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """With which checkpoint the server says that a picture was made."""
+    """The checkpoint that made a picture, according to the server."""
 
     name: str
     short_hash: str
@@ -43,7 +43,7 @@ def checkpoints_in(listed: Sequence[Any]) -> list[Checkpoint]:
 
 
 def named(wanted: str, checkpoints: Iterable[Checkpoint]) -> list[Checkpoint]:
-    """Those that the name means: by a name of theirs, or else the one whose name differs in spelling alone."""
+    """The checkpoints with this name, or else the one whose name differs only in spelling."""
     known = list(checkpoints)
     exact = [checkpoint for checkpoint in known if wanted in (*checkpoint.names, *checkpoint.hashes)]
     if exact:
@@ -54,7 +54,7 @@ def named(wanted: str, checkpoints: Iterable[Checkpoint]) -> list[Checkpoint]:
 
 
 def made_with(info: Mapping[str, Any]) -> Made:
-    """The answer's own fields, or else what its text for the picture's metadata says."""
+    """The checkpoint in the answer's fields, or else in its text for the picture's metadata."""
     name, short_hash = text(info.get("sd_model_name")), text(info.get("sd_model_hash"))
     if not name and not short_hash:
         last_line = text(next(iter(sequence(info.get("infotexts"))), ""))[-LONGEST_INFO:].rpartition("\n")[2]
@@ -81,11 +81,11 @@ def _hash_in(title: str) -> str:
 
 
 def _may_have(checkpoint: Checkpoint, wanted: str) -> bool:
-    """A hash of another length is of another kind and says nothing."""
+    """Whether the checkpoint may have this hash; a short hash is of another kind and rules nothing out."""
     known = [each[: len(wanted)] for each in checkpoint.hashes]
     return len(wanted) < 10 or not known or wanted in known
 
 
 def _in_infotext(name: str) -> str:
-    """Metadata leaves commas and colons out."""
+    """The name as metadata spells it, without commas and colons."""
     return plain(name.replace(",", "").replace(":", ""))

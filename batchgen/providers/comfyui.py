@@ -1,18 +1,18 @@
-"""ComfyUI on one's own GPU.
+"""ComfyUI on the operator's own GPU.
 
 Written from the page "Routes" (docs.comfy.org/development/comfyui-server/comms_routes) and from the server itself:
 `server.py`, `execution.py` and `comfy_execution/jobs.py` (commits 002c3fb9, 04e2a914, 172be438); older servers from
 `server.py` of commit 005f3ba4.
 
-`POST /prompt` takes a workflow and a `prompt_id` of ours, a UUID in its canonical form, made from the purchase's key:
-an order whose answer was lost is found again. Older servers mint their own id; they keep our key in `extra_data`,
-which queue and history show. Both live in the server's memory: what is in neither is gone. A job is cancelled by its
-id with `POST /api/jobs/{id}/cancel`. Where that does not exist yet it is taken out of `/queue`, or interrupted if it
-runs: the oldest servers stop whatever runs then, so `/interrupt` is sent only while that is our job (issue 2566).
+`POST /prompt` takes a workflow and a `prompt_id` of ours, a canonical UUID made from the order's key, so that an order
+whose answer was lost is found again. Older servers mint their own id; they keep our key in `extra_data`, which queue
+and history show. Both are in the server's memory: a job that is in neither is gone. A job is cancelled by its id with
+`POST /api/jobs/{id}/cancel`. On servers without that route it is removed from `/queue`, or interrupted if it runs: the
+oldest servers stop whatever runs, so `/interrupt` is sent only while that is our job (issue 2566).
 
-The server keeps the results of nodes and does not run again what it has run. Where an order has no `client_id`, what
-it takes from there is missing in the history (pull request 14939); and what it takes may name a file that somebody has
-removed. So each order has a `client_id` and file names of its own, and is made again where the picture is missing.
+The server caches the results of nodes and does not repeat them. Without a `client_id`, cached results are missing in
+the history (pull request 14939), and a cached result may name a file that has been removed. So each order has a
+`client_id` and file names of its own, and is made again if the picture is missing.
 """
 
 import asyncio
@@ -70,31 +70,31 @@ ORDER_SECONDS = 60.0
 FIRST_PAUSE_SECONDS = 0.3
 LONGEST_PAUSE_SECONDS = 5.0
 LONGEST_BUSY_SECONDS = 60.0
-"""Of a wait that the server asks for and that is worth keeping a place."""
+"""Of a wait during which the item keeps its slot."""
 PATIENCE_SECONDS = 120.0
-"""How long a server may give no good answer while a job is waited for."""
+"""How long a server may give no valid answer while a job is waited for."""
 LOOKS_AFTER_SECONDS = (0.2, 1.0, 3.0)
-"""At a server that took an order and did not answer."""
+"""Pauses before asking a server that did not answer an order."""
 RECENT_JOBS = 100
-"""Of the history: where a job is looked for whose id the server has minted."""
+"""Of the history, which is searched for jobs whose ids the server minted."""
 KEY = "batchgen_key"
 REPEATED = "batchgen_repeated"
-"""In `extra_data` of an order that follows one that failed."""
+"""In `extra_data` of an order that follows a failed one."""
 JOB_LOST = "job_lost"
 LOOKS_FOR_A_FILE_SECONDS = (0.0, 0.5, 2.0)
 GONE = frozenset({400, 403, 404, 410})
-"""How `/view` answers for a file that is not there any more."""
+"""The answers of `/view` for a file that is gone."""
 REMEMBERED_JOBS = 1000
 LONGEST_HINT = 200
 _NAMESPACE = uuid.UUID("6f1a2a52-6f0f-5d6c-9a55-0a7a3a1d9a11")
 
 
 class ComfyUIProvider:
-    """Pictures from a workflow. Nothing is charged, so that a job that got lost is made again.
+    """Pictures from a workflow. Nothing is charged, so that a lost job is made again.
 
-    `inputs["workflow"]` is the workflow with its holes (`batchgen.providers.workflow`), the other inputs fill them, and
-    `inputs["output_node"]` names the node whose picture counts, where more than one saves one. Without a workflow the
-    request's model is a checkpoint file for the default one. `key`: for a proxy before the server that wants a token.
+    `inputs["workflow"]` is the workflow with placeholders (`batchgen.providers.workflow`), the other inputs fill them,
+    and `inputs["output_node"]` names the node whose picture counts if several nodes save one. Without a workflow the
+    request's model is a checkpoint file for the default one. `key`: for a proxy that requires a token.
     """
 
     name = "comfyui"
@@ -115,12 +115,12 @@ class ComfyUIProvider:
         self._sleep = sleep
         self._clock = clock or _loop_time
         self._left_out: dict[str, ProviderRejected] = {}
-        """What the server would not run of jobs that it took otherwise."""
+        """The errors of nodes that the server left out of jobs that it accepted."""
         self._handed_over: dict[str, str] = {}
-        """The addresses of the jobs' pictures that were handed over."""
+        """The addresses of the pictures that `wait` has returned, by job."""
 
     async def submit(self, request: ImageRequest) -> str:
-        """Queue the workflow. Where the answer is lost the server is asked whether it has the job."""
+        """Queue the workflow. If the answer is lost, ask the server whether it has the job."""
         nodes = _nodes(request)
         try:
             answer = await self._ordered(nodes, request)
@@ -133,12 +133,12 @@ class ComfyUIProvider:
         except OutcomeUnknown as error:
             if (job_id := await self._look_for(request, error)) is not None:
                 return job_id
-            # The server was asked and has no such job: what became of the order is known.
+            # The server was asked and has no such job, so the order's outcome is known.
             code = "provider_unavailable" if error.code == "outcome_unknown" else error.code
             raise ProviderUnavailable(str(error), code=code) from error
 
     async def find(self, request: ImageRequest) -> str | None:
-        """The job with our id, or with our key among the queued, running and last finished ones."""
+        """The job with our id, or with our key among the queued, running and latest finished jobs."""
         job_id, key = _prompt_id(request), _key(request)
         if await self._entry(job_id) is not None:
             return job_id
@@ -148,7 +148,7 @@ class ComfyUIProvider:
         return next((_id_of(job) for job in (*queued, *running, *finished) if _is_ours(job, job_id, key)), None)
 
     async def wait(self, job_id: str, request: ImageRequest) -> RemoteImage:
-        """Ask until the job is over. One question without a good answer says nothing about it: it is asked again."""
+        """Ask until the job is over. A failed question says nothing about the job and is asked again."""
         pauses, last_answer = _pauses(request.estimated_seconds), self._clock()
         while True:
             pause, entry = next(pauses), None
@@ -157,20 +157,20 @@ class ComfyUIProvider:
                 last_answer = self._clock()
             except ProviderBusy as busy:
                 if busy.retry_after_seconds > LONGEST_BUSY_SECONDS:
-                    raise  # the job stays known, and nobody holds a place for it meanwhile
+                    raise  # the item keeps its job, and frees its slot meanwhile
                 pause = max(pause, busy.retry_after_seconds)
             except ProviderUnavailable as error:
                 if error.code == JOB_LOST:
                     raise
                 if self._clock() - last_answer > self._patience_seconds:
-                    error.order = error.order.merge(OPEN)  # nothing was heard of it: the next attempt asks for it again
+                    error.order = error.order.merge(OPEN)  # its state is unknown: the next attempt asks for it again
                     raise
             if entry is not None:
                 return await self._delivered(job_id, entry, request)
             await self._sleep(pause)
 
     async def settle(self, job_id: str, request: ImageRequest) -> Settlement:
-        """What the server still knows; a job that it has forgotten is over."""
+        """What the server still knows; a job that it no longer knows is over."""
         entry = await self._entry(job_id)
         if entry is None and await self._is_queued_or_runs(job_id):
             return Settlement(OPEN)
@@ -183,7 +183,7 @@ class ComfyUIProvider:
         return Settlement(NOT_CHARGED.merge(times_of(entry)), picture)
 
     async def cancel(self, job_id: str) -> None:
-        """Take the job out of the queue or stop it; one that ended or is unknown is left alone."""
+        """Remove the job from the queue or stop it; an ended or unknown job is left alone."""
         answer = await self._api.ask("POST", f"/api/jobs/{quote(job_id, safe='')}/cancel")
         if not answer.is_success:
             await self._cancel_at_an_older_server(job_id)
@@ -198,7 +198,7 @@ class ComfyUIProvider:
             self._checked(await self._api.ask("POST", "/interrupt", json={"prompt_id": job_id}))
 
     async def _look_for(self, request: ImageRequest, lost: OutcomeUnknown) -> str | None:
-        """A few looks. A server that does not answer these either has told nothing."""
+        """Look for the job a few times. Raises `OutcomeUnknown` if the server does not answer these either."""
         for pause in LOOKS_AFTER_SECONDS:
             await self._sleep(pause)
             try:
@@ -208,12 +208,12 @@ class ComfyUIProvider:
         raise lost
 
     async def _finished(self, job_id: str) -> Entry | None:
-        """The job's end; None while it waits or runs. Raises `job_lost` where the server does not know it."""
+        """The finished job; None while it waits or runs. Raises `job_lost` if the server does not know it."""
         entry = await self._entry(job_id)
         if entry is None and not await self._is_queued_or_runs(job_id):
             entry = await self._entry(job_id)  # it may have ended between the two questions
             if entry is None:
-                what = f"{self.name} does not know the job {job_id} any more; was it started anew?"
+                what = f"{self.name} no longer knows the job {job_id}; was it restarted?"
                 raise ProviderUnavailable(what, code=JOB_LOST, is_provider_fault=False)
         return entry
 
@@ -228,7 +228,7 @@ class ComfyUIProvider:
         return any(_id_of(job) == job_id for job in (*queued, *running))
 
     async def _queue(self) -> tuple[list[list[Any]], list[list[Any]]]:
-        """The jobs that wait and those that run, each as (number, id, workflow, extra data, …)."""
+        """The queued and the running jobs, each as (number, id, workflow, extra data, …)."""
         body = await self._object("/queue")
         lists = body.get("queue_pending"), body.get("queue_running")
         if not all(isinstance(part, list) for part in lists):
@@ -252,13 +252,13 @@ class ComfyUIProvider:
         return await self._api.order("/prompt", _order(nodes, request), seconds=self._order_seconds, most_bytes=2**20)
 
     async def _accepted(self, answer: Answer, nodes: Mapping[str, Any], request: ImageRequest) -> str:
-        """The id of the job. One of which the server runs no node that saves the picture is cancelled."""
+        """The id of the job. If the server runs no node that saves the picture, cancel the job and raise."""
         if not answer.is_success:
             raise self._refused(answer)
         body = body_of(answer)
         job_id = job_id_of(body.get("prompt_id"))
         if not job_id:
-            raise OutcomeUnknown(f"{self.name} took an order without saying under which id.", code="provider_garbage")
+            raise OutcomeUnknown(f"{self.name} accepted an order without giving its id.", code="provider_garbage")
         if mapping(body.get("node_errors")):
             what = self._api.message("leaves out a part of the workflow", refusal_of(body).message)
             refused = ProviderRejected(what, code=_code_of_a_part(body))
@@ -272,7 +272,7 @@ class ComfyUIProvider:
     async def _with_the_servers_names(
         self, nodes: Mapping[str, Any], body: Mapping[str, Any]
     ) -> tuple[Mapping[str, Any] | None, str]:
-        """The refused workflow with files as this server spells them; None and a hint where it does not have one."""
+        """The refused workflow with this server's spelling of file names; None and a hint if it lacks a file."""
         renamed, can_be_mended = dict(nodes), False
         for node_id, node in mapping(body.get("node_errors")).items():
             for fault in sequence(mapping(node).get("errors")):
@@ -289,14 +289,14 @@ class ComfyUIProvider:
         return (renamed, "") if can_be_mended else (None, "")
 
     async def _known_files(self, fault: Mapping[str, Any], node_class: str, name: str) -> list[str]:
-        """What the input may be. Newer servers leave a long list out of the refusal."""
+        """The allowed values of the input. Newer servers leave long lists out of the refusal."""
         known = names_in(mapping(fault.get("extra_info")).get("input_config"))
         if known:
             return known
         try:
             answer = await self._object(f"/object_info/{quote(node_class.encode('utf-8', 'replace'), safe='')}")
         except ProviderError:
-            return []  # it is for the message alone, or for a spelling; the refusal stands without it
+            return []  # it only improves the message or the spelling
         inputs = mapping(mapping(answer.get(node_class)).get("input"))
         return names_in({**mapping(inputs.get("optional")), **mapping(inputs.get("required"))}.get(name))
 
@@ -309,19 +309,19 @@ class ComfyUIProvider:
         return ProviderRejected(self._api.message("refuses the workflow", words), code=code_of(body))
 
     async def _delivered(self, job_id: str, entry: Entry, request: ImageRequest) -> RemoteImage:
-        """The picture. Whoever asks a second time could not fetch it: where it is gone, the job is over."""
+        """The picture. At the second call the first fetch has failed: if the file is gone, the job is over."""
         picture = self._picture(job_id, entry, request)
         if self._handed_over.get(job_id) == picture.url and await self._is_gone(picture.url):
             del self._handed_over[job_id]
-            what = f"{self.name} has the job {job_id} in its history, and its file is gone; it is made again."
+            what = f"{self.name} has the job {job_id} in its history, but its file is gone; it is made again."
             raise ProviderUnavailable(what, code="link_expired", is_provider_fault=False)
         _remember(self._handed_over, job_id, picture.url)
         if (refused := self._left_out.get(job_id)) is not None:
-            log.warning("the picture of a job that ran only in part is taken: %s", refused)
+            log.warning("accepting the picture of a job that ran only in part: %s", refused)
         return picture
 
     async def _is_gone(self, url: str) -> bool:
-        """A few looks: a server that does not find the file once may do so a moment later."""
+        """Ask for the file a few times: a server that misses it once may find it a moment later."""
         for pause in LOOKS_FOR_A_FILE_SECONDS:
             await self._sleep(pause)
             try:
@@ -329,13 +329,13 @@ class ComfyUIProvider:
                     "GET", url.removeprefix(self._api.base_url), headers={"Range": "bytes=0-0"}
                 )
             except ProviderUnavailable:
-                return False  # more came than a question takes: it is there
+                return False  # the answer is longer than a question allows: the file is there
             if answer.status not in GONE:
                 return False
         return True
 
     def _picture(self, job_id: str, entry: Entry, request: ImageRequest) -> RemoteImage:
-        """Where the picture is. Raises what the job ended with, where it made none."""
+        """The picture's address. Raises how the job ended if it made none."""
         self._raise_what_went_wrong(entry)
         wanted, nodes = text(request.inputs.get("output_node")), workflow_of(entry)
         takes_previews = job_id not in self._left_out and not _saves(nodes or _nodes(request), wanted)
@@ -354,10 +354,10 @@ class ComfyUIProvider:
         if (refused := self._left_out.get(job_id)) is not None:
             return refused
         if was_cached(entry) and not extra_data_of(entry).get(REPEATED):
-            what = f"{self.name} took the job {job_id} from its cache and lists no picture; it is made again."
+            what = f"{self.name} answered the job {job_id} from its cache and lists no picture; it is made again."
             return ProviderUnavailable(what, code="no_image", is_provider_fault=False)
         if has_moving_pictures(mapping(entry.get("outputs"))):
-            what = f"{self.name} ran the workflow, which saved a video, a sound or a model, and no still picture."
+            what = f"{self.name} ran the workflow, which saved a video, a sound or a model but no still picture."
             return ProviderRejected(what, code="no_image")
         nodes = workflow_of(entry) or _nodes(request)
         wanted = text(request.inputs.get("output_node"))
@@ -369,7 +369,7 @@ class ComfyUIProvider:
         return ProviderRejected(self._api.message("ran the workflow, which lists no picture", words), code="no_image")
 
     def _check_models(self, ran: Mapping[str, Any], request: ImageRequest) -> None:
-        """Raises `wrong_model` where the history shows another file than the one that was ordered."""
+        """Raises `wrong_model` if the history shows another file than the ordered one."""
         for node_id, node in _nodes(request).items() if ran else ():
             inputs = mapping(mapping(ran.get(node_id)).get("inputs"))
             for name in ("ckpt_name", "unet_name"):
@@ -400,7 +400,7 @@ def _nodes(request: ImageRequest) -> Mapping[str, Any]:
     inputs = {**{name: value for name, value in known.items() if value is not None}, **request.inputs}
     workflow = inputs.get("workflow") or default_workflow()
     if not is_workflow(workflow):
-        what = "The model's workflow is not in ComfyUI's API format; its menu writes it as “Export (API)”."
+        what = "The model's workflow is not in ComfyUI's API format; export it with the menu “Export (API)”."
         raise ProviderRejected(what, code="workflow_invalid")
     try:
         return filled(workflow, inputs)
@@ -410,7 +410,7 @@ def _nodes(request: ImageRequest) -> Mapping[str, Any]:
 
 
 def _order(nodes: Mapping[str, Any], request: ImageRequest) -> Mapping[str, Any]:
-    """The order has file names of its own; one that follows a failed one is changed where it has no name, too."""
+    """The order's body. It has file names of its own; after a failed order, nodes without a name are marked as well."""
     job_id, is_repeated = _prompt_id(request), request.retry_count > 0
     extra_data = {KEY: _key(request), **({REPEATED: True} if is_repeated else {})}
     prompt = marked(nodes, job_id[:8], also_unnamed=is_repeated)
@@ -418,13 +418,13 @@ def _order(nodes: Mapping[str, Any], request: ImageRequest) -> Mapping[str, Any]
 
 
 def _saves(nodes: Mapping[str, Any], wanted: str) -> bool:
-    """Whether the workflow means to save the picture, so that a preview is not it."""
+    """Whether the workflow saves its picture, so that a preview does not count."""
     saving = saving_nodes(nodes) if is_workflow(nodes) else []
     return wanted in saving if wanted else bool(saving)
 
 
 def _can_save(nodes: Mapping[str, Any], failed: frozenset[str], wanted: str) -> bool:
-    """Whether a node is left that may save the picture."""
+    """Whether a node remains that may save the picture."""
     if wanted:
         return wanted not in failed
     left = {*saving_nodes(nodes), *last_nodes(nodes)}.difference(failed)
@@ -432,7 +432,7 @@ def _can_save(nodes: Mapping[str, Any], failed: frozenset[str], wanted: str) -> 
 
 
 def _code_of_a_part(body: Mapping[str, Any]) -> str:
-    """Nothing that a user chose is at fault where a node cannot run: it is a missing file, or else the workflow."""
+    """The code for a node that cannot run: a file is missing or the workflow is wrong, never a choice of the user."""
     is_file = any(missing_file(fault) for _, fault in faults_in(body))
     return "model_not_found" if is_file else "workflow_invalid"
 
@@ -460,7 +460,7 @@ def _is_ours(job: list[Any], job_id: str, key: str) -> bool:
 
 
 def _pauses(estimated_seconds: float | None) -> Iterator[float]:
-    """Short at first, then growing; for a slow model they begin longer."""
+    """Growing pauses, which start longer for a slow model."""
     pause = min(LONGEST_PAUSE_SECONDS, max(FIRST_PAUSE_SECONDS, (estimated_seconds or 0) / 20))
     while True:
         yield pause

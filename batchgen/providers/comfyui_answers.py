@@ -1,4 +1,4 @@
-"""What ComfyUI's answers mean: finished jobs as its history has them, and what it says of a workflow's faults."""
+"""Read ComfyUI's answers: finished jobs in its history, and the faults that it finds in a workflow."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ MOVING = frozenset({"mp4", "webm", "mkv", "mov", "avi", "mp3", "wav", "flac", "o
 LONGEST_ID = 200
 LONGEST_SECONDS = 10.0**9
 MOST_FAULTS = 20
-"""Of those that a message repeats."""
+"""Of the faults that a message lists."""
 
 _FILE_INPUT = re.compile(r"_name\d{0,2}")
 _NOT_A_FILE = frozenset({"sampler_name", "scheduler_name", "upscale_method_name"})
@@ -35,17 +35,17 @@ WORKFLOW_FAULTS = frozenset(
         "no_prompt",
     }
 )
-"""Types of faults that no other prompt, seed or size would mend."""
+"""Types of faults that no other prompt, seed or size would avoid."""
 
 
 def job_id_of(value: object) -> str:
-    """An id that the server gave, where it can be one; it is stored and becomes a part of addresses."""
+    """The server's id if it is usable: it is stored and becomes a part of addresses."""
     found = text(value)
     return found if 0 < len(found) <= LONGEST_ID and found.isascii() and found.isprintable() else ""
 
 
 def messages_of(entry: Entry) -> Mapping[str, Mapping[str, Any]]:
-    """What happened to the job, by the event's name."""
+    """The job's events by name."""
     pairs = [sequence(pair) for pair in sequence(mapping(entry.get("status")).get("messages"))]
     return {text(pair[0]): mapping(pair[1]) for pair in pairs if len(pair) > 1}
 
@@ -61,13 +61,13 @@ def extra_data_of(entry: Entry) -> Mapping[str, Any]:
 
 
 def workflow_of(entry: Entry) -> Mapping[str, Any]:
-    """The workflow as the server has run it."""
+    """The workflow that the server ran."""
     prompt = sequence(entry.get("prompt"))
     return mapping(prompt[2]) if len(prompt) > 2 else {}
 
 
 def picture_in(outputs: Mapping[str, Any], wanted_node: str, *, takes_previews: bool) -> Mapping[str, Any] | None:
-    """The first saved still picture, of the wanted node or of any; a preview only where those are taken."""
+    """The first saved still picture, of the wanted node or of any; a preview only if those are accepted."""
     files = [file for file in _files(outputs, wanted_node) if _is_still(file)]
     saved = [file for file in files if text(file.get("type")) in ("", "output")]
     previews = [file for file in files if file.get("type") == "temp"] if takes_previews else []
@@ -80,7 +80,7 @@ def has_moving_pictures(outputs: Mapping[str, Any]) -> bool:
 
 
 def address_of(image: Mapping[str, Any]) -> str:
-    """The path and query at which the server shows the file."""
+    """The path and query of the file on the server."""
     names = ("filename", "subfolder", "type")
     values = {name: text(image.get(name)).encode("utf-8", "replace") for name in names}
     return "/view?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in values.items())
@@ -107,7 +107,7 @@ def _extension(file: Mapping[str, Any]) -> str:
 
 
 def times_of(entry: Entry) -> OrderState:
-    """How long the job waited and ran, as far as the server tells."""
+    """How long the job waited and ran, if the server tells."""
     messages = messages_of(entry)
     created = whole_number(extra_data_of(entry).get("create_time"))
     started = whole_number(messages.get("execution_start", {}).get("timestamp"))
@@ -118,14 +118,14 @@ def times_of(entry: Entry) -> OrderState:
 
 
 def _seconds_between(first: int | None, last: int | None) -> float | None:
-    """Of two times in milliseconds; None where they are no such times."""
+    """The seconds between two times in milliseconds; None if they are not such times."""
     if first is None or last is None or not 0 <= last - first < LONGEST_SECONDS * 1000:
         return None
     return (last - first) / 1000
 
 
 def refusal_of(body: Mapping[str, Any]) -> Refusal:
-    """What a refused workflow lacks: the details of each node before the general sentence."""
+    """The refusal of a workflow, with the details of each node before the general sentence."""
     error = mapping(body.get("error"))
     words: list[str] = []
     for node, fault in faults_in(body):
@@ -138,14 +138,14 @@ def refusal_of(body: Mapping[str, Any]) -> Refusal:
 
 
 def faults_in(body: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    """Each fault of each node, with what is said of the node."""
+    """Each fault of each node, with the node's entry."""
     for node in mapping(body.get("node_errors")).values():
         for fault in sequence(mapping(node).get("errors")):
             yield mapping(node), mapping(fault)
 
 
 def code_of(body: Mapping[str, Any]) -> str:
-    """Which kind of refusal it is, for the item."""
+    """The error code of a refusal, for the item."""
     types = {text(fault.get("type")) for _, fault in faults_in(body)}
     types.add(text(mapping(body.get("error")).get("type")))
     said = text(body.get("error"))
@@ -155,14 +155,14 @@ def code_of(body: Mapping[str, Any]) -> str:
 
 
 def missing_file(fault: Mapping[str, Any]) -> str:
-    """The input of a fault that says that a file is not among those that the server has; empty where it says other."""
+    """The input that names a file which the server lacks; empty if the fault is another."""
     name = text(mapping(fault.get("extra_info")).get("input_name")) or text(fault.get("details")).partition(":")[0]
     is_file = _FILE_INPUT.search(name) is not None and name not in _NOT_A_FILE
     return name if fault.get("type") == "value_not_in_list" and is_file else ""
 
 
 def names_in(choices: object) -> list[str]:
-    """The names that an input may have, as `input_config` or `/object_info` lists them, in either of their forms."""
+    """The allowed names of an input in `input_config` or `/object_info`, in either of their forms."""
     parts = sequence(choices)
     first = sequence(parts[0]) if parts else []
     options = sequence(mapping(parts[1]).get("options")) if len(parts) > 1 else []
@@ -170,7 +170,7 @@ def names_in(choices: object) -> list[str]:
 
 
 def failed_outputs(body: Mapping[str, Any]) -> frozenset[str]:
-    """The nodes that the server leaves out: those with faults and those that depend on them."""
+    """The nodes that the server leaves out: faulty ones and those that depend on them."""
     errors = mapping(body.get("node_errors"))
     dependents = (node_id for node in errors.values() for node_id in sequence(mapping(node).get("dependent_outputs")))
     return frozenset({*errors, *(node_id for node_id in dependents if isinstance(node_id, str))})

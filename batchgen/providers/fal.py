@@ -4,17 +4,17 @@ Written from fal's documentation: "Inference API" with "Submit", "Get request st
 a request" (fal.ai/docs/inference-api/queue/…), and "Asynchronous Inference", "Common parameters", "Request Error
 Types", "Model Errors", "Data Retention" and "FAQ" (fal.ai/docs/documentation/model-apis/…).
 
-Why not its Python client: `fal_client` (alive, async) sends a submit up to ten times, after timeouts, cut connections,
-408, 409, 429 and gateway errors, without a key that would make that safe. What is needed here is four calls.
+Its Python client is not used: `fal_client` (maintained, async) sends a submit up to ten times, after timeouts, cut
+connections, 408, 409, 429 and gateway errors, without a key that would make that safe. Only four calls are needed here.
 
-- A model is `owner/app` or `owner/app/path`; a request is asked about under `owner/app` alone. Its addresses come with
-  the answer to the order, and their path is the job's id here, for cancelling gets nothing but that.
-- fal itself runs a request again, up to ten times, where a runner failed, and charges for none of these.
-- `X-Fal-Request-Start-Timeout`: a request that no runner took by then is dropped. Nothing limits how long one runs.
-- Results are kept for an hour, those above 10 KB for six minutes, where payloads are not stored.
-- HTTP 500 and above is never charged; 422 may be, where a runner found out late.
-- No key of ours goes with an order, and the list of requests has only those that ended, without any mark to know ours
-  by. So an order whose answer is lost stays unknown.
+- A model is `owner/app` or `owner/app/path`; questions about a request go to `owner/app` alone. The answer to the order
+  contains the request's addresses; their path is the job's id here, since `cancel` gets nothing else.
+- fal itself repeats a request up to ten times if a runner failed, and charges for none of these.
+- `X-Fal-Request-Start-Timeout`: fal drops a request that no runner took by then. The running time is not limited.
+- Results are kept for an hour, those above 10 KB for six minutes if payloads are not stored.
+- HTTP 500 and above is never charged; 422 may be, if a runner noticed late.
+- An order carries no key of ours, and the list of requests shows only ended ones, without anything to recognize ours.
+  So an order whose answer is lost stays unknown.
 """
 
 import asyncio
@@ -51,9 +51,9 @@ RUNNING = frozenset({"IN_QUEUE", "IN_PROGRESS"})
 ENDED = frozenset({"COMPLETED", "FAILED", "ERROR", "CANCELED", "CANCELLED"})
 GONE = frozenset({404})
 OWN_REFUSALS = frozenset(range(400, 600)) - {401, 402, 403, 404}
-"""What may be the model's own answer; the rest is about our account, or says that there is none any more."""
+"""Statuses that may be the model's own answer; the others concern our account, or say that the result is gone."""
 BELIEVED = 3
-"""A result is kept: a 429 or 5xx that comes so often is the model's own, and not of the moment."""
+"""Results are kept: a 429 or 5xx that is repeated so often is the model's own and not a passing fault."""
 TIMEOUTS = frozenset({"startup_timeout", "request_timeout", "generation_timeout"})
 TRANSIENT = frozenset(
     {
@@ -70,10 +70,10 @@ TRANSIENT = frozenset(
         "downstream_service_unavailable",
     }
 )
-"""Faults of a moment, some of which come with 422."""
+"""Passing faults, some of which come with 422."""
 NOTHING_MADE = frozenset({"no_media_generated", "no_images_generated"})
 PICTURE_FIELDS = ("images", "image", "output", "outputs", "data", "result", "files", "file")
-"""No other text of a result is a picture's address, for it repeats the prompt."""
+"""Other texts of a result may repeat the prompt, so no picture's address is taken from them."""
 FLAGS = ("has_nsfw_concepts", "nsfw_content_detected", "has_nsfw_content")
 
 _MODEL = re.compile(r"[A-Za-z0-9][\w.-]{0,99}(?:/[A-Za-z0-9][\w.-]{0,99}){1,5}")
@@ -85,8 +85,8 @@ Status = Mapping[str, Any]
 class FalProvider:
     """Runs `ImageRequest.model` (`fal-ai/flux/dev`) with `ImageRequest.inputs`; fal has no versions.
 
-    `start_timeout_seconds` is how long a job may wait for a runner. `account_wait_seconds` is how long everybody waits
-    where the key is refused or the account is empty: no item fails for that.
+    `start_timeout_seconds` is how long a job may wait for a runner. `account_wait_seconds` is how long all items wait
+    if the key is refused or the account is empty: no item fails for that.
     """
 
     name = "fal"
@@ -114,10 +114,10 @@ class FalProvider:
         self._sleep = sleep
 
     async def submit(self, request: ImageRequest) -> str:
-        """Order the picture; never sent again, whatever becomes of the answer."""
+        """Order the picture. The order is never sent again, even if its answer is lost."""
         model = request.model or ""
         if _MODEL.fullmatch(model) is None:
-            raise ProviderRejected(f"{model!r} is no model at {NAME}.", code="model_not_found")
+            raise ProviderRejected(f"{model!r} is not a model at {NAME}.", code="model_not_found")
         headers = {"X-Fal-Request-Start-Timeout": f"{self._start_timeout_seconds:g}"}
         try:
             return self._job_id(await self._api.order(f"/{model}", request.inputs, headers, model=model))
@@ -128,9 +128,9 @@ class FalProvider:
         raise OutcomeUnknown(f"{NAME} cannot tell what became of the order of {request.generation_id} without its id.")
 
     async def wait(self, job_id: str, request: ImageRequest) -> Picture:
-        """The picture of a job that succeeded; an error that says what became of any other.
+        """Return the picture of a job that succeeded, or raise how it ended.
 
-        A result without a picture is fetched once more, and believed then: another order might come without one, too.
+        A result without a picture is fetched once more and then believed: another order might have none either.
         """
         place = _checked(job_id)
 
@@ -173,11 +173,11 @@ class FalProvider:
         await self._api.aclose()
 
     def _job_id(self, answer: Answer) -> str:
-        """The path of the result's address. Only the path: our key goes nowhere but to the base address."""
+        """The path of the result's address. Only the path: our key is sent to the base address alone."""
         place = address((answer.as_object() or {}).get("response_url"))
         job_id = "" if place is None else place.path.removeprefix(f"{self._base_path}/")
         if _JOB_ID.fullmatch(job_id) is None:
-            problem = f"{NAME} answered the order with something that makes no sense."
+            problem = f"{NAME} answered the order with something that cannot be understood."
             raise AnswerLost(problem, code="provider_garbage")
         return job_id
 
@@ -185,7 +185,7 @@ class FalProvider:
         return _status(await self._api.ask("GET", f"{_base(place)}/status"))
 
     async def _result(self, place: str, status: Status, request: ImageRequest) -> Answer:
-        """The result, be it a picture or the model's own error. Errors on the way there are waited out."""
+        """The result: a picture or the model's own error. Other errors are waited out."""
         times = 0
 
         async def look() -> Answer | None:
@@ -197,10 +197,10 @@ class FalProvider:
         try:
             return await poll(look, sleep=self._sleep, estimated_seconds=request.estimated_seconds, job_id=place)
         except OutcomeUnknown as gone:
-            raise _gone("ended, but its result is removed by now", code="output_expired") from gone
+            raise _gone("ended, but its result has been removed", code="output_expired") from gone
 
     def _picture(self, status: Status, answer: Answer, request: ImageRequest) -> Picture:
-        """May have long texts to unpack: called in a thread."""
+        """Decodes long texts: call this in a thread."""
         if not answer.is_success:
             raise self._failure(status, answer)
         fields = _fields(answer)
@@ -209,7 +209,7 @@ class FalProvider:
             raise ProviderRejected(problem, code="blocked_by_policy", order=CHARGED)
         place = next(inline_pictures.places({name: fields.get(name) for name in PICTURE_FIELDS}), None)
         if place is None:
-            raise self._nothing(fields)
+            raise self._no_picture(fields)
         seed = fields.get("seed", request.inputs.get("seed"))
         known: Any = {
             "seed": seed if isinstance(seed, int) and not isinstance(seed, bool) else None,
@@ -223,8 +223,8 @@ class FalProvider:
             raise ProviderRejected(problem, code="provider_garbage", order=CHARGED)
         return RawImage(content, **known)
 
-    def _nothing(self, fields: Mapping[str, Any]) -> ProviderError:
-        """Another order would cost again, and may come without a picture, too."""
+    def _no_picture(self, fields: Mapping[str, Any]) -> ProviderError:
+        """The error of a job without a picture. Final: another order would cost again and may have none either."""
         texts = (fields.get(name) for name in ("detail", "message", "error"))
         said = self._api.words(next((text for text in texts if isinstance(text, str)), ""))
         problem = f"The job at {NAME} succeeded without a picture. {said}".strip()
@@ -239,9 +239,9 @@ class FalProvider:
             return ProviderRejected(f"{NAME} refuses this prompt. {told}", code="blocked_by_policy", order=order)
         if kinds & NOTHING_MADE:
             code = "blocked_by_policy" if messages.is_policy(text) else "no_output"
-            return ProviderRejected(f"{NAME} made no picture of it. {told}", code=code, order=order)
+            return ProviderRejected(f"{NAME} made no picture. {told}", code=code, order=order)
         if answer.status in GONE:
-            return _gone("ended, but its result is removed by now", code="output_expired")
+            return _gone("ended, but its result has been removed", code="output_expired")
         if "client_cancelled" in kinds or answer.status == 499:
             return _gone("was cancelled there", code="provider_cancelled")
         if kinds & TIMEOUTS or answer.status in (408, 504):
@@ -254,7 +254,7 @@ class FalProvider:
 
 def _checked(job_id: str) -> str:
     if _JOB_ID.fullmatch(job_id) is None:
-        raise OutcomeUnknown(f"This is no job of {NAME}'s.", code="job_gone")
+        raise OutcomeUnknown(f"This is not a job of {NAME}.", code="job_gone")
     return job_id
 
 
@@ -270,7 +270,7 @@ def _status(answer: Answer) -> Status:
 
 
 def _is_the_models(answer: Answer, status: Status, times: int) -> bool:
-    """Whether a result is what the model answered, and not a gateway's trouble on the way to it."""
+    """Whether a result is the model's own answer, not an error of a gateway."""
     fields = answer.as_object()
     if answer.is_success:
         return fields is not None or bool(answer.as_json())
@@ -281,7 +281,7 @@ def _is_the_models(answer: Answer, status: Status, times: int) -> bool:
 
 
 def _kinds(status: Status, answer: Answer) -> frozenset[str]:
-    """All that fal calls this error: in the header, in `error_type`, in the status, and problem by problem."""
+    """The names that fal gives this error: in the header, in `error_type`, in the status, and in each problem."""
     fields = answer.as_object() or {}
     named = (answer.headers.get("X-Fal-Error-Type"), fields.get("error_type"), status.get("error_type"))
     return frozenset(str(kind) for kind in (*named, *(problem.get("type") for problem in problems(answer))) if kind)

@@ -1,4 +1,4 @@
-"""A request in a model's own words: its names, ranges and choices are data, a row of the database (docs/models.md)."""
+"""Translate a request into a model's own inputs, whose names, ranges and choices are data (docs/models.md)."""
 
 import math
 import re
@@ -25,7 +25,7 @@ class _Part(BaseModel):
 
 
 class SeedInput(_Part):
-    """Seeds are folded into the model's range; 0 stays 0 where the range begins there."""
+    """A seed, folded into the model's range; 0 stays 0 if the range starts there."""
 
     name: Name
     min: Annotated[int, Field(ge=0)] = 0
@@ -40,7 +40,7 @@ class SeedInput(_Part):
 
 
 class StepsInput(_Part):
-    """A whole number within a range, or always the same."""
+    """A whole number within a range, or a fixed one."""
 
     name: Name
     fixed: int | None = None
@@ -53,7 +53,7 @@ class StepsInput(_Part):
 
 
 class GuidanceInput(_Part):
-    """A number within a range, or always the same."""
+    """A number within a range, or a fixed one."""
 
     name: Name
     fixed: float | None = None
@@ -64,7 +64,7 @@ class GuidanceInput(_Part):
     @classmethod
     def _is_finite(cls, value: float | None) -> float | None:
         if value is not None and not math.isfinite(value):
-            raise ValueError("has to be a finite number")
+            raise ValueError("must be a finite number")
         return value
 
     @model_validator(mode="after")
@@ -73,7 +73,7 @@ class GuidanceInput(_Part):
 
 
 class _FreeSize(_Part):
-    """Any size within bounds. `min` and `max` hold for each side, `min_pixels` and `max_pixels` for the area."""
+    """Any size within bounds: `min` and `max` for each side, `min_pixels` and `max_pixels` for the area."""
 
     multiple_of: Annotated[int, Field(ge=1, le=1024)] = 1
     min: Side = 1
@@ -99,7 +99,7 @@ class _FreeSize(_Part):
         return self.max // self.multiple_of * self.multiple_of
 
     def fit(self, width: int, height: int) -> tuple[int, int]:
-        """The allowed size that is nearest: scaled as a whole first, so that the picture keeps its shape."""
+        """The nearest allowed size: scaled as a whole first, so that the picture keeps its shape."""
         scale = self._scale(width, height)
         wide, high = self._side(width * scale, round), self._side(height * scale, round)
         if self.min_pixels is not None and wide * high < self.min_pixels:
@@ -121,7 +121,7 @@ class _FreeSize(_Part):
         return min(max(whole, self.shortest), self.longest)
 
     def _grown(self, wide: int, high: int, least: int) -> tuple[int, int]:
-        """Rounding took a little away, or the shape is too long for its area: the shorter side makes up for it."""
+        """Enlarge the shorter side if rounding, or a long shape, left the area too small."""
         if wide <= high:
             wide = self._side(least / high, math.ceil)
             return wide, max(high, self._side(least / wide, math.ceil))
@@ -137,7 +137,7 @@ class _FreeSize(_Part):
 
 
 class WidthHeight(_FreeSize):
-    """Two numbers with names of their own."""
+    """Two inputs, width and height."""
 
     kind: Literal["width_height"]
     width: Name
@@ -151,7 +151,7 @@ class WidthHeight(_FreeSize):
 
 
 class SizeObject(_FreeSize):
-    """One object with `width` and `height`."""
+    """One input, an object with `width` and `height`."""
 
     kind: Literal["object"]
     name: Name
@@ -165,7 +165,7 @@ class SizeObject(_FreeSize):
 
 
 class AreaChoice(_Part):
-    """A second input beside the aspect ratio: how many pixels, as a word of the model's (`{"1": 1048576}`)."""
+    """An input beside the aspect ratio: the number of pixels, by the model's names for it (`{"1": 1048576}`)."""
 
     name: Name
     choices: Annotated[dict[Name, Pixels], Field(min_length=1)]
@@ -175,7 +175,7 @@ class AreaChoice(_Part):
 
 
 class AspectRatio(_Part):
-    """A ratio out of a list, in words such as `16:9`; the nearest one is chosen."""
+    """The nearest ratio of a list of texts such as `16:9`."""
 
     kind: Literal["aspect_ratio"]
     name: Name
@@ -198,7 +198,7 @@ class AspectRatio(_Part):
 
 
 class SizeChoices(_Part):
-    """A size out of a list, in words such as `1024x1024`; the nearest by shape is chosen, then by area."""
+    """The nearest size, by shape and then by area, of a list of texts such as `1024x1024`."""
 
     kind: Literal["choices"]
     name: Name
@@ -226,7 +226,7 @@ SizeInput = Annotated[WidthHeight | SizeObject | AspectRatio | SizeChoices, Fiel
 
 
 FORMAT_INPUTS = frozenset({"output_format", "format", "image_format", "file_format", "output_type"})
-"""What models call the format of their picture."""
+"""Models' names for the input that chooses the picture's format."""
 NOT_STORED = frozenset(
     [
         *(
@@ -252,11 +252,11 @@ NOT_STORED = frozenset(
         *("gltf", "glb", "obj", "zip", "tar", "tar.gz", "html", "json", "npy", "pt", "latent"),
     ]
 )
-"""Formats that are refused when they are delivered: then they are paid for."""
+"""Formats that the picture check refuses, when they are already paid for."""
 
 
 class InputSpec(_Part):
-    """What a model takes, and what it calls it. What is missing or null the model does not know: it is left out."""
+    """The inputs of a model and their names. An input that is missing or null is not sent."""
 
     prompt: Name
     negative_prompt: Name | None = None
@@ -265,7 +265,7 @@ class InputSpec(_Part):
     guidance_scale: GuidanceInput | None = None
     size: SizeInput | None = None
     fixed: dict[Name, Any] = Field(default_factory=dict[str, Any])
-    """Sent with every request as it stands."""
+    """Sent unchanged with every request."""
 
     @field_validator("fixed")
     @classmethod
@@ -296,9 +296,9 @@ class InputSpec(_Part):
 
 
 def read_spec(spec: Mapping[str, Any]) -> InputSpec:
-    """Check a spec as it lies in the database.
+    """Check a spec from the database.
 
-    Raises `InvalidRequest` with code `invalid_inputs_spec`, which names the first wrong field and its rule.
+    Raises `InvalidRequest` with code `invalid_inputs_spec`, which names the first invalid field and its rule.
     """
     try:
         return InputSpec.model_validate(dict(spec))
@@ -307,10 +307,10 @@ def read_spec(spec: Mapping[str, Any]) -> InputSpec:
         field = ".".join(str(part) for place, part in enumerate(first["loc"]) if place != 1 or part not in _KINDS)
         rule = first["msg"].removeprefix("Value error, ")
         raise InvalidRequest(
-            f"The model's inputs are not described right. {field or 'inputs'}: {rule}",
+            f"Invalid inputs of the model: {field or 'inputs'}: {rule}",
             code="invalid_inputs_spec",
             field=field or None,
-            remedy="Mend the model's row; docs/models.md shows what it may hold.",
+            remedy="Correct the model's row; docs/models.md shows what it may contain.",
         ) from None
 
 
@@ -325,7 +325,7 @@ def provider_inputs(
     steps: int | None = None,
     guidance_scale: float | None = None,
 ) -> dict[str, Any]:
-    """The model's inputs for one picture, each within the model's range. What is None is left to the model.
+    """The model's inputs for one picture, each within the model's range. None leaves a value to the model.
 
     `width` and `height` are at least 1. Raises `InvalidRequest` as `read_spec` does.
     """
@@ -350,30 +350,30 @@ def _within(part: StepsInput | GuidanceInput, value: float | None) -> float | No
 
 def _fixed_or_range(part: PartT, fixed: float | None, low: float | None, high: float | None) -> PartT:
     if fixed is not None and (low is not None or high is not None):
-        raise ValueError("has either a fixed value or min and max")
+        raise ValueError("must have either a fixed value or min and max")
     return _upwards(part, low, high)
 
 
 def _upwards(part: PartT, low: float | None, high: float | None) -> PartT:
     if low is not None and high is not None and low > high:
-        raise ValueError("has a least value above its greatest")
+        raise ValueError("has a minimum above its maximum")
     return part
 
 
 def _ratio(text: str) -> float:
     match = _RATIO.fullmatch(text)
     if match is None or not float(match[1]) or not float(match[2]):
-        raise ValueError(f"{text!r} is no aspect ratio such as '16:9'")
+        raise ValueError(f"{text!r} is not an aspect ratio such as '16:9'")
     return float(match[1]) / float(match[2])
 
 
 def _size(text: str) -> tuple[int, int]:
     match = _SIZE.fullmatch(text)
     if match is None or not int(match[1]) or not int(match[2]):
-        raise ValueError(f"{text!r} is no size such as '1024x1024'")
+        raise ValueError(f"{text!r} is not a size such as '1024x1024'")
     return int(match[1]), int(match[2])
 
 
 def _apart(one: float, other: float) -> float:
-    """How far two sizes differ: twice as much is as far as half as much."""
+    """The distance of two sizes: double is as far as half."""
     return abs(math.log(one / other))

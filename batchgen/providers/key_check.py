@@ -1,4 +1,4 @@
-"""Whether providers take the keys that a worker has, asked by calls that cost nothing, before anything is ordered."""
+"""Check the providers' keys at the start, with calls that cost nothing, before anything is ordered."""
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
@@ -11,7 +11,7 @@ from batchgen.providers.http.client import HttpApi, Scheme, Unanswered
 from batchgen.settings import WorkerSettings
 
 REFUSALS_BELIEVED = 3
-"""Gateways refuse good keys in passing: a refusal counts when it has come so often."""
+"""Refusals in a row that count: gateways refuse valid keys in passing."""
 REFUSAL_PAUSE_SECONDS = 0.7
 ANSWER_SECONDS = 10.0
 MOST_BYTES = 2**22
@@ -33,26 +33,26 @@ FREE_CALLS: Mapping[str, FreeCall] = {
     "comfyui": FreeCall("comfyui_url", "comfyui_key", "Bearer", "system_stats"),
     "automatic1111": FreeCall("automatic1111_url", "automatic1111_auth", "Basic", "sdapi/v1/options"),
 }
-"""fal has none."""
+"""fal has no free call."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """What is wrong with the way to one provider; `is_setting` tells a wrong setting from an outage."""
+class KeyProblem:
+    """A problem in reaching one provider; `is_setting` tells a wrong setting from an outage."""
 
     provider: str
     problem: str
     is_setting: bool
 
 
-async def check_keys(settings: WorkerSettings, providers: Collection[str]) -> Sequence[Found]:
-    """Ask each of these providers that has a free call. What no settings can be blamed for is told as an outage."""
+async def check_keys(settings: WorkerSettings, providers: Collection[str]) -> Sequence[KeyProblem]:
+    """Check each of these providers that has a free call. A problem that is no setting's fault is an outage."""
     asked = [name for name in FREE_CALLS if name in providers and getattr(settings, FREE_CALLS[name].url) is not None]
     found = await asyncio.gather(*(_check(settings, name, FREE_CALLS[name]) for name in asked))
     return [one for one in found if one]
 
 
-async def _check(settings: WorkerSettings, name: str, call: FreeCall) -> Found | None:
+async def _check(settings: WorkerSettings, name: str, call: FreeCall) -> KeyProblem | None:
     url = str(getattr(settings, call.url))
     key: SecretStr | None = getattr(settings, call.key)
     api = _Api(url, service=name, key=key, scheme=call.scheme)
@@ -64,18 +64,20 @@ async def _check(settings: WorkerSettings, name: str, call: FreeCall) -> Found |
                 await asyncio.sleep(REFUSAL_PAUSE_SECONDS)
     except (ProviderUnavailable, Unanswered) as error:
         variable = f"BATCHGEN_{call.url.upper()}"
-        return Found(name, f"{name} at {url}: {error} If the address is wrong, mend {variable}.", is_setting=False)
+        return KeyProblem(
+            name, f"{name} at {url}: {error} If the address is wrong, correct {variable}.", is_setting=False
+        )
     finally:
         await api.aclose()
     variable = f"BATCHGEN_{call.key.upper()}"
     if key is None:
-        return Found(name, f"{variable} is missing: {url} wants one. Set it.", is_setting=True)
-    problem = f"{variable}: {name} at {url} refuses this key (401). Set one that it takes, or remove the variable."
-    return Found(name, problem, is_setting=True)
+        return KeyProblem(name, f"{variable} is missing: {url} requires it. Set it.", is_setting=True)
+    problem = f"{variable}: {name} at {url} refuses this key (401). Set a valid key, or remove the variable."
+    return KeyProblem(name, problem, is_setting=True)
 
 
 class _Api(HttpApi):
     async def refuses(self, path: str) -> bool:
-        """Whether the key is refused. Any other answer says nothing about it: not every server has the call."""
+        """Whether the key is refused. Other answers say nothing about the key: not every server has the call."""
         answer = await self._send(self._asking, "GET", path, ANSWER_SECONDS, MOST_BYTES)
         return answer.status == 401

@@ -1,4 +1,4 @@
-"""A limit on the memory that long answers of one provider take together."""
+"""Limit the memory that long answers of one provider take together."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -10,7 +10,7 @@ two to three times as much."""
 
 
 class MemoryBudget:
-    """Bytes that may be taken at the same time. Who asks for more than is left waits until others give theirs back."""
+    """Bytes that may be taken at the same time. A caller that needs more waits until others return theirs."""
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self._most = most_bytes
@@ -19,7 +19,7 @@ class MemoryBudget:
 
     @asynccontextmanager
     async def taken(self, size: int) -> AsyncGenerator[None]:
-        """Hold `size` bytes. More than the whole budget counts as the whole budget, so that it gets its turn."""
+        """Hold `size` bytes. More than the whole budget counts as the whole budget, so that it can be granted."""
         size = min(size, self._most)
         async with self._given_back:
             await self._given_back.wait_for(lambda: self.left >= size)

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 MOST_NAMES = 2000
-"""Of a server's list that are compared."""
+"""Names of a server's list that are compared."""
 LONGEST_NAME = 300
 NEAR = 3
 _EXTENSIONS = (".safetensors", ".ckpt", ".pt", ".pth", ".gguf", ".sft", ".bin")
 
 
 def plain(name: str) -> str:
-    """The name without what differs from one system to the next: slashes, case, extension, ` [hash]` at its end."""
+    """The name without what differs between systems: slashes, case, extension, ` [hash]` at its end."""
     short = name.strip().replace("\\", "/").casefold()
     if short.endswith("]") and " [" in short:
         short = short[: short.rindex(" [")]
@@ -21,7 +21,7 @@ def plain(name: str) -> str:
 
 
 def same_name(wanted: str, names: Iterable[str]) -> str | None:
-    """The one of `names` that means the same file; None where there is none, or more than one."""
+    """The one of `names` that means the same file; None if there is none or more than one."""
     known = list(dict.fromkeys(names))
     if wanted in known:
         return wanted
@@ -33,7 +33,7 @@ def same_name(wanted: str, names: Iterable[str]) -> str | None:
 
 
 def near_names(wanted: str, names: Iterable[str]) -> Sequence[str]:
-    """Some of `names` that look like it."""
+    """A few similar `names`."""
     known = [name for name in list(names)[:MOST_NAMES] if len(name) <= LONGEST_NAME]
     by_form = {form(name): name for name in known for form in (_file, plain)}
     found = [get_close_matches(form(wanted)[:LONGEST_NAME], by_form, NEAR, 0.5) for form in (plain, _file)]
@@ -41,7 +41,7 @@ def near_names(wanted: str, names: Iterable[str]) -> Sequence[str]:
 
 
 def or_near(wanted: str, names: Iterable[str]) -> str:
-    """A sentence's end that helps whoever wrote the name."""
+    """The end of a sentence that helps to correct the name."""
     known = list(names)
     near = near_names(wanted, known)
     if near:

@@ -1,4 +1,4 @@
-"""What servers that speak OpenAI's images API answer: the pictures in it, or what a refusal says, shape by shape.
+"""Read answers of OpenAI's images API and its variants: the pictures, or the details of a refusal.
 
 The codes are those of OpenAI's guide "Error codes" and of answers seen in public threads: Azure's `inner_error`,
 LiteLLM's numbers as texts, Gemini's list with one error, xAI's two texts, OpenRouter's `metadata`, LocalAI's 200.
@@ -13,7 +13,7 @@ from batchgen.providers.http.refusals import Refusal
 
 LONGEST_CODE = 200
 MOST_EVENTS = 1000
-"""Of an answer that is a stream of them."""
+"""Of an answer that is a stream of events."""
 
 POLICY_CODES = frozenset(
     {
@@ -118,11 +118,11 @@ SAYS_NOTHING = frozenset(
         "none",
     }
 )
-"""Codes and types of all kinds of refusals, so that only their words tell which one it is."""
+"""Codes and types that are used for all kinds of refusals, so that only the words tell them apart."""
 
 
 def refusal_of(answer: Answer) -> Refusal:
-    """The error object of OpenAI's form, or what servers like it put there: a text, a `detail`, a `message`."""
+    """The refusal in OpenAI's error object, or in what similar servers send: a text, a `detail`, a `message`."""
     body = _body(answer)
     error = error_of(answer)
     inner = (
@@ -144,14 +144,14 @@ def refusal_of(answer: Answer) -> Refusal:
 
 
 def _body(answer: Answer) -> Mapping[str, Any]:
-    """The object in the answer; Gemini puts it into a list."""
+    """The object in the answer; Gemini puts it in a list."""
     value = value_of(answer)
     listed = _list(value)
     return mapping(listed[0] if listed else value)
 
 
 def error_of(answer: Answer) -> Mapping[str, Any]:
-    """The error object. Some gateways hand on the text of another one's as their message."""
+    """The error object. Some gateways send the text of another server's error object as their message."""
     error = mapping(_body(answer).get("error"))
     message = error.get("message")
     is_nested = isinstance(message, str) and message.lstrip().startswith("{")
@@ -159,18 +159,18 @@ def error_of(answer: Answer) -> Mapping[str, Any]:
 
 
 def error_in(body: Mapping[str, Any]) -> bool:
-    """Whether an answer with success says that it is none."""
+    """Whether an answer with a success status reports an error."""
     return bool(body.get("error")) or body.get("type") == "error" or body.get("success") is False
 
 
 def value_of(answer: Answer) -> Any:
-    """The answer's JSON, or the event of a stream that counts."""
+    """The answer's JSON, or the last relevant event of a stream."""
     value = answer.as_json()
     return _last_event(answer.body) if value is None else value
 
 
 def pictures_in(value: Any) -> list[Any] | None:
-    """What stands where pictures belong; empty where there is nothing, None where no place for them is known."""
+    """The values in the place for pictures; empty if there are none, None if no such place is known."""
     body = mapping(value)
     if isinstance(value, list) and value:
         return cast("list[Any]", value)
@@ -186,7 +186,7 @@ def pictures_in(value: Any) -> list[Any] | None:
 
 
 def _last_event(body: bytes) -> Any:
-    """The last event of a stream that has a picture or an error; None where the body is no stream."""
+    """The last event of a stream with a picture or an error; None if the body is not a stream."""
     if not body.lstrip()[:6].startswith((b"data:", b"event:")):
         return None
     lines = [line[5:].strip() for line in body.splitlines()[-MOST_EVENTS:] if line.startswith(b"data:")]
@@ -199,7 +199,7 @@ def _list(value: object) -> list[Any]:
 
 
 def status_of(answer: Answer, refusal: Refusal) -> int:
-    """The status that counts: gateways answer 200 and put the real one into the body."""
+    """The real status: some gateways answer 200 and put it in the body."""
     error, body = error_of(answer), _body(answer)
     told: list[object] = [
         error.get("code"),
@@ -215,7 +215,7 @@ def status_of(answer: Answer, refusal: Refusal) -> int:
 
 
 def is_policy(status: int, refusal: Refusal) -> bool:
-    """By words, where neither a code nor a field settles what the refusal is about."""
+    """Whether the words name a policy, if neither a code nor a field says what the refusal is about."""
     specific = {code for code in refusal.codes - SAYS_NOTHING if not code.isdigit() and " " not in code}
     is_settled = any(not any(word in code for word in OF_MODERATION) for code in specific)
     if is_settled or refusal.field not in ("", "prompt"):

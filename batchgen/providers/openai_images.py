@@ -1,4 +1,4 @@
-"""OpenAI's images API, and every server that speaks it: LocalAI, vLLM-Omni, xAI, gateways.
+"""OpenAI's images API, and other servers with the same API: LocalAI, vLLM-Omni, xAI, gateways.
 
 Written from developers.openai.com: API reference, "Create image" (`POST /images/generations`, answers with `url` or
 `b64_json`, links live for 60 minutes); the guide "Error codes" (docs/guides/error-codes: billing refusals come as 429
@@ -7,9 +7,9 @@ parameters from the types of openai-python (commit e43b4224, `types/images_respo
 `types/image_generate_params.py`); servers like it from LocalAI (commit 82c191af, `reference/api-errors.md`,
 `endpoints/openai/image.go`).
 
-Not through the official client: unless told otherwise it repeats a POST twice on timeouts, 408, 409, 429 and 5xx, and
-it reads answers of any size and reuses connections. The API has no list of past pictures and promises nothing for a
-repeated order, so that one whose answer was lost stays unknown.
+The official client is not used: by default it repeats a POST twice on timeouts, 408, 409, 429 and 5xx, reads answers of
+any size and reuses connections. The API has no list of past pictures and no idempotent orders, so an order whose
+answer was lost stays unknown.
 """
 
 import asyncio
@@ -43,8 +43,8 @@ LONGEST_ID = 512
 class OpenAIImagesProvider:
     """Pictures from `POST {base_url}/images/generations`, which answers with the picture itself.
 
-    The body is the request's `inputs` as they stand, with model and prompt where they name none. `is_free`: the server
-    is one's own, so that a picture whose answer was lost is simply made again, and a cancelled one is let go.
+    The body is the request's `inputs`, with model and prompt added if missing. `is_free`: the operator's own server, so
+    that a picture whose answer was lost is made again, and a cancelled one is dropped.
     """
 
     is_synchronous = True
@@ -66,30 +66,30 @@ class OpenAIImagesProvider:
         self._most_bytes = most_bytes
         self._jobs = SynchronousJobs(name, self._order, is_free=is_free)
         self._without_format: set[str | None] = set()
-        """Models that refuse `response_format`, as OpenAI's newer ones do: they answer with the picture itself."""
+        """Models that refuse `response_format`, such as OpenAI's newer ones, which answer with the picture itself."""
 
     async def submit(self, request: ImageRequest) -> str:
-        """Name the job. The order goes out with the first `wait`, when the name has been stored."""
+        """Mint the job's id. The first `wait` sends the order, after the id has been stored."""
         return self._jobs.mint(request)
 
     async def find(self, request: ImageRequest) -> str | None:
-        """The job of this process with the same key. None: nothing can have been ordered under a name that was lost."""
+        """The job of this process with the same key. None: nothing can have been ordered under an id that was lost."""
         return self._jobs.find(request)
 
     async def wait(self, job_id: str, request: ImageRequest) -> RawImage | RemoteImage:
-        """Order the picture and wait for it. Raises `OutcomeUnknown` for a job that another process began."""
+        """Order the picture and wait for it. Raises `OutcomeUnknown` for a job of another process."""
         return await self._jobs.wait(job_id, request)
 
     async def settle(self, job_id: str, request: ImageRequest) -> Settlement:  # noqa: ARG002 - others need the request
-        """What this process knows; of another one's job nothing can be known or collected."""
+        """What this process knows; nothing is known of other processes' jobs."""
         return self._jobs.settle(job_id)
 
     async def cancel(self, job_id: str) -> None:
-        """Take back an order that did not go out yet. A paid one cannot be stopped: `settle` has its picture."""
+        """Withdraw an order that was not sent yet. A paid one cannot be stopped: `settle` returns its picture."""
         self._jobs.cancel(job_id)
 
     async def aclose(self) -> None:
-        """Give back connections. The pictures of orders that are under way are lost: wait for those first."""
+        """Close connections. Wait for running orders first: their pictures are lost otherwise."""
         await self._jobs.aclose()
         await self._api.aclose()
 
@@ -116,10 +116,10 @@ class OpenAIImagesProvider:
         )
 
     def _picture(self, answer: Answer, request: ImageRequest) -> RawImage | RemoteImage:
-        """Plain CPU work without a loop: the text may be long."""
+        """Read the picture: CPU work on a text that may be long; call it in a thread."""
         value = answers.value_of(answer)
         if answers.error_in(mapping(value)) or answers.error_of(answer):
-            # One that says nothing is no reason to order again.
+            # An error without a word is no reason to order again.
             raise self._refused(answer, request) if gives_a_reason(value) else self._senseless()
         pictures = answers.pictures_in(value)
         if pictures == []:
@@ -132,7 +132,7 @@ class OpenAIImagesProvider:
     def _read(self, picture: object) -> RawImage | RemoteImage:
         fields = mapping(picture)
         seed = whole_number(fields.get("seed"))
-        # One that is in hand goes before an address, which may lead nowhere.
+        # A picture in the answer is preferred to an address, which may not work.
         places = [*islice(inline_pictures.places(picture, name="image"), MOST_PLACES)]
         place = next((one for one in places if not inline_pictures.is_address(one)), places[0] if places else None)
         if place is None:
@@ -160,7 +160,7 @@ class OpenAIImagesProvider:
         return content
 
     def _refused(self, answer: Answer, request: ImageRequest) -> ProviderError:
-        """By the codes that the answer has; where they say nothing, by its status and its words."""
+        """The error by the answer's codes; if they say nothing, by its status and words."""
         said = refusal_of(answer)
         codes, status = said.codes, answers.status_of(answer, said)
         refusal = replace(said, status=status, model=request.model)
@@ -194,14 +194,14 @@ class OpenAIImagesProvider:
         return NOT_CHARGED if self._is_free else OVER
 
     def _senseless(self) -> ProviderError:
-        """The order was answered, and nobody can read how: it may well be paid."""
+        """The order was answered with something unreadable: it may be charged."""
         return OutcomeUnknown(
-            f"{self.name} answered the order with something that is no picture.", code="provider_garbage"
+            f"{self.name} answered the order with something other than a picture.", code="provider_garbage"
         )
 
 
 def _refuses_format(answer: Answer) -> bool:
-    """Whether an order was turned away for `response_format` alone: nothing was bought, and the field is no loss."""
+    """Whether an order was refused for `response_format` alone: it can be sent again without that field."""
     if answer.status not in (400, 422):
         return False
     refusal = refusal_of(answer)
@@ -209,6 +209,6 @@ def _refuses_format(answer: Answer) -> bool:
 
 
 def _names_of(request: ImageRequest) -> Mapping[str, str]:
-    """For whoever has to find the order at the provider later; some gateways also honour the key."""
+    """Headers by which people can find the order at the provider; some gateways also honour the key."""
     key = request.key if request.key.isascii() and request.key.isprintable() else ""
     return {"X-Client-Request-Id": key[:LONGEST_ID], "Idempotency-Key": key[:LONGEST_ID]} if key else {}

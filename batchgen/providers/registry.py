@@ -1,4 +1,4 @@
-"""Image providers: `base` says what one is, the others are one each."""
+"""Make the provider that a model's row names, from the worker's settings."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
@@ -16,27 +16,27 @@ from batchgen.providers.replicate import ReplicateProvider
 from batchgen.settings import WorkerSettings
 
 NOT_SET_UP_SECONDS = 60.0
-"""How long items wait for a provider that has no key here."""
+"""How long items wait for a provider that has no key on this worker."""
 
 
 class ProvidersByName(Protocol):
-    """Where a worker gets a provider from, item by item."""
+    """The worker's source of providers, item by item."""
 
     def get(self, name: str) -> Provider:
         """The provider of this name. Raises `ModelUnusable` for an unknown one, `ProviderBusy` without its key."""
         ...
 
     def local_server(self, name: str) -> str | None:
-        """The address of the provider's server where an operator named one: pictures may come from there as well."""
+        """The address of the provider's server if the operator set one: pictures may come from there as well."""
         ...
 
     async def aclose(self) -> None:
-        """Give back all connections."""
+        """Close all connections."""
         ...
 
 
 class OneProvider:
-    """The same provider whatever a model's row says."""
+    """The same provider for all models."""
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
@@ -52,7 +52,7 @@ class OneProvider:
 
 
 class Providers:
-    """Each provider as the settings have it, made when the first model asks for it."""
+    """The providers of the settings, each made when the first model needs it."""
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
@@ -67,13 +67,13 @@ class Providers:
         return self._made[name]
 
     def apis_with_links(self) -> Sequence[str]:
-        """The addresses of the services on the internet that this worker may buy from and has to fetch from."""
+        """The addresses of the services on the internet that this worker may order from and must fetch from."""
         urls = {"replicate": self._settings.replicate_url, "fal": self._settings.fal_url}
         usable = (name for name in urls if any(self._settings.is_given(variable) for variable in MAKERS[name][0]))
         return [str(urls[name]) for name in usable if self.local_server(name) is None]
 
     def local_server(self, name: str) -> str | None:
-        """One's own server, or a gateway in one's own network; None for a service at its usual place."""
+        """The address of the operator's own server or gateway; None for a service at its usual address."""
         field = f"{name}_url"
         if field not in WorkerSettings.model_fields or not self._settings.is_given(field):
             return None
@@ -95,7 +95,7 @@ class Providers:
 
 
 def usable_providers(settings: WorkerSettings) -> list[str]:
-    """Those that the settings have a key or an address for."""
+    """The providers that the settings have a key or an address for."""
     return [
         name
         for name, (variables, _) in MAKERS.items()
@@ -104,14 +104,14 @@ def usable_providers(settings: WorkerSettings) -> list[str]:
 
 
 def setting_wanted(provider: str) -> str:
-    """The variables one of which a provider needs, in words; for an unknown one, which there are."""
+    """The variables of which a provider needs one, in words; for an unknown provider, the known ones."""
     if provider not in MAKERS:
         return f"a provider that exists in batchgen.models: {', '.join(MAKERS)}"
     return " or ".join(f"BATCHGEN_{variable.upper()}" for variable in MAKERS[provider][0])
 
 
 def make_providers(settings: WorkerSettings) -> ProvidersByName:
-    """The providers as the settings want them. Give their connections back with `aclose`."""
+    """The providers by the settings. Close their connections with `aclose`."""
     return OneProvider(_offline(settings)) if settings.provider == "offline" else Providers(settings)
 
 
@@ -170,4 +170,4 @@ MAKERS: Mapping[str, tuple[Collection[str], Callable[[WorkerSettings], Provider]
     "comfyui": (("comfyui_url",), _comfyui),
     "automatic1111": (("automatic1111_url",), _automatic1111),
 }
-"""By name: the settings of which it needs one, and how it is made."""
+"""For each provider, the settings of which it needs one, and the function that makes it."""

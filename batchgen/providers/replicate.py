@@ -5,15 +5,15 @@ cancelling and listing predictions), "Create a prediction", "Prediction lifecycl
 (replicate.com/docs/topics/predictions/…), "Billing" (replicate.com/docs/billing), and the changelog entries "Set
 deadlines for predictions" (2025-10-16) and "Official models" (2025-01-29).
 
-Why not its Python client: it repeats a POST after timeouts, 409, 429 and 5xx unless each call says otherwise, follows
-redirects with the key, and reads answers of any size. What is needed here is four calls.
+Its Python client is not used: it repeats a POST after timeouts, 409, 429 and 5xx unless each call says otherwise,
+follows redirects with the key, and reads answers of any size. Only four calls are needed here.
 
 - Official models run by name, all others by version. A job's id is the prediction's.
-- Deadlines: `Cancel-After` ends a job that nobody waits for any more. One that was cut off before it ran ends as
-  `aborted` and costs nothing; a `canceled` one costs.
-- Inputs, outputs and logs are removed after an hour, files with them.
-- Purchases carry no key of ours, but the list of predictions shows their inputs. So `find` looks for one with this
-  model and these very inputs, of which the seed is a part.
+- Deadlines: `Cancel-After` ends a job that nobody waits for. A job stopped before it ran ends as `aborted` and costs
+  nothing; a `canceled` one costs.
+- Inputs, outputs, logs and files are removed after an hour.
+- Orders carry no key of ours, but the list of predictions shows their inputs. So `find` looks for a prediction with
+  this model and exactly these inputs, including the seed.
 """
 
 import asyncio
@@ -56,9 +56,9 @@ RUNNING = frozenset({"starting", "processing"})
 ENDED = frozenset({"succeeded", "failed", "canceled", "aborted"})
 GONE = frozenset({404})
 KEPT = timedelta(hours=1)
-"""How long Replicate keeps what a prediction was made from."""
+"""How long Replicate keeps the inputs of a prediction."""
 MARGIN = timedelta(seconds=30)
-"""By how much a prediction may seem to be older than the order that it came from."""
+"""How much older than its order a prediction may appear."""
 MOST_PAGES = 50
 """Of a hundred predictions each."""
 MOST_REMEMBERED = 10_000
@@ -69,7 +69,7 @@ _MODEL = re.compile(r"(?P<model>[A-Za-z0-9][\w.-]{0,99}/[A-Za-z0-9][\w.-]{0,99})
 _VERSION = re.compile(r"[A-Za-z0-9]{1,100}")
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _CODE = re.compile(r"\bE[0-9]{3,4}\b|\(code: [A-Z]{2}\)")
-"""`(E005)` of a model's own, `(E6716)` and `(code: PA)` of Replicate's runtime."""
+"""`(E005)` is a model's own code, `(E6716)` and `(code: PA)` are of Replicate's runtime."""
 POLICY_CODES = frozenset({"E005"})
 INPUT_CODES = frozenset({"E006"})
 FAULT_CODES = frozenset(
@@ -92,7 +92,7 @@ FAULT_CODES = frozenset(
         "(code: PA)",
     }
 )
-"""Faults of a moment, as Replicate's page "Error codes" has them and as people met them."""
+"""Passing faults, from Replicate's page "Error codes" and from public reports."""
 _POLICY = re.compile(r"nsfw|flagged|sensitive|moderat(?:ion|ed)|prohibited", re.IGNORECASE)
 _BAD_INPUT = re.compile(
     r"invalid input|input was invalid|input validation|must be (?:less|greater|one of)", re.IGNORECASE
@@ -111,15 +111,15 @@ class Page:
     """By Replicate's clock."""
     predictions: Sequence[Prediction]
     following: Mapping[str, str] | None
-    """How to ask for the next page. Its address is not followed: whoever is asked gets our key."""
+    """The parameters of the next page. Its address is not followed, since requests carry our key."""
 
 
 class ReplicateProvider:
     """Runs `ImageRequest.model` (`owner/name` or `owner/name:version`) with `ImageRequest.inputs`.
 
     `deadline_seconds` is how long a job may take in all before Replicate ends it; longer than a worker waits.
-    `account_wait_seconds` is how long everybody waits where the key is refused or the account is empty: no item fails
-    for that. `settle_seconds` is how long a lost order gets to show up in the list of predictions.
+    `account_wait_seconds` is how long all items wait if the key is refused or the account is empty: no item fails for
+    that. `settle_seconds` is how long a lost order gets to appear in the list of predictions.
     `clock` is the one of `ImageRequest.ordered_at`.
     """
 
@@ -153,7 +153,7 @@ class ReplicateProvider:
         self._orders = _Memory()
 
     async def submit(self, request: ImageRequest) -> str:
-        """Order the picture. An order whose answer is lost is looked for; it is never sent again."""
+        """Order the picture. An order whose answer is lost is searched for and never sent again."""
         path, body = _order(request)
         ordered_at = self._clock()
         try:
@@ -166,21 +166,21 @@ class ReplicateProvider:
         return job_id
 
     async def find(self, request: ImageRequest) -> str | None:
-        """The job of an order that this process or another one sent within the last hour.
+        """The job of an order that this or another process sent within the last hour.
 
-        A worker that died may have sent it at its last moment, so that None is believed only when no answer to it can
-        come any more. An older order may be forgotten by now, which nobody can tell from one that never arrived.
+        A worker may have sent it just before it died, so None is believed only when no answer can arrive any more. An
+        older order may be removed from the list, which looks the same as an order that never arrived.
         """
         ordered_at, now = request.ordered_at, self._clock()
         if ordered_at is None or now - ordered_at > KEPT.total_seconds():
-            raise OutcomeUnknown(f"{NAME} shows no job for this order, which may be older than what it shows.")
+            raise OutcomeUnknown(f"{NAME} lists no job for this order, which may be older than the list.")
         on_its_way_seconds = ordered_at + self._timeout_seconds + self._settle_seconds - now
         return await self._look_for(request, ordered_at, on_its_way_seconds)
 
     async def wait(self, job_id: str, request: ImageRequest) -> Picture:
-        """The picture of a job that succeeded; an error that says what became of any other.
+        """Return the picture of a job that succeeded, or raise how it ended.
 
-        One without a picture is looked at once more, and believed then: another order might come without one, too.
+        A job without a picture is asked about once more and then believed: another order might have none either.
         """
         try:
             return await asyncio.to_thread(self._picture, await self._ended(job_id, request), request)
@@ -235,7 +235,7 @@ class ReplicateProvider:
         return job_id
 
     async def _look_for(self, request: ImageRequest, ordered_at: float, pause: float) -> str | None:
-        """Look once, and once more after this pause where there may still be something to come."""
+        """Search once, and again after the pause if the job may still appear."""
         job_id = await self._newest_of(request, ordered_at)
         if job_id is None and pause > 0:
             await self._sleep(pause)
@@ -243,7 +243,7 @@ class ReplicateProvider:
         return job_id
 
     async def _newest_of(self, request: ImageRequest, ordered_at: float) -> str | None:
-        """The newest job of this order. Jobs that answered other orders of this process are none of it."""
+        """The newest job of this order, not counting jobs of other orders of this process."""
         may_be_hidden = False
         async with aclosing(self._recent(ordered_at)) as predictions:
             async for prediction in predictions:
@@ -253,20 +253,20 @@ class ReplicateProvider:
                     may_be_hidden = may_be_hidden or _hides_its_inputs(prediction, request)
                     continue
                 if "seed" not in request.inputs:
-                    raise OutcomeUnknown(f"{NAME} shows a job like this, but without a seed it may be another's.")
-                # Taken at once: the same order of another item, lost at the same time, must find the other job.
+                    raise OutcomeUnknown(f"{NAME} lists a job like this, but without a seed it may be another order's.")
+                # Claimed at once: an equal order of another item, lost at the same time, must find the other job.
                 job_id = _job_id(prediction)
                 self._orders[job_id] = _key(request)
                 return job_id
         if may_be_hidden:
-            raise OutcomeUnknown(f"{NAME} shows a job of this model whose inputs are removed: it may be this order's.")
+            raise OutcomeUnknown(f"{NAME} lists a job of this model whose inputs are removed: it may be this order's.")
         return None
 
     def _is_another_orders(self, prediction: Prediction, request: ImageRequest) -> bool:
         return self._orders.get(str(prediction.get("id")), _key(request)) != _key(request)
 
     async def _recent(self, ordered_at: float) -> AsyncGenerator[Prediction]:
-        """Predictions since the order, newest first, by Replicate's clock."""
+        """The predictions since the order, newest first, by Replicate's clock."""
         params: Mapping[str, Any] = {}
         for _ in range(MOST_PAGES):
             page = await self._page(params)
@@ -278,10 +278,10 @@ class ReplicateProvider:
             if page.following is None:
                 return
             params = page.following
-        raise OutcomeUnknown(f"{NAME} lists too many jobs to find this one among them.")
+        raise OutcomeUnknown(f"{NAME} lists too many jobs to find this one.")
 
     async def _page(self, params: Mapping[str, Any]) -> Page:
-        """A few tries: what made the order's answer get lost may be over in a moment."""
+        """Try a few times: the fault that lost the order's answer may pass in a moment."""
         for tries in range(LIST_TRIES - 1):
             try:
                 return _page(await self._api.ask("GET", "/predictions", params=params))
@@ -305,20 +305,21 @@ class ReplicateProvider:
     def _output(self, prediction: Prediction, request: ImageRequest) -> Picture:
         place = next(inline_pictures.places(prediction.get("output")), None)
         if place is None and prediction.get("data_removed") is True:
-            raise _ended("made a picture that is removed by now", code="output_expired", order=CHARGED)
+            raise _ended("made a picture that has been removed", code="output_expired", order=CHARGED)
         if place is None:
-            raise self._nothing(prediction)
+            raise self._no_picture(prediction)
         if inline_pictures.is_address(place):
-            return _with_what_is_told(RemoteImage(place), prediction, request)
+            return _with_details(RemoteImage(place), prediction, request)
         content = inline_pictures.unpacked(place, service=NAME)
         if content is None:
             problem = f"The job at {NAME} succeeded, and its picture is damaged."
             raise ProviderRejected(problem, code="provider_garbage", order=CHARGED)
-        return _with_what_is_told(RawImage(content), prediction, request)
+        return _with_details(RawImage(content), prediction, request)
 
-    def _nothing(self, prediction: Prediction) -> ProviderError:
-        """Another order would cost again, and may come without a picture, too. Old models leave out pictures that their
-        filter does not like, and say so in their logs.
+    def _no_picture(self, prediction: Prediction) -> ProviderError:
+        """The error of a job without a picture. Final: another order would cost again and may have none either.
+
+        Old models leave out pictures that their filter flagged, and say so in their logs.
         """
         logs = str(prediction.get("logs") or "")[:LONGEST_LOGS]
         if _NSFW.search(logs):
@@ -330,7 +331,7 @@ class ReplicateProvider:
         return ProviderRejected(problem, code="no_output", order=CHARGED)
 
     def _failure(self, prediction: Prediction) -> ProviderError:
-        """Replicate does not say in the answer whether a job that failed costs: models differ."""
+        """The error of a failed job. Replicate does not tell whether it costs: models differ."""
         said = self._api.words(prediction.get("error") or "It does not say why.")
         match _kind_of(said):
             case "policy":
@@ -353,14 +354,14 @@ class _Memory(OrderedDict[str, str]):
 
 
 def _order(request: ImageRequest) -> tuple[str, Mapping[str, Any]]:
-    """Where to send the order, and the order.
+    """The path and the body of the order.
 
-    A version comes from the user's request as well: it is always sent as one of this model's, since a bare version
-    would run whatever model it belongs to, at any price.
+    A version may come from the user's request: it is always sent as a version of this model, since a bare version
+    would run any model that it belongs to, at any price.
     """
     model = _MODEL.fullmatch(request.model or "")
     if model is None:
-        raise ProviderRejected(f"{request.model!r} is no model at {NAME}.", code="model_not_found")
+        raise ProviderRejected(f"{request.model!r} is not a model at {NAME}.", code="model_not_found")
     version = (request.model_version or model["version"] or "").removeprefix(f"{model['model']}:")
     if not version:
         return f"/models/{model['model']}/predictions", {"input": request.inputs}
@@ -374,7 +375,7 @@ def _key(request: ImageRequest) -> str:
 
 
 def _kind_of(error: str) -> str:
-    """What a job's error is about: by its code where it is a known one, else by its words."""
+    """The kind of a job's error, by its code if that is known, else by its words."""
     codes = frozenset(_CODE.findall(error))
     for kind, known in (("policy", POLICY_CODES), ("input", INPUT_CODES)):
         if codes & known:
@@ -390,14 +391,15 @@ def _kind_of(error: str) -> str:
 
 def _checked(job_id: str) -> str:
     if _JOB_ID.fullmatch(job_id) is None:
-        raise OutcomeUnknown(f"This is no job of {NAME}'s.", code="job_gone")
+        raise OutcomeUnknown(f"This is not a job of {NAME}.", code="job_gone")
     return job_id
 
 
 def _job_id(fields: Mapping[str, Any] | None) -> str:
     job_id = (fields or {}).get("id")
     if not isinstance(job_id, str) or _JOB_ID.fullmatch(job_id) is None:
-        raise AnswerLost(f"{NAME} answered the order with something that makes no sense.", code="provider_garbage")
+        problem = f"{NAME} answered the order with something that cannot be understood."
+        raise AnswerLost(problem, code="provider_garbage")
     return job_id
 
 
@@ -423,7 +425,7 @@ def _is_older(prediction: Prediction, since: datetime) -> bool:
 
 
 def _is_of(prediction: Prediction, request: ImageRequest) -> bool:
-    """Whether a prediction was made with this model and these inputs; it may show defaults beside them."""
+    """Whether a prediction was made with this model and these inputs; it may list defaults besides."""
     shown: Any = prediction.get("input")
     if not isinstance(shown, dict) or prediction.get("source", "api") != "api":
         return False
@@ -437,17 +439,17 @@ def _is_of_model(prediction: Prediction, request: ImageRequest) -> bool:
 
 
 def _hides_its_inputs(prediction: Prediction, request: ImageRequest) -> bool:
-    """Whether nobody can tell any more what a prediction was made from: accounts may have it removed at once."""
+    """Whether the inputs of a prediction are removed, which accounts may have done at once."""
     return prediction.get("data_removed") is True and _is_of_model(prediction, request)
 
 
-def _with_what_is_told(picture: Picture, prediction: Prediction, request: ImageRequest) -> Picture:
+def _with_details(picture: Picture, prediction: Prediction, request: ImageRequest) -> Picture:
     seed, version = _seed(prediction, request), _version(prediction)
     return replace(picture, seed=seed, version=version, order=OVER.merge(_times(prediction)))
 
 
 def _seed(prediction: Prediction, request: ImageRequest) -> int | None:
-    """What the model says that it used, else what it was given."""
+    """The seed that the model reports, else the one it was given."""
     said = _SEED.search(str(prediction.get("logs") or "")[:LONGEST_LOGS])
     if said is not None:
         return int(said[1])

@@ -1,7 +1,7 @@
-"""A ComfyUI workflow with holes: `{{name}}` stands for an input, `{{name|20}}` for an input that may be missing.
+"""ComfyUI workflows with placeholders: `{{name}}` for an input, `{{name|20}}` for an input that may be missing.
 
-A workflow is what ComfyUI's menu "Export (API)" writes, kept as JSON in the model's row. Values go into the parsed
-workflow and never through its text, so that a prompt is a prompt whatever it holds.
+A workflow is the JSON that ComfyUI's menu "Export (API)" writes, stored in the model's row. Values are put into the
+parsed workflow and never into its text, so that a prompt stays a prompt whatever it contains.
 """
 
 import json
@@ -12,12 +12,12 @@ from importlib.resources import files
 from typing import Any, cast
 
 LONGEST_PREFIX = 200
-"""Of a file's name before the mark; file systems allow 255."""
-_HOLE = re.compile(r"\{\{\s*(\w+)\s*(?:\|([^{}]*))?\}\}")
+"""Of a file name before the mark; file systems allow 255."""
+_PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*(?:\|([^{}]*))?\}\}")
 
 
 class MissingInput(Exception):
-    """The workflow needs an input that the request does not have and that has no default."""
+    """The workflow needs an input that the request lacks and that has no default."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -30,12 +30,12 @@ def _text_to_image() -> str:
 
 
 def default_workflow() -> Mapping[str, Any]:
-    """Text to image with one checkpoint file, for models that bring no workflow of their own."""
+    """Text to image with one checkpoint file, for models without a workflow of their own."""
     return json.loads(_text_to_image())
 
 
 def is_workflow(value: object) -> bool:
-    """Whether it has the form that the API takes: nodes by id, each with its class and its inputs."""
+    """Whether it has the form that the API accepts: nodes by id, each with its class and inputs."""
     if not isinstance(value, Mapping) or not value:
         return False
     nodes = cast("Mapping[str, Any]", value).values()
@@ -43,7 +43,7 @@ def is_workflow(value: object) -> bool:
 
 
 def saving_nodes(workflow: Mapping[str, Any]) -> list[str]:
-    """The ids of the nodes that save something, as far as their names and inputs tell."""
+    """The ids of the nodes that save something, judging by their names and inputs."""
     return [
         node_id
         for node_id, node in workflow.items()
@@ -52,7 +52,7 @@ def saving_nodes(workflow: Mapping[str, Any]) -> list[str]:
 
 
 def last_nodes(workflow: Mapping[str, Any]) -> list[str]:
-    """The ids of the nodes whose results no other node takes: what the workflow is run for."""
+    """The ids of the nodes whose results no other node uses: the outputs of the workflow."""
     taken = {str(value[0]) for node in workflow.values() for value in _inputs_of(node).values() if _is_link(value)}
     return [node_id for node_id in workflow if node_id not in taken]
 
@@ -63,10 +63,10 @@ def class_names(workflow: Mapping[str, Any], node_ids: Iterable[str]) -> list[st
 
 
 def marked(workflow: Mapping[str, Any], mark: str, *, also_unnamed: bool = False) -> Mapping[str, Any]:
-    """A copy that the server does not take for one that it has run already, and that makes the same picture.
+    """A copy that makes the same picture and that the server does not answer from its cache.
 
-    The mark goes behind each `filename_prefix`, so that the pictures get a file of their own. `also_unnamed`: nodes
-    without one get an input that they do not know, which ComfyUI compares with its cache and does not hand to them.
+    The mark is appended to each `filename_prefix`, so that the pictures get files of their own. `also_unnamed`: nodes
+    without a prefix get an unknown input, which ComfyUI compares with its cache and does not pass to them.
     """
     nodes = dict(workflow)
     named = {node_id: _inputs_of(node)["filename_prefix"] for node_id, node in workflow.items() if _has_prefix(node)}
@@ -79,7 +79,7 @@ def marked(workflow: Mapping[str, Any], mark: str, *, also_unnamed: bool = False
 
 
 def _has_prefix(node: Mapping[str, Any]) -> bool:
-    """Whether it names its files by a text that has room for a mark."""
+    """Whether the node has a file name prefix with room for a mark."""
     prefix = _inputs_of(node).get("filename_prefix")
     return isinstance(prefix, str) and len(prefix.replace("\\", "/").rpartition("/")[2]) <= LONGEST_PREFIX
 
@@ -99,9 +99,9 @@ def _is_link(value: object) -> bool:
 
 
 def filled(value: Any, inputs: Mapping[str, Any]) -> Any:
-    """A copy of the workflow, or of a part of it, with its holes filled. Raises `MissingInput`.
+    """A copy of the workflow, or of a part of it, with its placeholders filled. Raises `MissingInput`.
 
-    A text that is one hole becomes the input with its own type; within a longer text the input is written out.
+    A text that is one placeholder becomes the input with its own type; in a longer text the input is written out.
     """
     if isinstance(value, str):
         return _filled_text(value, inputs)
@@ -113,13 +113,13 @@ def filled(value: Any, inputs: Mapping[str, Any]) -> Any:
 
 
 def _filled_text(value: str, inputs: Mapping[str, Any]) -> Any:
-    if whole := _HOLE.fullmatch(value):
-        return _input(whole, inputs)
-    return _HOLE.sub(lambda hole: str(_input(hole, inputs)), value)
+    if wplaceholder := _PLACEHOLDER.fullmatch(value):
+        return _input(wplaceholder, inputs)
+    return _PLACEHOLDER.sub(lambda placeholder: str(_input(placeholder, inputs)), value)
 
 
-def _input(hole: re.Match[str], inputs: Mapping[str, Any]) -> Any:
-    name, default = hole[1], hole[2]
+def _input(placeholder: re.Match[str], inputs: Mapping[str, Any]) -> Any:
+    name, default = placeholder[1], placeholder[2]
     if inputs.get(name) is not None:
         return inputs[name]
     if default is None:
