@@ -1,4 +1,4 @@
-"""What the app writes with its users' tokens, in its own words, and looks at what became of it."""
+"""The app's own statements, sent with its users' tokens, and queries for their effects."""
 
 from uuid import UUID
 

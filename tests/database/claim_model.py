@@ -1,4 +1,4 @@
-"""The order of claims in plain Python: sort everything, every time. What the database must agree with."""
+"""A model of the order of claims, which sorts everything every time. The database must agree with it."""
 
 from dataclasses import dataclass, field
 from uuid import UUID

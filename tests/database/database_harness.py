@@ -1,4 +1,4 @@
-"""A database of a test's own, and the people who work with it: users, workers and admins."""
+"""A test's own database, with calls as users, workers and admins."""
 
 import json
 from collections.abc import Awaitable, Callable, Generator
@@ -28,7 +28,7 @@ def query(connection: Connection, sql: str, *parameters: object) -> list[Row]:
 
 
 class Refusal:
-    """What the database said when it refused."""
+    """The database's answer to a refused statement."""
 
     sqlstate: str = ""
     message: str = ""

@@ -1,4 +1,4 @@
-"""Edits in the Table Editor that test_totals_and_edits.py does not have: each has the effect that one would expect."""
+"""Further edits in the Table Editor, beside those in test_totals_and_edits.py: each has the expected effect."""
 
 import pytest
 from database_harness import Database, refused

@@ -1,4 +1,4 @@
-"""What admins see in the dashboard: comments that explain everything, and views of the queue that show no prompt."""
+"""The dashboard: comments explain every object, and views of the queue show no prompt."""
 
 from datetime import timedelta
 

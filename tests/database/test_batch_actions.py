@@ -1,4 +1,4 @@
-"""What users do with a whole batch of theirs: cancel, retry, save, tag, delete; and what each answers, per item."""
+"""Users' actions on a whole batch: cancel, retry, save, tag, delete; and the answer of each, per item."""
 
 from typing import Any
 from uuid import UUID, uuid4

@@ -1,4 +1,4 @@
-"""Batch actions and direct writes on many connections at once: two calls end as if one came after the other."""
+"""Concurrent batch actions and direct writes: two calls end as if one came after the other."""
 
 import threading
 import time
@@ -312,7 +312,7 @@ def test_everything_at_once_leaves_right_totals_and_nothing_stuck(db: Database) 
 
 
 def test_a_cancel_beside_an_edit_that_does_not_end_is_refused_whole(db: Database) -> None:
-    """Whoever edits the item may wait for the batch that the cancel holds: it gives way, and can be sent again."""
+    """The edit may wait for the batch that the cancel holds: the cancel gives up and can be sent again."""
     user = db.new_user()
     batch = db.submit(user, prompts=3)
     item = batch["generations"][1]["id"]

@@ -1,4 +1,4 @@
-"""Why an item waits: each reason, for its owner and the operator and nobody else."""
+"""The reasons why an item waits, for its owner and the operator and nobody else."""
 
 from uuid import UUID
 
@@ -9,13 +9,13 @@ WAITS = "select * from public.batch_waits(%s)"
 
 
 def waits(db: Database, batch: Row) -> list[Row]:
-    """As the batch's owner sees them."""
+    """The reasons, read by the batch's owner."""
     owner: UUID = db.batch(batch["id"])["user_id"]
     return db.as_user(owner, WAITS, batch["id"])
 
 
 def told(row: Row) -> Row:
-    """What is said beside the item and the reason."""
+    """The details beside the item and the reason."""
     return {key: value for key, value in row.items() if value is not None and key not in ("generation_id", "reason")}
 
 
@@ -51,7 +51,7 @@ def test_at_the_global_limit_that_limit_is_the_reason(db: Database) -> None:
 
 @pytest.mark.parametrize("is_claimed", [True, False])
 def test_an_item_behind_others_says_its_place(db: Database, is_claimed: bool) -> None:
-    """Whether or not a claim has put the queue in order since the items came."""
+    """The same answer before and after a claim has ranked the queue."""
     db.submit(prompts=5)
     batch = db.submit(prompts=5)
     if is_claimed:

@@ -1,4 +1,4 @@
-"""What a failed attempt says of the costs of a job that has not ended."""
+"""Costs of a job that has not ended when its attempt fails."""
 
 from decimal import Decimal
 
@@ -44,6 +44,6 @@ def test_a_picture_that_was_paid_for_and_got_lost_is_paid_for(db: Database, clai
 
 
 def _costs(db: Database, claim: Row) -> list[tuple[bool | None, Decimal, bool]]:
-    """Of each attempt: whether it is charged, what it costs, and whether that is unknown."""
+    """Each attempt's charge: charged or not, the sum, and whether it is unknown."""
     rows = db.run("select * from batchgen.charges where generation_id = %s order by attempt", claim["generation_id"])
     return [(row["is_charged"], row["amount_usd"], row["is_unknown"]) for row in rows]

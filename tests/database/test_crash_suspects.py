@@ -1,4 +1,4 @@
-"""A crash is charged to the item that caused it: what a dead worker had is claimed alone until an attempt has ended."""
+"""A crash counts for the item that caused it: items of a dead worker are claimed alone until an attempt has ended."""
 
 import json
 from collections import Counter
@@ -22,7 +22,7 @@ def dies(db: Database, *claims: Row) -> None:
 
 
 def suspects(db: Database, count: int) -> list[Row]:
-    """That many items of different users that a worker died with."""
+    """Items of different users whose worker died, `count` of them."""
     db.run("update batchgen.settings set max_parallel_global = 100000")
     for _ in range(count):
         db.run("delete from public.image_generations where batch_id = %s and batch_index = 1", db.submit()["id"])
@@ -352,7 +352,7 @@ def test_a_settled_picture_that_nobody_asks_for_is_forgotten_after_a_day(db: Dat
 
 
 def test_a_sweep_leaves_a_settled_order_that_somebody_holds(db: Database) -> None:
-    """Whoever retries or deletes a batch holds several orders; a sweep that waited for one could deadlock with it."""
+    """A retry or deletion of a batch holds several orders; a sweep that waited for one could deadlock with it."""
     submit_paid(db, prompts=2)
     for claim in db.claim():
         submit_order(db, claim, f"job of {claim['generation_id']}")

@@ -1,4 +1,4 @@
-"""create_batch: what it accepts and writes, what it refuses and how, and that a resend is safe."""
+"""create_batch: accepted requests and their rows, refusals, and safe resends."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Projects of many kinds, as they are before the first migration: each works afterwards, or is refused whole."""
+"""Existing projects of many kinds: each works after the migrations, or is refused whole."""
 
 import re
 from collections import Counter
@@ -19,16 +19,16 @@ FIRST_LOOK = "20261123095900_first_look.sql"
 
 @dataclass(frozen=True)
 class Project:
-    """What is there before; `in_the_way` are the objects that the refusal names, none where it works."""
+    """A project before the migrations. `in_the_way`: the objects that the refusal names; empty if it works."""
 
     name: str
     files: tuple[str, ...] = ()
     sql: str = ""
     in_the_way: tuple[str, ...] = ()
     owner: str = ""
-    """Who applies the migrations; the superuser if empty."""
+    """The role that applies the migrations; empty: the superuser."""
     remedy: str = ""
-    """What a superuser does about it; then it works."""
+    """A superuser's statement after which it works."""
 
 
 PERMISSIVE = """
@@ -353,7 +353,7 @@ async def test_a_role_without_rights_is_told_what_to_grant(bare: NewDatabase) ->
 
 
 async def test_the_first_look_knows_all_names_that_the_migrations_make(bare: NewDatabase) -> None:
-    """Whoever adds a function, an index or a table to public adds its name to first_look.sql."""
+    """A new function, index or table in public needs its name in first_look.sql."""
     db = await bare()
     await migrate(db)
     look = (default_migrations_dir() / FIRST_LOOK).read_text()

@@ -1,4 +1,4 @@
-"""Whatever ends an item while or after its picture is stored: no file outlives its item, and no item its file."""
+"""Items that end while or after their picture is stored: no file outlives its item, and no item its file."""
 
 from collections.abc import Callable
 from uuid import UUID
@@ -20,7 +20,7 @@ def storage(db: Database) -> Database:
 
 
 def store(db: Database, claim: Row, kind: str = "png") -> str:
-    """What a worker does before it writes the result down."""
+    """Store the picture, as a worker does before it writes the result."""
     path = f"{claim['user_id']}/{claim['generation_id']}.{kind}"
     db.run("insert into storage.objects values ('generated-images', %s) on conflict do nothing", path)
     return path

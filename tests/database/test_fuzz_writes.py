@@ -1,4 +1,4 @@
-"""Whatever an admin or a user writes into any column: the queue goes on, others' items run, and every view answers.
+"""Strange values of admins and users in any column: the queue goes on, others' items run, and every view answers.
 
 In each column of each table: least, greatest, null, NaN, infinity, empty, control characters, 5 MB. A write may be
 refused; what is taken must harm nobody else. `BATCHGEN_FUZZ_CASES=20000` looks after each single write instead of after
@@ -166,7 +166,7 @@ def others_go_on(db: Database) -> None:
 
 
 def write(db: Database, sql: str, names: Row, user: UUID | None = None) -> bool:
-    """Whether it was taken."""
+    """Write the value; return whether it was accepted."""
     with contextlib.suppress(psycopg.Error):
         if user is None:
             db.admin.execute(sql.encode(), names)

@@ -1,4 +1,4 @@
-"""The ledger: a row for each attempt whatever ends it, an order charged once, and sums as one would count by hand."""
+"""The ledger: a row for each attempt however it ends, each order charged once, and right sums."""
 
 import json
 from collections import defaultdict
@@ -32,7 +32,7 @@ def again(db: Database, claim: Row) -> Row:
 
 
 def edit(db: Database, claim: Row, what: str) -> None:
-    """What an admin does to the item in the dashboard."""
+    """An admin's edits of the item in the dashboard."""
     db.run(f"update public.image_generations set {what} where id = %s", claim["generation_id"])  # noqa: S608
 
 
@@ -307,7 +307,7 @@ def test_the_job_says_who_makes_it(db: Database, claim: Row) -> None:
 
 
 def test_a_worker_with_a_provider_of_its_own_leaves_the_job_of_another_one(db: Database, claim: Row) -> None:
-    """As with BATCHGEN_PROVIDER=offline: the job that was ordered is neither lost nor taken for its own."""
+    """With BATCHGEN_PROVIDER=offline: an ordered job is neither lost nor taken for the offline provider's."""
     key = submit_order(db, claim)
     db.expire(claim)
     found = again(db, claim)
@@ -442,7 +442,7 @@ def test_two_workers_never_take_the_same_order(db: Database, claim: Row) -> None
 
 @dataclass
 class Order:
-    """What is known of an order, by hand."""
+    """An order as the model of the ledger knows it."""
 
     job: bool = False
     is_charged: bool | None = None

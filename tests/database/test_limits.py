@@ -1,4 +1,4 @@
-"""What a user may use: waiting items, an hour's and a day's, under concurrency; and that nobody raises their own."""
+"""Limits of users: waiting items and items per hour and day, also under concurrency; nobody raises their own."""
 
 import asyncio
 import json

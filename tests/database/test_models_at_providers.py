@@ -1,4 +1,4 @@
-"""A model is data: where it is made, what it takes and what it costs is one row, read at each claim."""
+"""A model is data: one row has its provider, inputs and price, and is read at each claim."""
 
 import os
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Who is next: examples that say the rule, and random histories that compare it with a plain Python model."""
+"""The order of claims: examples of the rule, and random histories compared with a plain Python model."""
 
 import random
 from uuid import UUID

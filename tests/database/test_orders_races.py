@@ -1,4 +1,4 @@
-"""Workers order, sweepers settle, users retry and an admin deletes, all at once: every order is charged once."""
+"""Concurrent orders, settlements, retries and deletions: every order is charged once."""
 
 import random
 import threading
@@ -93,7 +93,7 @@ def sweep(load: LoadTest, db: Database, chance: random.Random) -> None:
 
 
 def use(load: LoadTest, db: Database, chance: random.Random) -> None:
-    """What users do with their batches."""
+    """Submit, retry and cancel, as users do."""
     user = chance.choice(load.users)
     batches = db.run("select id from public.batch_generations where user_id = %s order by random() limit 1", user)
     if not batches or chance.random() < 0.4:
@@ -127,7 +127,7 @@ def edit_as_admin(load: LoadTest, db: Database, chance: random.Random) -> None:
 
 
 def end_all(db: Database) -> None:
-    """Whatever still waits, runs or is open ends now, and its provider tells what it cost."""
+    """End all items and orders; the provider says what each cost."""
     for _ in range(500):
         db.run("update batchgen.queue set lease_expires_at = now() where state = 'running'")
         db.return_expired()

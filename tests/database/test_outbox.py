@@ -1,4 +1,4 @@
-"""The outbox of files to be deleted, and the retention that feeds it: no file goes while a row names it or will."""
+"""The outbox of files to delete, and the retention that feeds it: no file goes while a row names it or will name it."""
 
 from collections.abc import Callable, Iterable
 from uuid import UUID, uuid4

@@ -1,4 +1,4 @@
-"""Providers that ask to wait and breakers of models that fail: who waits, who goes on, what is lost (nothing)."""
+"""Providers that ask to wait, and breakers of failing models: some items wait, others go on, nothing is lost."""
 
 import threading
 from collections.abc import Callable
@@ -209,7 +209,7 @@ def test_an_item_that_has_waited_long_says_so(db: Database) -> None:
 
 
 def test_a_model_that_is_closed_alone_says_what_is_to_be_done_and_others_go_on(db: Database) -> None:
-    """For example an account that may not use one model: the provider's others run, whatever is tried meanwhile."""
+    """For example an account that may not use one model: the provider's others run, also while it is tried."""
     user = db.new_user()
     closed, open_one = a_model(db, "gated"), a_model(db, "flux")
     batch = submit(db, closed, 3, user)
@@ -614,7 +614,7 @@ def bulk_of_users(db: Database, model_id: UUID, users: int) -> None:
 
 
 def at_once(db: Database, call: Callable[[Database, str], list[Row]], workers: int = 8) -> list[Row]:
-    """What eight workers get who call at the same moment."""
+    """Rows that eight workers get in simultaneous calls."""
     start = threading.Barrier(workers)
     rows: list[Row] = []
     errors: list[BaseException] = []

@@ -1,4 +1,4 @@
-"""A claim costs the same whatever waits. Counted in pages of the database that it touches, not in time."""
+"""The cost of a claim does not depend on the length of the queue. Counted in database pages, not in time."""
 
 from collections.abc import Callable
 from statistics import median

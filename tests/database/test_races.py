@@ -1,4 +1,4 @@
-"""Many connections at once: claimers, finishers, enqueuers, and an admin who edits and deletes what runs."""
+"""Concurrent claims, completions, submissions, and an admin's edits and deletions of running items."""
 
 import random
 import threading
@@ -129,7 +129,7 @@ def enqueue(load: LoadTest, db: Database, chance: random.Random) -> None:
 
 
 def edit_as_admin(load: LoadTest, db: Database, chance: random.Random) -> None:
-    """What an admin does in the dashboard while everything runs."""
+    """An admin's edits in the dashboard while everything runs."""
     match chance.randrange(5):
         case 0:
             db.run(

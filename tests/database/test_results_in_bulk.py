@@ -1,4 +1,4 @@
-"""Many results in one call: each item's own fence holds, and nothing is half written."""
+"""Many results in one call: each is fenced by its own lease, and all are written or none."""
 
 import json
 from typing import Any
@@ -189,7 +189,7 @@ def test_a_held_item_is_named_so_that_the_others_can_be_written_without_it(db: D
 
 
 def test_a_claim_that_fails_costs_no_result(db: Database) -> None:
-    """Whatever is wrong with the queue: what was paid for is written down."""
+    """Paid results are written even if the claim in the same call fails."""
     db.submit(prompts=3)
     claim = db.claim_one()
     db.run("alter function batchgen.repair_ready_ranks(integer) rename to repaired_by_nobody")

@@ -195,7 +195,7 @@ def constraints(db: Database, table: str) -> list[Row]:
 
 
 def constraints_on_batch(db: Database) -> list[Row]:
-    """Of image_generations, those that name one of the four columns."""
+    """Constraints of image_generations on the four added columns."""
     rows = constraints(db, "image_generations")
     return [row for row in rows if any(column in row["definition"] for column in ADDED_COLUMNS)]
 

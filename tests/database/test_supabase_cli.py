@@ -1,4 +1,4 @@
-"""Supabase's own command line applies the migrations, to a project of any kind. No Docker, no account."""
+"""The Supabase CLI applies the migrations to projects of any kind. No Docker, no account."""
 
 import shutil
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ async def test_db_push_finds_nothing_to_do_after_the_dev_stack(supabase: Supabas
 async def test_db_push_beside_an_apps_own_history_leaves_it_alone(
     supabase: SupabaseCli, bare: NewDatabase, tmp_path: Path
 ) -> None:
-    """As docs/existing-projects.md says: the files are copied to the app's own, which has earlier and later ones."""
+    """docs/existing-projects.md: the files are copied beside the app's own, which are earlier and later."""
     db = await bare()
     folder = tmp_path / "supabase" / "migrations"
     folder.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Totals and states of batches, and that direct edits by admins have the effect one would expect."""
+"""Totals and states of batches, and the effects of admins' direct edits."""
 
 import pytest
 from database_harness import Database, Row, refused

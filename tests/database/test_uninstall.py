@@ -1,4 +1,4 @@
-"""`supabase/uninstall.sql`: the app's project is afterwards what it was before the first migration."""
+"""`supabase/uninstall.sql` returns a project to its state before the first migration."""
 
 import re
 from pathlib import Path
@@ -327,7 +327,7 @@ async def test_other_words_are_refused(bare: NewDatabase, setting: str, words: s
 
 
 def test_the_list_of_migrations_is_the_folders() -> None:
-    """Whoever adds a migration adds its version and name to uninstall.sql."""
+    """A new migration needs its version and name in uninstall.sql."""
     listed = re.findall(r"\('(\d{14})', '(\w+)'\)", UNINSTALL.read_text())
 
     assert listed == [(migration.version, migration.name) for migration in find_migrations(default_migrations_dir())]

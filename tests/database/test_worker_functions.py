@@ -1,4 +1,4 @@
-"""What a worker may ask of the queue: the states before and after each call, and the fence around every write."""
+"""Functions for workers: states before and after each call, and the fence around every write."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Which workers there are: known from the calls that they make anyway."""
+"""The list of workers, kept from the calls that they make anyway."""
 
 import pytest
 from database_harness import OTHER_WORKER, WORKER, Database, Row

@@ -1,1 +1,1 @@
-"""What is checked in a database rather than in a file: lints, privileges, policies, types, and that tests notice."""
+"""Checks in databases: lints, privileges, policies, types, and mutants of the schema."""

@@ -1,4 +1,4 @@
-"""Compares two databases object by object, whatever the order in which their objects were made.
+"""Compares two databases object by object, in any order of creation.
 
 `pg_dump` lists the objects: tables with their columns in order, functions, triggers, policies, grants, default
 privileges, publications, comments. Rows that an installation writes (settings, models) are compared beside them.

@@ -1,4 +1,4 @@
-"""Removes one protection of the schema after the other and looks whether a test notices."""
+"""Removes one protection of the schema at a time and checks whether a test notices."""
 
 import asyncio
 import os

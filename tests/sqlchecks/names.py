@@ -1,4 +1,4 @@
-"""Names of tests that can be read aloud: functions in Python, files and descriptions of pgTAP."""
+"""Limits the length of tests' names: Python functions, pgTAP files and descriptions."""
 
 import re
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""plpgsql_check looks into every PL/pgSQL function of ours, trigger functions with each table that they stand on."""
+"""Runs plpgsql_check over every PL/pgSQL function, and over trigger functions with each of their tables."""
 
 from tests.sqlchecks.scratch import run
 

@@ -59,7 +59,7 @@ def chosen() -> type[PostgresServer]:
 
 
 def has_plpgsql_check() -> bool:
-    """Whether Debian's Postgres 15 and its plpgsql_check are installed.
+    """Return whether Debian's Postgres 15 and its plpgsql_check are installed.
 
     Raises where nothing may be skipped, as `.ci/run` says by BATCHGEN_CHECKS=all.
     """

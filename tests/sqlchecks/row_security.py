@@ -1,4 +1,4 @@
-"""What each caller sees and changes of each table, as `rls-policy-tester` finds it.
+"""Rows of each table that each caller sees and changes, found by `rls-policy-tester`.
 
 That checker is not ours and knows nothing of our tests. What it is to find is written by hand in `row_security.json`.
 """

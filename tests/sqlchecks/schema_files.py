@@ -1,4 +1,4 @@
-"""`supabase/schemas`: what each object is now, in the order that supabase/config.toml gives them."""
+"""The files of `supabase/schemas`, in the order of supabase/config.toml."""
 
 import tomllib
 from pathlib import Path
@@ -8,7 +8,7 @@ SUPABASE = ROOT / "supabase"
 
 
 def schema_files(supabase: Path = SUPABASE) -> list[Path]:
-    """As the Supabase CLI reads `schema_paths`: pattern by pattern, sorted, each file where it is first named."""
+    """Read `schema_paths` like the Supabase CLI: pattern by pattern, sorted, each file at its first match."""
     config = tomllib.loads((supabase / "config.toml").read_text())
     patterns: list[str] = config["db"]["migrations"]["schema_paths"]
     named = [file for pattern in patterns for file in sorted(supabase.glob(pattern.removeprefix("./")))]

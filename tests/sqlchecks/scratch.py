@@ -1,4 +1,4 @@
-"""Databases to look into: a Postgres of their own, hosted-like schemas, all migrations, under either grant model."""
+"""Scratch databases with hosted-like schemas and all migrations, under either grant model."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -21,7 +21,7 @@ GRANT_EVERYTHING = (
 
 
 class Grants(Enum):
-    """What a hosted project grants on a new table or function of `public` before anybody says so."""
+    """Default grants of a hosted project on new tables and functions of `public`."""
 
     EVERYTHING = GRANT_EVERYTHING
     NOTHING = "select"
@@ -70,7 +70,7 @@ async def declared(server: PostgresServer, name: str, grants: Grants = Grants.NO
 
 
 def run(dsn: str, sql: str) -> list[tuple[object, ...]]:
-    """As the owner; the rows of the last statement."""
+    """Run SQL as the owner; return the rows of the last statement."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         cursor = connection.execute(sql.encode())
         while cursor.nextset():

@@ -1,4 +1,4 @@
-"""What the SQL files say as text: short lines, each function in one place, no function too long to read."""
+"""Checks SQL files as text: short lines, each function defined once, no function too long."""
 
 import re
 from collections import Counter

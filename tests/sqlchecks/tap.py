@@ -26,7 +26,7 @@ RESULT = re.compile(r"^(not )?ok (\d+)(?: - (.*))?$")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one file said. It passed if it planned tests, ran exactly those, and nothing is wrong."""
+    """The result of one file. It passed if it planned tests, ran exactly those, and nothing is wrong."""
 
     file: Path
     passed: int

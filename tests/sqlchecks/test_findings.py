@@ -1,4 +1,4 @@
-"""Each check of `make check` finds what is wrong where something is."""
+"""Each check of `make check` finds an error that is there."""
 
 from collections.abc import AsyncGenerator, Iterator
 

@@ -1,4 +1,4 @@
-"""The checks of SQL as text find what they are for, and nothing in the files as they are."""
+"""The checks of SQL as text find planted errors, and none in the repository."""
 
 from pathlib import Path
 
