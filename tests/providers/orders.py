@@ -8,7 +8,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from batchgen.errors import ProviderError
+from batchgen.errors import ModelUnusable, ProviderBusy, ProviderError
 from batchgen.providers.base import ImageRequest
 
 MEASURED: Any = pytest.approx(30, abs=30)
@@ -26,6 +26,12 @@ async def outcome(work: Awaitable[object]) -> ProviderError:
     with pytest.raises(ProviderError) as raised:
         await work
     return raised.value
+
+
+def charge_after(error: ProviderError) -> bool | None:
+    """Whether an order is charged after this error, as the worker takes it: one that has to wait was refused."""
+    charged = error.order.charged
+    return False if charged is None and isinstance(error, ProviderBusy | ModelUnusable) else charged
 
 
 async def fetch(url: str) -> tuple[int, bytes]:

@@ -31,7 +31,7 @@ from tests.providers.fal_server import FalServer
 from tests.providers.faulty_server import Fault
 from tests.providers.local_server import answers
 from tests.providers.openai_server import OpenAIServer, a_picture
-from tests.providers.orders import Pauses, order, outcome
+from tests.providers.orders import Pauses, charge_after, order, outcome
 from tests.providers.replicate_server import JobPlan, ReplicateServer
 
 KINDS: dict[str, type[ProviderError]] = {
@@ -61,7 +61,7 @@ class Report:
 
     def check(self, error: ProviderError) -> None:
         assert type(error) is KINDS[self.kind], repr(error)
-        assert (error.code, error.order.charged) == (self.code, self.charged)
+        assert (error.code, charge_after(error)) == (self.code, self.charged)
         if self.seconds is not None:
             assert getattr(error, "retry_after_seconds", None) == self.seconds
 

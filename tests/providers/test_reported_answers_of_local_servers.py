@@ -12,7 +12,7 @@ from batchgen.providers.comfyui import ComfyUIProvider
 from tests.providers.automatic1111_server import Automatic1111Server, a_picture
 from tests.providers.comfyui_server import ComfyUIServer
 from tests.providers.local_server import Fault, Sleeps, answers
-from tests.providers.orders import order, outcome
+from tests.providers.orders import charge_after, order, outcome
 
 ORDER = order(model="sdxl.safetensors")
 INVALID = {"type": "prompt_outputs_failed_validation", "message": "Prompt outputs failed validation", "details": ""}
@@ -103,9 +103,14 @@ COMFYUI_ORDERS: list[tuple[Fault, type[ProviderError], str, str]] = [
         "invalid_input",
         "Invalid image file",
     ),
-    (answers(200, {"exec_info": {"queue_remaining": 0}}), ProviderUnavailable, "provider_garbage", "which id"),
+    (
+        answers(200, {"exec_info": {"queue_remaining": 0}}),
+        ProviderUnavailable,
+        "provider_garbage",
+        "without giving its id",
+    ),
     (answers(302, LOGIN, Location="/login"), ProviderUnavailable, "provider_garbage", "302"),
-    (answers(200, LOGIN), ProviderUnavailable, "provider_garbage", "which id"),
+    (answers(200, LOGIN), ProviderUnavailable, "provider_garbage", "without giving its id"),
     (answers(401), ProviderBusy, "provider_key_refused", "key"),
     (answers(403, "403: Forbidden"), ProviderBusy, "provider_key_refused", "key"),
     (answers(405, "405: Method Not Allowed"), ProviderUnavailable, "provider_garbage", "not at this address"),
@@ -128,7 +133,7 @@ async def test_comfyuis_order_answers_map_to_errors(
         error = await outcome(provider.submit(ORDER))
         await provider.aclose()
 
-    assert (type(error), error.code, error.order.charged) == (kind, code or "provider_unavailable", False)
+    assert (type(error), error.code, charge_after(error)) == (kind, code or "provider_unavailable", False)
     assert words in str(error)
     assert server.events("queued") == []
 
