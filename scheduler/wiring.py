@@ -6,7 +6,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -180,12 +180,52 @@ async def run_once(parts: WorkerParts, max_seconds: float | None) -> None:
     await parts.housekeeping.finish(left())
 
 
+@dataclass(frozen=True, slots=True)
+class _Built:
+    """All parts of a worker, none of which runs yet."""
+
+    parts: WorkerParts
+    startup_check: StartupCheck
+    ticks: Ticks
+    wakeup: Wakeup
+    stand_in: str | None
+    """The provider that makes the pictures of all models; None if each model has its own."""
+    closing: Sequence[tuple[str, Callable[[], Awaitable[None]]]]
+    """The parts to close, by name, in this order."""
+
+
 @asynccontextmanager
 async def _running_worker(
     settings: WorkerSettings, name: str, provider_for: ProviderMaker | None, liveness: Liveness, *, once: bool
 ) -> AsyncGenerator[WorkerParts]:
     """A worker with its connections, ticks and signal handlers, ready to run."""
-    assert settings.supabase_secret_key is not None  # noqa: S101 - WorkerSettings sees to it
+    built = await _build(settings, name, provider_for, once=once)
+    stopping = built.parts.worker.stopping
+    listening: asyncio.Task[None] | None = None
+    reporting = asyncio.create_task(liveness.report_stop(stopping))
+    try:
+        with _signals(built.parts):
+            liveness.notifier.starting()
+            facts = await built.startup_check.check(stopping)
+            if facts is not None:
+                await _check_keys(settings, facts, built.stand_in)
+                _log_start(settings, facts, built.stand_in)
+                liveness.notifier.ready()
+            built.ticks.start()
+            listening = None if once else asyncio.create_task(built.wakeup.run())
+            yield built.parts
+    finally:
+        reporting.cancel()
+        if listening:
+            listening.cancel()
+            await asyncio.wait([listening], timeout=TAKE_DOWN_SECONDS)
+        built.ticks.stop()
+        for part, close in built.closing:
+            await _closed(part, close())
+
+
+async def _build(settings: WorkerSettings, name: str, provider_for: ProviderMaker | None, *, once: bool) -> _Built:
+    assert settings.supabase_secret_key is not None  # noqa: S101 - WorkerSettings requires it
     key = settings.supabase_secret_key.get_secret_value()
     client = await connect(settings, key=key)
     providers = OneProvider(provider_for(settings)) if provider_for else make_providers(settings)
@@ -223,12 +263,12 @@ async def _running_worker(
         dead_tick=lambda: ticks.dead(),
     )
     outbox = PostgrestOutbox(client, worker=name, lease_seconds=OUTBOX_LEASE_SECONDS)
-    housekeeping = Housekeeping(outbox, partial(remove_files, client))
     orders = PostgrestOpenOrders(client, worker=name, lease_seconds=ORDER_LEASE_SECONDS)
-    start = StartupCheck(
-        partial(read_start_facts, client), bucket.bucket, retry_policy, bucket_name=settings.bucket, once=once
+    parts = WorkerParts(
+        worker,
+        Housekeeping(outbox, partial(remove_files, client)),
+        OrderSettler(orders, providers, wake=worker.wake),
     )
-    parts = WorkerParts(worker, housekeeping, OrderSettler(orders, providers, wake=worker.wake))
     ticks = Ticks(_ticks(settings, parts, leases, storage_gate, settles_at_start=not once), partial(_wake_up, leases))
     wakeup = Wakeup(
         url=settings.url,
@@ -237,28 +277,15 @@ async def _running_worker(
         claimed=lambda: slots.claimed,
         pause=lambda tries: retry_policy.pause(tries, RANDOM),
     )
-    listening: asyncio.Task[None] | None = None
-    reporting = asyncio.create_task(liveness.report_stop(worker.stopping))
-    try:
-        with _signals(parts):
-            liveness.notifier.starting()
-            facts = await start.check(worker.stopping)
-            if facts is not None:
-                await _check_keys(settings, facts, stand_in)
-                _log_start(settings, facts, stand_in)
-                liveness.notifier.ready()
-            ticks.start()
-            listening = None if once else asyncio.create_task(wakeup.run())
-            yield parts
-    finally:
-        reporting.cancel()
-        if listening:
-            listening.cancel()
-            await asyncio.wait([listening], timeout=TAKE_DOWN_SECONDS)
-        ticks.stop()
-        await _closed("providers", providers.aclose())
-        await _closed("receiver", receiver.aclose())
-        await _closed("connections", disconnect(client))
+    startup_check = StartupCheck(
+        partial(read_start_facts, client), bucket.bucket, retry_policy, bucket_name=settings.bucket, once=once
+    )
+    closing = (
+        ("providers", providers.aclose),
+        ("receiver", receiver.aclose),
+        ("connections", partial(disconnect, client)),
+    )
+    return _Built(parts, startup_check, ticks, wakeup, stand_in, closing)
 
 
 async def _closed(part: str, closing: Awaitable[None]) -> None:
