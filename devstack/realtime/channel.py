@@ -52,7 +52,7 @@ class Channel:
         self._expiring: asyncio.Task[None] | None = None
 
     def start(self, ref: Ref) -> None:
-        """Reply to the join."""
+        """Reply to the join and enter the topic."""
         bindings = [{"id": binding_id(binding), **binding} for binding in self._request.bindings]
         self.reply(ref, "ok", {"postgres_changes": bindings})
         self._hub.enter(self.topic, self._request.private, self)
