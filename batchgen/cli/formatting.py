@@ -133,7 +133,7 @@ def settings_lines(snapshot: BatchSnapshot) -> Iterable[str]:
         *_common("", [f"{item.width}x{item.height}" if item.width and item.height else "" for item in items]),
         *_common("steps", ["" if item.steps is None else str(item.steps) for item in items]),
         *_common("guidance", ["" if item.guidance_scale is None else f"{item.guidance_scale:g}" for item in items]),
-        *_common("without", [printable(item.negative_prompt or "", 60) for item in items]),
+        *_common("negative prompt", [printable(item.negative_prompt or "", 60) for item in items]),
     ]
     if parts:
         line = ", ".join(parts)
@@ -336,7 +336,7 @@ def _common(name: str, values: Sequence[str]) -> Sequence[str]:
 def _details(item: Generation, image: Image | None, wait: str | None) -> Iterable[tuple[str, str]]:
     yield "id", str(item.id)
     yield "waits for", wait or ""
-    yield "without", item.negative_prompt or ""
+    yield "negative", item.negative_prompt or ""
     yield "seed", "" if item.seed is None else str(item.seed)
     yield "model", item.model or ""
     yield "size", f"{item.width}x{item.height}" if item.width and item.height else ""
