@@ -212,9 +212,9 @@ async def _watch_to_the_end(
         lines = JsonLines(out, every_snapshot=following.every_snapshot) if out.as_json else progress_on(out.err, label)
         progress: Progress = shown.enter_context(lines)
         changes = client.watch(batch_id, on_outage=progress.outage)
-        async with aclosing(changes), _watch_for_missing_worker(client, batch_id, progress) as idle:
+        async with aclosing(changes), _watch_for_missing_worker(client, batch_id, progress) as watched:
             async for snapshot in changes:
-                idle.latest = snapshot
+                watched.snapshot = snapshot
                 progress.show(snapshot)
                 if snapshot.batch.status.is_final:
                     return snapshot
@@ -222,32 +222,34 @@ async def _watch_to_the_end(
 
 
 @dataclass
-class _LatestSnapshot:
-    latest: BatchSnapshot | None = None
+class _WatchedBatch:
+    snapshot: BatchSnapshot | None = None
 
 
 @asynccontextmanager
 async def _watch_for_missing_worker(
     client: BatchgenClient, batch_id: UUID, progress: Progress
-) -> AsyncGenerator[_LatestSnapshot]:
+) -> AsyncGenerator[_WatchedBatch]:
     """Check for a running worker while no item of the batch runs, and show a hint if there is none."""
-    idle = _LatestSnapshot()
-    task = asyncio.create_task(_report_missing_worker(client, batch_id, progress, idle))
+    watched = _WatchedBatch()
+    task = asyncio.create_task(_report_missing_worker(client, batch_id, progress, watched))
     try:
-        yield idle
+        yield watched
     finally:
         task.cancel()
         await asyncio.wait([task])
 
 
 async def _report_missing_worker(
-    client: BatchgenClient, batch_id: UUID, progress: Progress, idle: _LatestSnapshot
+    client: BatchgenClient, batch_id: UUID, progress: Progress, watched: _WatchedBatch
 ) -> None:
     is_shown = False
     while True:
         await asyncio.sleep(IDLE_SECONDS)
         is_missing = False
-        if idle.latest and not any(item.status is GenerationStatus.PROCESSING for item in idle.latest.generations):
+        if watched.snapshot and not any(
+            item.status is GenerationStatus.PROCESSING for item in watched.snapshot.generations
+        ):
             try:
                 is_missing = any(wait.reason is WaitReason.NO_WORKER for wait in await client.waits(batch_id))
             except BatchgenError:

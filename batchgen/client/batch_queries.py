@@ -46,7 +46,7 @@ async def find_batch(caller: Caller, which: BatchId) -> FoundBatch:
             )
         return FoundBatch(newest[0], (await read_short_ids(caller, [newest[0].id]))[newest[0].id])
     digits = which.hex if isinstance(which, UUID) else ids.digits_of(which, remedy=ids.LOOK_UP)
-    near = await _batches_beginning_with(caller, digits[: ids.FEWEST_SHOWN])
+    near = await _batches_beginning_with(caller, digits[: ids.MIN_SHOWN_DIGITS])
     if len(near) == MOST_NEIGHBOURS:  # the wanted batch may be among those beyond the limit
         near = await _batches_beginning_with(caller, digits)
     meant = [batch for batch in near if batch.id.hex.startswith(digits)]
@@ -123,7 +123,7 @@ async def _batches_beginning_with(caller: Caller, digits: str) -> Sequence[Batch
 
 async def _ids_near(caller: Caller, some: Sequence[UUID]) -> Sequence[UUID]:
     """All ids that share their first eight digits with one of these."""
-    ranges = [ids.range_of(one.hex[: ids.FEWEST_SHOWN]) for one in some]
+    ranges = [ids.range_of(one.hex[: ids.MIN_SHOWN_DIGITS]) for one in some]
     near = ",".join(f"and(id.gte.{first},id.lte.{last})" for first, last in ranges)
 
     async def ask() -> Sequence[Mapping[str, Any]]:

@@ -7,8 +7,8 @@ from uuid import UUID
 from batchgen.errors import InvalidRequest
 from batchgen.text import printable
 
-FEWEST_TYPED = 4
-FEWEST_SHOWN = 8
+MIN_TYPED_DIGITS = 4
+MIN_SHOWN_DIGITS = 8
 NEWEST = frozenset({"latest", "-"})
 LOOK_UP = "Run batchgen list for the ids. The first digits of one are enough; latest or - is the newest batch."
 _DIGITS = 32
@@ -23,12 +23,12 @@ def digits_of(text: str, *, what: str = "batch", field: str = "id", code: str = 
     if not is_plain or not re.fullmatch(r"[0-9a-f]+", digits):
         name = printable(text, 60) or "An empty text"
         raise InvalidRequest(f"{name} is not a {what} id.", code=code, field=field, remedy=remedy)
-    if not FEWEST_TYPED <= len(digits) <= _DIGITS:
+    if not MIN_TYPED_DIGITS <= len(digits) <= _DIGITS:
         raise InvalidRequest(
-            f"{typed[:60]} has {len(digits)} digits; give {FEWEST_TYPED} to {_DIGITS} digits of a {what} id.",
+            f"{typed[:60]} has {len(digits)} digits; give {MIN_TYPED_DIGITS} to {_DIGITS} digits of a {what} id.",
             code=code,
             field=field,
-            limit=FEWEST_TYPED if len(digits) < FEWEST_TYPED else _DIGITS,
+            limit=MIN_TYPED_DIGITS if len(digits) < MIN_TYPED_DIGITS else _DIGITS,
             remedy=remedy,
         )
     return digits
@@ -59,7 +59,7 @@ def with_hyphens(digits: str) -> str:
 
 def short_id(one: UUID, others: Iterable[UUID] = ()) -> str:
     """The shortest beginning of an id that none of the others has, at least eight digits."""
-    length = FEWEST_SHOWN
+    length = MIN_SHOWN_DIGITS
     for other in others:
         if other != one:
             length = max(length, _shared(one.hex, other.hex) + 1)
