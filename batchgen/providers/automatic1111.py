@@ -29,12 +29,12 @@ from batchgen.errors import OutcomeUnknown, ProviderError, ProviderRejected, Pro
 from batchgen.order_state import OPEN
 from batchgen.providers.base import ImageRequest, Picture, RawImage, Settlement
 from batchgen.providers.checkpoints import Checkpoint, Made, checkpoints_in, made_with, named
-from batchgen.providers.gpu_memory import is_out_of_memory
 from batchgen.providers.http.client import Answer, mapping, read_list, read_object, sequence, text, whole_number
 from batchgen.providers.http.own_server import OwnServerApi
 from batchgen.providers.http.refusals import Reason, Refusal
 from batchgen.providers.http.synchronous import SynchronousJobs
 from batchgen.providers.model_file_names import or_near
+from batchgen.providers.out_of_memory import is_out_of_memory
 
 log = logging.getLogger(__name__)
 

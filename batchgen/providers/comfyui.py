@@ -47,10 +47,10 @@ from batchgen.providers.comfyui_answers import (
     was_cached,
     workflow_of,
 )
-from batchgen.providers.gpu_memory import is_out_of_memory
 from batchgen.providers.http.client import Answer, mapping, sequence, text, whole_number
 from batchgen.providers.http.own_server import OwnServerApi
 from batchgen.providers.model_file_names import or_near, same_name
+from batchgen.providers.out_of_memory import is_out_of_memory
 from batchgen.providers.workflow import (
     MissingInput,
     class_names,

@@ -13,8 +13,8 @@ from aiohttp.test_utils import TestServer
 from batchgen.errors import ProviderError
 from batchgen.providers.base import ImageRequest
 from batchgen.providers.http.client import LONG_BODY_BYTES, Answer, Unanswered
+from batchgen.providers.http.memory_budget import MemoryBudget
 from batchgen.providers.http.own_server import OwnServerApi
-from batchgen.providers.long_answers import MemoryBudget
 from batchgen.providers.openai_images import OpenAIImagesProvider
 from tests.support import eventually
 

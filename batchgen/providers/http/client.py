@@ -19,7 +19,7 @@ import httpx
 from pydantic import HttpUrl, SecretStr, ValidationError
 
 from batchgen.errors import ProviderUnavailable
-from batchgen.providers.long_answers import MemoryBudget
+from batchgen.providers.http.memory_budget import MemoryBudget
 from batchgen.settings.keys_and_urls import api_url_error, checked_credentials, checked_key
 
 Scheme = Literal["Bearer", "Basic", "Key"]
