@@ -1,1 +1,1 @@
-"""The worker: claims generations, runs them at a provider, stores the pictures. Start it with `python -m scheduler`."""
+"""The worker: claims items, orders and stores their pictures. Start it with `python -m scheduler`."""
