@@ -67,7 +67,7 @@ async def test_the_fetched_file_has_no_name_and_is_closed(
     server.gives("/one.png", CONTENT)
 
     async with Fetcher(folder=tmp_path, resolve=network.resolve, network=network) as untrusting:
-        assert (await refused(untrusting)).code == "download_failed"  # the certificate is nobody's
+        assert (await refused(untrusting)).code == "download_failed"  # no known authority signed the certificate
     async with fetcher_with().fetch(RemoteImage(URL)) as file:
         assert names_in(tmp_path) == []
         assert file.tell() == 0
@@ -78,7 +78,7 @@ async def test_the_checked_address_is_the_one_connected_to(
     server: PictureServer, fetcher: Fetcher, network: FakeNetwork
 ) -> None:
     server.gives("/one.png", CONTENT)
-    network.knows("pictures.test", [PUBLIC_ADDRESS], [PRIVATE_ADDRESS])  # a name that changes its mind
+    network.knows("pictures.test", [PUBLIC_ADDRESS], [PRIVATE_ADDRESS])  # the second answer differs
 
     assert await fetched(fetcher) == CONTENT
 
@@ -147,7 +147,7 @@ async def test_a_redirect_to_a_private_or_plain_address_is_refused(
     server.redirects("/one.png", location)
 
     assert (await refused(fetcher)).code == "address_refused"
-    assert network.connected == [(PUBLIC_ADDRESS, 443)]  # the first hop, and nothing after it
+    assert network.connected == [(PUBLIC_ADDRESS, 443)]  # the first request, and none after it
 
 
 async def test_endless_redirects_are_refused(server: PictureServer, fetcher_with: FetcherMaker) -> None:
@@ -210,7 +210,7 @@ async def test_five_undeclared_gigabytes_are_cut_off(
     error = await refused(fetcher_with(max_bytes=1_000_000))
 
     assert error.code == ("download_failed" if declared.get("content-length") else "picture_too_large")
-    assert server.bytes_sent < 20_000_000  # what sockets and TLS hold at most
+    assert server.bytes_sent < 20_000_000  # the most that sockets and TLS hold
 
 
 async def test_bytes_beyond_the_declared_length_are_ignored(server: PictureServer, fetcher: Fetcher) -> None:

@@ -1,4 +1,4 @@
-"""Which addresses count as public."""
+"""Addresses that count as public."""
 
 from ipaddress import IPv4Network, ip_address
 

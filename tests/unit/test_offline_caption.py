@@ -1,4 +1,4 @@
-"""The caption: readable in a font that knows little, and inside the picture."""
+"""The caption: readable in a font with few characters, and inside the picture."""
 
 import pytest
 from PIL import Image, ImageChops

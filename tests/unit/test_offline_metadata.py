@@ -1,4 +1,4 @@
-"""What an offline picture says about itself, inside the file."""
+"""The metadata in an offline picture's file."""
 
 import io
 from typing import Any

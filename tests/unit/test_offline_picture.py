@@ -1,4 +1,4 @@
-"""What the offline provider draws: the same for the same request, another one for any other."""
+"""Drawing by the offline provider: equal pictures for equal requests, different ones for different requests."""
 
 import io
 from dataclasses import replace
@@ -22,7 +22,7 @@ def picture(**changes: Any) -> Image.Image:
 
 
 def difference(one: Image.Image, other: Image.Image) -> float:
-    """How far two pictures are apart above the caption, as the mean of all pixels (0 to 255)."""
+    """The difference of two pictures above the caption, as the mean of all pixels (0 to 255)."""
     box = (0, 0, one.width, round(one.height * 0.8))
     return sum(ImageStat.Stat(ImageChops.difference(one.crop(box), other.crop(box))).mean) / 3
 

@@ -1,4 +1,4 @@
-"""How a prompt's words become a plan."""
+"""From a prompt's words to a plan."""
 
 from typing import Any
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""The offline provider as the worker sees it: jobs, time, commands, and a loop that stays free."""
+"""The offline provider for the worker: jobs, time, commands, and an event loop that stays free."""
 
 import asyncio
 import io
@@ -17,7 +17,7 @@ SMALL = ImageRequest(UUID(int=7), "a red fox in a snowy forest", seed=11, width=
 
 
 class Clock:
-    """A clock that only moves when somebody sleeps."""
+    """A clock that only its own sleep advances."""
 
     def __init__(self, now: float = 1_800_000_000.0) -> None:
         self.now = now
