@@ -71,7 +71,7 @@ FIRST_PAUSE_SECONDS = 0.3
 LONGEST_PAUSE_SECONDS = 5.0
 LONGEST_BUSY_SECONDS = 60.0
 """Of a wait during which the item keeps its slot."""
-PATIENCE_SECONDS = 120.0
+SILENCE_SECONDS = 120.0
 """How long a server may give no valid answer while a job is waited for."""
 LOOKS_AFTER_SECONDS = (0.2, 1.0, 3.0)
 """Pauses before asking a server that did not answer an order."""
@@ -105,13 +105,13 @@ class ComfyUIProvider:
         base_url: str = LOCAL_URL,
         key: SecretStr | None = None,
         order_seconds: float = ORDER_SECONDS,
-        patience_seconds: float = PATIENCE_SECONDS,
+        silence_seconds: float = SILENCE_SECONDS,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         clock: Callable[[], float] | None = None,
     ) -> None:
         self._api = OwnServerApi(base_url, service=self.name, key=key)
         self._order_seconds = order_seconds
-        self._patience_seconds = patience_seconds
+        self._silence_seconds = silence_seconds
         self._sleep = sleep
         self._clock = clock or _loop_time
         self._left_out: dict[str, ProviderRejected] = {}
@@ -162,7 +162,7 @@ class ComfyUIProvider:
             except ProviderUnavailable as error:
                 if error.code == JOB_LOST:
                     raise
-                if self._clock() - last_answer > self._patience_seconds:
+                if self._clock() - last_answer > self._silence_seconds:
                     error.order = error.order.merge(OPEN)  # its state is unknown: the next attempt asks for it again
                     raise
             if entry is not None:

@@ -295,7 +295,7 @@ async def test_a_long_wait_is_passed_on_and_the_job_resumed_later(make: MakeProv
 
 async def test_a_lasting_silence_of_the_server_ends_the_wait(make: MakeProvider, server: ComfyUIServer) -> None:
     clock = Clock()
-    provider = make(sleep=clock.sleep, clock=clock, patience_seconds=60)
+    provider = make(sleep=clock.sleep, clock=clock, silence_seconds=60)
     job_id = await provider.submit(REQUEST)
     server.fail("GET /history/{id}", *[answers(500)] * 200)
 
