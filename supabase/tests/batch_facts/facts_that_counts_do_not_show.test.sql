@@ -30,7 +30,7 @@ select isnt(public.batch_facts(:hers) #>> '{0,reopened_at}', null, 'that it was 
 :as_other;
 select is(public.batch_facts(:hers), '[]', 'somebody else is told nothing of it');
 :as_no_user;
-select is(public.batch_facts(:hers), '[]', 'nor is a token without a user');
+select is(public.batch_facts(:hers), '[]', 'a token without a user reads no facts');
 :as_anon;
 select throws_ok($$ select public.batch_facts('{}') $$, '42501', null, 'anon is refused');
 :as_service;

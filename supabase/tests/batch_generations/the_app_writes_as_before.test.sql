@@ -8,42 +8,43 @@ select throws_ok($$ insert into public.batch_generations (user_id, total_count)
   values ('aaaaaaaa-0000-4000-8000-000000000001', 1) $$,
   'PT403', 'INSERT on batch_generations is not for users.', 'a batch is created whole');
 select throws_ok($$ update public.batch_generations set name = 'forged' where name = 'hers' $$, 'PT403',
-  'name is not set by hand.', 'a name stays');
+  'name is not set by hand.', 'nobody renames a batch');
 select throws_ok($$ update public.batch_generations set total_count = 9 where name = 'hers' $$, 'PT403',
-  'total_count is not set by hand.', 'so does a count');
+  'total_count is not set by hand.', 'nobody changes a count');
 select throws_ok($$ update public.batch_generations set failed_count = 0 where name = 'theirs' $$, 'PT403',
-  'This row is somebody else''s.', 'no batch of somebody else');
+  'This row is somebody else''s.', 'nobody updates somebody else''s batch');
 select throws_ok($$ delete from public.batch_generations where name = 'theirs' $$, 'PT403',
-  'This row is somebody else''s.', 'nor its deletion');
+  'This row is somebody else''s.', 'nobody deletes somebody else''s batch');
 select lives_ok($$ update public.batch_generations set status = 'processing', failed_count = 0 where name = 'hers' $$,
-  'what the app sends after a retry');
+  'the app''s update after a retry is accepted');
 :as_admin;
 select results_eq(
   $$ select status, completed_count, failed_count from public.batch_generations where name = 'hers' $$,
     $$ values ('processing', 1, 0) $$,
-  'changes nothing'
+  'the update after a retry changes nothing'
 );
 :as_owner;
 select lives_ok($$ update public.batch_generations set status = 'failed', completed_at = now() where name = 'hers' $$,
-  'what it sends after a cancel');
+  'the app''s update after a cancel is accepted');
 :as_admin;
 select results_eq(
   $$ select status, completed_count, failed_count from public.batch_generations where name = 'hers' $$,
     $$ values ('partial', 1, 1) $$,
-  'ends what waits, and the totals are what the rows say'
+  'a cancel ends waiting items, and the totals follow the rows'
 );
 select results_eq(
   $$ select error_message from public.image_generations where prompt = 'a blue bird' $$,
-    $$ values ('Cancelled by user') $$, 'the item says why'
+    $$ values ('Cancelled by user') $$, 'a cancelled item says why'
 );
 select is_empty(
-  $$ select from batchgen.queue where generation_id = '17e30000-0000-4000-8000-000000000002' $$, 'and waits no more'
+  $$ select from batchgen.queue where generation_id = '17e30000-0000-4000-8000-000000000002' $$,
+  'a cancelled item leaves the queue'
 );
 :as_owner;
 select lives_ok($$ delete from public.batch_generations where name = 'hers' $$, 'an owner deletes her batch');
 :as_admin;
 select results_eq($$ select filename from public.images order by 1 $$, $$ values ('fox.png'), ('secret.png') $$,
-  'its pictures stay');
+  'pictures of a deleted batch stay');
 
 select * from finish();
 rollback;

@@ -15,7 +15,7 @@ select results_eq(
 );
 select is_empty(
   $$ select 1 from public.batch_progress where id = 'ba7c0000-0000-4000-8000-000000000001' $$,
-    'and not hers, asked for by id'
+    'somebody else does not read her batch by its id'
 );
 :as_no_user;
 select is_empty($$ select 1 from public.batch_progress $$, 'a token without a user reads nothing');

@@ -12,12 +12,13 @@ select is(
 );
 select is(
   public.batch_snapshot('ba7c0000-0000-4000-8000-000000000001') #>> '{generations,0,images,0,storage_path}',
-  'aaaaaaaa-0000-4000-8000-000000000001/17e30000-0000-4000-8000-000000000001.png', 'with all that stands there'
+  'aaaaaaaa-0000-4000-8000-000000000001/17e30000-0000-4000-8000-000000000001.png',
+  'the pictures of a snapshot have all their columns'
 );
 :as_other;
 select is(public.batch_snapshot('ba7c0000-0000-4000-8000-000000000001'), null, 'somebody else reads nothing of it');
 :as_no_user;
-select is(public.batch_snapshot('ba7c0000-0000-4000-8000-000000000001'), null, 'nor does a token without a user');
+select is(public.batch_snapshot('ba7c0000-0000-4000-8000-000000000001'), null, 'a token without a user reads nothing');
 :as_anon;
 select throws_ok(
   $$ select public.batch_snapshot('ba7c0000-0000-4000-8000-000000000001') $$, '42501', null, 'anon is refused'

@@ -11,15 +11,15 @@ select throws_ok($$ select public.batch_waits('ba7c0000-0000-4000-8000-000000000
 :as_other;
 select throws_ok(
   $$ select public.batch_waits('ba7c0000-0000-4000-8000-000000000001') $$, 'PT404',
-  'Batch not found, or it belongs to another user.', 'somebody else''s batch'
+  'Batch not found, or it belongs to another user.', 'somebody else''s batch is not found'
 );
 select throws_ok(
   $$ select public.batch_waits('ba7c0000-0000-4000-8000-00000000ffff') $$, 'PT404',
-  'Batch not found, or it belongs to another user.', 'sounds as one that is not there'
+  'Batch not found, or it belongs to another user.', 'a missing batch is refused in the same words'
 );
 select throws_ok(
   $$ select batchgen_api.waits_of_any_batch('ba7c0000-0000-4000-8000-000000000001') $$, '42501', null,
-    'and there is no way around'
+    'the function behind it does not bypass the check'
 );
 :as_owner;
 select results_eq(
@@ -30,7 +30,8 @@ select results_eq(
 :as_service;
 select isnt_empty($$ select public.batch_waits('ba7c0000-0000-4000-8000-000000000001') $$,
   'an operator asks about any batch');
-select isnt_empty($$ select public.batch_waits('ba7c0000-0000-4000-8000-000000000002') $$, 'and any other');
+select isnt_empty($$ select public.batch_waits('ba7c0000-0000-4000-8000-000000000002') $$,
+  'an operator asks about another user''s batch');
 
 select * from finish();
 rollback;

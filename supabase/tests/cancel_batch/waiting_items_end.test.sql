@@ -11,7 +11,7 @@ select results_eq(
 select results_eq(
   $$ select d ->> 'action' from public.cancel_batch('ba7c0000-0000-4000-8000-000000000001') a,
     jsonb_array_elements(a -> 'done') d $$,
-  $$ values ('already_cancelled') $$, 'and again the same'
+  $$ values ('already_cancelled') $$, 'a second cancel gives the same answer'
 );
 :as_admin;
 select results_eq(

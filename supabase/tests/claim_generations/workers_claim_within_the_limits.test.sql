@@ -21,11 +21,11 @@ select bag_eq(
   $$ values ('17e30000-0000-4000-8000-000000000002'::uuid), ('17e30000-0000-4000-8000-000000000003'::uuid) $$,
   'as many per user as may run, first in first out, and no single generation'
 );
-select is_empty($$ select public.claim_generations('w', 10, 60) $$, 'then nothing more');
+select is_empty($$ select public.claim_generations('w', 10, 60) $$, 'a second claim gets nothing more');
 :as_admin;
 update batchgen.settings set max_parallel_per_user = 3, max_parallel_global = 2;
 :as_service;
-select is_empty($$ select public.claim_generations('w', 10, 60) $$, 'nor more than may run in all');
+select is_empty($$ select public.claim_generations('w', 10, 60) $$, 'no more items run than the global limit');
 select results_eq(
   $$ select status from public.batch_generations order by id $$, $$ values ('processing'), ('processing') $$,
     'a start opens its batch'

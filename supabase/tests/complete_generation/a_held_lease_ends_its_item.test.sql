@@ -28,7 +28,7 @@ select throws_ok(
 );
 select throws_ok(
   pg_temp.completing(:'held', '{"storage_path": "aaaaaaaa-0000-4000-8000-000000000001/../x.png"}'), 'PT422', null,
-    'nor on a way out of one''s own'
+    'no path leaves the owner''s folder'
 );
 select lives_ok(pg_temp.completing(:'held', :'good'), 'the lease that is held ends its item');
 select throws_ok(pg_temp.completing(:'held', :'good'), 'PT409', null, 'once');

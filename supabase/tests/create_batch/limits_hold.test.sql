@@ -28,14 +28,14 @@ select lives_ok(format('select public.create_batch_as(%L, %L)', 'aaaaaaaa-0000-4
   'an operator may do more');
 :as_admin;
 select is((select daily_generations_count from public.user_rate_limits
-  where user_id = 'aaaaaaaa-0000-4000-8000-000000000001'), 2, 'and it counts');
+  where user_id = 'aaaaaaaa-0000-4000-8000-000000000001'), 2, 'an operator''s batch counts against the limits');
 set local request.jwt.claims = '{"role": "authenticated", "sub": "cccccccc-0000-4000-8000-000000000003"}';
 set local role authenticated;
 select throws_ok(format('select public.create_batch(%L)', :'two'), 'PT401', 'This user no longer exists.',
   'a token outlives its user');
 select throws_ok(
   format('select public.create_batch(%L)', :'keyed'), 'PT401', 'This user no longer exists.',
-    'which is told before anything is written'
+    'a deleted user''s token is refused before anything is written'
 );
 
 select * from finish();

@@ -4,8 +4,9 @@ select plan(9);
 \set two '{"prompts": [{"text": "a"}, {"text": "b", "seed": 0, "tags": [" Red ", "red"]}]}'
 
 :as_anon;
-select throws_ok(format('select public.create_batch(%L)', :'two'), 'PT401', 'Nobody is signed in.', 'anon is told so');
-select throws_ok(format('select batchgen_api.create_batch(%L)', :'two'), '42501', null, 'nor behind the thin function');
+select throws_ok(format('select public.create_batch(%L)', :'two'), 'PT401', 'Nobody is signed in.', 'anon is refused as not signed in');
+select throws_ok(format('select batchgen_api.create_batch(%L)', :'two'), '42501', null,
+  'anon does not call the function behind it');
 :as_no_user;
 select throws_ok(format('select public.create_batch(%L)', :'two'), 'PT401', 'Nobody is signed in.',
   'a token without a user creates nothing');
@@ -29,12 +30,12 @@ select results_eq(
       ('aaaaaaaa-0000-4000-8000-000000000001'::uuid, 'a', 'pending', 0, false, 'waiting'),
       ('aaaaaaaa-0000-4000-8000-000000000001'::uuid, 'b', 'pending', 1, true, 'waiting')
   $$,
-  'its items are the user''s and wait; a seed of 0 is a seed'
+  'items are the user''s and wait; a seed of 0 is a seed'
 );
 select results_eq($$ select name from batchgen.generation_tags $$, $$ values ('red') $$,
   'tags are trimmed, lower case, each once');
 :as_other;
-select is((select count(*)::integer from public.batch_generations), 1, 'nobody else sees it');
+select is((select count(*)::integer from public.batch_generations), 1, 'nobody else sees the batch');
 
 select * from finish();
 rollback;

@@ -16,7 +16,7 @@ select throws_ok(format('select public.create_batch_as(null, %L)', :'two'), 'PT4
 select lives_ok(format('select public.create_batch_as(%L, %L)', 'aaaaaaaa-0000-4000-8000-000000000001', :'two'),
   'an operator does');
 :as_owner;
-select is((select count(*)::integer from public.batch_generations), 2, 'and the batch is the user''s');
+select is((select count(*)::integer from public.batch_generations), 2, 'the batch belongs to the user');
 
 select * from finish();
 rollback;

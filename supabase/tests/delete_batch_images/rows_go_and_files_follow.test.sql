@@ -9,7 +9,8 @@ select is(public.delete_batch_images('ba7c0000-0000-4000-8000-000000000001') #>>
 select is(public.delete_batch_images('ba7c0000-0000-4000-8000-000000000001') #>> '{refused,0,code}', 'still_waiting',
   'what waits would make another one');
 :as_admin;
-select results_eq($$ select filename from public.images $$, $$ values ('secret.png') $$, 'nobody else''s goes');
+select results_eq($$ select filename from public.images $$, $$ values ('secret.png') $$,
+  'nobody else''s picture is deleted');
 select results_eq(
   $$ select path from batchgen.storage_deletions $$,
   $$ values ('aaaaaaaa-0000-4000-8000-000000000001/17e30000-0000-4000-8000-000000000001.png') $$,

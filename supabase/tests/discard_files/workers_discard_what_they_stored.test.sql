@@ -11,15 +11,15 @@ select throws_ok($$ select public.discard_files(gen_random_uuid(), gen_random_uu
   'anon discards nothing');
 :as_owner;
 select throws_ok($$ select public.discard_files(gen_random_uuid(), gen_random_uuid(), 0) $$, '42501', null,
-  'nor does a user');
+  'a user discards nothing');
 :as_service;
 select throws_ok(
   $$ select public.discard_files(null, gen_random_uuid(), 0) $$, 'PT422', 'p_generation_id or p_user_id is empty',
-    'whose, is said'
+    'the item and the user are required'
 );
 select throws_ok(
   $$ select public.discard_files(gen_random_uuid(), gen_random_uuid(), 86401) $$, 'PT422',
-  'p_seconds is not between 0 and 86400', 'and when, within a day'
+  'p_seconds is not between 0 and 86400', 'the time is within a day'
 );
 select lives_ok(
   $$
@@ -37,7 +37,7 @@ select results_eq(
 select results_eq(
   $$ select distinct generation_id from batchgen.storage_deletions order by 1 $$,
   $$ values ('17e30000-0000-4000-8000-000000000001'::uuid), ('17e30000-0000-4000-8000-000000000002') $$,
-  'which is looked after when that item has ended'
+  'the queued item''s file is checked when that item has ended'
 );
 
 select * from finish();

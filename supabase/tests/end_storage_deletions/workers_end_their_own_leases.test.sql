@@ -10,7 +10,8 @@ select throws_ok($$ select public.end_storage_deletions('w', '{1ea5e000-0000-400
 select throws_ok($$ select public.end_storage_deletions('w', '{1ea5e000-0000-4000-8000-000000000002}') $$, '42501',
   null, 'a user ends nothing');
 :as_service;
-select is(public.end_storage_deletions('x', '{1ea5e000-0000-4000-8000-000000000002}'), 0, 'nor does another worker');
+select is(public.end_storage_deletions('x', '{1ea5e000-0000-4000-8000-000000000002}'), 0,
+  'another worker ends nothing');
 select is(public.end_storage_deletions('w', '{1ea5e000-0000-4000-8000-000000000002}'), 1, 'a worker ends its own');
 select is(public.end_storage_deletions('w', '{1ea5e000-0000-4000-8000-000000000002}'), 0, 'once');
 

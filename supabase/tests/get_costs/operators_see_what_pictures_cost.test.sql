@@ -6,11 +6,11 @@ select plan(9);
 :as_anon;
 select throws_ok($$ select public.get_costs('day') $$, '42501', null, 'anon sees no costs');
 :as_owner;
-select throws_ok($$ select public.get_costs('day') $$, '42501', null, 'nor does a user');
+select throws_ok($$ select public.get_costs('day') $$, '42501', null, 'a user sees no costs');
 :as_service;
 select throws_ok($$ select public.get_costs('week') $$, 'PT422', null, 'costs are by batch, user, day or model');
 select throws_ok($$ select public.get_costs('day', null, 0) $$, 'PT422', null, 'a row or more');
-select throws_ok($$ select public.get_costs('day', null, 1001) $$, 'PT422', null, 'and not more than a thousand');
+select throws_ok($$ select public.get_costs('day', null, 1001) $$, 'PT422', null, 'at most a thousand rows');
 select results_eq(
   $$ select attempts, paid, paid_usd, unknown, unknown_usd from public.get_costs('day') $$,
   $$ values (1::bigint, 0::bigint, 0::numeric, 1::bigint, 0.04::numeric) $$, 'what nobody knows stands apart'

@@ -12,15 +12,15 @@ select throws_ok($$ select public.get_user_limits('aaaaaaaa-0000-4000-8000-00000
 select throws_ok($$ select public.get_user_limits('aaaaaaaa-0000-4000-8000-000000000001') $$, 'PT404', null,
   'nobody asks about another');
 select throws_ok($$ select batchgen_api.limits_of_any_user('aaaaaaaa-0000-4000-8000-000000000001') $$, '42501', null,
-  'and there is no way around');
+  'the function behind it does not bypass the check');
 :as_owner;
 select is(public.get_user_limits('aaaaaaaa-0000-4000-8000-000000000001') ->> 'can_generate', 'true',
   'a user asks about herself');
 :as_service;
 select is(public.get_user_limits('bbbbbbbb-0000-4000-8000-000000000002') ->> 'daily_used', '0',
-  'an operator about anybody');
+  'an operator asks about anybody');
 select throws_ok($$ select public.get_user_limits('aaaaaaaa-0000-4000-8000-00000000ffff') $$, 'PT404', null,
-  'who exists');
+  'an operator asks about users that exist');
 
 select * from finish();
 rollback;

@@ -19,7 +19,7 @@ select results_eq(
   'running workers of a day come first; one with long leases may be silent longer'
 );
 select cmp_ok((select max(seconds_ago) from public.get_workers()), '>=', 59::double precision,
-  'and for how long each has been silent');
+  'each worker says for how long it has been silent');
 
 select * from finish();
 rollback;

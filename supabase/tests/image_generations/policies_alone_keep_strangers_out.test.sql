@@ -20,14 +20,14 @@ select throws_ok($$ insert into public.image_generations (user_id, prompt, statu
 select lives_ok($$ update public.image_generations set style = 'changed' $$, 'an update of all');
 :as_admin;
 select bag_eq($$ select prompt from public.image_generations where style = 'changed' $$,
-  $$ values ('their secret'), ('single') $$, 'changes their own');
+  $$ values ('their secret'), ('single') $$, 'an update of all changes the caller''s own items');
 :as_other;
 select throws_ok($$ update public.image_generations set user_id = 'aaaaaaaa-0000-4000-8000-000000000001' $$, '42501',
-  null, 'which stay theirs');
+  null, 'nobody gives an item away');
 select lives_ok($$ delete from public.image_generations $$, 'a deletion of all');
 :as_anon;
 select lives_ok($$ update public.image_generations set style = 'anon'; delete from public.image_generations $$,
-  'and one by anon');
+  'a deletion of all by anon');
 :as_admin;
 select is((select count(*)::integer from public.image_generations), 5, 'deletes nothing');
 select is_empty($$ select from public.image_generations where style = 'anon' $$, 'anon changes nothing');

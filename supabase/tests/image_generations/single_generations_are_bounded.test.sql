@@ -34,7 +34,7 @@ select throws_ok(
   'PT429', null, 'within the user''s limits'
 );
 select throws_ok($$ truncate public.image_generations cascade $$, '42501', null, 'nobody truncates items');
-select throws_ok($$ truncate public.batch_generations cascade $$, '42501', null, 'or batches');
+select throws_ok($$ truncate public.batch_generations cascade $$, '42501', null, 'nobody truncates batches');
 
 select * from finish();
 rollback;

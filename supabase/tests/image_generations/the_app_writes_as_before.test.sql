@@ -29,29 +29,30 @@ select throws_ok(
 ) from forged;
 select throws_ok($$ insert into public.image_generations (user_id, prompt)
   values ('bbbbbbbb-0000-4000-8000-000000000002', 'p') $$,
-  'PT403', 'This row is somebody else''s.', 'nor in somebody else''s name');
+  'PT403', 'This row is somebody else''s.', 'nobody inserts in somebody else''s name');
 select throws_ok($$ insert into public.image_generations (user_id, prompt)
   values ('aaaaaaaa-0000-4000-8000-000000000001', repeat('p', 4001)) $$,
-  'PT422', 'prompt is 4001 characters long; at most 4000 are allowed.', 'nor with a longer prompt than a batch has');
+  'PT422', 'prompt is 4001 characters long; at most 4000 are allowed.', 'a prompt is no longer than a batch''s');
 select throws_ok($$ insert into public.image_generations (user_id, prompt, negative_prompt)
   values ('aaaaaaaa-0000-4000-8000-000000000001', 'p', repeat('p', 4001)) $$,
-  'PT422', 'negative_prompt is 4001 characters long; at most 4000 are allowed.', 'or a longer negative one');
+  'PT422', 'negative_prompt is 4001 characters long; at most 4000 are allowed.',
+  'a negative prompt is no longer than a batch''s');
 select lives_ok($$ insert into public.image_generations (user_id, prompt, created_at)
   values ('aaaaaaaa-0000-4000-8000-000000000001', 'new', '2000-01-01') $$,
-  'a single picture of one''s own');
+  'a user inserts a single generation');
 :as_admin;
 select results_eq($$ select created_at, status from public.image_generations where prompt = 'new' $$,
-  $$ values (now(), 'pending') $$, 'by the database''s clock');
+  $$ values (now(), 'pending') $$, 'created_at comes from the database''s clock');
 
 :as_owner;
 select throws_ok($$ update public.image_generations set status = 'failed' where prompt = 'their secret' $$, 'PT403',
-  'This row is somebody else''s.', 'no item of somebody else');
+  'This row is somebody else''s.', 'nobody updates somebody else''s item');
 select throws_ok($$ update public.image_generations set prompt = 'other' where prompt = 'a blue bird' $$, 'PT403',
-  'prompt is not set by hand.', 'a prompt stays');
+  'prompt is not set by hand.', 'nobody changes a prompt');
 select throws_ok($$ update public.image_generations set status = 'completed' where prompt = 'a blue bird' $$, 'PT403',
   'status is not set by hand.', 'nothing is completed by hand');
 select throws_ok($$ update public.image_generations set error_message = 'x' where prompt = 'a red fox' $$, 'PT403',
-  'error_message is not set by hand.', 'nor a message');
+  'error_message is not set by hand.', 'nobody writes an error message alone');
 select throws_ok($$ delete from public.image_generations where prompt = 'a blue bird' $$, 'PT403',
   'DELETE on image_generations is not for users.', 'no item is deleted');
 
@@ -64,18 +65,18 @@ select lives_ok(
 select bag_eq(
   $$ select prompt, status from public.image_generations where prompt in ('failed', 'blocked') $$,
   $$ values ('failed', 'pending'), ('blocked', 'failed') $$,
-    'queues what failed, and not what the provider''s policy blocked'
+    'the retry queues failed items, but none that a policy blocked'
 );
 select results_eq(
   $$ select hourly_generations_count from public.user_rate_limits
     where user_id = 'aaaaaaaa-0000-4000-8000-000000000001' $$, $$ values (2) $$,
-  'and counts against the limits, as the single one does'
+  'a retry counts against the limits, like a single generation'
 );
 update public.user_rate_limits set hourly_generations_limit = 1;
 update public.image_generations set status = 'failed' where prompt = 'failed';
 :as_owner;
 select throws_ok($$ update public.image_generations set status = 'pending' where prompt = 'failed' $$, 'PT429', null,
-  'which hold for it');
+  'the limits hold for a retry');
 
 select lives_ok(
   $$ update public.image_generations set status = 'failed', error_message = 'Cancelled by user'
@@ -86,18 +87,18 @@ select lives_ok(
 select results_eq(
   $$ select g.status, g.error_message, f.code from public.image_generations g
     join batchgen.failures f on f.generation_id = g.id where g.prompt = 'a blue bird' $$,
-  $$ values ('failed', 'Cancelled by user', 'cancelled') $$, 'ends what waits'
+  $$ values ('failed', 'Cancelled by user', 'cancelled') $$, 'the app''s cancel ends waiting items'
 );
 select results_eq(
   $$ select status from public.image_generations where prompt = 'running' $$, $$ values ('failed') $$,
-    'and asks for the end of what runs'
+    'the app''s cancel ends an item that no worker holds'
 );
 :as_owner;
 select lives_ok($$ update public.image_generations set status = 'failed', error_message = 'gave up'
   where prompt = 'a single picture' $$, 'a single picture is given up');
 :as_admin;
 select results_eq($$ select status, error_message from public.image_generations where prompt = 'a single picture' $$,
-  $$ values ('failed', 'gave up') $$, 'with the app''s own words');
+  $$ values ('failed', 'gave up') $$, 'a single generation keeps the app''s message');
 
 select * from finish();
 rollback;

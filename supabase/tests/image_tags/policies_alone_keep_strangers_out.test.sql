@@ -14,7 +14,7 @@ select throws_ok($$ insert into public.image_tags (image_id, tag_id)
 select lives_ok($$ update public.image_tags set added_at = '2000-01-01' $$, 'an update changes nothing');
 select lives_ok($$ delete from public.image_tags $$, 'a deletion of all');
 :as_anon;
-select lives_ok($$ delete from public.image_tags $$, 'and one by anon');
+select lives_ok($$ delete from public.image_tags $$, 'a deletion of all by anon');
 :as_admin;
 select results_eq(
   $$ select image_id, added_at > '2001-01-01' from public.image_tags $$,

@@ -21,7 +21,7 @@ select 'aaaaaaaa-0000-4000-8000-000000000001', 'f', 'aaaaaaaa-0000-4000-8000-000
 select throws_ok(
   $$ insert into public.image_tags (image_id, tag_id) select i.id, t.id
      from public.images i, (select id from public.tags where name like 't%' limit 41) t where i.filename = 'f' $$,
-  'PT429', 'image_tags: at most 200 rows are inserted at once.', 'and 200 are put on at once'
+  'PT429', 'image_tags: at most 200 rows are inserted at once.', '200 tags are put on at once'
 );
 
 select * from finish();

@@ -12,13 +12,14 @@ select throws_ok($$ insert into public.images (user_id, filename, storage_path, 
 select lives_ok($$ update public.images set style = 'changed' $$, 'an update of all');
 :as_admin;
 select bag_eq($$ select filename from public.images where style = 'changed' $$, $$ values ('secret.png'), ('n') $$,
-  'changes their own');
+  'an update of all changes the caller''s own pictures');
 :as_other;
 select throws_ok($$ update public.images set user_id = 'aaaaaaaa-0000-4000-8000-000000000001' $$, '42501', null,
-  'which stay theirs');
+  'nobody gives a picture away');
 select lives_ok($$ delete from public.images $$, 'a deletion of all');
 :as_anon;
-select lives_ok($$ update public.images set style = 'anon'; delete from public.images $$, 'and one by anon');
+select lives_ok($$ update public.images set style = 'anon'; delete from public.images $$,
+  'an update and a deletion of all by anon');
 :as_admin;
 select results_eq($$ select filename, style from public.images $$, $$ values ('fox.png', null) $$, 'delete their own');
 

@@ -12,45 +12,45 @@ select plan(17);
 
 :as_owner;
 select throws_ok(pg_temp.inserting('format=png', p_user => 'bbbbbbbb-0000-4000-8000-000000000002'), 'PT403',
-  'This row is somebody else''s.', 'not in somebody else''s name');
+  'This row is somebody else''s.', 'nobody inserts in somebody else''s name');
 select throws_ok(pg_temp.inserting('format=png', 'bbbbbbbb-0000-4000-8000-000000000002/secret.png'), 'PT403',
   'storage_path is outside your own folder.', 'no row stands for somebody else''s file');
 select throws_ok(pg_temp.inserting('generation_id=17e30000-0000-4000-8000-000000000003'), 'PT403',
-  'generation_id is not a single generation of yours.', 'nor for their item');
+  'generation_id is not a single generation of yours.', 'no row stands for somebody else''s item');
 select throws_ok(pg_temp.inserting('generation_id=17e30000-0000-4000-8000-000000000002'), 'PT403',
-  'generation_id is not a single generation of yours.', 'nor for an item of a batch');
+  'generation_id is not a single generation of yours.', 'no row stands for an item of a batch');
 select throws_ok(pg_temp.inserting('source_image_id=1a6e0000-0000-4000-8000-000000000002'), 'PT403',
-  'source_image_id is not a picture of yours.', 'nor is it made from a picture that is not shown');
+  'source_image_id is not a picture of yours.', 'no row names a hidden picture as its source');
 select lives_ok(pg_temp.inserting('generation_id=17e30000-0000-4000-8000-000000000004'),
   'a picture of one''s own single generation');
 select lives_ok(pg_temp.inserting('created_at=2000-01-01', 'aaaaaaaa-0000-4000-8000-000000000001/old.png'),
-  'and one that says it is old');
+  'a picture that claims to be old is inserted');
 :as_admin;
-select is((select min(created_at) from public.images), now(), 'which is new by the database''s clock');
+select is((select min(created_at) from public.images), now(), 'created_at comes from the database''s clock');
 :as_owner;
 select throws_ok($$ update public.images set rating = 1 where filename = 'secret.png' $$, 'PT403',
-  'This row is somebody else''s.', 'no picture of somebody else');
+  'This row is somebody else''s.', 'nobody updates somebody else''s picture');
 select throws_ok($$ update public.images set storage_path = 'bbbbbbbb-0000-4000-8000-000000000002/secret.png'
   where filename = 'fox.png' $$, 'PT403', 'storage_path is not set by hand.', 'a row keeps its file');
 select throws_ok($$ update public.images set source_image_id = '1a6e0000-0000-4000-8000-000000000002'
-  where filename = 'fox.png' $$, 'PT403', null, 'and names no hidden source');
+  where filename = 'fox.png' $$, 'PT403', null, 'an update names no hidden source');
 select lives_ok($$ update public.images set is_favorite = true, rating = 5 where filename = 'fox.png' $$,
   'marks are its owner''s');
 select throws_ok($$ delete from public.images where filename = 'secret.png' $$, 'PT403',
   'This row is somebody else''s.', 'nobody deletes another''s picture');
 select throws_ok($$ truncate public.images cascade $$, 'PT403', 'TRUNCATE on images is not for users.',
-  'nor all at once');
-select lives_ok($$ delete from public.images where filename = 'fox.png' $$, 'an owner deletes hers');
+  'nobody truncates pictures');
+select lives_ok($$ delete from public.images where filename = 'fox.png' $$, 'an owner deletes a picture');
 :as_admin;
 select results_eq(
   $$ select path, due_at > now() + interval '9 minutes' from batchgen.storage_deletions $$,
   $$ values ('aaaaaaaa-0000-4000-8000-000000000001/17e30000-0000-4000-8000-000000000001.png', true) $$,
-  'and its file goes a while later, for the app removes it itself'
+  'its file goes later, since the app removes it itself'
 );
 delete from public.images where filename = 'secret.png';
 select results_eq(
   $$ select due_at <= clock_timestamp() from batchgen.storage_deletions where path like '%/secret.png' $$,
-    $$ values (true) $$, 'after anybody else''s deletion at once'
+    $$ values (true) $$, 'a file goes at once if anybody else deletes the row'
 );
 
 select * from finish();

@@ -32,14 +32,14 @@ from unnest('{javascript:alert(1),https://evil.example/t.gif,data:image/png;base
 select throws_ok(pg_temp.address('http://evil.example', :path), 'PT422', null, 'no http beyond this machine');
 select throws_ok(pg_temp.address('https://evil.example@host', :path), 'PT422', null, 'no user before the host');
 select throws_ok(pg_temp.address('https://host', replace(:path, 'f.png', 'g.png')), 'PT422', null,
-  'nor the address of another file');
-select lives_ok(pg_temp.address('https://host', :path), 'its own is');
-select lives_ok(pg_temp.address('http://127.0.0.1:54321', :path), 'and http on this machine');
+  'the address is not another file''s');
+select lives_ok(pg_temp.address('https://host', :path), 'the file''s own address is accepted');
+select lives_ok(pg_temp.address('http://127.0.0.1:54321', :path), 'http on this machine is accepted');
 set local request.jwt.claims = '{"role": "authenticated", "sub": "aaaaaaaa-0000-4000-8000-000000000001",
   "iss": "https://project.test/auth/v1"}';
 select throws_ok(pg_temp.address('https://evil.example', :path), 'PT422', null,
   'a token that says whose project it is allows no other');
-select lives_ok(pg_temp.address('https://project.test', :path), 'but that one');
+select lives_ok(pg_temp.address('https://project.test', :path), 'an address of the token''s own project is accepted');
 
 select throws_ok(
   $$
@@ -57,7 +57,7 @@ select throws_ok(
   $$
     insert into public.images (user_id, filename, storage_path, prompt)
     values ('aaaaaaaa-0000-4000-8000-000000000001', 'f', 'aaaaaaaa-0000-4000-8000-000000000001/more.png', 'p')
-  $$, 'PT429', 'images: at most 100000 rows are a user''s.', 'and a hundred thousand in all'
+  $$, 'PT429', 'images: at most 100000 rows are a user''s.', 'at most a hundred thousand rows in all'
 );
 
 select * from finish();

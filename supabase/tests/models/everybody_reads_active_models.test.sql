@@ -8,7 +8,7 @@ select plan(3);
 :as_anon;
 select results_eq($$ select name from public.models $$, $$ values ('offered') $$, 'anon reads the active ones');
 :as_owner;
-select results_eq($$ select name from public.models $$, $$ values ('offered') $$, 'so does a user');
+select results_eq($$ select name from public.models $$, $$ values ('offered') $$, 'a user reads the active ones');
 :as_service;
 select is((select count(*)::integer from public.models), 2, 'the worker''s role reads all');
 

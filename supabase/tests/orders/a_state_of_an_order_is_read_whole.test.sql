@@ -19,18 +19,19 @@ select results_eq(
 select results_eq(pg_temp.reading('{"over": null}'),
   'values (null::boolean, null::boolean, null::double precision, null::double precision)', 'what is null is not known');
 select results_eq(pg_temp.reading(null),
-  'values (null::boolean, null::boolean, null::double precision, null::double precision)', 'nor is what is left out');
+  'values (null::boolean, null::boolean, null::double precision, null::double precision)',
+  'a missing key is not known');
 select throws_ok(pg_temp.reading('[]'), 'PT422', null, 'a list is refused');
-select throws_like(pg_temp.reading('{"over": "yes"}'), 'p_error.order.over %', 'so is a word for true');
+select throws_like(pg_temp.reading('{"over": "yes"}'), 'p_error.order.over %', 'a text for a boolean is refused');
 select throws_like(pg_temp.reading('{"running_seconds": "2"}'), 'p_error.order.running_seconds %',
-  'and a text for a number');
+  'a text for a number is refused');
 
 update batchgen.orders set is_charged = null, price_usd = 0.04;
 select lives_ok(pg_temp.noting('{"over": false, "charged": false, "queued_seconds": 3}'), 'an open order is noted');
 select results_eq('select is_charged, queued_seconds from batchgen.orders',
-  'values (null::boolean, 3::double precision)', 'and nobody knows yet that it costs nothing');
-select lives_ok(pg_temp.noting('{"over": false, "charged": true}'), 'it may be known to cost');
-select lives_ok(pg_temp.noting('{"over": true}'), 'and be over later');
+  'values (null::boolean, 3::double precision)', 'an open order''s charge is not known yet');
+select lives_ok(pg_temp.noting('{"over": false, "charged": true}'), 'an open order may be charged');
+select lives_ok(pg_temp.noting('{"over": true}'), 'a charged order may be over later');
 select results_eq('select is_charged, queued_seconds from batchgen.orders',
   'values (true, 3::double precision)', 'what is known stays');
 

@@ -8,7 +8,7 @@ select plan(7);
 select lives_ok(:'order', 'an attempt orders');
 select public.attach_provider_job('17e30000-0000-4000-8000-000000000002', '1ea5e000-0000-4000-8000-000000000001',
   'replicate', 'job-1');
-select throws_ok(:'order', 'PT422', null, 'and no second job');
+select throws_ok(:'order', 'PT422', null, 'an attempt orders no second job');
 select public.release_generations('w', array['1ea5e000-0000-4000-8000-000000000001'::uuid]);
 :as_admin;
 select throws_ok($$ select batchgen.note_charge('17e30000-0000-4000-8000-000000000002', 1, true) $$, 'PT409', null,
@@ -24,7 +24,7 @@ select lives_ok(:'order', 'a worker with another provider may order anew in a la
 :as_admin;
 select results_eq(
   $$ select provider_job_id, ended_at is not null from batchgen.orders order by provider_job_id $$,
-  $$ values ('job-1', true), (null, false) $$, 'and the job that was left is asked about'
+  $$ values ('job-1', true), (null, false) $$, 'the job that was left is asked about'
 );
 select lives_ok($$ select batchgen.note_charge('17e30000-0000-4000-8000-000000000002', 1, true) $$,
   'unless a person decides');

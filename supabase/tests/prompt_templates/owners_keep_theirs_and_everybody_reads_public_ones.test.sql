@@ -24,10 +24,10 @@ select lives_ok($$ insert into public.prompt_templates (name, prompt, user_id)
   values ('n', 'p', 'bbbbbbbb-0000-4000-8000-000000000002') $$, 'everybody adds their own');
 select lives_ok($$ update public.prompt_templates set category = 'changed' $$, 'an update of all');
 select throws_ok($$ update public.prompt_templates set user_id = 'aaaaaaaa-0000-4000-8000-000000000001' $$, '42501',
-  null, 'gives none away');
+  null, 'nobody gives a template away');
 :as_admin;
 select bag_eq($$ select name from public.prompt_templates where category = 'changed' $$, $$ values ('theirs'), ('n') $$,
-  'changes their own');
+  'an update of all changes the caller''s own templates');
 :as_other;
 select lives_ok($$ delete from public.prompt_templates $$, 'a deletion of all');
 :as_admin;

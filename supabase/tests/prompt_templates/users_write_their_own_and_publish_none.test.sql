@@ -22,21 +22,22 @@ from (values ('name', repeat('x', 201), 'PT422'), ('category', repeat('x', 201),
   ('user_id', 'bbbbbbbb-0000-4000-8000-000000000002', 'PT403')) b (name, value, state);
 select lives_ok(pg_temp.inserting('is_public', 'false'), 'a private one of one''s own');
 select throws_ok($$ update public.prompt_templates set use_count = 8 where name = 'published' $$, 'PT403', null,
-  'nobody counts uses');
+  'nobody sets a count of uses');
 select throws_ok($$ update public.prompt_templates set is_public = true where name = 'n' $$, 'PT403', null,
-  'or publishes');
+  'nobody publishes a template');
 select throws_ok($$ update public.prompt_templates set user_id = 'bbbbbbbb-0000-4000-8000-000000000002'
-  where name = 'n' $$, 'PT403', null, 'or gives away');
+  where name = 'n' $$, 'PT403', null, 'nobody gives a template away');
 select throws_ok($$ update public.prompt_templates set name = 'x' where name = 'theirs' $$, 'PT403', null,
-  'or writes another''s');
-select throws_ok($$ delete from public.prompt_templates where name = 'theirs' $$, 'PT403', null, 'or deletes it');
-select throws_ok($$ truncate public.prompt_templates $$, 'PT403', null, 'or all');
+  'nobody writes somebody else''s template');
+select throws_ok($$ delete from public.prompt_templates where name = 'theirs' $$, 'PT403', null,
+  'nobody deletes somebody else''s template');
+select throws_ok($$ truncate public.prompt_templates $$, 'PT403', null, 'nobody truncates templates');
 select lives_ok($$ update public.prompt_templates set prompt = 'another' where name = 'published' $$,
-  'a published one that is changed');
+  'a published template may be changed');
 :as_admin;
 select results_eq(
   $$ select is_public, use_count from public.prompt_templates where name = 'published' $$, $$ values (false, 7) $$,
-    'is private again'
+    'a changed template is private again'
 );
 :as_owner;
 select throws_ok(
@@ -49,7 +50,7 @@ insert into public.prompt_templates (user_id, name, prompt) select 'aaaaaaaa-000
   from generate_series(1, 998);
 :as_owner;
 select throws_ok(pg_temp.inserting('name', 'm'), 'PT429', 'prompt_templates: at most 1000 templates are a user''s.',
-  'and a thousand in all');
+  'a thousand templates in all');
 
 select * from finish();
 rollback;

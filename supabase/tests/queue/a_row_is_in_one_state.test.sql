@@ -5,9 +5,9 @@ begin;
 select plan(13);
 
 select throws_ok($$ update batchgen.queue set state = 'waiting' where state = 'running' $$, '23514', null,
-  'what waits has no lease');
+  'a waiting item has no lease');
 select throws_ok($$ update batchgen.queue set state = 'running' where state = 'waiting' $$, '23514', null,
-  'what runs has a lease');
+  'a running item has a lease');
 select throws_ok($$ update batchgen.queue set worker = null where state = 'running' $$, '23514', null,
   'a lease has a worker');
 select throws_ok($$ update batchgen.queue set lease_expires_at = null where state = 'running' $$, '23514', null,
@@ -15,11 +15,11 @@ select throws_ok($$ update batchgen.queue set lease_expires_at = null where stat
 select throws_ok($$ update batchgen.queue set started_at = null where state = 'running' $$, '23514', null,
   'a lease has a beginning');
 select throws_ok($$ update batchgen.queue set ready_rank = 1 where state = 'running' $$, '23514', null,
-  'what runs is not ready');
+  'a running item is not ready');
 select throws_ok($$ update batchgen.queue set ready_rank = 0 where state = 'waiting' $$, '23514', null,
   'ranks begin at 1');
 select throws_ok($$ update batchgen.queue set provider_job_id = 'job' $$, '23514', null, 'a job has a provider');
-select throws_ok($$ update batchgen.queue set provider = 'p' $$, '23514', null, 'and a provider a job');
+select throws_ok($$ update batchgen.queue set provider = 'p' $$, '23514', null, 'a provider has a job');
 select throws_ok($$ insert into batchgen.model_providers (model_id, provider) select id, '' from public.models
   limit 1 $$, '23514', null, 'a provider has a name');
 select throws_ok(

@@ -25,7 +25,7 @@ update batchgen.queue set state = 'delayed', ready_rank = null, due_at = clock_t
 where generation_id = '17e30000-0000-4000-8000-000000000002';
 :as_service;
 select ok((public.queue_outlook() ->> 'due_in_seconds')::numeric between 90 and 100, 'a retry says when it is due');
-select is((public.queue_outlook() ->> 'delayed')::integer, 1, 'and is counted');
+select is((public.queue_outlook() ->> 'delayed')::integer, 1, 'a retry is counted');
 
 -- Its model is closed for longer than that.
 reset role;

@@ -15,7 +15,7 @@ select is(
     'a lease that is held comes back'
 );
 select is(public.renew_leases_as_json('another', '{1ea5e000-0000-4000-8000-000000000001}', 60), '{"renewals": []}',
-  'to its worker alone');
+  'a lease is renewed for its worker alone');
 
 select * from finish();
 rollback;

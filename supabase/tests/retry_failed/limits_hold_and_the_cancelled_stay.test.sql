@@ -14,7 +14,7 @@ select throws_ok(
 );
 :as_admin;
 select is((select status from public.image_generations where id = '17e30000-0000-4000-8000-000000000002'), 'failed',
-  'changes nothing');
+  'a refused retry changes nothing');
 update public.user_rate_limits set hourly_generations_limit = null;
 insert into batchgen.failures (generation_id, code) values ('17e30000-0000-4000-8000-000000000002', 'cancelled');
 :as_owner;

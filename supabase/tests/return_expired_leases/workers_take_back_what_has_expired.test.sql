@@ -17,7 +17,7 @@ select is(public.return_expired_leases(), 1, 'an expired one is taken back');
 select results_eq(
   $$ select state::text, crash_count from batchgen.queue
     where generation_id = '17e30000-0000-4000-8000-000000000002' $$,
-  $$ values ('waiting', 1) $$, 'and counts as a crash'
+  $$ values ('waiting', 1) $$, 'an expired lease counts as a crash'
 );
 select is((select status from public.image_generations where id = '17e30000-0000-4000-8000-000000000002'), 'pending',
   'the item waits');

@@ -21,7 +21,7 @@ select throws_ok(
 select throws_ok($$ select public.save_batch_images('ba7c0000-0000-4000-8000-00000000ffff') $$, 'PT404', null,
   'an operator is told so, too');
 select is(public.save_batch_images('ba7c0000-0000-4000-8000-000000000002') -> 'batch' ->> 'name', 'theirs',
-  'and acts on any batch');
+  'an operator acts on any batch');
 :as_owner;
 select is(public.save_batch_images('ba7c0000-0000-4000-8000-000000000001') -> 'batch' ->> 'name', 'hers',
   'an owner acts on hers');

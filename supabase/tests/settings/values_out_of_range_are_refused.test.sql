@@ -38,7 +38,7 @@ select plan((select count(*) + 3 from bad)::integer);
 
 select throws_like('update batchgen.settings set ' || change, '%"' || which || '"%', change || ' is refused') from bad;
 select throws_ok($$ insert into batchgen.settings default values $$, '23505', null, 'there is one row');
-select isnt_empty($$ select from batchgen.settings where updated_at is not null $$, 'and it is there');
+select isnt_empty($$ select from batchgen.settings where updated_at is not null $$, 'the row exists');
 update batchgen.settings set updated_at = '2000-01-01', max_retries = 4;
 select is((select updated_at from batchgen.settings), now(), 'a change is dated');
 

@@ -13,7 +13,7 @@ select lives_ok(
      from unnest('{invented,made-up,elsewhere}'::text[]) n (name) $$,
   'a user writes rows with paths of no file'
 );
-select lives_ok($$ delete from public.images $$, 'and deletes all of hers');
+select lives_ok($$ delete from public.images $$, 'a user deletes all of her rows');
 :as_admin;
 select results_eq(
   $$ select path from batchgen.storage_deletions $$,

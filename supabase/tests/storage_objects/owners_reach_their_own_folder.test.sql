@@ -20,16 +20,16 @@ select lives_ok(
 select throws_ok(
   $$ insert into storage.objects (bucket_id, name)
     values ('generated-images', 'bbbbbbbb-0000-4000-8000-000000000002/new.png') $$,
-  '42501', null, 'and not in somebody else''s'
+  '42501', null, 'nobody stores in somebody else''s folder'
 );
 select throws_ok(
   $$ insert into storage.objects (bucket_id, name) values ('generated-images', 'new.png') $$, '42501', null,
-    'nor in none'
+    'nobody stores outside a folder'
 );
 select throws_ok(
   $$ insert into storage.objects (bucket_id, name)
     values ('other-bucket', 'aaaaaaaa-0000-4000-8000-000000000001/new.png') $$,
-  '42501', null, 'nor, by our policies, in another bucket'
+  '42501', null, 'our policies allow no other bucket'
 );
 -- Without a condition and without RETURNING a statement needs no SELECT policy: each policy stands alone.
 select lives_ok($$ update storage.objects set metadata = '{"changed": true}' $$, 'an owner replaces pictures');
@@ -37,13 +37,13 @@ select lives_ok($$ update storage.objects set metadata = '{"changed": true}' $$,
 select bag_eq(
   $$ select name from storage.objects where metadata is not null $$,
   $$ values ('aaaaaaaa-0000-4000-8000-000000000001/fox.png'), ('aaaaaaaa-0000-4000-8000-000000000001/new.png') $$,
-  'her own alone'
+  'an owner replaces her own pictures alone'
 );
 delete from storage.objects where name like '%/new.png';
 :as_owner;
 select throws_ok(
   $$ update storage.objects set name = 'bbbbbbbb-0000-4000-8000-000000000002/fox.png' $$,
-  '42501', null, 'and does not move one into somebody else''s folder'
+  '42501', null, 'nobody moves a picture into somebody else''s folder'
 );
 :as_other;
 select lives_ok($$ delete from storage.objects $$, 'somebody else removes pictures');
@@ -51,7 +51,7 @@ select lives_ok($$ delete from storage.objects $$, 'somebody else removes pictur
 select bag_eq(
   $$ select name from storage.objects $$,
   $$ values ('aaaaaaaa-0000-4000-8000-000000000001/fox.png'), ('aaaaaaaa-0000-4000-8000-000000000001/elsewhere.png') $$,
-  'their own alone'
+  'everybody removes their own pictures alone'
 );
 
 -- Her folder, but not all that lies there, nor of every kind.
@@ -68,13 +68,13 @@ from (values
 ) n (name, metadata, what);
 select is_empty(
   $$ update storage.objects set metadata = '{"changed": 2}' where name like '%/17e30000%' returning 1 $$,
-    'nor replaces one that a worker stored'
+    'nobody replaces a picture that a worker stored'
 );
 select throws_ok(
   format('insert into storage.objects (bucket_id, name, metadata, owner) values (%L, %L, %L, %L)', 'generated-images',
     'aaaaaaaa-0000-4000-8000-000000000001/a.png', '{"mimetype": "image/svg+xml"}',
       'aaaaaaaa-0000-4000-8000-000000000001'),
-  '42501', null, 'and no drawing under another name'
+  '42501', null, 'no drawing is stored under another name'
 );
 select lives_ok(
   $$ insert into storage.objects (bucket_id, name)

@@ -20,10 +20,10 @@ select throws_ok(
     n.metadata), '42501', null, n.what
 )
 from (values
-  ('anywhere/a.SVG', null, 'but no drawing'), ('anywhere/a.svgz', null, 'however it is packed'),
-  ('anywhere/a.png', '{"mimetype": "image/svg+xml"}', 'nor one under another name'),
+  ('anywhere/a.SVG', null, 'no drawing is stored'), ('anywhere/a.svgz', null, 'however it is packed'),
+  ('anywhere/a.png', '{"mimetype": "image/svg+xml"}', 'no drawing is stored under another name'),
   ('aaaaaaaa-0000-4000-8000-000000000001/17e30000-0000-4000-8000-000000000001.webp', null,
-    'nor anything at the path of a batch''s picture')
+    'nothing is stored at the path of a batch''s picture')
 ) n (name, metadata, what);
 select lives_ok(
   $$ update storage.objects set metadata = '{"changed": true}' $$, 'what the app''s policy allows is replaced'
@@ -32,16 +32,16 @@ select lives_ok(
 select bag_eq(
   $$ select name from storage.objects where metadata ->> 'changed' = 'true' $$,
   $$ values ('aaaaaaaa-0000-4000-8000-000000000001/own.gif'), ('logo.png'), ('logo.svg'), ('anywhere/notes.txt') $$,
-  'but for what a worker stored'
+  'no picture that a worker stored is replaced'
 );
 :as_owner;
 select throws_ok(
   $$ update storage.objects set name = 'anywhere/a.svg' where name like '%own.gif' $$, '42501', null,
-  'and nothing becomes a drawing'
+  'nothing becomes a drawing by its name'
 );
 select throws_ok(
   $$ update storage.objects set metadata = '{"mimetype": "image/svg+xml"}' where name like '%own.gif' $$, '42501', null,
-  'nor by its content type'
+  'nothing becomes a drawing by its content type'
 );
 
 select * from finish();

@@ -12,16 +12,17 @@ insert into public.image_tags (image_id, tag_id)
 select lives_ok($$ delete from public.tags where name = 'unused' $$, 'a user removes a tag that she made');
 :as_other;
 select throws_ok($$ delete from public.tags where name = 'mine' $$, 'PT403', 'This tag is not one that you have made.',
-  'and nobody else does, whatever she wrote down as its maker');
+  'nobody else removes it, whatever the row says of its maker');
 insert into public.image_tags (image_id, tag_id)
   values ('1a6e0000-0000-4000-8000-000000000002', '7a600000-0000-4000-8000-000000000008');
 :as_owner;
 select throws_ok($$ delete from public.tags where name = 'mine' $$, 'PT403', 'Others use this tag.',
-  'not while others use it');
+  'a tag stays while others use it');
 :as_other;
 delete from public.image_tags where image_id = '1a6e0000-0000-4000-8000-000000000002';
 :as_owner;
-select lives_ok($$ delete from public.tags where name = 'mine' $$, 'then she does');
+select lives_ok($$ delete from public.tags where name = 'mine' $$,
+  'a tag that nobody else uses is removed by its maker');
 
 select * from finish();
 rollback;

@@ -21,7 +21,7 @@ select lives_ok(format('insert into public.tags (name) values (%L)', E'e\u0301te
   'a name of composed characters');
 :as_admin;
 select is((select created_by from public.tags where name = E'\u00e9t\u00e9'), 'aaaaaaaa-0000-4000-8000-000000000001',
-  'is kept as such, and belongs to whoever made it');
+  'a composed name is kept composed and belongs to its maker');
 
 :as_owner;
 select throws_ok(
@@ -34,7 +34,7 @@ select 'x' || n, 'aaaaaaaa-0000-4000-8000-000000000001' from generate_series(1, 
 :as_owner;
 select throws_ok(
   $$ insert into public.tags (name) values ('one more') $$, 'PT429', 'tags: at most 1000 tags per user.',
-    'nor more than 1000 in all'
+    'not more than 1000 of one user'
 );
 select throws_ok($$ delete from public.tags where name = 'old' $$, 'PT403', 'This tag is not one that you have made.',
   'nobody removes what others made');

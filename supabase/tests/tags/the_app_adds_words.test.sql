@@ -9,15 +9,17 @@ select throws_ok($$ insert into public.tags (name) values ('nobody') $$, 'PT401'
 :as_other;
 select throws_ok($$ insert into public.tags (name) values (' birds') $$, 'PT422',
   'A tag is lower case, with no space around it.', 'a tag has no space around it');
-select throws_ok($$ insert into public.tags (name) values ('') $$, 'PT422', null, 'and is no empty word');
+select throws_ok($$ insert into public.tags (name) values ('') $$, 'PT422', null, 'a tag is not empty');
 select throws_ok(format('insert into public.tags (name, color) values (%L, %L)', 'birds', repeat('c', 51)), 'PT422',
   null, 'a colour is short');
 select lives_ok($$ insert into public.tags (name, created_at) values ('birds', '2000-01-01') $$, 'a user adds a word');
-select throws_ok($$ update public.tags set color = 'red' $$, 'PT403', null, 'and changes none');
-select throws_ok($$ delete from public.tags $$, 'PT403', null, 'nor removes one');
-select throws_ok($$ truncate public.tags cascade $$, 'PT403', 'TRUNCATE on tags is not for users.', 'nor all');
+select throws_ok($$ update public.tags set color = 'red' $$, 'PT403', null, 'a user changes no word');
+select throws_ok($$ delete from public.tags $$, 'PT403', null, 'a user removes no word');
+select throws_ok($$ truncate public.tags cascade $$, 'PT403', 'TRUNCATE on tags is not for users.',
+  'a user does not truncate words');
 :as_admin;
-select is((select created_at from public.tags where name = 'birds'), now(), 'by the database''s clock');
+select is((select created_at from public.tags where name = 'birds'), now(),
+  'created_at comes from the database''s clock');
 
 select * from finish();
 rollback;

@@ -10,10 +10,11 @@ select throws_ok($$ select public.take_open_orders('w', 5, 60) $$, '42501', null
 :as_service;
 select throws_ok($$ select public.take_open_orders('', 5, 60) $$, 'PT422', null, 'a worker has a name');
 select throws_ok($$ select public.take_open_orders('w', 1001, 60) $$, 'PT422', null, 'a handful is enough');
-select is_empty($$ select public.take_open_orders('another', 5, 60) $$, 'who sent it is preferred at first');
+select is_empty($$ select public.take_open_orders('another', 5, 60) $$,
+  'the worker that sent an order is preferred at first');
 select results_eq(
   $$ select provider, provider_job_id from public.take_open_orders('w', 5, 60) $$, $$ values ('replicate', 'job') $$,
-    'who sent it takes it'
+    'the worker that sent an order takes it'
 );
 select is_empty($$ select public.take_open_orders('w', 5, 60) $$, 'once');
 :as_admin;
@@ -24,7 +25,7 @@ select isnt_empty($$ select public.take_open_orders('another', 5, 60) $$,
 :as_admin;
 update batchgen.orders set lease_id = null, lease_expires_at = null, ask_at = now() + interval '1 hour';
 :as_service;
-select is_empty($$ select public.take_open_orders('w', 5, 60) $$, 'and not before its time');
+select is_empty($$ select public.take_open_orders('w', 5, 60) $$, 'no order is taken before its time');
 
 select * from finish();
 rollback;

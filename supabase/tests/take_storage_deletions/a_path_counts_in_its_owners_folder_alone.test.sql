@@ -29,7 +29,8 @@ select bag_eq(
 );
 :as_admin;
 select is(
-  (select count(*)::integer from batchgen.storage_deletions where lease_id is null), 1, 'and stays in the outbox'
+  (select count(*)::integer from batchgen.storage_deletions where lease_id is null), 1,
+  'the held path stays in the outbox'
 );
 
 select * from finish();

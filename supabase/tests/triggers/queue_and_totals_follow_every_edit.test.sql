@@ -11,7 +11,7 @@ select is(pg_temp.totals(), 'processing 1/2+0', 'inserted items are counted');
 select bag_eq(
   $$ select generation_id from batchgen.queue $$,
   $$ values ('17e30000-0000-4000-8000-000000000002'::uuid), ('17e30000-0000-4000-8000-000000000003'::uuid) $$,
-  'those that are pending and of a batch are queued'
+  'pending items of a batch are queued'
 );
 update public.batch_generations set completed_count = 2, failed_count = 0, status = 'completed', completed_at = now()
   where name = 'hers';
@@ -19,14 +19,14 @@ select is(pg_temp.totals(), 'processing 1/2+0', 'totals are what the items say, 
 update public.image_generations set status = 'failed' where id = '17e30000-0000-4000-8000-000000000002';
 select is(pg_temp.totals(), 'partial 1/2+1', 'an item that is set to failed ends');
 select is_empty($$ select from batchgen.queue where generation_id = '17e30000-0000-4000-8000-000000000002' $$,
-  'and leaves the queue');
+  'an item that is set to failed leaves the queue');
 update public.image_generations set status = 'pending' where id = '17e30000-0000-4000-8000-000000000002';
-select is(pg_temp.totals(), 'processing 1/2+0', 'one that is set to pending begins again');
+select is(pg_temp.totals(), 'processing 1/2+0', 'an item that is set to pending begins again');
 select isnt_empty($$ select from batchgen.queue where generation_id = '17e30000-0000-4000-8000-000000000002' $$,
-  'and is queued');
+  'an item that is set to pending is queued');
 update public.image_generations set priority = 7 where id = '17e30000-0000-4000-8000-000000000002';
 select is((select priority from batchgen.queue where generation_id = '17e30000-0000-4000-8000-000000000002'), 7,
-  'its priority counts in the queue');
+  'a changed priority counts in the queue');
 delete from public.image_generations where id = '17e30000-0000-4000-8000-000000000002';
 select is(pg_temp.totals(), 'completed 1/2+0', 'a deleted item counts no more');
 delete from public.batch_generations where name = 'theirs';

@@ -11,7 +11,7 @@ select ok(
   public.worker_start() -> 'functions' @>
     '[{"name": "release_generations_as_json", "arguments": ["p_worker", "p_lease_ids"]}]',
   'functions come with their arguments');
-select ok(not public.worker_start() -> 'functions' @> '[{"name": "create_batch"}]', 'those of users are left out');
+select ok(not public.worker_start() -> 'functions' @> '[{"name": "create_batch"}]', 'functions for users are left out');
 reset role;
 update public.models set is_active = false;
 insert into public.models (name, display_name, replicate_id, is_active) values ('m1', 'M1', 'me/m1', true);
