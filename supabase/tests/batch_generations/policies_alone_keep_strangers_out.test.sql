@@ -23,7 +23,8 @@ select is_empty($$ select from public.batch_generations where model_version = 'a
 :as_other;
 select lives_ok($$ delete from public.batch_generations $$, 'a deletion of all');
 :as_admin;
-select results_eq($$ select name from public.batch_generations $$, $$ values ('hers') $$, 'a deletion of all deletes the caller''s own batches');
+select results_eq($$ select name from public.batch_generations $$, $$ values ('hers') $$,
+  'a deletion of all deletes the caller''s own batches');
 
 select * from finish();
 rollback;

@@ -4,7 +4,8 @@ select plan(9);
 \set two '{"prompts": [{"text": "a"}, {"text": "b", "seed": 0, "tags": [" Red ", "red"]}]}'
 
 :as_anon;
-select throws_ok(format('select public.create_batch(%L)', :'two'), 'PT401', 'Nobody is signed in.', 'anon is refused as not signed in');
+select throws_ok(format('select public.create_batch(%L)', :'two'), 'PT401', 'Nobody is signed in.',
+  'anon is refused as not signed in');
 select throws_ok(format('select batchgen_api.create_batch(%L)', :'two'), '42501', null,
   'anon does not call the function behind it');
 :as_no_user;
