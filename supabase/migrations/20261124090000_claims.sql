@@ -1,18 +1,18 @@
 -- claim_generations(p_worker, p_limit, p_lease_seconds)
--- Leases up to p_limit waiting items to a worker and returns them as batchgen.claimed_items has them. Highest priority
--- first; then a user's n-th running item waits for every other user's n-th; then first in, first out. Never more than
--- settings.max_parallel_per_user of one user or settings.max_parallel_global in all: running items are counted here,
--- under the lock, and nowhere kept. Items whose provider or model is not to be asked now are parked, and come back when
--- it is. An item that a dead worker had is claimed alone, and its worker gets nothing beside it.
+-- Lease up to p_limit waiting items to a worker and return them as rows of batchgen.claimed_items. Order: highest
+-- priority first; then a user's n-th running item waits for every other user's n-th; then first in, first out. Never
+-- more than settings.max_parallel_per_user of one user or settings.max_parallel_global in all: running items are
+-- counted here, under the lock; no counter is kept. Items whose provider or model is paused are parked until the pause
+-- ends. An item whose worker died is claimed alone, and its new worker gets nothing beside it.
 -- Caller: service_role.
--- States: pending -> processing; failed where nobody can run the item (batchgen.flaw_of).
--- Locks: one claim at a time (advisory); rows that others hold are left out.
+-- States: pending -> processing; failed if no worker can run the item (batchgen.flaw_of).
+-- Locks: one claim at a time (advisory); rows locked by other sessions are skipped.
 -- Errors: PT422 for an argument out of range, and outside READ COMMITTED.
 --
--- Plans, here and in what this calls. They are generic, and without sequential scans: a session keeps its plans, and
--- may have made them while the queue was empty. Without JIT, which such plans' guessed costs would start: compiling
--- takes longer than a hundred claims. Without sorts, so that the ready rows are read in order from their index and not
--- all of them: the planner expects one row.
+-- Plan settings, here and in the functions called: generic plans without sequential scans, because a session keeps its
+-- plans and may have made them while the queue was empty. No JIT, which the guessed costs of such plans would start:
+-- compiling takes longer than a hundred claims. No sorts, so that ready rows are read in order from their index instead
+-- of all being read and sorted: the planner expects one row.
 create function public.claim_generations(p_worker text, p_limit integer, p_lease_seconds integer)
 returns table (
   generation_id uuid, lease_id uuid, lease_expires_at timestamptz, attempt integer, retry_count integer, user_id uuid,
@@ -52,9 +52,10 @@ revoke execute on function public.claim_generations(text, integer, integer)
 from public, anon, authenticated, service_role;
 grant execute on function public.claim_generations(text, integer, integer) to service_role;
 comment on function public.claim_generations(text, integer, integer) is
-  'For workers: leases waiting generations, fairly and within the limits.';
+  'For workers: leases waiting items, fairly and within the limits.';
 
 -- check_claim(p_worker, p_limit, p_lease_seconds)
+-- Check the arguments of a claim.
 -- Caller: claim_generations. Errors: PT422.
 create function batchgen.check_claim(p_worker text, p_limit integer, p_lease_seconds integer) returns void
 language plpgsql set search_path = '' as $$
@@ -75,8 +76,8 @@ from public, anon, authenticated, service_role;
 comment on function batchgen.check_claim(text, integer, integer) is 'Checks the arguments of a claim.';
 
 -- promote_delayed_items()
--- Caller: claim_generations. States in the queue: delayed -> waiting, where the time has come. Locks: skips rows that
--- others hold.
+-- Make delayed items that are due wait for a slot.
+-- Caller: claim_generations. States in the queue: delayed -> waiting. Locks: skips locked rows.
 create function batchgen.promote_delayed_items() returns void
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -92,11 +93,13 @@ begin
 end
 $$;
 revoke execute on function batchgen.promote_delayed_items() from public, anon, authenticated, service_role;
-comment on function batchgen.promote_delayed_items() is 'For the claim: items whose time has come wait for a slot.';
+comment on function batchgen.promote_delayed_items() is
+  'For the claim: makes delayed items that are due wait for a slot.';
 
 -- mark_as_processing(p_ids)
--- Caller: claim_generations, for items that batchgen.start_items has leased.
--- States: pending -> processing; by the trigger their batches, too.
+-- Mark items leased by batchgen.start_items as processing.
+-- Caller: claim_generations.
+-- States: pending -> processing; by trigger, their batches, too.
 create function batchgen.mark_as_processing(p_ids uuid[]) returns void
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -105,19 +108,18 @@ begin
   set status = 'processing', error_message = null, error_code = null, completed_at = null,
     started_at = clock_timestamp(),
     seed = coalesce(g.seed, floor(random() * 2147483648)::bigint),
-    -- Of an item without an owner its batch's (start_items takes no other).
+    -- An item without an owner gets its batch's (start_items takes no item with neither).
     user_id = coalesce(g.user_id, (select b.user_id from public.batch_generations b where b.id = g.batch_id))
   where g.id = any (p_ids);
 end
 $$;
 revoke execute on function batchgen.mark_as_processing(uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.mark_as_processing(uuid[]) is 'For the claim: leased items are processing.';
+comment on function batchgen.mark_as_processing(uuid[]) is 'For the claim: marks leased items as processing.';
 
 -- claim_generations_as_json(p_worker, p_limit, p_lease_seconds, p_about)
--- claim_generations as {claims: [{generation_id, lease_id, …}]}, one JSON value: PostgREST's max-rows cuts rows off
--- without a word, and a lease that is cut off is held by nobody. p_about: {version, providers} of the worker, for
--- get_workers. claim_generations notes the worker; it is noted once more only where it tells something new about
--- itself.
+-- claim_generations as {claims: [{generation_id, lease_id, …}]}, one JSON value: PostgREST's max-rows silently cuts off
+-- rows, and nobody would hold a lease that was cut off. p_about: {version, providers} of the worker, for get_workers.
+-- claim_generations records the worker; this records it again only if p_about says something new.
 -- Caller: service_role.
 -- States, locks, errors: as claim_generations.
 create function public.claim_generations_as_json(
@@ -147,14 +149,14 @@ comment on function public.claim_generations_as_json(text, integer, integer, jso
   'For workers: claim_generations, as {claims: [{generation_id, lease_id, …}]}.';
 
 -- claim_ready_items(p_worker, p_limit, p_lease_seconds, p_closed_ids, p_tried_ids)
--- Leases ready items to a worker, as many as fit; returns their ids. Only the next few rows of a user are ranked. Where
--- a claim comes to the end of them it takes what surely goes first, ranks twice as many of those users, and goes on: a
--- high limit costs only those who use it. It goes on as well where somebody holds what it picked, so that a row that is
--- locked keeps no other one from its turn. Of a model in p_tried_ids one item is taken, to try it; none of
--- p_closed_ids.
+-- Lease as many ready items to a worker as fit; return their ids. Only the next few rows of each user are ranked. When
+-- a claim reaches the last of them, it takes the items whose turn is certain, ranks twice as many rows of those users
+-- and goes on: only users with a high limit pay for it. It also goes on if another session has locked some of its
+-- picks, so that a locked row does not cost other items their turn. Takes one item, as a probe, of each model in
+-- p_tried_ids and none of p_closed_ids.
 -- Caller: claim_generations, alone under its lock, after a ranking.
 -- States in the queue: waiting -> running.
--- Locks: queue rows, items and batches that nobody else holds.
+-- Locks: queue rows, items and batches that no other session holds.
 create function batchgen.claim_ready_items(
   p_worker text, p_limit integer, p_lease_seconds integer, p_closed_ids uuid[], p_tried_ids uuid[]
 ) returns uuid[]
@@ -188,7 +190,7 @@ begin
     v_left_out := v_left_out || v_not_started;
     if v_probes <> '{}' then
       perform batchgen.note_probes(v_probes, v_ids);
-      -- One is tried; the others of these models make way until it has ended.
+      -- The probe runs; the models' other items are left out until it has ended.
       p_closed_ids := p_closed_ids || p_tried_ids;
       p_tried_ids := '{}';
       v_probes := '{}';
@@ -208,10 +210,10 @@ comment on function batchgen.claim_ready_items(text, integer, integer, uuid[], u
   'For the claim: leases ready items, as many as fit.';
 
 -- free_slots(p_worker, p_limit)
--- room: how many items more may run, p_limit at most. held: how many the worker runs. cap: how many of one user may
--- run.
--- Caller: the claim, alone under its lock, after a ranking: whoever takes away the marks of a changed limit must know
--- the new one.
+-- room: number of further items that may run, p_limit at most. held: number of items that the worker runs. cap: limit
+-- per user.
+-- Caller: the claim, alone under its lock, after a ranking: the ranking consumes the marks of a changed limit, so the
+-- limit must be read after it.
 create function batchgen.free_slots(
   p_worker text, p_limit integer, out room integer, out held integer, out cap integer
 )
@@ -227,13 +229,13 @@ begin
 end
 $$;
 revoke execute on function batchgen.free_slots(text, integer) from public, anon, authenticated, service_role;
-comment on function batchgen.free_slots(text, integer) is 'For the claim: how many items more may run.';
+comment on function batchgen.free_slots(text, integer) is 'For the claim: number of further items that may run.';
 
 -- pick_ready(p_room, p_cap, p_closed_ids, p_left_out, p_probes)
--- ids: the items to start next, p_room at most, in the order of claims; none of the models p_closed_ids, none of
--- p_left_out, and no more of a user than p_cap with those that run or are in p_probes. used_up_users: those whose last
--- ranked row is among them, so that they have to be ranked further; null where there is none.
--- Caller: the claim, alone under its lock. Locks: the rows that it looks at, where nobody else holds them.
+-- ids: the next items to start, p_room at most, in claim order; none of the models p_closed_ids, none of p_left_out,
+-- and at most p_cap per user, counting running items and p_probes. used_up_users: users whose last ranked row is among
+-- them, so that more of their rows must be ranked; null if there are none.
+-- Caller: the claim, alone under its lock. Locks: the rows that it reads, unless another session holds them.
 create function batchgen.pick_ready(
   p_room integer, p_cap integer, p_closed_ids uuid[], p_left_out uuid[], p_probes uuid[],
   out ids uuid[], out used_up_users uuid[]
@@ -241,9 +243,9 @@ create function batchgen.pick_ready(
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set enable_sort = 'off' set jit = 'off' as $$
 begin
-  -- The rank already says that the user has room; counting once more makes the limit independent of any mark.
-  -- Behind the last ranked row of a user there may be one that is due with the next rank: until that rank, the horizon,
-  -- all is sure.
+  -- The rank already says that the user has room; counting again makes the limit independent of ranks.
+  -- After the last ranked row of a user, an unranked one may be next: only rows up to that rank, the horizon, are
+  -- certain.
   with ready as materialized (
     select q.generation_id, q.user_id, q.priority, q.ready_rank, q.created_at, q.batch_index
     from batchgen.queue q
@@ -276,11 +278,10 @@ $$;
 revoke execute on function batchgen.pick_ready(integer, integer, uuid[], uuid[], uuid[])
 from public, anon, authenticated, service_role;
 comment on function batchgen.pick_ready(integer, integer, uuid[], uuid[], uuid[]) is
-  'For the claim: the items to start next, in order.';
+  'For the claim: the next items to start, in order.';
 
 -- rank_ready_items(p_depth, p_closed_ids)
--- Brings up to date which rows a claim may take, p_depth of each user that was touched; items of closed models make
--- way.
+-- Update which rows a claim may take, p_depth per touched user, and park items of closed models.
 -- Caller: the claim, alone under its lock.
 create function batchgen.rank_ready_items(p_depth integer, p_closed_ids uuid[]) returns void
 language plpgsql security definer set search_path = '' as $$
@@ -292,11 +293,11 @@ begin
 end
 $$;
 revoke execute on function batchgen.rank_ready_items(integer, uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.rank_ready_items(integer, uuid[]) is 'For the claim: which rows it may take.';
+comment on function batchgen.rank_ready_items(integer, uuid[]) is 'For the claim: updates which rows it may take.';
 
--- What a claim returns of each item of the queue: where and how to order its picture, and the order that an earlier
--- attempt has begun. Of an item with such an order: the order's own model, and not what the model's row has become
--- since. Whoever asks names the items. Not by their state: a plan would read all that run.
+-- Items of the queue as a claim returns them: where and how to order the picture, and the order that an earlier attempt
+-- has begun. With such an order, the model is the order's own, whatever the model's row says now. Select by item id,
+-- not by state: the plan would read all running items.
 create view batchgen.claimed_items with (security_invoker = on) as
 select g.id as generation_id, q.lease_id, q.lease_expires_at,
   least(r.retries, 1000000) + least(q.crash_count, 1000000) + 1 as attempt, r.retries as retry_count, g.user_id,
@@ -321,40 +322,42 @@ left join public.models m on m.id = g.model_id
 left join batchgen.model_providers p on p.model_id = g.model_id
 left join batchgen.orders o on o.key = q.order_key
 cross join lateral (select greatest(coalesce(g.retry_count, 0), 0) as retries) r
--- The order of claims. Sorted here, so that who reads the view needs no second look at the queue for it.
+-- The order of claims. Sorted here, so that readers of the view need not read the queue again for it.
 order by q.priority desc, q.created_at, q.batch_index, q.generation_id;
 revoke all on batchgen.claimed_items from public, anon, authenticated, service_role;
 comment on view batchgen.claimed_items is 'Items of the queue, as claim_generations returns them.';
 comment on column batchgen.claimed_items.generation_id is 'The item.';
-comment on column batchgen.claimed_items.lease_id is 'The lease: every write of the worker names it.';
-comment on column batchgen.claimed_items.lease_expires_at is 'When the lease ends unless it is renewed.';
-comment on column batchgen.claimed_items.attempt is 'Which attempt this is, from 1; crashes count.';
-comment on column batchgen.claimed_items.retry_count is 'How many attempts failed and were tried again.';
-comment on column batchgen.claimed_items.user_id is 'Whose item it is.';
-comment on column batchgen.claimed_items.batch_id is 'Its batch; empty where that was deleted.';
-comment on column batchgen.claimed_items.batch_index is 'Place of the item in its batch, from 0.';
-comment on column batchgen.claimed_items.prompt is 'What the picture should show.';
-comment on column batchgen.claimed_items.negative_prompt is 'What it should not show.';
-comment on column batchgen.claimed_items.seed is 'What chance begins from.';
+comment on column batchgen.claimed_items.lease_id is 'The lease; every write of the worker names it.';
+comment on column batchgen.claimed_items.lease_expires_at is 'End of the lease unless renewed.';
+comment on column batchgen.claimed_items.attempt is 'Number of the attempt, from 1; crashes count.';
+comment on column batchgen.claimed_items.retry_count is 'Number of failed attempts that were retried.';
+comment on column batchgen.claimed_items.user_id is 'Owner of the item.';
+comment on column batchgen.claimed_items.batch_id is 'Batch of the item; empty if the batch was deleted.';
+comment on column batchgen.claimed_items.batch_index is 'Position of the item in its batch, from 0.';
+comment on column batchgen.claimed_items.prompt is 'Description of what the picture should show.';
+comment on column batchgen.claimed_items.negative_prompt is 'Description of what the picture should not show.';
+comment on column batchgen.claimed_items.seed is 'Seed of the random numbers.';
 comment on column batchgen.claimed_items.model is 'The model''s id at its provider.';
-comment on column batchgen.claimed_items.model_version is 'Its version there; empty means the official one.';
+comment on column batchgen.claimed_items.model_version is 'Version at the provider; empty means the official version.';
 comment on column batchgen.claimed_items.width is 'Width in pixels.';
 comment on column batchgen.claimed_items.height is 'Height in pixels.';
-comment on column batchgen.claimed_items.steps is 'Steps of the model; empty means the provider''s default.';
+comment on column batchgen.claimed_items.steps is 'Number of inference steps; empty means the provider''s default.';
 comment on column batchgen.claimed_items.guidance_scale is 'How closely the picture follows the prompt.';
-comment on column batchgen.claimed_items.provider is 'Where a job or an order was begun; empty where none was.';
-comment on column batchgen.claimed_items.provider_job_id is 'The job there, to be resumed.';
-comment on column batchgen.claimed_items.model_provider is 'The provider that makes the model.';
-comment on column batchgen.claimed_items.input_spec is 'What the model takes (docs/models.md).';
-comment on column batchgen.claimed_items.estimated_seconds is 'How long a picture usually takes.';
-comment on column batchgen.claimed_items.order_key is 'The order that was begun for it; its outcome is not known.';
-comment on column batchgen.claimed_items.ordered_inputs is 'What that order was about to send.';
-comment on column batchgen.claimed_items.ordered_seconds_ago is 'How long ago that was.';
-comment on column batchgen.claimed_items.is_late is 'Whether it runs again for the picture of that order alone.';
+comment on column batchgen.claimed_items.provider is 'Provider of an existing job or order; empty if there is none.';
+comment on column batchgen.claimed_items.provider_job_id is 'The job at that provider, to be resumed.';
+comment on column batchgen.claimed_items.model_provider is 'Provider that runs the model.';
+comment on column batchgen.claimed_items.input_spec is 'Names and ranges of the model''s inputs (docs/models.md).';
+comment on column batchgen.claimed_items.estimated_seconds is 'Usual time to make a picture, in seconds.';
+comment on column batchgen.claimed_items.order_key is 'An earlier order of the item whose outcome is unknown.';
+comment on column batchgen.claimed_items.ordered_inputs is 'Inputs that this order was about to send.';
+comment on column batchgen.claimed_items.ordered_seconds_ago is 'Age of this order in seconds.';
+comment on column batchgen.claimed_items.is_late is
+  'True if the item runs again only to fetch the picture of this order.';
 
 -- hold_lease(p_generation_id, p_lease_id)
--- Locks the item and returns its queue row, or raises PT409 where the lease is not held: another one has been minted,
--- the item has ended, or the lease is past its end, even if nobody has taken the item over yet.
+-- Lock the item and return its queue row.
+-- Errors: PT409 if the lease is no longer held: another lease was minted, the item has ended, or the lease has expired,
+-- even if no worker has taken over the item yet.
 create function batchgen.hold_lease(p_generation_id uuid, p_lease_id uuid) returns batchgen.queue
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -374,11 +377,11 @@ revoke execute on function batchgen.hold_lease(uuid, uuid) from public, anon, au
 comment on function batchgen.hold_lease(uuid, uuid) is 'Locks a leased item, or raises PT409.';
 
 -- queue_outlook()
--- For a worker that was given nothing: {due_in_seconds, delayed, paused, waiting, running, closed}.
--- due_in_seconds: until the first item may start that waits for its time, its provider or its model; null where none
--- does, and where nobody knows when. delayed, paused, waiting, running: how many items wait for their time, for a
--- provider or model that is not to be asked now, for room under a limit; and how many run. closed: which providers and
--- models those are, ten at most, with the code of the failure.
+-- State of the queue for a worker that got no items: {due_in_seconds, delayed, paused, waiting, running, closed}.
+-- due_in_seconds: time until the first delayed or paused item may start; null if there is none, or the time is unknown.
+-- delayed, paused, waiting, running: number of items that are due later, whose provider or model is paused, that wait
+-- for room under a limit, and that run. closed: names of the paused providers and models, ten at most, with the error
+-- code.
 -- Caller: service_role.
 create function public.queue_outlook() returns jsonb
 language sql security definer set search_path = '' as $$
@@ -388,7 +391,7 @@ language sql security definer set search_path = '' as $$
   ),
   items as materialized (
     select q.state, q.model_id, c.model_id is not null as is_closed, greatest(q.due_at, c.until) as due_at,
-      -- Of a model that an item tries just now nobody knows when the others may start.
+      -- While a probe of a model runs, the time when its other items may start is unknown.
       c.model_id is null or c.until is not null as is_known
     from batchgen.queue q left join closed c on c.model_id = q.model_id and q.state <> 'running'
   )
@@ -421,15 +424,16 @@ language sql security definer set search_path = '' as $$
 $$;
 revoke execute on function public.queue_outlook() from public, anon, authenticated, service_role;
 grant execute on function public.queue_outlook() to service_role;
-comment on function public.queue_outlook() is 'For workers: what waits, and how soon something of it may start.';
+comment on function public.queue_outlook() is
+  'For workers: number of items by state, and how soon the next one may start.';
 
 -- release_generations(p_worker, p_lease_ids)
--- Hands items back: a planned shutdown. It costs no attempt, and a provider's job stays attached for the next worker to
+-- Hand items back, as in a planned shutdown. Costs no attempt; a provider's job stays attached for the next worker to
 -- resume. Returns one row per item handed back.
 -- Caller: service_role.
--- States: processing -> pending, due at once; failed as cancelled where its owner asked for its end.
+-- States: processing -> pending, due at once; failed as cancelled if its owner cancelled it.
 -- Locks: batches, items, queue rows.
--- Errors: PT409 where no lease was held.
+-- Errors: PT409 if none of the leases is held.
 create function public.release_generations(p_worker text, p_lease_ids uuid[])
 returns table (generation_id uuid, lease_id uuid)
 language plpgsql security definer set search_path = '' as $$
@@ -459,7 +463,8 @@ end
 $$;
 revoke execute on function public.release_generations(text, uuid[]) from public, anon, authenticated, service_role;
 grant execute on function public.release_generations(text, uuid[]) to service_role;
-comment on function public.release_generations(text, uuid[]) is 'For workers: hands leased items back, unharmed.';
+comment on function public.release_generations(text, uuid[]) is
+  'For workers: hands leased items back without costing an attempt.';
 
 -- release_generations_as_json(p_worker, p_lease_ids)
 -- release_generations as {released: [{generation_id, lease_id}]}, one JSON value.
@@ -477,10 +482,10 @@ comment on function public.release_generations_as_json(text, uuid[]) is
   'For workers: release_generations, as {released: [{generation_id, lease_id}]}.';
 
 -- renew_leases(p_worker, p_lease_ids, p_lease_seconds)
--- Prolongs leases from now on. Returns one row per lease still held, with cancel_requested; one that is missing is
--- lost: stop and drop.
+-- Extend leases, counted from now. Returns one row per lease still held, with cancel_requested; a missing one is lost:
+-- stop the item and drop the result.
 -- Caller: service_role.
--- Locks: queue rows that nobody else holds; the others are prolonged next time.
+-- Locks: queue rows that no other session holds; the others are extended next time.
 -- Errors: PT422 for an argument out of range.
 create function public.renew_leases(p_worker text, p_lease_ids uuid[], p_lease_seconds integer)
 returns table (lease_id uuid, lease_expires_at timestamptz, cancel_requested boolean)
@@ -502,7 +507,7 @@ begin
   )
   select p.lease_id, p.lease_expires_at, p.cancel_requested from prolonged p
   union all
-  -- Another call holds the row just now, for example one that attaches a job: not lost, and prolonged next time.
+  -- Another call holds the row, for example one that attaches a job: not lost, and extended next time.
   select r.lease_id, r.lease_expires_at, r.cancel_requested from batchgen.queue r
   where r.lease_id = any (p_lease_ids) and r.worker = p_worker and r.lease_expires_at > clock_timestamp()
     and r.lease_id not in (select p.lease_id from prolonged p);
@@ -512,11 +517,11 @@ $$;
 revoke execute on function public.renew_leases(text, uuid[], integer) from public, anon, authenticated, service_role;
 grant execute on function public.renew_leases(text, uuid[], integer) to service_role;
 comment on function public.renew_leases(text, uuid[], integer) is
-  'For workers: prolongs leases; a lease that does not come back is lost.';
+  'For workers: extends leases; a lease that is not returned is lost.';
 
 -- renew_leases_as_json(p_worker, p_lease_ids, p_lease_seconds)
 -- renew_leases as {renewals: [{lease_id, lease_expires_at, cancel_requested}]}, one JSON value: PostgREST's max-rows
--- cuts rows off without a word, and a lease that is cut off looks lost.
+-- silently cuts off rows, and a lease that was cut off would look lost.
 -- Caller: service_role.
 -- Errors: as renew_leases.
 create function public.renew_leases_as_json(p_worker text, p_lease_ids uuid[], p_lease_seconds integer) returns jsonb
@@ -531,8 +536,8 @@ comment on function public.renew_leases_as_json(text, uuid[], integer) is
   'For workers: renew_leases, as {renewals: [{lease_id, lease_expires_at, cancel_requested}]}.';
 
 -- repair_ready_ranks(p_depth)
--- Brings the ready ranks of all touched users up to date: their first waiting rows, p_depth of them and never more than
--- max_parallel_per_user - running, carry the rank running + 1, running + 2, …; all other rows none. A claim that takes
+-- Update the ready ranks of all touched users: their first waiting rows, p_depth of them and never more than
+-- max_parallel_per_user - running, get the ranks running + 1, running + 2, …; all other rows none. A claim that takes
 -- the last ranked row of a user asks for more.
 -- Caller: the claim, alone under its lock.
 create function batchgen.repair_ready_ranks(p_depth integer default 2) returns void
@@ -550,7 +555,7 @@ begin
   if v_users is null then
     return;
   end if;
-  -- Read after the marks: a changed limit touches its users, and whoever takes those away must know the new one.
+  -- Read after the marks were deleted: a changed limit marks its users, so the limit must be the new one.
   select s.max_parallel_per_user into v_cap from batchgen.settings s;
 
   with room as materialized (
@@ -588,7 +593,7 @@ begin
     return;
   end if;
 
-  -- Each list is joined with the table alone, by its key: two lists would be compared row by row.
+  -- Join each list only with the table, by its key: two lists would be compared row by row.
   with free as (
     select q.generation_id, c.rank
     from unnest(v_ids, v_ranks) as c (generation_id, rank) join batchgen.queue q using (generation_id)
@@ -598,20 +603,20 @@ begin
   where q.generation_id = free.generation_id and q.state = 'waiting';
   get diagnostics v_written = row_count;
   if v_written < cardinality(v_ids) then
-    -- Somebody else holds some of these rows just now: look at their users again next time.
+    -- Another session holds some of these rows: repair their users again next time.
     insert into batchgen.touched (user_id) select unnest(v_users);
   end if;
 end
 $$;
 revoke execute on function batchgen.repair_ready_ranks(integer) from public, anon, authenticated, service_role;
-comment on function batchgen.repair_ready_ranks(integer) is
-  'Brings up to date which rows a claim may take, for the users who were touched.';
+comment on function batchgen.repair_ready_ranks(integer) is 'Updates which rows a claim may take, for touched users.';
 
 -- return_expired_leases()
--- Takes back the items whose lease has ended: due again at once, to run alone; cancelled where that was asked for; or
--- failed as 'crashed' after settings.max_crashes while they ran alone. Returns how many.
+-- Take back items whose lease has expired. Returns their number.
 -- Caller: service_role, and every claim.
--- Locks: skips what others hold, so it never waits.
+-- States: processing -> pending, due at once, to run alone; failed as 'cancelled' if a cancel was requested, or as
+-- 'crashed' after settings.max_crashes crashes while running alone.
+-- Locks: skips locked rows, so it never waits.
 create function public.return_expired_leases() returns integer
 language plpgsql security definer set search_path = '' set enable_seqscan = 'off' set jit = 'off' as $$
 declare
@@ -639,7 +644,7 @@ begin
     where q.state = 'running' and q.lease_expires_at <= clock_timestamp()
     for no key update of b, g, q skip locked
   ) x;
-  -- Their batch was deleted while they ran: there is none to lock.
+  -- Their batch was deleted while they ran, so there is none to lock.
   v_orphaned := array(
     select q.generation_id
     from batchgen.queue q
@@ -655,7 +660,7 @@ begin
   end if;
   if v_poison is not null then
     perform batchgen.end_as_failed(v_poison, 'crashed',
-      format('The worker stopped %s times while it made this picture.', v_max_crashes));
+      format('The worker crashed %s times while it ran this item.', v_max_crashes));
   end if;
   if v_expired is not null then
     perform batchgen.take_back(array(select unnest(v_expired) except select unnest(v_poison)), 0, true, false);
@@ -665,13 +670,13 @@ end
 $$;
 revoke execute on function public.return_expired_leases() from public, anon, authenticated, service_role;
 grant execute on function public.return_expired_leases() to service_role;
-comment on function public.return_expired_leases() is 'For workers: takes back items whose lease has ended.';
+comment on function public.return_expired_leases() is 'For workers: takes back items whose lease has expired.';
 
 -- start_items(p_ids, p_worker, p_lease_seconds, p_is_busy)
--- waiting -> running for those of the items that nobody else holds; returns them. A start opens a pending batch: items
--- of one that somebody else holds just now are left for the next claim. Items that nobody can run end as failed, each
--- with its reason, and the others start.
--- Caller: the claim.
+-- Start those of the items that no other session holds; return them. A start opens a pending batch: if another session
+-- holds the batch, its items are left for the next claim. Items that no worker can run fail, each with its reason, and
+-- the others start.
+-- Caller: the claim. States in the queue: waiting -> running.
 create function batchgen.start_items(
   p_ids uuid[], p_worker text, p_lease_seconds integer, p_is_busy boolean
 ) returns uuid[]
@@ -693,7 +698,7 @@ begin
   loop
     perform batchgen.end_as_failed(array[v_flawed.id], v_flawed.flaw ->> 'code', v_flawed.flaw ->> 'message');
   end loop;
-  -- One whose batch is held just now waits for the next claim.
+  -- An item that cannot run but whose batch is locked is left for the next claim.
   v_ids := array(
     select g.id from public.image_generations g left join public.batch_generations b on b.id = g.batch_id
     where g.id = any (v_ids) and batchgen.flaw_of(g, b) is null
@@ -729,17 +734,17 @@ from public, anon, authenticated, service_role;
 comment on function batchgen.start_items(uuid[], text, integer, boolean) is
   'For the claim: leases the picked items to a worker.';
 
--- Crash suspects. When a worker dies, nobody knows which of its items did it. So each item whose lease has expired is a
--- suspect, and is claimed alone: by a worker that holds nothing else, and that is given nothing else until the suspect
--- has ended or was handed back. Only a crash while an item ran alone is charged to it (settings.max_crashes).
+-- Crash suspects. When a worker dies, it is unknown which of its items caused it. So each item whose lease has expired
+-- becomes a suspect and is claimed alone: by a worker that runs nothing else, and that gets nothing else until the
+-- suspect has ended or is handed back. Only a crash while an item ran alone counts against it (settings.max_crashes).
 --
--- Suspects and all other items take turns where both wait, so that neither keeps the other waiting for ever: two
--- suspects, then others for settings.suspect_turn_seconds, divided among the workers. A worker that is never without
--- items makes way for a suspect: it is given nothing until those that it holds have ended.
+-- Where suspects and other items wait, they take turns, so that neither waits for ever: two suspects, then others for
+-- settings.suspect_turn_seconds divided by the number of workers. A worker that always has items drains for a suspect:
+-- it gets nothing until its own items have ended.
 
 -- is_suspect_due(p_worker)
--- Whether the worker may serve a suspect while other items wait. Half of the workers do at most, and one in any case:
--- those that run one, and those that make way for one.
+-- True if the worker may serve a suspect while other items wait. At most half of the workers do, and at least one:
+-- counting those that run a suspect and those that drain for one.
 create function batchgen.is_suspect_due(p_worker text) returns boolean
 language sql stable security definer set search_path = '' as $$
   select (select t.suspects_at from batchgen.turns t) <= clock_timestamp()
@@ -748,12 +753,12 @@ language sql stable security definer set search_path = '' as $$
       < greatest(1, (select count(*) from batchgen.live_workers) / 2)
 $$;
 revoke execute on function batchgen.is_suspect_due(text) from public, anon, authenticated, service_role;
-comment on function batchgen.is_suspect_due(text) is 'Whether a worker may serve a suspect while other items wait.';
+comment on function batchgen.is_suspect_due(text) is 'True if a worker may serve a suspect while other items wait.';
 
 -- place_suspect(p_worker, p_is_busy, p_closed_ids, p_tried_ids)
--- What a claim does about suspects. suspect_id: the first one that may run, locked; empty where none may. is_its_turn:
--- the worker takes that one and nothing else. is_drained: the worker takes nothing at all, since it holds a suspect or
--- makes way for one. has_others: other items wait as well.
+-- Decide about suspects in a claim. suspect_id: the first one that may run, locked; empty if none may. is_its_turn: the
+-- worker takes that one and nothing else. is_drained: the worker takes nothing, because it runs a suspect or drains for
+-- one. has_others: other items wait, too.
 -- Caller: the claim, alone under its lock, after a repair of the ranks.
 create function batchgen.place_suspect(
   p_worker text, p_is_busy boolean, p_closed_ids uuid[], p_tried_ids uuid[],
@@ -796,22 +801,22 @@ begin
   );
   if suspect_id is not null and (not has_others or batchgen.is_suspect_due(p_worker)) then
     is_its_turn := not p_is_busy;
-    -- Where others do not wait the worker comes to its end by itself. One that has not waited long may find an idle
-    -- one.
+    -- If no others wait, the worker runs empty by itself. If the suspect has not waited long, an idle worker may still
+    -- take it.
     is_drained := p_is_busy and has_others
       and v_due_at <= clock_timestamp() - make_interval(secs => v_settings.suspect_turn_seconds);
   end if;
-  -- Longer than the worker is silent: it asks again at each poll and whenever an item has ended.
+  -- Longer than a worker is silent: it claims again at each poll and whenever an item ends.
   perform batchgen.drain_worker(p_worker, case when is_drained then v_settings.worker_silence_seconds else 0 end);
 end
 $$;
 revoke execute on function batchgen.place_suspect(text, boolean, uuid[], uuid[])
 from public, anon, authenticated, service_role;
 comment on function batchgen.place_suspect(text, boolean, uuid[], uuid[]) is
-  'For the claim: which suspect may run, and whether the worker takes it.';
+  'For the claim: which suspect may run, and whether this worker takes it.';
 
 -- note_turn(p_is_suspect)
--- A claim has taken a suspect, or others, while both waited.
+-- Record that a claim took a suspect, or other items, while both waited.
 create function batchgen.note_turn(p_is_suspect boolean) returns void
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -830,11 +835,11 @@ end
 $$;
 revoke execute on function batchgen.note_turn(boolean) from public, anon, authenticated, service_role;
 comment on function batchgen.note_turn(boolean) is
-  'For the claim: whose turn it is next where suspects and other items wait.';
+  'For the claim: records whose turn is next between suspects and other items.';
 
 -- claim_beside_suspects(p_worker, p_limit, p_lease_seconds, p_closed_ids, p_tried_ids)
--- claim_ready_items where there are suspects: the worker gets one of these alone, or others, or nothing while it makes
--- way for one. Returns the ids of what it got.
+-- claim_ready_items if there are suspects: the worker gets one suspect alone, or other items, or nothing while it
+-- drains for a suspect. Returns the ids of the items it got.
 -- Caller: claim_generations, alone under its lock, after a ranking.
 -- States and locks: as claim_ready_items.
 create function batchgen.claim_beside_suspects(
@@ -858,7 +863,7 @@ begin
   if v_place.suspect_id is not null and v_ids <> '{}' then
     perform batchgen.note_turn(false);
   elsif v_place.suspect_id is not null and v_slots.held = 0 and not v_place.is_drained then
-    -- Its turn, or that of others, all of which somebody holds just now.
+    -- The suspect's turn; or the others' turn, but other sessions hold all of them.
     v_ids := batchgen.start_items(array[v_place.suspect_id], p_worker, p_lease_seconds, false);
     perform batchgen.note_probes(v_ids, v_ids, p_tried_ids);
     if v_place.has_others and v_place.is_its_turn and v_ids <> '{}' then
@@ -871,12 +876,12 @@ $$;
 revoke execute on function batchgen.claim_beside_suspects(text, integer, integer, uuid[], uuid[])
 from public, anon, authenticated, service_role;
 comment on function batchgen.claim_beside_suspects(text, integer, integer, uuid[], uuid[]) is
-  'For the claim: leases a suspect alone, or others.';
+  'For the claim: leases one suspect alone, or other items.';
 
 -- take_back(p_generation_ids, p_due_in_seconds, p_crashed, p_retried)
--- The one way from running to waiting. The caller holds the generations' row locks, and each id stands at most once.
--- p_due_in_seconds: 0 = due now. p_crashed: the lease expired. p_retried: a failed attempt that counts. An item whose
--- owner asked for its end does not wait again: it ends here as cancelled.
+-- Return running items to waiting; every path from running to waiting goes through this. The caller holds the items'
+-- row locks; ids are unique. p_due_in_seconds: 0 = due now. p_crashed: the lease expired. p_retried: a failed attempt
+-- that counts. An item whose owner cancelled it does not wait again: it fails as cancelled.
 create function batchgen.take_back(
   p_generation_ids uuid[], p_due_in_seconds double precision, p_crashed boolean, p_retried boolean
 ) returns void
@@ -900,7 +905,7 @@ begin
       -- A wait or a planned release proves nothing; an attempt that has ended does.
       is_suspect = p_crashed or (q.is_suspect and not p_retried),
       ran_alone = false,
-      -- An order that is over is not resumed; one that was only left is.
+      -- An order that is over is not resumed; one that may still run is.
       provider = case when q.order_over is not true then q.provider end,
       provider_job_id = case when q.order_over is not true then q.provider_job_id end,
       order_key = case when q.order_over is not true then q.order_key end
@@ -918,4 +923,4 @@ $$;
 revoke execute on function batchgen.take_back(uuid[], double precision, boolean, boolean)
 from public, anon, authenticated, service_role;
 comment on function batchgen.take_back(uuid[], double precision, boolean, boolean) is
-  'The one way from running back to waiting.';
+  'Returns running items to waiting.';

@@ -1,5 +1,5 @@
 -- delete_images(p_image_ids)
--- Deletes rows of images, and so their files. Pictures that were made from them stay, and name no source any more.
+-- Delete rows of images, and thereby their files. Pictures made from them stay, without a source.
 create function batchgen.delete_images(p_image_ids uuid[]) returns integer
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -12,21 +12,22 @@ begin
 end
 $$;
 revoke execute on function batchgen.delete_images(uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.delete_images(uuid[]) is 'Deletes pictures; their files go into storage_deletions.';
+comment on function batchgen.delete_images(uuid[]) is
+  'Deletes pictures; their files go to the outbox (storage_deletions).';
 
 -- discard_files(p_user_id, p_generation_id, p_seconds)
--- For a worker that has stored a picture, or may have, and then finds that the item is not its own any more: the files
--- are deleted after so many seconds unless the item is run again or a row of images names them.
+-- Discard the files of a worker that stored a picture, or may have, and then lost the item: they are deleted after
+-- p_seconds unless the item runs again or a row of images names them.
 -- Caller: service_role.
 create function public.discard_files(p_user_id uuid, p_generation_id uuid, p_seconds double precision) returns void
 language plpgsql security definer set search_path = '' as $$
 begin
   if p_user_id is null or p_generation_id is null then
-    perform batchgen.refuse_argument('p_generation_id', 'or p_user_id is empty', 'Send those of the claim.');
+    perform batchgen.refuse_argument('p_generation_id', 'or p_user_id is empty', 'Send the ids of the claim.');
   end if;
   if p_seconds is null or not p_seconds between 0 and 86400 then
     perform batchgen.refuse_argument('p_seconds', 'is not between 0 and 86400',
-      'Say how long an upload may still be under way.');
+      'Send how many seconds an upload may still take.');
   end if;
   perform batchgen.suspect_files(p_user_id, p_generation_id, clock_timestamp() + make_interval(secs => p_seconds));
 end
@@ -35,10 +36,10 @@ revoke execute on function public.discard_files(uuid, uuid, double precision)
 from public, anon, authenticated, service_role;
 grant execute on function public.discard_files(uuid, uuid, double precision) to service_role;
 comment on function public.discard_files(uuid, uuid, double precision) is
-  'For workers: the files that it stored for an item which is not its own any more are deleted.';
+  'For workers: deletes the files that a worker stored for an item it has lost.';
 
 -- end_storage_deletions(p_worker, p_lease_ids)
--- The files are gone, or were never there. Returns how many rows went; leases that are not held any more are ignored.
+-- Remove rows whose files are gone, or never existed. Returns their number; leases no longer held are ignored.
 -- Caller: service_role.
 create function public.end_storage_deletions(p_worker text, p_lease_ids uuid[]) returns integer
 language plpgsql security definer set search_path = '' as $$
@@ -53,11 +54,12 @@ end
 $$;
 revoke execute on function public.end_storage_deletions(text, uuid[]) from public, anon, authenticated, service_role;
 grant execute on function public.end_storage_deletions(text, uuid[]) to service_role;
-comment on function public.end_storage_deletions(text, uuid[]) is 'For workers: says that leased files are deleted.';
+comment on function public.end_storage_deletions(text, uuid[]) is
+  'For workers: confirms that leased files are deleted.';
 
 -- files_in_storage(p_bucket_id, p_paths)
--- Those paths at which Storage has a file. All of them where there is no Storage, or where its table is not for the
--- owner of this function to read whole.
+-- The paths at which Storage has a file. Returns all of them if there is no Storage, or if the owner of this function
+-- may not read all rows of its table.
 create function batchgen.files_in_storage(p_bucket_id text, p_paths text[]) returns text[]
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -71,7 +73,7 @@ begin
   ) then
     return p_paths;
   end if;
-  -- As a text, so that this function can be made and checked where the table is not.
+  -- As dynamic SQL, so that this function can be created and checked where the table does not exist.
   execute 'select array(select o.name from storage.objects o where o.bucket_id = $1 and o.name = any ($2))'
   into v_found using p_bucket_id, p_paths;
   return v_found;
@@ -79,11 +81,11 @@ end
 $$;
 revoke execute on function batchgen.files_in_storage(text, text[]) from public, anon, authenticated, service_role;
 comment on function batchgen.files_in_storage(text, text[]) is
-  'Those of the paths at which Storage has a file, as far as its table can be read.';
+  'The paths at which Storage has a file, as far as its table can be read.';
 
 -- after_images_deleted()
--- Puts the files of deleted rows into the outbox, due after as many seconds as the trigger says. A path outside the
--- owner's folder was never made by us, and is not ours to delete; one without a file is a user's invention, or was
+-- Put the files of deleted rows into the outbox, due after the trigger's number of seconds. Skips paths outside the
+-- owner's folder, which batchgen never made and must not delete, and paths without a file: made up by a user, or
 -- removed by the app just before its row.
 create function batchgen.after_images_deleted() returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -94,17 +96,16 @@ begin
     select distinct o.storage_path from old_rows o where batchgen.is_in_folder(o.user_id, o.storage_path)
   ))) f (path)
   on conflict on constraint a_file_is_deleted_once do update
-    -- Whoever has it leased may have deleted the file that was there before.
+    -- The worker that leased it may have deleted the earlier file at this path.
     set due_at = excluded.due_at, attempts = 0, lease_id = null, lease_expires_at = null, worker = null;
   return null;
 end
 $$;
 revoke execute on function batchgen.after_images_deleted() from public, anon, authenticated, service_role;
-comment on function batchgen.after_images_deleted() is
-  'Trigger: the files of deleted pictures go into storage_deletions.';
+comment on function batchgen.after_images_deleted() is 'Trigger: puts the files of deleted pictures into the outbox.';
 
 -- after_image_moved()
--- A picture that is replaced under another path leaves the old file.
+-- Put the old file of a picture into the outbox when its row gets another path.
 create function batchgen.after_image_moved() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -116,15 +117,13 @@ begin
 end
 $$;
 revoke execute on function batchgen.after_image_moved() from public, anon, authenticated, service_role;
-comment on function batchgen.after_image_moved() is
-  'Trigger: the old file of a picture that has another one is deleted.';
+comment on function batchgen.after_image_moved() is 'Trigger: puts the old file of a moved picture into the outbox.';
 
 -- keep_files(p_generation_ids)
--- Items that are run again write to the same paths, so nobody may delete those now. It waits for whoever takes such a
--- deletion just now, and whoever takes one from here on sees the item's queue row and leaves it until the item has
--- ended; then a path that a row of images names is dropped. A deletion that is leased cannot be called back: the item
--- waits for its end (files_deleted_until). What others delete in folders of their own, whatever its name, is not waited
--- for.
+-- Keep workers from deleting the files of items that run again, which write to the same paths. Waits for a session that
+-- is taking such a deletion; a later one sees the item's queue row and leaves the deletion until the item has ended,
+-- and then drops it if a row of images names the path. A leased deletion cannot be called back: the item waits for its
+-- end (files_deleted_until). Deletions in folders of other users, whatever the file name, are not waited for.
 create function batchgen.keep_files(p_generation_ids uuid[]) returns void
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -135,8 +134,7 @@ begin
 end
 $$;
 revoke execute on function batchgen.keep_files(uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.keep_files(uuid[]) is
-  'Items that are run again keep their files: nobody may delete them now.';
+comment on function batchgen.keep_files(uuid[]) is 'Keeps workers from deleting the files of items that run again.';
 
 create function batchgen.files_deleted_until(p_generation_id uuid) returns timestamptz
 language sql security definer set search_path = '' as $$
@@ -145,14 +143,14 @@ language sql security definer set search_path = '' as $$
     and batchgen.is_in_folder((select g.user_id from public.image_generations g where g.id = p_generation_id), d.path)
 $$;
 revoke execute on function batchgen.files_deleted_until(uuid) from public, anon, authenticated, service_role;
-comment on function batchgen.files_deleted_until(uuid) is 'Until when a worker may be deleting the files of an item.';
+comment on function batchgen.files_deleted_until(uuid) is 'Until when a worker may be deleting files of an item.';
 
 -- remove_expired_images()
--- Deletes pictures that are older than settings.image_retention_days, rows at once and files through the outbox; at
--- most 500 a call. Returns how many. Only pictures that batches made, neither saved nor a favourite; a batch that is
--- deleted leaves its items their batch_index.
+-- Delete pictures older than settings.image_retention_days: rows at once, files through the outbox, at most 500 per
+-- call. Returns their number. Only pictures of batches that are neither saved nor favourites; batch_index identifies
+-- them, since it outlives the batch.
 -- Caller: service_role.
--- Locks: skips rows that others hold.
+-- Locks: skips locked rows.
 create function public.remove_expired_images() returns integer
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -174,20 +172,20 @@ grant execute on function public.remove_expired_images() to service_role;
 comment on function public.remove_expired_images() is
   'For workers: deletes unsaved pictures older than image_retention_days.';
 
--- No file outlives its item. A worker stores a picture first and writes it down after that: whatever ends the item, or
--- the attempt, in between leaves a file that no row names, and of a second attempt the file may have another format. So
--- each path at which an item may have left one goes into the outbox when the item leaves the queue; the file is deleted
--- unless a row of images names it by then. Locks: rows of the outbox last.
+-- No file outlives its item. A worker stores a picture before it records it: if the item or the attempt ends in
+-- between, the file has no row, and the file of a second attempt may have another format. So each path at which an item
+-- may have left a file goes into the outbox when the item leaves the queue; the file is deleted unless a row of images
+-- names it by then. Locks: rows of the outbox last.
 
 -- suspect_files(p_user_id, p_generation_id, p_due_at)
--- The paths of an item's picture, in every format that a worker stores, are looked at then.
+-- Put the paths of an item's picture, in every format that a worker stores, into the outbox for p_due_at.
 create function batchgen.suspect_files(p_user_id uuid, p_generation_id uuid, p_due_at timestamptz) returns void
 language sql security definer set search_path = '' as $$
   insert into batchgen.storage_deletions as d (path, due_at)
   select format('%s/%s.%s', p_user_id, p_generation_id, f.format), p_due_at
   from unnest(array['jpeg', 'png', 'webp']) f (format) order by 1
   on conflict on constraint a_file_is_deleted_once do update
-    -- Whoever has it leased may have deleted a file that was there before.
+    -- The worker that leased it may have deleted the earlier file at this path.
     set due_at = excluded.due_at, attempts = 0, lease_id = null, lease_expires_at = null, worker = null
 $$;
 revoke execute on function batchgen.suspect_files(uuid, uuid, timestamptz)
@@ -204,16 +202,16 @@ end
 $$;
 revoke execute on function batchgen.before_queue_attempt_ended() from public, anon, authenticated, service_role;
 comment on function batchgen.before_queue_attempt_ended() is
-  'Trigger: notes that an attempt of an item has ended without a picture.';
+  'Trigger: records that an attempt of an item ended without a picture.';
 
 create trigger before_queue_attempt_ended before update of state on batchgen.queue
 for each row when (old.state = 'running'
   and new.state <> 'running') execute function batchgen.before_queue_attempt_ended();
 
 -- after_queue_left()
--- Where its own worker says that an attempt has failed, nothing is being stored any more. Otherwise a minute after the
--- lease has ended: a worker that goes by its lease has stopped by then, and one that does not discards its files
--- itself.
+-- Put the paths of items that leave the queue into the outbox. If the item's own worker reported a failure, it stores
+-- nothing more: due at once. Otherwise due a minute after the lease's end: a worker that obeys its lease has stopped by
+-- then, and one that does not discards its files itself.
 create function batchgen.after_queue_left() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -228,24 +226,24 @@ begin
 end
 $$;
 revoke execute on function batchgen.after_queue_left() from public, anon, authenticated, service_role;
-comment on function batchgen.after_queue_left() is 'Trigger: files that ended items may have left are looked after.';
+comment on function batchgen.after_queue_left() is
+  'Trigger: puts files that ended items may have left into the outbox.';
 
 create trigger after_queue_left after delete on batchgen.queue
 referencing old table as old_rows for each statement execute function batchgen.after_queue_left();
 
 -- deletion_backoff_seconds(p_attempts)
--- 0 after the first attempt, whose worker may just have died; then 30 s, doubling to 1 h.
+-- Seconds until the next attempt: 0 after the first, whose worker may just have died; then 30 s, doubling to 1 h.
 create function batchgen.deletion_backoff_seconds(p_attempts integer) returns double precision
 language sql immutable set search_path = '' as $$
   select case when p_attempts <= 1 then 0 else least(3600, 30 * 2.0 ^ least(p_attempts - 2, 20)) end
 $$;
 revoke execute on function batchgen.deletion_backoff_seconds(integer) from public, anon, authenticated, service_role;
-comment on function batchgen.deletion_backoff_seconds(integer) is
-  'How long a file that could not be deleted waits for the next attempt.';
+comment on function batchgen.deletion_backoff_seconds(integer) is 'Seconds until the next attempt to delete a file.';
 
 -- take_storage_deletions(p_worker, p_limit, p_lease_seconds)
--- Leases up to p_limit files to be deleted, oldest first. Delete them within the lease, then call
--- end_storage_deletions. Never a file that a row of images names or that an item which waits or runs will write.
+-- Lease up to p_limit files to delete, oldest first. Delete them within the lease, then call end_storage_deletions.
+-- Never returns a file that a row of images names, or that a waiting or running item will write.
 -- Caller: service_role.
 create function public.take_storage_deletions(p_worker text, p_limit integer, p_lease_seconds integer)
 returns table (deletion_id bigint, lease_id uuid, bucket_id text, path text)
@@ -254,7 +252,7 @@ language plpgsql security definer set search_path = '' as $$
 declare
   v_ids bigint[] := '{}';
   v_more bigint[];
-  v_there text[];
+  v_existing text[];
 begin
   perform batchgen.check_worker_arguments(p_worker, p_lease_seconds);
   if p_limit is null or p_limit not between 0 and 1000 then
@@ -262,7 +260,7 @@ begin
       'The Storage API deletes up to 1000 files at once.');
   end if;
   while cardinality(v_ids) < p_limit loop
-    -- From here on these rows are locked: an item that enters the queue meanwhile waits, and then sees the lease.
+    -- These rows are locked from here on: an item that enters the queue meanwhile waits, and then sees the lease.
     v_more := array(
       select d.id from batchgen.storage_deletions d
       where d.due_at <= clock_timestamp() and (d.lease_id is null or d.lease_expires_at <= clock_timestamp())
@@ -273,8 +271,8 @@ begin
       order by d.due_at, d.id limit p_limit - cardinality(v_ids) for update skip locked
     );
     exit when v_more = '{}';
-    -- Where a row of images names the file it stays; and there may be none, since entries are made on suspicion, too.
-    v_there := array(
+    -- A file stays if a row of images names it; and a file may not exist, since some rows are made on suspicion.
+    v_existing := array(
       select b.bucket_id || ' ' || unnest(batchgen.files_in_storage(b.bucket_id, b.paths))
       from (
         select d.bucket_id, array_agg(d.path) as paths from batchgen.storage_deletions d
@@ -284,7 +282,7 @@ begin
     delete from batchgen.storage_deletions d
     where d.id = any (v_more)
       and (exists (select from public.images i where i.storage_path = d.path) or d.bucket_id || ' '
-        || d.path <> all (v_there));
+        || d.path <> all (v_existing));
     v_ids := v_ids || array(select d.id from batchgen.storage_deletions d where d.id = any (v_more));
   end loop;
   return query
@@ -301,7 +299,7 @@ revoke execute on function public.take_storage_deletions(text, integer, integer)
 from public, anon, authenticated, service_role;
 grant execute on function public.take_storage_deletions(text, integer, integer) to service_role;
 comment on function public.take_storage_deletions(text, integer, integer) is
-  'For workers: leases files that are to be deleted by the Storage API.';
+  'For workers: leases files to delete through the Storage API.';
 
 -- take_storage_deletions_as_json(p_worker, p_limit, p_lease_seconds)
 -- take_storage_deletions as {deletions: [{deletion_id, lease_id, bucket_id, path}]}, one JSON value.
@@ -338,7 +336,7 @@ $$;
 revoke execute on function batchgen_api.may_be_written(text) from public, anon, authenticated, service_role;
 grant execute on function batchgen_api.may_be_written(text) to authenticated;
 comment on function batchgen_api.may_be_written(text) is
-  'Whether a user may write a file at a path by whatever policy: no drawing, and no picture of a batch.';
+  'True if a user may write a file at a path under any policy: not an SVG, not a picture of a batch.';
 
 create function batchgen_api.may_store(p_name text) returns boolean
 language sql stable security definer set search_path = '' as $$
@@ -347,7 +345,7 @@ $$;
 revoke execute on function batchgen_api.may_store(text) from public, anon, authenticated, service_role;
 grant execute on function batchgen_api.may_store(text) to authenticated;
 comment on function batchgen_api.may_store(text) is
-  'Whether a user may store a file at a path: a picture of pixels, and none of a batch.';
+  'True if a user may store a file at a path: a raster image, not a picture of a batch.';
 
 -- Hosted projects let the role postgres make policies on storage.objects, which belongs to somebody else. Where neither
 -- that nor ownership is given, the rest goes on, and a warning says what Storage's owner has to run.

@@ -1,5 +1,5 @@
 -- reopened_at(p_batch_id)
--- Null where it never was.
+-- When items of an ended batch were last queued again; null if never.
 -- Caller: batch_facts, for batches that it can see.
 create function batchgen_api.reopened_at(p_batch_id uuid) returns timestamptz
 language sql stable security definer set search_path = '' as $$
@@ -7,11 +7,11 @@ language sql stable security definer set search_path = '' as $$
 $$;
 revoke execute on function batchgen_api.reopened_at(uuid) from public, anon, authenticated, service_role;
 grant execute on function batchgen_api.reopened_at(uuid) to authenticated, service_role;
-comment on function batchgen_api.reopened_at(uuid) is 'When items of a batch that had ended were queued again.';
+comment on function batchgen_api.reopened_at(uuid) is 'When items of an ended batch were last queued again.';
 
 -- batch_facts(p_batch_ids)
--- [{id, cancelled, deleted, reopened_at}, …] for those of the first 1,000 that the caller may see. cancelled: failed
--- items that somebody cancelled; deleted: completed items without a picture.
+-- [{id, cancelled, deleted, reopened_at}, …] for those of the first 1,000 ids that the caller may see. cancelled:
+-- number of failed items that somebody cancelled; deleted: number of completed items without a picture.
 -- Caller: authenticated, service_role; each sees what row level security shows.
 create function public.batch_facts(p_batch_ids uuid[]) returns jsonb
 language sql stable set search_path = '' as $$
@@ -35,13 +35,12 @@ $$;
 revoke execute on function public.batch_facts(uuid[]) from public, anon, authenticated, service_role;
 grant execute on function public.batch_facts(uuid[]) to authenticated, service_role;
 comment on function public.batch_facts(uuid[]) is
-  'How many items of batches were cancelled, how many pictures deleted, and when they were queued again.';
+  'For each batch: cancelled items, deleted pictures, and when items were queued again.';
 
 -- batch_snapshot(p_batch_id)
 -- {batch, generations: [{…, images: [{…, tags: […]}]}]}: a batch with its items and their pictures, all columns, in one
--- value and of one moment; null where there is no such batch, or none that the caller may see. It asks by columns: an
--- embedding by PostgREST is ambiguous (PGRST201) where a project has a second foreign key between the tables, and
--- max-rows cuts it.
+-- consistent JSON value; null if the caller sees no such batch. Joins by columns, because embedding by PostgREST is
+-- ambiguous (PGRST201) if a project has a second foreign key between the tables, and max-rows cuts it off.
 -- Caller: authenticated, service_role; each sees what row level security shows.
 create function public.batch_snapshot(p_batch_id uuid) returns jsonb
 language sql stable set search_path = '' as $$
@@ -66,12 +65,12 @@ $$;
 revoke execute on function public.batch_snapshot(uuid) from public, anon, authenticated, service_role;
 grant execute on function public.batch_snapshot(uuid) to authenticated, service_role;
 comment on function public.batch_snapshot(uuid) is
-  'A batch with its items and pictures, as the caller may see them, in one value.';
+  'A batch with its items and pictures, as the caller may see them, in one JSON value.';
 
 -- waits_of_any_batch(p_batch_id)
--- Why each item of a batch that is pending does not run: the first reason that holds, in the order in which they are
--- listed at public.batch_waits. Of other users it tells numbers alone. It looks at 1,000 ready items at most.
--- Long because it is one query: all that it tells holds at one moment.
+-- The reason why each pending item of a batch does not run: the first that holds, in the order listed at
+-- public.batch_waits. Reveals nothing but numbers about other users. Reads at most 1,000 ready items.
+-- Long because it is one query: all of its answer holds at one moment.
 create function batchgen_api.waits_of_any_batch(p_batch_id uuid)
 returns table (generation_id uuid, reason text, detail text, "until" timestamptz, running integer, cap integer,
   "position" integer)
@@ -86,7 +85,7 @@ begin
   select count(*) into v_running_in_all from batchgen.queue q where q.state = 'running';
   return query
   with closed as materialized (
-    -- Of two reasons the one that lasts longer; a probe that runs is the shorter one.
+    -- Of two reasons the longer one; a running probe counts as the shorter one.
     select distinct on (c.model_id) c.* from batchgen.closed_models() c order by c.model_id, c.until desc nulls last
   ),
   items as materialized (
@@ -99,7 +98,7 @@ begin
       (select count(*) from batchgen.queue r where r.state = 'running' and r.user_id = u.user_id)::integer as running
     from (select distinct i.user_id from items i) u
   ),
-  -- Where the items stand among their users' own, as the next claim will see it.
+  -- Ranks of the items among their users' own, as the next claim will see them.
   own as materialized (
     select w.generation_id, u.user_id, w.priority, w.created_at, w.batch_index,
       row_number() over (
@@ -112,8 +111,8 @@ begin
       order by q.priority desc, q.created_at, q.batch_index, q.generation_id limit 1000
     ) w
   ),
-  -- What may be claimed before them: of each user with ready items, and of those whose ranks the next claim repairs,
-  -- as many as their limit allows. More than 50 of one user are not counted.
+  -- Items that may be claimed before them: of each user with ready items, and of those whose ranks the next claim
+  -- repairs, as many as their limit allows. At most 50 per user are counted.
   others as materialized (
     select t.user_id from (select user_id from batchgen.touched limit 1000) t
     union
@@ -176,7 +175,7 @@ begin
       when i.state = 'delayed' and i.due_at > clock_timestamp() and (c.reason is null or i.due_at > c.until)
         then 'retry'
       when c.reason is not null then c.reason
-      -- The breaker lets one item try, and it need not be this one.
+      -- The breaker lets one item probe the model, which need not be this one.
       when exists (select from batchgen.breakers b where b.model_id = i.model_id and b.opened_until is not null)
         then 'breaker'
       when not v_is_worker_live
@@ -216,16 +215,16 @@ grant execute on function batchgen_api.batch_waits(uuid) to authenticated;
 comment on function batchgen_api.batch_waits(uuid) is 'Behind public.batch_waits: for the batch''s owner.';
 
 -- batch_waits(p_batch_id)
--- A row for each pending item of the batch, with the reason why it does not run:
---   retry      an attempt failed, or was told to wait: due again at until; detail says so where that goes on and on
---   provider   the provider (detail) asked everybody to wait until then
---   breaker    the model (detail) failed again and again: nothing starts until then; empty while one item tries
+-- One row per pending item of the batch, with the reason why it does not run:
+--   retry      an attempt failed, or the provider asked to wait: due at until; detail tells about repeated waits
+--   provider   the provider (detail) asked all workers to wait until then
+--   breaker    the model (detail) failed repeatedly: nothing starts before until, which is empty while a probe runs
 --   no_worker  it has been due for settings.worker_silence_seconds, and no worker was seen for as long
---   own_cap    its user runs as many items as one user may (running of cap)
---   total_cap  as many items run in all as may (running of cap)
---   runs_alone a worker died while it had the item: it waits for one that does nothing else
---   queue      others come first
--- position is its place in the order of claims, from 1, for own_cap, total_cap and queue; 1000 stands for that or more.
+--   own_cap    its user has reached the limit of running items (running of cap)
+--   total_cap  the limit of all running items is reached (running of cap)
+--   runs_alone a worker died while it ran the item: it waits for a worker that runs nothing else
+--   queue      other items come first
+-- position: place in claim order, from 1, for own_cap, total_cap and queue; 1000 means 1000 or more.
 -- Caller: authenticated, for a batch of their own; service_role, for any.
 -- Errors: PT401, PT404.
 create function public.batch_waits(p_batch_id uuid)
@@ -242,11 +241,12 @@ end
 $$;
 revoke execute on function public.batch_waits(uuid) from public, anon, authenticated, service_role;
 grant execute on function public.batch_waits(uuid) to authenticated, service_role;
-comment on function public.batch_waits(uuid) is 'Why the pending items of a batch do not run yet.';
+comment on function public.batch_waits(uuid) is 'The reasons why pending items of a batch do not run yet.';
 
 -- check_request(p_request, p_settings)
--- Caller: create_batch_for. Errors: PT422 where the request is no object, or larger than any valid one: every field at
--- its longest fits, with room for fields that are ignored.
+-- Refuse a request that is not an object, or larger than any valid one: room for every field at its maximum length, and
+-- for fields that are ignored.
+-- Caller: create_batch_for. Errors: PT422.
 create function batchgen.check_request(p_request jsonb, p_settings batchgen.settings) returns void
 language plpgsql set search_path = '' as $$
 declare
@@ -254,7 +254,7 @@ declare
 begin
   if pg_column_size(p_request) > v_most then
     perform batchgen.refuse('too_large', format('The request is larger than %s bytes.', v_most), 'request',
-      'Send the fields that are documented and nothing else.', null, to_jsonb(v_most));
+      'Send only the documented fields.', null, to_jsonb(v_most));
   end if;
   if jsonb_typeof(p_request) is distinct from 'object' then
     perform batchgen.refuse('wrong_type', 'The request is not an object.', 'request',
@@ -265,10 +265,10 @@ $$;
 revoke execute on function batchgen.check_request(jsonb, batchgen.settings)
 from public, anon, authenticated, service_role;
 comment on function batchgen.check_request(jsonb, batchgen.settings) is
-  'Refuses a request that is no object, or larger than any valid one.';
+  'Refuses a request that is not an object, or larger than any valid one.';
 
 -- batch_answer(p_batch_id)
--- A batch and its items as create_batch answers them.
+-- A batch and its items as create_batch returns them.
 create function batchgen.batch_answer(p_batch_id uuid) returns jsonb
 language sql stable security definer set search_path = '' as $$
   select jsonb_build_object('batch', jsonb_build_object(
@@ -282,17 +282,18 @@ language sql stable security definer set search_path = '' as $$
   from public.batch_generations b where b.id = p_batch_id
 $$;
 revoke execute on function batchgen.batch_answer(uuid) from public, anon, authenticated, service_role;
-comment on function batchgen.batch_answer(uuid) is 'A batch as create_batch answers it.';
+comment on function batchgen.batch_answer(uuid) is 'A batch and its items as create_batch returns them.';
 
 -- request_hash(p_request)
--- 128 bits that tell one request from another. Never by way of its text: a number that takes ten bytes in jsonb may
--- take a hundred thousand there.
+-- 128-bit hash of a request. Computed from jsonb, never from its text: a number of ten bytes in jsonb may be a hundred
+-- thousand characters as text.
 create function batchgen.request_hash(p_request jsonb) returns bytea
 language sql immutable set search_path = '' as $$
   select int8send(jsonb_hash_extended(p_request, 0)) || int8send(jsonb_hash_extended(p_request, 1))
 $$;
 revoke execute on function batchgen.request_hash(jsonb) from public, anon, authenticated, service_role;
-comment on function batchgen.request_hash(jsonb) is 'Tells whether a client_key comes with the same request again.';
+comment on function batchgen.request_hash(jsonb) is
+  'Hash that tells whether a client_key comes with the same request again.';
 
 create function batchgen.same_batch_again(p_known batchgen.requests, p_hash bytea) returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
@@ -306,7 +307,8 @@ end
 $$;
 revoke execute on function batchgen.same_batch_again(batchgen.requests, bytea)
 from public, anon, authenticated, service_role;
-comment on function batchgen.same_batch_again(batchgen.requests, bytea) is 'Answers a request that is sent again.';
+comment on function batchgen.same_batch_again(batchgen.requests, bytea) is
+  'Returns the batch of a repeated request; refuses another request with the same client_key.';
 
 create function batchgen_api.create_batch(p_request jsonb) returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -323,14 +325,14 @@ grant execute on function batchgen_api.create_batch(jsonb) to authenticated;
 comment on function batchgen_api.create_batch(jsonb) is 'Behind public.create_batch: for the signed-in user.';
 
 -- create_batch(p_request)
--- {prompts: [{text, negative_prompt?, seed?, tags?}], shared_settings?: {model_id, model_version, width, height, steps,
--- guidance_scale}, batch_name?, client_key?} -> {batch: {id, name, total_count, status, generations: [{id, index,
--- prompt, status, seed}]}}.
--- Caller: authenticated, for themselves. anon may call it to be told what is wrong: PT401 not_signed_in.
+-- Submit a batch: {prompts: [{text, negative_prompt?, seed?, tags?}], shared_settings?: {model_id, model_version,
+-- width, height, steps, guidance_scale}, batch_name?, client_key?} -> {batch: {id, name, total_count, status,
+-- generations: [{id, index, prompt, status, seed}]}}.
+-- Caller: authenticated, for themselves. anon may call it only to get a clear error: PT401 not_signed_in.
 create function public.create_batch(p_request jsonb) returns jsonb
 language plpgsql set search_path = '' as $$
 begin
-  -- The schema behind it is closed to anon, and so are its words.
+  -- anon may not use the schema of batchgen.refuse, so the error is raised here.
   if auth.uid() is null then
     raise exception using errcode = 'PT401', message = 'Nobody is signed in.', hint = 'Sign in, then try again.',
       detail = jsonb_build_object(
@@ -346,7 +348,7 @@ grant execute on function public.create_batch(jsonb) to anon, authenticated;
 comment on function public.create_batch(jsonb) is 'Submits a batch of prompts for the signed-in user.';
 
 -- create_batch_as(p_user_id, p_request)
--- The same for an operator who acts for a user.
+-- create_batch for an operator who acts for a user.
 -- Caller: service_role.
 create function public.create_batch_as(p_user_id uuid, p_request jsonb) returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -360,18 +362,17 @@ end
 $$;
 revoke execute on function public.create_batch_as(uuid, jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.create_batch_as(uuid, jsonb) to service_role;
-comment on function public.create_batch_as(uuid, jsonb) is
-  'Submits a batch of prompts in the name of a user; for operators.';
+comment on function public.create_batch_as(uuid, jsonb) is 'For operators: submits a batch of prompts for a user.';
 
 -- create_batch_for(p_user_id, p_request)
--- Validates the whole request, then writes the batch, its items and (by trigger) their queue rows in this transaction.
--- The same client_key again gives the same batch, and counts against no limit. Returns what batch_answer tells.
+-- Validate the whole request, then write the batch, its items and (by trigger) their queue rows in this transaction. A
+-- repeated client_key returns the same batch and counts against no limit. Returns batch_answer.
 -- Caller: create_batch, create_batch_as.
--- States: nothing -> batch pending, items pending.
--- Locks: the user's row in auth.users; the client_key's row, so that a resend waits for the first; then what
--- batchgen.take_from_limits locks.
--- Errors: PT422 where the request breaks a rule; PT409 where the client_key belongs to another request; PT429 where a
--- limit is reached; PT401 where the user is deleted.
+-- States: none -> batch pending, items pending.
+-- Locks: the user's row in auth.users; the client_key's row, so that a repeated request waits for the first; then the
+-- locks of batchgen.take_from_limits.
+-- Errors: PT422 if the request breaks a rule; PT409 if the client_key belongs to another request; PT429 if a limit is
+-- reached; PT401 if the user is deleted.
 create function batchgen.create_batch_for(p_user_id uuid, p_request jsonb) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -403,7 +404,7 @@ begin
     insert into batchgen.requests (user_id, client_key, body_hash) values (p_user_id, v_client_key, v_hash)
     on conflict do nothing;
     if not found then
-      -- The same request, sent twice at once: the other one has just been committed.
+      -- The same request was sent twice at once, and the other one has just been committed.
       select r.* into v_known from batchgen.requests r where r.user_id = p_user_id and r.client_key = v_client_key;
       return batchgen.same_batch_again(v_known, v_hash);
     end if;
@@ -420,12 +421,12 @@ end
 $$;
 revoke execute on function batchgen.create_batch_for(uuid, jsonb) from public, anon, authenticated, service_role;
 comment on function batchgen.create_batch_for(uuid, jsonb) is
-  'Checks a whole request, counts it, then writes the batch and its items.';
+  'Validates a whole request, counts it against the limits, then writes the batch and its items.';
 
--- The steps of create_batch_for. Each refuses what breaks a rule: PT422.
+-- Steps of create_batch_for. Each refuses invalid input with PT422.
 
 -- count_prompts(p_user_id, p_prompts, p_settings)
--- How many prompts there are: a list, as long as a batch of the user may be.
+-- Number of prompts. Refuse if there is no list, or if a batch of the user may not have that many or that few.
 create function batchgen.count_prompts(p_user_id uuid, p_prompts jsonb, p_settings batchgen.settings) returns integer
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -458,10 +459,11 @@ $$;
 revoke execute on function batchgen.count_prompts(uuid, jsonb, batchgen.settings)
 from public, anon, authenticated, service_role;
 comment on function batchgen.count_prompts(uuid, jsonb, batchgen.settings) is
-  'How many prompts a request has; refuses too few and too many.';
+  'Number of prompts in a request; refuses too few and too many.';
 
 -- write_batch(p_batch, p_items)
--- States: nothing -> batch pending, items pending; by trigger the items are queued.
+-- Write a batch and its items.
+-- States: none -> batch pending, items pending; a trigger queues the items.
 create function batchgen.write_batch(
   p_batch public.batch_generations, p_items batchgen.requested_item[]
 ) returns void
@@ -494,10 +496,10 @@ from public, anon, authenticated, service_role;
 comment on function batchgen.write_batch(public.batch_generations, batchgen.requested_item[]) is
   'Writes a batch and its items.';
 
--- How a request to create_batch is read: each function takes one part of it, and refuses what breaks a rule (PT422).
+-- Parsing of a create_batch request: each function reads one part and refuses invalid input (PT422).
 
 -- read_number(p_value, p_field, p_min, p_max, p_whole, p_index)
--- A number of the request, or null where it is missing. p_whole: no fraction allowed.
+-- A number of the request; null if missing. p_whole: no fraction allowed.
 create function batchgen.read_number(
   p_value jsonb, p_field text, p_min numeric, p_max numeric, p_whole boolean, p_index integer default null
 ) returns numeric
@@ -529,10 +531,10 @@ $$;
 revoke execute on function batchgen.read_number(jsonb, text, numeric, numeric, boolean, integer)
 from public, anon, authenticated, service_role;
 comment on function batchgen.read_number(jsonb, text, numeric, numeric, boolean, integer) is
-  'A number of a request, checked; null where it is missing.';
+  'A number of a request, checked; null if missing.';
 
 -- read_text(p_value, p_field, p_max, p_index)
--- A text of the request, or null where it is missing. Length is checked first, so that a huge value costs nothing.
+-- A string of the request; null if missing. The length is checked first, so that a huge value costs nothing.
 create function batchgen.read_text(
   p_value jsonb, p_field text, p_max integer, p_index integer default null
 ) returns text
@@ -544,7 +546,7 @@ begin
     return null;
   end if;
   if jsonb_typeof(p_value) <> 'string' then
-    perform batchgen.refuse('wrong_type', format('%s is not a text.', p_field), p_field, 'Send a string.', p_index);
+    perform batchgen.refuse('wrong_type', format('%s is not a string.', p_field), p_field, 'Send a string.', p_index);
   end if;
   v_text := p_value #>> '{}';
   if length(v_text) > p_max then
@@ -558,10 +560,10 @@ $$;
 revoke execute on function batchgen.read_text(jsonb, text, integer, integer)
 from public, anon, authenticated, service_role;
 comment on function batchgen.read_text(jsonb, text, integer, integer) is
-  'A text of a request, checked; null where it is missing.';
+  'A string of a request, checked; null if missing.';
 
 -- read_tags(p_tags, p_index)
--- The tags of one prompt: trimmed, lower case, each once.
+-- The tags of one prompt: trimmed, lower case, without duplicates.
 create function batchgen.read_tags(p_tags jsonb, p_index integer) returns text[]
 language plpgsql set search_path = '' as $$
 declare
@@ -574,7 +576,7 @@ begin
     return v_names;
   end if;
   if jsonb_typeof(p_tags) <> 'array' then
-    perform batchgen.refuse('wrong_type', format('%s is not a list.', v_field), v_field, 'Send a list of words.',
+    perform batchgen.refuse('wrong_type', format('%s is not a list.', v_field), v_field, 'Send a list of strings.',
       p_index);
   end if;
   if jsonb_array_length(p_tags) > 20 then
@@ -597,9 +599,11 @@ begin
 end
 $$;
 revoke execute on function batchgen.read_tags(jsonb, integer) from public, anon, authenticated, service_role;
-comment on function batchgen.read_tags(jsonb, integer) is 'The tags of a prompt: trimmed, lower case, each once.';
+comment on function batchgen.read_tags(jsonb, integer) is
+  'The tags of a prompt: trimmed, lower case, without duplicates.';
 
 -- read_client_key(p_request)
+-- The client_key of the request; null if missing.
 create function batchgen.read_client_key(p_request jsonb) returns text
 language plpgsql set search_path = '' as $$
 declare
@@ -613,11 +617,11 @@ begin
 end
 $$;
 revoke execute on function batchgen.read_client_key(jsonb) from public, anon, authenticated, service_role;
-comment on function batchgen.read_client_key(jsonb) is 'The client_key of a request; null where it has none.';
+comment on function batchgen.read_client_key(jsonb) is 'The client_key of a request; null if missing.';
 
 -- read_shared_settings(p_request, p_settings)
--- The request's batch_name and shared_settings as a row of batch_generations that is not written yet: model, version,
--- size, steps and guidance scale, each the model's default where the request names none.
+-- The request's batch_name and shared_settings as an unwritten row of batch_generations: model, version, size, steps
+-- and guidance scale, with the model's defaults for missing ones.
 create function batchgen.read_shared_settings(
   p_request jsonb, p_settings batchgen.settings
 ) returns public.batch_generations
@@ -649,7 +653,7 @@ begin
     coalesce(v_model.min_height, 16), coalesce(v_model.max_height, 4096), true), v_model.default_height, 1024);
   v_batch.steps := coalesce(batchgen.read_number(v_shared -> 'steps', 'shared_settings.steps',
     1, coalesce(v_model.max_steps, 200), true), v_model.default_steps);
-  -- Rounded, since a number that is closer to zero than double precision can tell is an error there.
+  -- Rounded: a number too close to zero for double precision would raise an error.
   v_batch.guidance_scale := coalesce(
     round(batchgen.read_number(v_shared -> 'guidance_scale', 'shared_settings.guidance_scale',
       0, p_settings.max_guidance_scale::numeric, false), 100)::double precision,
@@ -661,9 +665,10 @@ $$;
 revoke execute on function batchgen.read_shared_settings(jsonb, batchgen.settings)
 from public, anon, authenticated, service_role;
 comment on function batchgen.read_shared_settings(jsonb, batchgen.settings) is
-  'What a request says for all of its items, as a row of batch_generations.';
+  'The settings that all items of a request share, as a row of batch_generations.';
 
 -- read_prompts(p_prompts, p_settings)
+-- The requested items, in order.
 create function batchgen.read_prompts(
   p_prompts jsonb, p_settings batchgen.settings
 ) returns batchgen.requested_item[]
@@ -689,7 +694,7 @@ begin
     );
     if v_item.prompt is null or batchgen.is_blank(v_item.prompt) then
       perform batchgen.refuse('blank_prompt', v_path || '.text is empty.', v_path || '.text',
-        'Say what the picture should show, or remove the prompt.', v_item.batch_index);
+        'Describe the picture, or remove the prompt.', v_item.batch_index);
     end if;
     v_item.negative_prompt := nullif(batchgen.read_text(
       v_prompt -> 'negative_prompt', v_path || '.negative_prompt', p_settings.max_prompt_characters, v_item.batch_index
@@ -705,10 +710,10 @@ end
 $$;
 revoke execute on function batchgen.read_prompts(jsonb, batchgen.settings)
 from public, anon, authenticated, service_role;
-comment on function batchgen.read_prompts(jsonb, batchgen.settings) is 'The items that a request asks for.';
+comment on function batchgen.read_prompts(jsonb, batchgen.settings) is 'The requested items.';
 
 -- choose_seeds(p_items)
--- Every item has a seed of its own, chosen here where the request has none: 31 bits, which every provider takes.
+-- Give every item a seed of its own: random 31 bits, which every provider accepts, where the request has none.
 create function batchgen.choose_seeds(p_items batchgen.requested_item[]) returns batchgen.requested_item[]
 language plpgsql set search_path = '' as $$
 declare
@@ -730,7 +735,7 @@ from public, anon, authenticated, service_role;
 comment on function batchgen.choose_seeds(batchgen.requested_item[]) is 'Gives each item a seed of its own.';
 
 -- changes_between(p_one, p_other)
--- How many letters have to be added, removed or replaced to get from one short word to the other.
+-- Levenshtein distance of two short words: letters to add, remove or replace.
 create function batchgen.changes_between(p_one text, p_other text) returns integer
 language plpgsql immutable set search_path = '' as $$
 declare
@@ -750,10 +755,10 @@ begin
 end
 $$;
 revoke execute on function batchgen.changes_between(text, text) from public, anon, authenticated, service_role;
-comment on function batchgen.changes_between(text, text) is 'How many letters differ between two words.';
+comment on function batchgen.changes_between(text, text) is 'Levenshtein distance of two short words.';
 
 -- refuse_unknown_fields(p_object, p_path, p_known, p_index)
--- A field that would be ignored is refused, with the known one that is nearest.
+-- Refuse a field that would be ignored; the remedy suggests the most similar known field.
 create function batchgen.refuse_unknown_fields(
   p_object jsonb, p_path text, p_known text[], p_index integer default null
 ) returns void

@@ -1,14 +1,15 @@
--- What users may do with a whole batch of theirs: cancel it, retry what failed, save, tag and delete its pictures. Sent
--- again, each does nothing more and answers the same way.
+-- Actions on a whole batch: cancel it, retry its failed items, save, tag and delete its pictures. Repeating an action
+-- changes nothing more and returns the same form of answer.
 --
--- All answer {batch: {id, name, status, total_count, completed_count, failed_count}, done: [{generation_id, index,
+-- All return {batch: {id, name, status, total_count, completed_count, failed_count}, done: [{generation_id, index,
 -- action, …}], refused: [{generation_id, index, code, message}]}: each item of the batch once, in the batch's order.
--- PT401 not_signed_in, PT404 batch_not_found (nothing there, or somebody else's), PT422 for arguments, PT429 limit
--- reached.
+-- Errors: PT401 not_signed_in; PT404 batch_not_found (not found, or another user's); PT422 for arguments; PT429 if a
+-- limit is reached.
 --
--- Locks: the batch and all of its items first (batchgen.lock_items), but for save and tag, which touch pictures alone.
+-- Locks: the batch and all of its items first (batchgen.lock_items), except for save and tag, which change only
+-- pictures.
 
--- What became of one item. is_done: code is an action; otherwise the reason for which nothing was done.
+-- The outcome of an action for one item. is_done: code is an action; otherwise the reason why nothing was done.
 create type batchgen.item_outcome as (
   generation_id uuid, batch_index integer, is_done boolean, code text, more jsonb
 );
@@ -18,19 +19,19 @@ language sql immutable set search_path = '' as $$
   select case p_code
     when 'already_completed' then 'The picture is finished.'
     when 'already_failed' then 'The item has failed already.'
-    when 'cancelled' then 'The item was cancelled; submit it again as a new one.'
+    when 'cancelled' then 'The item was cancelled; submit it again as a new item.'
     when 'blocked_by_policy'
-      then 'The provider does not make this picture; change the prompt and submit it as a new one.'
+      then 'The provider refused this prompt; change it and submit it as a new item.'
     when 'outcome_unknown'
-      then 'It is not known whether the picture was paid for already; the people who run this project decide.'
+      then 'It is unknown whether the picture was paid for; an admin of the project decides.'
     when 'no_image' then 'The item has no picture.'
-    when 'still_waiting' then 'The item waits to be run; cancel it first.'
+    when 'still_waiting' then 'The item is waiting; cancel it first.'
     when 'still_running' then 'The item is running; cancel it first.'
     else 'The item cannot be run again.'
   end
 $$;
 revoke execute on function batchgen.refusal_message(text) from public, anon, authenticated, service_role;
-comment on function batchgen.refusal_message(text) is 'Why nothing was done to an item, as a sentence.';
+comment on function batchgen.refusal_message(text) is 'Message why nothing was done for an item.';
 
 create function batchgen.action_answer(p_batch_id uuid, p_outcomes batchgen.item_outcome[]) returns jsonb
 language sql security definer set search_path = '' as $$
@@ -58,10 +59,10 @@ $$;
 revoke execute on function batchgen.action_answer(uuid, batchgen.item_outcome[])
 from public, anon, authenticated, service_role;
 comment on function batchgen.action_answer(uuid, batchgen.item_outcome[]) is
-  'What an action did and refused, item by item.';
+  'The answer of an action: done and refused items.';
 
 -- act_on_any_batch(p_action, p_batch_id, p_tags)
--- For operators; the owner's way is below.
+-- Perform an action for an operator; act_on_batch is for the owner.
 create function batchgen_api.act_on_any_batch(p_action text, p_batch_id uuid, p_tags text[]) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -105,7 +106,7 @@ comment on function batchgen_api.act_on_batch(text, uuid, text[]) is
   'Behind the actions on batches: for the batch''s owner.';
 
 -- act(p_action, p_batch_id, p_tags)
--- As whoever calls: an operator, or an owner.
+-- Perform an action with the caller's rights: an operator's or an owner's.
 create function batchgen_api.act(p_action text, p_batch_id uuid, p_tags text[] default null) returns jsonb
 language plpgsql set search_path = '' as $$
 begin
@@ -118,9 +119,10 @@ $$;
 revoke execute on function batchgen_api.act(text, uuid, text[]) from public, anon, authenticated, service_role;
 grant execute on function batchgen_api.act(text, uuid, text[]) to authenticated, service_role;
 comment on function batchgen_api.act(text, uuid, text[]) is
-  'Behind the actions on batches: as whoever calls, an operator or an owner.';
+  'Behind the actions on batches: with the caller''s rights, an operator''s or an owner''s.';
 
 -- cancel_batch(p_batch_id)
+-- Cancel the waiting and running items of a batch.
 -- States: pending -> failed at once; processing stays, with a cancel request, until its worker has stopped it.
 create function batchgen.cancel_batch(p_batch_id uuid) returns batchgen.item_outcome[]
 language plpgsql security definer set search_path = '' as $$
@@ -148,30 +150,32 @@ begin
 end
 $$;
 revoke execute on function batchgen.cancel_batch(uuid) from public, anon, authenticated, service_role;
-comment on function batchgen.cancel_batch(uuid) is 'Cancels what waits and runs of a batch.';
+comment on function batchgen.cancel_batch(uuid) is 'Cancels the waiting and running items of a batch.';
 
 -- cancel_batch(p_batch_id)
--- Actions: cancelled (it waited), cancel_requested (it runs: its worker stops it; a picture that is finished already is
+-- Cancel the waiting and running items of a batch.
+-- Actions: cancelled (it waited), cancel_requested (it runs and its worker will stop it; an already finished picture is
 -- kept), already_cancelled. Refused: already_completed, already_failed.
 -- Caller: authenticated, for a batch of their own; service_role, for any.
 -- States: pending -> failed at once; processing stays until its worker has stopped it.
--- Errors: PT401, PT404; PT409 busy where somebody is changing items just now.
+-- Errors: PT401, PT404; PT409 busy if another session is changing items.
 create function public.cancel_batch(p_batch_id uuid) returns jsonb
 language sql set search_path = '' as $$
   select batchgen_api.act('cancel', p_batch_id)
 $$;
 revoke execute on function public.cancel_batch(uuid) from public, anon, authenticated, service_role;
 grant execute on function public.cancel_batch(uuid) to authenticated, service_role;
-comment on function public.cancel_batch(uuid) is 'Cancels what waits and runs of a batch; finished pictures stay.';
+comment on function public.cancel_batch(uuid) is
+  'Cancels the waiting and running items of a batch; finished pictures stay.';
 
--- Cancelling, in one place for all who do it: the user functions, the app's direct writes, deleted batches.
+-- Cancelling, shared by the user functions, the app's direct writes and deleted batches.
 --
--- Locks, as everywhere: batches by id, items, queue rows. Who holds items already and comes for their batch (an edit by
--- the app) takes the batch's other items only where they are free.
+-- Locks, as everywhere: batches by id, items, queue rows. A session that holds items and then needs their batch (an
+-- edit by the app) locks the batch's other items only if they are free.
 
 -- request_cancel(p_batch_ids)
--- Marks all that waits or runs of these batches. Whoever holds the mark's row keeps claims away from it, and an item
--- that is just being claimed is marked after that.
+-- Set the cancel request of all waiting and running items of these batches. The lock on the queue row keeps claims away
+-- from it; an item that is just being claimed is marked after that.
 -- Caller: holds the batches' row locks, and calls end_cancelled before it commits.
 create function batchgen.request_cancel(p_batch_ids uuid[]) returns void
 language sql security definer set search_path = '' as $$
@@ -180,12 +184,13 @@ language sql security definer set search_path = '' as $$
   where g.batch_id = any (p_batch_ids) and q.generation_id = g.id
 $$;
 revoke execute on function batchgen.request_cancel(uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.request_cancel(uuid[]) is 'Marks what waits and runs of batches as cancelled.';
+comment on function batchgen.request_cancel(uuid[]) is
+  'Sets the cancel request of waiting and running items of batches.';
 
 -- end_cancelled(p_batch_ids)
--- Ends the marked items that wait; those that run end when their worker has stopped them. Returns the ids of those that
--- ended here. An item that somebody edits just now is waited for, but not for long: who edits may wait for this batch.
--- Errors: PT409 busy where somebody holds an item for longer, and nothing is cancelled.
+-- End the marked items that wait; running ones end when their worker has stopped them. Returns the ids of the items
+-- ended here. Waits for an item that another session edits, but not long: that session may wait for this batch.
+-- Errors: PT409 busy if a session holds an item for longer; then nothing is cancelled.
 create function batchgen.end_cancelled(p_batch_ids uuid[]) returns uuid[]
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -210,17 +215,17 @@ begin
     end if;
     perform pg_sleep(0.01);
   end loop;
-  perform batchgen.refuse('busy', 'Items of this batch are being changed just now.', null, 'Try again.', null, null,
+  perform batchgen.refuse('busy', 'Items of this batch are being changed.', null, 'Try again.', null, null,
     'PT409');
   return v_ended;
 end
 $$;
 revoke execute on function batchgen.end_cancelled(uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.end_cancelled(uuid[]) is 'Ends the marked items that wait.';
+comment on function batchgen.end_cancelled(uuid[]) is 'Ends the waiting items that have a cancel request.';
 
 -- cancel_items(p_batch_ids)
--- Cancels whatever of these batches has not ended: what waits ends at once, what runs is marked. Returns the ids of the
--- items that ended here. Items that were running before there was a queue have no worker of ours: they end here, too.
+-- Cancel all items of these batches that have not ended: waiting ones end at once, running ones are marked. Returns the
+-- ids of the items ended here. Items that were running before the queue existed have no worker: they end here, too.
 create function batchgen.cancel_items(p_batch_ids uuid[]) returns uuid[]
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -242,10 +247,11 @@ end
 $$;
 revoke execute on function batchgen.cancel_items(uuid[]) from public, anon, authenticated, service_role;
 comment on function batchgen.cancel_items(uuid[]) is
-  'Marks and ends what waits of batches; what runs is ended by its worker.';
+  'Cancels items of batches: ends waiting ones, marks running ones for their workers.';
 
 -- delete_batch_images(p_batch_id)
--- Rows go at once, files by the outbox. Items and totals stay. What waits or runs would make another picture.
+-- Delete the pictures of a batch: rows at once, files through the outbox. Items and totals stay. Waiting and running
+-- items are refused, since they would make another picture.
 create function batchgen.delete_batch_images(p_batch_id uuid) returns batchgen.item_outcome[]
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -279,6 +285,7 @@ revoke execute on function batchgen.delete_batch_images(uuid) from public, anon,
 comment on function batchgen.delete_batch_images(uuid) is 'Deletes the pictures of a batch.';
 
 -- delete_batch_images(p_batch_id)
+-- Delete the pictures of a batch.
 -- Actions: deleted, with image_id; already_deleted. Refused: still_waiting, still_running.
 -- Caller: authenticated, for a batch of their own; service_role, for any.
 -- Errors: PT401, PT404.
@@ -292,7 +299,7 @@ comment on function public.delete_batch_images(uuid) is
   'Deletes the pictures of a batch, rows and files; items and totals stay.';
 
 -- pictures_of(p_batch_id)
--- The items of a batch and the picture of each, the one that complete_generation keeps.
+-- The items of a batch, each with its picture: the one that complete_generation keeps.
 create function batchgen.pictures_of(p_batch_id uuid)
 returns table (generation_id uuid, batch_index integer, status text, image_id uuid, saved_at timestamptz)
 language sql stable security definer set search_path = '' as $$
@@ -305,10 +312,10 @@ language sql stable security definer set search_path = '' as $$
   where g.batch_id = p_batch_id
 $$;
 revoke execute on function batchgen.pictures_of(uuid) from public, anon, authenticated, service_role;
-comment on function batchgen.pictures_of(uuid) is 'The items of a batch with the picture of each.';
+comment on function batchgen.pictures_of(uuid) is 'The items of a batch, each with its picture.';
 
 -- may_be_retried(p_generation)
--- Whether a failed item may be run again for its user.
+-- True if a failed item may run again for its user.
 create function batchgen.may_be_retried(p_generation public.image_generations) returns boolean
 language sql stable security definer set search_path = '' as $$
   select p_generation.status = 'failed' and p_generation.batch_id is not null and not exists (
@@ -318,10 +325,11 @@ $$;
 revoke execute on function batchgen.may_be_retried(public.image_generations)
 from public, anon, authenticated, service_role;
 comment on function batchgen.may_be_retried(public.image_generations) is
-  'Whether a failed item may be run again for its user.';
+  'True if a failed item may run again for its user.';
 
 -- requeue_items(p_user_id, p_generation_ids)
--- failed -> pending with all retries before them, within the user's limits (PT429). The caller holds the items' locks.
+-- Queue failed items again with all retries, within the user's limits. The caller holds the items' locks.
+-- States: failed -> pending. Errors: PT429.
 create function batchgen.requeue_items(p_user_id uuid, p_generation_ids uuid[]) returns void
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -334,10 +342,11 @@ begin
 end
 $$;
 revoke execute on function batchgen.requeue_items(uuid, uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.requeue_items(uuid, uuid[]) is 'Runs failed items again, within their user''s limits.';
+comment on function batchgen.requeue_items(uuid, uuid[]) is 'Queues failed items again, within their user''s limits.';
 
 -- retry_failed(p_batch_id)
--- States: failed -> pending, all that may be retried or, where the limits do not allow that, none (PT429).
+-- Queue the failed items of a batch again: all that may be retried or, if they exceed the limits, none.
+-- States: failed -> pending. Errors: PT429.
 create function batchgen.retry_failed(p_batch_id uuid) returns batchgen.item_outcome[]
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -368,13 +377,14 @@ begin
 end
 $$;
 revoke execute on function batchgen.retry_failed(uuid) from public, anon, authenticated, service_role;
-comment on function batchgen.retry_failed(uuid) is 'Runs the failed items of a batch again.';
+comment on function batchgen.retry_failed(uuid) is 'Queues the failed items of a batch again.';
 
 -- retry_failed(p_batch_id)
+-- Queue the failed items of a batch again.
 -- Actions: requeued, already_waiting. Refused: cancelled, blocked_by_policy, outcome_unknown, already_completed.
 -- Caller: authenticated, for a batch of their own; service_role, for any.
 -- States: failed -> pending.
--- Errors: PT401, PT404; PT429 where a limit does not allow all of them.
+-- Errors: PT401, PT404; PT429 if they exceed a limit.
 create function public.retry_failed(p_batch_id uuid) returns jsonb
 language sql set search_path = '' as $$
   select batchgen_api.act('retry', p_batch_id)
@@ -382,7 +392,7 @@ $$;
 revoke execute on function public.retry_failed(uuid) from public, anon, authenticated, service_role;
 grant execute on function public.retry_failed(uuid) to authenticated, service_role;
 comment on function public.retry_failed(uuid) is
-  'Runs the failed items of a batch again, within the limits for new ones.';
+  'Runs the failed items of a batch again, within the limits for new items.';
 
 create function batchgen.save_batch_images(p_batch_id uuid) returns batchgen.item_outcome[]
 language plpgsql security definer set search_path = '' as $$
@@ -410,6 +420,7 @@ revoke execute on function batchgen.save_batch_images(uuid) from public, anon, a
 comment on function batchgen.save_batch_images(uuid) is 'Marks the pictures of a batch as saved.';
 
 -- save_batch_images(p_batch_id)
+-- Mark the pictures of a batch as saved.
 -- Actions: saved, already_saved, with image_id. Refused: no_image.
 -- Caller: authenticated, for a batch of their own; service_role, for any.
 -- Errors: PT401, PT404.
@@ -420,7 +431,7 @@ $$;
 revoke execute on function public.save_batch_images(uuid) from public, anon, authenticated, service_role;
 grant execute on function public.save_batch_images(uuid) to authenticated, service_role;
 comment on function public.save_batch_images(uuid) is
-  'Marks the pictures of a batch as saved, so that no retention removes them.';
+  'Marks the pictures of a batch as saved, so that retention keeps them.';
 
 create function batchgen.tag_batch_images(p_batch_id uuid, p_tags text[]) returns batchgen.item_outcome[]
 language plpgsql security definer set search_path = '' as $$
@@ -455,17 +466,17 @@ begin
 end
 $$;
 revoke execute on function batchgen.tag_batch_images(uuid, text[]) from public, anon, authenticated, service_role;
-comment on function batchgen.tag_batch_images(uuid, text[]) is 'Puts tags on the pictures of a batch.';
+comment on function batchgen.tag_batch_images(uuid, text[]) is 'Tags the pictures of a batch.';
 
 -- tag_batch_images(p_batch_id, p_tags)
+-- Tag the pictures of a batch.
 -- Actions: tagged, already_tagged, with image_id and tags. Refused: no_image.
 -- Caller: authenticated, for a batch of their own; service_role, for any.
--- Errors: PT401, PT404; PT422 where one is no tag; PT429 where the user has made too many.
+-- Errors: PT401, PT404; PT422 for an invalid tag; PT429 if the user has created too many.
 create function public.tag_batch_images(p_batch_id uuid, p_tags text[]) returns jsonb
 language sql set search_path = '' as $$
   select batchgen_api.act('tag', p_batch_id, p_tags)
 $$;
 revoke execute on function public.tag_batch_images(uuid, text[]) from public, anon, authenticated, service_role;
 grant execute on function public.tag_batch_images(uuid, text[]) to authenticated, service_role;
-comment on function public.tag_batch_images(uuid, text[]) is
-  'Puts tags on the pictures of a batch; makes those that do not exist yet.';
+comment on function public.tag_batch_images(uuid, text[]) is 'Tags the pictures of a batch; creates missing tags.';

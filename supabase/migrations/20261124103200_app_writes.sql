@@ -1,12 +1,11 @@
 -- The app's direct writes to items and batches, with its users' own tokens: the few that it has always sent become
--- proper transitions, and everything else is refused or without effect. The rules stand in triggers, so that they hold
--- whatever policies and grants a project has; a new project gets policies and grants beside them that let those few
--- through.
+-- valid transitions; all others are refused or have no effect. Triggers enforce the rules, whatever policies and grants
+-- a project has; a new project also gets policies and grants that let those few writes through.
 --
--- An app's caller is whoever row level security applies to, and anon and authenticated in any case. What runs with the
--- owner's rights (functions of ours, foreign keys), service_role and admins is not looked at by any of these triggers.
+-- The triggers apply to every caller under row level security, and to anon and authenticated in any case. They ignore
+-- statements with the owner's rights (batchgen's functions, foreign keys), service_role and admins.
 --
--- SQLSTATE PT403 (HTTP 403): not_yours, not_writable. SQLSTATE PT422: not_allowed, too_long, out_of_range, a value that
+-- SQLSTATE PT403 (HTTP 403): not_yours, not_writable. SQLSTATE PT422: not_allowed, too_long, out_of_range: values that
 -- such a row cannot have. PT429: too_many_rows, too_many_tags, too_many_templates, too_many_pictures, and the limits of
 -- a user.
 
@@ -14,18 +13,18 @@ create function batchgen.refuse_strangers(p_user_id uuid) returns void
 language plpgsql set search_path = '' as $$
 begin
   if not batchgen.is_own(p_user_id) then
-    perform batchgen.refuse('not_yours', 'This row is somebody else''s.', 'user_id', 'Write rows of your own.', null,
-      null, 'PT403');
+    perform batchgen.refuse('not_yours', 'This row belongs to another user.', 'user_id', 'Write only your own rows.',
+      null, null, 'PT403');
   end if;
 end
 $$;
 revoke execute on function batchgen.refuse_strangers(uuid) from public, anon, authenticated, service_role;
-comment on function batchgen.refuse_strangers(uuid) is 'Refuses a row of somebody else.';
+comment on function batchgen.refuse_strangers(uuid) is 'Refuses a row of another user.';
 
 create function batchgen.refuse_column(p_field text) returns void
 language plpgsql set search_path = '' as $$
 begin
-  perform batchgen.refuse('not_writable', format('%s is not set by hand.', p_field), p_field, 'Leave it as it is.',
+  perform batchgen.refuse('not_writable', format('%s cannot be set directly.', p_field), p_field, 'Leave it as it is.',
     null, null, 'PT403');
 end
 $$;
@@ -33,7 +32,7 @@ revoke execute on function batchgen.refuse_column(text) from public, anon, authe
 comment on function batchgen.refuse_column(text) is 'Refuses a change of a column.';
 
 -- refuse_changes(p_old, p_new, p_except)
--- Refuses a changed column, all but those that are named.
+-- Refuse a change of any column that p_except does not name.
 create function batchgen.refuse_changes(p_old jsonb, p_new jsonb, p_except text[]) returns void
 language plpgsql set search_path = '' as $$
 declare
@@ -48,40 +47,40 @@ end
 $$;
 revoke execute on function batchgen.refuse_changes(jsonb, jsonb, text[]) from public, anon, authenticated, service_role;
 comment on function batchgen.refuse_changes(jsonb, jsonb, text[]) is
-  'Refuses changed columns, but for those that are named.';
+  'Refuses changes of all columns except those named.';
 
 -- refuse_app()
--- For whatever the app has no business doing at all.
+-- Refuse a statement that the app may never send. The trigger's argument is the remedy.
 create function batchgen.refuse_app() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
-  perform batchgen.refuse('not_allowed', format('%s on %s is not for users.', tg_op, tg_table_name), null, tg_argv[0],
+  perform batchgen.refuse('not_allowed', format('%s on %s is not allowed.', tg_op, tg_table_name), null, tg_argv[0],
     null, null, 'PT403');
   return null;
 end
 $$;
 revoke execute on function batchgen.refuse_app() from public, anon, authenticated, service_role;
-comment on function batchgen.refuse_app() is 'Trigger: refuses what an app has no business doing.';
+comment on function batchgen.refuse_app() is 'Trigger: refuses a statement that the app may never send.';
 
 -- after_rows_inserted_by_app()
--- For statements that insert: at most as many rows as the trigger says.
+-- Limit the rows of one INSERT to the trigger's argument.
 create function batchgen.after_rows_inserted_by_app() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
   if (select count(*) from new_rows) > tg_argv[0]::integer then
-    perform batchgen.refuse_rows('too_many_rows', tg_table_name, 'rows are inserted at once', tg_argv[0]::integer,
+    perform batchgen.refuse_rows('too_many_rows', tg_table_name, 'rows per request', tg_argv[0]::integer,
       'Send fewer at once.');
   end if;
   return null;
 end
 $$;
 revoke execute on function batchgen.after_rows_inserted_by_app() from public, anon, authenticated, service_role;
-comment on function batchgen.after_rows_inserted_by_app() is 'Trigger: how many rows a user inserts at once.';
+comment on function batchgen.after_rows_inserted_by_app() is 'Trigger: limits the rows that a user inserts at once.';
 
 -- before_batch_updated_by_app()
--- The update that the app sends after a retry or a cancel. Totals, status and time stay what the rows say
--- (batchgen_before_update, which runs next); failed asks for the end of what still waits or runs. Since the row cannot
--- say so afterwards, the marks in the queue do, until the statement ends.
+-- Handle the update that the app sends after a retry or a cancel. Totals, status and time stay as computed from the
+-- items (batchgen_before_update, which runs next). Status failed requests a cancel of all waiting and running items.
+-- The row cannot carry that request, so the marks in the queue do until the statement ends.
 create function batchgen.before_batch_updated_by_app() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -94,7 +93,7 @@ begin
 end
 $$;
 revoke execute on function batchgen.before_batch_updated_by_app() from public, anon, authenticated, service_role;
-comment on function batchgen.before_batch_updated_by_app() is 'Trigger: what a user may change of a batch.';
+comment on function batchgen.before_batch_updated_by_app() is 'Trigger: limits what a user may change in a batch.';
 
 create function batchgen.after_batches_updated_by_app() returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -104,7 +103,8 @@ begin
 end
 $$;
 revoke execute on function batchgen.after_batches_updated_by_app() from public, anon, authenticated, service_role;
-comment on function batchgen.after_batches_updated_by_app() is 'Trigger: a batch that the app gave up is cancelled.';
+comment on function batchgen.after_batches_updated_by_app() is
+  'Trigger: ends the items of a batch that the app set to failed.';
 
 create function batchgen.before_batch_deleted_by_app() returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -114,22 +114,22 @@ begin
 end
 $$;
 revoke execute on function batchgen.before_batch_deleted_by_app() from public, anon, authenticated, service_role;
-comment on function batchgen.before_batch_deleted_by_app() is
-  'Trigger: what a user may delete of batches, and what it cancels.';
+comment on function batchgen.before_batch_deleted_by_app() is 'Trigger: limits which batches a user may delete.';
 
 -- before_item_inserted_by_app()
--- A single generation: the user's own, waiting, of prompts that a batch could have, and with nothing in it that only a
--- run may write.
+-- Check a single generation: the user's own, pending, with prompts of the length allowed in a batch, and without values
+-- that only a run may write.
 create function batchgen.before_item_inserted_by_app() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
   perform batchgen.refuse_strangers(new.user_id);
   if new.batch_id is not null or new.batch_index is not null then
-    perform batchgen.refuse('not_writable', 'Items of a batch are not inserted one by one.', 'batch_id',
-      'Submit the batch as a whole.', null, null, 'PT403');
+    perform batchgen.refuse('not_writable', 'Items of a batch cannot be inserted one by one.', 'batch_id',
+      'Submit the batch with create_batch.', null, null, 'PT403');
   end if;
   if new.status is distinct from 'pending' then
-    perform batchgen.refuse('not_allowed', 'A new generation is pending.', 'status', 'Send pending, or leave it out.');
+    perform batchgen.refuse('not_allowed', 'A new generation must be pending.', 'status',
+      'Send pending, or leave it out.');
   end if;
   perform batchgen.check_prompt(new.prompt, 'prompt');
   perform batchgen.check_prompt(new.negative_prompt, 'negative_prompt');
@@ -142,13 +142,14 @@ begin
     )),
     '{}'
   );
-  -- Whatever the caller's clock says.
+  -- The caller's clock does not count.
   new.created_at := now();
   return new;
 end
 $$;
 revoke execute on function batchgen.before_item_inserted_by_app() from public, anon, authenticated, service_role;
-comment on function batchgen.before_item_inserted_by_app() is 'Trigger: which single generations a user may add.';
+comment on function batchgen.before_item_inserted_by_app() is
+  'Trigger: limits which single generations a user may add.';
 
 create function batchgen.before_item_bounded() returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -157,7 +158,7 @@ begin
   perform batchgen.check_text(new.style, 'style', 200);
   perform batchgen.check_text(new.source_image_url, 'source_image_url', 2048);
   if new.source_image_url ~* '^\s*[a-z][a-z0-9+.-]*:' and new.source_image_url !~* '^https?://[^\s]+$' then
-    perform batchgen.refuse('not_allowed', 'source_image_url is no address of the web.', 'source_image_url',
+    perform batchgen.refuse('not_allowed', 'source_image_url is not a web address.', 'source_image_url',
       'Send an https address.');
   end if;
   perform batchgen.check_range(new.generation_strength, 'generation_strength', 0, 100);
@@ -165,8 +166,7 @@ begin
 end
 $$;
 revoke execute on function batchgen.before_item_bounded() from public, anon, authenticated, service_role;
-comment on function batchgen.before_item_bounded() is
-  'Trigger: what a user may write into a single generation''s columns.';
+comment on function batchgen.before_item_bounded() is 'Trigger: limits the values of a user''s single generation.';
 
 create function batchgen.after_items_inserted_by_app() returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -177,10 +177,11 @@ end
 $$;
 revoke execute on function batchgen.after_items_inserted_by_app() from public, anon, authenticated, service_role;
 comment on function batchgen.after_items_inserted_by_app() is
-  'Trigger: single generations count in their user''s limits.';
+  'Trigger: counts single generations against their user''s limits.';
 
 -- asked_to_wait(p_old)
--- A retry. The same as in batchgen.requeue_items; the limits are asked when all rows of the statement are known.
+-- The row after a retry by the app, as from batchgen.requeue_items; null if it may not be retried. The limits are
+-- checked once all rows of the statement are known.
 create function batchgen.asked_to_wait(p_old public.image_generations) returns public.image_generations
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -197,11 +198,10 @@ end
 $$;
 revoke execute on function batchgen.asked_to_wait(public.image_generations)
 from public, anon, authenticated, service_role;
-comment on function batchgen.asked_to_wait(public.image_generations) is
-  'What becomes of an item that the app tries again.';
+comment on function batchgen.asked_to_wait(public.image_generations) is 'The row of an item after a retry by the app.';
 
 -- asked_to_fail(p_old)
--- A cancel of an item. One that runs is stopped by its worker, which then ends it.
+-- The row after a cancel by the app; null if it stays. A running item is stopped and ended by its worker.
 create function batchgen.asked_to_fail(p_old public.image_generations) returns public.image_generations
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -220,11 +220,11 @@ end
 $$;
 revoke execute on function batchgen.asked_to_fail(public.image_generations)
 from public, anon, authenticated, service_role;
-comment on function batchgen.asked_to_fail(public.image_generations) is 'What becomes of an item that the app cancels.';
+comment on function batchgen.asked_to_fail(public.image_generations) is 'The row of an item after a cancel by the app.';
 
 -- asked_to_fail_alone(p_old, p_message)
--- A single generation that its app gave up, with the app's own message. One that is left of a deleted batch and still
--- runs is its worker's to end.
+-- The row of a single generation that its app gives up, with the app's own message; null if it stays. An item left by a
+-- deleted batch that still runs is ended by its worker.
 create function batchgen.asked_to_fail_alone(
   p_old public.image_generations, p_message text
 ) returns public.image_generations
@@ -242,11 +242,11 @@ $$;
 revoke execute on function batchgen.asked_to_fail_alone(public.image_generations, text)
 from public, anon, authenticated, service_role;
 comment on function batchgen.asked_to_fail_alone(public.image_generations, text) is
-  'What becomes of a single generation that the app gives up.';
+  'The row of a single generation that the app gives up.';
 
 -- before_item_updated_by_app()
--- An update by the app asks for one of two things: pending, to run a failed item again, or failed, to end one that
--- waits or runs. What cannot follow is left as it is (the row is skipped), since the app sends both for whole batches.
+-- Turn an update by the app into one of two transitions: pending reruns a failed item, failed ends a waiting or running
+-- one. Rows to which neither applies are skipped, since the app sends both for whole batches.
 create function batchgen.before_item_updated_by_app() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -267,17 +267,17 @@ end
 $$;
 revoke execute on function batchgen.before_item_updated_by_app() from public, anon, authenticated, service_role;
 comment on function batchgen.before_item_updated_by_app() is
-  'Trigger: what a user may change of an item: cancel it, or try it again.';
+  'Trigger: lets a user cancel or retry an item, and change nothing else.';
 
 -- before_retries_are_queued()
--- The limits hold for what a statement of the app retries as for new items. Named so that it runs before the queue is
--- filled (batchgen_after_update): what waits already is counted without these.
+-- Count retries by the app against the limits, as new items. The name makes it run before the queue is filled
+-- (batchgen_after_update), so that the items already waiting are counted without these.
 create function batchgen.before_retries_are_queued() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
   v_items integer;
 begin
-  -- By hashing, as in after_generations_updated; a condition behind it would make it a plain join again.
+  -- A hash join, as in after_generations_updated; a WHERE clause would make it a plain join again.
   select count(*) filter (where o.status = 'failed' and n.status = 'pending') into v_items from old_rows o
     full join new_rows n using (id);
   if v_items > 0 then
@@ -288,10 +288,10 @@ end
 $$;
 revoke execute on function batchgen.before_retries_are_queued() from public, anon, authenticated, service_role;
 comment on function batchgen.before_retries_are_queued() is
-  'Trigger: what the app tries again counts against its user''s limits.';
+  'Trigger: counts retries by the app against their user''s limits.';
 
 -- after_items_cancelled_by_app()
--- A cancel that leaves nothing waiting was meant for the whole batch: what runs is cancelled with it.
+-- Cancel the whole batch if the app cancelled all of its waiting items: running ones are cancelled, too.
 create function batchgen.after_items_cancelled_by_app() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -315,7 +315,7 @@ end
 $$;
 revoke execute on function batchgen.after_items_cancelled_by_app() from public, anon, authenticated, service_role;
 comment on function batchgen.after_items_cancelled_by_app() is
-  'Trigger: a cancel of all that waits is one of the whole batch.';
+  'Trigger: a cancel of all waiting items cancels the whole batch.';
 
 create function batchgen.before_image_tag_written_by_app() returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -323,47 +323,45 @@ declare
   v_image_id uuid := case when tg_op = 'DELETE' then old.image_id else new.image_id end;
 begin
   if not exists (select from public.images i where i.id = v_image_id and batchgen.is_own(i.user_id)) then
-    perform batchgen.refuse('not_yours', 'This picture is somebody else''s.', 'image_id', 'Tag pictures of your own.',
-      null, null, 'PT403');
+    perform batchgen.refuse('not_yours', 'This picture belongs to another user.', 'image_id',
+      'Tag only your own pictures.', null, null, 'PT403');
   end if;
   return case when tg_op = 'DELETE' then old else new end;
 end
 $$;
 revoke execute on function batchgen.before_image_tag_written_by_app() from public, anon, authenticated, service_role;
 comment on function batchgen.before_image_tag_written_by_app() is
-  'Trigger: which tags a user may put on pictures or take off.';
+  'Trigger: limits which pictures a user may tag or untag.';
 
 create function batchgen.before_image_tag_counted() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
   if exists (select from public.image_tags x where x.image_id = new.image_id offset 49) then
-    perform batchgen.refuse_rows('too_many_tags', 'image_tags', 'tags are on one picture', 50, 'Take one off first.');
+    perform batchgen.refuse_rows('too_many_tags', 'image_tags', 'tags per picture', 50, 'Remove one first.');
   end if;
   return new;
 end
 $$;
 revoke execute on function batchgen.before_image_tag_counted() from public, anon, authenticated, service_role;
-comment on function batchgen.before_image_tag_counted() is 'Trigger: how many tags a user may put on a picture.';
+comment on function batchgen.before_image_tag_counted() is 'Trigger: limits the number of tags on a picture.';
 
--- The app's direct writes to pictures: their owner's, as they like, but never a row that stands for somebody else's
--- file or item.
+-- The app's direct writes to pictures: owners write theirs freely, but no row may refer to another user's file or item.
 
 -- refuse_foreign_source(p_image_id)
--- A picture may be made from one's own or from a public one; which others there are is not told.
+-- Refuse a source picture that is neither the user's own nor public, without telling whether it exists.
 create function batchgen.refuse_foreign_source(p_image_id uuid) returns void
 language plpgsql security definer set search_path = '' as $$
 begin
   if p_image_id is not null and not exists (
     select from public.images i where i.id = p_image_id and (batchgen.is_own(i.user_id) or i.is_public)
   ) then
-    perform batchgen.refuse('not_yours', 'source_image_id is not a picture of yours.', 'source_image_id',
-      'Name a picture of your own, or none.', null, null, 'PT403');
+    perform batchgen.refuse('not_yours', 'source_image_id is neither your own picture nor a public one.',
+      'source_image_id', 'Use your own picture or a public one, or leave it out.', null, null, 'PT403');
   end if;
 end
 $$;
 revoke execute on function batchgen.refuse_foreign_source(uuid) from public, anon, authenticated, service_role;
-comment on function batchgen.refuse_foreign_source(uuid) is
-  'Refuses a picture that is made from one that its user may not see.';
+comment on function batchgen.refuse_foreign_source(uuid) is 'Refuses a source picture that the user may not see.';
 
 create function batchgen.before_image_inserted_by_app() returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -373,13 +371,13 @@ begin
     perform batchgen.refuse('not_yours', 'storage_path is outside your own folder.', 'storage_path',
       'Use {user_id}/{generation_id}.{format}.', null, null, 'PT403');
   end if;
-  -- The pictures of a batch are its worker's to record.
+  -- Only the worker records the pictures of a batch.
   if new.generation_id is not null and not exists (
     select from public.image_generations g where g.id = new.generation_id and batchgen.is_own(g.user_id)
       and g.batch_index is null
   ) then
-    perform batchgen.refuse('not_yours', 'generation_id is not a single generation of yours.', 'generation_id',
-      'Name a generation of your own, or none.', null, null, 'PT403');
+    perform batchgen.refuse('not_yours', 'generation_id is not one of your single generations.', 'generation_id',
+      'Use one of your own, or leave it out.', null, null, 'PT403');
   end if;
   perform batchgen.refuse_foreign_source(new.source_image_id);
   new.created_at := now();
@@ -387,10 +385,10 @@ begin
 end
 $$;
 revoke execute on function batchgen.before_image_inserted_by_app() from public, anon, authenticated, service_role;
-comment on function batchgen.before_image_inserted_by_app() is 'Trigger: which pictures a user may add.';
+comment on function batchgen.before_image_inserted_by_app() is 'Trigger: limits which pictures a user may add.';
 
 -- before_image_updated_by_app()
--- All but what ties the row to its owner, its item and its file, and how old it is.
+-- Allow changes of all columns but the row's owner, item, file and creation time.
 create function batchgen.before_image_updated_by_app() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -409,7 +407,8 @@ begin
 end
 $$;
 revoke execute on function batchgen.before_image_updated_by_app() from public, anon, authenticated, service_role;
-comment on function batchgen.before_image_updated_by_app() is 'Trigger: what a user may change of a picture.';
+comment on function batchgen.before_image_updated_by_app() is
+  'Trigger: limits what a user may change in a picture''s row.';
 
 create function batchgen.before_image_bounded() returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -429,34 +428,35 @@ begin
   perform batchgen.check_range(new.download_count, 'download_count', 0, 1000000000);
   perform batchgen.check_range(new.generation_strength, 'generation_strength', 0, 100);
   if not isfinite(new.archived_at) then
-    perform batchgen.refuse('out_of_range', 'archived_at is no time.', 'archived_at', 'Send a time, or leave it out.');
+    perform batchgen.refuse('out_of_range', 'archived_at is not a finite time.', 'archived_at',
+      'Send a time, or leave it out.');
   end if;
   if new.public_url is not null and (tg_op = 'INSERT' or new.public_url is distinct from old.public_url)
     and not batchgen.is_own_address(new.public_url, new.storage_path)
   then
     perform batchgen.refuse('not_allowed', 'public_url is not the address of storage_path in this project''s Storage.',
-      'public_url', 'Send what getPublicUrl answers, or leave it out.');
+      'public_url', 'Send the URL from getPublicUrl, or leave it out.');
   end if;
   return new;
 end
 $$;
 revoke execute on function batchgen.before_image_bounded() from public, anon, authenticated, service_role;
-comment on function batchgen.before_image_bounded() is 'Trigger: what a user may write into a picture''s columns.';
+comment on function batchgen.before_image_bounded() is 'Trigger: limits the values of a picture''s row.';
 
 -- after_images_inserted_by_app()
--- So many rows that a user's gallery never comes to it, and that nobody fills the table with.
+-- Limit the rows per user: far more than a gallery needs, few enough to keep one user from filling the table.
 create function batchgen.after_images_inserted_by_app() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
   if exists (select from public.images i where i.user_id = auth.uid() offset 100000) then
-    perform batchgen.refuse_rows('too_many_pictures', 'images', 'rows are a user''s', 100000,
-      'Delete pictures of yours first.');
+    perform batchgen.refuse_rows('too_many_pictures', 'images', 'rows per user', 100000,
+      'Delete some of your pictures first.');
   end if;
   return null;
 end
 $$;
 revoke execute on function batchgen.after_images_inserted_by_app() from public, anon, authenticated, service_role;
-comment on function batchgen.after_images_inserted_by_app() is 'Trigger: how many pictures a user may have.';
+comment on function batchgen.after_images_inserted_by_app() is 'Trigger: limits the number of pictures per user.';
 
 create function batchgen.before_image_deleted_by_app() returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -466,14 +466,14 @@ begin
 end
 $$;
 revoke execute on function batchgen.before_image_deleted_by_app() from public, anon, authenticated, service_role;
-comment on function batchgen.before_image_deleted_by_app() is 'Trigger: which pictures a user may delete.';
+comment on function batchgen.before_image_deleted_by_app() is 'Trigger: limits which pictures a user may delete.';
 
--- Templates: bounded, counted, and shown to others only when an admin says so.
+-- Templates: bounded, counted, and public only by an admin.
 
 create function batchgen.refuse_publishing() returns void
 language plpgsql set search_path = '' as $$
 begin
-  perform batchgen.refuse('not_writable', 'A template is made public by an admin.', 'is_public',
+  perform batchgen.refuse('not_writable', 'Only an admin can make a template public.', 'is_public',
     'Save it as private, and ask an admin to publish it.', null, null, 'PT403');
 end
 $$;
@@ -507,7 +507,7 @@ begin
   if new.is_public and old.is_public is not true then
     perform batchgen.refuse_publishing();
   end if;
-  -- What an admin has looked at is what others see.
+  -- Others see only what an admin has reviewed: an edit makes the template private again.
   if new.is_public and (new.name, new.prompt, new.negative_prompt, new.category)
     is distinct from (old.name, old.prompt, old.negative_prompt, old.category)
   then
@@ -517,26 +517,28 @@ begin
 end
 $$;
 revoke execute on function batchgen.before_template_written_by_app() from public, anon, authenticated, service_role;
-comment on function batchgen.before_template_written_by_app() is 'Trigger: what a user may write of a prompt template.';
+comment on function batchgen.before_template_written_by_app() is
+  'Trigger: limits what a user may write to a prompt template.';
 
 create function batchgen.after_templates_inserted_by_app() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
   perform pg_advisory_xact_lock(hashtextextended('batchgen.templates ' || auth.uid(), 0));
   if exists (select from public.prompt_templates t where t.user_id = auth.uid() offset 1000) then
-    perform batchgen.refuse_rows('too_many_templates', 'prompt_templates', 'templates are a user''s', 1000,
+    perform batchgen.refuse_rows('too_many_templates', 'prompt_templates', 'templates per user', 1000,
       'Delete some of yours first.');
   end if;
   return null;
 end
 $$;
 revoke execute on function batchgen.after_templates_inserted_by_app() from public, anon, authenticated, service_role;
-comment on function batchgen.after_templates_inserted_by_app() is 'Trigger: how many prompt templates a user may have.';
+comment on function batchgen.after_templates_inserted_by_app() is
+  'Trigger: limits the number of prompt templates per user.';
 
--- Tags are words that all share. Whoever makes one is written down, and may take it back while nobody else uses it.
+-- All users share the tags. The user who created a tag may delete it while no other user uses it.
 
 -- before_tag_inserted_by_app()
--- The app inserts a tag, and takes error 23505 for "there already".
+-- Check a tag that the app inserts; the app takes error 23505 to mean that it exists already.
 create function batchgen.before_tag_inserted_by_app() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -546,19 +548,19 @@ begin
   end if;
   new.name := batchgen.check_tag_name(new.name, 'name');
   if array[new.name] is distinct from batchgen.clean_tags(array[new.name]) then
-    perform batchgen.refuse('not_allowed', 'A tag is lower case, with no space around it.', 'name',
+    perform batchgen.refuse('not_allowed', 'A tag must be lower case, without surrounding spaces.', 'name',
       'Trim it and make it lower case.');
   end if;
   if new.color is not null and not batchgen.is_color(new.color) then
-    perform batchgen.refuse('not_allowed', 'color is no colour.', 'color',
-      'Send #rrggbb or a colour''s name, or leave it out.');
+    perform batchgen.refuse('not_allowed', 'color is not a colour.', 'color',
+      'Send #rrggbb or a CSS colour name, or leave it out.');
   end if;
   new.created_at := now();
   return new;
 end
 $$;
 revoke execute on function batchgen.before_tag_inserted_by_app() from public, anon, authenticated, service_role;
-comment on function batchgen.before_tag_inserted_by_app() is 'Trigger: which tags a user may add.';
+comment on function batchgen.before_tag_inserted_by_app() is 'Trigger: limits which tags a user may add.';
 
 create function batchgen.before_tag_made() returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -569,7 +571,7 @@ end
 $$;
 revoke execute on function batchgen.before_tag_made() from public, anon, authenticated, service_role;
 comment on function batchgen.before_tag_made() is
-  'Trigger: a tag belongs to the user who makes it, directly or by a function.';
+  'Trigger: records the user who creates a tag, directly or through a function.';
 
 create function batchgen.after_tags_inserted_by_app() returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -579,39 +581,40 @@ begin
 end
 $$;
 revoke execute on function batchgen.after_tags_inserted_by_app() from public, anon, authenticated, service_role;
-comment on function batchgen.after_tags_inserted_by_app() is 'Trigger: how many tags a user may make.';
+comment on function batchgen.after_tags_inserted_by_app() is
+  'Trigger: limits the number of tags that a user may create.';
 
 create function batchgen.before_tag_deleted_by_app() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
   if not batchgen.is_own(old.created_by) then
-    perform batchgen.refuse('not_yours', 'This tag is not one that you have made.', 'name',
-      'Take it off your pictures instead.', null, null, 'PT403');
+    perform batchgen.refuse('not_yours', 'You did not create this tag.', 'name',
+      'Remove it from your pictures instead.', null, null, 'PT403');
   end if;
   if exists (
     select from public.image_tags x join public.images i on i.id = x.image_id
     where x.tag_id = old.id and not batchgen.is_own(i.user_id)
   ) then
-    perform batchgen.refuse('not_yours', 'Others use this tag.', 'name', 'Take it off your pictures instead.', null,
-      null, 'PT403');
+    perform batchgen.refuse('not_yours', 'Other users use this tag.', 'name', 'Remove it from your pictures instead.',
+      null, null, 'PT403');
   end if;
   return old;
 end
 $$;
 revoke execute on function batchgen.before_tag_deleted_by_app() from public, anon, authenticated, service_role;
-comment on function batchgen.before_tag_deleted_by_app() is 'Trigger: which tags a user may delete.';
+comment on function batchgen.before_tag_deleted_by_app() is 'Trigger: limits which tags a user may delete.';
 
 -- before_rate_limits_written()
--- A user's own token never raises a limit or clears a count.
+-- Keep a user's own token from raising limits and clearing counts.
 -- Errors: PT403.
 create function batchgen.before_rate_limits_written() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
-  perform batchgen.refuse('not_allowed', 'Limits are set by the project''s admins.', 'user_rate_limits',
-    'Ask an admin for other limits; get_user_limits tells yours.', null, null, 'PT403');
+  perform batchgen.refuse('not_allowed', 'Only the project''s admins can change limits.', 'user_rate_limits',
+    'Ask an admin for other limits; get_user_limits shows yours.', null, null, 'PT403');
   return null;
 end
 $$;
 revoke execute on function batchgen.before_rate_limits_written() from public, anon, authenticated, service_role;
 comment on function batchgen.before_rate_limits_written() is
-  'Trigger: raises PT403 where a user''s own token writes limits.';
+  'Trigger: raises PT403 if a user''s own token writes limits.';

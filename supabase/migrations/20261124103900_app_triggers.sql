@@ -75,7 +75,7 @@ create trigger batchgen_after_delete after delete on public.images
 referencing old table as old_rows for each statement
 when (current_user not in ('anon', 'authenticated'))
 execute function batchgen.after_images_deleted('0');
--- The app removes the file first and then the row. What it may store at the same path next is not touched.
+-- The app removes the file before the row, and may store another file at the same path next: the delay spares that one.
 create trigger batchgen_after_delete_by_app after delete on public.images
 referencing old table as old_rows for each statement
 when (current_user in ('anon', 'authenticated'))
@@ -103,7 +103,7 @@ for each row when (current_user in ('anon', 'authenticated') or row_security_act
 execute function batchgen.before_image_deleted_by_app();
 create trigger batchgen_app_truncate before truncate on public.images
 for each statement when (current_user in ('anon', 'authenticated') or row_security_active('public.images'::regclass))
-execute function batchgen.refuse_app('Delete pictures of your own.');
+execute function batchgen.refuse_app('Delete your own pictures.');
 
 create trigger batchgen_app_write before insert or delete on public.image_tags
 for each row when (current_user in ('anon', 'authenticated') or row_security_active('public.image_tags'::regclass))
@@ -121,12 +121,12 @@ execute function batchgen.refuse_app('Remove the tag and add another one.');
 create trigger batchgen_app_truncate before truncate on public.image_tags
 for each statement
   when (current_user in ('anon', 'authenticated') or row_security_active('public.image_tags'::regclass))
-execute function batchgen.refuse_app('Remove tags of your own.');
+execute function batchgen.refuse_app('Remove your own tags.');
 
--- Models are the admins'.
+-- Only admins write models.
 create trigger batchgen_guard before insert or update or delete or truncate on public.models
 for each statement when (current_user in ('anon', 'authenticated') or row_security_active('public.models'::regclass))
-execute function batchgen.refuse_app('Models are set by the project''s admins.');
+execute function batchgen.refuse_app('Only the project''s admins can change models.');
 
 create trigger batchgen_app_write before insert or update or delete on public.prompt_templates
 for each row
@@ -142,7 +142,7 @@ execute function batchgen.after_templates_inserted_by_app();
 create trigger batchgen_app_truncate before truncate on public.prompt_templates
 for each statement
   when (current_user in ('anon', 'authenticated') or row_security_active('public.prompt_templates'::regclass))
-execute function batchgen.refuse_app('Delete templates of your own.');
+execute function batchgen.refuse_app('Delete your own templates.');
 
 create trigger batchgen_app_insert before insert on public.tags
 for each row when (current_user in ('anon', 'authenticated') or row_security_active('public.tags'::regclass))
@@ -168,7 +168,7 @@ create trigger batchgen_app_truncate before truncate on public.tags
 for each statement when (current_user in ('anon', 'authenticated') or row_security_active('public.tags'::regclass))
 execute function batchgen.refuse_app('Add a tag instead: all users share them.');
 
--- The functions that count run as their owner, and admins as themselves: the condition looks at whose statement it is.
+-- The counting functions run as their owner, and admins as themselves, so the condition tests the statement's role.
 create trigger batchgen_guard before insert or update or delete or truncate on public.user_rate_limits
 for each statement
   when (current_user in ('anon', 'authenticated')) execute function batchgen.before_rate_limits_written();

@@ -106,7 +106,7 @@ def test_a_paused_provider_an_open_breaker_and_parked_items_are_told(db: Databas
 
     row = health(db)
     assert (row["providers_paused"], row["breakers_open"], row["parked"]) == (1, 1, 2)
-    assert row["remark"] == "Items wait for a provider or a model that is not to be asked now: see queue_by_model."
+    assert row["remark"] == "Items wait for a paused provider or model: see queue_by_model."
     model = db.one("select *, now() as now from batchgen.queue_by_model")
     assert model["provider_paused_until"] > model["now"] < model["breaker_open_until"]
     assert (model["faults"], model["parked"]) == (1, 2)
@@ -130,12 +130,12 @@ def test_waiting_with_no_worker_and_running_at_the_limit_are_told(db: Database) 
     db.submit(prompts=5)
     assert health(db)["remark"] is None
     db.run("update batchgen.queue set due_at = now() - interval '2 minutes'")
-    assert health(db)["remark"] == "Items wait and none runs: does a worker run?"
+    assert health(db)["remark"] == "Items wait and none runs: is a worker running?"
 
     db.run("update batchgen.settings set max_parallel_global = 1")
     db.claim()
 
-    assert health(db)["remark"].startswith("As many items run as may")
+    assert health(db)["remark"].startswith("The limit of running items is reached")
 
 
 def test_failures_are_counted_by_code_and_time(db: Database) -> None:

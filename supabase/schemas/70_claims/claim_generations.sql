@@ -1,18 +1,18 @@
 -- claim_generations(p_worker, p_limit, p_lease_seconds)
--- Leases up to p_limit waiting items to a worker and returns them as batchgen.claimed_items has them. Highest priority
--- first; then a user's n-th running item waits for every other user's n-th; then first in, first out. Never more than
--- settings.max_parallel_per_user of one user or settings.max_parallel_global in all: running items are counted here,
--- under the lock, and nowhere kept. Items whose provider or model is not to be asked now are parked, and come back when
--- it is. An item that a dead worker had is claimed alone, and its worker gets nothing beside it.
+-- Lease up to p_limit waiting items to a worker and return them as rows of batchgen.claimed_items. Order: highest
+-- priority first; then a user's n-th running item waits for every other user's n-th; then first in, first out. Never
+-- more than settings.max_parallel_per_user of one user or settings.max_parallel_global in all: running items are
+-- counted here, under the lock; no counter is kept. Items whose provider or model is paused are parked until the pause
+-- ends. An item whose worker died is claimed alone, and its new worker gets nothing beside it.
 -- Caller: service_role.
--- States: pending -> processing; failed where nobody can run the item (batchgen.flaw_of).
--- Locks: one claim at a time (advisory); rows that others hold are left out.
+-- States: pending -> processing; failed if no worker can run the item (batchgen.flaw_of).
+-- Locks: one claim at a time (advisory); rows locked by other sessions are skipped.
 -- Errors: PT422 for an argument out of range, and outside READ COMMITTED.
 --
--- Plans, here and in what this calls. They are generic, and without sequential scans: a session keeps its plans, and
--- may have made them while the queue was empty. Without JIT, which such plans' guessed costs would start: compiling
--- takes longer than a hundred claims. Without sorts, so that the ready rows are read in order from their index and not
--- all of them: the planner expects one row.
+-- Plan settings, here and in the functions called: generic plans without sequential scans, because a session keeps its
+-- plans and may have made them while the queue was empty. No JIT, which the guessed costs of such plans would start:
+-- compiling takes longer than a hundred claims. No sorts, so that ready rows are read in order from their index instead
+-- of all being read and sorted: the planner expects one row.
 create function public.claim_generations(p_worker text, p_limit integer, p_lease_seconds integer)
 returns table (
   generation_id uuid, lease_id uuid, lease_expires_at timestamptz, attempt integer, retry_count integer, user_id uuid,
@@ -52,9 +52,10 @@ revoke execute on function public.claim_generations(text, integer, integer)
 from public, anon, authenticated, service_role;
 grant execute on function public.claim_generations(text, integer, integer) to service_role;
 comment on function public.claim_generations(text, integer, integer) is
-  'For workers: leases waiting generations, fairly and within the limits.';
+  'For workers: leases waiting items, fairly and within the limits.';
 
 -- check_claim(p_worker, p_limit, p_lease_seconds)
+-- Check the arguments of a claim.
 -- Caller: claim_generations. Errors: PT422.
 create function batchgen.check_claim(p_worker text, p_limit integer, p_lease_seconds integer) returns void
 language plpgsql set search_path = '' as $$
@@ -75,8 +76,8 @@ from public, anon, authenticated, service_role;
 comment on function batchgen.check_claim(text, integer, integer) is 'Checks the arguments of a claim.';
 
 -- promote_delayed_items()
--- Caller: claim_generations. States in the queue: delayed -> waiting, where the time has come. Locks: skips rows that
--- others hold.
+-- Make delayed items that are due wait for a slot.
+-- Caller: claim_generations. States in the queue: delayed -> waiting. Locks: skips locked rows.
 create function batchgen.promote_delayed_items() returns void
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -92,11 +93,13 @@ begin
 end
 $$;
 revoke execute on function batchgen.promote_delayed_items() from public, anon, authenticated, service_role;
-comment on function batchgen.promote_delayed_items() is 'For the claim: items whose time has come wait for a slot.';
+comment on function batchgen.promote_delayed_items() is
+  'For the claim: makes delayed items that are due wait for a slot.';
 
 -- mark_as_processing(p_ids)
--- Caller: claim_generations, for items that batchgen.start_items has leased.
--- States: pending -> processing; by the trigger their batches, too.
+-- Mark items leased by batchgen.start_items as processing.
+-- Caller: claim_generations.
+-- States: pending -> processing; by trigger, their batches, too.
 create function batchgen.mark_as_processing(p_ids uuid[]) returns void
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -105,19 +108,18 @@ begin
   set status = 'processing', error_message = null, error_code = null, completed_at = null,
     started_at = clock_timestamp(),
     seed = coalesce(g.seed, floor(random() * 2147483648)::bigint),
-    -- Of an item without an owner its batch's (start_items takes no other).
+    -- An item without an owner gets its batch's (start_items takes no item with neither).
     user_id = coalesce(g.user_id, (select b.user_id from public.batch_generations b where b.id = g.batch_id))
   where g.id = any (p_ids);
 end
 $$;
 revoke execute on function batchgen.mark_as_processing(uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.mark_as_processing(uuid[]) is 'For the claim: leased items are processing.';
+comment on function batchgen.mark_as_processing(uuid[]) is 'For the claim: marks leased items as processing.';
 
 -- claim_generations_as_json(p_worker, p_limit, p_lease_seconds, p_about)
--- claim_generations as {claims: [{generation_id, lease_id, …}]}, one JSON value: PostgREST's max-rows cuts rows off
--- without a word, and a lease that is cut off is held by nobody. p_about: {version, providers} of the worker, for
--- get_workers. claim_generations notes the worker; it is noted once more only where it tells something new about
--- itself.
+-- claim_generations as {claims: [{generation_id, lease_id, …}]}, one JSON value: PostgREST's max-rows silently cuts off
+-- rows, and nobody would hold a lease that was cut off. p_about: {version, providers} of the worker, for get_workers.
+-- claim_generations records the worker; this records it again only if p_about says something new.
 -- Caller: service_role.
 -- States, locks, errors: as claim_generations.
 create function public.claim_generations_as_json(

@@ -1,12 +1,12 @@
 -- claim_ready_items(p_worker, p_limit, p_lease_seconds, p_closed_ids, p_tried_ids)
--- Leases ready items to a worker, as many as fit; returns their ids. Only the next few rows of a user are ranked. Where
--- a claim comes to the end of them it takes what surely goes first, ranks twice as many of those users, and goes on: a
--- high limit costs only those who use it. It goes on as well where somebody holds what it picked, so that a row that is
--- locked keeps no other one from its turn. Of a model in p_tried_ids one item is taken, to try it; none of
--- p_closed_ids.
+-- Lease as many ready items to a worker as fit; return their ids. Only the next few rows of each user are ranked. When
+-- a claim reaches the last of them, it takes the items whose turn is certain, ranks twice as many rows of those users
+-- and goes on: only users with a high limit pay for it. It also goes on if another session has locked some of its
+-- picks, so that a locked row does not cost other items their turn. Takes one item, as a probe, of each model in
+-- p_tried_ids and none of p_closed_ids.
 -- Caller: claim_generations, alone under its lock, after a ranking.
 -- States in the queue: waiting -> running.
--- Locks: queue rows, items and batches that nobody else holds.
+-- Locks: queue rows, items and batches that no other session holds.
 create function batchgen.claim_ready_items(
   p_worker text, p_limit integer, p_lease_seconds integer, p_closed_ids uuid[], p_tried_ids uuid[]
 ) returns uuid[]
@@ -40,7 +40,7 @@ begin
     v_left_out := v_left_out || v_not_started;
     if v_probes <> '{}' then
       perform batchgen.note_probes(v_probes, v_ids);
-      -- One is tried; the others of these models make way until it has ended.
+      -- The probe runs; the models' other items are left out until it has ended.
       p_closed_ids := p_closed_ids || p_tried_ids;
       p_tried_ids := '{}';
       v_probes := '{}';
@@ -60,10 +60,10 @@ comment on function batchgen.claim_ready_items(text, integer, integer, uuid[], u
   'For the claim: leases ready items, as many as fit.';
 
 -- free_slots(p_worker, p_limit)
--- room: how many items more may run, p_limit at most. held: how many the worker runs. cap: how many of one user may
--- run.
--- Caller: the claim, alone under its lock, after a ranking: whoever takes away the marks of a changed limit must know
--- the new one.
+-- room: number of further items that may run, p_limit at most. held: number of items that the worker runs. cap: limit
+-- per user.
+-- Caller: the claim, alone under its lock, after a ranking: the ranking consumes the marks of a changed limit, so the
+-- limit must be read after it.
 create function batchgen.free_slots(
   p_worker text, p_limit integer, out room integer, out held integer, out cap integer
 )
@@ -79,13 +79,13 @@ begin
 end
 $$;
 revoke execute on function batchgen.free_slots(text, integer) from public, anon, authenticated, service_role;
-comment on function batchgen.free_slots(text, integer) is 'For the claim: how many items more may run.';
+comment on function batchgen.free_slots(text, integer) is 'For the claim: number of further items that may run.';
 
 -- pick_ready(p_room, p_cap, p_closed_ids, p_left_out, p_probes)
--- ids: the items to start next, p_room at most, in the order of claims; none of the models p_closed_ids, none of
--- p_left_out, and no more of a user than p_cap with those that run or are in p_probes. used_up_users: those whose last
--- ranked row is among them, so that they have to be ranked further; null where there is none.
--- Caller: the claim, alone under its lock. Locks: the rows that it looks at, where nobody else holds them.
+-- ids: the next items to start, p_room at most, in claim order; none of the models p_closed_ids, none of p_left_out,
+-- and at most p_cap per user, counting running items and p_probes. used_up_users: users whose last ranked row is among
+-- them, so that more of their rows must be ranked; null if there are none.
+-- Caller: the claim, alone under its lock. Locks: the rows that it reads, unless another session holds them.
 create function batchgen.pick_ready(
   p_room integer, p_cap integer, p_closed_ids uuid[], p_left_out uuid[], p_probes uuid[],
   out ids uuid[], out used_up_users uuid[]
@@ -93,9 +93,9 @@ create function batchgen.pick_ready(
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set enable_sort = 'off' set jit = 'off' as $$
 begin
-  -- The rank already says that the user has room; counting once more makes the limit independent of any mark.
-  -- Behind the last ranked row of a user there may be one that is due with the next rank: until that rank, the horizon,
-  -- all is sure.
+  -- The rank already says that the user has room; counting again makes the limit independent of ranks.
+  -- After the last ranked row of a user, an unranked one may be next: only rows up to that rank, the horizon, are
+  -- certain.
   with ready as materialized (
     select q.generation_id, q.user_id, q.priority, q.ready_rank, q.created_at, q.batch_index
     from batchgen.queue q
@@ -128,11 +128,10 @@ $$;
 revoke execute on function batchgen.pick_ready(integer, integer, uuid[], uuid[], uuid[])
 from public, anon, authenticated, service_role;
 comment on function batchgen.pick_ready(integer, integer, uuid[], uuid[], uuid[]) is
-  'For the claim: the items to start next, in order.';
+  'For the claim: the next items to start, in order.';
 
 -- rank_ready_items(p_depth, p_closed_ids)
--- Brings up to date which rows a claim may take, p_depth of each user that was touched; items of closed models make
--- way.
+-- Update which rows a claim may take, p_depth per touched user, and park items of closed models.
 -- Caller: the claim, alone under its lock.
 create function batchgen.rank_ready_items(p_depth integer, p_closed_ids uuid[]) returns void
 language plpgsql security definer set search_path = '' as $$
@@ -144,4 +143,4 @@ begin
 end
 $$;
 revoke execute on function batchgen.rank_ready_items(integer, uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.rank_ready_items(integer, uuid[]) is 'For the claim: which rows it may take.';
+comment on function batchgen.rank_ready_items(integer, uuid[]) is 'For the claim: updates which rows it may take.';

@@ -1,6 +1,6 @@
--- What a claim returns of each item of the queue: where and how to order its picture, and the order that an earlier
--- attempt has begun. Of an item with such an order: the order's own model, and not what the model's row has become
--- since. Whoever asks names the items. Not by their state: a plan would read all that run.
+-- Items of the queue as a claim returns them: where and how to order the picture, and the order that an earlier attempt
+-- has begun. With such an order, the model is the order's own, whatever the model's row says now. Select by item id,
+-- not by state: the plan would read all running items.
 create view batchgen.claimed_items with (security_invoker = on) as
 select g.id as generation_id, q.lease_id, q.lease_expires_at,
   least(r.retries, 1000000) + least(q.crash_count, 1000000) + 1 as attempt, r.retries as retry_count, g.user_id,
@@ -25,33 +25,34 @@ left join public.models m on m.id = g.model_id
 left join batchgen.model_providers p on p.model_id = g.model_id
 left join batchgen.orders o on o.key = q.order_key
 cross join lateral (select greatest(coalesce(g.retry_count, 0), 0) as retries) r
--- The order of claims. Sorted here, so that who reads the view needs no second look at the queue for it.
+-- The order of claims. Sorted here, so that readers of the view need not read the queue again for it.
 order by q.priority desc, q.created_at, q.batch_index, q.generation_id;
 revoke all on batchgen.claimed_items from public, anon, authenticated, service_role;
 comment on view batchgen.claimed_items is 'Items of the queue, as claim_generations returns them.';
 comment on column batchgen.claimed_items.generation_id is 'The item.';
-comment on column batchgen.claimed_items.lease_id is 'The lease: every write of the worker names it.';
-comment on column batchgen.claimed_items.lease_expires_at is 'When the lease ends unless it is renewed.';
-comment on column batchgen.claimed_items.attempt is 'Which attempt this is, from 1; crashes count.';
-comment on column batchgen.claimed_items.retry_count is 'How many attempts failed and were tried again.';
-comment on column batchgen.claimed_items.user_id is 'Whose item it is.';
-comment on column batchgen.claimed_items.batch_id is 'Its batch; empty where that was deleted.';
-comment on column batchgen.claimed_items.batch_index is 'Place of the item in its batch, from 0.';
-comment on column batchgen.claimed_items.prompt is 'What the picture should show.';
-comment on column batchgen.claimed_items.negative_prompt is 'What it should not show.';
-comment on column batchgen.claimed_items.seed is 'What chance begins from.';
+comment on column batchgen.claimed_items.lease_id is 'The lease; every write of the worker names it.';
+comment on column batchgen.claimed_items.lease_expires_at is 'End of the lease unless renewed.';
+comment on column batchgen.claimed_items.attempt is 'Number of the attempt, from 1; crashes count.';
+comment on column batchgen.claimed_items.retry_count is 'Number of failed attempts that were retried.';
+comment on column batchgen.claimed_items.user_id is 'Owner of the item.';
+comment on column batchgen.claimed_items.batch_id is 'Batch of the item; empty if the batch was deleted.';
+comment on column batchgen.claimed_items.batch_index is 'Position of the item in its batch, from 0.';
+comment on column batchgen.claimed_items.prompt is 'Description of what the picture should show.';
+comment on column batchgen.claimed_items.negative_prompt is 'Description of what the picture should not show.';
+comment on column batchgen.claimed_items.seed is 'Seed of the random numbers.';
 comment on column batchgen.claimed_items.model is 'The model''s id at its provider.';
-comment on column batchgen.claimed_items.model_version is 'Its version there; empty means the official one.';
+comment on column batchgen.claimed_items.model_version is 'Version at the provider; empty means the official version.';
 comment on column batchgen.claimed_items.width is 'Width in pixels.';
 comment on column batchgen.claimed_items.height is 'Height in pixels.';
-comment on column batchgen.claimed_items.steps is 'Steps of the model; empty means the provider''s default.';
+comment on column batchgen.claimed_items.steps is 'Number of inference steps; empty means the provider''s default.';
 comment on column batchgen.claimed_items.guidance_scale is 'How closely the picture follows the prompt.';
-comment on column batchgen.claimed_items.provider is 'Where a job or an order was begun; empty where none was.';
-comment on column batchgen.claimed_items.provider_job_id is 'The job there, to be resumed.';
-comment on column batchgen.claimed_items.model_provider is 'The provider that makes the model.';
-comment on column batchgen.claimed_items.input_spec is 'What the model takes (docs/models.md).';
-comment on column batchgen.claimed_items.estimated_seconds is 'How long a picture usually takes.';
-comment on column batchgen.claimed_items.order_key is 'The order that was begun for it; its outcome is not known.';
-comment on column batchgen.claimed_items.ordered_inputs is 'What that order was about to send.';
-comment on column batchgen.claimed_items.ordered_seconds_ago is 'How long ago that was.';
-comment on column batchgen.claimed_items.is_late is 'Whether it runs again for the picture of that order alone.';
+comment on column batchgen.claimed_items.provider is 'Provider of an existing job or order; empty if there is none.';
+comment on column batchgen.claimed_items.provider_job_id is 'The job at that provider, to be resumed.';
+comment on column batchgen.claimed_items.model_provider is 'Provider that runs the model.';
+comment on column batchgen.claimed_items.input_spec is 'Names and ranges of the model''s inputs (docs/models.md).';
+comment on column batchgen.claimed_items.estimated_seconds is 'Usual time to make a picture, in seconds.';
+comment on column batchgen.claimed_items.order_key is 'An earlier order of the item whose outcome is unknown.';
+comment on column batchgen.claimed_items.ordered_inputs is 'Inputs that this order was about to send.';
+comment on column batchgen.claimed_items.ordered_seconds_ago is 'Age of this order in seconds.';
+comment on column batchgen.claimed_items.is_late is
+  'True if the item runs again only to fetch the picture of this order.';

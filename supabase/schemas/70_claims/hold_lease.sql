@@ -1,6 +1,7 @@
 -- hold_lease(p_generation_id, p_lease_id)
--- Locks the item and returns its queue row, or raises PT409 where the lease is not held: another one has been minted,
--- the item has ended, or the lease is past its end, even if nobody has taken the item over yet.
+-- Lock the item and return its queue row.
+-- Errors: PT409 if the lease is no longer held: another lease was minted, the item has ended, or the lease has expired,
+-- even if no worker has taken over the item yet.
 create function batchgen.hold_lease(p_generation_id uuid, p_lease_id uuid) returns batchgen.queue
 language plpgsql security definer set search_path = '' as $$
 declare

@@ -1,9 +1,9 @@
 -- queue_outlook()
--- For a worker that was given nothing: {due_in_seconds, delayed, paused, waiting, running, closed}.
--- due_in_seconds: until the first item may start that waits for its time, its provider or its model; null where none
--- does, and where nobody knows when. delayed, paused, waiting, running: how many items wait for their time, for a
--- provider or model that is not to be asked now, for room under a limit; and how many run. closed: which providers and
--- models those are, ten at most, with the code of the failure.
+-- State of the queue for a worker that got no items: {due_in_seconds, delayed, paused, waiting, running, closed}.
+-- due_in_seconds: time until the first delayed or paused item may start; null if there is none, or the time is unknown.
+-- delayed, paused, waiting, running: number of items that are due later, whose provider or model is paused, that wait
+-- for room under a limit, and that run. closed: names of the paused providers and models, ten at most, with the error
+-- code.
 -- Caller: service_role.
 create function public.queue_outlook() returns jsonb
 language sql security definer set search_path = '' as $$
@@ -13,7 +13,7 @@ language sql security definer set search_path = '' as $$
   ),
   items as materialized (
     select q.state, q.model_id, c.model_id is not null as is_closed, greatest(q.due_at, c.until) as due_at,
-      -- Of a model that an item tries just now nobody knows when the others may start.
+      -- While a probe of a model runs, the time when its other items may start is unknown.
       c.model_id is null or c.until is not null as is_known
     from batchgen.queue q left join closed c on c.model_id = q.model_id and q.state <> 'running'
   )
@@ -46,4 +46,5 @@ language sql security definer set search_path = '' as $$
 $$;
 revoke execute on function public.queue_outlook() from public, anon, authenticated, service_role;
 grant execute on function public.queue_outlook() to service_role;
-comment on function public.queue_outlook() is 'For workers: what waits, and how soon something of it may start.';
+comment on function public.queue_outlook() is
+  'For workers: number of items by state, and how soon the next one may start.';

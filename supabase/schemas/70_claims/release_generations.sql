@@ -1,10 +1,10 @@
 -- release_generations(p_worker, p_lease_ids)
--- Hands items back: a planned shutdown. It costs no attempt, and a provider's job stays attached for the next worker to
+-- Hand items back, as in a planned shutdown. Costs no attempt; a provider's job stays attached for the next worker to
 -- resume. Returns one row per item handed back.
 -- Caller: service_role.
--- States: processing -> pending, due at once; failed as cancelled where its owner asked for its end.
+-- States: processing -> pending, due at once; failed as cancelled if its owner cancelled it.
 -- Locks: batches, items, queue rows.
--- Errors: PT409 where no lease was held.
+-- Errors: PT409 if none of the leases is held.
 create function public.release_generations(p_worker text, p_lease_ids uuid[])
 returns table (generation_id uuid, lease_id uuid)
 language plpgsql security definer set search_path = '' as $$
@@ -34,7 +34,8 @@ end
 $$;
 revoke execute on function public.release_generations(text, uuid[]) from public, anon, authenticated, service_role;
 grant execute on function public.release_generations(text, uuid[]) to service_role;
-comment on function public.release_generations(text, uuid[]) is 'For workers: hands leased items back, unharmed.';
+comment on function public.release_generations(text, uuid[]) is
+  'For workers: hands leased items back without costing an attempt.';
 
 -- release_generations_as_json(p_worker, p_lease_ids)
 -- release_generations as {released: [{generation_id, lease_id}]}, one JSON value.

@@ -1,8 +1,8 @@
 -- renew_leases(p_worker, p_lease_ids, p_lease_seconds)
--- Prolongs leases from now on. Returns one row per lease still held, with cancel_requested; one that is missing is
--- lost: stop and drop.
+-- Extend leases, counted from now. Returns one row per lease still held, with cancel_requested; a missing one is lost:
+-- stop the item and drop the result.
 -- Caller: service_role.
--- Locks: queue rows that nobody else holds; the others are prolonged next time.
+-- Locks: queue rows that no other session holds; the others are extended next time.
 -- Errors: PT422 for an argument out of range.
 create function public.renew_leases(p_worker text, p_lease_ids uuid[], p_lease_seconds integer)
 returns table (lease_id uuid, lease_expires_at timestamptz, cancel_requested boolean)
@@ -24,7 +24,7 @@ begin
   )
   select p.lease_id, p.lease_expires_at, p.cancel_requested from prolonged p
   union all
-  -- Another call holds the row just now, for example one that attaches a job: not lost, and prolonged next time.
+  -- Another call holds the row, for example one that attaches a job: not lost, and extended next time.
   select r.lease_id, r.lease_expires_at, r.cancel_requested from batchgen.queue r
   where r.lease_id = any (p_lease_ids) and r.worker = p_worker and r.lease_expires_at > clock_timestamp()
     and r.lease_id not in (select p.lease_id from prolonged p);
@@ -34,11 +34,11 @@ $$;
 revoke execute on function public.renew_leases(text, uuid[], integer) from public, anon, authenticated, service_role;
 grant execute on function public.renew_leases(text, uuid[], integer) to service_role;
 comment on function public.renew_leases(text, uuid[], integer) is
-  'For workers: prolongs leases; a lease that does not come back is lost.';
+  'For workers: extends leases; a lease that is not returned is lost.';
 
 -- renew_leases_as_json(p_worker, p_lease_ids, p_lease_seconds)
 -- renew_leases as {renewals: [{lease_id, lease_expires_at, cancel_requested}]}, one JSON value: PostgREST's max-rows
--- cuts rows off without a word, and a lease that is cut off looks lost.
+-- silently cuts off rows, and a lease that was cut off would look lost.
 -- Caller: service_role.
 -- Errors: as renew_leases.
 create function public.renew_leases_as_json(p_worker text, p_lease_ids uuid[], p_lease_seconds integer) returns jsonb

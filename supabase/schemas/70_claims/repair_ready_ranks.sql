@@ -1,6 +1,6 @@
 -- repair_ready_ranks(p_depth)
--- Brings the ready ranks of all touched users up to date: their first waiting rows, p_depth of them and never more than
--- max_parallel_per_user - running, carry the rank running + 1, running + 2, …; all other rows none. A claim that takes
+-- Update the ready ranks of all touched users: their first waiting rows, p_depth of them and never more than
+-- max_parallel_per_user - running, get the ranks running + 1, running + 2, …; all other rows none. A claim that takes
 -- the last ranked row of a user asks for more.
 -- Caller: the claim, alone under its lock.
 create function batchgen.repair_ready_ranks(p_depth integer default 2) returns void
@@ -18,7 +18,7 @@ begin
   if v_users is null then
     return;
   end if;
-  -- Read after the marks: a changed limit touches its users, and whoever takes those away must know the new one.
+  -- Read after the marks were deleted: a changed limit marks its users, so the limit must be the new one.
   select s.max_parallel_per_user into v_cap from batchgen.settings s;
 
   with room as materialized (
@@ -56,7 +56,7 @@ begin
     return;
   end if;
 
-  -- Each list is joined with the table alone, by its key: two lists would be compared row by row.
+  -- Join each list only with the table, by its key: two lists would be compared row by row.
   with free as (
     select q.generation_id, c.rank
     from unnest(v_ids, v_ranks) as c (generation_id, rank) join batchgen.queue q using (generation_id)
@@ -66,11 +66,10 @@ begin
   where q.generation_id = free.generation_id and q.state = 'waiting';
   get diagnostics v_written = row_count;
   if v_written < cardinality(v_ids) then
-    -- Somebody else holds some of these rows just now: look at their users again next time.
+    -- Another session holds some of these rows: repair their users again next time.
     insert into batchgen.touched (user_id) select unnest(v_users);
   end if;
 end
 $$;
 revoke execute on function batchgen.repair_ready_ranks(integer) from public, anon, authenticated, service_role;
-comment on function batchgen.repair_ready_ranks(integer) is
-  'Brings up to date which rows a claim may take, for the users who were touched.';
+comment on function batchgen.repair_ready_ranks(integer) is 'Updates which rows a claim may take, for touched users.';

@@ -1,8 +1,9 @@
 -- return_expired_leases()
--- Takes back the items whose lease has ended: due again at once, to run alone; cancelled where that was asked for; or
--- failed as 'crashed' after settings.max_crashes while they ran alone. Returns how many.
+-- Take back items whose lease has expired. Returns their number.
 -- Caller: service_role, and every claim.
--- Locks: skips what others hold, so it never waits.
+-- States: processing -> pending, due at once, to run alone; failed as 'cancelled' if a cancel was requested, or as
+-- 'crashed' after settings.max_crashes crashes while running alone.
+-- Locks: skips locked rows, so it never waits.
 create function public.return_expired_leases() returns integer
 language plpgsql security definer set search_path = '' set enable_seqscan = 'off' set jit = 'off' as $$
 declare
@@ -30,7 +31,7 @@ begin
     where q.state = 'running' and q.lease_expires_at <= clock_timestamp()
     for no key update of b, g, q skip locked
   ) x;
-  -- Their batch was deleted while they ran: there is none to lock.
+  -- Their batch was deleted while they ran, so there is none to lock.
   v_orphaned := array(
     select q.generation_id
     from batchgen.queue q
@@ -46,7 +47,7 @@ begin
   end if;
   if v_poison is not null then
     perform batchgen.end_as_failed(v_poison, 'crashed',
-      format('The worker stopped %s times while it made this picture.', v_max_crashes));
+      format('The worker crashed %s times while it ran this item.', v_max_crashes));
   end if;
   if v_expired is not null then
     perform batchgen.take_back(array(select unnest(v_expired) except select unnest(v_poison)), 0, true, false);
@@ -56,4 +57,4 @@ end
 $$;
 revoke execute on function public.return_expired_leases() from public, anon, authenticated, service_role;
 grant execute on function public.return_expired_leases() to service_role;
-comment on function public.return_expired_leases() is 'For workers: takes back items whose lease has ended.';
+comment on function public.return_expired_leases() is 'For workers: takes back items whose lease has expired.';

@@ -1,8 +1,8 @@
 -- start_items(p_ids, p_worker, p_lease_seconds, p_is_busy)
--- waiting -> running for those of the items that nobody else holds; returns them. A start opens a pending batch: items
--- of one that somebody else holds just now are left for the next claim. Items that nobody can run end as failed, each
--- with its reason, and the others start.
--- Caller: the claim.
+-- Start those of the items that no other session holds; return them. A start opens a pending batch: if another session
+-- holds the batch, its items are left for the next claim. Items that no worker can run fail, each with its reason, and
+-- the others start.
+-- Caller: the claim. States in the queue: waiting -> running.
 create function batchgen.start_items(
   p_ids uuid[], p_worker text, p_lease_seconds integer, p_is_busy boolean
 ) returns uuid[]
@@ -24,7 +24,7 @@ begin
   loop
     perform batchgen.end_as_failed(array[v_flawed.id], v_flawed.flaw ->> 'code', v_flawed.flaw ->> 'message');
   end loop;
-  -- One whose batch is held just now waits for the next claim.
+  -- An item that cannot run but whose batch is locked is left for the next claim.
   v_ids := array(
     select g.id from public.image_generations g left join public.batch_generations b on b.id = g.batch_id
     where g.id = any (v_ids) and batchgen.flaw_of(g, b) is null

@@ -1,14 +1,14 @@
--- Crash suspects. When a worker dies, nobody knows which of its items did it. So each item whose lease has expired is a
--- suspect, and is claimed alone: by a worker that holds nothing else, and that is given nothing else until the suspect
--- has ended or was handed back. Only a crash while an item ran alone is charged to it (settings.max_crashes).
+-- Crash suspects. When a worker dies, it is unknown which of its items caused it. So each item whose lease has expired
+-- becomes a suspect and is claimed alone: by a worker that runs nothing else, and that gets nothing else until the
+-- suspect has ended or is handed back. Only a crash while an item ran alone counts against it (settings.max_crashes).
 --
--- Suspects and all other items take turns where both wait, so that neither keeps the other waiting for ever: two
--- suspects, then others for settings.suspect_turn_seconds, divided among the workers. A worker that is never without
--- items makes way for a suspect: it is given nothing until those that it holds have ended.
+-- Where suspects and other items wait, they take turns, so that neither waits for ever: two suspects, then others for
+-- settings.suspect_turn_seconds divided by the number of workers. A worker that always has items drains for a suspect:
+-- it gets nothing until its own items have ended.
 
 -- is_suspect_due(p_worker)
--- Whether the worker may serve a suspect while other items wait. Half of the workers do at most, and one in any case:
--- those that run one, and those that make way for one.
+-- True if the worker may serve a suspect while other items wait. At most half of the workers do, and at least one:
+-- counting those that run a suspect and those that drain for one.
 create function batchgen.is_suspect_due(p_worker text) returns boolean
 language sql stable security definer set search_path = '' as $$
   select (select t.suspects_at from batchgen.turns t) <= clock_timestamp()
@@ -17,12 +17,12 @@ language sql stable security definer set search_path = '' as $$
       < greatest(1, (select count(*) from batchgen.live_workers) / 2)
 $$;
 revoke execute on function batchgen.is_suspect_due(text) from public, anon, authenticated, service_role;
-comment on function batchgen.is_suspect_due(text) is 'Whether a worker may serve a suspect while other items wait.';
+comment on function batchgen.is_suspect_due(text) is 'True if a worker may serve a suspect while other items wait.';
 
 -- place_suspect(p_worker, p_is_busy, p_closed_ids, p_tried_ids)
--- What a claim does about suspects. suspect_id: the first one that may run, locked; empty where none may. is_its_turn:
--- the worker takes that one and nothing else. is_drained: the worker takes nothing at all, since it holds a suspect or
--- makes way for one. has_others: other items wait as well.
+-- Decide about suspects in a claim. suspect_id: the first one that may run, locked; empty if none may. is_its_turn: the
+-- worker takes that one and nothing else. is_drained: the worker takes nothing, because it runs a suspect or drains for
+-- one. has_others: other items wait, too.
 -- Caller: the claim, alone under its lock, after a repair of the ranks.
 create function batchgen.place_suspect(
   p_worker text, p_is_busy boolean, p_closed_ids uuid[], p_tried_ids uuid[],
@@ -65,22 +65,22 @@ begin
   );
   if suspect_id is not null and (not has_others or batchgen.is_suspect_due(p_worker)) then
     is_its_turn := not p_is_busy;
-    -- Where others do not wait the worker comes to its end by itself. One that has not waited long may find an idle
-    -- one.
+    -- If no others wait, the worker runs empty by itself. If the suspect has not waited long, an idle worker may still
+    -- take it.
     is_drained := p_is_busy and has_others
       and v_due_at <= clock_timestamp() - make_interval(secs => v_settings.suspect_turn_seconds);
   end if;
-  -- Longer than the worker is silent: it asks again at each poll and whenever an item has ended.
+  -- Longer than a worker is silent: it claims again at each poll and whenever an item ends.
   perform batchgen.drain_worker(p_worker, case when is_drained then v_settings.worker_silence_seconds else 0 end);
 end
 $$;
 revoke execute on function batchgen.place_suspect(text, boolean, uuid[], uuid[])
 from public, anon, authenticated, service_role;
 comment on function batchgen.place_suspect(text, boolean, uuid[], uuid[]) is
-  'For the claim: which suspect may run, and whether the worker takes it.';
+  'For the claim: which suspect may run, and whether this worker takes it.';
 
 -- note_turn(p_is_suspect)
--- A claim has taken a suspect, or others, while both waited.
+-- Record that a claim took a suspect, or other items, while both waited.
 create function batchgen.note_turn(p_is_suspect boolean) returns void
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -99,11 +99,11 @@ end
 $$;
 revoke execute on function batchgen.note_turn(boolean) from public, anon, authenticated, service_role;
 comment on function batchgen.note_turn(boolean) is
-  'For the claim: whose turn it is next where suspects and other items wait.';
+  'For the claim: records whose turn is next between suspects and other items.';
 
 -- claim_beside_suspects(p_worker, p_limit, p_lease_seconds, p_closed_ids, p_tried_ids)
--- claim_ready_items where there are suspects: the worker gets one of these alone, or others, or nothing while it makes
--- way for one. Returns the ids of what it got.
+-- claim_ready_items if there are suspects: the worker gets one suspect alone, or other items, or nothing while it
+-- drains for a suspect. Returns the ids of the items it got.
 -- Caller: claim_generations, alone under its lock, after a ranking.
 -- States and locks: as claim_ready_items.
 create function batchgen.claim_beside_suspects(
@@ -127,7 +127,7 @@ begin
   if v_place.suspect_id is not null and v_ids <> '{}' then
     perform batchgen.note_turn(false);
   elsif v_place.suspect_id is not null and v_slots.held = 0 and not v_place.is_drained then
-    -- Its turn, or that of others, all of which somebody holds just now.
+    -- The suspect's turn; or the others' turn, but other sessions hold all of them.
     v_ids := batchgen.start_items(array[v_place.suspect_id], p_worker, p_lease_seconds, false);
     perform batchgen.note_probes(v_ids, v_ids, p_tried_ids);
     if v_place.has_others and v_place.is_its_turn and v_ids <> '{}' then
@@ -140,4 +140,4 @@ $$;
 revoke execute on function batchgen.claim_beside_suspects(text, integer, integer, uuid[], uuid[])
 from public, anon, authenticated, service_role;
 comment on function batchgen.claim_beside_suspects(text, integer, integer, uuid[], uuid[]) is
-  'For the claim: leases a suspect alone, or others.';
+  'For the claim: leases one suspect alone, or other items.';

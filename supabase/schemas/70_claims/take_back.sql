@@ -1,7 +1,7 @@
 -- take_back(p_generation_ids, p_due_in_seconds, p_crashed, p_retried)
--- The one way from running to waiting. The caller holds the generations' row locks, and each id stands at most once.
--- p_due_in_seconds: 0 = due now. p_crashed: the lease expired. p_retried: a failed attempt that counts. An item whose
--- owner asked for its end does not wait again: it ends here as cancelled.
+-- Return running items to waiting; every path from running to waiting goes through this. The caller holds the items'
+-- row locks; ids are unique. p_due_in_seconds: 0 = due now. p_crashed: the lease expired. p_retried: a failed attempt
+-- that counts. An item whose owner cancelled it does not wait again: it fails as cancelled.
 create function batchgen.take_back(
   p_generation_ids uuid[], p_due_in_seconds double precision, p_crashed boolean, p_retried boolean
 ) returns void
@@ -25,7 +25,7 @@ begin
       -- A wait or a planned release proves nothing; an attempt that has ended does.
       is_suspect = p_crashed or (q.is_suspect and not p_retried),
       ran_alone = false,
-      -- An order that is over is not resumed; one that was only left is.
+      -- An order that is over is not resumed; one that may still run is.
       provider = case when q.order_over is not true then q.provider end,
       provider_job_id = case when q.order_over is not true then q.provider_job_id end,
       order_key = case when q.order_over is not true then q.order_key end
@@ -43,4 +43,4 @@ $$;
 revoke execute on function batchgen.take_back(uuid[], double precision, boolean, boolean)
 from public, anon, authenticated, service_role;
 comment on function batchgen.take_back(uuid[], double precision, boolean, boolean) is
-  'The one way from running back to waiting.';
+  'Returns running items to waiting.';

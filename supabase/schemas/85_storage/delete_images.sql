@@ -1,5 +1,5 @@
 -- delete_images(p_image_ids)
--- Deletes rows of images, and so their files. Pictures that were made from them stay, and name no source any more.
+-- Delete rows of images, and thereby their files. Pictures made from them stay, without a source.
 create function batchgen.delete_images(p_image_ids uuid[]) returns integer
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -12,4 +12,5 @@ begin
 end
 $$;
 revoke execute on function batchgen.delete_images(uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.delete_images(uuid[]) is 'Deletes pictures; their files go into storage_deletions.';
+comment on function batchgen.delete_images(uuid[]) is
+  'Deletes pictures; their files go to the outbox (storage_deletions).';

@@ -1,5 +1,5 @@
 -- end_storage_deletions(p_worker, p_lease_ids)
--- The files are gone, or were never there. Returns how many rows went; leases that are not held any more are ignored.
+-- Remove rows whose files are gone, or never existed. Returns their number; leases no longer held are ignored.
 -- Caller: service_role.
 create function public.end_storage_deletions(p_worker text, p_lease_ids uuid[]) returns integer
 language plpgsql security definer set search_path = '' as $$
@@ -14,4 +14,5 @@ end
 $$;
 revoke execute on function public.end_storage_deletions(text, uuid[]) from public, anon, authenticated, service_role;
 grant execute on function public.end_storage_deletions(text, uuid[]) to service_role;
-comment on function public.end_storage_deletions(text, uuid[]) is 'For workers: says that leased files are deleted.';
+comment on function public.end_storage_deletions(text, uuid[]) is
+  'For workers: confirms that leased files are deleted.';

@@ -1,6 +1,6 @@
 -- files_in_storage(p_bucket_id, p_paths)
--- Those paths at which Storage has a file. All of them where there is no Storage, or where its table is not for the
--- owner of this function to read whole.
+-- The paths at which Storage has a file. Returns all of them if there is no Storage, or if the owner of this function
+-- may not read all rows of its table.
 create function batchgen.files_in_storage(p_bucket_id text, p_paths text[]) returns text[]
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -14,7 +14,7 @@ begin
   ) then
     return p_paths;
   end if;
-  -- As a text, so that this function can be made and checked where the table is not.
+  -- As dynamic SQL, so that this function can be created and checked where the table does not exist.
   execute 'select array(select o.name from storage.objects o where o.bucket_id = $1 and o.name = any ($2))'
   into v_found using p_bucket_id, p_paths;
   return v_found;
@@ -22,11 +22,11 @@ end
 $$;
 revoke execute on function batchgen.files_in_storage(text, text[]) from public, anon, authenticated, service_role;
 comment on function batchgen.files_in_storage(text, text[]) is
-  'Those of the paths at which Storage has a file, as far as its table can be read.';
+  'The paths at which Storage has a file, as far as its table can be read.';
 
 -- after_images_deleted()
--- Puts the files of deleted rows into the outbox, due after as many seconds as the trigger says. A path outside the
--- owner's folder was never made by us, and is not ours to delete; one without a file is a user's invention, or was
+-- Put the files of deleted rows into the outbox, due after the trigger's number of seconds. Skips paths outside the
+-- owner's folder, which batchgen never made and must not delete, and paths without a file: made up by a user, or
 -- removed by the app just before its row.
 create function batchgen.after_images_deleted() returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -37,28 +37,27 @@ begin
     select distinct o.storage_path from old_rows o where batchgen.is_in_folder(o.user_id, o.storage_path)
   ))) f (path)
   on conflict on constraint a_file_is_deleted_once do update
-    -- Whoever has it leased may have deleted the file that was there before.
+    -- The worker that leased it may have deleted the earlier file at this path.
     set due_at = excluded.due_at, attempts = 0, lease_id = null, lease_expires_at = null, worker = null;
   return null;
 end
 $$;
 revoke execute on function batchgen.after_images_deleted() from public, anon, authenticated, service_role;
-comment on function batchgen.after_images_deleted() is
-  'Trigger: the files of deleted pictures go into storage_deletions.';
+comment on function batchgen.after_images_deleted() is 'Trigger: puts the files of deleted pictures into the outbox.';
 
 create trigger batchgen_after_delete after delete on public.images
 referencing old table as old_rows for each statement
 when (current_user not in ('anon', 'authenticated'))
 execute function batchgen.after_images_deleted('0');
 
--- The app removes the file first and then the row. What it may store at the same path next is not touched.
+-- The app removes the file before the row, and may store another file at the same path next: the delay spares that one.
 create trigger batchgen_after_delete_by_app after delete on public.images
 referencing old table as old_rows for each statement
 when (current_user in ('anon', 'authenticated'))
 execute function batchgen.after_images_deleted('600');
 
 -- after_image_moved()
--- A picture that is replaced under another path leaves the old file.
+-- Put the old file of a picture into the outbox when its row gets another path.
 create function batchgen.after_image_moved() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -70,8 +69,7 @@ begin
 end
 $$;
 revoke execute on function batchgen.after_image_moved() from public, anon, authenticated, service_role;
-comment on function batchgen.after_image_moved() is
-  'Trigger: the old file of a picture that has another one is deleted.';
+comment on function batchgen.after_image_moved() is 'Trigger: puts the old file of a moved picture into the outbox.';
 
 create trigger batchgen_after_move after update of storage_path on public.images
 for each row when (new.storage_path is distinct from old.storage_path) execute function batchgen.after_image_moved();

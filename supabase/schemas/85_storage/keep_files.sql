@@ -1,9 +1,8 @@
 -- keep_files(p_generation_ids)
--- Items that are run again write to the same paths, so nobody may delete those now. It waits for whoever takes such a
--- deletion just now, and whoever takes one from here on sees the item's queue row and leaves it until the item has
--- ended; then a path that a row of images names is dropped. A deletion that is leased cannot be called back: the item
--- waits for its end (files_deleted_until). What others delete in folders of their own, whatever its name, is not waited
--- for.
+-- Keep workers from deleting the files of items that run again, which write to the same paths. Waits for a session that
+-- is taking such a deletion; a later one sees the item's queue row and leaves the deletion until the item has ended,
+-- and then drops it if a row of images names the path. A leased deletion cannot be called back: the item waits for its
+-- end (files_deleted_until). Deletions in folders of other users, whatever the file name, are not waited for.
 create function batchgen.keep_files(p_generation_ids uuid[]) returns void
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -14,8 +13,7 @@ begin
 end
 $$;
 revoke execute on function batchgen.keep_files(uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.keep_files(uuid[]) is
-  'Items that are run again keep their files: nobody may delete them now.';
+comment on function batchgen.keep_files(uuid[]) is 'Keeps workers from deleting the files of items that run again.';
 
 create function batchgen.files_deleted_until(p_generation_id uuid) returns timestamptz
 language sql security definer set search_path = '' as $$
@@ -24,4 +22,4 @@ language sql security definer set search_path = '' as $$
     and batchgen.is_in_folder((select g.user_id from public.image_generations g where g.id = p_generation_id), d.path)
 $$;
 revoke execute on function batchgen.files_deleted_until(uuid) from public, anon, authenticated, service_role;
-comment on function batchgen.files_deleted_until(uuid) is 'Until when a worker may be deleting the files of an item.';
+comment on function batchgen.files_deleted_until(uuid) is 'Until when a worker may be deleting files of an item.';

@@ -1,9 +1,9 @@
--- What users store in the bucket is checked by nobody and served from the API's own address, so it is no SVG, which may
--- hold scripts. And the paths of a batch's pictures, which workers have checked, are written by workers alone: users
--- remove what lies there, and put nothing in its place. Both hold for policies of the app's own on the bucket, too: two
--- restrictive policies say so.
+-- Files that users store are not checked and are served from the API's own origin. So SVG, which may contain scripts,
+-- is refused. And only workers write the paths of batch pictures, which they have checked: users may remove those files
+-- but not replace them. Two restrictive policies enforce both against the app's own policies on the bucket, too.
 
 -- may_be_written(p_name)
+-- True if a user may write a file at this path under any policy: not an SVG, not a picture of a batch.
 -- Caller: policies, as the user who stores a file.
 create function batchgen_api.may_be_written(p_name text) returns boolean
 language sql stable security definer set search_path = '' as $$
@@ -16,9 +16,10 @@ $$;
 revoke execute on function batchgen_api.may_be_written(text) from public, anon, authenticated, service_role;
 grant execute on function batchgen_api.may_be_written(text) to authenticated;
 comment on function batchgen_api.may_be_written(text) is
-  'Whether a user may write a file at a path by whatever policy: no drawing, and no picture of a batch.';
+  'True if a user may write a file at a path under any policy: not an SVG, not a picture of a batch.';
 
 -- may_store(p_name)
+-- True if a user may store a file at this path under batchgen's own policies: a raster image, not of a batch.
 -- Caller: policies, as the user who stores a file.
 create function batchgen_api.may_store(p_name text) returns boolean
 language sql stable security definer set search_path = '' as $$
@@ -27,7 +28,7 @@ $$;
 revoke execute on function batchgen_api.may_store(text) from public, anon, authenticated, service_role;
 grant execute on function batchgen_api.may_store(text) to authenticated;
 comment on function batchgen_api.may_store(text) is
-  'Whether a user may store a file at a path: a picture of pixels, and none of a batch.';
+  'True if a user may store a file at a path: a raster image, not a picture of a batch.';
 
 create policy "batchgen: owners list their pictures" on storage.objects for select to authenticated
   using (bucket_id = 'generated-images' and (storage.foldername(name))[1] = (select auth.uid())::text);

@@ -1,9 +1,9 @@
 -- remove_expired_images()
--- Deletes pictures that are older than settings.image_retention_days, rows at once and files through the outbox; at
--- most 500 a call. Returns how many. Only pictures that batches made, neither saved nor a favourite; a batch that is
--- deleted leaves its items their batch_index.
+-- Delete pictures older than settings.image_retention_days: rows at once, files through the outbox, at most 500 per
+-- call. Returns their number. Only pictures of batches that are neither saved nor favourites; batch_index identifies
+-- them, since it outlives the batch.
 -- Caller: service_role.
--- Locks: skips rows that others hold.
+-- Locks: skips locked rows.
 create function public.remove_expired_images() returns integer
 language plpgsql security definer set search_path = '' as $$
 declare

@@ -1,17 +1,17 @@
--- No file outlives its item. A worker stores a picture first and writes it down after that: whatever ends the item, or
--- the attempt, in between leaves a file that no row names, and of a second attempt the file may have another format. So
--- each path at which an item may have left one goes into the outbox when the item leaves the queue; the file is deleted
--- unless a row of images names it by then. Locks: rows of the outbox last.
+-- No file outlives its item. A worker stores a picture before it records it: if the item or the attempt ends in
+-- between, the file has no row, and the file of a second attempt may have another format. So each path at which an item
+-- may have left a file goes into the outbox when the item leaves the queue; the file is deleted unless a row of images
+-- names it by then. Locks: rows of the outbox last.
 
 -- suspect_files(p_user_id, p_generation_id, p_due_at)
--- The paths of an item's picture, in every format that a worker stores, are looked at then.
+-- Put the paths of an item's picture, in every format that a worker stores, into the outbox for p_due_at.
 create function batchgen.suspect_files(p_user_id uuid, p_generation_id uuid, p_due_at timestamptz) returns void
 language sql security definer set search_path = '' as $$
   insert into batchgen.storage_deletions as d (path, due_at)
   select format('%s/%s.%s', p_user_id, p_generation_id, f.format), p_due_at
   from unnest(array['jpeg', 'png', 'webp']) f (format) order by 1
   on conflict on constraint a_file_is_deleted_once do update
-    -- Whoever has it leased may have deleted a file that was there before.
+    -- The worker that leased it may have deleted the earlier file at this path.
     set due_at = excluded.due_at, attempts = 0, lease_id = null, lease_expires_at = null, worker = null
 $$;
 revoke execute on function batchgen.suspect_files(uuid, uuid, timestamptz)
@@ -28,16 +28,16 @@ end
 $$;
 revoke execute on function batchgen.before_queue_attempt_ended() from public, anon, authenticated, service_role;
 comment on function batchgen.before_queue_attempt_ended() is
-  'Trigger: notes that an attempt of an item has ended without a picture.';
+  'Trigger: records that an attempt of an item ended without a picture.';
 
 create trigger before_queue_attempt_ended before update of state on batchgen.queue
 for each row when (old.state = 'running'
   and new.state <> 'running') execute function batchgen.before_queue_attempt_ended();
 
 -- after_queue_left()
--- Where its own worker says that an attempt has failed, nothing is being stored any more. Otherwise a minute after the
--- lease has ended: a worker that goes by its lease has stopped by then, and one that does not discards its files
--- itself.
+-- Put the paths of items that leave the queue into the outbox. If the item's own worker reported a failure, it stores
+-- nothing more: due at once. Otherwise due a minute after the lease's end: a worker that obeys its lease has stopped by
+-- then, and one that does not discards its files itself.
 create function batchgen.after_queue_left() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -52,7 +52,8 @@ begin
 end
 $$;
 revoke execute on function batchgen.after_queue_left() from public, anon, authenticated, service_role;
-comment on function batchgen.after_queue_left() is 'Trigger: files that ended items may have left are looked after.';
+comment on function batchgen.after_queue_left() is
+  'Trigger: puts files that ended items may have left into the outbox.';
 
 create trigger after_queue_left after delete on batchgen.queue
 referencing old table as old_rows for each statement execute function batchgen.after_queue_left();

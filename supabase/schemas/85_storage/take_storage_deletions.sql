@@ -1,16 +1,15 @@
 -- deletion_backoff_seconds(p_attempts)
--- 0 after the first attempt, whose worker may just have died; then 30 s, doubling to 1 h.
+-- Seconds until the next attempt: 0 after the first, whose worker may just have died; then 30 s, doubling to 1 h.
 create function batchgen.deletion_backoff_seconds(p_attempts integer) returns double precision
 language sql immutable set search_path = '' as $$
   select case when p_attempts <= 1 then 0 else least(3600, 30 * 2.0 ^ least(p_attempts - 2, 20)) end
 $$;
 revoke execute on function batchgen.deletion_backoff_seconds(integer) from public, anon, authenticated, service_role;
-comment on function batchgen.deletion_backoff_seconds(integer) is
-  'How long a file that could not be deleted waits for the next attempt.';
+comment on function batchgen.deletion_backoff_seconds(integer) is 'Seconds until the next attempt to delete a file.';
 
 -- take_storage_deletions(p_worker, p_limit, p_lease_seconds)
--- Leases up to p_limit files to be deleted, oldest first. Delete them within the lease, then call
--- end_storage_deletions. Never a file that a row of images names or that an item which waits or runs will write.
+-- Lease up to p_limit files to delete, oldest first. Delete them within the lease, then call end_storage_deletions.
+-- Never returns a file that a row of images names, or that a waiting or running item will write.
 -- Caller: service_role.
 create function public.take_storage_deletions(p_worker text, p_limit integer, p_lease_seconds integer)
 returns table (deletion_id bigint, lease_id uuid, bucket_id text, path text)
@@ -19,7 +18,7 @@ language plpgsql security definer set search_path = '' as $$
 declare
   v_ids bigint[] := '{}';
   v_more bigint[];
-  v_there text[];
+  v_existing text[];
 begin
   perform batchgen.check_worker_arguments(p_worker, p_lease_seconds);
   if p_limit is null or p_limit not between 0 and 1000 then
@@ -27,7 +26,7 @@ begin
       'The Storage API deletes up to 1000 files at once.');
   end if;
   while cardinality(v_ids) < p_limit loop
-    -- From here on these rows are locked: an item that enters the queue meanwhile waits, and then sees the lease.
+    -- These rows are locked from here on: an item that enters the queue meanwhile waits, and then sees the lease.
     v_more := array(
       select d.id from batchgen.storage_deletions d
       where d.due_at <= clock_timestamp() and (d.lease_id is null or d.lease_expires_at <= clock_timestamp())
@@ -38,8 +37,8 @@ begin
       order by d.due_at, d.id limit p_limit - cardinality(v_ids) for update skip locked
     );
     exit when v_more = '{}';
-    -- Where a row of images names the file it stays; and there may be none, since entries are made on suspicion, too.
-    v_there := array(
+    -- A file stays if a row of images names it; and a file may not exist, since some rows are made on suspicion.
+    v_existing := array(
       select b.bucket_id || ' ' || unnest(batchgen.files_in_storage(b.bucket_id, b.paths))
       from (
         select d.bucket_id, array_agg(d.path) as paths from batchgen.storage_deletions d
@@ -49,7 +48,7 @@ begin
     delete from batchgen.storage_deletions d
     where d.id = any (v_more)
       and (exists (select from public.images i where i.storage_path = d.path) or d.bucket_id || ' '
-        || d.path <> all (v_there));
+        || d.path <> all (v_existing));
     v_ids := v_ids || array(select d.id from batchgen.storage_deletions d where d.id = any (v_more));
   end loop;
   return query
@@ -66,7 +65,7 @@ revoke execute on function public.take_storage_deletions(text, integer, integer)
 from public, anon, authenticated, service_role;
 grant execute on function public.take_storage_deletions(text, integer, integer) to service_role;
 comment on function public.take_storage_deletions(text, integer, integer) is
-  'For workers: leases files that are to be deleted by the Storage API.';
+  'For workers: leases files to delete through the Storage API.';
 
 -- take_storage_deletions_as_json(p_worker, p_limit, p_lease_seconds)
 -- take_storage_deletions as {deletions: [{deletion_id, lease_id, bucket_id, path}]}, one JSON value.

@@ -1,5 +1,5 @@
 -- reopened_at(p_batch_id)
--- Null where it never was.
+-- When items of an ended batch were last queued again; null if never.
 -- Caller: batch_facts, for batches that it can see.
 create function batchgen_api.reopened_at(p_batch_id uuid) returns timestamptz
 language sql stable security definer set search_path = '' as $$
@@ -7,11 +7,11 @@ language sql stable security definer set search_path = '' as $$
 $$;
 revoke execute on function batchgen_api.reopened_at(uuid) from public, anon, authenticated, service_role;
 grant execute on function batchgen_api.reopened_at(uuid) to authenticated, service_role;
-comment on function batchgen_api.reopened_at(uuid) is 'When items of a batch that had ended were queued again.';
+comment on function batchgen_api.reopened_at(uuid) is 'When items of an ended batch were last queued again.';
 
 -- batch_facts(p_batch_ids)
--- [{id, cancelled, deleted, reopened_at}, …] for those of the first 1,000 that the caller may see. cancelled: failed
--- items that somebody cancelled; deleted: completed items without a picture.
+-- [{id, cancelled, deleted, reopened_at}, …] for those of the first 1,000 ids that the caller may see. cancelled:
+-- number of failed items that somebody cancelled; deleted: number of completed items without a picture.
 -- Caller: authenticated, service_role; each sees what row level security shows.
 create function public.batch_facts(p_batch_ids uuid[]) returns jsonb
 language sql stable set search_path = '' as $$
@@ -35,4 +35,4 @@ $$;
 revoke execute on function public.batch_facts(uuid[]) from public, anon, authenticated, service_role;
 grant execute on function public.batch_facts(uuid[]) to authenticated, service_role;
 comment on function public.batch_facts(uuid[]) is
-  'How many items of batches were cancelled, how many pictures deleted, and when they were queued again.';
+  'For each batch: cancelled items, deleted pictures, and when items were queued again.';

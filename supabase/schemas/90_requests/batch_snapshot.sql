@@ -1,8 +1,7 @@
 -- batch_snapshot(p_batch_id)
 -- {batch, generations: [{…, images: [{…, tags: […]}]}]}: a batch with its items and their pictures, all columns, in one
--- value and of one moment; null where there is no such batch, or none that the caller may see. It asks by columns: an
--- embedding by PostgREST is ambiguous (PGRST201) where a project has a second foreign key between the tables, and
--- max-rows cuts it.
+-- consistent JSON value; null if the caller sees no such batch. Joins by columns, because embedding by PostgREST is
+-- ambiguous (PGRST201) if a project has a second foreign key between the tables, and max-rows cuts it off.
 -- Caller: authenticated, service_role; each sees what row level security shows.
 create function public.batch_snapshot(p_batch_id uuid) returns jsonb
 language sql stable set search_path = '' as $$
@@ -27,4 +26,4 @@ $$;
 revoke execute on function public.batch_snapshot(uuid) from public, anon, authenticated, service_role;
 grant execute on function public.batch_snapshot(uuid) to authenticated, service_role;
 comment on function public.batch_snapshot(uuid) is
-  'A batch with its items and pictures, as the caller may see them, in one value.';
+  'A batch with its items and pictures, as the caller may see them, in one JSON value.';

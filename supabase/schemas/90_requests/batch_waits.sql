@@ -1,7 +1,7 @@
 -- waits_of_any_batch(p_batch_id)
--- Why each item of a batch that is pending does not run: the first reason that holds, in the order in which they are
--- listed at public.batch_waits. Of other users it tells numbers alone. It looks at 1,000 ready items at most.
--- Long because it is one query: all that it tells holds at one moment.
+-- The reason why each pending item of a batch does not run: the first that holds, in the order listed at
+-- public.batch_waits. Reveals nothing but numbers about other users. Reads at most 1,000 ready items.
+-- Long because it is one query: all of its answer holds at one moment.
 create function batchgen_api.waits_of_any_batch(p_batch_id uuid)
 returns table (generation_id uuid, reason text, detail text, "until" timestamptz, running integer, cap integer,
   "position" integer)
@@ -16,7 +16,7 @@ begin
   select count(*) into v_running_in_all from batchgen.queue q where q.state = 'running';
   return query
   with closed as materialized (
-    -- Of two reasons the one that lasts longer; a probe that runs is the shorter one.
+    -- Of two reasons the longer one; a running probe counts as the shorter one.
     select distinct on (c.model_id) c.* from batchgen.closed_models() c order by c.model_id, c.until desc nulls last
   ),
   items as materialized (
@@ -29,7 +29,7 @@ begin
       (select count(*) from batchgen.queue r where r.state = 'running' and r.user_id = u.user_id)::integer as running
     from (select distinct i.user_id from items i) u
   ),
-  -- Where the items stand among their users' own, as the next claim will see it.
+  -- Ranks of the items among their users' own, as the next claim will see them.
   own as materialized (
     select w.generation_id, u.user_id, w.priority, w.created_at, w.batch_index,
       row_number() over (
@@ -42,8 +42,8 @@ begin
       order by q.priority desc, q.created_at, q.batch_index, q.generation_id limit 1000
     ) w
   ),
-  -- What may be claimed before them: of each user with ready items, and of those whose ranks the next claim repairs,
-  -- as many as their limit allows. More than 50 of one user are not counted.
+  -- Items that may be claimed before them: of each user with ready items, and of those whose ranks the next claim
+  -- repairs, as many as their limit allows. At most 50 per user are counted.
   others as materialized (
     select t.user_id from (select user_id from batchgen.touched limit 1000) t
     union
@@ -106,7 +106,7 @@ begin
       when i.state = 'delayed' and i.due_at > clock_timestamp() and (c.reason is null or i.due_at > c.until)
         then 'retry'
       when c.reason is not null then c.reason
-      -- The breaker lets one item try, and it need not be this one.
+      -- The breaker lets one item probe the model, which need not be this one.
       when exists (select from batchgen.breakers b where b.model_id = i.model_id and b.opened_until is not null)
         then 'breaker'
       when not v_is_worker_live
@@ -146,16 +146,16 @@ grant execute on function batchgen_api.batch_waits(uuid) to authenticated;
 comment on function batchgen_api.batch_waits(uuid) is 'Behind public.batch_waits: for the batch''s owner.';
 
 -- batch_waits(p_batch_id)
--- A row for each pending item of the batch, with the reason why it does not run:
---   retry      an attempt failed, or was told to wait: due again at until; detail says so where that goes on and on
---   provider   the provider (detail) asked everybody to wait until then
---   breaker    the model (detail) failed again and again: nothing starts until then; empty while one item tries
+-- One row per pending item of the batch, with the reason why it does not run:
+--   retry      an attempt failed, or the provider asked to wait: due at until; detail tells about repeated waits
+--   provider   the provider (detail) asked all workers to wait until then
+--   breaker    the model (detail) failed repeatedly: nothing starts before until, which is empty while a probe runs
 --   no_worker  it has been due for settings.worker_silence_seconds, and no worker was seen for as long
---   own_cap    its user runs as many items as one user may (running of cap)
---   total_cap  as many items run in all as may (running of cap)
---   runs_alone a worker died while it had the item: it waits for one that does nothing else
---   queue      others come first
--- position is its place in the order of claims, from 1, for own_cap, total_cap and queue; 1000 stands for that or more.
+--   own_cap    its user has reached the limit of running items (running of cap)
+--   total_cap  the limit of all running items is reached (running of cap)
+--   runs_alone a worker died while it ran the item: it waits for a worker that runs nothing else
+--   queue      other items come first
+-- position: place in claim order, from 1, for own_cap, total_cap and queue; 1000 means 1000 or more.
 -- Caller: authenticated, for a batch of their own; service_role, for any.
 -- Errors: PT401, PT404.
 create function public.batch_waits(p_batch_id uuid)
@@ -172,4 +172,4 @@ end
 $$;
 revoke execute on function public.batch_waits(uuid) from public, anon, authenticated, service_role;
 grant execute on function public.batch_waits(uuid) to authenticated, service_role;
-comment on function public.batch_waits(uuid) is 'Why the pending items of a batch do not run yet.';
+comment on function public.batch_waits(uuid) is 'The reasons why pending items of a batch do not run yet.';

@@ -1,6 +1,7 @@
 -- check_request(p_request, p_settings)
--- Caller: create_batch_for. Errors: PT422 where the request is no object, or larger than any valid one: every field at
--- its longest fits, with room for fields that are ignored.
+-- Refuse a request that is not an object, or larger than any valid one: room for every field at its maximum length, and
+-- for fields that are ignored.
+-- Caller: create_batch_for. Errors: PT422.
 create function batchgen.check_request(p_request jsonb, p_settings batchgen.settings) returns void
 language plpgsql set search_path = '' as $$
 declare
@@ -8,7 +9,7 @@ declare
 begin
   if pg_column_size(p_request) > v_most then
     perform batchgen.refuse('too_large', format('The request is larger than %s bytes.', v_most), 'request',
-      'Send the fields that are documented and nothing else.', null, to_jsonb(v_most));
+      'Send only the documented fields.', null, to_jsonb(v_most));
   end if;
   if jsonb_typeof(p_request) is distinct from 'object' then
     perform batchgen.refuse('wrong_type', 'The request is not an object.', 'request',
@@ -19,4 +20,4 @@ $$;
 revoke execute on function batchgen.check_request(jsonb, batchgen.settings)
 from public, anon, authenticated, service_role;
 comment on function batchgen.check_request(jsonb, batchgen.settings) is
-  'Refuses a request that is no object, or larger than any valid one.';
+  'Refuses a request that is not an object, or larger than any valid one.';

@@ -1,5 +1,5 @@
 -- batch_answer(p_batch_id)
--- A batch and its items as create_batch answers them.
+-- A batch and its items as create_batch returns them.
 create function batchgen.batch_answer(p_batch_id uuid) returns jsonb
 language sql stable security definer set search_path = '' as $$
   select jsonb_build_object('batch', jsonb_build_object(
@@ -13,17 +13,18 @@ language sql stable security definer set search_path = '' as $$
   from public.batch_generations b where b.id = p_batch_id
 $$;
 revoke execute on function batchgen.batch_answer(uuid) from public, anon, authenticated, service_role;
-comment on function batchgen.batch_answer(uuid) is 'A batch as create_batch answers it.';
+comment on function batchgen.batch_answer(uuid) is 'A batch and its items as create_batch returns them.';
 
 -- request_hash(p_request)
--- 128 bits that tell one request from another. Never by way of its text: a number that takes ten bytes in jsonb may
--- take a hundred thousand there.
+-- 128-bit hash of a request. Computed from jsonb, never from its text: a number of ten bytes in jsonb may be a hundred
+-- thousand characters as text.
 create function batchgen.request_hash(p_request jsonb) returns bytea
 language sql immutable set search_path = '' as $$
   select int8send(jsonb_hash_extended(p_request, 0)) || int8send(jsonb_hash_extended(p_request, 1))
 $$;
 revoke execute on function batchgen.request_hash(jsonb) from public, anon, authenticated, service_role;
-comment on function batchgen.request_hash(jsonb) is 'Tells whether a client_key comes with the same request again.';
+comment on function batchgen.request_hash(jsonb) is
+  'Hash that tells whether a client_key comes with the same request again.';
 
 create function batchgen.same_batch_again(p_known batchgen.requests, p_hash bytea) returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
@@ -37,4 +38,5 @@ end
 $$;
 revoke execute on function batchgen.same_batch_again(batchgen.requests, bytea)
 from public, anon, authenticated, service_role;
-comment on function batchgen.same_batch_again(batchgen.requests, bytea) is 'Answers a request that is sent again.';
+comment on function batchgen.same_batch_again(batchgen.requests, bytea) is
+  'Returns the batch of a repeated request; refuses another request with the same client_key.';

@@ -13,14 +13,14 @@ grant execute on function batchgen_api.create_batch(jsonb) to authenticated;
 comment on function batchgen_api.create_batch(jsonb) is 'Behind public.create_batch: for the signed-in user.';
 
 -- create_batch(p_request)
--- {prompts: [{text, negative_prompt?, seed?, tags?}], shared_settings?: {model_id, model_version, width, height, steps,
--- guidance_scale}, batch_name?, client_key?} -> {batch: {id, name, total_count, status, generations: [{id, index,
--- prompt, status, seed}]}}.
--- Caller: authenticated, for themselves. anon may call it to be told what is wrong: PT401 not_signed_in.
+-- Submit a batch: {prompts: [{text, negative_prompt?, seed?, tags?}], shared_settings?: {model_id, model_version,
+-- width, height, steps, guidance_scale}, batch_name?, client_key?} -> {batch: {id, name, total_count, status,
+-- generations: [{id, index, prompt, status, seed}]}}.
+-- Caller: authenticated, for themselves. anon may call it only to get a clear error: PT401 not_signed_in.
 create function public.create_batch(p_request jsonb) returns jsonb
 language plpgsql set search_path = '' as $$
 begin
-  -- The schema behind it is closed to anon, and so are its words.
+  -- anon may not use the schema of batchgen.refuse, so the error is raised here.
   if auth.uid() is null then
     raise exception using errcode = 'PT401', message = 'Nobody is signed in.', hint = 'Sign in, then try again.',
       detail = jsonb_build_object(
@@ -36,7 +36,7 @@ grant execute on function public.create_batch(jsonb) to anon, authenticated;
 comment on function public.create_batch(jsonb) is 'Submits a batch of prompts for the signed-in user.';
 
 -- create_batch_as(p_user_id, p_request)
--- The same for an operator who acts for a user.
+-- create_batch for an operator who acts for a user.
 -- Caller: service_role.
 create function public.create_batch_as(p_user_id uuid, p_request jsonb) returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -50,5 +50,4 @@ end
 $$;
 revoke execute on function public.create_batch_as(uuid, jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.create_batch_as(uuid, jsonb) to service_role;
-comment on function public.create_batch_as(uuid, jsonb) is
-  'Submits a batch of prompts in the name of a user; for operators.';
+comment on function public.create_batch_as(uuid, jsonb) is 'For operators: submits a batch of prompts for a user.';

@@ -1,12 +1,12 @@
 -- create_batch_for(p_user_id, p_request)
--- Validates the whole request, then writes the batch, its items and (by trigger) their queue rows in this transaction.
--- The same client_key again gives the same batch, and counts against no limit. Returns what batch_answer tells.
+-- Validate the whole request, then write the batch, its items and (by trigger) their queue rows in this transaction. A
+-- repeated client_key returns the same batch and counts against no limit. Returns batch_answer.
 -- Caller: create_batch, create_batch_as.
--- States: nothing -> batch pending, items pending.
--- Locks: the user's row in auth.users; the client_key's row, so that a resend waits for the first; then what
--- batchgen.take_from_limits locks.
--- Errors: PT422 where the request breaks a rule; PT409 where the client_key belongs to another request; PT429 where a
--- limit is reached; PT401 where the user is deleted.
+-- States: none -> batch pending, items pending.
+-- Locks: the user's row in auth.users; the client_key's row, so that a repeated request waits for the first; then the
+-- locks of batchgen.take_from_limits.
+-- Errors: PT422 if the request breaks a rule; PT409 if the client_key belongs to another request; PT429 if a limit is
+-- reached; PT401 if the user is deleted.
 create function batchgen.create_batch_for(p_user_id uuid, p_request jsonb) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -38,7 +38,7 @@ begin
     insert into batchgen.requests (user_id, client_key, body_hash) values (p_user_id, v_client_key, v_hash)
     on conflict do nothing;
     if not found then
-      -- The same request, sent twice at once: the other one has just been committed.
+      -- The same request was sent twice at once, and the other one has just been committed.
       select r.* into v_known from batchgen.requests r where r.user_id = p_user_id and r.client_key = v_client_key;
       return batchgen.same_batch_again(v_known, v_hash);
     end if;
@@ -55,12 +55,12 @@ end
 $$;
 revoke execute on function batchgen.create_batch_for(uuid, jsonb) from public, anon, authenticated, service_role;
 comment on function batchgen.create_batch_for(uuid, jsonb) is
-  'Checks a whole request, counts it, then writes the batch and its items.';
+  'Validates a whole request, counts it against the limits, then writes the batch and its items.';
 
--- The steps of create_batch_for. Each refuses what breaks a rule: PT422.
+-- Steps of create_batch_for. Each refuses invalid input with PT422.
 
 -- count_prompts(p_user_id, p_prompts, p_settings)
--- How many prompts there are: a list, as long as a batch of the user may be.
+-- Number of prompts. Refuse if there is no list, or if a batch of the user may not have that many or that few.
 create function batchgen.count_prompts(p_user_id uuid, p_prompts jsonb, p_settings batchgen.settings) returns integer
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -93,10 +93,11 @@ $$;
 revoke execute on function batchgen.count_prompts(uuid, jsonb, batchgen.settings)
 from public, anon, authenticated, service_role;
 comment on function batchgen.count_prompts(uuid, jsonb, batchgen.settings) is
-  'How many prompts a request has; refuses too few and too many.';
+  'Number of prompts in a request; refuses too few and too many.';
 
 -- write_batch(p_batch, p_items)
--- States: nothing -> batch pending, items pending; by trigger the items are queued.
+-- Write a batch and its items.
+-- States: none -> batch pending, items pending; a trigger queues the items.
 create function batchgen.write_batch(
   p_batch public.batch_generations, p_items batchgen.requested_item[]
 ) returns void

@@ -1,7 +1,7 @@
--- How a request to create_batch is read: each function takes one part of it, and refuses what breaks a rule (PT422).
+-- Parsing of a create_batch request: each function reads one part and refuses invalid input (PT422).
 
 -- read_number(p_value, p_field, p_min, p_max, p_whole, p_index)
--- A number of the request, or null where it is missing. p_whole: no fraction allowed.
+-- A number of the request; null if missing. p_whole: no fraction allowed.
 create function batchgen.read_number(
   p_value jsonb, p_field text, p_min numeric, p_max numeric, p_whole boolean, p_index integer default null
 ) returns numeric
@@ -33,10 +33,10 @@ $$;
 revoke execute on function batchgen.read_number(jsonb, text, numeric, numeric, boolean, integer)
 from public, anon, authenticated, service_role;
 comment on function batchgen.read_number(jsonb, text, numeric, numeric, boolean, integer) is
-  'A number of a request, checked; null where it is missing.';
+  'A number of a request, checked; null if missing.';
 
 -- read_text(p_value, p_field, p_max, p_index)
--- A text of the request, or null where it is missing. Length is checked first, so that a huge value costs nothing.
+-- A string of the request; null if missing. The length is checked first, so that a huge value costs nothing.
 create function batchgen.read_text(
   p_value jsonb, p_field text, p_max integer, p_index integer default null
 ) returns text
@@ -48,7 +48,7 @@ begin
     return null;
   end if;
   if jsonb_typeof(p_value) <> 'string' then
-    perform batchgen.refuse('wrong_type', format('%s is not a text.', p_field), p_field, 'Send a string.', p_index);
+    perform batchgen.refuse('wrong_type', format('%s is not a string.', p_field), p_field, 'Send a string.', p_index);
   end if;
   v_text := p_value #>> '{}';
   if length(v_text) > p_max then
@@ -62,10 +62,10 @@ $$;
 revoke execute on function batchgen.read_text(jsonb, text, integer, integer)
 from public, anon, authenticated, service_role;
 comment on function batchgen.read_text(jsonb, text, integer, integer) is
-  'A text of a request, checked; null where it is missing.';
+  'A string of a request, checked; null if missing.';
 
 -- read_tags(p_tags, p_index)
--- The tags of one prompt: trimmed, lower case, each once.
+-- The tags of one prompt: trimmed, lower case, without duplicates.
 create function batchgen.read_tags(p_tags jsonb, p_index integer) returns text[]
 language plpgsql set search_path = '' as $$
 declare
@@ -78,7 +78,7 @@ begin
     return v_names;
   end if;
   if jsonb_typeof(p_tags) <> 'array' then
-    perform batchgen.refuse('wrong_type', format('%s is not a list.', v_field), v_field, 'Send a list of words.',
+    perform batchgen.refuse('wrong_type', format('%s is not a list.', v_field), v_field, 'Send a list of strings.',
       p_index);
   end if;
   if jsonb_array_length(p_tags) > 20 then
@@ -101,9 +101,11 @@ begin
 end
 $$;
 revoke execute on function batchgen.read_tags(jsonb, integer) from public, anon, authenticated, service_role;
-comment on function batchgen.read_tags(jsonb, integer) is 'The tags of a prompt: trimmed, lower case, each once.';
+comment on function batchgen.read_tags(jsonb, integer) is
+  'The tags of a prompt: trimmed, lower case, without duplicates.';
 
 -- read_client_key(p_request)
+-- The client_key of the request; null if missing.
 create function batchgen.read_client_key(p_request jsonb) returns text
 language plpgsql set search_path = '' as $$
 declare
@@ -117,11 +119,11 @@ begin
 end
 $$;
 revoke execute on function batchgen.read_client_key(jsonb) from public, anon, authenticated, service_role;
-comment on function batchgen.read_client_key(jsonb) is 'The client_key of a request; null where it has none.';
+comment on function batchgen.read_client_key(jsonb) is 'The client_key of a request; null if missing.';
 
 -- read_shared_settings(p_request, p_settings)
--- The request's batch_name and shared_settings as a row of batch_generations that is not written yet: model, version,
--- size, steps and guidance scale, each the model's default where the request names none.
+-- The request's batch_name and shared_settings as an unwritten row of batch_generations: model, version, size, steps
+-- and guidance scale, with the model's defaults for missing ones.
 create function batchgen.read_shared_settings(
   p_request jsonb, p_settings batchgen.settings
 ) returns public.batch_generations
@@ -153,7 +155,7 @@ begin
     coalesce(v_model.min_height, 16), coalesce(v_model.max_height, 4096), true), v_model.default_height, 1024);
   v_batch.steps := coalesce(batchgen.read_number(v_shared -> 'steps', 'shared_settings.steps',
     1, coalesce(v_model.max_steps, 200), true), v_model.default_steps);
-  -- Rounded, since a number that is closer to zero than double precision can tell is an error there.
+  -- Rounded: a number too close to zero for double precision would raise an error.
   v_batch.guidance_scale := coalesce(
     round(batchgen.read_number(v_shared -> 'guidance_scale', 'shared_settings.guidance_scale',
       0, p_settings.max_guidance_scale::numeric, false), 100)::double precision,
@@ -165,9 +167,10 @@ $$;
 revoke execute on function batchgen.read_shared_settings(jsonb, batchgen.settings)
 from public, anon, authenticated, service_role;
 comment on function batchgen.read_shared_settings(jsonb, batchgen.settings) is
-  'What a request says for all of its items, as a row of batch_generations.';
+  'The settings that all items of a request share, as a row of batch_generations.';
 
 -- read_prompts(p_prompts, p_settings)
+-- The requested items, in order.
 create function batchgen.read_prompts(
   p_prompts jsonb, p_settings batchgen.settings
 ) returns batchgen.requested_item[]
@@ -193,7 +196,7 @@ begin
     );
     if v_item.prompt is null or batchgen.is_blank(v_item.prompt) then
       perform batchgen.refuse('blank_prompt', v_path || '.text is empty.', v_path || '.text',
-        'Say what the picture should show, or remove the prompt.', v_item.batch_index);
+        'Describe the picture, or remove the prompt.', v_item.batch_index);
     end if;
     v_item.negative_prompt := nullif(batchgen.read_text(
       v_prompt -> 'negative_prompt', v_path || '.negative_prompt', p_settings.max_prompt_characters, v_item.batch_index
@@ -209,10 +212,10 @@ end
 $$;
 revoke execute on function batchgen.read_prompts(jsonb, batchgen.settings)
 from public, anon, authenticated, service_role;
-comment on function batchgen.read_prompts(jsonb, batchgen.settings) is 'The items that a request asks for.';
+comment on function batchgen.read_prompts(jsonb, batchgen.settings) is 'The requested items.';
 
 -- choose_seeds(p_items)
--- Every item has a seed of its own, chosen here where the request has none: 31 bits, which every provider takes.
+-- Give every item a seed of its own: random 31 bits, which every provider accepts, where the request has none.
 create function batchgen.choose_seeds(p_items batchgen.requested_item[]) returns batchgen.requested_item[]
 language plpgsql set search_path = '' as $$
 declare

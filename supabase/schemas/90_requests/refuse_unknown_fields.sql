@@ -1,5 +1,5 @@
 -- changes_between(p_one, p_other)
--- How many letters have to be added, removed or replaced to get from one short word to the other.
+-- Levenshtein distance of two short words: letters to add, remove or replace.
 create function batchgen.changes_between(p_one text, p_other text) returns integer
 language plpgsql immutable set search_path = '' as $$
 declare
@@ -19,10 +19,10 @@ begin
 end
 $$;
 revoke execute on function batchgen.changes_between(text, text) from public, anon, authenticated, service_role;
-comment on function batchgen.changes_between(text, text) is 'How many letters differ between two words.';
+comment on function batchgen.changes_between(text, text) is 'Levenshtein distance of two short words.';
 
 -- refuse_unknown_fields(p_object, p_path, p_known, p_index)
--- A field that would be ignored is refused, with the known one that is nearest.
+-- Refuse a field that would be ignored; the remedy suggests the most similar known field.
 create function batchgen.refuse_unknown_fields(
   p_object jsonb, p_path text, p_known text[], p_index integer default null
 ) returns void

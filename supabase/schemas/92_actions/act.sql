@@ -1,14 +1,15 @@
--- What users may do with a whole batch of theirs: cancel it, retry what failed, save, tag and delete its pictures. Sent
--- again, each does nothing more and answers the same way.
+-- Actions on a whole batch: cancel it, retry its failed items, save, tag and delete its pictures. Repeating an action
+-- changes nothing more and returns the same form of answer.
 --
--- All answer {batch: {id, name, status, total_count, completed_count, failed_count}, done: [{generation_id, index,
+-- All return {batch: {id, name, status, total_count, completed_count, failed_count}, done: [{generation_id, index,
 -- action, …}], refused: [{generation_id, index, code, message}]}: each item of the batch once, in the batch's order.
--- PT401 not_signed_in, PT404 batch_not_found (nothing there, or somebody else's), PT422 for arguments, PT429 limit
--- reached.
+-- Errors: PT401 not_signed_in; PT404 batch_not_found (not found, or another user's); PT422 for arguments; PT429 if a
+-- limit is reached.
 --
--- Locks: the batch and all of its items first (batchgen.lock_items), but for save and tag, which touch pictures alone.
+-- Locks: the batch and all of its items first (batchgen.lock_items), except for save and tag, which change only
+-- pictures.
 
--- What became of one item. is_done: code is an action; otherwise the reason for which nothing was done.
+-- The outcome of an action for one item. is_done: code is an action; otherwise the reason why nothing was done.
 create type batchgen.item_outcome as (
   generation_id uuid, batch_index integer, is_done boolean, code text, more jsonb
 );
@@ -18,19 +19,19 @@ language sql immutable set search_path = '' as $$
   select case p_code
     when 'already_completed' then 'The picture is finished.'
     when 'already_failed' then 'The item has failed already.'
-    when 'cancelled' then 'The item was cancelled; submit it again as a new one.'
+    when 'cancelled' then 'The item was cancelled; submit it again as a new item.'
     when 'blocked_by_policy'
-      then 'The provider does not make this picture; change the prompt and submit it as a new one.'
+      then 'The provider refused this prompt; change it and submit it as a new item.'
     when 'outcome_unknown'
-      then 'It is not known whether the picture was paid for already; the people who run this project decide.'
+      then 'It is unknown whether the picture was paid for; an admin of the project decides.'
     when 'no_image' then 'The item has no picture.'
-    when 'still_waiting' then 'The item waits to be run; cancel it first.'
+    when 'still_waiting' then 'The item is waiting; cancel it first.'
     when 'still_running' then 'The item is running; cancel it first.'
     else 'The item cannot be run again.'
   end
 $$;
 revoke execute on function batchgen.refusal_message(text) from public, anon, authenticated, service_role;
-comment on function batchgen.refusal_message(text) is 'Why nothing was done to an item, as a sentence.';
+comment on function batchgen.refusal_message(text) is 'Message why nothing was done for an item.';
 
 create function batchgen.action_answer(p_batch_id uuid, p_outcomes batchgen.item_outcome[]) returns jsonb
 language sql security definer set search_path = '' as $$
@@ -58,10 +59,10 @@ $$;
 revoke execute on function batchgen.action_answer(uuid, batchgen.item_outcome[])
 from public, anon, authenticated, service_role;
 comment on function batchgen.action_answer(uuid, batchgen.item_outcome[]) is
-  'What an action did and refused, item by item.';
+  'The answer of an action: done and refused items.';
 
 -- act_on_any_batch(p_action, p_batch_id, p_tags)
--- For operators; the owner's way is below.
+-- Perform an action for an operator; act_on_batch is for the owner.
 create function batchgen_api.act_on_any_batch(p_action text, p_batch_id uuid, p_tags text[]) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -105,7 +106,7 @@ comment on function batchgen_api.act_on_batch(text, uuid, text[]) is
   'Behind the actions on batches: for the batch''s owner.';
 
 -- act(p_action, p_batch_id, p_tags)
--- As whoever calls: an operator, or an owner.
+-- Perform an action with the caller's rights: an operator's or an owner's.
 create function batchgen_api.act(p_action text, p_batch_id uuid, p_tags text[] default null) returns jsonb
 language plpgsql set search_path = '' as $$
 begin
@@ -118,4 +119,4 @@ $$;
 revoke execute on function batchgen_api.act(text, uuid, text[]) from public, anon, authenticated, service_role;
 grant execute on function batchgen_api.act(text, uuid, text[]) to authenticated, service_role;
 comment on function batchgen_api.act(text, uuid, text[]) is
-  'Behind the actions on batches: as whoever calls, an operator or an owner.';
+  'Behind the actions on batches: with the caller''s rights, an operator''s or an owner''s.';

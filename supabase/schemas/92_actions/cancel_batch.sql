@@ -1,4 +1,5 @@
 -- cancel_batch(p_batch_id)
+-- Cancel the waiting and running items of a batch.
 -- States: pending -> failed at once; processing stays, with a cancel request, until its worker has stopped it.
 create function batchgen.cancel_batch(p_batch_id uuid) returns batchgen.item_outcome[]
 language plpgsql security definer set search_path = '' as $$
@@ -26,18 +27,20 @@ begin
 end
 $$;
 revoke execute on function batchgen.cancel_batch(uuid) from public, anon, authenticated, service_role;
-comment on function batchgen.cancel_batch(uuid) is 'Cancels what waits and runs of a batch.';
+comment on function batchgen.cancel_batch(uuid) is 'Cancels the waiting and running items of a batch.';
 
 -- cancel_batch(p_batch_id)
--- Actions: cancelled (it waited), cancel_requested (it runs: its worker stops it; a picture that is finished already is
+-- Cancel the waiting and running items of a batch.
+-- Actions: cancelled (it waited), cancel_requested (it runs and its worker will stop it; an already finished picture is
 -- kept), already_cancelled. Refused: already_completed, already_failed.
 -- Caller: authenticated, for a batch of their own; service_role, for any.
 -- States: pending -> failed at once; processing stays until its worker has stopped it.
--- Errors: PT401, PT404; PT409 busy where somebody is changing items just now.
+-- Errors: PT401, PT404; PT409 busy if another session is changing items.
 create function public.cancel_batch(p_batch_id uuid) returns jsonb
 language sql set search_path = '' as $$
   select batchgen_api.act('cancel', p_batch_id)
 $$;
 revoke execute on function public.cancel_batch(uuid) from public, anon, authenticated, service_role;
 grant execute on function public.cancel_batch(uuid) to authenticated, service_role;
-comment on function public.cancel_batch(uuid) is 'Cancels what waits and runs of a batch; finished pictures stay.';
+comment on function public.cancel_batch(uuid) is
+  'Cancels the waiting and running items of a batch; finished pictures stay.';

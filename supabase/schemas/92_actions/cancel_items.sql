@@ -1,11 +1,11 @@
--- Cancelling, in one place for all who do it: the user functions, the app's direct writes, deleted batches.
+-- Cancelling, shared by the user functions, the app's direct writes and deleted batches.
 --
--- Locks, as everywhere: batches by id, items, queue rows. Who holds items already and comes for their batch (an edit by
--- the app) takes the batch's other items only where they are free.
+-- Locks, as everywhere: batches by id, items, queue rows. A session that holds items and then needs their batch (an
+-- edit by the app) locks the batch's other items only if they are free.
 
 -- request_cancel(p_batch_ids)
--- Marks all that waits or runs of these batches. Whoever holds the mark's row keeps claims away from it, and an item
--- that is just being claimed is marked after that.
+-- Set the cancel request of all waiting and running items of these batches. The lock on the queue row keeps claims away
+-- from it; an item that is just being claimed is marked after that.
 -- Caller: holds the batches' row locks, and calls end_cancelled before it commits.
 create function batchgen.request_cancel(p_batch_ids uuid[]) returns void
 language sql security definer set search_path = '' as $$
@@ -14,12 +14,13 @@ language sql security definer set search_path = '' as $$
   where g.batch_id = any (p_batch_ids) and q.generation_id = g.id
 $$;
 revoke execute on function batchgen.request_cancel(uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.request_cancel(uuid[]) is 'Marks what waits and runs of batches as cancelled.';
+comment on function batchgen.request_cancel(uuid[]) is
+  'Sets the cancel request of waiting and running items of batches.';
 
 -- end_cancelled(p_batch_ids)
--- Ends the marked items that wait; those that run end when their worker has stopped them. Returns the ids of those that
--- ended here. An item that somebody edits just now is waited for, but not for long: who edits may wait for this batch.
--- Errors: PT409 busy where somebody holds an item for longer, and nothing is cancelled.
+-- End the marked items that wait; running ones end when their worker has stopped them. Returns the ids of the items
+-- ended here. Waits for an item that another session edits, but not long: that session may wait for this batch.
+-- Errors: PT409 busy if a session holds an item for longer; then nothing is cancelled.
 create function batchgen.end_cancelled(p_batch_ids uuid[]) returns uuid[]
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -44,17 +45,17 @@ begin
     end if;
     perform pg_sleep(0.01);
   end loop;
-  perform batchgen.refuse('busy', 'Items of this batch are being changed just now.', null, 'Try again.', null, null,
+  perform batchgen.refuse('busy', 'Items of this batch are being changed.', null, 'Try again.', null, null,
     'PT409');
   return v_ended;
 end
 $$;
 revoke execute on function batchgen.end_cancelled(uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.end_cancelled(uuid[]) is 'Ends the marked items that wait.';
+comment on function batchgen.end_cancelled(uuid[]) is 'Ends the waiting items that have a cancel request.';
 
 -- cancel_items(p_batch_ids)
--- Cancels whatever of these batches has not ended: what waits ends at once, what runs is marked. Returns the ids of the
--- items that ended here. Items that were running before there was a queue have no worker of ours: they end here, too.
+-- Cancel all items of these batches that have not ended: waiting ones end at once, running ones are marked. Returns the
+-- ids of the items ended here. Items that were running before the queue existed have no worker: they end here, too.
 create function batchgen.cancel_items(p_batch_ids uuid[]) returns uuid[]
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -76,4 +77,4 @@ end
 $$;
 revoke execute on function batchgen.cancel_items(uuid[]) from public, anon, authenticated, service_role;
 comment on function batchgen.cancel_items(uuid[]) is
-  'Marks and ends what waits of batches; what runs is ended by its worker.';
+  'Cancels items of batches: ends waiting ones, marks running ones for their workers.';

@@ -1,5 +1,6 @@
 -- delete_batch_images(p_batch_id)
--- Rows go at once, files by the outbox. Items and totals stay. What waits or runs would make another picture.
+-- Delete the pictures of a batch: rows at once, files through the outbox. Items and totals stay. Waiting and running
+-- items are refused, since they would make another picture.
 create function batchgen.delete_batch_images(p_batch_id uuid) returns batchgen.item_outcome[]
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -33,6 +34,7 @@ revoke execute on function batchgen.delete_batch_images(uuid) from public, anon,
 comment on function batchgen.delete_batch_images(uuid) is 'Deletes the pictures of a batch.';
 
 -- delete_batch_images(p_batch_id)
+-- Delete the pictures of a batch.
 -- Actions: deleted, with image_id; already_deleted. Refused: still_waiting, still_running.
 -- Caller: authenticated, for a batch of their own; service_role, for any.
 -- Errors: PT401, PT404.

@@ -1,5 +1,5 @@
 -- pictures_of(p_batch_id)
--- The items of a batch and the picture of each, the one that complete_generation keeps.
+-- The items of a batch, each with its picture: the one that complete_generation keeps.
 create function batchgen.pictures_of(p_batch_id uuid)
 returns table (generation_id uuid, batch_index integer, status text, image_id uuid, saved_at timestamptz)
 language sql stable security definer set search_path = '' as $$
@@ -12,4 +12,4 @@ language sql stable security definer set search_path = '' as $$
   where g.batch_id = p_batch_id
 $$;
 revoke execute on function batchgen.pictures_of(uuid) from public, anon, authenticated, service_role;
-comment on function batchgen.pictures_of(uuid) is 'The items of a batch with the picture of each.';
+comment on function batchgen.pictures_of(uuid) is 'The items of a batch, each with its picture.';

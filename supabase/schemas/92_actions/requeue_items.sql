@@ -1,5 +1,5 @@
 -- may_be_retried(p_generation)
--- Whether a failed item may be run again for its user.
+-- True if a failed item may run again for its user.
 create function batchgen.may_be_retried(p_generation public.image_generations) returns boolean
 language sql stable security definer set search_path = '' as $$
   select p_generation.status = 'failed' and p_generation.batch_id is not null and not exists (
@@ -9,10 +9,11 @@ $$;
 revoke execute on function batchgen.may_be_retried(public.image_generations)
 from public, anon, authenticated, service_role;
 comment on function batchgen.may_be_retried(public.image_generations) is
-  'Whether a failed item may be run again for its user.';
+  'True if a failed item may run again for its user.';
 
 -- requeue_items(p_user_id, p_generation_ids)
--- failed -> pending with all retries before them, within the user's limits (PT429). The caller holds the items' locks.
+-- Queue failed items again with all retries, within the user's limits. The caller holds the items' locks.
+-- States: failed -> pending. Errors: PT429.
 create function batchgen.requeue_items(p_user_id uuid, p_generation_ids uuid[]) returns void
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -25,4 +26,4 @@ begin
 end
 $$;
 revoke execute on function batchgen.requeue_items(uuid, uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.requeue_items(uuid, uuid[]) is 'Runs failed items again, within their user''s limits.';
+comment on function batchgen.requeue_items(uuid, uuid[]) is 'Queues failed items again, within their user''s limits.';

@@ -1,5 +1,6 @@
 -- retry_failed(p_batch_id)
--- States: failed -> pending, all that may be retried or, where the limits do not allow that, none (PT429).
+-- Queue the failed items of a batch again: all that may be retried or, if they exceed the limits, none.
+-- States: failed -> pending. Errors: PT429.
 create function batchgen.retry_failed(p_batch_id uuid) returns batchgen.item_outcome[]
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -30,13 +31,14 @@ begin
 end
 $$;
 revoke execute on function batchgen.retry_failed(uuid) from public, anon, authenticated, service_role;
-comment on function batchgen.retry_failed(uuid) is 'Runs the failed items of a batch again.';
+comment on function batchgen.retry_failed(uuid) is 'Queues the failed items of a batch again.';
 
 -- retry_failed(p_batch_id)
+-- Queue the failed items of a batch again.
 -- Actions: requeued, already_waiting. Refused: cancelled, blocked_by_policy, outcome_unknown, already_completed.
 -- Caller: authenticated, for a batch of their own; service_role, for any.
 -- States: failed -> pending.
--- Errors: PT401, PT404; PT429 where a limit does not allow all of them.
+-- Errors: PT401, PT404; PT429 if they exceed a limit.
 create function public.retry_failed(p_batch_id uuid) returns jsonb
 language sql set search_path = '' as $$
   select batchgen_api.act('retry', p_batch_id)
@@ -44,4 +46,4 @@ $$;
 revoke execute on function public.retry_failed(uuid) from public, anon, authenticated, service_role;
 grant execute on function public.retry_failed(uuid) to authenticated, service_role;
 comment on function public.retry_failed(uuid) is
-  'Runs the failed items of a batch again, within the limits for new ones.';
+  'Runs the failed items of a batch again, within the limits for new items.';

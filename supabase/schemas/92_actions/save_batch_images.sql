@@ -24,6 +24,7 @@ revoke execute on function batchgen.save_batch_images(uuid) from public, anon, a
 comment on function batchgen.save_batch_images(uuid) is 'Marks the pictures of a batch as saved.';
 
 -- save_batch_images(p_batch_id)
+-- Mark the pictures of a batch as saved.
 -- Actions: saved, already_saved, with image_id. Refused: no_image.
 -- Caller: authenticated, for a batch of their own; service_role, for any.
 -- Errors: PT401, PT404.
@@ -34,4 +35,4 @@ $$;
 revoke execute on function public.save_batch_images(uuid) from public, anon, authenticated, service_role;
 grant execute on function public.save_batch_images(uuid) to authenticated, service_role;
 comment on function public.save_batch_images(uuid) is
-  'Marks the pictures of a batch as saved, so that no retention removes them.';
+  'Marks the pictures of a batch as saved, so that retention keeps them.';

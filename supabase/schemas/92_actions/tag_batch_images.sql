@@ -31,17 +31,17 @@ begin
 end
 $$;
 revoke execute on function batchgen.tag_batch_images(uuid, text[]) from public, anon, authenticated, service_role;
-comment on function batchgen.tag_batch_images(uuid, text[]) is 'Puts tags on the pictures of a batch.';
+comment on function batchgen.tag_batch_images(uuid, text[]) is 'Tags the pictures of a batch.';
 
 -- tag_batch_images(p_batch_id, p_tags)
+-- Tag the pictures of a batch.
 -- Actions: tagged, already_tagged, with image_id and tags. Refused: no_image.
 -- Caller: authenticated, for a batch of their own; service_role, for any.
--- Errors: PT401, PT404; PT422 where one is no tag; PT429 where the user has made too many.
+-- Errors: PT401, PT404; PT422 for an invalid tag; PT429 if the user has created too many.
 create function public.tag_batch_images(p_batch_id uuid, p_tags text[]) returns jsonb
 language sql set search_path = '' as $$
   select batchgen_api.act('tag', p_batch_id, p_tags)
 $$;
 revoke execute on function public.tag_batch_images(uuid, text[]) from public, anon, authenticated, service_role;
 grant execute on function public.tag_batch_images(uuid, text[]) to authenticated, service_role;
-comment on function public.tag_batch_images(uuid, text[]) is
-  'Puts tags on the pictures of a batch; makes those that do not exist yet.';
+comment on function public.tag_batch_images(uuid, text[]) is 'Tags the pictures of a batch; creates missing tags.';

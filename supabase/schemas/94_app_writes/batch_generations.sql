@@ -4,9 +4,9 @@ for each row
 execute function batchgen.refuse_app('Submit the batch with create_batch.');
 
 -- before_batch_updated_by_app()
--- The update that the app sends after a retry or a cancel. Totals, status and time stay what the rows say
--- (batchgen_before_update, which runs next); failed asks for the end of what still waits or runs. Since the row cannot
--- say so afterwards, the marks in the queue do, until the statement ends.
+-- Handle the update that the app sends after a retry or a cancel. Totals, status and time stay as computed from the
+-- items (batchgen_before_update, which runs next). Status failed requests a cancel of all waiting and running items.
+-- The row cannot carry that request, so the marks in the queue do until the statement ends.
 create function batchgen.before_batch_updated_by_app() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -19,7 +19,7 @@ begin
 end
 $$;
 revoke execute on function batchgen.before_batch_updated_by_app() from public, anon, authenticated, service_role;
-comment on function batchgen.before_batch_updated_by_app() is 'Trigger: what a user may change of a batch.';
+comment on function batchgen.before_batch_updated_by_app() is 'Trigger: limits what a user may change in a batch.';
 
 create trigger batchgen_app_update before update on public.batch_generations
 for each row
@@ -34,7 +34,8 @@ begin
 end
 $$;
 revoke execute on function batchgen.after_batches_updated_by_app() from public, anon, authenticated, service_role;
-comment on function batchgen.after_batches_updated_by_app() is 'Trigger: a batch that the app gave up is cancelled.';
+comment on function batchgen.after_batches_updated_by_app() is
+  'Trigger: ends the items of a batch that the app set to failed.';
 
 create trigger batchgen_app_updated after update on public.batch_generations
 referencing new table as new_rows for each statement
@@ -49,8 +50,7 @@ begin
 end
 $$;
 revoke execute on function batchgen.before_batch_deleted_by_app() from public, anon, authenticated, service_role;
-comment on function batchgen.before_batch_deleted_by_app() is
-  'Trigger: what a user may delete of batches, and what it cancels.';
+comment on function batchgen.before_batch_deleted_by_app() is 'Trigger: limits which batches a user may delete.';
 
 create trigger batchgen_app_delete before delete on public.batch_generations
 for each row

@@ -1,16 +1,17 @@
 -- before_item_inserted_by_app()
--- A single generation: the user's own, waiting, of prompts that a batch could have, and with nothing in it that only a
--- run may write.
+-- Check a single generation: the user's own, pending, with prompts of the length allowed in a batch, and without values
+-- that only a run may write.
 create function batchgen.before_item_inserted_by_app() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
   perform batchgen.refuse_strangers(new.user_id);
   if new.batch_id is not null or new.batch_index is not null then
-    perform batchgen.refuse('not_writable', 'Items of a batch are not inserted one by one.', 'batch_id',
-      'Submit the batch as a whole.', null, null, 'PT403');
+    perform batchgen.refuse('not_writable', 'Items of a batch cannot be inserted one by one.', 'batch_id',
+      'Submit the batch with create_batch.', null, null, 'PT403');
   end if;
   if new.status is distinct from 'pending' then
-    perform batchgen.refuse('not_allowed', 'A new generation is pending.', 'status', 'Send pending, or leave it out.');
+    perform batchgen.refuse('not_allowed', 'A new generation must be pending.', 'status',
+      'Send pending, or leave it out.');
   end if;
   perform batchgen.check_prompt(new.prompt, 'prompt');
   perform batchgen.check_prompt(new.negative_prompt, 'negative_prompt');
@@ -23,13 +24,14 @@ begin
     )),
     '{}'
   );
-  -- Whatever the caller's clock says.
+  -- The caller's clock does not count.
   new.created_at := now();
   return new;
 end
 $$;
 revoke execute on function batchgen.before_item_inserted_by_app() from public, anon, authenticated, service_role;
-comment on function batchgen.before_item_inserted_by_app() is 'Trigger: which single generations a user may add.';
+comment on function batchgen.before_item_inserted_by_app() is
+  'Trigger: limits which single generations a user may add.';
 
 create trigger batchgen_app_insert before insert on public.image_generations
 for each row
@@ -43,7 +45,7 @@ begin
   perform batchgen.check_text(new.style, 'style', 200);
   perform batchgen.check_text(new.source_image_url, 'source_image_url', 2048);
   if new.source_image_url ~* '^\s*[a-z][a-z0-9+.-]*:' and new.source_image_url !~* '^https?://[^\s]+$' then
-    perform batchgen.refuse('not_allowed', 'source_image_url is no address of the web.', 'source_image_url',
+    perform batchgen.refuse('not_allowed', 'source_image_url is not a web address.', 'source_image_url',
       'Send an https address.');
   end if;
   perform batchgen.check_range(new.generation_strength, 'generation_strength', 0, 100);
@@ -51,8 +53,7 @@ begin
 end
 $$;
 revoke execute on function batchgen.before_item_bounded() from public, anon, authenticated, service_role;
-comment on function batchgen.before_item_bounded() is
-  'Trigger: what a user may write into a single generation''s columns.';
+comment on function batchgen.before_item_bounded() is 'Trigger: limits the values of a user''s single generation.';
 
 create trigger batchgen_bounds before insert on public.image_generations
 for each row
@@ -68,7 +69,7 @@ end
 $$;
 revoke execute on function batchgen.after_items_inserted_by_app() from public, anon, authenticated, service_role;
 comment on function batchgen.after_items_inserted_by_app() is
-  'Trigger: single generations count in their user''s limits.';
+  'Trigger: counts single generations against their user''s limits.';
 
 create trigger batchgen_rows after insert on public.image_generations
 referencing new table as new_rows for each statement
@@ -81,7 +82,8 @@ when (current_user in ('anon', 'authenticated') or row_security_active('public.i
 execute function batchgen.after_items_inserted_by_app();
 
 -- asked_to_wait(p_old)
--- A retry. The same as in batchgen.requeue_items; the limits are asked when all rows of the statement are known.
+-- The row after a retry by the app, as from batchgen.requeue_items; null if it may not be retried. The limits are
+-- checked once all rows of the statement are known.
 create function batchgen.asked_to_wait(p_old public.image_generations) returns public.image_generations
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -98,11 +100,10 @@ end
 $$;
 revoke execute on function batchgen.asked_to_wait(public.image_generations)
 from public, anon, authenticated, service_role;
-comment on function batchgen.asked_to_wait(public.image_generations) is
-  'What becomes of an item that the app tries again.';
+comment on function batchgen.asked_to_wait(public.image_generations) is 'The row of an item after a retry by the app.';
 
 -- asked_to_fail(p_old)
--- A cancel of an item. One that runs is stopped by its worker, which then ends it.
+-- The row after a cancel by the app; null if it stays. A running item is stopped and ended by its worker.
 create function batchgen.asked_to_fail(p_old public.image_generations) returns public.image_generations
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -121,11 +122,11 @@ end
 $$;
 revoke execute on function batchgen.asked_to_fail(public.image_generations)
 from public, anon, authenticated, service_role;
-comment on function batchgen.asked_to_fail(public.image_generations) is 'What becomes of an item that the app cancels.';
+comment on function batchgen.asked_to_fail(public.image_generations) is 'The row of an item after a cancel by the app.';
 
 -- asked_to_fail_alone(p_old, p_message)
--- A single generation that its app gave up, with the app's own message. One that is left of a deleted batch and still
--- runs is its worker's to end.
+-- The row of a single generation that its app gives up, with the app's own message; null if it stays. An item left by a
+-- deleted batch that still runs is ended by its worker.
 create function batchgen.asked_to_fail_alone(
   p_old public.image_generations, p_message text
 ) returns public.image_generations
@@ -143,11 +144,11 @@ $$;
 revoke execute on function batchgen.asked_to_fail_alone(public.image_generations, text)
 from public, anon, authenticated, service_role;
 comment on function batchgen.asked_to_fail_alone(public.image_generations, text) is
-  'What becomes of a single generation that the app gives up.';
+  'The row of a single generation that the app gives up.';
 
 -- before_item_updated_by_app()
--- An update by the app asks for one of two things: pending, to run a failed item again, or failed, to end one that
--- waits or runs. What cannot follow is left as it is (the row is skipped), since the app sends both for whole batches.
+-- Turn an update by the app into one of two transitions: pending reruns a failed item, failed ends a waiting or running
+-- one. Rows to which neither applies are skipped, since the app sends both for whole batches.
 create function batchgen.before_item_updated_by_app() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -168,7 +169,7 @@ end
 $$;
 revoke execute on function batchgen.before_item_updated_by_app() from public, anon, authenticated, service_role;
 comment on function batchgen.before_item_updated_by_app() is
-  'Trigger: what a user may change of an item: cancel it, or try it again.';
+  'Trigger: lets a user cancel or retry an item, and change nothing else.';
 
 create trigger batchgen_app_update before update on public.image_generations
 for each row
@@ -176,14 +177,14 @@ for each row
 execute function batchgen.before_item_updated_by_app();
 
 -- before_retries_are_queued()
--- The limits hold for what a statement of the app retries as for new items. Named so that it runs before the queue is
--- filled (batchgen_after_update): what waits already is counted without these.
+-- Count retries by the app against the limits, as new items. The name makes it run before the queue is filled
+-- (batchgen_after_update), so that the items already waiting are counted without these.
 create function batchgen.before_retries_are_queued() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
   v_items integer;
 begin
-  -- By hashing, as in after_generations_updated; a condition behind it would make it a plain join again.
+  -- A hash join, as in after_generations_updated; a WHERE clause would make it a plain join again.
   select count(*) filter (where o.status = 'failed' and n.status = 'pending') into v_items from old_rows o
     full join new_rows n using (id);
   if v_items > 0 then
@@ -194,7 +195,7 @@ end
 $$;
 revoke execute on function batchgen.before_retries_are_queued() from public, anon, authenticated, service_role;
 comment on function batchgen.before_retries_are_queued() is
-  'Trigger: what the app tries again counts against its user''s limits.';
+  'Trigger: counts retries by the app against their user''s limits.';
 
 create trigger batchgen_admit_retries after update on public.image_generations
 referencing old table as old_rows new table as new_rows for each statement
@@ -202,7 +203,7 @@ when (current_user in ('anon', 'authenticated') or row_security_active('public.i
 execute function batchgen.before_retries_are_queued();
 
 -- after_items_cancelled_by_app()
--- A cancel that leaves nothing waiting was meant for the whole batch: what runs is cancelled with it.
+-- Cancel the whole batch if the app cancelled all of its waiting items: running ones are cancelled, too.
 create function batchgen.after_items_cancelled_by_app() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -226,7 +227,7 @@ end
 $$;
 revoke execute on function batchgen.after_items_cancelled_by_app() from public, anon, authenticated, service_role;
 comment on function batchgen.after_items_cancelled_by_app() is
-  'Trigger: a cancel of all that waits is one of the whole batch.';
+  'Trigger: a cancel of all waiting items cancels the whole batch.';
 
 create trigger batchgen_app_cancel after update on public.image_generations
 referencing old table as old_rows new table as new_rows for each statement

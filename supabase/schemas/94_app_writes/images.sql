@@ -1,22 +1,20 @@
--- The app's direct writes to pictures: their owner's, as they like, but never a row that stands for somebody else's
--- file or item.
+-- The app's direct writes to pictures: owners write theirs freely, but no row may refer to another user's file or item.
 
 -- refuse_foreign_source(p_image_id)
--- A picture may be made from one's own or from a public one; which others there are is not told.
+-- Refuse a source picture that is neither the user's own nor public, without telling whether it exists.
 create function batchgen.refuse_foreign_source(p_image_id uuid) returns void
 language plpgsql security definer set search_path = '' as $$
 begin
   if p_image_id is not null and not exists (
     select from public.images i where i.id = p_image_id and (batchgen.is_own(i.user_id) or i.is_public)
   ) then
-    perform batchgen.refuse('not_yours', 'source_image_id is not a picture of yours.', 'source_image_id',
-      'Name a picture of your own, or none.', null, null, 'PT403');
+    perform batchgen.refuse('not_yours', 'source_image_id is neither your own picture nor a public one.',
+      'source_image_id', 'Use your own picture or a public one, or leave it out.', null, null, 'PT403');
   end if;
 end
 $$;
 revoke execute on function batchgen.refuse_foreign_source(uuid) from public, anon, authenticated, service_role;
-comment on function batchgen.refuse_foreign_source(uuid) is
-  'Refuses a picture that is made from one that its user may not see.';
+comment on function batchgen.refuse_foreign_source(uuid) is 'Refuses a source picture that the user may not see.';
 
 create function batchgen.before_image_inserted_by_app() returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -26,13 +24,13 @@ begin
     perform batchgen.refuse('not_yours', 'storage_path is outside your own folder.', 'storage_path',
       'Use {user_id}/{generation_id}.{format}.', null, null, 'PT403');
   end if;
-  -- The pictures of a batch are its worker's to record.
+  -- Only the worker records the pictures of a batch.
   if new.generation_id is not null and not exists (
     select from public.image_generations g where g.id = new.generation_id and batchgen.is_own(g.user_id)
       and g.batch_index is null
   ) then
-    perform batchgen.refuse('not_yours', 'generation_id is not a single generation of yours.', 'generation_id',
-      'Name a generation of your own, or none.', null, null, 'PT403');
+    perform batchgen.refuse('not_yours', 'generation_id is not one of your single generations.', 'generation_id',
+      'Use one of your own, or leave it out.', null, null, 'PT403');
   end if;
   perform batchgen.refuse_foreign_source(new.source_image_id);
   new.created_at := now();
@@ -40,14 +38,14 @@ begin
 end
 $$;
 revoke execute on function batchgen.before_image_inserted_by_app() from public, anon, authenticated, service_role;
-comment on function batchgen.before_image_inserted_by_app() is 'Trigger: which pictures a user may add.';
+comment on function batchgen.before_image_inserted_by_app() is 'Trigger: limits which pictures a user may add.';
 
 create trigger batchgen_app_insert before insert on public.images
 for each row when (current_user in ('anon', 'authenticated') or row_security_active('public.images'::regclass))
 execute function batchgen.before_image_inserted_by_app();
 
 -- before_image_updated_by_app()
--- All but what ties the row to its owner, its item and its file, and how old it is.
+-- Allow changes of all columns but the row's owner, item, file and creation time.
 create function batchgen.before_image_updated_by_app() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -66,7 +64,8 @@ begin
 end
 $$;
 revoke execute on function batchgen.before_image_updated_by_app() from public, anon, authenticated, service_role;
-comment on function batchgen.before_image_updated_by_app() is 'Trigger: what a user may change of a picture.';
+comment on function batchgen.before_image_updated_by_app() is
+  'Trigger: limits what a user may change in a picture''s row.';
 
 create trigger batchgen_app_update before update on public.images
 for each row when (current_user in ('anon', 'authenticated') or row_security_active('public.images'::regclass))
@@ -90,38 +89,39 @@ begin
   perform batchgen.check_range(new.download_count, 'download_count', 0, 1000000000);
   perform batchgen.check_range(new.generation_strength, 'generation_strength', 0, 100);
   if not isfinite(new.archived_at) then
-    perform batchgen.refuse('out_of_range', 'archived_at is no time.', 'archived_at', 'Send a time, or leave it out.');
+    perform batchgen.refuse('out_of_range', 'archived_at is not a finite time.', 'archived_at',
+      'Send a time, or leave it out.');
   end if;
   if new.public_url is not null and (tg_op = 'INSERT' or new.public_url is distinct from old.public_url)
     and not batchgen.is_own_address(new.public_url, new.storage_path)
   then
     perform batchgen.refuse('not_allowed', 'public_url is not the address of storage_path in this project''s Storage.',
-      'public_url', 'Send what getPublicUrl answers, or leave it out.');
+      'public_url', 'Send the URL from getPublicUrl, or leave it out.');
   end if;
   return new;
 end
 $$;
 revoke execute on function batchgen.before_image_bounded() from public, anon, authenticated, service_role;
-comment on function batchgen.before_image_bounded() is 'Trigger: what a user may write into a picture''s columns.';
+comment on function batchgen.before_image_bounded() is 'Trigger: limits the values of a picture''s row.';
 
 create trigger batchgen_bounds before insert or update on public.images
 for each row when (current_user in ('anon', 'authenticated') or row_security_active('public.images'::regclass))
 execute function batchgen.before_image_bounded();
 
 -- after_images_inserted_by_app()
--- So many rows that a user's gallery never comes to it, and that nobody fills the table with.
+-- Limit the rows per user: far more than a gallery needs, few enough to keep one user from filling the table.
 create function batchgen.after_images_inserted_by_app() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
   if exists (select from public.images i where i.user_id = auth.uid() offset 100000) then
-    perform batchgen.refuse_rows('too_many_pictures', 'images', 'rows are a user''s', 100000,
-      'Delete pictures of yours first.');
+    perform batchgen.refuse_rows('too_many_pictures', 'images', 'rows per user', 100000,
+      'Delete some of your pictures first.');
   end if;
   return null;
 end
 $$;
 revoke execute on function batchgen.after_images_inserted_by_app() from public, anon, authenticated, service_role;
-comment on function batchgen.after_images_inserted_by_app() is 'Trigger: how many pictures a user may have.';
+comment on function batchgen.after_images_inserted_by_app() is 'Trigger: limits the number of pictures per user.';
 
 create trigger batchgen_rows after insert on public.images
 referencing new table as new_rows for each statement
@@ -140,7 +140,7 @@ begin
 end
 $$;
 revoke execute on function batchgen.before_image_deleted_by_app() from public, anon, authenticated, service_role;
-comment on function batchgen.before_image_deleted_by_app() is 'Trigger: which pictures a user may delete.';
+comment on function batchgen.before_image_deleted_by_app() is 'Trigger: limits which pictures a user may delete.';
 
 create trigger batchgen_app_delete before delete on public.images
 for each row when (current_user in ('anon', 'authenticated') or row_security_active('public.images'::regclass))
@@ -148,4 +148,4 @@ execute function batchgen.before_image_deleted_by_app();
 
 create trigger batchgen_app_truncate before truncate on public.images
 for each statement when (current_user in ('anon', 'authenticated') or row_security_active('public.images'::regclass))
-execute function batchgen.refuse_app('Delete pictures of your own.');
+execute function batchgen.refuse_app('Delete your own pictures.');

@@ -1,9 +1,9 @@
--- Templates: bounded, counted, and shown to others only when an admin says so.
+-- Templates: bounded, counted, and public only by an admin.
 
 create function batchgen.refuse_publishing() returns void
 language plpgsql set search_path = '' as $$
 begin
-  perform batchgen.refuse('not_writable', 'A template is made public by an admin.', 'is_public',
+  perform batchgen.refuse('not_writable', 'Only an admin can make a template public.', 'is_public',
     'Save it as private, and ask an admin to publish it.', null, null, 'PT403');
 end
 $$;
@@ -37,7 +37,7 @@ begin
   if new.is_public and old.is_public is not true then
     perform batchgen.refuse_publishing();
   end if;
-  -- What an admin has looked at is what others see.
+  -- Others see only what an admin has reviewed: an edit makes the template private again.
   if new.is_public and (new.name, new.prompt, new.negative_prompt, new.category)
     is distinct from (old.name, old.prompt, old.negative_prompt, old.category)
   then
@@ -47,7 +47,8 @@ begin
 end
 $$;
 revoke execute on function batchgen.before_template_written_by_app() from public, anon, authenticated, service_role;
-comment on function batchgen.before_template_written_by_app() is 'Trigger: what a user may write of a prompt template.';
+comment on function batchgen.before_template_written_by_app() is
+  'Trigger: limits what a user may write to a prompt template.';
 
 create trigger batchgen_app_write before insert or update or delete on public.prompt_templates
 for each row
@@ -59,14 +60,15 @@ language plpgsql security definer set search_path = '' as $$
 begin
   perform pg_advisory_xact_lock(hashtextextended('batchgen.templates ' || auth.uid(), 0));
   if exists (select from public.prompt_templates t where t.user_id = auth.uid() offset 1000) then
-    perform batchgen.refuse_rows('too_many_templates', 'prompt_templates', 'templates are a user''s', 1000,
+    perform batchgen.refuse_rows('too_many_templates', 'prompt_templates', 'templates per user', 1000,
       'Delete some of yours first.');
   end if;
   return null;
 end
 $$;
 revoke execute on function batchgen.after_templates_inserted_by_app() from public, anon, authenticated, service_role;
-comment on function batchgen.after_templates_inserted_by_app() is 'Trigger: how many prompt templates a user may have.';
+comment on function batchgen.after_templates_inserted_by_app() is
+  'Trigger: limits the number of prompt templates per user.';
 
 create trigger batchgen_rows after insert on public.prompt_templates
 referencing new table as new_rows for each statement
@@ -80,4 +82,4 @@ execute function batchgen.after_templates_inserted_by_app();
 create trigger batchgen_app_truncate before truncate on public.prompt_templates
 for each statement
   when (current_user in ('anon', 'authenticated') or row_security_active('public.prompt_templates'::regclass))
-execute function batchgen.refuse_app('Delete templates of your own.');
+execute function batchgen.refuse_app('Delete your own templates.');

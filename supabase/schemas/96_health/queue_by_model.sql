@@ -18,21 +18,19 @@ from (
 left join public.models m on m.id = q.model_id
 left join batchgen.breakers b on b.model_id = q.model_id;
 revoke all on batchgen.queue_by_model from public, anon, authenticated, service_role;
-comment on view batchgen.queue_by_model is
-  'What waits and runs, by model, and whether the model or its provider is paused.';
-comment on column batchgen.queue_by_model.model_id is 'The model; zeros for items that name none.';
+comment on view batchgen.queue_by_model is 'Queued items by model, and whether the model or its provider is paused.';
+comment on column batchgen.queue_by_model.model_id is 'The model; the zero UUID for items without a model.';
 comment on column batchgen.queue_by_model.model is 'models.display_name.';
 comment on column batchgen.queue_by_model.provider is 'The provider that runs the model.';
-comment on column batchgen.queue_by_model.running is 'Items of the model that run.';
+comment on column batchgen.queue_by_model.running is 'Running items of the model.';
 comment on column batchgen.queue_by_model.waiting is 'Items of the model that are due and wait for a slot.';
 comment on column batchgen.queue_by_model.delayed is 'Items of the model that wait for their next attempt.';
-comment on column batchgen.queue_by_model.parked is 'Items of the model that are not to be run now.';
-comment on column batchgen.queue_by_model.oldest_wait is
-  'How long the item of the model has been due that waits longest.';
+comment on column batchgen.queue_by_model.parked is 'Items of the model that are due but paused.';
+comment on column batchgen.queue_by_model.oldest_wait is 'How long the longest-waiting item of the model has been due.';
 comment on column batchgen.queue_by_model.provider_paused_until is
-  'The provider asked to wait until then. Delete its row of batchgen.providers to ask at once.';
+  'End of the wait that the provider asked for. Delete its row in batchgen.providers to end the wait now.';
 comment on column batchgen.queue_by_model.breaker_open_until is
-  'The model kept failing: nothing starts until then, afterwards one item at a time. Delete its row of '
-  'batchgen.breakers to let all run.';
+  'The model kept failing: no item starts before this time, then one at a time. Delete its row in batchgen.breakers '
+  'to let all run.';
 comment on column batchgen.queue_by_model.faults is
-  'Items that failed by the provider''s fault since the last success, as far as they are counted.';
+  'Items that failed through the provider''s fault since the last success, as far as they are counted.';

@@ -7,11 +7,10 @@ from batchgen.queue q
 where q.state = 'running'
 group by q.worker;
 revoke all on batchgen.queue_by_worker from public, anon, authenticated, service_role;
-comment on view batchgen.queue_by_worker is 'Who runs items now.';
-comment on column batchgen.queue_by_worker.worker is 'The worker''s name.';
-comment on column batchgen.queue_by_worker.running is 'Items that it runs.';
+comment on view batchgen.queue_by_worker is 'Running items by worker.';
+comment on column batchgen.queue_by_worker.worker is 'Name of the worker.';
+comment on column batchgen.queue_by_worker.running is 'Items that the worker runs.';
 comment on column batchgen.queue_by_worker.expired_leases is
-  'Items whose lease it did not renew in time: it is gone, or cut off.';
-comment on column batchgen.queue_by_worker.longest_run is 'How long its oldest attempt has been running.';
-comment on column batchgen.queue_by_worker.first_lease_expires_at is
-  'When the first of its leases ends if it does not renew them.';
+  'Items whose lease the worker did not renew in time: it is gone, or cut off.';
+comment on column batchgen.queue_by_worker.longest_run is 'Age of its oldest running attempt.';
+comment on column batchgen.queue_by_worker.first_lease_expires_at is 'End of the first of its leases unless renewed.';

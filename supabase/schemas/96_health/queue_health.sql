@@ -2,15 +2,15 @@ create view batchgen.queue_health with (security_invoker = on) as
 select h.*,
   case
     when h.overdue_leases > 0
-      then 'Leases ended more than a minute ago and nobody took the items back: does a worker run?'
+      then 'Leases expired more than a minute ago, and no worker took the items back: is a worker running?'
     when h.waiting > 0 and h.running = 0 and h.oldest_wait > interval '1 minute' then case
-      when h.live_workers = 0 then 'Items wait and none runs: does a worker run?'
+      when h.live_workers = 0 then 'Items wait and none runs: is a worker running?'
       else 'Items wait and none runs, although a worker calls: batch_waits says why each item waits.'
     end
     when h.delayed + h.parked > 0 and h.running = 0 and h.live_workers = 0
-      then 'Items wait for their time or their provider, and no worker calls: does a worker run?'
-    when h.parked > 0 then 'Items wait for a provider or a model that is not to be asked now: see queue_by_model.'
-    when h.running >= h.running_at_most then 'As many items run as may: see max_parallel_global in settings.'
+      then 'Items are delayed or parked, and no worker calls: is a worker running?'
+    when h.parked > 0 then 'Items wait for a paused provider or model: see queue_by_model.'
+    when h.running >= h.running_at_most then 'The limit of running items is reached: see settings.max_parallel_global.'
   end as remark
 from (
   select q.*, s.max_parallel_global as running_at_most,
@@ -34,26 +34,25 @@ from (
   cross join batchgen.settings s
 ) h;
 revoke all on batchgen.queue_health from public, anon, authenticated, service_role;
-comment on view batchgen.queue_health is 'How the queue is now, in one row; remark says what to look at.';
+comment on view batchgen.queue_health is 'State of the queue in one row; remark says what needs attention.';
 comment on column batchgen.queue_health.waiting is 'Items that are due and wait for a slot.';
 comment on column batchgen.queue_health.delayed is 'Items that wait for their next attempt.';
-comment on column batchgen.queue_health.parked is
-  'Items that are due, but whose provider or model is not to be asked now.';
+comment on column batchgen.queue_health.parked is 'Items that are due, but whose provider or model is paused.';
 comment on column batchgen.queue_health.suspects is
-  'Items that a dead worker had, in whichever state: they run alone until an attempt has ended.';
-comment on column batchgen.queue_health.users is 'Users with items that wait or run.';
+  'Items, in any state, that a worker ran when it died: they run alone until an attempt has ended.';
+comment on column batchgen.queue_health.users is 'Users with waiting or running items.';
 comment on column batchgen.queue_health.workers is 'Workers that run items.';
-comment on column batchgen.queue_health.oldest_wait is 'How long the item has been due that waits longest.';
+comment on column batchgen.queue_health.oldest_wait is 'How long the longest-waiting item has been due.';
 comment on column batchgen.queue_health.expired_leases is
-  'Running items whose lease has ended: their worker is gone, and the next claim takes them back.';
+  'Running items whose lease has expired: their worker is gone, and the next claim takes them back.';
 comment on column batchgen.queue_health.overdue_leases is
-  'Those whose lease ended more than a minute ago: nobody claims.';
-comment on column batchgen.queue_health.running_at_most is 'max_parallel_global of batchgen.settings.';
+  'Running items whose lease expired more than a minute ago: no worker claims.';
+comment on column batchgen.queue_health.running_at_most is 'max_parallel_global in batchgen.settings.';
 comment on column batchgen.queue_health.live_workers is
-  'Workers that have called lately, whether or not they run items: see get_workers().';
-comment on column batchgen.queue_health.providers_paused is 'Providers that asked to wait and are not asked now.';
+  'Workers that called lately, whether or not they run items: see get_workers().';
+comment on column batchgen.queue_health.providers_paused is 'Providers that asked to wait and are paused now.';
 comment on column batchgen.queue_health.breakers_open is
-  'Models that are left alone, or tried with one item, because they kept failing.';
+  'Models that are paused, or probed with one item, because they kept failing.';
 comment on column batchgen.queue_health.failed_last_hour is 'Items that failed within the last hour.';
-comment on column batchgen.queue_health.running is 'Items that run.';
-comment on column batchgen.queue_health.remark is 'What an admin should look at; empty where all is well.';
+comment on column batchgen.queue_health.running is 'Running items.';
+comment on column batchgen.queue_health.remark is 'What an admin should check; empty if all is well.';

@@ -8,10 +8,10 @@ from batchgen.failures f
 where f.failed_at > now() - interval '7 days'
 group by f.code;
 revoke all on batchgen.recent_failures from public, anon, authenticated, service_role;
-comment on view batchgen.recent_failures is 'Why items failed within the last seven days.';
+comment on view batchgen.recent_failures is 'Error codes of items that failed within the last seven days.';
 comment on column batchgen.recent_failures.code is
-  'The reason, as a word; the sentence is image_generations.error_message.';
-comment on column batchgen.recent_failures.last_hour is 'Items that failed so within the last hour.';
-comment on column batchgen.recent_failures.last_day is 'Items that failed so within the last day.';
-comment on column batchgen.recent_failures.last_week is 'Items that failed so within the last seven days.';
-comment on column batchgen.recent_failures.last_failed_at is 'When the last item failed so.';
+  'Error code for programs; the message for people is image_generations.error_message.';
+comment on column batchgen.recent_failures.last_hour is 'Items that failed with this code within the last hour.';
+comment on column batchgen.recent_failures.last_day is 'Items that failed with this code within the last day.';
+comment on column batchgen.recent_failures.last_week is 'Items that failed with this code within the last seven days.';
+comment on column batchgen.recent_failures.last_failed_at is 'When the last item failed with this code.';

@@ -6,15 +6,15 @@ select plan(13);
 :as_owner;
 select throws_ok($$ insert into public.batch_generations (user_id, total_count)
   values ('aaaaaaaa-0000-4000-8000-000000000001', 1) $$,
-  'PT403', 'INSERT on batch_generations is not for users.', 'a batch is created whole');
+  'PT403', 'INSERT on batch_generations is not allowed.', 'a batch is created whole');
 select throws_ok($$ update public.batch_generations set name = 'forged' where name = 'hers' $$, 'PT403',
-  'name is not set by hand.', 'nobody renames a batch');
+  'name cannot be set directly.', 'nobody renames a batch');
 select throws_ok($$ update public.batch_generations set total_count = 9 where name = 'hers' $$, 'PT403',
-  'total_count is not set by hand.', 'nobody changes a count');
+  'total_count cannot be set directly.', 'nobody changes a count');
 select throws_ok($$ update public.batch_generations set failed_count = 0 where name = 'theirs' $$, 'PT403',
-  'This row is somebody else''s.', 'nobody updates somebody else''s batch');
+  'This row belongs to another user.', 'nobody updates somebody else''s batch');
 select throws_ok($$ delete from public.batch_generations where name = 'theirs' $$, 'PT403',
-  'This row is somebody else''s.', 'nobody deletes somebody else''s batch');
+  'This row belongs to another user.', 'nobody deletes somebody else''s batch');
 select lives_ok($$ update public.batch_generations set status = 'processing', failed_count = 0 where name = 'hers' $$,
   'the app''s update after a retry is accepted');
 :as_admin;

@@ -19,7 +19,7 @@ from (values ('source_image_url', 'https://a.test/x.png'), ('source_image_url', 
 select throws_ok(
   $$ insert into public.image_generations (user_id, prompt) select 'aaaaaaaa-0000-4000-8000-000000000001', 'p'
     from generate_series(1, 101) $$,
-  'PT429', 'image_generations: at most 100 rows are inserted at once.', 'not more than a hundred at once'
+  'PT429', 'image_generations: at most 100 rows per request.', 'not more than a hundred at once'
 );
 :as_admin;
 select is(

@@ -29,7 +29,7 @@ select throws_ok(
 ) from forged;
 select throws_ok($$ insert into public.image_generations (user_id, prompt)
   values ('bbbbbbbb-0000-4000-8000-000000000002', 'p') $$,
-  'PT403', 'This row is somebody else''s.', 'nobody inserts in somebody else''s name');
+  'PT403', 'This row belongs to another user.', 'nobody inserts in somebody else''s name');
 select throws_ok($$ insert into public.image_generations (user_id, prompt)
   values ('aaaaaaaa-0000-4000-8000-000000000001', repeat('p', 4001)) $$,
   'PT422', 'prompt is 4001 characters long; at most 4000 are allowed.', 'a prompt is no longer than a batch''s');
@@ -46,15 +46,15 @@ select results_eq($$ select created_at, status from public.image_generations whe
 
 :as_owner;
 select throws_ok($$ update public.image_generations set status = 'failed' where prompt = 'their secret' $$, 'PT403',
-  'This row is somebody else''s.', 'nobody updates somebody else''s item');
+  'This row belongs to another user.', 'nobody updates somebody else''s item');
 select throws_ok($$ update public.image_generations set prompt = 'other' where prompt = 'a blue bird' $$, 'PT403',
-  'prompt is not set by hand.', 'nobody changes a prompt');
+  'prompt cannot be set directly.', 'nobody changes a prompt');
 select throws_ok($$ update public.image_generations set status = 'completed' where prompt = 'a blue bird' $$, 'PT403',
-  'status is not set by hand.', 'nothing is completed by hand');
+  'status cannot be set directly.', 'nothing is completed by hand');
 select throws_ok($$ update public.image_generations set error_message = 'x' where prompt = 'a red fox' $$, 'PT403',
-  'error_message is not set by hand.', 'nobody writes an error message alone');
+  'error_message cannot be set directly.', 'nobody writes an error message alone');
 select throws_ok($$ delete from public.image_generations where prompt = 'a blue bird' $$, 'PT403',
-  'DELETE on image_generations is not for users.', 'no item is deleted');
+  'DELETE on image_generations is not allowed.', 'no item is deleted');
 
 select lives_ok(
   $$ update public.image_generations set status = 'pending', error_message = null, retry_count = 0

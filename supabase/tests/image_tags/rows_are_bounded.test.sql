@@ -8,7 +8,7 @@ select plan(3);
 select throws_ok(
   $$ insert into public.image_tags (image_id, tag_id) select '1a6e0000-0000-4000-8000-000000000001', id from public.tags
     where name like 't%' limit 50 $$,
-  'PT429', 'image_tags: at most 50 tags are on one picture.', 'a picture has 50 tags at most'
+  'PT429', 'image_tags: at most 50 tags per picture.', 'a picture has 50 tags at most'
 );
 select lives_ok(
   $$ insert into public.image_tags (image_id, tag_id) select '1a6e0000-0000-4000-8000-000000000001', id from public.tags
@@ -21,7 +21,7 @@ select 'aaaaaaaa-0000-4000-8000-000000000001', 'f', 'aaaaaaaa-0000-4000-8000-000
 select throws_ok(
   $$ insert into public.image_tags (image_id, tag_id) select i.id, t.id
      from public.images i, (select id from public.tags where name like 't%' limit 41) t where i.filename = 'f' $$,
-  'PT429', 'image_tags: at most 200 rows are inserted at once.', '200 tags are put on at once'
+  'PT429', 'image_tags: at most 200 rows per request.', '200 tags are put on at once'
 );
 
 select * from finish();

@@ -46,7 +46,7 @@ select throws_ok(
     insert into public.images (user_id, filename, storage_path, prompt)
     select 'aaaaaaaa-0000-4000-8000-000000000001', 'f', 'aaaaaaaa-0000-4000-8000-000000000001/' || n || '.png', 'p'
     from generate_series(1, 101) n
-  $$, 'PT429', 'images: at most 100 rows are inserted at once.', 'a hundred rows at once'
+  $$, 'PT429', 'images: at most 100 rows per request.', 'a hundred rows at once'
 );
 :as_admin;
 insert into public.images (user_id, filename, storage_path, prompt)
@@ -57,7 +57,7 @@ select throws_ok(
   $$
     insert into public.images (user_id, filename, storage_path, prompt)
     values ('aaaaaaaa-0000-4000-8000-000000000001', 'f', 'aaaaaaaa-0000-4000-8000-000000000001/more.png', 'p')
-  $$, 'PT429', 'images: at most 100000 rows are a user''s.', 'at most a hundred thousand rows in all'
+  $$, 'PT429', 'images: at most 100000 rows per user.', 'at most a hundred thousand rows in all'
 );
 
 select * from finish();

@@ -8,7 +8,7 @@ select throws_ok($$ update public.models set default_width = 1 $$, 'PT403', null
 :as_owner;
 select throws_ok($$ insert into public.models (name, display_name, replicate_id) values ('m', 'm', 'm') $$, 'PT403',
   null, 'a user adds no model');
-select throws_ok($$ update public.models set default_width = 1 $$, 'PT403', 'UPDATE on models is not for users.',
+select throws_ok($$ update public.models set default_width = 1 $$, 'PT403', 'UPDATE on models is not allowed.',
   'a user changes no model');
 select throws_ok($$ delete from public.models $$, 'PT403', null, 'a user removes no model');
 select throws_ok($$ truncate public.models cascade $$, '42501', null, 'a user truncates nothing');

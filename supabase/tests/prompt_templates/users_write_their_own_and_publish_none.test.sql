@@ -43,13 +43,13 @@ select results_eq(
 select throws_ok(
   $$ insert into public.prompt_templates (user_id, name, prompt) select 'aaaaaaaa-0000-4000-8000-000000000001', 'n', 'p'
     from generate_series(1, 101) $$,
-  'PT429', 'prompt_templates: at most 100 rows are inserted at once.', 'a hundred at once'
+  'PT429', 'prompt_templates: at most 100 rows per request.', 'a hundred at once'
 );
 :as_admin;
 insert into public.prompt_templates (user_id, name, prompt) select 'aaaaaaaa-0000-4000-8000-000000000001', 'n', 'p'
   from generate_series(1, 998);
 :as_owner;
-select throws_ok(pg_temp.inserting('name', 'm'), 'PT429', 'prompt_templates: at most 1000 templates are a user''s.',
+select throws_ok(pg_temp.inserting('name', 'm'), 'PT429', 'prompt_templates: at most 1000 templates per user.',
   'a thousand templates in all');
 
 select * from finish();

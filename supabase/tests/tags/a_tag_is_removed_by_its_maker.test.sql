@@ -11,12 +11,12 @@ insert into public.image_tags (image_id, tag_id)
   values ('1a6e0000-0000-4000-8000-000000000001', '7a600000-0000-4000-8000-000000000008');
 select lives_ok($$ delete from public.tags where name = 'unused' $$, 'a user removes a tag that she made');
 :as_other;
-select throws_ok($$ delete from public.tags where name = 'mine' $$, 'PT403', 'This tag is not one that you have made.',
+select throws_ok($$ delete from public.tags where name = 'mine' $$, 'PT403', 'You did not create this tag.',
   'nobody else removes it, whatever the row says of its maker');
 insert into public.image_tags (image_id, tag_id)
   values ('1a6e0000-0000-4000-8000-000000000002', '7a600000-0000-4000-8000-000000000008');
 :as_owner;
-select throws_ok($$ delete from public.tags where name = 'mine' $$, 'PT403', 'Others use this tag.',
+select throws_ok($$ delete from public.tags where name = 'mine' $$, 'PT403', 'Other users use this tag.',
   'a tag stays while others use it');
 :as_other;
 delete from public.image_tags where image_id = '1a6e0000-0000-4000-8000-000000000002';

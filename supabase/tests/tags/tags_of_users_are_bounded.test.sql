@@ -6,7 +6,7 @@ select plan(17);
 
 :as_owner;
 select throws_ok(
-  format('insert into public.tags (name, color) values (%L, %L)', 'birds', color), 'PT422', 'color is no colour.',
+  format('insert into public.tags (name, color) values (%L, %L)', 'birds', color), 'PT422', 'color is not a colour.',
     color || ' is no colour'
 ) from unnest(array['red;background:url(//evil.example/t.gif)', '#ff', '#12345', 'expression(1)', '']) color;
 select lives_ok(
@@ -26,7 +26,7 @@ select is((select created_by from public.tags where name = E'\u00e9t\u00e9'), 'a
 :as_owner;
 select throws_ok(
   $$ insert into public.tags (name) select 'w' || n from generate_series(1, 21) n $$, 'PT429',
-  'tags: at most 20 rows are inserted at once.', 'not more than 20 at once'
+  'tags: at most 20 rows per request.', 'not more than 20 at once'
 );
 :as_admin;
 insert into public.tags (name, created_by)
@@ -36,7 +36,7 @@ select throws_ok(
   $$ insert into public.tags (name) values ('one more') $$, 'PT429', 'tags: at most 1000 tags per user.',
     'not more than 1000 of one user'
 );
-select throws_ok($$ delete from public.tags where name = 'old' $$, 'PT403', 'This tag is not one that you have made.',
+select throws_ok($$ delete from public.tags where name = 'old' $$, 'PT403', 'You did not create this tag.',
   'nobody removes what others made');
 
 select * from finish();
