@@ -1,9 +1,9 @@
 -- attach_provider_job(p_generation_id, p_lease_id, p_provider, p_provider_job_id)
--- Remembers the provider's id of a job before anybody waits for it, so that whoever takes the item over resumes it. An
--- order that an earlier attempt sent to another provider is left open: this job is none of its.
+-- Store the provider's job id before anything waits for the job, so that the next worker of the item resumes it. An
+-- order that an earlier attempt sent to another provider is left open: this job does not belong to it.
 -- Caller: service_role.
 -- Locks: the queue row, then the order.
--- Errors: PT409 where the lease is not held; PT422 for an empty argument.
+-- Errors: PT409 if the lease is not held; PT422 for an empty argument.
 create function public.attach_provider_job(
   p_generation_id uuid, p_lease_id uuid, p_provider text, p_provider_job_id text
 ) returns void
@@ -13,9 +13,9 @@ declare
 begin
   if coalesce(p_provider, '') = '' or coalesce(p_provider_job_id, '') = '' then
     perform batchgen.refuse_argument('p_provider_job_id', 'or p_provider is empty',
-      'Give the provider''s name and its id of the job.');
+      'Send the provider''s name and its job id.');
   end if;
-  -- The queue row alone: an item or batch that somebody edits just now must not keep a paid job's id from being stored.
+  -- Locks only the queue row: an edit of the item or batch must not keep a paid job's id from being stored.
   update batchgen.queue q set provider = p_provider, provider_job_id = p_provider_job_id
   where q.generation_id = p_generation_id and q.lease_id = p_lease_id and q.lease_expires_at > clock_timestamp()
   returning q.order_key into v_order_key;
@@ -40,14 +40,13 @@ comment on function public.attach_provider_job(uuid, uuid, text, text) is
   'For workers: stores the provider''s job id of a leased item.';
 
 -- begin_order(p_generation_id, p_lease_id, p_order)
--- Records an order before it is sent, so that whoever takes the item over knows of it. p_order: {provider, model,
--- version, inputs}. Returns its key. An order of the item that was begun before and turned out never to have arrived
--- becomes this one. One of an earlier attempt that has a job is not forgotten: it is left open, and somebody asks what
--- became of it.
+-- Record an order before it is sent, so that the next worker of the item knows of it. p_order: {provider, model,
+-- version, inputs}. Returns its key. An earlier order of the item that never arrived becomes this one. An order of an
+-- earlier attempt that has a job is left open, and a sweep asks for its outcome.
 -- Caller: service_role.
 -- Locks: the queue row, then the order, like attach_provider_job.
--- Errors: PT409 where the lease is not held. PT422 where p_order does not fit, for an item that runs again for its
--- picture alone, and for a second job in one attempt.
+-- Errors: PT409 if the lease is not held. PT422 for an invalid p_order, for an item that runs again only to fetch its
+-- picture, and for a second job in one attempt.
 create function public.begin_order(p_generation_id uuid, p_lease_id uuid, p_order jsonb) returns uuid
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -56,7 +55,7 @@ declare
   v_key uuid;
 begin
   if coalesce(p_order ->> 'provider', '') = '' or coalesce(jsonb_typeof(p_order -> 'inputs'), 'object') <> 'object' then
-    perform batchgen.refuse_argument('p_order', 'names no provider, or its inputs are no object',
+    perform batchgen.refuse_argument('p_order', 'has no provider, or its inputs are not an object',
       'Send {provider, model, version, inputs}.');
   end if;
   select q.* into v_item from batchgen.queue q
@@ -67,10 +66,10 @@ begin
   end if;
   select o.* into v_order from batchgen.orders o where o.key = v_item.order_key;
   if v_order.is_late then
-    perform batchgen.refuse_argument('p_generation_id', 'runs again for a picture that was made',
-      'Ask for its job, and order nothing.');
+    perform batchgen.refuse_argument('p_generation_id', 'runs again only to fetch a finished picture',
+      'Resume its job; do not order again.');
   elsif v_order.provider_job_id is not null and not batchgen.is_in_ledger(v_order.key) then
-    perform batchgen.refuse_argument('p_generation_id', 'has a job of this attempt', 'Wait for that one.');
+    perform batchgen.refuse_argument('p_generation_id', 'has a job of this attempt', 'Wait for that job.');
   elsif v_order.provider_job_id is not null then
     perform batchgen.leave_orders(array[v_order.key]);
     v_item.order_key := null;
@@ -101,7 +100,7 @@ comment on function public.begin_order(uuid, uuid, jsonb) is
   'For workers: records an order before it is sent, and returns its key.';
 
 -- is_in_ledger(p_order_key)
--- Whether an attempt that had this order has ended.
+-- True if an attempt with this order has ended.
 create function batchgen.is_in_ledger(p_order_key uuid) returns boolean
 language plpgsql stable security definer set search_path = '' as $$
 begin
@@ -109,9 +108,9 @@ begin
 end
 $$;
 revoke execute on function batchgen.is_in_ledger(uuid) from public, anon, authenticated, service_role;
-comment on function batchgen.is_in_ledger(uuid) is 'Whether an order is one of an earlier attempt.';
+comment on function batchgen.is_in_ledger(uuid) is 'True if an attempt with this order has ended.';
 
--- What each attempt cost, and whether that is still open. An order of several attempts is open in its last one alone.
+-- The ledger, and whether each charge is still unknown. An order of several attempts is unknown only in its last one.
 create view batchgen.charges with (security_invoker = on) as
 select l.*, coalesce(l.is_charged, false) as is_paid,
   l.is_charged is null and not exists (
@@ -123,34 +122,35 @@ select l.*, coalesce(l.is_charged, false) as is_paid,
   ) as is_unknown
 from batchgen.ledger l;
 revoke all on batchgen.charges from public, anon, authenticated, service_role;
-comment on view batchgen.charges is 'The ledger, with what is still open.';
-comment on column batchgen.charges.attempt is 'The item''s attempts, counted from 1; an attempt is a lease.';
+comment on view batchgen.charges is 'The ledger, with two columns that tell what was paid and what is unknown.';
+comment on column batchgen.charges.attempt is 'Number of the item''s attempt, from 1; each lease is an attempt.';
 comment on column batchgen.charges.entry is
-  'attempt: how an attempt ended. settlement: what became known of its order afterwards.';
+  'attempt: the end of an attempt. settlement: what became known of its order afterwards.';
 comment on column batchgen.charges.outcome is
-  'completed, handed_back, crashed, deleted, withdrawn (taken out of its batch), or the code of the failure, failed '
-  'where an admin said so; of a settlement: settled, or person where somebody decided.';
-comment on column batchgen.charges.user_id is 'Whose item it is; zeros for nobody''s.';
-comment on column batchgen.charges.batch_id is 'The item''s batch; empty where it was deleted before an order.';
-comment on column batchgen.charges.model_id is 'models.id; zeros for items that name no model.';
-comment on column batchgen.charges.provider is 'The provider, as workers name it.';
-comment on column batchgen.charges.provider_model is 'The model''s id there.';
-comment on column batchgen.charges.provider_version is 'Its version there.';
+  'Attempts: completed, handed_back, crashed, deleted, withdrawn (removed from its batch), an error code, or failed '
+  'if an admin ended it. Settlements: settled, or person if somebody decided by hand.';
+comment on column batchgen.charges.user_id is 'Owner of the item; the zero UUID if it has none.';
+comment on column batchgen.charges.batch_id is 'The item''s batch; empty if the batch was deleted before an order.';
+comment on column batchgen.charges.model_id is 'models.id; the zero UUID for items without a model.';
+comment on column batchgen.charges.provider is 'Name of the provider, as workers use it.';
+comment on column batchgen.charges.provider_model is 'The model''s id at the provider.';
+comment on column batchgen.charges.provider_version is 'The model''s version at the provider.';
 comment on column batchgen.charges.order_key is
-  'The order; the same in all attempts that waited for it. Empty where nothing was ordered, or for free.';
+  'The order; shared by all attempts that waited for it. Empty if nothing was ordered, or if the provider is free.';
 comment on column batchgen.charges.provider_job_id is 'The provider''s id of the job.';
-comment on column batchgen.charges.price_usd is 'What the order costs if it is charged; empty where nobody knows.';
+comment on column batchgen.charges.price_usd is 'Cost of the order if it is charged; empty if unknown.';
 comment on column batchgen.charges.is_charged is
-  'Whether it costs money, as far as this row knows; empty: not known, or not yet.';
-comment on column batchgen.charges.amount_usd is 'What it costs: the price where it is charged, otherwise 0.';
-comment on column batchgen.charges.queued_seconds is 'How long the job waited at the provider, where it tells.';
-comment on column batchgen.charges.running_seconds is 'How long it ran there.';
-comment on column batchgen.charges.is_late is 'The item had ended, and its picture was collected afterwards.';
+  'True if the order costs money, as far as this row knows; empty if unknown or not known yet.';
+comment on column batchgen.charges.amount_usd is 'Cost: the price if charged, otherwise 0.';
+comment on column batchgen.charges.queued_seconds is 'Seconds that the job waited at the provider, if it reports them.';
+comment on column batchgen.charges.running_seconds is 'Seconds that the job ran at the provider, if it reports them.';
+comment on column batchgen.charges.is_late is
+  'True if the item had already ended and its picture was fetched afterwards.';
 comment on column batchgen.charges.noted_at is 'When the row was written.';
-comment on column batchgen.charges.generation_id is 'The item. No reference: money outlives the item.';
-comment on column batchgen.charges.is_paid is 'Whether it was charged, as far as is known.';
+comment on column batchgen.charges.generation_id is 'The item. Not a foreign key: costs outlive the item.';
+comment on column batchgen.charges.is_paid is 'True if the order was charged, as far as is known.';
 comment on column batchgen.charges.is_unknown is
-  'Whether nobody knows if it was charged: batchgen.note_charge takes what a person found out.';
+  'True if it is unknown whether the order was charged; record the answer with batchgen.note_charge.';
 
 create view batchgen.costs_of_batches with (security_invoker = on) as
 select c.batch_id, c.user_id, count(*) filter (where c.entry = 'attempt') as attempts,
@@ -159,16 +159,16 @@ select c.batch_id, c.user_id, count(*) filter (where c.entry = 'attempt') as att
   coalesce(sum(c.price_usd) filter (where c.is_unknown), 0) as unknown_usd
 from batchgen.charges c group by c.batch_id, c.user_id;
 revoke all on batchgen.costs_of_batches from public, anon, authenticated, service_role;
-comment on view batchgen.costs_of_batches is 'What each batch cost.';
-comment on column batchgen.costs_of_batches.user_id is 'Whose batch it is.';
+comment on view batchgen.costs_of_batches is 'Costs of each batch.';
+comment on column batchgen.costs_of_batches.user_id is 'Owner of the batch.';
 comment on column batchgen.costs_of_batches.batch_id is
-  'The batch; empty for items whose batch was deleted before they were ordered.';
-comment on column batchgen.costs_of_batches.attempts is 'How many attempts there were.';
-comment on column batchgen.costs_of_batches.paid is 'How many orders were charged.';
-comment on column batchgen.costs_of_batches.paid_usd is 'What they cost, in US dollars.';
+  'The batch; empty for items whose batch was deleted before an order.';
+comment on column batchgen.costs_of_batches.attempts is 'Number of attempts.';
+comment on column batchgen.costs_of_batches.paid is 'Number of charged orders.';
+comment on column batchgen.costs_of_batches.paid_usd is 'Cost of the charged orders, in US dollars.';
 comment on column batchgen.costs_of_batches.unknown is
-  'How many orders may or may not have been charged: see charges, where is_unknown.';
-comment on column batchgen.costs_of_batches.unknown_usd is 'What these cost if all of them were charged.';
+  'Orders that may or may not have been charged: see charges where is_unknown.';
+comment on column batchgen.costs_of_batches.unknown_usd is 'Cost of these orders if all were charged, in US dollars.';
 
 create view batchgen.costs_of_users with (security_invoker = on) as
 select c.user_id, count(*) filter (where c.entry = 'attempt') as attempts, count(*) filter (where c.is_paid) as paid,
@@ -176,14 +176,14 @@ select c.user_id, count(*) filter (where c.entry = 'attempt') as attempts, count
   coalesce(sum(c.price_usd) filter (where c.is_unknown), 0) as unknown_usd
 from batchgen.charges c group by c.user_id;
 revoke all on batchgen.costs_of_users from public, anon, authenticated, service_role;
-comment on view batchgen.costs_of_users is 'What each user''s pictures cost.';
-comment on column batchgen.costs_of_users.user_id is 'The user; zeros for nobody''s items.';
-comment on column batchgen.costs_of_users.attempts is 'How many attempts there were.';
-comment on column batchgen.costs_of_users.paid is 'How many orders were charged.';
-comment on column batchgen.costs_of_users.paid_usd is 'What they cost, in US dollars.';
+comment on view batchgen.costs_of_users is 'Costs of each user''s pictures.';
+comment on column batchgen.costs_of_users.user_id is 'The user; the zero UUID for items without an owner.';
+comment on column batchgen.costs_of_users.attempts is 'Number of attempts.';
+comment on column batchgen.costs_of_users.paid is 'Number of charged orders.';
+comment on column batchgen.costs_of_users.paid_usd is 'Cost of the charged orders, in US dollars.';
 comment on column batchgen.costs_of_users.unknown is
-  'How many orders may or may not have been charged: see charges, where is_unknown.';
-comment on column batchgen.costs_of_users.unknown_usd is 'What these cost if all of them were charged.';
+  'Orders that may or may not have been charged: see charges where is_unknown.';
+comment on column batchgen.costs_of_users.unknown_usd is 'Cost of these orders if all were charged, in US dollars.';
 
 create view batchgen.costs_of_models with (security_invoker = on) as
 select c.model_id, m.display_name as model, c.provider, count(*) filter (where c.entry = 'attempt') as attempts,
@@ -193,16 +193,16 @@ select c.model_id, m.display_name as model, c.provider, count(*) filter (where c
 from batchgen.charges c left join public.models m on m.id = c.model_id
 group by c.model_id, m.display_name, c.provider;
 revoke all on batchgen.costs_of_models from public, anon, authenticated, service_role;
-comment on view batchgen.costs_of_models is 'What the pictures of each model cost, by provider.';
-comment on column batchgen.costs_of_models.model_id is 'models.id; zeros for items that name no model.';
-comment on column batchgen.costs_of_models.model is 'The model''s display name.';
-comment on column batchgen.costs_of_models.provider is 'Where its pictures were made.';
-comment on column batchgen.costs_of_models.attempts is 'How many attempts there were.';
-comment on column batchgen.costs_of_models.paid is 'How many orders were charged.';
-comment on column batchgen.costs_of_models.paid_usd is 'What they cost, in US dollars.';
+comment on view batchgen.costs_of_models is 'Costs of each model''s pictures, by provider.';
+comment on column batchgen.costs_of_models.model_id is 'models.id; the zero UUID for items without a model.';
+comment on column batchgen.costs_of_models.model is 'models.display_name.';
+comment on column batchgen.costs_of_models.provider is 'Provider of the orders.';
+comment on column batchgen.costs_of_models.attempts is 'Number of attempts.';
+comment on column batchgen.costs_of_models.paid is 'Number of charged orders.';
+comment on column batchgen.costs_of_models.paid_usd is 'Cost of the charged orders, in US dollars.';
 comment on column batchgen.costs_of_models.unknown is
-  'How many orders may or may not have been charged: see charges, where is_unknown.';
-comment on column batchgen.costs_of_models.unknown_usd is 'What these cost if all of them were charged.';
+  'Orders that may or may not have been charged: see charges where is_unknown.';
+comment on column batchgen.costs_of_models.unknown_usd is 'Cost of these orders if all were charged, in US dollars.';
 
 create view batchgen.costs_of_days with (security_invoker = on) as
 select (c.noted_at at time zone 'UTC')::date as day, count(*) filter (where c.entry = 'attempt') as attempts,
@@ -211,18 +211,18 @@ select (c.noted_at at time zone 'UTC')::date as day, count(*) filter (where c.en
   coalesce(sum(c.price_usd) filter (where c.is_unknown), 0) as unknown_usd
 from batchgen.charges c group by (c.noted_at at time zone 'UTC')::date;
 revoke all on batchgen.costs_of_days from public, anon, authenticated, service_role;
-comment on view batchgen.costs_of_days is 'What each day cost.';
-comment on column batchgen.costs_of_days.day is 'The day in UTC on which the costs were noted.';
-comment on column batchgen.costs_of_days.attempts is 'How many attempts there were.';
-comment on column batchgen.costs_of_days.paid is 'How many orders were charged.';
-comment on column batchgen.costs_of_days.paid_usd is 'What they cost, in US dollars.';
+comment on view batchgen.costs_of_days is 'Costs of each day.';
+comment on column batchgen.costs_of_days.day is 'Day in UTC on which the costs were recorded.';
+comment on column batchgen.costs_of_days.attempts is 'Number of attempts.';
+comment on column batchgen.costs_of_days.paid is 'Number of charged orders.';
+comment on column batchgen.costs_of_days.paid_usd is 'Cost of the charged orders, in US dollars.';
 comment on column batchgen.costs_of_days.unknown is
-  'How many orders may or may not have been charged: see charges, where is_unknown.';
-comment on column batchgen.costs_of_days.unknown_usd is 'What these cost if all of them were charged.';
+  'Orders that may or may not have been charged: see charges where is_unknown.';
+comment on column batchgen.costs_of_days.unknown_usd is 'Cost of these orders if all were charged, in US dollars.';
 
 -- get_costs(p_by, p_since, p_limit, p_batch_id)
--- p_by: batch, user, day (in UTC) or model. p_since: only what was noted at this time or later. The dearest first, days
--- the newest first; at most p_limit rows. p_batch_id: only of this batch.
+-- Costs grouped by p_by: batch, user, day (in UTC) or model. p_since: only costs recorded at this time or later.
+-- p_batch_id: only costs of this batch. Most expensive first, days newest first; at most p_limit rows.
 -- Caller: service_role.
 create function public.get_costs(
   p_by text, p_since timestamptz default null, p_limit integer default 100, p_batch_id uuid default null
@@ -232,11 +232,11 @@ language plpgsql stable security definer set search_path = '' as $$
 #variable_conflict use_column
 begin
   if p_by is null or p_by not in ('batch', 'user', 'day', 'model') then
-    perform batchgen.refuse_argument('p_by', 'is none of batch, user, day, model', 'Name one of them.');
+    perform batchgen.refuse_argument('p_by', 'is not batch, user, day or model', 'Send one of them.');
   end if;
   if p_limit is null or p_limit not between 1 and 1000 then
     perform batchgen.refuse_argument('p_limit', 'is not between 1 and 1000',
-      'Ask for fewer rows, or by a shorter time.');
+      'Ask for fewer rows, or for a shorter time.');
   end if;
   return query
   select s.key,
@@ -264,12 +264,12 @@ revoke execute on function public.get_costs(text, timestamptz, integer, uuid)
 from public, anon, authenticated, service_role;
 grant execute on function public.get_costs(text, timestamptz, integer, uuid) to service_role;
 comment on function public.get_costs(text, timestamptz, integer, uuid) is
-  'For operators: what pictures cost, by batch, user, day or model.';
+  'For operators: costs of pictures, by batch, user, day or model.';
 
 -- note_attempts(p_items, p_outcome)
--- The ledger's rows for leases that end now. p_items: their queue rows as they were. p_outcome: how they ended where
--- the row names no fault; empty: the items are out of the queue, and their generations say. In PL/pgSQL, since that
--- keeps its plan: every result that a worker sends comes this way.
+-- Write the ledger's rows for ending leases. p_items: their queue rows as they were. p_outcome: the outcome of rows
+-- without a fault_code; null if the items have left the queue, and their rows in image_generations tell it. In
+-- PL/pgSQL, which keeps its plan: every result of a worker goes through this.
 -- Caller: the queue's triggers.
 create function batchgen.note_attempts(p_items batchgen.queue[], p_outcome text) returns void
 language plpgsql security definer set search_path = ''
@@ -301,12 +301,12 @@ begin
   ) r
   cross join lateral (
     select case
-      -- Nothing was ordered, or from who takes no money.
+      -- Nothing was ordered, or the provider is free.
       when o.key is null then
         case when i.provider_job_id is null or i.provider = 'offline' then false when r.outcome = 'completed'
           then true end
       when o.price_usd = 0 then false
-      -- Not yet, in an attempt after which the job is asked about again.
+      -- Not known yet after an attempt whose job is asked about again.
       when i.order_over or (p_outcome is null and (o.is_late or g.status = 'completed')) then o.is_charged
     end as is_charged
   ) c;
@@ -314,10 +314,10 @@ end
 $$;
 revoke execute on function batchgen.note_attempts(batchgen.queue[], text)
 from public, anon, authenticated, service_role;
-comment on function batchgen.note_attempts(batchgen.queue[], text) is 'Writes the ledger''s rows for leases that end.';
+comment on function batchgen.note_attempts(batchgen.queue[], text) is 'Writes the ledger''s rows for ending leases.';
 
 -- note_settlement(p_order, p_is_charged, p_outcome)
--- What became known of an order after its last attempt.
+-- Write the ledger's row for what became known of an order after its last attempt.
 create function batchgen.note_settlement(p_order batchgen.orders, p_is_charged boolean, p_outcome text) returns void
 language sql security definer set search_path = '' as $$
   insert into batchgen.ledger (
@@ -342,18 +342,19 @@ create function batchgen.before_ledger_changed() returns trigger
 language plpgsql set search_path = '' as $$
 begin
   raise exception using errcode = 'PT422', message = 'The ledger is append-only: no row is changed or deleted.',
-    hint = 'Use batchgen.note_charge for what is found out later.';
+    hint = 'Use batchgen.note_charge to record later findings.';
 end
 $$;
 revoke execute on function batchgen.before_ledger_changed() from public, anon, authenticated, service_role;
-comment on function batchgen.before_ledger_changed() is 'Refuses every change of the ledger but new rows.';
+comment on function batchgen.before_ledger_changed() is 'Trigger: keeps the ledger append-only.';
 
 create trigger before_ledger_changed before update or delete or truncate on batchgen.ledger
 for each statement execute function batchgen.before_ledger_changed();
 
 -- note_charge(p_generation_id, p_attempt, p_is_charged)
--- For admins: whether an order of unknown outcome was charged, after a look at the provider's bill. Nobody asks the
--- provider about it after that. An order that an item waits for is not decided yet.
+-- Record whether an order of unknown outcome was charged, according to the provider's bill. The provider is not asked
+-- about the order after that. Refused while an item still waits for the order.
+-- Caller: an admin.
 create function batchgen.note_charge(p_generation_id uuid, p_attempt integer, p_is_charged boolean) returns void
 language plpgsql set search_path = '' as $$
 declare
@@ -361,11 +362,11 @@ declare
 begin
   select c.order_key into v_key from batchgen.charges c
   where c.generation_id = p_generation_id and c.attempt = p_attempt and c.entry = 'attempt' and c.is_unknown;
-  -- Whoever settles it just now is waited for, and then has settled it.
+  -- Wait for a session that is settling the order; it is settled then.
   perform 1 from batchgen.orders o where o.key = v_key for update;
   if exists (select from batchgen.orders o where o.key = v_key and o.ended_at is null) then
     perform batchgen.refuse('still_open', 'The item waits for this order.', 'p_attempt',
-      'Look again when the item has ended.', null, null, 'PT409');
+      'Try again when the item has ended.', null, null, 'PT409');
   end if;
   insert into batchgen.ledger (
     generation_id, attempt, entry, outcome, user_id, batch_id, model_id, provider, provider_model, provider_version,
@@ -379,27 +380,27 @@ begin
     and p_is_charged is not null;
   if not found then
     perform batchgen.refuse('nothing_open', 'This attempt has no order of unknown outcome.', 'p_attempt',
-      'Look into batchgen.charges, where is_unknown.', null, null, 'PT404');
+      'See the rows of batchgen.charges with is_unknown.', null, null, 'PT404');
   end if;
   delete from batchgen.orders o where o.key = v_key;
 end
 $$;
 revoke execute on function batchgen.note_charge(uuid, integer, boolean) from public, anon, authenticated, service_role;
 comment on function batchgen.note_charge(uuid, integer, boolean) is
-  'For admins: writes down whether an order of unknown outcome was charged.';
+  'For admins: records whether an order of unknown outcome was charged.';
 
--- What a worker knows of an order, as JSON {over, charged, queued_seconds, running_seconds}; null: not known.
--- over: nothing more comes of the order, so that the next attempt orders again.
+-- A worker's knowledge of an order, as JSON {over, charged, queued_seconds, running_seconds}; null: unknown.
+-- over: the order yields nothing more, so the next attempt orders again.
 create type batchgen.order_state as (
   over boolean, charged boolean, queued_seconds double precision, running_seconds double precision
 );
 comment on type batchgen.order_state is
-  'What a worker knows of an order: whether it is over, whether it is charged, how long its job took.';
+  'A worker''s knowledge of an order: whether it is over and charged, and how long its job took.';
 
 -- read_order_state(p_argument, p_state)
--- The state of an order as workers send it. p_argument names it in errors. A key that is left out is not known.
+-- The state of an order as sent by a worker. p_argument: its name in errors. A missing key means unknown.
 -- Caller: fail_generation, settle_order, note_charges.
--- Errors: PT422 where it does not fit.
+-- Errors: PT422 for an invalid state.
 create function batchgen.read_order_state(p_argument text, p_state jsonb) returns batchgen.order_state
 language plpgsql set search_path = '' as $$
 declare
@@ -415,7 +416,7 @@ begin
   where coalesce(jsonb_typeof(p_state -> k.name), 'null') not in (k.type, 'null') limit 1;
   if found then
     perform batchgen.refuse_argument(format('%s.%s', p_argument, v_wrong), 'has the wrong type',
-      'Send over and charged as true or false, seconds as numbers, or leave out what is not known.');
+      'Send over and charged as true or false, seconds as numbers, or leave out unknown ones.');
   end if;
   return (
     (p_state ->> 'over')::boolean, (p_state ->> 'charged')::boolean,
@@ -424,11 +425,11 @@ begin
 end
 $$;
 revoke execute on function batchgen.read_order_state(text, jsonb) from public, anon, authenticated, service_role;
-comment on function batchgen.read_order_state(text, jsonb) is 'The state of an order as workers send it.';
+comment on function batchgen.read_order_state(text, jsonb) is 'The state of an order as sent by a worker, checked.';
 
 -- read_seconds(p_number)
--- A JSON number as seconds, between none and a year; null for anything else. Rounded, since a number next to zero has
--- no double precision.
+-- A JSON number as seconds, from 0 to one year; null for anything else. Rounded: a number too close to zero for double
+-- precision would raise an error.
 create function batchgen.read_seconds(p_number jsonb) returns double precision
 language sql immutable set search_path = '' as $$
   select case when jsonb_typeof(p_number) = 'number' then
@@ -439,8 +440,8 @@ revoke execute on function batchgen.read_seconds(jsonb) from public, anon, authe
 comment on function batchgen.read_seconds(jsonb) is 'A JSON number as seconds.';
 
 -- note_order_state(p_order_key, p_state)
--- Writes down what a worker knows of an order; what it does not know stays. Before the order is over, nobody knows that
--- it costs nothing. Where a picture costs nothing, none is charged.
+-- Record a worker's knowledge of an order; unknown values stay. Only an order that is over is known to cost nothing; if
+-- the price is 0, the order is not charged.
 create function batchgen.note_order_state(p_order_key uuid, p_state batchgen.order_state) returns void
 language sql security definer set search_path = '' as $$
   update batchgen.orders o
@@ -456,10 +457,10 @@ $$;
 revoke execute on function batchgen.note_order_state(uuid, batchgen.order_state)
 from public, anon, authenticated, service_role;
 comment on function batchgen.note_order_state(uuid, batchgen.order_state) is
-  'Writes down what a worker knows of an order.';
+  'Records a worker''s knowledge of an order.';
 
 -- leave_orders(p_keys)
--- Their items do not wait for these any more; somebody asks what became of them.
+-- Leave orders open: their items no longer wait for them, and a sweep asks for their outcome.
 create function batchgen.leave_orders(p_keys uuid[]) returns void
 language sql security definer set search_path = '' as $$
   update batchgen.orders o set ended_at = clock_timestamp(), ask_at = clock_timestamp() + interval '2 seconds',
@@ -467,11 +468,11 @@ language sql security definer set search_path = '' as $$
   where o.key = any (p_keys)
 $$;
 revoke execute on function batchgen.leave_orders(uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.leave_orders(uuid[]) is 'Leaves orders open, to be asked about.';
+comment on function batchgen.leave_orders(uuid[]) is 'Leaves orders open, for a sweep to ask about.';
 
 -- close_orders(p_items)
--- Of items that are out of the queue, or whose job is over. What is over is in the ledger, and gone here; of all others
--- somebody has to ask the provider.
+-- Close the orders of items that have left the queue or whose order is over. An order that is over is in the ledger and
+-- deleted here; the others are left open, for a sweep to ask the provider.
 -- Caller: the queue's triggers, after the ledger.
 create function batchgen.close_orders(p_items batchgen.queue[]) returns void
 language plpgsql security definer set search_path = ''
@@ -485,15 +486,15 @@ begin
     using unnest(p_items) i
     where o.key = i.order_key
       -- An order that was run again for its picture is over with this, whatever became of the picture. A result that
-      -- was taken said what it costs; an item that somebody else set to completed says nothing of its job.
-      and (i.order_over or o.is_late or (
+      -- An order that ran again to fetch its picture is over now, with or without the picture. An accepted result has
+      -- reported its cost; an item that somebody else set to completed says nothing about its job.
         o.is_charged is not null and exists (
           select from public.image_generations g where g.id = i.generation_id and g.status = 'completed'
         )
       ))
     returning o.key, (o.*)::batchgen.orders as whole
   )
-  -- Of an item that only waited no attempt ends here that could say so.
+  -- An item that only waited has no attempt that ends here and could report the cost.
   select array_agg(x.whole) filter (where x.key = any (v_waited) and (x.whole).is_charged is not null) into v_over
     from over x;
   if v_over is not null then
@@ -504,10 +505,10 @@ end
 $$;
 revoke execute on function batchgen.close_orders(batchgen.queue[]) from public, anon, authenticated, service_role;
 comment on function batchgen.close_orders(batchgen.queue[]) is
-  'Ends the orders of items that left the queue or whose job is over.';
+  'Closes the orders of items that have left the queue or whose order is over.';
 
 -- before_queue_inserted()
--- An item that comes back while an order for it is open asks for that job first, and does not order again.
+-- Give a returning item its open order: it resumes that job first instead of ordering again.
 create function batchgen.before_queue_inserted() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -515,7 +516,7 @@ begin
   where o.key = (
     select e.key from batchgen.orders e
     where e.generation_id = new.generation_id and e.ended_at is not null
-      -- Where the item is in the queue already, this row is not going to be inserted.
+      -- If the item is in the queue already, this row will not be inserted.
       and not exists (select from batchgen.queue q where q.generation_id = new.generation_id)
     order by e.ordered_at desc limit 1
   )
@@ -525,8 +526,7 @@ begin
 end
 $$;
 revoke execute on function batchgen.before_queue_inserted() from public, anon, authenticated, service_role;
-comment on function batchgen.before_queue_inserted() is
-  'Gives an item that comes back the order that is still open for it.';
+comment on function batchgen.before_queue_inserted() is 'Trigger: gives a returning item its open order.';
 
 create trigger before_queue_inserted before insert on batchgen.queue
 for each row execute function batchgen.before_queue_inserted();
@@ -543,7 +543,8 @@ begin
 end
 $$;
 revoke execute on function batchgen.after_lease_ended() from public, anon, authenticated, service_role;
-comment on function batchgen.after_lease_ended() is 'Writes the ledger''s row for an attempt whose item waits again.';
+comment on function batchgen.after_lease_ended() is
+  'Trigger: writes the ledger''s row for an attempt whose item waits again.';
 
 create trigger after_lease_ended after update on batchgen.queue
 for each row when (old.lease_id is not null and new.lease_id is distinct from old.lease_id)
@@ -569,24 +570,24 @@ end
 $$;
 revoke execute on function batchgen.after_queue_deleted() from public, anon, authenticated, service_role;
 comment on function batchgen.after_queue_deleted() is
-  'Writes the ledger''s rows for items that end, and ends their orders.';
+  'Trigger: writes the ledger''s rows for ended items, and closes their orders.';
 
 create trigger after_queue_deleted after delete on batchgen.queue
 referencing old table as old_rows for each statement execute function batchgen.after_queue_deleted();
 
 -- settle_order(p_order_key, p_lease_id, p_outcome)
--- Writes down the provider's answer about an open order. p_outcome: {order: as batchgen.order_state, has_picture}.
---   not over: it is asked about again, after pauses that grow, for a day; then nobody knows
---   over, with a picture to be had, unless it is known to cost nothing: its item, if it failed and still has its batch,
---     runs again for the picture alone (is_late)
---   the same, of an item that ended as crashed: a settlement in the ledger. That picture may be what its workers died
---     of: it is collected only if a person has the item run again, within a day
+-- Record the provider's answer about an open order. p_outcome: {order: as batchgen.order_state, has_picture}.
+--   not over: the provider is asked again, with growing pauses, for a day; then the outcome is unknown
+--   over, with a picture, unless it is known to cost nothing: the item, if it failed and still has its batch, runs
+-- again     only to fetch the picture (is_late)
+--   the same, but the item crashed: a settlement in the ledger. That picture may have caused the crashes, so it is
+--     fetched only if a person runs the item again within a day
 --   over otherwise: a settlement in the ledger
--- Returns whether the item was queued. An order that is not leased so any more is left alone.
+-- Returns true if the item was queued. Ignores an order that is no longer leased.
 -- Caller: service_role.
--- States: of the item: failed -> pending, where its picture is collected.
--- Locks: the item and its batch, then the order, like everybody else.
--- Errors: PT422 where p_outcome does not fit.
+-- States: of the item: failed -> pending, to fetch its picture.
+-- Locks: the item and its batch, then the order, as everywhere.
+-- Errors: PT422 for an invalid p_outcome.
 create function public.settle_order(p_order_key uuid, p_lease_id uuid, p_outcome jsonb) returns boolean
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -652,13 +653,13 @@ $$;
 revoke execute on function public.settle_order(uuid, uuid, jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.settle_order(uuid, uuid, jsonb) to service_role;
 comment on function public.settle_order(uuid, uuid, jsonb) is
-  'For workers: writes down what became of an order that nobody waited for, and has its picture collected.';
+  'For workers: records the outcome of an open order, and queues its item again to fetch a picture.';
 
 -- take_open_orders(p_worker, p_limit, p_lease_seconds)
--- Leases open orders that are due to be asked about. Who sent one is preferred for half a minute: some services answer
--- nobody else.
+-- Lease open orders that are due to be asked about. For the first half minute only the worker that sent an order gets
+-- it: some services answer only that one.
 -- Caller: service_role.
--- Locks: skips what others hold.
+-- Locks: skips locked rows.
 create function public.take_open_orders(p_worker text, p_limit integer, p_lease_seconds integer)
 returns table (
   order_key uuid, lease_id uuid, generation_id uuid, provider text, provider_job_id text, model text, version text,
@@ -669,7 +670,7 @@ language plpgsql security definer set search_path = '' as $$
 begin
   perform batchgen.check_worker_arguments(p_worker, p_lease_seconds);
   if p_limit is null or p_limit not between 0 and 1000 then
-    perform batchgen.refuse_argument('p_limit', 'is not between 0 and 1000', 'Take a handful and come again.');
+    perform batchgen.refuse_argument('p_limit', 'is not between 0 and 1000', 'Take fewer per call.');
   end if;
   delete from batchgen.orders o where o.key in (
     select s.key from batchgen.orders s
@@ -694,7 +695,7 @@ revoke execute on function public.take_open_orders(text, integer, integer)
 from public, anon, authenticated, service_role;
 grant execute on function public.take_open_orders(text, integer, integer) to service_role;
 comment on function public.take_open_orders(text, integer, integer) is
-  'For workers: leases orders that nobody waits for any more, to ask the provider what became of them.';
+  'For workers: leases open orders, to ask their providers for the outcome.';
 
 -- take_open_orders_as_json(p_worker, p_limit, p_lease_seconds)
 -- take_open_orders as {orders: [{order_key, lease_id, generation_id, provider, …}]}, one JSON value.

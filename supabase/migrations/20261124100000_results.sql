@@ -1,11 +1,11 @@
 -- complete_and_claim(p_results, p_worker, p_limit, p_lease_seconds)
--- complete_generations, then claim_generations, in one transaction: the claim sees the room that the results made, and
--- a slot is refilled with no request of its own. -> {lease_ids: the leases whose items were completed, claims: as
--- claim_generations returns them, claim_error: {code, message} or null}. A claim that fails costs no result: what was
--- completed stays so, and claim_error says why nothing was claimed; with no results it is an error like any other.
+-- Run complete_generations, then claim_generations, in one transaction: the claim sees the slots that the results
+-- freed, and refilling a slot needs no request of its own. Returns {lease_ids: the leases of completed items, claims:
+-- as from claim_generations, claim_error: {code, message} or null}. If the claim fails, the results stay completed and
+-- claim_error says why; without results, the claim's error is raised.
 -- Caller: service_role.
 -- States: processing -> completed; pending -> processing.
--- Locks: the items and batches of the results, then as the claim, which waits for none.
+-- Locks: the items and batches of the results, then as the claim, which never waits.
 -- Errors: as the two functions.
 create function public.complete_and_claim(
   p_results jsonb, p_worker text, p_limit integer, p_lease_seconds integer
@@ -40,13 +40,13 @@ comment on function public.complete_and_claim(jsonb, text, integer, integer) is
   'For workers: records finished pictures and leases the next items, in one call and one JSON value.';
 
 -- complete_generation(p_generation_id, p_lease_id, p_result)
--- Ends a leased item as completed, all or nothing: the item, its images row, its tags and its batch's totals.
--- p_result's keys are columns of images; storage_path is required and must lie in the owner's folder. Returns
+-- Complete a leased item, all or nothing: the item, its row of images, its tags and its batch's totals. p_result: an
+-- object whose keys are columns of images; storage_path is required and must be in the owner's folder. Returns
 -- {image_id}.
 -- Caller: service_role.
 -- States: processing -> completed.
 -- Locks: as batchgen.complete_items.
--- Errors: PT409 where the lease is not held; PT422 where the result does not fit.
+-- Errors: PT409 if the lease is not held; PT422 for an invalid result.
 create function public.complete_generation(p_generation_id uuid, p_lease_id uuid, p_result jsonb) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -65,16 +65,16 @@ $$;
 revoke execute on function public.complete_generation(uuid, uuid, jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.complete_generation(uuid, uuid, jsonb) to service_role;
 comment on function public.complete_generation(uuid, uuid, jsonb) is
-  'For workers: ends a leased item as completed and records its picture.';
+  'For workers: completes a leased item and records its picture.';
 
 -- complete_generations(p_results)
--- As complete_generation, for up to 1,000 items in one transaction. p_results is a list of {generation_id, lease_id,
--- result}. Returns a row for each item that was completed; one that is missing has lost its lease: drop its result.
+-- Run complete_generation for up to 1,000 items in one transaction. p_results: a list of {generation_id, lease_id,
+-- result}. Returns a row per completed item; a missing item has lost its lease: drop its result.
 -- Caller: service_role.
 -- States: processing -> completed.
 -- Locks: as batchgen.complete_items.
--- Errors: PT422, and nothing is written, where a result does not fit: send them one by one then. PT409 busy where
--- somebody else holds one of them.
+-- Errors: PT422 for an invalid result, PT409 busy if another session holds an item. Then nothing is written: send the
+-- results one by one.
 create function public.complete_generations(
   p_results jsonb
 ) returns table (generation_id uuid, lease_id uuid, image_id uuid)
@@ -90,18 +90,18 @@ $$;
 revoke execute on function public.complete_generations(jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.complete_generations(jsonb) to service_role;
 comment on function public.complete_generations(jsonb) is
-  'For workers: ends leased items as completed and records their pictures, many in one call.';
+  'For workers: completes leased items and records their pictures, many in one call.';
 
 -- complete_items(p_results)
--- Ends items as completed for each entry {generation_id, lease_id, result} whose lease is held: the item, its images
--- row, its tags, its order's costs and its batch's totals. A result's keys are columns of images; storage_path is
--- required and must lie in the owner's folder; order is the state of its order. Returns a row for each item that it
--- completed; an entry without one has lost its lease.
+-- Complete the item of each entry {generation_id, lease_id, result} whose lease is held: the item, its row of images,
+-- its tags, its order's costs and its batch's totals. A result's keys are columns of images; storage_path is required
+-- and must be in the owner's folder; order is the state of its order. Returns a row per completed item; an entry
+-- without one has lost its lease.
 -- Caller: complete_generation, complete_generations.
 -- States: processing -> completed.
 -- Locks: batches, items, queue rows (batchgen.hold_results), then breakers and providers.
--- Errors: PT422, and nothing is written, where a result does not fit. PT409 busy, and nothing is written, where
--- somebody else holds one of several items for longer than a second: sent one by one, each waits for itself.
+-- Errors: PT422 for an invalid result; PT409 busy if another session holds one of several items for more than a second.
+-- Nothing is written then; sent one by one, each result waits for its own item.
 create function batchgen.complete_items(p_results jsonb)
 returns table (generation_id uuid, lease_id uuid, image_id uuid)
 language plpgsql security definer set search_path = ''
@@ -117,7 +117,7 @@ begin
   v_images := batchgen.read_pictures(p_results, v_items);
   perform batchgen.store_pictures(v_images);
   perform batchgen.tag_pictures(v_items);
-  -- The picture of each: the one that was there first, as in store_pictures.
+  -- The first picture of each item, as in store_pictures.
   return query
   select i.generation_id, i.lease_id, (
     select j.id from public.images j where j.generation_id = i.generation_id order by j.created_at, j.id limit 1
@@ -129,13 +129,12 @@ begin
 end
 $$;
 revoke execute on function batchgen.complete_items(jsonb) from public, anon, authenticated, service_role;
-comment on function batchgen.complete_items(jsonb) is
-  'Ends leased items as completed, with their pictures and totals.';
+comment on function batchgen.complete_items(jsonb) is 'Completes leased items, with their pictures and totals.';
 
--- The steps of complete_items.
+-- Steps of complete_items.
 
 -- hold_results(p_results)
--- Locks the items of those entries whose lease is held, and returns their queue rows; null where none is.
+-- Lock the items of entries whose lease is held; return their queue rows, or null if there are none.
 -- Locks: batches, items, queue rows. Errors: PT409 busy.
 create function batchgen.hold_results(p_results jsonb) returns batchgen.queue[]
 language plpgsql security definer set search_path = ''
@@ -150,7 +149,8 @@ begin
   if cardinality(v_ids) < 2 then
     perform batchgen.lock_items(v_ids);
   elsif not batchgen.lock_items_within(v_ids, 1) then
-    perform batchgen.refuse('busy', 'Somebody holds one of these items.', 'p_results', 'Send the results one by one.',
+    perform batchgen.refuse('busy', 'Another session holds one of these items.', 'p_results',
+      'Send the results one by one.',
       null, null, 'PT409');
   end if;
   select array_agg(held.item) into v_items
@@ -170,8 +170,8 @@ revoke execute on function batchgen.hold_results(jsonb) from public, anon, authe
 comment on function batchgen.hold_results(jsonb) is 'Locks the items of results whose lease is held.';
 
 -- read_pictures(p_results, p_items)
--- The results of these items as rows of images, each once.
--- Errors: PT422 where one does not fit.
+-- The results of these items as rows of images, one per item.
+-- Errors: PT422 for an invalid result.
 create function batchgen.read_pictures(p_results jsonb, p_items batchgen.queue[]) returns public.images[]
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -197,7 +197,8 @@ begin
   where starts_with(i.storage_path, g.user_id || '/') is not true or i.storage_path ~ '(^|/)(\.\.?)?(/|$)'
   limit 1;
   if found and coalesce(v_problem.storage_path, '') = '' then
-    perform batchgen.refuse_argument('p_result.storage_path', 'is missing', 'Store the picture first, then say where.');
+    perform batchgen.refuse_argument('p_result.storage_path', 'is missing',
+      'Store the picture first, then send its path.');
   elsif found then
     perform batchgen.refuse_argument('p_result.storage_path', 'is outside the owner''s folder',
       'Use {user_id}/{generation_id}.{format}.');
@@ -208,10 +209,10 @@ $$;
 revoke execute on function batchgen.read_pictures(jsonb, batchgen.queue[])
 from public, anon, authenticated, service_role;
 comment on function batchgen.read_pictures(jsonb, batchgen.queue[]) is
-  'Results as rows of images; PT422 where one does not fit.';
+  'Results as rows of images; PT422 for an invalid one.';
 
 -- store_pictures(p_images)
--- One picture per generation: an item that was run again replaces its picture, and keeps what the user made of it.
+-- Write one picture per item: an item that ran again replaces its picture and keeps its user's edits.
 create function batchgen.store_pictures(p_images public.images[]) returns void
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -236,11 +237,11 @@ begin
 end
 $$;
 revoke execute on function batchgen.store_pictures(public.images[]) from public, anon, authenticated, service_role;
-comment on function batchgen.store_pictures(public.images[]) is 'Writes pictures of items, one for each.';
+comment on function batchgen.store_pictures(public.images[]) is 'Writes the pictures of items, one per item.';
 
 -- tag_pictures(p_items)
--- Puts the tags that requests asked for on the items' pictures. All new words at once and in order: two calls that make
--- the same ones wait for each other, and never in a circle.
+-- Put the requested tags on the items' pictures. All new tags at once and in order: two calls that create the same tags
+-- wait for each other without a deadlock.
 create function batchgen.tag_pictures(p_items batchgen.queue[]) returns void
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -258,11 +259,10 @@ begin
 end
 $$;
 revoke execute on function batchgen.tag_pictures(batchgen.queue[]) from public, anon, authenticated, service_role;
-comment on function batchgen.tag_pictures(batchgen.queue[]) is
-  'Puts the tags that requests asked for on finished pictures.';
+comment on function batchgen.tag_pictures(batchgen.queue[]) is 'Puts the requested tags on finished pictures.';
 
 -- tag_image(p_image_id, p_generation_id)
--- Puts the requested tags on a finished picture; makes those that do not exist yet.
+-- Put the requested tags on a finished picture; create missing ones.
 -- Caller: tag_pictures.
 create function batchgen.tag_image(p_image_id uuid, p_generation_id uuid) returns void
 language plpgsql security definer set search_path = '' as $$
@@ -281,11 +281,11 @@ begin
 end
 $$;
 revoke execute on function batchgen.tag_image(uuid, uuid) from public, anon, authenticated, service_role;
-comment on function batchgen.tag_image(uuid, uuid) is 'Puts the tags that a request asked for on its picture.';
+comment on function batchgen.tag_image(uuid, uuid) is 'Puts the requested tags of an item on its picture.';
 
 -- note_charges(p_results, p_items)
--- A picture that was delivered is charged, unless the provider said otherwise in the result's order.
--- Errors: PT422 where a result's order does not fit.
+-- Record the charges of delivered pictures: charged, unless the provider said otherwise in the result's order.
+-- Errors: PT422 for an invalid order.
 create function batchgen.note_charges(p_results jsonb, p_items batchgen.queue[]) returns void
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -300,11 +300,11 @@ end
 $$;
 revoke execute on function batchgen.note_charges(jsonb, batchgen.queue[])
 from public, anon, authenticated, service_role;
-comment on function batchgen.note_charges(jsonb, batchgen.queue[]) is
-  'Writes down what the orders of finished pictures cost.';
+comment on function batchgen.note_charges(jsonb, batchgen.queue[]) is 'Records the charges of finished pictures.';
 
 -- end_as_completed(p_items)
--- States: processing -> completed. By triggers the queue rows go, and the ledger and the totals follow.
+-- Mark items as completed; only complete_items does so.
+-- States: processing -> completed. Triggers delete the queue rows and update the ledger and the totals.
 create function batchgen.end_as_completed(p_items batchgen.queue[]) returns void
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -319,11 +319,11 @@ begin
 end
 $$;
 revoke execute on function batchgen.end_as_completed(batchgen.queue[]) from public, anon, authenticated, service_role;
-comment on function batchgen.end_as_completed(batchgen.queue[]) is 'The one way to completed.';
+comment on function batchgen.end_as_completed(batchgen.queue[]) is 'Marks items as completed.';
 
 -- note_success(p_items)
--- Closes the breakers of the items' models and forgets refusals of their providers. At the end, since whoever pauses a
--- provider or holds a breaker waits for nothing else.
+-- Close the breakers of the items' models and reset the refusals of their providers. Last of all, so that a session
+-- that holds a provider or breaker waits for nothing else.
 create function batchgen.note_success(p_items batchgen.queue[]) returns void
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -338,26 +338,25 @@ end
 $$;
 revoke execute on function batchgen.note_success(batchgen.queue[]) from public, anon, authenticated, service_role;
 comment on function batchgen.note_success(batchgen.queue[]) is
-  'Providers and models that made a picture are asked as usual again.';
+  'Closes the breakers of models and resets the refusals of providers that made a picture.';
 
 -- fail_generation(p_generation_id, p_lease_id, p_error)
--- Ends an attempt of a leased item. p_error: {code, message, retryable, retry_after_seconds, provider, provider_fault,
+-- End an attempt of a leased item. p_error: {code, message, retryable, retry_after_seconds, provider, provider_fault,
 -- model_fault, order: as batchgen.order_state}. Returns {status, retry_count, retry_in_seconds}.
 --
--- A provider that asked to wait (retryable, retry_after_seconds) is asked by no worker before that time; provider names
--- it, by default the one of the item's job or model. With model_fault it is the model that waits, and no other one. An
--- item that is told to wait again and again, and a provider that refuses again and again, wait for longer than they are
--- told: 1 s, 2 s, 4 s, … 5 min at the least.
--- provider_fault says what the model's breaker learns: true, one more fault; false, the provider answered as it should;
--- left out, nothing. An order that is not said to be over or not is over, unless the provider asks to wait.
+-- Waits (retryable with retry_after_seconds): no worker calls the provider before that time. provider names it, by
+-- default the one of the item's job or model. With model_fault only the model is paused. An item that is told to wait
+-- repeatedly, and a provider that refuses repeatedly, wait longer: at least 1 s, 2 s, 4 s, … 5 min.
+-- provider_fault is for the model's breaker: true, one more fault; false, the provider works; missing, neither.
+-- An order of unknown state counts as over, unless the provider asks to wait.
 --
 -- Caller: service_role.
 -- States: processing ->
---   pending, due after retry_after_seconds, where these are given with retryable: that is no attempt
---   pending, retry_count + 1, due after the next of settings.retry_delays_seconds, where retryable and retries are left
---   failed, with the message, otherwise. So does one whose owner asked for its end: as cancelled.
+--   pending, due after retry_after_seconds, if given with retryable: not an attempt
+--   pending, retry_count + 1, due after the next of settings.retry_delays_seconds, if retryable and retries are left
+--   failed, with the message, otherwise. An item whose owner cancelled it: failed as cancelled.
 -- Locks: as batchgen.hold_lease, then the order, then providers and breakers.
--- Errors: PT409 where the lease is not held; PT422 where p_error does not fit.
+-- Errors: PT409 if the lease is not held; PT422 for an invalid p_error.
 create function public.fail_generation(p_generation_id uuid, p_lease_id uuid, p_error jsonb) returns jsonb
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -380,7 +379,7 @@ begin
   select s.* into v_settings from batchgen.settings s;
   select greatest(coalesce(g.retry_count, 0), 0) into v_retry_count
   from public.image_generations g where g.id = p_generation_id;
-  -- A job that is asked about too early goes on: unless it is said to be over, it stays attached and is asked again.
+  -- A wait does not end the job: unless it is said to be over, it stays attached and is resumed.
   v_state.over := coalesce(v_state.over, not (v_retryable and v_wait is not null));
   if v_retryable and v_item.cancel_requested then
     v_retryable := false;
@@ -413,13 +412,13 @@ begin
     v_wait := v_settings.retry_delays_seconds[least(v_retry_count, cardinality(v_settings.retry_delays_seconds))];
     perform batchgen.take_back(array[p_generation_id], v_wait, false, true);
   else
-    -- One that had ended before, and was run again for its picture alone, ends as it had.
+    -- An item that had ended before, and ran again only to fetch its picture, gets its earlier error back.
     perform batchgen.end_as_failed(array[p_generation_id], coalesce(v_order.late_code, v_code),
       coalesce(v_order.late_message, v_message));
     v_status := 'failed';
     v_wait := null;
   end if;
-  -- At the end, since whoever holds a breaker waits for nothing else.
+  -- Last of all, so that a session that holds a breaker waits for nothing else.
   if p_error -> 'provider_fault' = 'true'::jsonb then
     perform batchgen.count_provider_fault(v_item);
   elsif p_error -> 'provider_fault' = 'false'::jsonb then
@@ -431,10 +430,10 @@ $$;
 revoke execute on function public.fail_generation(uuid, uuid, jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.fail_generation(uuid, uuid, jsonb) to service_role;
 comment on function public.fail_generation(uuid, uuid, jsonb) is
-  'For workers: ends an attempt of a leased item; it is tried again or fails.';
+  'For workers: ends an attempt of a leased item, which is retried or fails.';
 
 -- read_retry_after(p_error)
--- The seconds that an error tells to wait, between none and a day; null where it tells none.
+-- The wait in seconds that an error asks for, from 0 to one day; null if none.
 -- Caller: fail_generation. Errors: PT422.
 create function batchgen.read_retry_after(p_error jsonb) returns double precision
 language plpgsql set search_path = '' as $$
@@ -446,14 +445,14 @@ begin
       'Send {code, message, retryable, retry_after_seconds}.');
   end if;
   if jsonb_typeof(v_seconds) = 'number' then
-    -- Rounded, since a number next to zero has no double precision.
+    -- Rounded: a number too close to zero for double precision would raise an error.
     return round(least(greatest(v_seconds::text::numeric, 0), 86400), 6)::double precision;
   elsif coalesce(jsonb_typeof(v_seconds), 'null') <> 'null' then
     perform batchgen.refuse_argument('p_error.retry_after_seconds', 'is not a number',
-      'Give seconds as a number, or leave it out.');
+      'Send seconds as a number, or leave it out.');
   end if;
   return null;
 end
 $$;
 revoke execute on function batchgen.read_retry_after(jsonb) from public, anon, authenticated, service_role;
-comment on function batchgen.read_retry_after(jsonb) is 'The seconds that an error tells to wait.';
+comment on function batchgen.read_retry_after(jsonb) is 'The wait in seconds that an error asks for.';

@@ -1,9 +1,9 @@
 -- attach_provider_job(p_generation_id, p_lease_id, p_provider, p_provider_job_id)
--- Remembers the provider's id of a job before anybody waits for it, so that whoever takes the item over resumes it. An
--- order that an earlier attempt sent to another provider is left open: this job is none of its.
+-- Store the provider's job id before anything waits for the job, so that the next worker of the item resumes it. An
+-- order that an earlier attempt sent to another provider is left open: this job does not belong to it.
 -- Caller: service_role.
 -- Locks: the queue row, then the order.
--- Errors: PT409 where the lease is not held; PT422 for an empty argument.
+-- Errors: PT409 if the lease is not held; PT422 for an empty argument.
 create function public.attach_provider_job(
   p_generation_id uuid, p_lease_id uuid, p_provider text, p_provider_job_id text
 ) returns void
@@ -13,9 +13,9 @@ declare
 begin
   if coalesce(p_provider, '') = '' or coalesce(p_provider_job_id, '') = '' then
     perform batchgen.refuse_argument('p_provider_job_id', 'or p_provider is empty',
-      'Give the provider''s name and its id of the job.');
+      'Send the provider''s name and its job id.');
   end if;
-  -- The queue row alone: an item or batch that somebody edits just now must not keep a paid job's id from being stored.
+  -- Locks only the queue row: an edit of the item or batch must not keep a paid job's id from being stored.
   update batchgen.queue q set provider = p_provider, provider_job_id = p_provider_job_id
   where q.generation_id = p_generation_id and q.lease_id = p_lease_id and q.lease_expires_at > clock_timestamp()
   returning q.order_key into v_order_key;

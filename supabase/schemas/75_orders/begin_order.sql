@@ -1,12 +1,11 @@
 -- begin_order(p_generation_id, p_lease_id, p_order)
--- Records an order before it is sent, so that whoever takes the item over knows of it. p_order: {provider, model,
--- version, inputs}. Returns its key. An order of the item that was begun before and turned out never to have arrived
--- becomes this one. One of an earlier attempt that has a job is not forgotten: it is left open, and somebody asks what
--- became of it.
+-- Record an order before it is sent, so that the next worker of the item knows of it. p_order: {provider, model,
+-- version, inputs}. Returns its key. An earlier order of the item that never arrived becomes this one. An order of an
+-- earlier attempt that has a job is left open, and a sweep asks for its outcome.
 -- Caller: service_role.
 -- Locks: the queue row, then the order, like attach_provider_job.
--- Errors: PT409 where the lease is not held. PT422 where p_order does not fit, for an item that runs again for its
--- picture alone, and for a second job in one attempt.
+-- Errors: PT409 if the lease is not held. PT422 for an invalid p_order, for an item that runs again only to fetch its
+-- picture, and for a second job in one attempt.
 create function public.begin_order(p_generation_id uuid, p_lease_id uuid, p_order jsonb) returns uuid
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -15,7 +14,7 @@ declare
   v_key uuid;
 begin
   if coalesce(p_order ->> 'provider', '') = '' or coalesce(jsonb_typeof(p_order -> 'inputs'), 'object') <> 'object' then
-    perform batchgen.refuse_argument('p_order', 'names no provider, or its inputs are no object',
+    perform batchgen.refuse_argument('p_order', 'has no provider, or its inputs are not an object',
       'Send {provider, model, version, inputs}.');
   end if;
   select q.* into v_item from batchgen.queue q
@@ -26,10 +25,10 @@ begin
   end if;
   select o.* into v_order from batchgen.orders o where o.key = v_item.order_key;
   if v_order.is_late then
-    perform batchgen.refuse_argument('p_generation_id', 'runs again for a picture that was made',
-      'Ask for its job, and order nothing.');
+    perform batchgen.refuse_argument('p_generation_id', 'runs again only to fetch a finished picture',
+      'Resume its job; do not order again.');
   elsif v_order.provider_job_id is not null and not batchgen.is_in_ledger(v_order.key) then
-    perform batchgen.refuse_argument('p_generation_id', 'has a job of this attempt', 'Wait for that one.');
+    perform batchgen.refuse_argument('p_generation_id', 'has a job of this attempt', 'Wait for that job.');
   elsif v_order.provider_job_id is not null then
     perform batchgen.leave_orders(array[v_order.key]);
     v_item.order_key := null;
@@ -60,7 +59,7 @@ comment on function public.begin_order(uuid, uuid, jsonb) is
   'For workers: records an order before it is sent, and returns its key.';
 
 -- is_in_ledger(p_order_key)
--- Whether an attempt that had this order has ended.
+-- True if an attempt with this order has ended.
 create function batchgen.is_in_ledger(p_order_key uuid) returns boolean
 language plpgsql stable security definer set search_path = '' as $$
 begin
@@ -68,4 +67,4 @@ begin
 end
 $$;
 revoke execute on function batchgen.is_in_ledger(uuid) from public, anon, authenticated, service_role;
-comment on function batchgen.is_in_ledger(uuid) is 'Whether an order is one of an earlier attempt.';
+comment on function batchgen.is_in_ledger(uuid) is 'True if an attempt with this order has ended.';

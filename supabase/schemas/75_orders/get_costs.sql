@@ -1,6 +1,6 @@
 -- get_costs(p_by, p_since, p_limit, p_batch_id)
--- p_by: batch, user, day (in UTC) or model. p_since: only what was noted at this time or later. The dearest first, days
--- the newest first; at most p_limit rows. p_batch_id: only of this batch.
+-- Costs grouped by p_by: batch, user, day (in UTC) or model. p_since: only costs recorded at this time or later.
+-- p_batch_id: only costs of this batch. Most expensive first, days newest first; at most p_limit rows.
 -- Caller: service_role.
 create function public.get_costs(
   p_by text, p_since timestamptz default null, p_limit integer default 100, p_batch_id uuid default null
@@ -10,11 +10,11 @@ language plpgsql stable security definer set search_path = '' as $$
 #variable_conflict use_column
 begin
   if p_by is null or p_by not in ('batch', 'user', 'day', 'model') then
-    perform batchgen.refuse_argument('p_by', 'is none of batch, user, day, model', 'Name one of them.');
+    perform batchgen.refuse_argument('p_by', 'is not batch, user, day or model', 'Send one of them.');
   end if;
   if p_limit is null or p_limit not between 1 and 1000 then
     perform batchgen.refuse_argument('p_limit', 'is not between 1 and 1000',
-      'Ask for fewer rows, or by a shorter time.');
+      'Ask for fewer rows, or for a shorter time.');
   end if;
   return query
   select s.key,
@@ -42,4 +42,4 @@ revoke execute on function public.get_costs(text, timestamptz, integer, uuid)
 from public, anon, authenticated, service_role;
 grant execute on function public.get_costs(text, timestamptz, integer, uuid) to service_role;
 comment on function public.get_costs(text, timestamptz, integer, uuid) is
-  'For operators: what pictures cost, by batch, user, day or model.';
+  'For operators: costs of pictures, by batch, user, day or model.';

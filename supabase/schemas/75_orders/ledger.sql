@@ -1,7 +1,7 @@
 -- note_attempts(p_items, p_outcome)
--- The ledger's rows for leases that end now. p_items: their queue rows as they were. p_outcome: how they ended where
--- the row names no fault; empty: the items are out of the queue, and their generations say. In PL/pgSQL, since that
--- keeps its plan: every result that a worker sends comes this way.
+-- Write the ledger's rows for ending leases. p_items: their queue rows as they were. p_outcome: the outcome of rows
+-- without a fault_code; null if the items have left the queue, and their rows in image_generations tell it. In
+-- PL/pgSQL, which keeps its plan: every result of a worker goes through this.
 -- Caller: the queue's triggers.
 create function batchgen.note_attempts(p_items batchgen.queue[], p_outcome text) returns void
 language plpgsql security definer set search_path = ''
@@ -33,12 +33,12 @@ begin
   ) r
   cross join lateral (
     select case
-      -- Nothing was ordered, or from who takes no money.
+      -- Nothing was ordered, or the provider is free.
       when o.key is null then
         case when i.provider_job_id is null or i.provider = 'offline' then false when r.outcome = 'completed'
           then true end
       when o.price_usd = 0 then false
-      -- Not yet, in an attempt after which the job is asked about again.
+      -- Not known yet after an attempt whose job is asked about again.
       when i.order_over or (p_outcome is null and (o.is_late or g.status = 'completed')) then o.is_charged
     end as is_charged
   ) c;
@@ -46,10 +46,10 @@ end
 $$;
 revoke execute on function batchgen.note_attempts(batchgen.queue[], text)
 from public, anon, authenticated, service_role;
-comment on function batchgen.note_attempts(batchgen.queue[], text) is 'Writes the ledger''s rows for leases that end.';
+comment on function batchgen.note_attempts(batchgen.queue[], text) is 'Writes the ledger''s rows for ending leases.';
 
 -- note_settlement(p_order, p_is_charged, p_outcome)
--- What became known of an order after its last attempt.
+-- Write the ledger's row for what became known of an order after its last attempt.
 create function batchgen.note_settlement(p_order batchgen.orders, p_is_charged boolean, p_outcome text) returns void
 language sql security definer set search_path = '' as $$
   insert into batchgen.ledger (
@@ -74,11 +74,11 @@ create function batchgen.before_ledger_changed() returns trigger
 language plpgsql set search_path = '' as $$
 begin
   raise exception using errcode = 'PT422', message = 'The ledger is append-only: no row is changed or deleted.',
-    hint = 'Use batchgen.note_charge for what is found out later.';
+    hint = 'Use batchgen.note_charge to record later findings.';
 end
 $$;
 revoke execute on function batchgen.before_ledger_changed() from public, anon, authenticated, service_role;
-comment on function batchgen.before_ledger_changed() is 'Refuses every change of the ledger but new rows.';
+comment on function batchgen.before_ledger_changed() is 'Trigger: keeps the ledger append-only.';
 
 create trigger before_ledger_changed before update or delete or truncate on batchgen.ledger
 for each statement execute function batchgen.before_ledger_changed();

@@ -1,6 +1,7 @@
 -- note_charge(p_generation_id, p_attempt, p_is_charged)
--- For admins: whether an order of unknown outcome was charged, after a look at the provider's bill. Nobody asks the
--- provider about it after that. An order that an item waits for is not decided yet.
+-- Record whether an order of unknown outcome was charged, according to the provider's bill. The provider is not asked
+-- about the order after that. Refused while an item still waits for the order.
+-- Caller: an admin.
 create function batchgen.note_charge(p_generation_id uuid, p_attempt integer, p_is_charged boolean) returns void
 language plpgsql set search_path = '' as $$
 declare
@@ -8,11 +9,11 @@ declare
 begin
   select c.order_key into v_key from batchgen.charges c
   where c.generation_id = p_generation_id and c.attempt = p_attempt and c.entry = 'attempt' and c.is_unknown;
-  -- Whoever settles it just now is waited for, and then has settled it.
+  -- Wait for a session that is settling the order; it is settled then.
   perform 1 from batchgen.orders o where o.key = v_key for update;
   if exists (select from batchgen.orders o where o.key = v_key and o.ended_at is null) then
     perform batchgen.refuse('still_open', 'The item waits for this order.', 'p_attempt',
-      'Look again when the item has ended.', null, null, 'PT409');
+      'Try again when the item has ended.', null, null, 'PT409');
   end if;
   insert into batchgen.ledger (
     generation_id, attempt, entry, outcome, user_id, batch_id, model_id, provider, provider_model, provider_version,
@@ -26,11 +27,11 @@ begin
     and p_is_charged is not null;
   if not found then
     perform batchgen.refuse('nothing_open', 'This attempt has no order of unknown outcome.', 'p_attempt',
-      'Look into batchgen.charges, where is_unknown.', null, null, 'PT404');
+      'See the rows of batchgen.charges with is_unknown.', null, null, 'PT404');
   end if;
   delete from batchgen.orders o where o.key = v_key;
 end
 $$;
 revoke execute on function batchgen.note_charge(uuid, integer, boolean) from public, anon, authenticated, service_role;
 comment on function batchgen.note_charge(uuid, integer, boolean) is
-  'For admins: writes down whether an order of unknown outcome was charged.';
+  'For admins: records whether an order of unknown outcome was charged.';

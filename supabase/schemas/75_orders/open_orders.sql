@@ -1,5 +1,5 @@
 -- leave_orders(p_keys)
--- Their items do not wait for these any more; somebody asks what became of them.
+-- Leave orders open: their items no longer wait for them, and a sweep asks for their outcome.
 create function batchgen.leave_orders(p_keys uuid[]) returns void
 language sql security definer set search_path = '' as $$
   update batchgen.orders o set ended_at = clock_timestamp(), ask_at = clock_timestamp() + interval '2 seconds',
@@ -7,11 +7,11 @@ language sql security definer set search_path = '' as $$
   where o.key = any (p_keys)
 $$;
 revoke execute on function batchgen.leave_orders(uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.leave_orders(uuid[]) is 'Leaves orders open, to be asked about.';
+comment on function batchgen.leave_orders(uuid[]) is 'Leaves orders open, for a sweep to ask about.';
 
 -- close_orders(p_items)
--- Of items that are out of the queue, or whose job is over. What is over is in the ledger, and gone here; of all others
--- somebody has to ask the provider.
+-- Close the orders of items that have left the queue or whose order is over. An order that is over is in the ledger and
+-- deleted here; the others are left open, for a sweep to ask the provider.
 -- Caller: the queue's triggers, after the ledger.
 create function batchgen.close_orders(p_items batchgen.queue[]) returns void
 language plpgsql security definer set search_path = ''
@@ -25,15 +25,15 @@ begin
     using unnest(p_items) i
     where o.key = i.order_key
       -- An order that was run again for its picture is over with this, whatever became of the picture. A result that
-      -- was taken said what it costs; an item that somebody else set to completed says nothing of its job.
-      and (i.order_over or o.is_late or (
+      -- An order that ran again to fetch its picture is over now, with or without the picture. An accepted result has
+      -- reported its cost; an item that somebody else set to completed says nothing about its job.
         o.is_charged is not null and exists (
           select from public.image_generations g where g.id = i.generation_id and g.status = 'completed'
         )
       ))
     returning o.key, (o.*)::batchgen.orders as whole
   )
-  -- Of an item that only waited no attempt ends here that could say so.
+  -- An item that only waited has no attempt that ends here and could report the cost.
   select array_agg(x.whole) filter (where x.key = any (v_waited) and (x.whole).is_charged is not null) into v_over
     from over x;
   if v_over is not null then
@@ -44,4 +44,4 @@ end
 $$;
 revoke execute on function batchgen.close_orders(batchgen.queue[]) from public, anon, authenticated, service_role;
 comment on function batchgen.close_orders(batchgen.queue[]) is
-  'Ends the orders of items that left the queue or whose job is over.';
+  'Closes the orders of items that have left the queue or whose order is over.';

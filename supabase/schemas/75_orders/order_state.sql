@@ -1,15 +1,15 @@
--- What a worker knows of an order, as JSON {over, charged, queued_seconds, running_seconds}; null: not known.
--- over: nothing more comes of the order, so that the next attempt orders again.
+-- A worker's knowledge of an order, as JSON {over, charged, queued_seconds, running_seconds}; null: unknown.
+-- over: the order yields nothing more, so the next attempt orders again.
 create type batchgen.order_state as (
   over boolean, charged boolean, queued_seconds double precision, running_seconds double precision
 );
 comment on type batchgen.order_state is
-  'What a worker knows of an order: whether it is over, whether it is charged, how long its job took.';
+  'A worker''s knowledge of an order: whether it is over and charged, and how long its job took.';
 
 -- read_order_state(p_argument, p_state)
--- The state of an order as workers send it. p_argument names it in errors. A key that is left out is not known.
+-- The state of an order as sent by a worker. p_argument: its name in errors. A missing key means unknown.
 -- Caller: fail_generation, settle_order, note_charges.
--- Errors: PT422 where it does not fit.
+-- Errors: PT422 for an invalid state.
 create function batchgen.read_order_state(p_argument text, p_state jsonb) returns batchgen.order_state
 language plpgsql set search_path = '' as $$
 declare
@@ -25,7 +25,7 @@ begin
   where coalesce(jsonb_typeof(p_state -> k.name), 'null') not in (k.type, 'null') limit 1;
   if found then
     perform batchgen.refuse_argument(format('%s.%s', p_argument, v_wrong), 'has the wrong type',
-      'Send over and charged as true or false, seconds as numbers, or leave out what is not known.');
+      'Send over and charged as true or false, seconds as numbers, or leave out unknown ones.');
   end if;
   return (
     (p_state ->> 'over')::boolean, (p_state ->> 'charged')::boolean,
@@ -34,11 +34,11 @@ begin
 end
 $$;
 revoke execute on function batchgen.read_order_state(text, jsonb) from public, anon, authenticated, service_role;
-comment on function batchgen.read_order_state(text, jsonb) is 'The state of an order as workers send it.';
+comment on function batchgen.read_order_state(text, jsonb) is 'The state of an order as sent by a worker, checked.';
 
 -- read_seconds(p_number)
--- A JSON number as seconds, between none and a year; null for anything else. Rounded, since a number next to zero has
--- no double precision.
+-- A JSON number as seconds, from 0 to one year; null for anything else. Rounded: a number too close to zero for double
+-- precision would raise an error.
 create function batchgen.read_seconds(p_number jsonb) returns double precision
 language sql immutable set search_path = '' as $$
   select case when jsonb_typeof(p_number) = 'number' then
@@ -49,8 +49,8 @@ revoke execute on function batchgen.read_seconds(jsonb) from public, anon, authe
 comment on function batchgen.read_seconds(jsonb) is 'A JSON number as seconds.';
 
 -- note_order_state(p_order_key, p_state)
--- Writes down what a worker knows of an order; what it does not know stays. Before the order is over, nobody knows that
--- it costs nothing. Where a picture costs nothing, none is charged.
+-- Record a worker's knowledge of an order; unknown values stay. Only an order that is over is known to cost nothing; if
+-- the price is 0, the order is not charged.
 create function batchgen.note_order_state(p_order_key uuid, p_state batchgen.order_state) returns void
 language sql security definer set search_path = '' as $$
   update batchgen.orders o
@@ -66,4 +66,4 @@ $$;
 revoke execute on function batchgen.note_order_state(uuid, batchgen.order_state)
 from public, anon, authenticated, service_role;
 comment on function batchgen.note_order_state(uuid, batchgen.order_state) is
-  'Writes down what a worker knows of an order.';
+  'Records a worker''s knowledge of an order.';

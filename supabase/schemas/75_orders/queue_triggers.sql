@@ -1,5 +1,5 @@
 -- before_queue_inserted()
--- An item that comes back while an order for it is open asks for that job first, and does not order again.
+-- Give a returning item its open order: it resumes that job first instead of ordering again.
 create function batchgen.before_queue_inserted() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -7,7 +7,7 @@ begin
   where o.key = (
     select e.key from batchgen.orders e
     where e.generation_id = new.generation_id and e.ended_at is not null
-      -- Where the item is in the queue already, this row is not going to be inserted.
+      -- If the item is in the queue already, this row will not be inserted.
       and not exists (select from batchgen.queue q where q.generation_id = new.generation_id)
     order by e.ordered_at desc limit 1
   )
@@ -17,8 +17,7 @@ begin
 end
 $$;
 revoke execute on function batchgen.before_queue_inserted() from public, anon, authenticated, service_role;
-comment on function batchgen.before_queue_inserted() is
-  'Gives an item that comes back the order that is still open for it.';
+comment on function batchgen.before_queue_inserted() is 'Trigger: gives a returning item its open order.';
 
 create trigger before_queue_inserted before insert on batchgen.queue
 for each row execute function batchgen.before_queue_inserted();
@@ -35,7 +34,8 @@ begin
 end
 $$;
 revoke execute on function batchgen.after_lease_ended() from public, anon, authenticated, service_role;
-comment on function batchgen.after_lease_ended() is 'Writes the ledger''s row for an attempt whose item waits again.';
+comment on function batchgen.after_lease_ended() is
+  'Trigger: writes the ledger''s row for an attempt whose item waits again.';
 
 create trigger after_lease_ended after update on batchgen.queue
 for each row when (old.lease_id is not null and new.lease_id is distinct from old.lease_id)
@@ -61,7 +61,7 @@ end
 $$;
 revoke execute on function batchgen.after_queue_deleted() from public, anon, authenticated, service_role;
 comment on function batchgen.after_queue_deleted() is
-  'Writes the ledger''s rows for items that end, and ends their orders.';
+  'Trigger: writes the ledger''s rows for ended items, and closes their orders.';
 
 create trigger after_queue_deleted after delete on batchgen.queue
 referencing old table as old_rows for each statement execute function batchgen.after_queue_deleted();

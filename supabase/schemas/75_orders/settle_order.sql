@@ -1,16 +1,16 @@
 -- settle_order(p_order_key, p_lease_id, p_outcome)
--- Writes down the provider's answer about an open order. p_outcome: {order: as batchgen.order_state, has_picture}.
---   not over: it is asked about again, after pauses that grow, for a day; then nobody knows
---   over, with a picture to be had, unless it is known to cost nothing: its item, if it failed and still has its batch,
---     runs again for the picture alone (is_late)
---   the same, of an item that ended as crashed: a settlement in the ledger. That picture may be what its workers died
---     of: it is collected only if a person has the item run again, within a day
+-- Record the provider's answer about an open order. p_outcome: {order: as batchgen.order_state, has_picture}.
+--   not over: the provider is asked again, with growing pauses, for a day; then the outcome is unknown
+--   over, with a picture, unless it is known to cost nothing: the item, if it failed and still has its batch, runs
+-- again     only to fetch the picture (is_late)
+--   the same, but the item crashed: a settlement in the ledger. That picture may have caused the crashes, so it is
+--     fetched only if a person runs the item again within a day
 --   over otherwise: a settlement in the ledger
--- Returns whether the item was queued. An order that is not leased so any more is left alone.
+-- Returns true if the item was queued. Ignores an order that is no longer leased.
 -- Caller: service_role.
--- States: of the item: failed -> pending, where its picture is collected.
--- Locks: the item and its batch, then the order, like everybody else.
--- Errors: PT422 where p_outcome does not fit.
+-- States: of the item: failed -> pending, to fetch its picture.
+-- Locks: the item and its batch, then the order, as everywhere.
+-- Errors: PT422 for an invalid p_outcome.
 create function public.settle_order(p_order_key uuid, p_lease_id uuid, p_outcome jsonb) returns boolean
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -76,4 +76,4 @@ $$;
 revoke execute on function public.settle_order(uuid, uuid, jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.settle_order(uuid, uuid, jsonb) to service_role;
 comment on function public.settle_order(uuid, uuid, jsonb) is
-  'For workers: writes down what became of an order that nobody waited for, and has its picture collected.';
+  'For workers: records the outcome of an open order, and queues its item again to fetch a picture.';

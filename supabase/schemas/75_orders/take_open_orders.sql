@@ -1,8 +1,8 @@
 -- take_open_orders(p_worker, p_limit, p_lease_seconds)
--- Leases open orders that are due to be asked about. Who sent one is preferred for half a minute: some services answer
--- nobody else.
+-- Lease open orders that are due to be asked about. For the first half minute only the worker that sent an order gets
+-- it: some services answer only that one.
 -- Caller: service_role.
--- Locks: skips what others hold.
+-- Locks: skips locked rows.
 create function public.take_open_orders(p_worker text, p_limit integer, p_lease_seconds integer)
 returns table (
   order_key uuid, lease_id uuid, generation_id uuid, provider text, provider_job_id text, model text, version text,
@@ -13,7 +13,7 @@ language plpgsql security definer set search_path = '' as $$
 begin
   perform batchgen.check_worker_arguments(p_worker, p_lease_seconds);
   if p_limit is null or p_limit not between 0 and 1000 then
-    perform batchgen.refuse_argument('p_limit', 'is not between 0 and 1000', 'Take a handful and come again.');
+    perform batchgen.refuse_argument('p_limit', 'is not between 0 and 1000', 'Take fewer per call.');
   end if;
   delete from batchgen.orders o where o.key in (
     select s.key from batchgen.orders s
@@ -38,7 +38,7 @@ revoke execute on function public.take_open_orders(text, integer, integer)
 from public, anon, authenticated, service_role;
 grant execute on function public.take_open_orders(text, integer, integer) to service_role;
 comment on function public.take_open_orders(text, integer, integer) is
-  'For workers: leases orders that nobody waits for any more, to ask the provider what became of them.';
+  'For workers: leases open orders, to ask their providers for the outcome.';
 
 -- take_open_orders_as_json(p_worker, p_limit, p_lease_seconds)
 -- take_open_orders as {orders: [{order_key, lease_id, generation_id, provider, …}]}, one JSON value.

@@ -1,11 +1,11 @@
 -- complete_and_claim(p_results, p_worker, p_limit, p_lease_seconds)
--- complete_generations, then claim_generations, in one transaction: the claim sees the room that the results made, and
--- a slot is refilled with no request of its own. -> {lease_ids: the leases whose items were completed, claims: as
--- claim_generations returns them, claim_error: {code, message} or null}. A claim that fails costs no result: what was
--- completed stays so, and claim_error says why nothing was claimed; with no results it is an error like any other.
+-- Run complete_generations, then claim_generations, in one transaction: the claim sees the slots that the results
+-- freed, and refilling a slot needs no request of its own. Returns {lease_ids: the leases of completed items, claims:
+-- as from claim_generations, claim_error: {code, message} or null}. If the claim fails, the results stay completed and
+-- claim_error says why; without results, the claim's error is raised.
 -- Caller: service_role.
 -- States: processing -> completed; pending -> processing.
--- Locks: the items and batches of the results, then as the claim, which waits for none.
+-- Locks: the items and batches of the results, then as the claim, which never waits.
 -- Errors: as the two functions.
 create function public.complete_and_claim(
   p_results jsonb, p_worker text, p_limit integer, p_lease_seconds integer

@@ -1,11 +1,11 @@
 -- complete_generation(p_generation_id, p_lease_id, p_result)
--- Ends a leased item as completed, all or nothing: the item, its images row, its tags and its batch's totals.
--- p_result's keys are columns of images; storage_path is required and must lie in the owner's folder. Returns
+-- Complete a leased item, all or nothing: the item, its row of images, its tags and its batch's totals. p_result: an
+-- object whose keys are columns of images; storage_path is required and must be in the owner's folder. Returns
 -- {image_id}.
 -- Caller: service_role.
 -- States: processing -> completed.
 -- Locks: as batchgen.complete_items.
--- Errors: PT409 where the lease is not held; PT422 where the result does not fit.
+-- Errors: PT409 if the lease is not held; PT422 for an invalid result.
 create function public.complete_generation(p_generation_id uuid, p_lease_id uuid, p_result jsonb) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -24,16 +24,16 @@ $$;
 revoke execute on function public.complete_generation(uuid, uuid, jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.complete_generation(uuid, uuid, jsonb) to service_role;
 comment on function public.complete_generation(uuid, uuid, jsonb) is
-  'For workers: ends a leased item as completed and records its picture.';
+  'For workers: completes a leased item and records its picture.';
 
 -- complete_generations(p_results)
--- As complete_generation, for up to 1,000 items in one transaction. p_results is a list of {generation_id, lease_id,
--- result}. Returns a row for each item that was completed; one that is missing has lost its lease: drop its result.
+-- Run complete_generation for up to 1,000 items in one transaction. p_results: a list of {generation_id, lease_id,
+-- result}. Returns a row per completed item; a missing item has lost its lease: drop its result.
 -- Caller: service_role.
 -- States: processing -> completed.
 -- Locks: as batchgen.complete_items.
--- Errors: PT422, and nothing is written, where a result does not fit: send them one by one then. PT409 busy where
--- somebody else holds one of them.
+-- Errors: PT422 for an invalid result, PT409 busy if another session holds an item. Then nothing is written: send the
+-- results one by one.
 create function public.complete_generations(
   p_results jsonb
 ) returns table (generation_id uuid, lease_id uuid, image_id uuid)
@@ -49,4 +49,4 @@ $$;
 revoke execute on function public.complete_generations(jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.complete_generations(jsonb) to service_role;
 comment on function public.complete_generations(jsonb) is
-  'For workers: ends leased items as completed and records their pictures, many in one call.';
+  'For workers: completes leased items and records their pictures, many in one call.';

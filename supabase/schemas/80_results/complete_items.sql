@@ -1,13 +1,13 @@
 -- complete_items(p_results)
--- Ends items as completed for each entry {generation_id, lease_id, result} whose lease is held: the item, its images
--- row, its tags, its order's costs and its batch's totals. A result's keys are columns of images; storage_path is
--- required and must lie in the owner's folder; order is the state of its order. Returns a row for each item that it
--- completed; an entry without one has lost its lease.
+-- Complete the item of each entry {generation_id, lease_id, result} whose lease is held: the item, its row of images,
+-- its tags, its order's costs and its batch's totals. A result's keys are columns of images; storage_path is required
+-- and must be in the owner's folder; order is the state of its order. Returns a row per completed item; an entry
+-- without one has lost its lease.
 -- Caller: complete_generation, complete_generations.
 -- States: processing -> completed.
 -- Locks: batches, items, queue rows (batchgen.hold_results), then breakers and providers.
--- Errors: PT422, and nothing is written, where a result does not fit. PT409 busy, and nothing is written, where
--- somebody else holds one of several items for longer than a second: sent one by one, each waits for itself.
+-- Errors: PT422 for an invalid result; PT409 busy if another session holds one of several items for more than a second.
+-- Nothing is written then; sent one by one, each result waits for its own item.
 create function batchgen.complete_items(p_results jsonb)
 returns table (generation_id uuid, lease_id uuid, image_id uuid)
 language plpgsql security definer set search_path = ''
@@ -23,7 +23,7 @@ begin
   v_images := batchgen.read_pictures(p_results, v_items);
   perform batchgen.store_pictures(v_images);
   perform batchgen.tag_pictures(v_items);
-  -- The picture of each: the one that was there first, as in store_pictures.
+  -- The first picture of each item, as in store_pictures.
   return query
   select i.generation_id, i.lease_id, (
     select j.id from public.images j where j.generation_id = i.generation_id order by j.created_at, j.id limit 1
@@ -35,13 +35,12 @@ begin
 end
 $$;
 revoke execute on function batchgen.complete_items(jsonb) from public, anon, authenticated, service_role;
-comment on function batchgen.complete_items(jsonb) is
-  'Ends leased items as completed, with their pictures and totals.';
+comment on function batchgen.complete_items(jsonb) is 'Completes leased items, with their pictures and totals.';
 
--- The steps of complete_items.
+-- Steps of complete_items.
 
 -- hold_results(p_results)
--- Locks the items of those entries whose lease is held, and returns their queue rows; null where none is.
+-- Lock the items of entries whose lease is held; return their queue rows, or null if there are none.
 -- Locks: batches, items, queue rows. Errors: PT409 busy.
 create function batchgen.hold_results(p_results jsonb) returns batchgen.queue[]
 language plpgsql security definer set search_path = ''
@@ -56,7 +55,8 @@ begin
   if cardinality(v_ids) < 2 then
     perform batchgen.lock_items(v_ids);
   elsif not batchgen.lock_items_within(v_ids, 1) then
-    perform batchgen.refuse('busy', 'Somebody holds one of these items.', 'p_results', 'Send the results one by one.',
+    perform batchgen.refuse('busy', 'Another session holds one of these items.', 'p_results',
+      'Send the results one by one.',
       null, null, 'PT409');
   end if;
   select array_agg(held.item) into v_items
@@ -76,8 +76,8 @@ revoke execute on function batchgen.hold_results(jsonb) from public, anon, authe
 comment on function batchgen.hold_results(jsonb) is 'Locks the items of results whose lease is held.';
 
 -- read_pictures(p_results, p_items)
--- The results of these items as rows of images, each once.
--- Errors: PT422 where one does not fit.
+-- The results of these items as rows of images, one per item.
+-- Errors: PT422 for an invalid result.
 create function batchgen.read_pictures(p_results jsonb, p_items batchgen.queue[]) returns public.images[]
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -103,7 +103,8 @@ begin
   where starts_with(i.storage_path, g.user_id || '/') is not true or i.storage_path ~ '(^|/)(\.\.?)?(/|$)'
   limit 1;
   if found and coalesce(v_problem.storage_path, '') = '' then
-    perform batchgen.refuse_argument('p_result.storage_path', 'is missing', 'Store the picture first, then say where.');
+    perform batchgen.refuse_argument('p_result.storage_path', 'is missing',
+      'Store the picture first, then send its path.');
   elsif found then
     perform batchgen.refuse_argument('p_result.storage_path', 'is outside the owner''s folder',
       'Use {user_id}/{generation_id}.{format}.');
@@ -114,10 +115,10 @@ $$;
 revoke execute on function batchgen.read_pictures(jsonb, batchgen.queue[])
 from public, anon, authenticated, service_role;
 comment on function batchgen.read_pictures(jsonb, batchgen.queue[]) is
-  'Results as rows of images; PT422 where one does not fit.';
+  'Results as rows of images; PT422 for an invalid one.';
 
 -- store_pictures(p_images)
--- One picture per generation: an item that was run again replaces its picture, and keeps what the user made of it.
+-- Write one picture per item: an item that ran again replaces its picture and keeps its user's edits.
 create function batchgen.store_pictures(p_images public.images[]) returns void
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -142,11 +143,11 @@ begin
 end
 $$;
 revoke execute on function batchgen.store_pictures(public.images[]) from public, anon, authenticated, service_role;
-comment on function batchgen.store_pictures(public.images[]) is 'Writes pictures of items, one for each.';
+comment on function batchgen.store_pictures(public.images[]) is 'Writes the pictures of items, one per item.';
 
 -- tag_pictures(p_items)
--- Puts the tags that requests asked for on the items' pictures. All new words at once and in order: two calls that make
--- the same ones wait for each other, and never in a circle.
+-- Put the requested tags on the items' pictures. All new tags at once and in order: two calls that create the same tags
+-- wait for each other without a deadlock.
 create function batchgen.tag_pictures(p_items batchgen.queue[]) returns void
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -164,11 +165,10 @@ begin
 end
 $$;
 revoke execute on function batchgen.tag_pictures(batchgen.queue[]) from public, anon, authenticated, service_role;
-comment on function batchgen.tag_pictures(batchgen.queue[]) is
-  'Puts the tags that requests asked for on finished pictures.';
+comment on function batchgen.tag_pictures(batchgen.queue[]) is 'Puts the requested tags on finished pictures.';
 
 -- tag_image(p_image_id, p_generation_id)
--- Puts the requested tags on a finished picture; makes those that do not exist yet.
+-- Put the requested tags on a finished picture; create missing ones.
 -- Caller: tag_pictures.
 create function batchgen.tag_image(p_image_id uuid, p_generation_id uuid) returns void
 language plpgsql security definer set search_path = '' as $$
@@ -187,11 +187,11 @@ begin
 end
 $$;
 revoke execute on function batchgen.tag_image(uuid, uuid) from public, anon, authenticated, service_role;
-comment on function batchgen.tag_image(uuid, uuid) is 'Puts the tags that a request asked for on its picture.';
+comment on function batchgen.tag_image(uuid, uuid) is 'Puts the requested tags of an item on its picture.';
 
 -- note_charges(p_results, p_items)
--- A picture that was delivered is charged, unless the provider said otherwise in the result's order.
--- Errors: PT422 where a result's order does not fit.
+-- Record the charges of delivered pictures: charged, unless the provider said otherwise in the result's order.
+-- Errors: PT422 for an invalid order.
 create function batchgen.note_charges(p_results jsonb, p_items batchgen.queue[]) returns void
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -206,11 +206,11 @@ end
 $$;
 revoke execute on function batchgen.note_charges(jsonb, batchgen.queue[])
 from public, anon, authenticated, service_role;
-comment on function batchgen.note_charges(jsonb, batchgen.queue[]) is
-  'Writes down what the orders of finished pictures cost.';
+comment on function batchgen.note_charges(jsonb, batchgen.queue[]) is 'Records the charges of finished pictures.';
 
 -- end_as_completed(p_items)
--- States: processing -> completed. By triggers the queue rows go, and the ledger and the totals follow.
+-- Mark items as completed; only complete_items does so.
+-- States: processing -> completed. Triggers delete the queue rows and update the ledger and the totals.
 create function batchgen.end_as_completed(p_items batchgen.queue[]) returns void
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -225,11 +225,11 @@ begin
 end
 $$;
 revoke execute on function batchgen.end_as_completed(batchgen.queue[]) from public, anon, authenticated, service_role;
-comment on function batchgen.end_as_completed(batchgen.queue[]) is 'The one way to completed.';
+comment on function batchgen.end_as_completed(batchgen.queue[]) is 'Marks items as completed.';
 
 -- note_success(p_items)
--- Closes the breakers of the items' models and forgets refusals of their providers. At the end, since whoever pauses a
--- provider or holds a breaker waits for nothing else.
+-- Close the breakers of the items' models and reset the refusals of their providers. Last of all, so that a session
+-- that holds a provider or breaker waits for nothing else.
 create function batchgen.note_success(p_items batchgen.queue[]) returns void
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -244,4 +244,4 @@ end
 $$;
 revoke execute on function batchgen.note_success(batchgen.queue[]) from public, anon, authenticated, service_role;
 comment on function batchgen.note_success(batchgen.queue[]) is
-  'Providers and models that made a picture are asked as usual again.';
+  'Closes the breakers of models and resets the refusals of providers that made a picture.';

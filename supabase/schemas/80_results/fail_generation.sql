@@ -1,21 +1,20 @@
 -- fail_generation(p_generation_id, p_lease_id, p_error)
--- Ends an attempt of a leased item. p_error: {code, message, retryable, retry_after_seconds, provider, provider_fault,
+-- End an attempt of a leased item. p_error: {code, message, retryable, retry_after_seconds, provider, provider_fault,
 -- model_fault, order: as batchgen.order_state}. Returns {status, retry_count, retry_in_seconds}.
 --
--- A provider that asked to wait (retryable, retry_after_seconds) is asked by no worker before that time; provider names
--- it, by default the one of the item's job or model. With model_fault it is the model that waits, and no other one. An
--- item that is told to wait again and again, and a provider that refuses again and again, wait for longer than they are
--- told: 1 s, 2 s, 4 s, … 5 min at the least.
--- provider_fault says what the model's breaker learns: true, one more fault; false, the provider answered as it should;
--- left out, nothing. An order that is not said to be over or not is over, unless the provider asks to wait.
+-- Waits (retryable with retry_after_seconds): no worker calls the provider before that time. provider names it, by
+-- default the one of the item's job or model. With model_fault only the model is paused. An item that is told to wait
+-- repeatedly, and a provider that refuses repeatedly, wait longer: at least 1 s, 2 s, 4 s, … 5 min.
+-- provider_fault is for the model's breaker: true, one more fault; false, the provider works; missing, neither.
+-- An order of unknown state counts as over, unless the provider asks to wait.
 --
 -- Caller: service_role.
 -- States: processing ->
---   pending, due after retry_after_seconds, where these are given with retryable: that is no attempt
---   pending, retry_count + 1, due after the next of settings.retry_delays_seconds, where retryable and retries are left
---   failed, with the message, otherwise. So does one whose owner asked for its end: as cancelled.
+--   pending, due after retry_after_seconds, if given with retryable: not an attempt
+--   pending, retry_count + 1, due after the next of settings.retry_delays_seconds, if retryable and retries are left
+--   failed, with the message, otherwise. An item whose owner cancelled it: failed as cancelled.
 -- Locks: as batchgen.hold_lease, then the order, then providers and breakers.
--- Errors: PT409 where the lease is not held; PT422 where p_error does not fit.
+-- Errors: PT409 if the lease is not held; PT422 for an invalid p_error.
 create function public.fail_generation(p_generation_id uuid, p_lease_id uuid, p_error jsonb) returns jsonb
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
@@ -38,7 +37,7 @@ begin
   select s.* into v_settings from batchgen.settings s;
   select greatest(coalesce(g.retry_count, 0), 0) into v_retry_count
   from public.image_generations g where g.id = p_generation_id;
-  -- A job that is asked about too early goes on: unless it is said to be over, it stays attached and is asked again.
+  -- A wait does not end the job: unless it is said to be over, it stays attached and is resumed.
   v_state.over := coalesce(v_state.over, not (v_retryable and v_wait is not null));
   if v_retryable and v_item.cancel_requested then
     v_retryable := false;
@@ -71,13 +70,13 @@ begin
     v_wait := v_settings.retry_delays_seconds[least(v_retry_count, cardinality(v_settings.retry_delays_seconds))];
     perform batchgen.take_back(array[p_generation_id], v_wait, false, true);
   else
-    -- One that had ended before, and was run again for its picture alone, ends as it had.
+    -- An item that had ended before, and ran again only to fetch its picture, gets its earlier error back.
     perform batchgen.end_as_failed(array[p_generation_id], coalesce(v_order.late_code, v_code),
       coalesce(v_order.late_message, v_message));
     v_status := 'failed';
     v_wait := null;
   end if;
-  -- At the end, since whoever holds a breaker waits for nothing else.
+  -- Last of all, so that a session that holds a breaker waits for nothing else.
   if p_error -> 'provider_fault' = 'true'::jsonb then
     perform batchgen.count_provider_fault(v_item);
   elsif p_error -> 'provider_fault' = 'false'::jsonb then
@@ -89,10 +88,10 @@ $$;
 revoke execute on function public.fail_generation(uuid, uuid, jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.fail_generation(uuid, uuid, jsonb) to service_role;
 comment on function public.fail_generation(uuid, uuid, jsonb) is
-  'For workers: ends an attempt of a leased item; it is tried again or fails.';
+  'For workers: ends an attempt of a leased item, which is retried or fails.';
 
 -- read_retry_after(p_error)
--- The seconds that an error tells to wait, between none and a day; null where it tells none.
+-- The wait in seconds that an error asks for, from 0 to one day; null if none.
 -- Caller: fail_generation. Errors: PT422.
 create function batchgen.read_retry_after(p_error jsonb) returns double precision
 language plpgsql set search_path = '' as $$
@@ -104,14 +103,14 @@ begin
       'Send {code, message, retryable, retry_after_seconds}.');
   end if;
   if jsonb_typeof(v_seconds) = 'number' then
-    -- Rounded, since a number next to zero has no double precision.
+    -- Rounded: a number too close to zero for double precision would raise an error.
     return round(least(greatest(v_seconds::text::numeric, 0), 86400), 6)::double precision;
   elsif coalesce(jsonb_typeof(v_seconds), 'null') <> 'null' then
     perform batchgen.refuse_argument('p_error.retry_after_seconds', 'is not a number',
-      'Give seconds as a number, or leave it out.');
+      'Send seconds as a number, or leave it out.');
   end if;
   return null;
 end
 $$;
 revoke execute on function batchgen.read_retry_after(jsonb) from public, anon, authenticated, service_role;
-comment on function batchgen.read_retry_after(jsonb) is 'The seconds that an error tells to wait.';
+comment on function batchgen.read_retry_after(jsonb) is 'The wait in seconds that an error asks for.';
