@@ -1,12 +1,12 @@
--- A look at the whole project before anything is made. Whatever would stop one of the following migrations, or the
--- functions that they make, is found here and listed in one error: each object, what is there, what is needed, what to
--- do. Nothing is made or changed.
--- docs/existing-projects.md says the same for people; tests/database/test_existing_projects.py compares these lists
--- with what the migrations make and use.
+-- Check the whole project before anything is created. One error lists everything that would stop one of the following
+-- migrations or the functions that they create: each object, what exists, what is needed, and the remedy. Nothing is
+-- created or changed.
+-- docs/existing-projects.md describes this for people; tests/database/test_existing_projects.py compares these lists
+-- with what the migrations create and use.
 --
--- The blocks below add their findings to the setting batchgen.in_the_way, one a line; the last block raises them.
+-- The blocks below add their findings to the setting batchgen.in_the_way, one per line; the last block raises them.
 
--- A database that has the following migrations already (a dev stack of an earlier checkout) is not looked at.
+-- A database that already has the following migrations (a dev stack of an earlier checkout) is not checked.
 do $$
 declare
   v_is_installed boolean := false;
@@ -25,7 +25,7 @@ begin
 end
 $$;
 
--- Names that must be free. A table or view of the app's is looked at below; here are the kinds that cannot become one.
+-- Names that must be free. The app's own tables and views are checked below; here, objects of any other kind.
 do $$
 declare
   v_found text[];
@@ -34,12 +34,12 @@ begin
     return;
   end if;
   v_found := array(
-    select format('schema %s: is there already; batchgen makes its own. Rename it: alter schema %1$s rename to …. '
-      'If it is left of an earlier installation: drop schema %1$s cascade.', n.nspname)
+    select format('schema %s: already exists; batchgen creates its own. Rename it: alter schema %1$s rename to …. '
+      'If it is left over from an earlier installation: drop schema %1$s cascade.', n.nspname)
     from pg_namespace n where n.nspname in ('batchgen', 'batchgen_api') order by n.nspname
   );
   v_found := v_found || array(
-    select format('function public.%s(%s): batchgen makes a function of this name. '
+    select format('function public.%s(%s): batchgen creates a function of this name. '
       'Rename it: alter function public.%1$I(%2$s) rename to ….', p.proname, pg_get_function_identity_arguments(p.oid))
     from pg_proc p
     where p.pronamespace = 'public'::regnamespace and p.proname in (
@@ -52,7 +52,7 @@ begin
       'save_batch_images', 'settle_order', 'tag_batch_images', 'take_open_orders', 'take_open_orders_as_json',
       'take_storage_deletions', 'take_storage_deletions_as_json', 'worker_start'
     )
-    -- The app's own get_user_limits(uuid) makes way, where it can.
+    -- The app's own get_user_limits(uuid) is replaced, if possible.
     and not (p.proname = 'get_user_limits' and p.prokind = 'f' and oidvectortypes(p.proargtypes) = 'uuid'
       and pg_has_role(p.proowner, 'usage') and not exists (
         select from pg_depend d where d.refclassid = 'pg_proc'::regclass and d.refobjid = p.oid and d.deptype = 'n'
@@ -66,7 +66,7 @@ begin
     join (values
       ('v', 'view', 'view'), ('m', 'materialized view', 'materialized view'), ('f', 'foreign table', 'foreign table'),
       ('S', 'sequence', 'sequence'), ('i', 'index', 'index'), ('I', 'index', 'index'), ('c', 'type', 'type'),
-      ('p', 'table in partitions', 'table')
+      ('p', 'partitioned table', 'table')
     ) k (kind, name, word) on k.kind = c.relkind::text
     where c.relnamespace = 'public'::regnamespace and c.relkind <> 'r' and c.relname in (
       'models', 'image_generations', 'images', 'tags', 'image_tags', 'batch_generations', 'user_rate_limits',
@@ -75,7 +75,7 @@ begin
     order by c.relname
   );
   v_found := v_found || array(
-    select 'public.batch_progress: is no view; a view is needed. '
+    select 'public.batch_progress: is not a view; a view is needed. '
       'Rename it: alter table public.batch_progress rename to ….'
     from pg_class c
     where c.relnamespace = 'public'::regnamespace and c.relname = 'batch_progress' and c.relkind <> 'v'
@@ -91,7 +91,7 @@ begin
     order by t.typname
   );
   v_found := v_found || array(
-    select format('public.%s: is there already, and is not the index of public.%s that batchgen makes under this name. '
+    select format('public.%s: already exists, and is not the index of public.%s that batchgen creates with this name. '
       'Rename it: alter %s public.%1$I rename to ….', n.name, n.table_name,
       case when c.relkind in ('i', 'I') then 'index' else 'table' end)
     from (values
@@ -108,7 +108,7 @@ begin
     order by n.name
   );
   v_found := v_found || array(
-    select format('trigger %s on public.%s: batchgen''s own triggers have names like this. '
+    select format('trigger %s on public.%s: this prefix is reserved for batchgen''s own triggers. '
       'Rename it: alter trigger %1$I on public.%2$I rename to ….', t.tgname, c.relname)
     from pg_trigger t join pg_class c on c.oid = t.tgrelid
     where c.relnamespace = 'public'::regnamespace and t.tgname like 'batchgen\_%' and c.relname in (
@@ -122,8 +122,8 @@ begin
 end
 $$;
 
--- The columns of tables that are there: each that batchgen reads or writes, and its types. Those in brackets may be
--- missing: they are added.
+-- Columns of existing tables: each that batchgen reads or writes, with its types. Those in brackets may be missing:
+-- they are added.
 do $$
 declare
   v_found text[];
@@ -196,10 +196,10 @@ begin
     where c.relkind = case when n.table_name = 'batch_progress' then 'v'::"char" else 'r'::"char" end
   )
   select array_agg(said order by table_name, nth, said) into v_found from (
-    -- What is missing, in one line for each table.
+    -- Missing columns, in one line per table.
     select table_name, 1 as nth, format(
       case relkind
-        when 'v' then 'public.%s: has no column %s, and is not the specification''s view. Drop it: it is made anew.'
+        when 'v' then 'public.%s: has no column %s, and is not the specification''s view. Drop it: it is recreated.'
         else 'public.%s: has no column %s. If the table is the app''s: alter table public.%1$s %s. '
           'If it is another one: alter table public.%1$s rename to ….'
       end,
@@ -209,7 +209,7 @@ begin
     union all
     select table_name, 2, format(
       case relkind
-        when 'v' then 'public.%s.%s: is %s; %s is needed. Drop the view: it is made anew, as specified.'
+        when 'v' then 'public.%s.%s: is %s; %s is needed. Drop the view: it will be created as specified.'
         else 'public.%s.%s: is %s; %s is needed. If the table is the app''s: alter table public.%1$s alter column %2$s '
           'type %5$s. If it is another one: alter table public.%1$s rename to ….'
       end, table_name, name, there, array_to_string(types, ' or '), types[1])
@@ -220,7 +220,7 @@ begin
 end
 $$;
 
--- What else batchgen counts on: keys, what may be empty, which values a column takes, and what follows a deleted batch.
+-- Further requirements: keys, nullable columns, allowed values, and the effect of deleting a batch.
 do $$
 declare
   v_found text[] := '{}';
@@ -253,9 +253,9 @@ begin
     order by k.table_name, k.columns
   );
 
-  -- Columns that rows of ours leave empty, or leave to their default.
+  -- Columns that batchgen's rows leave empty, or leave to their default.
   v_found := v_found || array(
-    select format('public.%s.%s: may not be empty%s, and batchgen leaves it so. Either: alter table public.%1$s alter '
+    select format('public.%s.%s: is not null%s, but batchgen leaves it empty. Either: alter table public.%1$s alter '
       'column %2$I drop not null. Or: alter table public.%1$s alter column %2$I set default ….',
       w.table_name, a.attname, case when a.atthasdef then '' else ' and has no default' end)
     from (values
@@ -280,7 +280,7 @@ begin
     order by w.table_name, a.attname
   );
 
-  -- A CHECK on one column can be asked what it takes.
+  -- A CHECK on one column can be evaluated for each value.
   for v_row in
     select c.relname, a.attname, k.conname, v.value, pg_get_expr(k.conbin, k.conrelid) as expression
     from (values
@@ -297,14 +297,14 @@ begin
     execute format('select (%s) from (select %L::text as %I) t', v_row.expression, v_row.value, v_row.attname)
     into v_takes;
     if v_takes is false then
-      v_found := v_found || format('public.%s.%s: its CHECK %I does not take ''%s'', which batchgen writes. '
-        'Replace it by one that does.', v_row.relname, v_row.attname, v_row.conname, v_row.value);
+      v_found := v_found || format('public.%s.%s: its CHECK %I does not allow ''%s'', which batchgen writes. '
+        'Replace it with one that does.', v_row.relname, v_row.attname, v_row.conname, v_row.value);
     end if;
   end loop;
 
   v_found := v_found || array(
     select 'public.image_generations.batch_id: has no foreign key to public.batch_generations (id) on delete set null, '
-      'by which a batch is deleted and its pictures stay. Add it, or drop the column, and it is made anew.'
+      'which keeps pictures when their batch is deleted. Add it, or drop the column: it will be created again.'
     from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'batch_id' and not a.attisdropped
     where c.oid = to_regclass('public.image_generations') and c.relkind = 'r' and not exists (
       select from pg_constraint k
@@ -313,8 +313,8 @@ begin
     )
   );
   v_found := v_found || array(
-    select format('public.%s: its foreign key %I stands in the way of deleting a batch, or deletes rows with it, and '
-      'finished pictures have to stay. Replace it by one with on delete set null.', c.relname, k.conname)
+    select format('public.%s: its foreign key %I prevents the deletion of a batch, or deletes rows with it, but '
+      'finished pictures must stay. Replace it with one with on delete set null.', c.relname, k.conname)
     from pg_constraint k join pg_class c on c.oid = k.conrelid
     where k.contype = 'f' and k.confrelid = to_regclass('public.batch_generations') and k.confdeltype <> 'n'
       and c.oid in (to_regclass('public.image_generations'), to_regclass('public.images'))
@@ -325,7 +325,7 @@ begin
 end
 $$;
 
--- Whose it is, and what whoever applies this may do.
+-- Owners, and the privileges of the role that applies the migrations.
 do $$
 declare
   v_found text[] := '{}';
@@ -356,7 +356,7 @@ begin
     order by c.relname
   );
   v_found := v_found || array(
-    select format('public.%s: row level security holds for %I, too, which has to see all rows. As a superuser: '
+    select format('public.%s: row level security applies to %I, which must see all rows. As a superuser: '
       'alter role %2$I bypassrls. Or: alter table public.%1$s no force row level security.', c.relname, current_user)
     from pg_class c
     where c.relnamespace = 'public'::regnamespace and c.relkind = 'r' and pg_has_role(c.relowner, 'usage')
@@ -367,11 +367,11 @@ begin
     order by c.relname
   );
   if not has_database_privilege(current_database(), 'create') then
-    v_found := v_found || format('database %I: %I may not make schemas in it. '
+    v_found := v_found || format('database %I: %I may not create schemas in it. '
       'As its owner: grant create on database %1$I to %2$I.', current_database(), current_user);
   end if;
   if not has_schema_privilege('public', 'create') then
-    v_found := v_found || format('schema public: %I may make nothing in it. '
+    v_found := v_found || format('schema public: %I may not create objects in it. '
       'As its owner: grant create on schema public to %1$I.', current_user);
   end if;
 
@@ -379,7 +379,7 @@ begin
     v_found := v_found || format('schema auth: %I may not use it. As its owner: grant usage on schema auth to %1$I.',
       current_user);
   elsif v_users is null and not has_schema_privilege(v_auth, 'create') then
-    v_found := v_found || format('auth.users: is missing, and %I may make nothing in the schema auth. '
+    v_found := v_found || format('auth.users: is missing, and %I may not create objects in the schema auth. '
       'Is this Supabase''s database?', current_user);
   elsif v_users is not null then
     if not exists (
@@ -387,7 +387,7 @@ begin
       where a.attrelid = v_users and a.attname = 'id' and a.atttypid = 'uuid'::regtype
         and i.indkey::text = a.attnum::text
     ) then
-      v_found := v_found || 'auth.users.id: is no uuid with a key of its own. Is this Supabase''s auth schema?'::text;
+      v_found := v_found || 'auth.users.id: is not a uuid with a unique key. Is this Supabase''s auth schema?'::text;
     end if;
     v_found := v_found || array(
       select format('auth.users: %I has no right to %s. As its owner: grant %2$s on auth.users to %1$I.',
@@ -412,7 +412,7 @@ begin
     ) < 3
   );
 
-  -- A bucket that is there is the app's: its settings stay, and have to do for the pictures.
+  -- An existing bucket is the app's: its settings stay, and must suit the pictures.
   if exists (
     select from pg_class c
     where c.relnamespace::regnamespace::text = 'storage' and c.relname = 'buckets'
@@ -424,15 +424,15 @@ begin
           p.what, p.remedy, p.assignment)
         from (select to_jsonb(b) as b from storage.buckets b where b.id = 'generated-images') found
         cross join lateral (values
-          (1, (b -> 'public')::text = 'false', 'is private, and the addresses of pictures are public ones',
-            'If everybody who knows an address may see its picture', 'public = true'),
+          (1, (b -> 'public')::text = 'false', 'is private, but the URLs of pictures are public',
+            'If everyone who knows a URL may see its picture', 'public = true'),
           (2, (b ->> 'file_size_limit')::bigint < 52428800,
-            format('takes %s bytes a file; 52428800 are needed', b ->> 'file_size_limit'), 'Raise it',
+            format('allows %s bytes per file; 52428800 are needed', b ->> 'file_size_limit'), 'Raise it',
             'file_size_limit = 52428800'),
           (3, jsonb_typeof(b -> 'allowed_mime_types') = 'array' and b -> 'allowed_mime_types' <> '[]'
             and not b -> 'allowed_mime_types' ?| array['*', '*/*', 'image/*']
             and not b -> 'allowed_mime_types' ?& array['image/png', 'image/webp', 'image/jpeg'],
-            format('takes the types %s; image/png, image/webp and image/jpeg are needed',
+            format('allows the types %s; image/png, image/webp and image/jpeg are needed',
               b ->> 'allowed_mime_types'), 'Add them',
             'allowed_mime_types = allowed_mime_types || ''{image/png,image/webp,image/jpeg}''')
         ) p (nth, is_in_the_way, what, remedy, assignment)
@@ -456,7 +456,7 @@ begin
       message = format('batchgen cannot be added to this project yet: %s in the way. Nothing was made.',
         case cardinality(v_found) when 1 then '1 thing is' else cardinality(v_found) || ' things are' end) || E'\n- '
         || array_to_string(v_found, E'\n- '),
-      hint = 'Do what each line says, then apply the migrations again. docs/existing-projects.md has more.';
+      hint = 'Follow the remedy in each line, then apply the migrations again. See docs/existing-projects.md.';
   end if;
 end
 $$;

@@ -1,9 +1,9 @@
--- What the project had before anything was made, for supabase/uninstall.sql: the tables and views that batchgen uses,
--- with their columns, indexes, policies, rights and comments, the publication, and get_user_limits(uuid).
+-- Record what the project had before the installation, for supabase/uninstall.sql: the tables and views that batchgen
+-- uses, with their columns, indexes, policies, rights and comments, the publication, and get_user_limits(uuid).
 
 do $$
 begin
-  -- A database that has the following migrations already is past recording.
+  -- A database that already has the following migrations can no longer be recorded.
   if exists (select from pg_namespace where nspname = 'batchgen') then
     return;
   end if;

@@ -1,10 +1,9 @@
--- What the app already has, created where it is missing. A project that has these tables keeps them as they are:
--- nothing here alters, fills or re-grants a table that was there before.
--- Columns, names and nullability are those of the app's own generated types. Added to tables that were there:
--- columns and indexes, where they are missing.
+-- The app's tables, created where missing. Existing tables stay as they are: nothing here fills them, alters their
+-- columns or changes their grants; only missing columns and indexes are added.
+-- Columns, names and nullability are those of the app's own generated types.
 
--- A plain Postgres (CI, a restored dump) may lack Supabase's auth schema. On every Supabase project it exists and
--- this block does nothing; elsewhere it is the least that the tables and policies below name.
+-- A plain Postgres (CI, a restored dump) may lack Supabase's auth schema. This block creates the part of it that the
+-- tables and policies below use; on a Supabase project it does nothing.
 do $$
 begin
   if to_regnamespace('auth') is null then
@@ -183,14 +182,14 @@ begin
 end
 $$;
 
--- What a project's own tables may lack.
+-- Columns that a project's own tables may lack.
 alter table public.images add column if not exists saved_at timestamptz;
 alter table public.images add column if not exists seed bigint;
 alter table public.images add column if not exists model_version text;
 alter table public.images add column if not exists is_black boolean default false;
 alter table public.tags add column if not exists created_by uuid;
 
--- What users ask by is found by an index. These tables may be large, and a migration is one transaction.
+-- Indexes for users' queries. Not concurrently, since a migration is one transaction; these tables may be large.
 -- squawk-ignore require-concurrent-index-creation
 create index if not exists idx_image_generations_user on public.image_generations (user_id, created_at desc);
 -- squawk-ignore require-concurrent-index-creation

@@ -1,5 +1,5 @@
--- The batch schema: the specification's own statements, as they stand there. Each runs only where its object is
--- missing, because the app's project may have it already.
+-- The batch schema: the specification's own statements, word for word. Each runs only if its object is missing, because
+-- the app's project may have it already.
 set local search_path = public, extensions;
 
 do $$
@@ -99,7 +99,7 @@ begin
 end
 $$;
 
--- Two columns beside the specification's four: why an item failed, for programs, and when its last attempt began. Both
+-- Two columns beside the specification's four: a machine-readable error code, and the start of the last attempt. Both
 -- are written in the updates that start and end an attempt. A project that has columns of these names keeps them.
 alter table public.image_generations add column if not exists error_code text;
 alter table public.image_generations add column if not exists started_at timestamptz;

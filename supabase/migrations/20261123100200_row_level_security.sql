@@ -1,5 +1,5 @@
--- Who may see which row, and which verbs each role holds. The app's users read their own rows; every change goes
--- through functions. Written so that the result is the same whether or not new tables are granted by default.
+-- Row level security and grants. Users read their own rows and change them through functions. The result is the same
+-- whether or not a project grants new tables by default.
 
 -- Without security_invoker, a view bypasses row level security.
 alter view public.batch_progress set (security_invoker = on);
@@ -20,7 +20,7 @@ begin
 end
 $$;
 
--- The app's own tables: a table that already carries policies is the app's business and stays untouched.
+-- The app's own tables: a table that already has policies stays untouched.
 do $$
 begin
   if not exists (select from pg_policies where schemaname = 'public' and tablename = 'image_generations') then

@@ -75,7 +75,7 @@ comment on function batchgen_api.get_user_limits(uuid) is 'Behind public.get_use
 -- limit_reason: otherwise the error message, else null.
 -- Caller: authenticated, for themselves; service_role, for any user.
 -- Errors: PT401 if nobody is signed in; PT404 if there is no such user, or it is not the signed-in one.
--- A project has a function of this name already, since the app calls it; it makes way, whatever type it answers with.
+-- A project may have its own function of this name, since the app calls it: replaced, whatever its return type.
 -- squawk-ignore ban-drop-function
 drop function if exists public.get_user_limits(uuid);
 create function public.get_user_limits(p_user_id uuid) returns jsonb

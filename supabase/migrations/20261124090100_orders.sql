@@ -485,9 +485,9 @@ begin
     delete from batchgen.orders o
     using unnest(p_items) i
     where o.key = i.order_key
-      -- An order that was run again for its picture is over with this, whatever became of the picture. A result that
       -- An order that ran again to fetch its picture is over now, with or without the picture. An accepted result has
       -- reported its cost; an item that somebody else set to completed says nothing about its job.
+      and (i.order_over or o.is_late or (
         o.is_charged is not null and exists (
           select from public.image_generations g where g.id = i.generation_id and g.status = 'completed'
         )

@@ -318,13 +318,12 @@ grant execute on function public.take_storage_deletions_as_json(text, integer, i
 comment on function public.take_storage_deletions_as_json(text, integer, integer) is
   'For workers: take_storage_deletions, as {deletions: [{deletion_id, lease_id, bucket_id, path}]}.';
 
--- The bucket of finished pictures: public by URL, 50 MB a file, paths {user_id}/{generation_id}.{format}. Users reach
--- their own folder alone; the worker writes with the secret key. A plain Postgres without Storage has none.
+-- The bucket of finished pictures: public by URL, 50 MB per file, paths {user_id}/{generation_id}.{format}. Users can
+-- access only their own folder; the worker writes with the secret key. A plain Postgres without Storage has no bucket.
 --
--- What users store there is checked by nobody and served from the API's own address, so it is no SVG, which may
--- hold scripts. And the paths of a batch's pictures, which workers have checked, are written by workers alone: users
--- remove what lies there, and put nothing in its place. Both hold for policies of the app's own on the bucket, too: two
--- restrictive policies say so.
+-- Files that users store are not checked and are served from the API's own origin. So SVG, which may contain scripts,
+-- is refused. And only workers write the paths of batch pictures, which they have checked: users may remove those files
+-- but not replace them. Two restrictive policies enforce both against the app's own policies on the bucket, too.
 create function batchgen_api.may_be_written(p_name text) returns boolean
 language sql stable security definer set search_path = '' as $$
   select p_name !~* '\.svgz?$' and not exists (
@@ -347,8 +346,8 @@ grant execute on function batchgen_api.may_store(text) to authenticated;
 comment on function batchgen_api.may_store(text) is
   'True if a user may store a file at a path: a raster image, not a picture of a batch.';
 
--- Hosted projects let the role postgres make policies on storage.objects, which belongs to somebody else. Where neither
--- that nor ownership is given, the rest goes on, and a warning says what Storage's owner has to run.
+-- Hosted projects let the role postgres create policies on storage.objects, which it does not own. Without that right
+-- or ownership the rest of the migration goes on, and a warning tells what the owner of Storage must run.
 do $$
 declare
   v_statement text;
@@ -370,7 +369,7 @@ begin
     on conflict (id) do nothing;
   exception when insufficient_privilege then
     raise warning using
-      message = format('%I may not make the bucket generated-images: make it in the dashboard.', current_user),
+      message = format('%I may not create the bucket generated-images: create it in the dashboard.', current_user),
       detail = 'Public; at most 50 MB a file; image/png, image/webp, image/jpeg, image/svg+xml.';
   end;
 

@@ -1,4 +1,4 @@
--- From here on the app's tables are watched: all triggers on them, when everything that they call is there.
+-- All triggers on the app's tables, created last, when all functions that they call exist.
 
 create trigger batchgen_reopened after update of status on public.batch_generations
 for each row when (old.status in ('completed', 'partial', 'failed') and new.status in ('pending', 'processing'))
@@ -173,13 +173,13 @@ create trigger batchgen_guard before insert or update or delete or truncate on p
 for each statement
   when (current_user in ('anon', 'authenticated')) execute function batchgen.before_rate_limits_written();
 
--- Items that the app cancelled before this migration: only their message tells.
+-- Items that the app cancelled before this migration; only their message shows it.
 insert into batchgen.failures (generation_id, code)
 select g.id, 'cancelled' from public.image_generations g
 where g.batch_id is not null and g.status = 'failed' and g.error_message = 'Cancelled by user'
 on conflict do nothing;
 
--- Items that waited before this migration wait on: without this line nobody would ever take them.
+-- Queue items that waited before this migration: otherwise no worker would ever claim them.
 with queued as (
   insert into batchgen.queue (generation_id, user_id, priority, created_at, batch_index, model_id)
   select g.id, batchgen.owner_of(g.user_id, g.batch_id), batchgen.place_of(g.priority),
@@ -190,8 +190,8 @@ with queued as (
 )
 insert into batchgen.touched (user_id) select distinct user_id from queued;
 
--- Verbs and policies for exactly these writes. A table with policies of the app's own keeps them as they are; where
--- they say nothing about a verb that the app needs on batch_generations, ours is added.
+-- Grants and policies for exactly these writes. A table with the app's own policies keeps them; if batch_generations
+-- has none for a command that the app needs, one is added.
 grant update (status, failed_count, completed_at), delete on public.batch_generations to authenticated;
 
 do $$
@@ -227,7 +227,7 @@ begin
 end
 $$;
 
--- On tables that had no policies of the app's, the verbs and policies for exactly these writes.
+-- Grants and policies for exactly these writes, on tables without policies of the app.
 do $$
 begin
   if not exists (select from batchgen.found_objects where kind = 'policy' and on_table = 'public.images') then

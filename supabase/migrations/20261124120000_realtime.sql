@@ -1,6 +1,6 @@
--- The tables that clients watch: batches and items for progress, images so that a user's other devices learn of a new
--- picture, a favourite or a deletion. Supabase has the publication already; elsewhere it is made here. The replica
--- identity stays the default: with row level security an event's old_record is the primary key in any case.
+-- Tables that clients watch: batches and items for progress; images, so that a user's other devices learn of new
+-- pictures, favourites and deletions. Supabase has the publication already; elsewhere it is created here. The replica
+-- identity stays the default: with row level security, an event's old_record has only the primary key anyway.
 do $$
 declare
   v_table text;

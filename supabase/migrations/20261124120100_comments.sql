@@ -1,5 +1,4 @@
--- What a stranger would ask in the Table Editor: a comment on each table and column of the app's that has none yet. A
--- comment that is there already stays.
+-- Comments for the Table Editor: on each of the app's tables and columns that has none yet. Existing comments stay.
 do $$
 declare
   v_relation text;
@@ -215,5 +214,5 @@ begin
 end
 $$;
 
--- PostgREST reads the schema once; tell it that there is more now.
+-- PostgREST caches the schema: have it reload.
 notify pgrst, 'reload schema';
