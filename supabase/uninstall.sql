@@ -1,19 +1,19 @@
--- Takes batchgen out of a project: everything that supabase/migrations make goes, and the tables that the app had
--- before are as batchgen.found_objects recorded them, with all their rows. docs/existing-projects.md says what stays.
+-- Remove batchgen from a project: drop everything that supabase/migrations create, and restore the app's own tables as
+-- batchgen.found_objects recorded them, with all their rows. docs/existing-projects.md lists what stays.
 --
 -- Stop the workers first. Run it as the role that applied the migrations, in the SQL editor or with psql:
 --   psql "$DATABASE_URL" -v ON_ERROR_STOP=1 -f supabase/uninstall.sql
--- It tells what it does, and does it in one transaction: after an error everything is as it was. Settings, to be put
+-- It reports what it does, and does it in one transaction: an error leaves everything as it was. Settings, to be put
 -- before it or into PGOPTIONS:
---   set batchgen.uninstall = 'list';    -- tells what it would do, as an error, and changes nothing
---   set batchgen.unfinished = 'end';    -- items that wait or run end as failed; otherwise they are in the way
---   set batchgen.pictures = 'drop';     -- batches go with their items and pictures, and the tables that batchgen
---                                       -- made go with all rows; 'keep' is the default
+--   set batchgen.uninstall = 'list';    -- report, as an error, what it would do, and change nothing
+--   set batchgen.unfinished = 'end';    -- fail waiting and running items; otherwise they prevent the removal
+--   set batchgen.pictures = 'drop';     -- delete batches with their items and pictures, and drop the tables that
+--                                       -- batchgen created with all rows; 'keep' is the default
 begin;
 set local lock_timeout = '10s';
 set local check_function_bodies = off;
 
--- Settings, and whether it may be done at all.
+-- Check the settings and the preconditions.
 do $$
 declare
   v_owner name := (select nspowner::regrole from pg_namespace where nspname = 'batchgen');
@@ -43,12 +43,12 @@ begin
   end if;
   if to_regclass('batchgen.found_objects') is null then
     raise exception using errcode = '55000',
-      message = 'batchgen.found_objects is missing, so that nothing tells what the project had before. '
+      message = 'batchgen.found_objects is missing, so it is unknown what the project had before. '
       'Nothing was changed.',
-      hint = 'Drop what docs/existing-projects.md lists by hand.';
+      hint = 'Drop by hand what docs/existing-projects.md lists.';
   end if;
 
-  -- From here on nobody adds a row to what was counted.
+  -- From here on no session adds rows to the counted tables.
   if current_setting('batchgen.uninstall') = 'do' then
     lock table public.batch_generations, public.image_generations, public.images, batchgen.queue, batchgen.workers
     in access exclusive mode;
@@ -58,11 +58,11 @@ $$;
 
 -- The record is needed after its schema is gone.
 create temporary table batchgen_found on commit drop as table batchgen.found_objects;
--- What goes. row_count: of tables.
+-- Objects to drop. row_count: of tables.
 create temporary table batchgen_going (
   kind text not null, on_table text not null default '', name text not null, row_count bigint
 ) on commit drop;
--- What the operator is told.
+-- The report.
 create temporary table batchgen_said (
   nth integer generated always as identity, is_in_the_way boolean not null default false, line text not null
 ) on commit drop;
@@ -125,7 +125,7 @@ select 'view', '', 'public.batch_progress'
 where to_regclass('public.batch_progress') is not null
   and not exists (select from batchgen_found where kind = 'table' and name = 'public.batch_progress')
 union all
--- Indexes and columns of tables that were there.
+-- Indexes and columns of existing tables.
 select 'index', t.name, i.indexname
 from pg_indexes i join batchgen_found t on t.kind = 'table' and t.name = 'public.' || i.tablename
 where i.schemaname = 'public' and i.indexname in (
@@ -148,7 +148,7 @@ where not a.attisdropped and not exists (
   select from batchgen_found f where f.kind = 'column' and f.on_table = c.on_table and f.name = a.attname
 );
 
--- Tables that batchgen made: they stay where they have rows, or where a table that stays refers to them.
+-- Tables that batchgen created: they stay if they have rows, or if a table that stays refers to them.
 do $$
 declare
   v_row record;
@@ -163,7 +163,7 @@ begin
     where to_regclass(m.name) is not null
       and not exists (select from batchgen_found f where f.kind = 'table' and f.name = m.name)
   loop
-    -- The models that the migrations put in are no rows of the app's.
+    -- The models that the migrations inserted do not count as rows of the app.
     execute format('select count(*) from %s t %s', v_row.name, case v_row.name when 'public.models' then
       'where t.replicate_id <> ''batchgen/offline-sketch'''
       ' and not exists (select from batchgen.known_models k where k.provider_model = t.replicate_id)'
@@ -196,7 +196,7 @@ begin
 end
 $$;
 
--- What the app has built on what goes.
+-- Objects of the app that depend on objects to drop.
 insert into batchgen_said (is_in_the_way, line)
 with ours as (
   select n.oid as namespace from pg_namespace n where n.nspname in ('batchgen', 'batchgen_api')
@@ -229,7 +229,7 @@ dependents as (
   from pg_depend d
   join objects o on o.class = d.refclassid and o.object = d.refobjid and coalesce(o.part = d.refobjsubid, true)
   where d.deptype in ('n', 'a')
-    -- Keys, defaults and indexes of a column go with it.
+    -- Keys, defaults and indexes of a column are dropped with it.
     and not (o.part is not null and (
       d.classid in ('pg_constraint'::regclass, 'pg_attrdef'::regclass)
       or d.classid = 'pg_class'::regclass and exists (select from pg_index i where i.indexrelid = d.objid)
@@ -239,7 +239,7 @@ dependents as (
       where k.oid = d.objid
     ))
 )
-select distinct true, format('%s uses what goes. Drop or change it first.',
+select distinct true, format('%s depends on objects of batchgen. Drop or change it first.',
   case d.classid
     when 'pg_rewrite'::regclass then pg_describe_object('pg_class'::regclass, d.relation, 0)
     else pg_describe_object(d.classid, d.objid, d.objsubid)
@@ -259,7 +259,7 @@ where coalesce(c.relnamespace, p.pronamespace, t.typnamespace) not in (select na
       and g.name = (select o.polname from pg_policy o where o.oid = d.objid)
   );
 
--- Work that is not finished.
+-- Unfinished work.
 insert into batchgen_said (is_in_the_way, line)
 select not s.is_to_end, case when s.is_to_end
     then format('Items of batches that have not ended (waiting: %s, running: %s) end as failed, with the code '
@@ -274,14 +274,14 @@ from (
   from batchgen.queue q having count(*) > 0
 ) s;
 insert into batchgen_said (line)
-select format('The worker %s called %s seconds ago. Stop it: it finds no functions any more.', w.worker,
+select format('The worker %s called %s seconds ago. Stop it: its functions no longer exist.', w.worker,
   round(greatest(extract(epoch from clock_timestamp() - w.last_seen), 0)))
 from batchgen.live_workers w order by w.worker;
 insert into batchgen_said (line)
-select format('Orders whose outcome is not known (%s): nobody asks their providers any more.', count(*))
+select format('Orders of unknown outcome (%s): their providers will not be asked again.', count(*))
 from batchgen.orders o where not o.is_settled having count(*) > 0;
 
--- Rows that batches made, since batchgen was installed, in tables that were there; files.
+-- Rows of batches in existing tables, since the installation; files.
 do $$
 declare
   v_count bigint;
@@ -292,9 +292,9 @@ begin
     if v_count > 0 then
       insert into batchgen_said (line) values (format(case current_setting('batchgen.pictures')
           when 'drop'
-          then 'public.image_generations: the rows of batches go (%s), with their pictures in public.images.'
+          then 'public.image_generations: the rows of batches are deleted (%s), with their pictures in public.images.'
           else 'public.image_generations: the rows of batches stay (%s), with their pictures in public.images. '
-            'batchgen.pictures = ''drop'' drops both.'
+            'batchgen.pictures = ''drop'' deletes both.'
         end, v_count));
     end if;
   end if;
@@ -310,13 +310,13 @@ begin
   select count(*) into v_count from batchgen.storage_deletions;
   if v_count > 0 then
     insert into batchgen_said (line)
-    values (format('Files that workers were to delete stay in the bucket (%s).', v_count));
+    values (format('Files that were due for deletion stay in the bucket (%s).', v_count));
   end if;
 end
 $$;
 
 insert into batchgen_said (line)
-select format('The table %s goes, with its rows (%s).', g.name, g.row_count)
+select format('The table %s is dropped, with its rows (%s).', g.name, g.row_count)
 from batchgen_going g where g.kind = 'table' order by g.name;
 insert into batchgen_said (line)
 select format('%s loses what batchgen added: %s.', g.on_table, concat_ws(', ',
@@ -328,7 +328,7 @@ from batchgen_going g
 where g.on_table <> '' and not exists (select from batchgen_going t where t.kind = 'table' and t.name = g.on_table)
 group by g.on_table order by g.on_table;
 insert into batchgen_said (line)
-select format('Views and functions that go: %s.', string_agg(g.name, ', ' order by g.kind desc, g.name))
+select format('Dropped views and functions: %s.', string_agg(g.name, ', ' order by g.kind desc, g.name))
 from batchgen_going g
 where g.kind = 'view' or g.kind = 'function' and not exists (
   select from batchgen_found f where f.kind = 'function' and f.name = g.name
@@ -337,12 +337,12 @@ insert into batchgen_said (line)
 select format('The function %s is the app''s own again.', f.name)
 from batchgen_found f where f.kind = 'function' and f.name like 'public.%';
 insert into batchgen_said (line)
-select format('The schemas batchgen and batchgen_api go, with the queue, the settings and the ledger '
+select format('The schemas batchgen and batchgen_api are dropped, with the queue, the settings and the ledger '
   '(rows: %s; USD: %s). To keep the ledger: create table public.batch_ledger as table batchgen.ledger.',
   count(*), coalesce(sum(l.amount_usd), 0))
 from batchgen.ledger l;
 
--- Says all of it, and goes on only where nothing is in the way.
+-- Report everything; go on only if nothing prevents it.
 do $$
 declare
   v_in_the_way text[] := array(select s.line from batchgen_said s where s.is_in_the_way order by s.nth);
@@ -350,28 +350,28 @@ declare
 begin
   if v_in_the_way <> '{}' then
     raise exception using errcode = '55000',
-      message = format('batchgen cannot be taken out yet: %s in the way. Nothing was changed.',
+      message = format('batchgen cannot be removed yet: %s in the way. Nothing was changed.',
         case cardinality(v_in_the_way) when 1 then '1 thing is' else cardinality(v_in_the_way) || ' things are' end)
         || E'\n- ' || array_to_string(v_in_the_way, E'\n- '),
-      hint = 'Do what each line says, then run this again. docs/existing-projects.md has more.';
+      hint = 'Follow the remedy in each line, then run this again. See docs/existing-projects.md.';
   end if;
   if current_setting('batchgen.uninstall') = 'list' then
     raise exception using errcode = '55000',
-      message = E'This is what taking batchgen out would do. Nothing was changed.\n- '
+      message = E'This is what removing batchgen would do. Nothing was changed.\n- '
         || array_to_string(v_done, E'\n- '),
       hint = 'To do it: set batchgen.uninstall = ''do''.';
   end if;
-  raise notice '%', E'batchgen is taken out of this project:\n- ' || array_to_string(v_done, E'\n- ');
+  raise notice '%', E'batchgen is removed from this project:\n- ' || array_to_string(v_done, E'\n- ');
 end
 $$;
 
--- Rows, while batchgen's triggers are there: they keep the batches' totals right.
+-- Change rows while batchgen's triggers still exist: they keep the batches' totals correct.
 do $$
 declare
   v_since timestamptz := (select min(f.found_at) from batchgen_found f);
 begin
   perform batchgen.end_as_failed(array(select q.generation_id from batchgen.queue q), 'cancelled',
-    'Cancelled: batches were taken out of this project.');
+    'Cancelled: batches were removed from this project.');
   if current_setting('batchgen.pictures') = 'drop' then
     delete from public.images i using public.image_generations g
     where g.id = i.generation_id and g.batch_index is not null and g.created_at >= v_since;
@@ -414,7 +414,7 @@ begin
   for v_row in select g.name from batchgen_going g where g.kind = 'view' loop
     execute format('drop view %s', v_row.name);
   end loop;
-  -- Everything in them is batchgen's, as was looked. Hundreds of names would hide the list of before.
+  -- Everything in them is batchgen's, as checked above. Without notices, whose hundreds of names would hide the report.
   perform set_config('client_min_messages', 'warning', true);
   drop schema if exists batchgen_api cascade;
   drop schema batchgen cascade;
@@ -428,8 +428,8 @@ begin
 end
 $$;
 
--- Rights, row level security, options and comments of the tables that were there. Rights and row level security were
--- set where a table had no policies, on batch_generations, and on the view.
+-- Restore rights, row level security, options and comments of existing tables. The migrations set rights and row level
+-- security on tables without policies, on batch_generations, and on the view.
 do $$
 declare
   v_table record;
@@ -518,7 +518,7 @@ begin
     execute format('drop table %s', v_tables);
   end if;
 
-  -- A plain Postgres got the little of Supabase's schema auth that it lacked.
+  -- On a plain Postgres, the migrations created a part of Supabase's schema auth.
   begin
     if not exists (select from batchgen_found where kind = 'function' and name = 'auth.uid()') then
       drop function if exists auth.uid();
@@ -527,12 +527,12 @@ begin
       drop schema if exists auth;
     end if;
   exception when dependent_objects_still_exist then
-    raise notice 'The schema auth is kept, because something that stays uses it.';
+    raise notice 'The schema auth stays, because a remaining object uses it.';
   end;
 end
 $$;
 
--- The app's own get_user_limits(uuid), which had made way.
+-- Restore the app's own get_user_limits(uuid), which had been replaced.
 do $$
 declare
   v_function record;
@@ -564,7 +564,7 @@ begin
 end
 $$;
 
--- The history: batchgen's own migrations alone, by version and name.
+-- Delete batchgen's own migrations, by version and name, from the history.
 do $$
 begin
   if not exists (

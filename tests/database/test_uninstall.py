@@ -200,7 +200,7 @@ async def test_the_list_names_what_goes_and_what_stays_and_changes_nothing(bare:
     db.submit(prompts=2)
     before = catalog(db)
 
-    with pytest.raises(psycopg.Error, match="This is what taking batchgen out would do") as caught:
+    with pytest.raises(psycopg.Error, match="This is what removing batchgen would do") as caught:
         uninstall(db, uninstall="list", unfinished="end")
 
     said = str(caught.value)
@@ -208,7 +208,7 @@ async def test_the_list_names_what_goes_and_what_stays_and_changes_nothing(bare:
         "- Items of batches that have not ended (waiting: 2, running: 0) end as failed",
         "- public.image_generations: the rows of batches stay (2), with their pictures in public.images.",
         "- public.batch_generations stays: batchgen made it, and it has rows (1).",
-        "- Views and functions that go: public.batch_progress, public.attach_provider_job(uuid, uuid, text, text), ",
+        "- Dropped views and functions: public.batch_progress, public.attach_provider_job(uuid, uuid, text, text), ",
         "- The function public.get_user_limits(uuid) is the app's own again.",
         "column is_black, column model_version, column saved_at, column seed",
         "the ledger (rows: 0; USD: 0)",
@@ -229,7 +229,7 @@ async def test_items_that_waited_have_ended_for_their_users(bare: NewDatabase) -
     assert re.search(r"The worker \S+ called \d+ seconds ago. Stop it", said)
     assert (
         db.run("select status, error_message from public.image_generations where error_message is not null")
-        == [{"status": "failed", "error_message": "Cancelled: batches were taken out of this project."}] * 2
+        == [{"status": "failed", "error_message": "Cancelled: batches were removed from this project."}] * 2
     )
     assert db.totals(batch["id"]) == ("partial", 1, 2)
 
@@ -261,11 +261,11 @@ async def test_the_apps_objects_that_need_ours_are_named_and_nothing_is_changed(
     )
     before = catalog(db)
 
-    with pytest.raises(psycopg.Error, match="batchgen cannot be taken out yet: 6 things are in the way") as caught:
+    with pytest.raises(psycopg.Error, match="batchgen cannot be removed yet: 6 things are in the way") as caught:
         uninstall(db)
 
     for name in ("view health", "view seeds", "view last_batch", "function newest()", "function waits(uuid)"):
-        assert f"- {name} uses what goes." in re.sub(r"public\.", "", str(caught.value))
+        assert f"- {name} depends on objects of batchgen." in re.sub(r"public\.", "", str(caught.value))
     assert "policy of batches on table" in str(caught.value)
     assert catalog(db) == before
 
@@ -310,7 +310,7 @@ async def test_a_table_that_the_app_refers_to_stays(bare: NewDatabase) -> None:
     said = uninstall(db, pictures="drop")
 
     assert "- public.batch_generations stays: batchgen made it, and covers refers to it." in said
-    assert "- The table public.prompt_templates goes, with its rows (0)." in said
+    assert "- The table public.prompt_templates is dropped, with its rows (0)." in said
     assert db.value("select to_regclass('public.batch_generations') is not null")
     assert db.value("select to_regclass('public.prompt_templates') is null")
 

@@ -1,8 +1,8 @@
-/** Submits a batch: batch-generate-images, and batch-generate, the name that the app knows. */
+/** Submit a batch. Served as batch-generate-images and, for the app, as batch-generate. */
 import { bearer, jsonObject, post } from "./http.ts";
 import { rpc } from "./project.ts";
 
-/** Whatever create_batch allows fits: ten prompts and negative prompts of 4,000 characters, each escaped as \ud83d\ude00. */
+/** Room for any valid request: ten prompts and negative prompts of 4,000 characters, each escaped as \ud83d\ude00. */
 export const MAX_BYTES = 1024 * 1024;
 
 export const createBatch = post(async (request) => {

@@ -1,6 +1,6 @@
-/** What every function here does with HTTP: CORS, one method, a bounded body, and errors as JSON. */
+/** HTTP handling shared by all functions: CORS, one method, a bounded body, and errors as JSON. */
 
-/** Why a request is refused; `code` is stable. `index`, `field` and `limit` are null where they say nothing. */
+/** Reason for a refusal; `code` is stable. `index`, `field` and `limit` are null if they do not apply. */
 export interface Problem {
   code: string;
   message: string;
@@ -10,7 +10,7 @@ export interface Problem {
   remedy?: string | null;
 }
 
-/** Thrown to end a request with this status and problem. */
+/** Throw this to end a request with a status and a problem. */
 export class Refusal extends Error {
   constructor(
     readonly status: number,
@@ -23,13 +23,13 @@ export class Refusal extends Error {
 
 const MAX_DEPTH = 32;
 const ALLOWED_HEADERS = "authorization, apikey, content-type, x-client-info, x-region, x-retry-count";
-// Callers prove who they are by a header, never by a cookie, so any page may call.
+// Callers authenticate with a header, never with a cookie, so any page may call.
 const CORS = {
   "Access-Control-Allow-Origin": "*",
   "Access-Control-Expose-Headers": "Retry-After",
 };
 
-/** A handler for POST and its preflight: `answer` gives the body of a 200, or throws a Refusal. */
+/** A handler for POST and its preflight. `answer` returns the body of a 200 or throws a Refusal. */
 export function post(answer: (request: Request) => Promise<unknown>): (request: Request) => Promise<Response> {
   return async (request) => {
     try {
@@ -42,7 +42,7 @@ export function post(answer: (request: Request) => Promise<unknown>): (request: 
   };
 }
 
-/** The caller's own `Authorization` header. Whether the token is good is for the database to say. */
+/** The caller's own `Authorization` header. The database checks the token. */
 export function bearer(request: Request): string {
   const header = request.headers.get("authorization") ?? "";
   if (!/^Bearer\s+\S+$/i.test(header)) throw notSignedIn();
@@ -57,7 +57,7 @@ export function invalidToken(): Refusal {
   return unauthorized("invalid_token", "The access token is expired or not of this project.");
 }
 
-/** A JSON object from the body, as the text that was sent: numbers keep all their digits. */
+/** A JSON object from the body, as the text that was sent, so that numbers keep all digits. */
 export async function jsonObject(request: Request, maxBytes: number): Promise<string> {
   refuseOtherContent(request.headers);
   const text = decode(await bounded(request, maxBytes));
@@ -75,12 +75,12 @@ export async function jsonObject(request: Request, maxBytes: number): Promise<st
 }
 
 function preflight(request: Request): Response {
-  // Newer clients send headers of their own: whatever is asked for is allowed, since none of them grants anything.
-  const asked = request.headers.get("access-control-request-headers") ?? ALLOWED_HEADERS;
+  // Newer clients send headers of their own. All requested headers are allowed, since none of them grants anything.
+  const requested = request.headers.get("access-control-request-headers") ?? ALLOWED_HEADERS;
   const headers = {
     ...CORS,
     "Access-Control-Allow-Methods": "POST, OPTIONS",
-    "Access-Control-Allow-Headers": asked,
+    "Access-Control-Allow-Headers": requested,
     "Access-Control-Max-Age": "86400",
     "Vary": "Access-Control-Request-Headers",
   };
@@ -94,7 +94,7 @@ function json(status: number, body: unknown, headers: Record<string, string> = {
 function refused(error: unknown): Response {
   if (!(error instanceof Refusal)) {
     console.error(error);
-    return json(500, { error: whole({ code: "internal", message: "Something went wrong here, not in the request." }) });
+    return json(500, { error: whole({ code: "internal", message: "Internal error; the request is not the cause." }) });
   }
   return json(error.status, { error: whole(error.problem) }, error.headers);
 }
@@ -113,17 +113,18 @@ function methodNotAllowed(method: string): Refusal {
 }
 
 function refuseOtherContent(headers: Headers): void {
-  // supabase-js says text/plain of a body that is a string already.
+  // supabase-js sends a body that is already a string as text/plain.
   const type = headers.get("content-type") ?? "application/json";
   const encoding = headers.get("content-encoding") ?? "identity";
   if (/^\s*(application\/([\w.-]+\+)?json|text\/plain)\s*(;|$)/i.test(type) && encoding === "identity") return;
   const remedy = "Send Content-Type: application/json, without a Content-Encoding.";
-  throw new Refusal(415, { code: "unsupported_media_type", message: "The body is not JSON as it stands.", remedy });
+  const message = "The body is not declared as JSON, or has a Content-Encoding.";
+  throw new Refusal(415, { code: "unsupported_media_type", message, remedy });
 }
 
 async function bounded(request: Request, maxBytes: number): Promise<Uint8Array> {
-  const promised = Number(request.headers.get("content-length") ?? 0);
-  if (promised > maxBytes) throw tooLarge(maxBytes);
+  const declared = Number(request.headers.get("content-length") ?? 0);
+  if (declared > maxBytes) throw tooLarge(maxBytes);
   const chunks: Uint8Array[] = [];
   let length = 0;
   for await (const chunk of request.body ?? []) {
@@ -173,7 +174,7 @@ function invalidJson(message: string): Refusal {
   return new Refusal(400, { code: "invalid_json", message, remedy: "Send one JSON object in UTF-8." });
 }
 
-/** What Postgres cannot hold in jsonb is told here: nesting beyond all reason, NUL, and halves of a character. */
+/** Refuse what Postgres cannot store in jsonb: excessive nesting, NUL, and lone surrogates. */
 function refuseUnstorable(value: object): void {
   const open: [unknown, number][] = [[value, 1]];
   for (let next = open.pop(); next; next = open.pop()) {
@@ -192,7 +193,7 @@ function refuseUnstorableText(text: string): void {
   if (!text.includes("\0") && text.isWellFormed()) return;
   throw new Refusal(422, {
     code: "invalid_text",
-    message: "A text holds a NUL or half of a character.",
+    message: "A text contains U+0000 or a lone surrogate.",
     remedy: "Send text that is valid Unicode, without U+0000.",
   });
 }

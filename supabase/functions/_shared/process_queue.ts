@@ -1,4 +1,4 @@
-/** Answers those who want the queue looked at. Workers heard of it already: they listen to the rows that changed. */
+/** Answer requests to process the queue. Nothing to do: workers listen to the changed rows themselves. */
 import { bearer, post } from "./http.ts";
 import { requireUser } from "./project.ts";
 

@@ -1,31 +1,31 @@
-/** The project's API, called with the caller's own token: what the caller may not do, a function may not do either. */
+/** The project's API, called with the caller's own token, so a function may do no more than its caller. */
 import { invalidToken, notSignedIn, Problem, Refusal } from "./http.ts";
 
-const PATIENCE_MS = 20_000;
+const TIMEOUT_MS = 20_000;
 const RETRY_AFTER_SECONDS = 5;
 const LIMIT_RETRY_AFTER_SECONDS = 30;
 const LONGEST_RETRY_AFTER_SECONDS = 86_400;
 
-/** An error as PostgREST words it: `code` is a SQLSTATE or a code of its own, `details` is JSON where it is ours. */
+/** An error from PostgREST. `code`: a SQLSTATE or its own code. `details`: JSON if the error is batchgen's. */
 interface ApiError {
   code?: unknown;
   message?: unknown;
   details?: unknown;
 }
 
-/** Calls a SQL function with `body` as its JSON arguments, and gives what it returns. */
+/** Call a SQL function with `body` as its JSON arguments and return its result. */
 export async function rpc(name: string, authorization: string, body: string): Promise<unknown> {
   const response = await reach(`/rest/v1/rpc/${name}`, authorization, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body,
   });
-  const said = await content(response);
-  if (response.ok) return said;
-  throw refusal(name, response, isRecord(said) ? said : {});
+  const result = await content(response);
+  if (response.ok) return result;
+  throw refusal(name, response, isRecord(result) ? result : {});
 }
 
-/** Refuses a caller who is not signed in: asks Auth, which also knows of sessions that were ended. */
+/** Refuse a caller who is not signed in. Asks Auth, which also knows ended sessions. */
 export async function requireUser(authorization: string): Promise<void> {
   const response = await reach("/auth/v1/user", authorization, { method: "GET" });
   await response.body?.cancel();
@@ -39,7 +39,7 @@ async function reach(path: string, authorization: string, init: RequestInit): Pr
     return await fetch(url + path, {
       ...init,
       headers: { ...init.headers, "apikey": key, "Authorization": authorization },
-      signal: AbortSignal.timeout(PATIENCE_MS),
+      signal: AbortSignal.timeout(TIMEOUT_MS),
       redirect: "error",
     });
   } catch (error) {
@@ -52,12 +52,12 @@ async function content(response: Response): Promise<unknown> {
   try {
     return await response.json();
   } catch {
-    if (response.ok) throw unavailable(); // cut off half way
+    if (response.ok) throw unavailable(); // truncated
     return null;
   }
 }
 
-/** Hosted projects name their publishable keys as JSON; older ones and the dev stack have one key. */
+/** Hosted projects have named publishable keys as JSON; older projects and the dev stack have one key. */
 function project(): { url: string; key: string } {
   const url = Deno.env.get("SUPABASE_URL");
   const key = publishableKey(Deno.env.get("SUPABASE_PUBLISHABLE_KEYS")) ?? Deno.env.get("SUPABASE_ANON_KEY");
@@ -81,11 +81,11 @@ function refusal(name: string, response: Response, error: ApiError): Refusal {
   return upstreamFailed(name, response, code);
 }
 
-/** What SQL refused tells the reason as JSON in its detail. */
+/** A refusal by SQL, which has the reason as JSON in its detail. */
 function ourRefusal(status: number, { message, details }: ApiError): Refusal {
-  const told = parsed(details);
-  const problem = { code: "refused", message: String(message ?? "The request was refused."), ...told } as Problem;
-  return new Refusal(status, problem, status === 429 ? { "Retry-After": String(retryAfter(told.resets_at)) } : {});
+  const reason = parsed(details);
+  const problem = { code: "refused", message: String(message ?? "The request was refused."), ...reason } as Problem;
+  return new Refusal(status, problem, status === 429 ? { "Retry-After": String(retryAfter(reason.resets_at)) } : {});
 }
 
 function parsed(details: unknown): Record<string, unknown> {
@@ -97,7 +97,7 @@ function parsed(details: unknown): Record<string, unknown> {
   }
 }
 
-/** Whole seconds until a limit resets; one that does not reset by the clock is worth another look soon. */
+/** Whole seconds until a limit resets; a short default for limits that do not reset by the clock. */
 function retryAfter(resetsAt: unknown): number {
   const seconds = Math.ceil((Date.parse(String(resetsAt)) - Date.now()) / 1000);
   if (Number.isNaN(seconds)) return LIMIT_RETRY_AFTER_SECONDS;
@@ -105,11 +105,11 @@ function retryAfter(resetsAt: unknown): number {
 }
 
 function unreadable(): Refusal {
-  const remedy = "Look for numbers or texts beyond all measure.";
+  const remedy = "Check the request for extremely large numbers or texts.";
   return new Refusal(422, { code: "invalid_value", message: "The database cannot read a value.", remedy });
 }
 
-/** Busy or away (try again) or broken (tell the operator): the caller learns no more than that, the log does. */
+/** A passing outage (try again) or a broken backend (tell an admin). Only the log gets the details. */
 function upstreamFailed(name: string, response: Response, code: string): Refusal {
   console.error(`${name} answered ${response.status} ${code}`);
   const passing = /^(40|53|57|55P03|PGRST00)/.test(code) || [429, 503, 504].includes(response.status);
@@ -117,7 +117,7 @@ function upstreamFailed(name: string, response: Response, code: string): Refusal
   return new Refusal(502, {
     code: "backend_failed",
     message: "The backend failed to answer.",
-    remedy: "Try again; if it happens again, tell the people who run this project.",
+    remedy: "Try again; if it fails again, tell an admin of the project.",
   });
 }
 
@@ -126,7 +126,7 @@ function unavailable(retryAfterHeader: string | null = null): Refusal {
   return new Refusal(503, {
     code: "backend_unavailable",
     message: "The backend did not answer.",
-    remedy: "Look whether it was done after all, or send client_key with a request; then try again.",
+    remedy: "Check whether the request succeeded, or send a client_key with it; then try again.",
   }, { "Retry-After": seconds });
 }
 
