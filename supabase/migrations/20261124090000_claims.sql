@@ -778,7 +778,7 @@ begin
     return;
   end if;
   select s.* into v_settings from batchgen.settings s;
-  -- Of models that are only tried, as in pick_probes, those that have ordered come first.
+  -- As in pick_probes: of models that are only probed, items that have ordered come first.
   select q.generation_id, q.due_at into suspect_id, v_due_at
   from batchgen.queue q
   where q.is_suspect and q.state = 'waiting' and q.order_key is not null and q.model_id = any (p_tried_ids)

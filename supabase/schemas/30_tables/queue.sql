@@ -45,7 +45,7 @@ create table batchgen.queue (
     ready_rank is null or (state = 'waiting' and ready_rank > 0 and not is_suspect)
   ),
   constraint a_provider_job_names_its_provider check ((provider is null) = (provider_job_id is null)),
--- Whoever writes these values, claims, waits and views compute with them without overflow.
+-- These bounds keep claims, waits and views free of overflow, whatever is written.
   constraint priority_in_range check (priority between -1000000000 and 1000000000),
   constraint counts_in_range check (
     crash_count between 0 and 1000000000 and lone_crash_count between 0 and 1000000000
