@@ -369,7 +369,7 @@ declare
   v_message text := coalesce(nullif(p_error ->> 'message', ''), 'The picture could not be made.');
   v_retryable boolean := coalesce(p_error -> 'retryable' = 'true'::jsonb, false);
   v_wait double precision;
-  v_told double precision;
+  v_requested_wait double precision;
   v_order batchgen.orders;
   v_state batchgen.order_state;
 begin
@@ -396,7 +396,7 @@ begin
   where q.generation_id = p_generation_id;
 
   if v_retryable and v_wait is not null then
-    v_told := v_wait;
+    v_requested_wait := v_wait;
     v_wait := greatest(v_wait, batchgen.shortest_wait(v_item.wait_count + 1));
     perform batchgen.take_back(array[p_generation_id], v_wait, false, false);
     if p_error -> 'model_fault' = 'true'::jsonb then
@@ -404,7 +404,7 @@ begin
     else
       perform batchgen.pause_provider(
         coalesce(nullif(p_error ->> 'provider', ''), v_item.provider, batchgen.provider_of(v_item.model_id)),
-        v_told, v_code, v_item.started_at
+        v_requested_wait, v_code, v_item.started_at
       );
     end if;
   elsif v_retryable and v_retry_count < v_settings.max_retries then
