@@ -123,7 +123,7 @@ def test_a_worker_that_is_gone_is_told_from_the_leases_that_it_left(db: Database
     db.run("update batchgen.queue set lease_expires_at = now() - interval '2 minutes'")
 
     assert health(db)["overdue_leases"] == 2
-    assert health(db)["remark"].startswith("Leases ended more than a minute ago")
+    assert health(db)["remark"].startswith("Leases expired more than a minute ago")
 
 
 def test_waiting_with_no_worker_and_running_at_the_limit_are_told(db: Database) -> None:
