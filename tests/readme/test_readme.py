@@ -31,7 +31,3 @@ def test_every_readme_command_has_an_expectation() -> None:
 def test_every_skipped_block_names_what_it_needs() -> None:
     assert {block.needs for block in blocks(TEXT) if block.needs} == NEEDS
     assert {block.language for block in blocks(TEXT)} == {"sh", "python"}
-
-
-def test_no_line_is_longer_than_120_characters() -> None:
-    assert [line for line in TEXT.splitlines() if len(line) > 120] == []

@@ -14,6 +14,7 @@ from rich.console import Console
 from tests.sqlchecks import (
     advisors,
     catalog,
+    markdown,
     mutants,
     names,
     plpgsql,
@@ -33,7 +34,7 @@ console = Console(soft_wrap=True, highlight=False, markup=False)
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.sqlchecks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("check", help="schemas beside migrations, lints, PL/pgSQL, row level security, types")
+    commands.add_parser("check", help="text, schemas beside migrations, lints, PL/pgSQL, row level security, types")
     taps = commands.add_parser("tap", help="the tests in supabase/tests")
     taps.add_argument("files", nargs="*", type=Path, help="these alone; default: all")
     mutation_test = commands.add_parser("mutate", help="remove each protection and look whether a test notices")
@@ -77,8 +78,8 @@ async def _command(given: argparse.Namespace) -> bool:
 
 
 async def _check() -> bool:
-    found = sources.findings() + names.findings()
-    _report("text: lines, definitions, length of functions, names of tests", found)
+    found = sources.findings() + names.findings() + markdown.findings()
+    _report("text: lines of SQL and Markdown, definitions, length of functions, names of tests", found)
     wrong = [bool(found)]
     with supabase_cli() as supabase:
         async with postgres() as server:

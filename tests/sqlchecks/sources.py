@@ -46,7 +46,7 @@ def findings(supabase: Path = SUPABASE) -> list[str]:
 
 def long_lines(files: Iterable[Path]) -> list[str]:
     return [
-        f"{_place(file)}, line {number}: {len(line)} characters; at most {COLUMNS} are read without scrolling"
+        f"{_place(file)}:{number}: {len(line)} characters; at most {COLUMNS} are read without scrolling"
         for file in files
         for number, line in enumerate(file.read_text().splitlines(), 1)
         if len(line) > COLUMNS and not line.startswith("\\")  # psql's own commands take one line

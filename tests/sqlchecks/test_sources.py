@@ -17,7 +17,7 @@ def test_a_long_line_is_found(tmp_path: Path) -> None:
 
     [line] = sources.long_lines([file])
 
-    assert "a.sql, line 2: 130 characters" in line
+    assert "a.sql:2: 130 characters; at most 120" in line
 
 
 def test_a_function_that_is_defined_in_two_schema_files_is_found(tmp_path: Path) -> None:

@@ -99,6 +99,23 @@ def test_every_relative_link_in_the_docs_resolves() -> None:
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
 
 
+def test_every_link_to_a_section_leads_to_a_heading() -> None:
+    documents = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("**/*.md")]
+    sections = {document: headings(document.read_text()) for document in documents}
+
+    for document in documents:
+        for target, section in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", document.read_text()):
+            linked = (document.parent / target).resolve() if target else document
+            assert section in sections[linked], f"{document.name} links to {target}#{section}"
+
+
+def headings(text: str) -> set[str]:
+    """The sections of a document, named as GitHub names them in links."""
+    without_code = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    lines = re.findall(r"^#+ (.*)$", without_code, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in lines}
+
+
 def test_every_test_named_in_failure_modes_exists() -> None:
     named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/failure-modes.md").read_text()))
 
