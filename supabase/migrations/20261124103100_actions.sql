@@ -91,7 +91,7 @@ create function batchgen_api.act_on_batch(p_action text, p_batch_id uuid, p_tags
 language plpgsql security definer set search_path = '' as $$
 begin
   if auth.uid() is null then
-    perform batchgen.refuse('not_signed_in', 'Nobody is signed in.', null, 'Sign in, then try again.', null, null,
+    perform batchgen.refuse('not_signed_in', 'You are not signed in.', null, 'Sign in, then try again.', null, null,
       'PT401');
   end if;
   if not exists (select from public.batch_generations b where b.id = p_batch_id and b.user_id = auth.uid()) then

@@ -50,7 +50,7 @@ export function bearer(request: Request): string {
 }
 
 export function notSignedIn(): Refusal {
-  return unauthorized("not_signed_in", "Nobody is signed in.");
+  return unauthorized("not_signed_in", "You are not signed in.");
 }
 
 export function invalidToken(): Refusal {

@@ -55,7 +55,7 @@ create function batchgen_api.get_user_limits(p_user_id uuid) returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 begin
   if auth.uid() is null then
-    perform batchgen.refuse('not_signed_in', 'Nobody is signed in.', null, 'Sign in, then try again.', null, null,
+    perform batchgen.refuse('not_signed_in', 'You are not signed in.', null, 'Sign in, then try again.', null, null,
       'PT401');
   end if;
   if p_user_id is distinct from auth.uid() then

@@ -131,7 +131,7 @@ returns table (generation_id uuid, reason text, detail text, "until" timestamptz
 language plpgsql security definer set search_path = '' as $$
 begin
   if auth.uid() is null then
-    perform batchgen.refuse('not_signed_in', 'Nobody is signed in.', null, 'Sign in, then try again.', null, null,
+    perform batchgen.refuse('not_signed_in', 'You are not signed in.', null, 'Sign in, then try again.', null, null,
       'PT401');
   end if;
   if not exists (select from public.batch_generations b where b.id = p_batch_id and b.user_id = auth.uid()) then

@@ -2,7 +2,7 @@ create function batchgen_api.create_batch(p_request jsonb) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 begin
   if auth.uid() is null then
-    perform batchgen.refuse('not_signed_in', 'Nobody is signed in.', null, 'Sign in, then try again.', null, null,
+    perform batchgen.refuse('not_signed_in', 'You are not signed in.', null, 'Sign in, then try again.', null, null,
       'PT401');
   end if;
   return batchgen.create_batch_for(auth.uid(), p_request);
@@ -22,9 +22,9 @@ language plpgsql set search_path = '' as $$
 begin
   -- anon may not use the schema of batchgen.refuse, so the error is raised here.
   if auth.uid() is null then
-    raise exception using errcode = 'PT401', message = 'Nobody is signed in.', hint = 'Sign in, then try again.',
+    raise exception using errcode = 'PT401', message = 'You are not signed in.', hint = 'Sign in, then try again.',
       detail = jsonb_build_object(
-        'code', 'not_signed_in', 'message', 'Nobody is signed in.', 'index', null, 'field', null, 'limit', null,
+        'code', 'not_signed_in', 'message', 'You are not signed in.', 'index', null, 'field', null, 'limit', null,
         'remedy', 'Sign in, then try again.'
       )::text;
   end if;

@@ -6,7 +6,7 @@ create function batchgen.before_tag_inserted_by_app() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
   if auth.uid() is null then
-    perform batchgen.refuse('not_signed_in', 'Nobody is signed in.', null, 'Sign in, then try again.', null, null,
+    perform batchgen.refuse('not_signed_in', 'You are not signed in.', null, 'Sign in, then try again.', null, null,
       'PT401');
   end if;
   new.name := batchgen.check_tag_name(new.name, 'name');

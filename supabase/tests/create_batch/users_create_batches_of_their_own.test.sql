@@ -4,12 +4,12 @@ select plan(9);
 \set two '{"prompts": [{"text": "a"}, {"text": "b", "seed": 0, "tags": [" Red ", "red"]}]}'
 
 :as_anon;
-select throws_ok(format('select public.create_batch(%L)', :'two'), 'PT401', 'Nobody is signed in.',
+select throws_ok(format('select public.create_batch(%L)', :'two'), 'PT401', 'You are not signed in.',
   'anon is refused as not signed in');
 select throws_ok(format('select batchgen_api.create_batch(%L)', :'two'), '42501', null,
   'anon does not call the function behind it');
 :as_no_user;
-select throws_ok(format('select public.create_batch(%L)', :'two'), 'PT401', 'Nobody is signed in.',
+select throws_ok(format('select public.create_batch(%L)', :'two'), 'PT401', 'You are not signed in.',
   'a token without a user creates nothing');
 :as_service;
 select throws_ok(format('select public.create_batch(%L)', :'two'), '42501', null, 'an operator calls create_batch_as');
