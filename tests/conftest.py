@@ -16,8 +16,11 @@ from batchgen.settings import Settings
 from devstack import Stack, StackConfig, StackInfo
 from tests.support import Database, User
 
-# A shell that starts the tests in the background makes them ignore SIGINT, and programs under test would inherit that.
+# A shell that starts the tests in the background makes them ignore SIGINT, and nohup makes them ignore SIGHUP. Programs
+# under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda _number, _frame: None)
 
 LONG_FILES = (
     "tests/money/test_random_faults.py",
