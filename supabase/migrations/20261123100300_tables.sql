@@ -576,10 +576,13 @@ comment on table batchgen.reopened_batches is 'Ended batches whose items were qu
 comment on column batchgen.reopened_batches.batch_id is 'The batch.';
 comment on column batchgen.reopened_batches.reopened_at is 'When it was last reopened.';
 
--- One item of a create_batch request. Not a table: create_batch_for passes such rows between functions.
+-- One item of a create_batch request. Not a table: functions pass such rows to each other.
 create type batchgen.requested_item as (
   batch_index integer, prompt text, negative_prompt text, seed bigint, tags text[]
 );
+
+-- A create_batch request that was read and checked: the batch, without an id, and its items.
+create type batchgen.requested_batch as (batch public.batch_generations, items batchgen.requested_item[]);
 
 create table batchgen.requests (
   user_id uuid not null references auth.users (id) on delete cascade,

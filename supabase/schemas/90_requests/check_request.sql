@@ -1,7 +1,7 @@
 -- check_request(p_request, p_settings)
 -- Refuse a request that is not an object, or larger than any valid one: room for every field at its maximum length, and
 -- for fields that are ignored.
--- Caller: create_batch_for. Errors: PT422.
+-- Caller: repeated_batch. Errors: PT422.
 create function batchgen.check_request(p_request jsonb, p_settings batchgen.settings) returns void
 language plpgsql set search_path = '' as $$
 declare

@@ -26,17 +26,53 @@ revoke execute on function batchgen.request_hash(jsonb) from public, anon, authe
 comment on function batchgen.request_hash(jsonb) is
   'Hash that tells whether a client_key comes with the same request again.';
 
-create function batchgen.same_batch_again(p_known batchgen.requests, p_hash bytea) returns jsonb
-language plpgsql stable security definer set search_path = '' as $$
+-- repeated_batch(p_user_id, p_request)
+-- The batch that an earlier request with the same client_key and the same body made; null if there is none.
+-- Caller: create_batch_for, preview_batch_for, before they read the rest of the request.
+-- Errors: PT422 if the request is too large, no object, or its client_key invalid; PT409 if the client_key belongs to
+-- another request.
+create function batchgen.repeated_batch(p_user_id uuid, p_request jsonb) returns uuid
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_settings batchgen.settings;
+  v_client_key text;
+  v_known batchgen.requests;
 begin
-  if p_known.body_hash <> p_hash then
+  select s.* into v_settings from batchgen.settings s;
+  perform batchgen.check_request(p_request, v_settings);
+  v_client_key := batchgen.read_client_key(p_request);
+  if v_client_key is null then
+    return null;
+  end if;
+  select r.* into v_known from batchgen.requests r where r.user_id = p_user_id and r.client_key = v_client_key;
+  if v_known.body_hash <> batchgen.request_hash(p_request - 'client_key') then
     perform batchgen.refuse('client_key_reused', 'client_key was used before for another request.', 'client_key',
       'Use a new client_key for a new request; send the same body to get the same batch.', null, null, 'PT409');
   end if;
-  return batchgen.batch_answer(p_known.batch_id);
+  return v_known.batch_id;
 end
 $$;
-revoke execute on function batchgen.same_batch_again(batchgen.requests, bytea)
-from public, anon, authenticated, service_role;
-comment on function batchgen.same_batch_again(batchgen.requests, bytea) is
-  'Returns the batch of a repeated request; refuses another request with the same client_key.';
+revoke execute on function batchgen.repeated_batch(uuid, jsonb) from public, anon, authenticated, service_role;
+comment on function batchgen.repeated_batch(uuid, jsonb) is
+  'The batch of a repeated request; refuses another request with the same client_key.';
+
+-- note_client_key(p_user_id, p_request)
+-- Record the request's client_key, if it has one. False if another request with that key was committed first.
+-- Locks: the client_key's row, so that a repeated request waits for the first.
+create function batchgen.note_client_key(p_user_id uuid, p_request jsonb) returns boolean
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_client_key text := batchgen.read_client_key(p_request);
+begin
+  if v_client_key is null then
+    return true;
+  end if;
+  insert into batchgen.requests (user_id, client_key, body_hash)
+  values (p_user_id, v_client_key, batchgen.request_hash(p_request - 'client_key'))
+  on conflict do nothing;
+  return found;
+end
+$$;
+revoke execute on function batchgen.note_client_key(uuid, jsonb) from public, anon, authenticated, service_role;
+comment on function batchgen.note_client_key(uuid, jsonb) is
+  'Records the client_key of a request; false if another request with it came first.';

@@ -1,53 +1,36 @@
 -- create_batch_for(p_user_id, p_request)
--- Validate the whole request, then write the batch, its items and (by trigger) their queue rows in this transaction. A
--- repeated client_key returns the same batch and counts against no limit. Returns batch_answer.
+-- Read and check the whole request, then write the batch, its items and (by trigger) their queue rows in this
+-- transaction. A repeated client_key returns the same batch and counts against no limit. Returns batch_answer.
 -- Caller: create_batch, create_batch_as.
 -- States: none -> batch pending, items pending.
 -- Locks: the user's row in auth.users; the client_key's row, so that a repeated request waits for the first; then the
 -- locks of batchgen.take_from_limits.
--- Errors: PT422 if the request breaks a rule; PT409 if the client_key belongs to another request; PT429 if a limit is
--- reached; PT401 if the user is deleted.
+-- Errors: those of repeated_batch and read_batch; PT429 if a limit is reached; PT401 if the user is deleted.
 create function batchgen.create_batch_for(p_user_id uuid, p_request jsonb) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
-  v_settings batchgen.settings;
-  v_client_key text;
-  v_hash bytea;
-  v_known batchgen.requests;
-  v_count integer;
+  v_again uuid := batchgen.repeated_batch(p_user_id, p_request);
+  v_client_key text := batchgen.read_client_key(p_request);
+  v_read batchgen.requested_batch;
   v_batch public.batch_generations;
   v_items batchgen.requested_item[];
 begin
-  select s.* into v_settings from batchgen.settings s;
-  perform batchgen.check_request(p_request, v_settings);
-  v_client_key := batchgen.read_client_key(p_request);
-  if v_client_key is not null then
-    v_hash := batchgen.request_hash(p_request - 'client_key');
-    select r.* into v_known from batchgen.requests r where r.user_id = p_user_id and r.client_key = v_client_key;
-    if found then
-      return batchgen.same_batch_again(v_known, v_hash);
-    end if;
+  if v_again is not null then
+    return batchgen.batch_answer(v_again);
   end if;
-  v_count := batchgen.count_prompts(p_user_id, p_request -> 'prompts', v_settings);
-  perform batchgen.refuse_unknown_fields(p_request, '', '{prompts,shared_settings,batch_name,client_key}');
-  v_batch := batchgen.read_shared_settings(p_request, v_settings);
-  v_items := batchgen.choose_seeds(batchgen.read_prompts(p_request -> 'prompts', v_settings));
+  v_read := batchgen.read_batch(p_user_id, p_request);
+  v_batch := v_read.batch;
+  v_items := batchgen.choose_seeds(v_read.items);
 
   perform batchgen.hold_user(p_user_id);
-  if v_client_key is not null then
-    insert into batchgen.requests (user_id, client_key, body_hash) values (p_user_id, v_client_key, v_hash)
-    on conflict do nothing;
-    if not found then
-      -- The same request was sent twice at once, and the other one has just been committed.
-      select r.* into v_known from batchgen.requests r where r.user_id = p_user_id and r.client_key = v_client_key;
-      return batchgen.same_batch_again(v_known, v_hash);
-    end if;
+  if not batchgen.note_client_key(p_user_id, p_request) then
+    -- The same request was sent twice at once, and the other one has just been committed.
+    return batchgen.batch_answer(batchgen.repeated_batch(p_user_id, p_request));
   end if;
-  perform batchgen.take_from_limits(p_user_id, v_count);
-  perform batchgen.check_new_tags(p_user_id, array(select t.name from unnest(v_items) i, unnest(i.tags) t (name)));
+  perform batchgen.take_from_limits(p_user_id, cardinality(v_items));
+  perform batchgen.check_new_tags(p_user_id, batchgen.tags_of(v_items));
 
   v_batch.id := gen_random_uuid();
-  v_batch.user_id := p_user_id;
   perform batchgen.write_batch(v_batch, v_items);
   update batchgen.requests r set batch_id = v_batch.id where r.user_id = p_user_id and r.client_key = v_client_key;
   return batchgen.batch_answer(v_batch.id);
@@ -57,7 +40,38 @@ revoke execute on function batchgen.create_batch_for(uuid, jsonb) from public, a
 comment on function batchgen.create_batch_for(uuid, jsonb) is
   'Validates a whole request, counts it against the limits, then writes the batch and its items.';
 
--- Steps of create_batch_for. Each refuses invalid input with PT422.
+-- read_batch(p_user_id, p_request)
+-- Read and check the whole request: the batch, without an id, and its items; seed is null where the request has none.
+-- Writes nothing and looks at no limit, so that create_batch and preview_batch agree.
+-- Caller: create_batch_for, preview_batch_for, after repeated_batch.
+-- Errors: PT422 for the first rule that the request breaks.
+create function batchgen.read_batch(p_user_id uuid, p_request jsonb) returns batchgen.requested_batch
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_settings batchgen.settings;
+  v_read batchgen.requested_batch;
+begin
+  select s.* into v_settings from batchgen.settings s;
+  perform batchgen.count_prompts(p_user_id, p_request -> 'prompts', v_settings);
+  perform batchgen.refuse_unknown_fields(p_request, '', '{prompts,shared_settings,batch_name,client_key}');
+  v_read.batch := batchgen.read_shared_settings(p_request, v_settings);
+  v_read.batch.user_id := p_user_id;
+  v_read.items := batchgen.read_prompts(p_request -> 'prompts', v_settings);
+  return v_read;
+end
+$$;
+revoke execute on function batchgen.read_batch(uuid, jsonb) from public, anon, authenticated, service_role;
+comment on function batchgen.read_batch(uuid, jsonb) is 'Reads and checks a whole request; writes nothing.';
+
+create function batchgen.tags_of(p_items batchgen.requested_item[]) returns text[]
+language sql immutable set search_path = '' as $$
+  select array(select t.name from unnest(p_items) i, unnest(i.tags) t (name))
+$$;
+revoke execute on function batchgen.tags_of(batchgen.requested_item[])
+from public, anon, authenticated, service_role;
+comment on function batchgen.tags_of(batchgen.requested_item[]) is 'The tags of requested items, with duplicates.';
+
+-- Steps of read_batch and create_batch_for. Each refuses invalid input with PT422.
 
 -- count_prompts(p_user_id, p_prompts, p_settings)
 -- Number of prompts. Refuse if there is no list, or if a batch of the user may not have that many or that few.
