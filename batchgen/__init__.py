@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from batchgen.client.batch_queries import FoundBatch
     from batchgen.client.client import BatchgenClient
+    from batchgen.client.credits import CreditEntry, CreditPrice, Credits
     from batchgen.client.downloads import SavedImage
     from batchgen.client.project_queries import Costs, KnownWorker, Model
     from batchgen.client.session import Session, SessionStore
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         BackendUnavailable,
         BatchgenError,
         Conflict,
+        CreditsShort,
         InvalidRequest,
         LimitReached,
         NotFound,
@@ -64,6 +66,10 @@ __all__ = [
     "Conflict",
     "Costs",
     "CreatedBatch",
+    "CreditEntry",
+    "CreditPrice",
+    "Credits",
+    "CreditsShort",
     "FoundBatch",
     "Generation",
     "GenerationStatus",
@@ -90,7 +96,7 @@ __all__ = [
 _HOMES = (
     "errors",
     "models",
-    *("client.session", "client.project_queries", "client.batch_queries", "client.storage_check"),
+    *("client.session", "client.credits", "client.project_queries", "client.batch_queries", "client.storage_check"),
     *("client.downloads", "client.watch", "client.client"),
 )
 """Modules that define the names, the cheapest to import first."""

@@ -4,7 +4,8 @@ BatchgenError
 ├── InvalidRequest            the caller can fix it; the command line exits with 2
 │   ├── NotFound              no such batch, or not yours
 │   ├── Conflict              the same client_key with another body
-│   └── LimitReached          the user has reached a limit; send again after its reset
+│   ├── LimitReached          the user has reached a limit; send again after its reset
+│   └── CreditsShort          the user cannot pay; send less, or get credits first
 ├── NotSignedIn               log in again; exits with 2
 ├── BackendUnavailable        the project cannot be reached; exits with 3
 │   └── NotSetUp              the migrations are missing or older; a worker does not start
@@ -25,6 +26,7 @@ BatchgenError
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from batchgen.order_state import NOT_CHARGED, OPEN, OVER, OrderState
@@ -130,6 +132,18 @@ class LimitReached(InvalidRequest):
             "resets_at": self.resets_at.isoformat() if self.resets_at else None,
             "retry_after_seconds": self.retry_after_seconds,
         }
+
+
+class CreditsShort(InvalidRequest):
+    """The items cost more credits than the user has available; nothing was written."""
+
+    def __init__(self, message: str, *, needed: Decimal, available: Decimal, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.needed = needed
+        self.available = available
+
+    def as_dict(self) -> Mapping[str, Any]:
+        return {**super().as_dict(), "needed": str(self.needed), "available": str(self.available)}
 
 
 class NotSignedIn(BatchgenError):

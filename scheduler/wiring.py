@@ -28,7 +28,13 @@ from batchgen.providers.base import Provider
 from batchgen.providers.key_check import check_keys
 from batchgen.providers.registry import OneProvider, Providers, make_providers, setting_wanted, usable_providers
 from batchgen.queue.picture_store import PictureStore
-from batchgen.queue.postgrest import PostgrestOpenOrders, PostgrestOutbox, PostgrestQueue, read_start_facts
+from batchgen.queue.postgrest import (
+    PostgrestOpenOrders,
+    PostgrestOutbox,
+    PostgrestQueue,
+    grant_monthly_credits,
+    read_start_facts,
+)
 from batchgen.queue.types import StartFacts
 from batchgen.settings import WorkerSettings, load
 from batchgen.settings.proxies import Proxies
@@ -36,6 +42,7 @@ from scheduler.completions import Completions
 from scheduler.housekeeping import OUTBOX_LEASE_SECONDS, PASS_SECONDS, RETENTION_SECONDS, Housekeeping
 from scheduler.leases import Leases
 from scheduler.logs import configure_logs
+from scheduler.monthly_credits import CREDITS_SECONDS, MonthlyCredits
 from scheduler.open_orders import LONGEST_CHUNK_SECONDS, ORDER_LEASE_SECONDS, SWEEP_SECONDS, OrderSettler
 from scheduler.options import Options
 from scheduler.outages import KeyIsWrong, QueueOutage
@@ -160,11 +167,13 @@ class WorkerParts:
     worker: Worker
     housekeeping: Housekeeping
     settler: OrderSettler
+    credits: MonthlyCredits
 
     def stop(self) -> None:
         self.worker.stop()
         self.housekeeping.stop()
         self.settler.stop()
+        self.credits.stop()
 
 
 async def run_once(parts: WorkerParts, max_seconds: float | None) -> None:
@@ -176,6 +185,7 @@ async def run_once(parts: WorkerParts, max_seconds: float | None) -> None:
         return None if ends_at is None else max(0.0, ends_at - clock())
 
     await parts.settler.finish(SWEEP_SECONDS if max_seconds is None else min(SWEEP_SECONDS, max_seconds / 4))
+    await parts.credits.grant()
     await parts.worker.run_once(left())
     await parts.housekeeping.finish(left())
 
@@ -268,6 +278,7 @@ async def _build(settings: WorkerSettings, name: str, provider_for: ProviderMake
         worker,
         Housekeeping(outbox, partial(remove_files, client)),
         OrderSettler(orders, providers, wake=worker.wake),
+        MonthlyCredits(partial(grant_monthly_credits, client)),
     )
     ticks = Ticks(_ticks(settings, parts, leases, storage_gate, settles_at_start=not once), partial(_wake_up, leases))
     wakeup = Wakeup(
@@ -394,6 +405,7 @@ def _ticks(
             slack,
             at_start=True,
         ),
+        Tick("monthly credits", parts.credits.grant, CREDITS_SECONDS, CREDITS_SECONDS / 10, slack, at_start=True),
     ]
 
 

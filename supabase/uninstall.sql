@@ -108,6 +108,7 @@ where p.pronamespace = 'public'::regnamespace and p.proname in (
   'attach_provider_job', 'batch_facts', 'batch_snapshot', 'batch_waits', 'begin_order', 'cancel_batch',
   'claim_generations', 'claim_generations_as_json', 'complete_and_claim', 'complete_generation',
   'complete_generations', 'create_batch', 'create_batch_as', 'delete_batch_images', 'discard_files',
+  'credit_history', 'get_credits', 'grant_credits', 'grant_monthly_credits', 'note_credit_adjustment',
   'end_storage_deletions', 'fail_generation', 'get_costs', 'get_models', 'get_user_limits', 'get_workers',
   'queue_outlook', 'release_generations', 'release_generations_as_json',
   'remove_expired_images', 'renew_leases', 'renew_leases_as_json', 'retry_failed', 'return_expired_leases',
@@ -597,7 +598,8 @@ begin
       ('20261124103300', 'health'),
       ('20261124103900', 'app_triggers'),
       ('20261124120000', 'realtime'),
-      ('20261124120100', 'comments')
+      ('20261124120100', 'comments'),
+      ('20261128130600', 'credits')
     ) o (version, name)
     where o.version = m.version and coalesce(to_jsonb(m) ->> 'name', o.name) = o.name
   $q$;

@@ -5,6 +5,7 @@ import json
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from decimal import Decimal
 from random import SystemRandom
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from batchgen.errors import (
     BackendUnavailable,
     BatchgenError,
     Conflict,
+    CreditsShort,
     InvalidRequest,
     LeaseLost,
     LimitReached,
@@ -193,12 +195,19 @@ def _from_own_code(error: APIError, code: str) -> BatchgenError | None:
             "retry_after_seconds": _number(details.get("retry_after_seconds")),
         }
         return LimitReached(message, **times, **more)
+    if code == "PT402":
+        credits = {name: _credits(details.get(name)) for name in ("needed", "available")}
+        return CreditsShort(message, **credits, **more)
     kind = {"PT409": Conflict, "PT404": NotFound, "PT422": InvalidRequest}.get(code)
     return kind(message, **more) if kind else None
 
 
 def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) else None
+
+
+def _credits(value: Any) -> Decimal:
+    return Decimal(str(value)) if isinstance(value, int | float) else Decimal(0)
 
 
 def _time(text: Any) -> datetime | None:

@@ -57,6 +57,8 @@ app = typer.Typer(
 )
 storage = typer.Typer(help="Check the bucket (operators).", invoke_without_command=True, rich_markup_mode=None)
 app.add_typer(storage, name="storage")
+credits = typer.Typer(help="Show, grant and adjust credits.", invoke_without_command=True, rich_markup_mode=None)
+app.add_typer(credits, name="credits")
 
 
 class CostsBy(StrEnum):
@@ -128,6 +130,12 @@ def options(
 @storage.callback()
 def storage_commands(context: typer.Context) -> None:
     """Check the bucket of the pictures (operators)."""
+    _help_without_command(context)
+
+
+@credits.callback()
+def credit_commands(context: typer.Context) -> None:
+    """Show, grant and adjust the credits that users pay for pictures with."""
     _help_without_command(context)
 
 
@@ -452,6 +460,77 @@ def show_costs(
     )
 
 
+@credits.command("show")
+def show_credits(
+    context: typer.Context, user: UserOption = None, operator: OperatorOption = False, as_json: JsonOption = False
+) -> int:
+    """Show the balance, what is held for items under way, and the price of a picture per model."""
+    return _run(
+        context,
+        as_json,
+        lambda out, settings: _credit_commands().show_credits(out, settings, _run_as(user, operator)),
+    )
+
+
+@credits.command("history")
+def credit_history(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="How many entries.")] = 50,
+    before: Annotated[
+        int | None, typer.Option(metavar="ID", help="Only entries older than this one: the last id of a page.")
+    ] = None,
+    user: UserOption = None,
+    operator: OperatorOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """List grants, holds, captures, releases and adjustments, newest first."""
+    return _run(
+        context,
+        as_json,
+        lambda out, settings: _credit_commands().show_history(
+            out, settings, _run_as(user, operator), limit=limit, before=before
+        ),
+    )
+
+
+@credits.command("grant")
+def grant_credits(
+    context: typer.Context,
+    number: Annotated[str, typer.Argument(metavar="CREDITS", help="How many credits.")],
+    user: UserOption = None,
+    note: Annotated[str | None, typer.Option(help="The reason; the user sees it.")] = None,
+    key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Repeated with the same key, the grant counts once.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Give credits to the user named by --user (operators)."""
+    return _run(
+        context,
+        as_json,
+        lambda out, settings: _credit_commands().grant(out, settings, _run_as(user, True), number, note=note, key=key),
+    )
+
+
+@credits.command("adjust", context_settings={"ignore_unknown_options": True})
+def adjust_credits(
+    context: typer.Context,
+    number: Annotated[str, typer.Argument(metavar="CREDITS", help="The difference, for example -5.")],
+    note: Annotated[str, typer.Option(help="The reason; the user sees it.")],
+    user: UserOption = None,
+    key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Repeated with the same key, the adjustment counts once.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Correct the balance of the user named by --user (operators)."""
+    return _run(
+        context,
+        as_json,
+        lambda out, settings: _credit_commands().adjust(out, settings, _run_as(user, True), number, note=note, key=key),
+    )
+
+
 @app.command(context_settings=PASS_ON, add_help_option=False)
 def worker(context: typer.Context) -> int:
     """Run a worker (--help shows its options)."""
@@ -496,6 +575,12 @@ def _operator_commands():
     from batchgen.cli import operator_commands
 
     return operator_commands
+
+
+def _credit_commands():
+    from batchgen.cli import credit_commands
+
+    return credit_commands
 
 
 def _run(context: typer.Context, as_json: bool, command: Command) -> int:

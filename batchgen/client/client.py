@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,6 +27,7 @@ from batchgen.client.batch_queries import (
     read_waits,
 )
 from batchgen.client.caller import Caller
+from batchgen.client.credits import CreditEntry, Credits, read_credit_history, read_credits, write_credits
 from batchgen.client.downloads import OnSaved, SavedImage, read_images, save_images
 from batchgen.client.project_queries import (
     Costs,
@@ -124,7 +126,7 @@ class BatchgenClient:
         """Create a batch, which is pending when this returns. Safe to repeat with the same `client_key`.
 
         Raises `InvalidRequest` with code, prompt index and remedy; `Conflict` if the `client_key` was used for another
-        request; `LimitReached` with the time when the limit resets.
+        request; `LimitReached` with the time when the limit resets; `CreditsShort` with the credits needed.
         """
         return await create_batch(self._caller, request)
 
@@ -161,6 +163,24 @@ class BatchgenClient:
     async def workers(self) -> tuple[KnownWorker, ...]:
         """For operators: the workers of the last day, the running ones first."""
         return await read_workers(self._caller)
+
+    async def credits(self) -> Credits:
+        """Credits of the user, or of the user that an operator acts for: balance, what is held, and prices."""
+        return await read_credits(self._caller)
+
+    async def credit_history(self, limit: int = 50, *, before: int | None = None) -> tuple[CreditEntry, ...]:
+        """The newest entries of the user's credit ledger, newest first; with `before`, those older than that entry."""
+        return await read_credit_history(self._caller, limit, before=before)
+
+    async def grant_credits(
+        self, credits: Decimal | int | str, *, note: str | None = None, key: str | None = None
+    ) -> Credits:
+        """For operators who act for a user: give credits. Repeated with the same `key`, they count once."""
+        return await write_credits(self._caller, "grant_credits", credits, note=note, key=key)
+
+    async def adjust_credits(self, credits: Decimal | int | str, *, note: str, key: str | None = None) -> Credits:
+        """For operators who act for a user: correct the balance by a positive or negative number."""
+        return await write_credits(self._caller, "note_credit_adjustment", credits, note=note, key=key)
 
     async def models(self, *, inactive: bool = False) -> tuple[Model, ...]:
         """The models that a request may name. Operators also see provider and price, and with `inactive` all models."""
@@ -211,7 +231,7 @@ class BatchgenClient:
     async def retry_failed(self, batch_id: BatchId) -> ActionReport:
         """Queue the failed items again; cancelled ones and those blocked by policy stay as they are.
 
-        Raises `LimitReached` and changes nothing if the user may not queue that many items now.
+        Raises `LimitReached` or `CreditsShort`, and changes nothing, if the user may not queue or cannot pay for them.
         """
         return await actions.retry_failed(self._caller, await id_of(self._caller, batch_id))
 

@@ -170,6 +170,7 @@ WORKER_FUNCTIONS: Mapping[str, frozenset[str]] = {
     "discard_files": frozenset({"p_user_id", "p_generation_id", "p_seconds"}),
     "end_storage_deletions": frozenset({"p_worker", "p_lease_ids"}),
     "fail_generation": frozenset({"p_generation_id", "p_lease_id", "p_error"}),
+    "grant_monthly_credits": frozenset({"p_limit"}),
     "queue_outlook": frozenset(),
     "release_generations_as_json": frozenset({"p_worker", "p_lease_ids"}),
     "remove_expired_images": frozenset(),
@@ -222,6 +223,11 @@ class PostgrestOutbox:
 
     async def remove_expired_images(self) -> int:
         return _count(await _worker_rpc(self._client, "remove_expired_images", {}))
+
+
+async def grant_monthly_credits(client: AsyncClient, limit: int) -> int:
+    """Grant the month's credits to up to `limit` users without them; return how many. Raises as `PostgrestQueue`."""
+    return _count(await _worker_rpc(client, "grant_monthly_credits", {"p_limit": limit}))
 
 
 class PostgrestOpenOrders:

@@ -470,6 +470,7 @@ create table batchgen.queue (
   fault_code text,
   order_over boolean,
   was_run boolean not null default false,
+  is_held boolean not null default false,
   constraint running_means_leased check ((state = 'running') = (lease_id is not null)),
   constraint a_lease_is_whole check (
     (lease_id is null) = (lease_expires_at is null)
@@ -643,7 +644,10 @@ create table batchgen.settings (
   default_daily_limit integer not null default 5000
     constraint default_daily_limit_in_range check (default_daily_limit between 0 and 1000000000),
   default_hourly_limit integer not null default 1000
-    constraint default_hourly_limit_in_range check (default_hourly_limit between 0 and 1000000000)
+    constraint default_hourly_limit_in_range check (default_hourly_limit between 0 and 1000000000),
+  credits boolean not null default false,
+  monthly_credits numeric(18, 6) not null default 0
+    constraint monthly_credits_in_range check (monthly_credits between 0 and 1000000000)
 );
 
 alter table batchgen.settings enable row level security;
@@ -687,6 +691,11 @@ comment on column batchgen.settings.default_daily_limit is
   'Maximum items that a user may submit per day, unless user_rate_limits sets another limit.';
 comment on column batchgen.settings.default_hourly_limit is
   'Maximum items that a user may submit per hour, unless user_rate_limits sets another limit.';
+comment on column batchgen.settings.credits is
+  'True: users pay for pictures with credits. Items that are queued already when this changes end as they began, with '
+  'or without a hold.';
+comment on column batchgen.settings.monthly_credits is
+  'Credits that each user gets per month while credits is true, unless credit_terms sets another number.';
 
 -- The outbox: files to delete. Workers drain it through the Storage API, the only way to remove files. A row is added
 -- in the transaction that deletes rows of images, whoever deletes them, so a picture's row and its file both stay or

@@ -68,7 +68,11 @@ begin
     -- replicate_id stays: the app requests the model by it, whichever provider runs it.
     update public.models m
     set name = new.name, display_name = new.display_name, is_active = new.is_active, is_default = new.is_default,
-      cost_per_generation = new.price_usd, estimated_time_seconds = ceil(new.estimated_seconds),
+      -- The app may sell pictures at a price of its own, such as credits: an edit of something else leaves it.
+      cost_per_generation = case
+        when new.price_usd is distinct from old.price_usd then new.price_usd else m.cost_per_generation
+      end,
+      estimated_time_seconds = ceil(new.estimated_seconds),
       default_steps = new.default_steps, default_guidance_scale = new.default_guidance_scale,
       -- After a move to a provider with other inputs, the app must ask for those.
       supports_negative_prompt = case

@@ -47,6 +47,11 @@ begin
     returning user_id
   )
   insert into batchgen.touched (user_id) select distinct user_id from queued;
+  if (select s.credits from batchgen.settings s) then
+    perform batchgen.hold_credits(array(
+      select n.id from new_rows n where n.batch_id is not null and n.status = 'pending'
+    ));
+  end if;
   perform batchgen.refresh_batches(v_batch_ids);
   return null;
 end
@@ -193,6 +198,8 @@ comment on function batchgen.cancel_orphaned(uuid[], uuid[]) is
 create function batchgen.enter_queue(p_generation_ids uuid[]) returns void
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
+declare
+  v_queued uuid[];
 begin
   delete from batchgen.failures f where f.generation_id = any (p_generation_ids);
   perform batchgen.keep_files(p_generation_ids);
@@ -209,9 +216,13 @@ begin
       set state = excluded.state, due_at = excluded.due_at, lease_id = null, lease_expires_at = null, worker = null,
         started_at = null, cancel_requested = false, ran_alone = false
       where q.state = 'running'
-    returning q.user_id
-  )
-  insert into batchgen.touched (user_id) select distinct user_id from queued;
+    returning q.generation_id, q.user_id
+  ),
+  touched as (insert into batchgen.touched (user_id) select distinct user_id from queued)
+  select array_agg(generation_id) into v_queued from queued;
+  if v_queued is not null and (select s.credits from batchgen.settings s) then
+    perform batchgen.hold_credits(v_queued);
+  end if;
 end
 $$;
 revoke execute on function batchgen.enter_queue(uuid[]) from public, anon, authenticated, service_role;

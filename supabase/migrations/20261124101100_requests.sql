@@ -407,7 +407,8 @@ comment on function public.create_batch_as(uuid, jsonb) is 'For operators: submi
 -- States: none -> batch pending, items pending.
 -- Locks: the user's row in auth.users; the client_key's row, so that a repeated request waits for the first; then the
 -- locks of batchgen.take_from_limits.
--- Errors: those of repeated_batch and read_batch; PT429 if a limit is reached; PT401 if the user is deleted.
+-- Errors: those of repeated_batch and read_batch; PT429 if a limit is reached; PT402 if the items cost more credits
+-- than the user has; PT401 if the user is deleted.
 create function batchgen.create_batch_for(p_user_id uuid, p_request jsonb) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -430,6 +431,11 @@ begin
     return batchgen.batch_answer(batchgen.repeated_batch(p_user_id, p_request));
   end if;
   perform batchgen.take_from_limits(p_user_id, cardinality(v_items));
+  if (select s.credits from batchgen.settings s) then
+    perform batchgen.refuse_short_credits(
+      p_user_id, cardinality(v_items) * batchgen.price_of(p_user_id, v_batch.model_id::uuid)
+    );
+  end if;
   perform batchgen.check_new_tags(p_user_id, batchgen.tags_of(v_items));
 
   v_batch.id := gen_random_uuid();

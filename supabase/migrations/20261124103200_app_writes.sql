@@ -270,7 +270,7 @@ comment on function batchgen.before_item_updated_by_app() is
   'Trigger: lets a user cancel or retry an item, and change nothing else.';
 
 -- before_retries_are_queued()
--- Count retries by the app against the limits, as new items. The name makes it run before the queue is filled
+-- Count retries by the app against limits and credits, as new items. The name makes it run before the queue is filled
 -- (batchgen_after_update), so that the items already waiting are counted without these.
 create function batchgen.before_retries_are_queued() returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -282,6 +282,11 @@ begin
     full join new_rows n using (id);
   if v_items > 0 then
     perform batchgen.take_from_limits(auth.uid(), v_items);
+    if (select s.credits from batchgen.settings s) then
+      perform batchgen.refuse_short_credits(auth.uid(), (
+        select sum(batchgen.price_of(n.user_id, n.model_id)) from new_rows n where n.status = 'pending'
+      ));
+    end if;
   end if;
   return null;
 end

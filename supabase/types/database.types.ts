@@ -608,6 +608,7 @@ export type Database = {
       };
       create_batch: { Args: { p_request: Json }; Returns: Json };
       create_batch_as: { Args: { p_request: Json; p_user_id: string }; Returns: Json };
+      credit_history: { Args: { p_before?: number; p_limit?: number; p_user_id?: string }; Returns: Json };
       delete_batch_images: { Args: { p_batch_id: string }; Returns: Json };
       discard_files: { Args: { p_generation_id: string; p_seconds: number; p_user_id: string }; Returns: undefined };
       end_storage_deletions: { Args: { p_lease_ids: string[]; p_worker: string }; Returns: number };
@@ -624,6 +625,7 @@ export type Database = {
           unknown_usd: number;
         }[];
       };
+      get_credits: { Args: { p_user_id?: string }; Returns: Json };
       get_models: {
         Args: Record<PropertyKey, never>;
         Returns: {
@@ -659,6 +661,12 @@ export type Database = {
           version: string;
           worker: string;
         }[];
+      };
+      grant_credits: { Args: { p_credits: number; p_key?: string; p_note?: string; p_user_id: string }; Returns: Json };
+      grant_monthly_credits: { Args: { p_limit?: number }; Returns: number };
+      note_credit_adjustment: {
+        Args: { p_credits: number; p_key?: string; p_note: string; p_user_id: string };
+        Returns: Json;
       };
       queue_outlook: { Args: Record<PropertyKey, never>; Returns: Json };
       release_generations: {

@@ -11,6 +11,7 @@ from batchgen.providers.base import RawImage, Settlement
 from batchgen.queue.types import OpenOrder, OrderOutcome
 from scheduler.__main__ import main
 from scheduler.housekeeping import Housekeeping
+from scheduler.monthly_credits import MonthlyCredits
 from scheduler.open_orders import OrderSettler
 from scheduler.wiring import WorkerParts, run_once
 from tests.fake_orders import FakeOrders
@@ -34,10 +35,15 @@ class CollectingOrders(FakeOrders):
         return True
 
 
+async def no_grants(_limit: int) -> int:
+    return 0
+
+
 def parts_of(harness: WorkerHarness, provider: FakePaidProvider) -> tuple[WorkerParts, CollectingOrders, FakeOutbox]:
     orders, outbox = CollectingOrders(harness.queue.state), FakeOutbox()
     settler = OrderSettler(orders, FakeProviders({"fake-provider": provider}), wake=harness.worker.wake)
-    return WorkerParts(harness.worker, Housekeeping(outbox, FakeFiles().remove), settler), orders, outbox
+    parts = WorkerParts(harness.worker, Housekeeping(outbox, FakeFiles().remove), settler, MonthlyCredits(no_grants))
+    return parts, orders, outbox
 
 
 async def test_a_run_collects_the_picture_of_an_open_order() -> None:

@@ -185,7 +185,7 @@ const DETAIL = {
   remedy: "Shorten it.",
 };
 
-for (const status of [401, 404, 409, 422]) {
+for (const status of [401, 402, 404, 409, 422]) {
   Deno.test(`what create_batch refuses with PT${status} is told whole`, async () => {
     await using _api = projectApi(() => apiError(status, `PT${status}`, JSON.stringify(DETAIL)));
 

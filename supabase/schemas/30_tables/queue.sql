@@ -35,6 +35,7 @@ create table batchgen.queue (
   fault_code text,
   order_over boolean,
   was_run boolean not null default false,
+  is_held boolean not null default false,
   constraint running_means_leased check ((state = 'running') = (lease_id is not null)),
   constraint a_lease_is_whole check (
     (lease_id is null) = (lease_expires_at is null)

@@ -36,7 +36,10 @@ create table batchgen.settings (
   default_daily_limit integer not null default 5000
     constraint default_daily_limit_in_range check (default_daily_limit between 0 and 1000000000),
   default_hourly_limit integer not null default 1000
-    constraint default_hourly_limit_in_range check (default_hourly_limit between 0 and 1000000000)
+    constraint default_hourly_limit_in_range check (default_hourly_limit between 0 and 1000000000),
+  credits boolean not null default false,
+  monthly_credits numeric(18, 6) not null default 0
+    constraint monthly_credits_in_range check (monthly_credits between 0 and 1000000000)
 );
 
 alter table batchgen.settings enable row level security;
@@ -80,3 +83,8 @@ comment on column batchgen.settings.default_daily_limit is
   'Maximum items that a user may submit per day, unless user_rate_limits sets another limit.';
 comment on column batchgen.settings.default_hourly_limit is
   'Maximum items that a user may submit per hour, unless user_rate_limits sets another limit.';
+comment on column batchgen.settings.credits is
+  'True: users pay for pictures with credits. Items that are queued already when this changes end as they began, with '
+  'or without a hold.';
+comment on column batchgen.settings.monthly_credits is
+  'Credits that each user gets per month while credits is true, unless credit_terms sets another number.';

@@ -19,6 +19,11 @@ begin
     returning user_id
   )
   insert into batchgen.touched (user_id) select distinct user_id from queued;
+  if (select s.credits from batchgen.settings s) then
+    perform batchgen.hold_credits(array(
+      select n.id from new_rows n where n.batch_id is not null and n.status = 'pending'
+    ));
+  end if;
   perform batchgen.refresh_batches(v_batch_ids);
   return null;
 end

@@ -46,22 +46,27 @@ language plpgsql security definer set search_path = '' as $$
 declare
   v_leased batchgen.queue[];
   v_ordered batchgen.queue[];
+  v_held uuid[];
 begin
   select array_agg((o.*)::batchgen.queue) filter (where o.lease_id is not null),
-    array_agg((o.*)::batchgen.queue) filter (where o.order_key is not null)
-  into v_leased, v_ordered from old_rows o;
+    array_agg((o.*)::batchgen.queue) filter (where o.order_key is not null),
+    array_agg(o.generation_id) filter (where o.is_held)
+  into v_leased, v_ordered, v_held from old_rows o;
   if v_leased is not null then
     perform batchgen.note_attempts(v_leased, null);
   end if;
   if v_ordered is not null then
     perform batchgen.close_orders(v_ordered);
   end if;
+  if v_held is not null then
+    perform batchgen.close_holds(v_held);
+  end if;
   return null;
 end
 $$;
 revoke execute on function batchgen.after_queue_deleted() from public, anon, authenticated, service_role;
 comment on function batchgen.after_queue_deleted() is
-  'Trigger: writes the ledger''s rows for ended items, and closes their orders.';
+  'Trigger: writes the ledger''s rows for ended items, and closes their orders and holds.';
 
 create trigger after_queue_deleted after delete on batchgen.queue
 referencing old table as old_rows for each statement execute function batchgen.after_queue_deleted();

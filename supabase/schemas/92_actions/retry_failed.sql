@@ -1,6 +1,6 @@
 -- retry_failed(p_batch_id)
--- Queue the failed items of a batch again: all that may be retried or, if they exceed the limits, none.
--- States: failed -> pending. Errors: PT429.
+-- Queue the failed items of a batch again: all that may be retried or, if they exceed the limits or credits, none.
+-- States: failed -> pending. Errors: PT429, PT402.
 create function batchgen.retry_failed(p_batch_id uuid) returns batchgen.item_outcome[]
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -38,7 +38,7 @@ comment on function batchgen.retry_failed(uuid) is 'Queues the failed items of a
 -- Actions: requeued, already_waiting. Refused: cancelled, blocked_by_policy, outcome_unknown, already_completed.
 -- Caller: authenticated, for a batch of their own; service_role, for any.
 -- States: failed -> pending.
--- Errors: PT401, PT404; PT429 if they exceed a limit.
+-- Errors: PT401, PT404; PT429 if they exceed a limit, PT402 if they cost more credits than the user has.
 create function public.retry_failed(p_batch_id uuid) returns jsonb
 language sql set search_path = '' as $$
   select batchgen_api.act('retry', p_batch_id)

@@ -19,6 +19,10 @@ insert into batchgen.orders (generation_id, user_id, model_id, provider, worker)
 values (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'replicate', 'w');
 insert into batchgen.ledger (generation_id, attempt, entry, outcome, user_id, model_id, provider)
 values (gen_random_uuid(), 1, 'attempt', 'completed', gen_random_uuid(), gen_random_uuid(), 'replicate');
+insert into batchgen.credit_ledger (user_id, entry, amount, key)
+values ('aaaaaaaa-0000-4000-8000-000000000001', 'grant', 1, 'key');
+insert into batchgen.credit_terms (user_id) values ('aaaaaaaa-0000-4000-8000-000000000001');
+insert into batchgen.credit_prices (user_id, credits) values ('aaaaaaaa-0000-4000-8000-000000000001', 1);
 insert into batchgen.providers (name, not_before) values ('replicate', now());
 insert into batchgen.storage_deletions (path) values ('aaaaaaaa-0000-4000-8000-000000000001/gone.png');
 insert into batchgen.workers (worker, lease_seconds) values ('w', 60);
