@@ -1,5 +1,6 @@
 """Fixtures for all tests. The dev stack starts once, when a test first asks for it."""
 
+import os
 import signal
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -23,9 +24,12 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda _number, _frame: None)
 
 LONG_FILES = (
-    "tests/money/test_random_faults.py",
     "tests/chaos/test_chaos.py",
+    "tests/money/test_random_faults.py",
     "tests/readme/test_readme.py",
+    "tests/worker/test_backend_outages.py",
+    "tests/worker/test_worker_process.py",
+    "tests/worker/test_watchdog.py",
     "tests/cli/test_cli.py",
     "tests/devstack/test_dev_command.py",
 )
@@ -35,6 +39,11 @@ LONG_FILES = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = {file: place for place, file in enumerate(LONG_FILES)}
     items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than cores: two of them leave a third of two cores idle, since tests wait for processes."""
+    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(scope="session")

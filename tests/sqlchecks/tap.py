@@ -17,7 +17,7 @@ from tests.sqlchecks.supabase_cli import TOOLS
 TESTS = ROOT / "supabase" / "tests"
 PGTAP = TOOLS / "node_modules" / "@electric-sql" / "pglite-pgtap" / "dist" / "pgtap.tar.gz"
 PSQL_OPTIONS = ("--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set", "ON_ERROR_STOP=1")
-SECONDS = 60
+SECONDS = 120
 
 BEGUN_BEFORE = "WARNING:  there is already a transaction in progress"
 PLAN = re.compile(r"^1\.\.(\d+)$")
@@ -68,9 +68,11 @@ async def run_file(dsn: str, file: Path, before: str = "") -> Verdict:
     )
     try:
         output, errors = await asyncio.wait_for(process.communicate(), SECONDS)
-    except BaseException:
+    except BaseException as error:
         process.kill()
         await process.wait()
+        if isinstance(error, TimeoutError):  # a mutant may make a statement wait or loop for ever
+            return Verdict(file, 0, (f"it did not end within {SECONDS} s",))
         raise
     return judge(file, output.decode(), errors.decode(), process.returncode or 0)
 

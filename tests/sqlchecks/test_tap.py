@@ -63,6 +63,18 @@ async def test_a_file_that_does_not_pass_is_told_so(shared_dsn: str, tmp_path: P
     assert any(wrong in line for line in verdict.wrong), verdict
 
 
+async def test_a_file_that_does_not_end_does_not_pass(
+    shared_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tap, "SECONDS", 1)
+    file = tmp_path / "endless.test.sql"
+    file.write_text("begin; select pg_sleep(600); rollback;")
+
+    verdict = await tap.run_file(shared_dsn, file)
+
+    assert verdict.wrong == ("it did not end within 1 s",)
+
+
 async def test_statements_before_a_file_are_rolled_back_with_it(shared_dsn: str) -> None:
     file = tap.TESTS / "tags" / "signed_in_users_read_words.test.sql"
 
