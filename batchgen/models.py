@@ -175,6 +175,8 @@ class Image(Frozen):
     storage_path: str
     prompt: str
     public_url: str | None = None
+    thumbnail_path: str | None = None
+    """The small picture in the same bucket: a WebP of at most 512 pixels a side. None: it has not been made."""
     width: int | None = None
     height: int | None = None
     format: str | None = None

@@ -7,6 +7,7 @@ from itertools import count
 
 import structlog
 
+from batchgen.backend.bucket import NameTaken
 from batchgen.errors import InvalidRequest, LeaseLost, OutcomeUnknown, ProviderBusy, QueueUnavailable, StorageError
 from batchgen.models import GenerationStatus
 from batchgen.order_state import CHARGED, NOT_CHARGED, OrderState
@@ -15,7 +16,7 @@ from batchgen.pictures.fetch import LinkExpired
 from batchgen.pictures.receive import Receiver
 from batchgen.providers.registry import ProvidersByName
 from batchgen.queue.faults import CANCELLED, fault_of
-from batchgen.queue.picture_store import PictureStore
+from batchgen.queue.picture_store import PictureStore, name_by_content
 from batchgen.queue.ports import Queue
 from batchgen.queue.types import Claim, Fault, StoredImage
 from batchgen.text import printable
@@ -32,6 +33,10 @@ LARGEST_SEED = 2**63 - 1
 LONGEST_VERSION = 200
 UPLOAD_SECONDS = 60
 """An upload that was cut off may still arrive within this time."""
+THUMBNAIL_SECONDS = 15.0
+"""Time limit for storing a thumbnail. The item is completed without one then."""
+ANNOUNCED_SECONDS = 3600
+"""A file of an announced name is deleted after this time, unless its item still runs or a row of images names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +170,67 @@ class Runner:
             return _describe(await self._store(claim, image), delivery, is_black=image.is_black)
 
     async def _store(self, claim: Claim, image: CheckedImage) -> StoredImage:
+        """Store the picture and, at the same time, its thumbnail, which may be missing."""
+        thumbnail = asyncio.create_task(self._store_thumbnail(claim, image))
+        try:
+            stored = await self._store_picture(claim, image)
+            return stored.model_copy(update={"thumbnail_path": await thumbnail})
+        finally:
+            thumbnail.cancel()
+            await asyncio.gather(thumbnail, return_exceptions=True)
+
+    async def _store_thumbnail(self, claim: Claim, image: CheckedImage) -> str | None:
+        """Try once, and return the path. Whatever fails is logged: `batchgen storage thumbnails` makes up for it."""
+        if image.thumbnail is None:
+            log.warning("thumbnail not made", reason=image.no_thumbnail)
+            return None
+        try:
+            async with asyncio.timeout(THUMBNAIL_SECONDS):
+                return await self._put_thumbnail(claim, image.thumbnail)
+        except Exception as error:  # noqa: BLE001 - a thumbnail must not fail its item
+            log.warning("thumbnail not stored", reason=str(error) or type(error).__name__)
+        await self._discard(claim, UPLOAD_SECONDS)
+        return None
+
+    async def _put_thumbnail(self, claim: Claim, content: bytes) -> str:
+        user_id, item_id = claim.user_id, claim.generation_id
+        if not claim.had_picture:
+            try:
+                return await self._storage.put_thumbnail(content, user_id=user_id, generation_id=item_id)
+            except NameTaken as error:
+                log.info("name of a file is taken, storing under another", reason=str(error))
+        name = name_by_content(item_id, content, "thumb.webp")
+        await self._announce(claim, name)
+        return await self._storage.put_thumbnail(content, user_id=user_id, generation_id=item_id, name=name)
+
+    async def _put_picture(self, claim: Claim, image: CheckedImage, *, is_name_taken: bool) -> StoredImage:
+        user_id, item_id = claim.user_id, claim.generation_id
+        if not is_name_taken:
+            return await self._storage.put(image, user_id=user_id, generation_id=item_id)
+        name = await asyncio.to_thread(name_by_content, item_id, image.file, image.format)
+        await self._announce(claim, name)
+        return await self._storage.put(image, user_id=user_id, generation_id=item_id, name=name)
+
+    async def _announce(self, claim: Claim, name: str) -> None:
+        """Have a file deleted whose name only this worker knows, unless a row of images names it by then."""
+        try:
+            await self._queue.discard(claim, seconds=ANNOUNCED_SECONDS, paths=[f"{claim.user_id}/{name}"])
+        except QueueUnavailable as error:
+            raise StorageError(f"{name}: the file was not announced to the database. {error}") from error
+
+    async def _store_picture(self, claim: Claim, image: CheckedImage) -> StoredImage:
         """Retry the upload for a while: a Storage error is no reason to order the picture again."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._retry_policy.storage_patience_seconds
+        is_name_taken = claim.had_picture
         for tries in count(1):
             try:
-                return await self._storage.put(image, user_id=claim.user_id, generation_id=claim.generation_id)
+                return await self._put_picture(claim, image, is_name_taken=is_name_taken)
+            except NameTaken as error:
+                if is_name_taken:  # nobody else makes such names
+                    raise
+                log.info("name of a file is taken, storing under another", reason=str(error))
+                is_name_taken = True
             except StorageError as error:
                 await self._storage_gate.check()
                 pause = self._retry_policy.pause(tries, self._random)

@@ -110,10 +110,11 @@ where p.pronamespace = 'public'::regnamespace and p.proname in (
   'complete_generations', 'create_batch', 'create_batch_as', 'delete_batch_images', 'discard_files',
   'credit_history', 'get_credits', 'grant_credits', 'grant_monthly_credits', 'note_credit_adjustment',
   'end_storage_deletions', 'fail_generation', 'get_costs', 'get_models', 'get_user_limits', 'get_workers',
-  'queue_outlook', 'release_generations', 'release_generations_as_json',
+  'list_thumbnail', 'queue_outlook', 'release_generations', 'release_generations_as_json',
   'remove_expired_images', 'renew_leases', 'renew_leases_as_json', 'retry_failed', 'return_expired_leases',
-  'save_batch_images', 'settle_order', 'tag_batch_images', 'take_open_orders', 'take_open_orders_as_json',
-  'take_storage_deletions', 'take_storage_deletions_as_json', 'worker_start'
+  'save_batch_images', 'set_picture_access', 'settle_order', 'tag_batch_images', 'take_open_orders',
+  'take_open_orders_as_json',
+  'take_storage_deletions', 'take_storage_deletions_as_json', 'update_public_urls', 'worker_start'
 )
 union all
 select 'published', '', 'public.' || c.relname
@@ -132,15 +133,15 @@ from pg_indexes i join batchgen_found t on t.kind = 'table' and t.name = 'public
 where i.schemaname = 'public' and i.indexname in (
   'idx_image_generations_user', 'idx_image_generations_model', 'idx_image_generations_batch',
   'idx_batch_generations_user_status', 'idx_images_generation', 'idx_images_user', 'idx_images_source',
-  'idx_images_storage_path', 'idx_images_unsaved', 'idx_image_tags_tag', 'idx_tags_created_by',
-  'idx_prompt_templates_user', 'idx_prompt_templates_public'
+  'idx_images_storage_path', 'idx_images_thumbnail_path', 'idx_images_unsaved', 'idx_image_tags_tag',
+  'idx_tags_created_by', 'idx_prompt_templates_user', 'idx_prompt_templates_public'
 )
 and not exists (select from batchgen_found f where f.kind = 'index' and f.name = i.indexname)
 union all
 select 'column', c.on_table, a.attname
 from (values
   ('public.image_generations', '{batch_id,batch_index,retry_count,priority,error_code,started_at}'::text[]),
-  ('public.images', '{saved_at,seed,model_version,is_black}'),
+  ('public.images', '{saved_at,seed,model_version,is_black,thumbnail_path}'),
   ('public.tags', '{created_by}')
 ) c (on_table, names)
 join batchgen_found t on t.kind = 'table' and t.name = c.on_table
@@ -599,6 +600,7 @@ begin
       ('20261124103900', 'app_triggers'),
       ('20261124120000', 'realtime'),
       ('20261124120100', 'comments'),
+      ('20261128130200', 'thumbnails'),
       ('20261128130600', 'credits')
     ) o (version, name)
     where o.version = m.version and coalesce(to_jsonb(m) ->> 'name', o.name) = o.name

@@ -66,6 +66,7 @@ class FakeQueue:
         self.renewed: list[list[UUID]] = []
         self.released: list[list[UUID]] = []
         self.discarded: list[tuple[UUID, float]] = []
+        self.announced: list[str] = []
         self._is_inside = False
         self.is_down = False
         self.down_calls: set[str] = set()
@@ -160,9 +161,12 @@ class FakeQueue:
             item.status, item.lease_id = GenerationStatus.PENDING, None
         return released
 
-    async def discard(self, claim: Claim, *, seconds: float) -> None:
+    async def discard(self, claim: Claim, *, seconds: float, paths: Sequence[str] | None = None) -> None:
         await self._called("discard")
-        self.discarded.append((claim.generation_id, seconds))
+        if paths is None:
+            self.discarded.append((claim.generation_id, seconds))
+        else:
+            self.announced += paths
 
     async def outlook(self) -> Outlook:
         await self._called("outlook")

@@ -5,6 +5,7 @@ time and memory. A child that exceeds one is killed, and only its current pictur
 """
 
 import asyncio
+import base64
 import io
 import os
 import threading
@@ -17,7 +18,7 @@ from typing import Any
 from batchgen.errors import ProviderRejected, ProviderUnavailable, StorageError
 from batchgen.imaging.limits import MEBIBYTE
 from batchgen.order_state import CHARGED, PICTURE_LEFT
-from batchgen.pictures.check_child import answer_for
+from batchgen.pictures.check_child import answer_for, thumbnail_for
 from batchgen.pictures.check_file import CheckLimits
 from batchgen.pictures.check_process import PROGRAM, CheckProcess, ChildCrashed, ChildTimedOut, ChildUnavailable
 
@@ -62,6 +63,10 @@ class CheckedImage:
     blurhash: str
     is_black: bool
     changes: Sequence[str] = ()
+    thumbnail: bytes | None = None
+    """A small WebP; None if it could not be made."""
+    no_thumbnail: str = ""
+    """Why there is none, for the log."""
 
 
 class Checker:
@@ -152,6 +157,8 @@ class Checker:
                 if is_second:
                     return _refusal("check_crashed", f"The picture ended the process that checked it ({error}).")
             else:
+                if "picture" in answer:
+                    return {**answer, **self._thumbnail(child)}
                 if "out_of_memory" not in answer:
                     self._give_back(child)
                     return answer
@@ -161,6 +168,19 @@ class Checker:
                     most = self._memory_bytes / MEBIBYTE
                     return _refusal("check_out_of_memory", f"Checking the picture took more than {most:g} MiB.")
             is_second = True
+
+    def _thumbnail(self, child: CheckProcess) -> Mapping[str, Any]:
+        """The thumbnail of the picture that the child has just accepted, or why there is none."""
+        try:
+            answer = child.thumbnail(self._seconds)
+        except ChildTimedOut:
+            self._drop(child)
+            return {"no_thumbnail": f"drawing it took longer than {self._seconds:g} s"}
+        except ChildCrashed as error:
+            self._drop(child)
+            return {"no_thumbnail": f"drawing it ended the process ({error})"}
+        self._give_back(child)
+        return answer
 
     def _child(self, *, fresh: bool) -> CheckProcess:
         with self._lock:
@@ -194,15 +214,18 @@ class Checker:
 
 def checked(file: io.FileIO, limits: CheckLimits) -> CheckedImage:
     """Check like `Checker.check`, but in this process and without its limits."""
-    image = _image(file, answer_for(file, limits))
+    answer, result = answer_for(file, limits)
+    image = _image(file, answer if result is None else {**answer, **thumbnail_for(result)})
     file.seek(0)
     return image
 
 
 def _image(file: io.FileIO, answer: Mapping[str, Any]) -> CheckedImage:
     match answer:
+        case {"picture": picture, "thumbnail": str(content)}:
+            return CheckedImage(file, **picture, thumbnail=base64.b64decode(content))
         case {"picture": picture}:
-            return CheckedImage(file, **picture)
+            return CheckedImage(file, **picture, no_thumbnail=str(answer.get("no_thumbnail", "")))
         case {"refused": message, "code": code}:
             raise PictureRefused(message, code=code)
         case {"damaged": message}:

@@ -1,9 +1,11 @@
 """The process that opens untrusted pictures: `python -m batchgen.pictures.check_child SOCKET PARENT MEMORY_BYTES`.
 
-It gets open files over its socket, one at a time. It has no secrets in its environment, its memory is limited, and it
-ends with its parent. `batchgen.pictures.check_process` starts it and kills it.
+It gets open files over its socket, one at a time, and answers with the result and then with the thumbnail. It has no
+secrets in its environment, its memory is limited, and it ends with its parent. `batchgen.pictures.check_process` starts
+it and kills it.
 """
 
+import base64
 import contextlib
 import ctypes
 import io
@@ -14,16 +16,20 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from batchgen.errors import StorageError
 from batchgen.imaging.containers import FileDamaged, FileRefused
 from batchgen.pictures.check_file import CheckLimits, CheckResult, check_file
+from batchgen.pictures.thumbnail import thumbnail
 
 LONGEST_MESSAGE = 65_536
 MOST_WRITTEN_BYTES = 256 * 1024 * 1024
 PR_SET_PDEATHSIG = 1
+
+NOT_SENT = frozenset({"pixels", "profile"})
+"""Fields of a result that only the thumbnail needs."""
 
 Check = Callable[[io.FileIO, CheckLimits], CheckResult]
 
@@ -38,25 +44,44 @@ def main(check: Check = check_file) -> int:
             limits, fd = asked
             parent_side.sendall(b'{"begun": true}\n')
             with io.FileIO(fd, "r+") as file:
-                answer = answer_for(file, limits, check)
-            parent_side.sendall(json.dumps(answer).encode() + b"\n")
+                answer, result = answer_for(file, limits, check)
+            _send(parent_side, answer)
             if "out_of_memory" in answer:  # the process may be damaged
                 return 0
+            if result is not None:
+                # In a message of its own: the picture is kept whatever its thumbnail does to this process.
+                _send(parent_side, thumbnail_for(result))
+                del result
     return 0
 
 
-def answer_for(file: io.FileIO, limits: CheckLimits, check: Check = check_file) -> Mapping[str, Any]:
-    """The answer to the parent about one picture."""
+def answer_for(
+    file: io.FileIO, limits: CheckLimits, check: Check = check_file
+) -> tuple[Mapping[str, Any], CheckResult | None]:
+    """The answer to the parent about one picture, and the result if the picture is accepted."""
     try:
-        return {"picture": asdict(check(file, limits))}
+        result = check(file, limits)
     except FileRefused as error:
-        return {"refused": str(error), "code": error.code}
+        return {"refused": str(error), "code": error.code}, None
     except FileDamaged as error:
-        return {"damaged": str(error)}
+        return {"damaged": str(error)}, None
     except StorageError as error:
-        return {"no_room": str(error)}
+        return {"no_room": str(error)}, None
     except (MemoryError, RecursionError):
-        return {"out_of_memory": True}
+        return {"out_of_memory": True}, None
+    sent = {field.name: getattr(result, field.name) for field in fields(result) if field.name not in NOT_SENT}
+    return {"picture": sent}, result
+
+
+def thumbnail_for(result: CheckResult) -> Mapping[str, Any]:
+    """The second answer about an accepted picture: its thumbnail, or why there is none."""
+    if result.pixels is None:
+        return {"no_thumbnail": "the picture was not decoded"}
+    try:
+        content = thumbnail(result.pixels, result.profile)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the picture was accepted
+        return {"no_thumbnail": f"drawing it failed ({type(error).__name__})"}
+    return {"thumbnail": base64.b64encode(content).decode()}
 
 
 def confine(parent: int, memory_bytes: int) -> None:
@@ -75,6 +100,10 @@ def confine(parent: int, memory_bytes: int) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         sys.exit(0)
+
+
+def _send(parent_side: socket.socket, answer: Mapping[str, Any]) -> None:
+    parent_side.sendall(json.dumps(answer).encode() + b"\n")
 
 
 def _limit(kind: int, most: int) -> None:

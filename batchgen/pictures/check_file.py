@@ -9,7 +9,7 @@ import io
 import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from mmap import ACCESS_READ, mmap
 from typing import IO, Any, Self, cast
 
@@ -106,6 +106,10 @@ class CheckResult:
     """All black or fully transparent: some safety filters deliver this instead of a picture."""
     changes: tuple[str, ...] = ()
     """Changes to the file: `cut`, `turned`, `scaled`, `converted`, `rewritten`."""
+    pixels: Image.Image | None = field(default=None, repr=False, compare=False)
+    """The decoded picture, upright, for its thumbnail."""
+    profile: bytes = field(default=b"", repr=False, compare=False)
+    """The colour profile of `pixels`."""
 
 
 def check_file(file: io.FileIO, limits: CheckLimits) -> CheckResult:
@@ -197,10 +201,12 @@ def _keep_or_encode(file: io.FileIO, data: mmap, layout: Layout, limits: CheckLi
         if image.size != (layout.width, layout.height):
             raise FileRefused("The file's header and its picture differ in size.", code="two_sizes")
         hash_, is_black = _hash_and_black(image)
+        profile = _profile_of(image)
     if kept is not None:
         _replace(file, kept)
     changes = () if kept is None else ("cut",)
-    return CheckResult(layout.format, layout.width, layout.height, kept_size, hash_, is_black, changes)
+    shown = (image, profile)
+    return CheckResult(layout.format, layout.width, layout.height, kept_size, hash_, is_black, changes, *shown)
 
 
 def _picture_alone(data: mmap, layout: Layout, mode: str) -> list[Span | bytes]:
@@ -231,18 +237,17 @@ def _encode_again(
     opens_first: bool = False,
 ) -> CheckResult:
     with _decoded(source, kind, limits, opens_first=opens_first) as image:
-        profile = image.info.get("icc_profile")
+        profile = _profile_of(image)
         turned = upright(in_rgb(image), orientation)
         size = fitting_size(*turned.size, limits.max_stored_pixels, limits.max_stored_side)
         plain = scaled(turned, size)
         hash_, is_black = _hash_and_black(plain)
-        profile = profile if isinstance(profile, bytes) and image.mode != "CMYK" else b""
         content, format, stored = encoded(plain, format, profile, limits.max_stored_bytes)
     if len(content) > limits.max_stored_bytes:
         raise FileRefused(f"The picture still has {len(content)} bytes after it was made smaller.", code=TOO_LARGE)
     _replace(file, content)
     changes = (change, *(("scaled",) if stored != turned.size and change != "scaled" else ()))
-    return CheckResult(format, *stored, len(content), hash_, is_black, changes)
+    return CheckResult(format, *stored, len(content), hash_, is_black, changes, plain, profile)
 
 
 def _decoded(source: IO[bytes], kind: str, limits: CheckLimits, *, opens_first: bool = False) -> Image.Image:
@@ -283,6 +288,12 @@ def _refuse_too_many_pixels(width: int, height: int, limits: CheckLimits) -> Non
             " a side, are decoded.",
             code=TOO_LARGE,
         )
+
+
+def _profile_of(image: Image.Image) -> bytes:
+    """The colour profile of a decoded picture; none of a CMYK picture, which is converted by it."""
+    profile = image.info.get("icc_profile")
+    return profile if isinstance(profile, bytes) and image.mode != "CMYK" else b""
 
 
 def _hash_and_black(image: Image.Image) -> tuple[str, bool]:

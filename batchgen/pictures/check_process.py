@@ -90,6 +90,13 @@ class CheckProcess:
         self.checked += 1
         return self._answer(seconds)
 
+    def thumbnail(self, seconds: float) -> Mapping[str, Any]:
+        """Return the child's second answer about the picture that it has just accepted.
+
+        Raises `ChildTimedOut` or `ChildCrashed`, after which the child is gone.
+        """
+        return self._answer(seconds)
+
     def close(self) -> None:
         """Kill the child and wait for its end. May be called from any thread, and twice."""
         with contextlib.suppress(OSError):

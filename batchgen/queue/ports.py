@@ -65,10 +65,11 @@ class Queue(Protocol):
         """Hand items back without using up their attempts; return the leases that were still held."""
         ...
 
-    async def discard(self, claim: Claim, *, seconds: float) -> None:
-        """Delete, after `seconds`, the files that were stored for an item whose lease is lost.
+    async def discard(self, claim: Claim, *, seconds: float, paths: Sequence[str] | None = None) -> None:
+        """Delete, after `seconds`, files that were stored for an item and that no row names then.
 
-        The picture of another worker that has the item, or has completed it, stays.
+        These are the files with the item's plain names, unless `paths` names others. The picture of another worker that
+        has the item, or has completed it, stays.
         """
         ...
 

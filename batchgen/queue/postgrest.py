@@ -94,9 +94,9 @@ class PostgrestQueue:
     async def complete(self, claim: Claim, image: StoredImage) -> None:
         await self._call("complete_generation", **_fence(claim), p_result=_columns(image))
 
-    async def discard(self, claim: Claim, *, seconds: float) -> None:
+    async def discard(self, claim: Claim, *, seconds: float, paths: Sequence[str] | None = None) -> None:
         names = {"p_user_id": str(claim.user_id), "p_generation_id": str(claim.generation_id)}
-        await self._call("discard_files", **names, p_seconds=seconds)
+        await self._call("discard_files", **names, p_seconds=seconds, p_paths=paths)
 
     async def complete_and_claim(self, results: Sequence[tuple[Claim, StoredImage]], limit: int) -> Completed:
         answer = await self._call(
@@ -167,7 +167,7 @@ WORKER_FUNCTIONS: Mapping[str, frozenset[str]] = {
     "claim_generations_as_json": frozenset({"p_worker", "p_limit", "p_lease_seconds", "p_about"}),
     "complete_and_claim": frozenset({"p_results", "p_worker", "p_limit", "p_lease_seconds"}),
     "complete_generation": frozenset({"p_generation_id", "p_lease_id", "p_result"}),
-    "discard_files": frozenset({"p_user_id", "p_generation_id", "p_seconds"}),
+    "discard_files": frozenset({"p_user_id", "p_generation_id", "p_seconds", "p_paths"}),
     "end_storage_deletions": frozenset({"p_worker", "p_lease_ids"}),
     "fail_generation": frozenset({"p_generation_id", "p_lease_id", "p_error"}),
     "grant_monthly_credits": frozenset({"p_limit"}),

@@ -53,6 +53,8 @@ class Claim(Frozen):
     ordered_seconds_ago: float | None = None
     is_late: bool = False
     """The item had ended before its order made a picture: collect the picture, order nothing."""
+    had_picture: bool = False
+    """The item was completed before: caches may have a file of its plain name, so its new files get other names."""
 
 
 class NewOrder(Frozen):
@@ -128,6 +130,8 @@ class StoredImage(Frozen):
     """The model version that was used, if the provider tells."""
     is_black: bool = False
     """All pixels are black, as safety filters leave a picture."""
+    thumbnail_path: str | None = None
+    """The small picture in the same bucket; None if it could not be made or stored."""
     order: OrderState = OrderState()
     """The state of its order, for the ledger; not a column of `images`."""
 

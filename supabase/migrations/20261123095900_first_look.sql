@@ -48,10 +48,11 @@ begin
       'complete_generations', 'create_batch', 'create_batch_as', 'delete_batch_images', 'discard_files',
       'credit_history', 'get_credits', 'grant_credits', 'grant_monthly_credits', 'note_credit_adjustment',
       'end_storage_deletions', 'fail_generation', 'get_costs', 'get_models', 'get_user_limits', 'get_workers',
-      'queue_outlook', 'release_generations', 'release_generations_as_json',
+      'list_thumbnail', 'queue_outlook', 'release_generations', 'release_generations_as_json',
       'remove_expired_images', 'renew_leases', 'renew_leases_as_json', 'retry_failed', 'return_expired_leases',
-      'save_batch_images', 'settle_order', 'tag_batch_images', 'take_open_orders', 'take_open_orders_as_json',
-      'take_storage_deletions', 'take_storage_deletions_as_json', 'worker_start'
+      'save_batch_images', 'set_picture_access', 'settle_order', 'tag_batch_images', 'take_open_orders',
+      'take_open_orders_as_json',
+      'take_storage_deletions', 'take_storage_deletions_as_json', 'update_public_urls', 'worker_start'
     )
     -- The app's own get_user_limits(uuid) is replaced, if possible.
     and not (p.proname = 'get_user_limits' and p.prokind = 'f' and oidvectortypes(p.proargtypes) = 'uuid'
@@ -99,8 +100,8 @@ begin
       ('idx_image_generations_user', 'image_generations'), ('idx_image_generations_model', 'image_generations'),
       ('idx_image_generations_batch', 'image_generations'), ('idx_batch_generations_user_status', 'batch_generations'),
       ('idx_images_generation', 'images'), ('idx_images_user', 'images'), ('idx_images_source', 'images'),
-      ('idx_images_storage_path', 'images'), ('idx_images_unsaved', 'images'), ('idx_image_tags_tag', 'image_tags'),
-      ('idx_tags_created_by', 'tags'),
+      ('idx_images_storage_path', 'images'), ('idx_images_thumbnail_path', 'images'),
+      ('idx_images_unsaved', 'images'), ('idx_image_tags_tag', 'image_tags'), ('idx_tags_created_by', 'tags'),
       ('idx_prompt_templates_user', 'prompt_templates'), ('idx_prompt_templates_public', 'prompt_templates')
     ) n (name, table_name)
     join pg_class c on c.relnamespace = 'public'::regnamespace and c.relname = n.name
@@ -153,7 +154,7 @@ begin
       ('image_generations', '{timestamp with time zone,timestamp without time zone}', '(started_at)'),
       ('images', '{uuid}', 'id generation_id user_id source_image_id'),
       ('images', '{text}', 'filename storage_path prompt public_url negative_prompt model style format blurhash'),
-      ('images', '{text}', '(model_version)'),
+      ('images', '{text}', '(model_version) (thumbnail_path)'),
       ('images', '{integer,bigint,smallint}', 'width height rating download_count'),
       ('images', '{bigint,integer}', 'file_size'),
       ('images', '{bigint}', '(seed)'),
@@ -265,7 +266,7 @@ begin
       ('image_generations', 'user_id prompt status batch_index retry_count priority width height seed', 'model '
         'model_id negative_prompt steps guidance_scale batch_id error_message error_code started_at completed_at'),
       ('images', 'user_id filename storage_path prompt is_black', 'generation_id public_url negative_prompt model '
-        'style width height format file_size blurhash source_image_id saved_at seed model_version'),
+        'style width height format file_size blurhash source_image_id saved_at seed model_version thumbnail_path'),
       ('tags', 'name', 'created_by'),
       ('image_tags', 'image_id tag_id', ''),
       ('batch_generations', 'id user_id total_count completed_count failed_count status width height',

@@ -122,7 +122,8 @@ begin
       saved_at timestamptz,
       seed bigint,
       model_version text,
-      is_black boolean default false
+      is_black boolean default false,
+      thumbnail_path text
     );
   end if;
 
@@ -187,6 +188,7 @@ alter table public.images add column if not exists saved_at timestamptz;
 alter table public.images add column if not exists seed bigint;
 alter table public.images add column if not exists model_version text;
 alter table public.images add column if not exists is_black boolean default false;
+alter table public.images add column if not exists thumbnail_path text;
 alter table public.tags add column if not exists created_by uuid;
 
 -- Indexes for users' queries. Not concurrently, since a migration is one transaction; these tables may be large.
@@ -200,6 +202,9 @@ create index if not exists idx_images_user on public.images (user_id, created_at
 create index if not exists idx_images_source on public.images (source_image_id);
 -- squawk-ignore require-concurrent-index-creation
 create index if not exists idx_images_storage_path on public.images (storage_path);
+-- squawk-ignore require-concurrent-index-creation
+create index if not exists idx_images_thumbnail_path on public.images (thumbnail_path)
+where thumbnail_path is not null;
 -- squawk-ignore require-concurrent-index-creation
 create index if not exists idx_images_unsaved on public.images (created_at) where saved_at is null;
 -- squawk-ignore require-concurrent-index-creation

@@ -471,6 +471,7 @@ create table batchgen.queue (
   order_over boolean,
   was_run boolean not null default false,
   is_held boolean not null default false,
+  had_picture boolean not null default false,
   constraint running_means_leased check ((state = 'running') = (lease_id is not null)),
   constraint a_lease_is_whole check (
     (lease_id is null) = (lease_expires_at is null)
@@ -563,6 +564,8 @@ comment on column batchgen.queue.fault_code is 'Error code of the failure that e
 comment on column batchgen.queue.order_over is
   'True if that failure also ended the order: the next attempt then orders again.';
 comment on column batchgen.queue.was_run is 'True if an attempt has ended without a picture: it may have left a file.';
+comment on column batchgen.queue.had_picture is
+  'True if the item was completed before: caches may have its file, so its new files get other names.';
 
 create table batchgen.reopened_batches (
   batch_id uuid primary key references public.batch_generations (id) on delete cascade,
@@ -645,6 +648,7 @@ create table batchgen.settings (
     constraint default_daily_limit_in_range check (default_daily_limit between 0 and 1000000000),
   default_hourly_limit integer not null default 1000
     constraint default_hourly_limit_in_range check (default_hourly_limit between 0 and 1000000000),
+  pictures text not null default 'public' constraint pictures_is_known check (pictures in ('public', 'private')),
   credits boolean not null default false,
   monthly_credits numeric(18, 6) not null default 0
     constraint monthly_credits_in_range check (monthly_credits between 0 and 1000000000)
@@ -696,6 +700,9 @@ comment on column batchgen.settings.credits is
   'or without a hold.';
 comment on column batchgen.settings.monthly_credits is
   'Credits that each user gets per month while credits is true, unless credit_terms sets another number.';
+comment on column batchgen.settings.pictures is
+  'public: anyone who knows the address of a picture can see it. private: only its owner, by links that expire. Switch '
+  'with batchgen storage public or private.';
 
 -- The outbox: files to delete. Workers drain it through the Storage API, the only way to remove files. A row is added
 -- in the transaction that deletes rows of images, whoever deletes them, so a picture's row and its file both stay or

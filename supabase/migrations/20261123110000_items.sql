@@ -205,11 +205,12 @@ begin
   perform batchgen.keep_files(p_generation_ids);
   with queued as (
     insert into batchgen.queue as q (
-      generation_id, user_id, priority, created_at, batch_index, model_id, state, due_at
+      generation_id, user_id, priority, created_at, batch_index, model_id, state, due_at, had_picture
     )
     select g.id, batchgen.owner_of(g.user_id, g.batch_id), batchgen.place_of(g.priority), coalesce(g.created_at, now()),
       coalesce(g.batch_index, 0), coalesce(g.model_id, '00000000-0000-0000-0000-000000000000'),
-      case when d.until is null then 'waiting' else 'delayed' end::batchgen.queue_state, coalesce(d.until, now())
+      case when d.until is null then 'waiting' else 'delayed' end::batchgen.queue_state, coalesce(d.until, now()),
+      exists (select from batchgen.ledger l where l.generation_id = g.id and l.outcome = 'completed')
     from public.image_generations g cross join lateral batchgen.files_deleted_until(g.id) d (until)
     where g.id = any (p_generation_ids)
     on conflict (generation_id) do update

@@ -19,7 +19,7 @@ returns table (
   batch_id uuid, batch_index integer, prompt text, negative_prompt text, seed bigint, model text, model_version text,
   width integer, height integer, steps integer, guidance_scale double precision, provider text, provider_job_id text,
   model_provider text, input_spec jsonb, estimated_seconds double precision, order_key uuid, ordered_inputs jsonb,
-  ordered_seconds_ago double precision, is_late boolean
+  ordered_seconds_ago double precision, is_late boolean, had_picture boolean
 )
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set enable_sort = 'off' set jit = 'off' as $$
@@ -314,7 +314,7 @@ select g.id as generation_id, q.lease_id, q.lease_expires_at,
     as estimated_seconds,
   o.key as order_key, o.inputs as ordered_inputs,
   extract(epoch from clock_timestamp() - o.ordered_at)::double precision as ordered_seconds_ago,
-  coalesce(o.is_late, false) as is_late
+  coalesce(o.is_late, false) as is_late, q.had_picture
 from public.image_generations g
 join batchgen.queue q on q.generation_id = g.id
 left join public.batch_generations b on b.id = g.batch_id
@@ -353,6 +353,8 @@ comment on column batchgen.claimed_items.ordered_inputs is 'Inputs that this ord
 comment on column batchgen.claimed_items.ordered_seconds_ago is 'Age of this order in seconds.';
 comment on column batchgen.claimed_items.is_late is
   'True if the item runs again only to fetch the picture of this order.';
+comment on column batchgen.claimed_items.had_picture is
+  'True if the item was completed before: its new files need other names.';
 
 -- hold_lease(p_generation_id, p_lease_id)
 -- Lock the item and return its queue row.

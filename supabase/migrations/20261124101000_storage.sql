@@ -15,11 +15,15 @@ revoke execute on function batchgen.delete_images(uuid[]) from public, anon, aut
 comment on function batchgen.delete_images(uuid[]) is
   'Deletes pictures; their files go to the outbox (storage_deletions).';
 
--- discard_files(p_user_id, p_generation_id, p_seconds)
--- Discard the files of a worker that stored a picture, or may have, and then lost the item: they are deleted after
--- p_seconds unless the item runs again or a row of images names them.
+-- discard_files(p_user_id, p_generation_id, p_seconds, p_paths)
+-- Discard files that a worker stored, or may store, for an item: they are deleted after p_seconds unless the item runs
+-- then or a row of images names them. p_paths: the files, in the user's folder; by default those of the item's plain
+-- names. A worker that has lost the item discards its files; before it stores one of another name, it announces that
+-- file in this way.
 -- Caller: service_role.
-create function public.discard_files(p_user_id uuid, p_generation_id uuid, p_seconds double precision) returns void
+create function public.discard_files(
+  p_user_id uuid, p_generation_id uuid, p_seconds double precision, p_paths text[] default null
+) returns void
 language plpgsql security definer set search_path = '' as $$
 begin
   if p_user_id is null or p_generation_id is null then
@@ -29,14 +33,24 @@ begin
     perform batchgen.refuse_argument('p_seconds', 'is not between 0 and 86400',
       'Send how many seconds an upload may still take.');
   end if;
-  perform batchgen.suspect_files(p_user_id, p_generation_id, clock_timestamp() + make_interval(secs => p_seconds));
+  if p_paths is null then
+    perform batchgen.suspect_files(p_user_id, p_generation_id, clock_timestamp() + make_interval(secs => p_seconds));
+    return;
+  end if;
+  if cardinality(p_paths) > 10 or exists (
+    select from unnest(p_paths) p (path) where not batchgen.is_in_folder(p_user_id, p.path)
+  ) then
+    perform batchgen.refuse_argument('p_paths', 'has more than 10 paths, or one outside the owner''s folder',
+      'Send paths such as {user_id}/{generation_id}.thumb.webp.');
+  end if;
+  perform batchgen.suspect_paths(p_paths, clock_timestamp() + make_interval(secs => p_seconds));
 end
 $$;
-revoke execute on function public.discard_files(uuid, uuid, double precision)
+revoke execute on function public.discard_files(uuid, uuid, double precision, text[])
 from public, anon, authenticated, service_role;
-grant execute on function public.discard_files(uuid, uuid, double precision) to service_role;
-comment on function public.discard_files(uuid, uuid, double precision) is
-  'For workers: deletes the files that a worker stored for an item it has lost.';
+grant execute on function public.discard_files(uuid, uuid, double precision, text[]) to service_role;
+comment on function public.discard_files(uuid, uuid, double precision, text[]) is
+  'For workers: deletes files that a worker stored for an item, unless a row of images names them.';
 
 -- end_storage_deletions(p_worker, p_lease_ids)
 -- Remove rows whose files are gone, or never existed. Returns their number; leases no longer held are ignored.
@@ -84,16 +98,17 @@ comment on function batchgen.files_in_storage(text, text[]) is
   'The paths at which Storage has a file, as far as its table can be read.';
 
 -- after_images_deleted()
--- Put the files of deleted rows into the outbox, due after the trigger's number of seconds. Skips paths outside the
--- owner's folder, which batchgen never made and must not delete, and paths without a file: made up by a user, or
--- removed by the app just before its row.
+-- Put the files of deleted rows, pictures and thumbnails, into the outbox, due after the trigger's number of seconds.
+-- Skips paths outside the owner's folder, which batchgen never made and must not delete, and paths without a file: made
+-- up by a user, or removed by the app just before its row.
 create function batchgen.after_images_deleted() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
   insert into batchgen.storage_deletions as d (path, due_at)
   select f.path, clock_timestamp() + make_interval(secs => tg_argv[0]::double precision)
   from unnest(batchgen.files_in_storage('generated-images', array(
-    select distinct o.storage_path from old_rows o where batchgen.is_in_folder(o.user_id, o.storage_path)
+    select distinct p.path from old_rows o cross join lateral (values (o.storage_path), (o.thumbnail_path)) p (path)
+    where batchgen.is_in_folder(o.user_id, p.path)
   ))) f (path)
   on conflict on constraint a_file_is_deleted_once do update
     -- The worker that leased it may have deleted the earlier file at this path.
@@ -105,12 +120,14 @@ revoke execute on function batchgen.after_images_deleted() from public, anon, au
 comment on function batchgen.after_images_deleted() is 'Trigger: puts the files of deleted pictures into the outbox.';
 
 -- after_image_moved()
--- Put the old file of a picture into the outbox when its row gets another path.
+-- Put the old file of a picture or a thumbnail into the outbox when its row gets another path.
 create function batchgen.after_image_moved() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
   insert into batchgen.storage_deletions as d (path)
-  select old.storage_path where batchgen.is_in_folder(old.user_id, old.storage_path)
+  select p.before
+  from (values (old.storage_path, new.storage_path), (old.thumbnail_path, new.thumbnail_path)) p (before, after)
+  where p.before is distinct from p.after and batchgen.is_in_folder(old.user_id, p.before) order by p.before
   on conflict on constraint a_file_is_deleted_once do update
     set due_at = excluded.due_at, attempts = 0, lease_id = null, lease_expires_at = null, worker = null;
   return null;
@@ -177,21 +194,33 @@ comment on function public.remove_expired_images() is
 -- may have left a file goes into the outbox when the item leaves the queue; the file is deleted unless a row of images
 -- names it by then. Locks: rows of the outbox last.
 
--- suspect_files(p_user_id, p_generation_id, p_due_at)
--- Put the paths of an item's picture, in every format that a worker stores, into the outbox for p_due_at.
-create function batchgen.suspect_files(p_user_id uuid, p_generation_id uuid, p_due_at timestamptz) returns void
+-- suspect_paths(p_paths, p_due_at)
+-- Put paths into the outbox for p_due_at.
+create function batchgen.suspect_paths(p_paths text[], p_due_at timestamptz) returns void
 language sql security definer set search_path = '' as $$
   insert into batchgen.storage_deletions as d (path, due_at)
-  select format('%s/%s.%s', p_user_id, p_generation_id, f.format), p_due_at
-  from unnest(array['jpeg', 'png', 'webp']) f (format) order by 1
+  select distinct p.path, p_due_at from unnest(p_paths) p (path) order by 1
   on conflict on constraint a_file_is_deleted_once do update
     -- The worker that leased it may have deleted the earlier file at this path.
     set due_at = excluded.due_at, attempts = 0, lease_id = null, lease_expires_at = null, worker = null
 $$;
+revoke execute on function batchgen.suspect_paths(text[], timestamptz) from public, anon, authenticated, service_role;
+comment on function batchgen.suspect_paths(text[], timestamptz) is 'Puts paths into the outbox.';
+
+-- suspect_files(p_user_id, p_generation_id, p_due_at)
+-- Put the paths of an item's picture, in every format that a worker stores, and of its thumbnail into the outbox for
+-- p_due_at.
+create function batchgen.suspect_files(p_user_id uuid, p_generation_id uuid, p_due_at timestamptz) returns void
+language sql security definer set search_path = '' as $$
+  select batchgen.suspect_paths(array(
+    select format('%s/%s.%s', p_user_id, p_generation_id, f.format)
+    from unnest(array['jpeg', 'png', 'thumb.webp', 'webp']) f (format)
+  ), p_due_at)
+$$;
 revoke execute on function batchgen.suspect_files(uuid, uuid, timestamptz)
 from public, anon, authenticated, service_role;
 comment on function batchgen.suspect_files(uuid, uuid, timestamptz) is
-  'Puts the paths of an item''s picture into the outbox.';
+  'Puts the paths of an item''s picture and thumbnail into the outbox.';
 
 create function batchgen.before_queue_attempt_ended() returns trigger
 language plpgsql set search_path = '' as $$
@@ -281,8 +310,11 @@ begin
     );
     delete from batchgen.storage_deletions d
     where d.id = any (v_more)
-      and (exists (select from public.images i where i.storage_path = d.path) or d.bucket_id || ' '
-        || d.path <> all (v_existing));
+      and (
+        exists (select from public.images i where i.storage_path = d.path)
+        or exists (select from public.images i where i.thumbnail_path = d.path)
+        or d.bucket_id || ' ' || d.path <> all (v_existing)
+      );
     v_ids := v_ids || array(select d.id from batchgen.storage_deletions d where d.id = any (v_more));
   end loop;
   return query

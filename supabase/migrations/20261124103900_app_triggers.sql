@@ -80,8 +80,11 @@ create trigger batchgen_after_delete_by_app after delete on public.images
 referencing old table as old_rows for each statement
 when (current_user in ('anon', 'authenticated'))
 execute function batchgen.after_images_deleted('600');
-create trigger batchgen_after_move after update of storage_path on public.images
-for each row when (new.storage_path is distinct from old.storage_path) execute function batchgen.after_image_moved();
+create trigger batchgen_after_move after update of storage_path, thumbnail_path on public.images
+for each row when (
+  new.storage_path is distinct from old.storage_path or new.thumbnail_path is distinct from old.thumbnail_path
+)
+execute function batchgen.after_image_moved();
 create trigger batchgen_app_insert before insert on public.images
 for each row when (current_user in ('anon', 'authenticated') or row_security_active('public.images'::regclass))
 execute function batchgen.before_image_inserted_by_app();

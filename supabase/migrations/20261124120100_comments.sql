@@ -111,6 +111,9 @@ begin
       ('images', 'model_version', 'Model version actually used, if the provider reports it.'),
       ('images', 'is_black',
         'True if the picture is entirely black, as safety filters return instead of a blocked picture.'),
+      ('images', 'thumbnail_path',
+        'Path of the small picture in the bucket generated-images: a WebP of at most 512 pixels a side; empty without '
+        'one.'),
 
       ('tags', null, 'Tags for pictures: unique, in lower case.'),
       ('tags', 'id', 'Id of the tag.'),

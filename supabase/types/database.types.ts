@@ -233,6 +233,7 @@ export type Database = {
           source_image_id: string | null;
           storage_path: string;
           style: string | null;
+          thumbnail_path: string | null;
           user_id: string | null;
           width: number | null;
         };
@@ -263,6 +264,7 @@ export type Database = {
           source_image_id?: string | null;
           storage_path: string;
           style?: string | null;
+          thumbnail_path?: string | null;
           user_id?: string | null;
           width?: number | null;
         };
@@ -292,6 +294,7 @@ export type Database = {
           source_image_id?: string | null;
           storage_path?: string;
           style?: string | null;
+          thumbnail_path?: string | null;
           user_id?: string | null;
           width?: number | null;
         };
@@ -567,6 +570,7 @@ export type Database = {
           estimated_seconds: number;
           generation_id: string;
           guidance_scale: number;
+          had_picture: boolean;
           height: number;
           input_spec: Json;
           is_late: boolean;
@@ -610,7 +614,10 @@ export type Database = {
       create_batch_as: { Args: { p_request: Json; p_user_id: string }; Returns: Json };
       credit_history: { Args: { p_before?: number; p_limit?: number; p_user_id?: string }; Returns: Json };
       delete_batch_images: { Args: { p_batch_id: string }; Returns: Json };
-      discard_files: { Args: { p_generation_id: string; p_seconds: number; p_user_id: string }; Returns: undefined };
+      discard_files: {
+        Args: { p_generation_id: string; p_paths?: string[]; p_seconds: number; p_user_id: string };
+        Returns: undefined;
+      };
       end_storage_deletions: { Args: { p_lease_ids: string[]; p_worker: string }; Returns: number };
       fail_generation: { Args: { p_error: Json; p_generation_id: string; p_lease_id: string }; Returns: Json };
       get_costs: {
@@ -664,6 +671,10 @@ export type Database = {
       };
       grant_credits: { Args: { p_credits: number; p_key?: string; p_note?: string; p_user_id: string }; Returns: Json };
       grant_monthly_credits: { Args: { p_limit?: number }; Returns: number };
+      list_thumbnail: {
+        Args: { p_image_id: string; p_storage_path: string; p_thumbnail_path: string };
+        Returns: boolean;
+      };
       note_credit_adjustment: {
         Args: { p_credits: number; p_key?: string; p_note: string; p_user_id: string };
         Returns: Json;
@@ -693,6 +704,7 @@ export type Database = {
       retry_failed: { Args: { p_batch_id: string }; Returns: Json };
       return_expired_leases: { Args: Record<PropertyKey, never>; Returns: number };
       save_batch_images: { Args: { p_batch_id: string }; Returns: Json };
+      set_picture_access: { Args: { p_pictures: string }; Returns: Json };
       settle_order: { Args: { p_lease_id: string; p_order_key: string; p_outcome: Json }; Returns: boolean };
       tag_batch_images: { Args: { p_batch_id: string; p_tags: string[] }; Returns: Json };
       take_open_orders: {
@@ -724,6 +736,7 @@ export type Database = {
         Args: { p_lease_seconds: number; p_limit: number; p_worker: string };
         Returns: Json;
       };
+      update_public_urls: { Args: { p_after?: string; p_limit?: number; p_project_url: string }; Returns: Json };
       worker_start: { Args: Record<PropertyKey, never>; Returns: Json };
     };
     Enums: {

@@ -93,9 +93,10 @@ async def ended(user: User, database: Database, prompts: list[str]) -> dict[str,
 
 
 async def files_of(database: Database, user: User) -> list[str]:
-    """The user's files, by Storage's own table."""
-    sql = "select name from storage.objects where name like %s order by name"
-    return [row["name"] for row in await (await database.execute(sql, [f"{user.id}/%"])).fetchall()]
+    """The user's files but thumbnails, by Storage's own table."""
+    sql = "select name from storage.objects where name like %s and name not like %s order by name"
+    found = await (await database.execute(sql, [f"{user.id}/%", "%.thumb.webp"])).fetchall()
+    return [row["name"] for row in found]
 
 
 async def rows_of(database: Database, user: User) -> list[str]:

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from PIL import Image
 
+from batchgen.backend.bucket import NameTaken
 from batchgen.errors import ModelUnusable, ProviderBusy, StorageError
 from batchgen.order_state import OPEN
 from batchgen.pictures.check import CheckedImage, Checker, CheckLimits, checked
@@ -225,25 +226,45 @@ class FakeReceiver(Receiver):
 
 @dataclass
 class FakeStorage:
-    """Counts puts; the first `faults` of them fail."""
+    """Counts puts of pictures; the first `faults` of them fail. `taken`: names that have other content."""
 
     faults: int = 0
     puts: Counter[UUID] = field(default_factory=Counter[UUID])
+    taken: set[str] = field(default_factory=set[str])
+    thumbnails: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    thumbnail_fault: Exception | None = None
 
-    async def put(self, image: CheckedImage, *, user_id: UUID, generation_id: UUID) -> StoredImage:
+    async def put(
+        self, image: CheckedImage, *, user_id: UUID, generation_id: UUID, name: str | None = None
+    ) -> StoredImage:
         self.puts[generation_id] += 1
         await asyncio.sleep(0)
         if self.faults:
             self.faults -= 1
             raise StorageError("Storage answered 503.")
+        name = name or f"{generation_id}.{image.format}"
+        if name in self.taken:
+            raise NameTaken(name)
         return StoredImage(
-            storage_path=f"{user_id}/{generation_id}.{image.format}",
+            storage_path=f"{user_id}/{name}",
             filename=f"{generation_id}.{image.format}",
             format=image.format,
             width=image.width,
             height=image.height,
             file_size=image.file_size,
         )
+
+    async def put_thumbnail(
+        self, content: bytes, *, user_id: UUID, generation_id: UUID, name: str | None = None
+    ) -> str:
+        await asyncio.sleep(0)
+        if self.thumbnail_fault is not None:
+            raise self.thumbnail_fault
+        name = name or f"{generation_id}.thumb.webp"
+        if name in self.taken:
+            raise NameTaken(name)
+        self.thumbnails[f"{user_id}/{name}"] = content
+        return f"{user_id}/{name}"
 
 
 @dataclass

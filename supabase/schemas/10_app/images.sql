@@ -25,13 +25,15 @@ create table public.images (
   saved_at timestamptz,
   seed bigint,
   model_version text,
-  is_black boolean default false
+  is_black boolean default false,
+  thumbnail_path text
 );
 create index idx_images_generation on public.images (generation_id);
 create index idx_images_user on public.images (user_id, created_at desc);
 create index idx_images_source on public.images (source_image_id);
--- For two questions: does any row name this file, and which pictures may retention delete?
+-- For three questions: does any row name this file, as picture or thumbnail, and which pictures may retention delete?
 create index idx_images_storage_path on public.images (storage_path);
+create index idx_images_thumbnail_path on public.images (thumbnail_path) where thumbnail_path is not null;
 create index idx_images_unsaved on public.images (created_at) where saved_at is null;
 
 alter table public.images enable row level security;
@@ -84,3 +86,5 @@ comment on column public.images.seed is 'Seed actually used, if the provider rep
 comment on column public.images.model_version is 'Model version actually used, if the provider reports it.';
 comment on column public.images.is_black is
   'True if the picture is entirely black, as safety filters return instead of a blocked picture.';
+comment on column public.images.thumbnail_path is
+  'Path of the small picture in the bucket generated-images: a WebP of at most 512 pixels a side; empty without one.';

@@ -36,6 +36,7 @@ create table batchgen.queue (
   order_over boolean,
   was_run boolean not null default false,
   is_held boolean not null default false,
+  had_picture boolean not null default false,
   constraint running_means_leased check ((state = 'running') = (lease_id is not null)),
   constraint a_lease_is_whole check (
     (lease_id is null) = (lease_expires_at is null)
@@ -128,3 +129,5 @@ comment on column batchgen.queue.fault_code is 'Error code of the failure that e
 comment on column batchgen.queue.order_over is
   'True if that failure also ended the order: the next attempt then orders again.';
 comment on column batchgen.queue.was_run is 'True if an attempt has ended without a picture: it may have left a file.';
+comment on column batchgen.queue.had_picture is
+  'True if the item was completed before: caches may have its file, so its new files get other names.';

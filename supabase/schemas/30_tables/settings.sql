@@ -37,6 +37,7 @@ create table batchgen.settings (
     constraint default_daily_limit_in_range check (default_daily_limit between 0 and 1000000000),
   default_hourly_limit integer not null default 1000
     constraint default_hourly_limit_in_range check (default_hourly_limit between 0 and 1000000000),
+  pictures text not null default 'public' constraint pictures_is_known check (pictures in ('public', 'private')),
   credits boolean not null default false,
   monthly_credits numeric(18, 6) not null default 0
     constraint monthly_credits_in_range check (monthly_credits between 0 and 1000000000)
@@ -88,3 +89,6 @@ comment on column batchgen.settings.credits is
   'or without a hold.';
 comment on column batchgen.settings.monthly_credits is
   'Credits that each user gets per month while credits is true, unless credit_terms sets another number.';
+comment on column batchgen.settings.pictures is
+  'public: anyone who knows the address of a picture can see it. private: only its owner, by links that expire. Switch '
+  'with batchgen storage public or private.';

@@ -1,6 +1,6 @@
 -- worker_start()
--- Everything that a worker checks before its first claim: the functions that it will call, with their arguments, and
--- the models that requests may name, with their providers.
+-- Everything that a worker checks before its first claim: the functions that it will call, with their arguments, the
+-- models that requests may name, with their providers, and whether pictures are public or private.
 -- Caller: service_role.
 create function public.worker_start() returns jsonb
 language sql stable security definer set search_path = '' as $$
@@ -17,10 +17,11 @@ language sql stable security definer set search_path = '' as $$
     'models', (
       select coalesce(jsonb_agg(jsonb_build_object('name', left(m.name, 200), 'provider', m.provider)), '[]')
       from (select o.name, o.provider from batchgen.models o where o.is_active order by o.name limit 1000) m
-    )
+    ),
+    'pictures', (select s.pictures from batchgen.settings s)
   )
 $$;
 revoke execute on function public.worker_start() from public, anon, authenticated, service_role;
 grant execute on function public.worker_start() to service_role;
 comment on function public.worker_start() is
-  'For workers: the functions that exist, and the active models with their providers.';
+  'For workers: the functions that exist, the active models with their providers, and settings.pictures.';

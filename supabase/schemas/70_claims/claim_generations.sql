@@ -19,7 +19,7 @@ returns table (
   batch_id uuid, batch_index integer, prompt text, negative_prompt text, seed bigint, model text, model_version text,
   width integer, height integer, steps integer, guidance_scale double precision, provider text, provider_job_id text,
   model_provider text, input_spec jsonb, estimated_seconds double precision, order_key uuid, ordered_inputs jsonb,
-  ordered_seconds_ago double precision, is_late boolean
+  ordered_seconds_ago double precision, is_late boolean, had_picture boolean
 )
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set enable_sort = 'off' set jit = 'off' as $$

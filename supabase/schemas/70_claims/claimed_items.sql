@@ -17,7 +17,7 @@ select g.id as generation_id, q.lease_id, q.lease_expires_at,
     as estimated_seconds,
   o.key as order_key, o.inputs as ordered_inputs,
   extract(epoch from clock_timestamp() - o.ordered_at)::double precision as ordered_seconds_ago,
-  coalesce(o.is_late, false) as is_late
+  coalesce(o.is_late, false) as is_late, q.had_picture
 from public.image_generations g
 join batchgen.queue q on q.generation_id = g.id
 left join public.batch_generations b on b.id = g.batch_id
@@ -56,3 +56,5 @@ comment on column batchgen.claimed_items.ordered_inputs is 'Inputs that this ord
 comment on column batchgen.claimed_items.ordered_seconds_ago is 'Age of this order in seconds.';
 comment on column batchgen.claimed_items.is_late is
   'True if the item runs again only to fetch the picture of this order.';
+comment on column batchgen.claimed_items.had_picture is
+  'True if the item was completed before: its new files need other names.';

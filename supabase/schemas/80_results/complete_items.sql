@@ -98,16 +98,22 @@ begin
     perform batchgen.refuse_argument('p_result', format('does not fit the table images: %s', sqlerrm),
       'Send an object whose keys are columns of images.');
   end;
-  select i.storage_path, g.user_id into v_problem
+  select i.storage_path, p.is_outside into v_problem
   from unnest(v_images) i join public.image_generations g on g.id = i.generation_id
-  where starts_with(i.storage_path, g.user_id || '/') is not true or i.storage_path ~ '(^|/)(\.\.?)?(/|$)'
+  cross join lateral (
+    select starts_with(i.storage_path, g.user_id || '/') is not true or i.storage_path ~ '(^|/)(\.\.?)?(/|$)'
+  ) p (is_outside)
+  where p.is_outside or (i.thumbnail_path is not null and not batchgen.is_in_folder(g.user_id, i.thumbnail_path))
   limit 1;
   if found and coalesce(v_problem.storage_path, '') = '' then
     perform batchgen.refuse_argument('p_result.storage_path', 'is missing',
       'Store the picture first, then send its path.');
-  elsif found then
+  elsif found and v_problem.is_outside then
     perform batchgen.refuse_argument('p_result.storage_path', 'is outside the owner''s folder',
       'Use {user_id}/{generation_id}.{format}.');
+  elsif found then
+    perform batchgen.refuse_argument('p_result.thumbnail_path', 'is outside the owner''s folder',
+      'Use {user_id}/{generation_id}.thumb.webp, or leave it out.');
   end if;
   return v_images;
 end
@@ -118,26 +124,31 @@ comment on function batchgen.read_pictures(jsonb, batchgen.queue[]) is
   'Results as rows of images; PT422 for an invalid one.';
 
 -- store_pictures(p_images)
--- Write one picture per item: an item that ran again replaces its picture and keeps its user's edits.
+-- Write one picture per item: an item that ran again replaces its picture and keeps its user's edits. Private pictures
+-- have no public address; the setting is read by the statement that writes, after it has its lock on the table
+-- (after_pictures_switched).
 create function batchgen.store_pictures(p_images public.images[]) returns void
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
 begin
   update public.images i
   set storage_path = n.storage_path, filename = coalesce(nullif(n.filename, ''), i.filename),
-    public_url = n.public_url, format = n.format, width = n.width, height = n.height, file_size = n.file_size,
-    blurhash = n.blurhash, seed = n.seed, model_version = n.model_version, is_black = coalesce(n.is_black, false)
+    public_url = case when (select s.pictures from batchgen.settings s) = 'public' then n.public_url end,
+    format = n.format, width = n.width, height = n.height, file_size = n.file_size,
+    blurhash = n.blurhash, seed = n.seed, model_version = n.model_version, is_black = coalesce(n.is_black, false),
+    thumbnail_path = n.thumbnail_path
   from unnest(p_images) n
   where i.id = (
     select j.id from public.images j where j.generation_id = n.generation_id order by j.created_at, j.id limit 1
   );
   insert into public.images (
     generation_id, user_id, filename, storage_path, prompt, public_url, negative_prompt, model, style, width, height,
-    format, file_size, blurhash, seed, model_version, is_black
+    format, file_size, blurhash, seed, model_version, is_black, thumbnail_path
   )
   select g.id, g.user_id, coalesce(nullif(n.filename, ''), regexp_replace(n.storage_path, '^.*/', '')), n.storage_path,
-    g.prompt, n.public_url, g.negative_prompt, g.model, g.style, n.width, n.height,
-    n.format, n.file_size, n.blurhash, n.seed, n.model_version, coalesce(n.is_black, false)
+    g.prompt, case when (select s.pictures from batchgen.settings s) = 'public' then n.public_url end,
+    g.negative_prompt, g.model, g.style, n.width, n.height,
+    n.format, n.file_size, n.blurhash, n.seed, n.model_version, coalesce(n.is_black, false), n.thumbnail_path
   from unnest(p_images) n join public.image_generations g on g.id = n.generation_id
   where not exists (select from public.images j where j.generation_id = n.generation_id);
 end

@@ -25,16 +25,17 @@ comment on function batchgen.files_in_storage(text, text[]) is
   'The paths at which Storage has a file, as far as its table can be read.';
 
 -- after_images_deleted()
--- Put the files of deleted rows into the outbox, due after the trigger's number of seconds. Skips paths outside the
--- owner's folder, which batchgen never made and must not delete, and paths without a file: made up by a user, or
--- removed by the app just before its row.
+-- Put the files of deleted rows, pictures and thumbnails, into the outbox, due after the trigger's number of seconds.
+-- Skips paths outside the owner's folder, which batchgen never made and must not delete, and paths without a file: made
+-- up by a user, or removed by the app just before its row.
 create function batchgen.after_images_deleted() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
   insert into batchgen.storage_deletions as d (path, due_at)
   select f.path, clock_timestamp() + make_interval(secs => tg_argv[0]::double precision)
   from unnest(batchgen.files_in_storage('generated-images', array(
-    select distinct o.storage_path from old_rows o where batchgen.is_in_folder(o.user_id, o.storage_path)
+    select distinct p.path from old_rows o cross join lateral (values (o.storage_path), (o.thumbnail_path)) p (path)
+    where batchgen.is_in_folder(o.user_id, p.path)
   ))) f (path)
   on conflict on constraint a_file_is_deleted_once do update
     -- The worker that leased it may have deleted the earlier file at this path.
@@ -57,12 +58,14 @@ when (current_user in ('anon', 'authenticated'))
 execute function batchgen.after_images_deleted('600');
 
 -- after_image_moved()
--- Put the old file of a picture into the outbox when its row gets another path.
+-- Put the old file of a picture or a thumbnail into the outbox when its row gets another path.
 create function batchgen.after_image_moved() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
   insert into batchgen.storage_deletions as d (path)
-  select old.storage_path where batchgen.is_in_folder(old.user_id, old.storage_path)
+  select p.before
+  from (values (old.storage_path, new.storage_path), (old.thumbnail_path, new.thumbnail_path)) p (before, after)
+  where p.before is distinct from p.after and batchgen.is_in_folder(old.user_id, p.before) order by p.before
   on conflict on constraint a_file_is_deleted_once do update
     set due_at = excluded.due_at, attempts = 0, lease_id = null, lease_expires_at = null, worker = null;
   return null;
@@ -71,5 +74,8 @@ $$;
 revoke execute on function batchgen.after_image_moved() from public, anon, authenticated, service_role;
 comment on function batchgen.after_image_moved() is 'Trigger: puts the old file of a moved picture into the outbox.';
 
-create trigger batchgen_after_move after update of storage_path on public.images
-for each row when (new.storage_path is distinct from old.storage_path) execute function batchgen.after_image_moved();
+create trigger batchgen_after_move after update of storage_path, thumbnail_path on public.images
+for each row when (
+  new.storage_path is distinct from old.storage_path or new.thumbnail_path is distinct from old.thumbnail_path
+)
+execute function batchgen.after_image_moved();

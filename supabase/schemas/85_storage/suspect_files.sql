@@ -3,21 +3,33 @@
 -- may have left a file goes into the outbox when the item leaves the queue; the file is deleted unless a row of images
 -- names it by then. Locks: rows of the outbox last.
 
--- suspect_files(p_user_id, p_generation_id, p_due_at)
--- Put the paths of an item's picture, in every format that a worker stores, into the outbox for p_due_at.
-create function batchgen.suspect_files(p_user_id uuid, p_generation_id uuid, p_due_at timestamptz) returns void
+-- suspect_paths(p_paths, p_due_at)
+-- Put paths into the outbox for p_due_at.
+create function batchgen.suspect_paths(p_paths text[], p_due_at timestamptz) returns void
 language sql security definer set search_path = '' as $$
   insert into batchgen.storage_deletions as d (path, due_at)
-  select format('%s/%s.%s', p_user_id, p_generation_id, f.format), p_due_at
-  from unnest(array['jpeg', 'png', 'webp']) f (format) order by 1
+  select distinct p.path, p_due_at from unnest(p_paths) p (path) order by 1
   on conflict on constraint a_file_is_deleted_once do update
     -- The worker that leased it may have deleted the earlier file at this path.
     set due_at = excluded.due_at, attempts = 0, lease_id = null, lease_expires_at = null, worker = null
 $$;
+revoke execute on function batchgen.suspect_paths(text[], timestamptz) from public, anon, authenticated, service_role;
+comment on function batchgen.suspect_paths(text[], timestamptz) is 'Puts paths into the outbox.';
+
+-- suspect_files(p_user_id, p_generation_id, p_due_at)
+-- Put the paths of an item's picture, in every format that a worker stores, and of its thumbnail into the outbox for
+-- p_due_at.
+create function batchgen.suspect_files(p_user_id uuid, p_generation_id uuid, p_due_at timestamptz) returns void
+language sql security definer set search_path = '' as $$
+  select batchgen.suspect_paths(array(
+    select format('%s/%s.%s', p_user_id, p_generation_id, f.format)
+    from unnest(array['jpeg', 'png', 'thumb.webp', 'webp']) f (format)
+  ), p_due_at)
+$$;
 revoke execute on function batchgen.suspect_files(uuid, uuid, timestamptz)
 from public, anon, authenticated, service_role;
 comment on function batchgen.suspect_files(uuid, uuid, timestamptz) is
-  'Puts the paths of an item''s picture into the outbox.';
+  'Puts the paths of an item''s picture and thumbnail into the outbox.';
 
 create function batchgen.before_queue_attempt_ended() returns trigger
 language plpgsql set search_path = '' as $$

@@ -47,8 +47,11 @@ begin
     );
     delete from batchgen.storage_deletions d
     where d.id = any (v_more)
-      and (exists (select from public.images i where i.storage_path = d.path) or d.bucket_id || ' '
-        || d.path <> all (v_existing));
+      and (
+        exists (select from public.images i where i.storage_path = d.path)
+        or exists (select from public.images i where i.thumbnail_path = d.path)
+        or d.bucket_id || ' ' || d.path <> all (v_existing)
+      );
     v_ids := v_ids || array(select d.id from batchgen.storage_deletions d where d.id = any (v_more));
   end loop;
   return query

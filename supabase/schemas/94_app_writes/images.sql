@@ -33,6 +33,9 @@ begin
       'Use one of your own, or leave it out.', null, null, 'PT403');
   end if;
   perform batchgen.refuse_foreign_source(new.source_image_id);
+  if new.thumbnail_path is not null then
+    perform batchgen.refuse_column('thumbnail_path');
+  end if;
   new.created_at := now();
   return new;
 end
@@ -45,16 +48,16 @@ for each row when (current_user in ('anon', 'authenticated') or row_security_act
 execute function batchgen.before_image_inserted_by_app();
 
 -- before_image_updated_by_app()
--- Allow changes of all columns but the row's owner, item, file and creation time.
+-- Allow changes of all columns but the row's owner, item, files and creation time.
 create function batchgen.before_image_updated_by_app() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
   perform batchgen.refuse_strangers(old.user_id);
   perform batchgen.refuse_changes(
     jsonb_build_object('id', old.id, 'user_id', old.user_id, 'generation_id', old.generation_id,
-      'storage_path', old.storage_path, 'created_at', old.created_at),
+      'storage_path', old.storage_path, 'thumbnail_path', old.thumbnail_path, 'created_at', old.created_at),
     jsonb_build_object('id', new.id, 'user_id', new.user_id, 'generation_id', new.generation_id,
-      'storage_path', new.storage_path, 'created_at', new.created_at),
+      'storage_path', new.storage_path, 'thumbnail_path', new.thumbnail_path, 'created_at', new.created_at),
     '{}'
   );
   if new.source_image_id is distinct from old.source_image_id then
@@ -97,6 +100,9 @@ begin
   then
     perform batchgen.refuse('not_allowed', 'public_url is not the address of storage_path in this project''s Storage.',
       'public_url', 'Send the URL from getPublicUrl, or leave it out.');
+  end if;
+  if new.public_url is not null and (select s.pictures from batchgen.settings s) = 'private' then
+    new.public_url := null;
   end if;
   return new;
 end

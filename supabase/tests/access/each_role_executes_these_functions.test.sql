@@ -47,7 +47,7 @@ select bag_eq(
       ('public.create_batch_as(uuid,jsonb)', 'service_role'),
       ('public.delete_batch_images(uuid)', 'authenticated'),
       ('public.delete_batch_images(uuid)', 'service_role'),
-      ('public.discard_files(uuid,uuid,doubleprecision)', 'service_role'),
+      ('public.discard_files(uuid,uuid,doubleprecision,text[])', 'service_role'),
       ('public.end_storage_deletions(text,uuid[])', 'service_role'),
       ('public.fail_generation(uuid,uuid,jsonb)', 'service_role'),
       ('batchgen_api.credit_history(uuid,bigint,integer)', 'authenticated'),
@@ -65,6 +65,7 @@ select bag_eq(
       ('public.get_user_limits(uuid)', 'authenticated'),
       ('public.get_user_limits(uuid)', 'service_role'),
       ('public.get_workers()', 'service_role'),
+      ('public.list_thumbnail(uuid,text,text)', 'service_role'),
       ('public.note_credit_adjustment(uuid,numeric,text,text)', 'service_role'),
       ('public.queue_outlook()', 'service_role'),
       ('public.release_generations(text,uuid[])', 'service_role'),
@@ -77,6 +78,7 @@ select bag_eq(
       ('public.return_expired_leases()', 'service_role'),
       ('public.save_batch_images(uuid)', 'authenticated'),
       ('public.save_batch_images(uuid)', 'service_role'),
+      ('public.set_picture_access(text)', 'service_role'),
       ('public.settle_order(uuid,uuid,jsonb)', 'service_role'),
       ('public.tag_batch_images(uuid,text[])', 'authenticated'),
       ('public.tag_batch_images(uuid,text[])', 'service_role'),
@@ -84,6 +86,7 @@ select bag_eq(
       ('public.take_open_orders_as_json(text,integer,integer)', 'service_role'),
       ('public.take_storage_deletions(text,integer,integer)', 'service_role'),
       ('public.take_storage_deletions_as_json(text,integer,integer)', 'service_role'),
+      ('public.update_public_urls(text,uuid,integer)', 'service_role'),
       ('public.worker_start()', 'service_role')
   $$,
   'functions are executable as listed'

@@ -6,8 +6,8 @@ create function pg_temp.completing(p_lease text, p_result text) returns text lan
     p_result)
 $$;
 \set held '1ea5e000-0000-4000-8000-000000000001'
-\set good '{"storage_path": "aaaaaaaa-0000-4000-8000-000000000001/17e30000-0000-4000-8000-000000000002.png", "format": "png"}'
-select plan(11);
+\set good '{"storage_path": "aaaaaaaa-0000-4000-8000-000000000001/17e30000-0000-4000-8000-000000000002.png", "format": "png", "thumbnail_path": "aaaaaaaa-0000-4000-8000-000000000001/small.webp"}'
+select plan(13);
 
 :as_anon;
 select throws_ok(pg_temp.completing(:'held', :'good'), '42501', null, 'anon ends nothing');
@@ -30,6 +30,11 @@ select throws_ok(
   pg_temp.completing(:'held', '{"storage_path": "aaaaaaaa-0000-4000-8000-000000000001/../x.png"}'), 'PT422', null,
     'no path leaves the owner''s folder'
 );
+select throws_ok(
+  pg_temp.completing(:'held', '{"storage_path": "aaaaaaaa-0000-4000-8000-000000000001/x.png",
+    "thumbnail_path": "bbbbbbbb-0000-4000-8000-000000000002/x.webp"}'), 'PT422',
+  'p_result.thumbnail_path is outside the owner''s folder', 'nor a thumbnail'
+);
 select lives_ok(pg_temp.completing(:'held', :'good'), 'the lease that is held ends its item');
 select throws_ok(pg_temp.completing(:'held', :'good'), 'PT409', null, 'once');
 :as_admin;
@@ -40,6 +45,11 @@ select results_eq(
 select results_eq(
   $$ select user_id, prompt from public.images where generation_id = '17e30000-0000-4000-8000-000000000002' $$,
   $$ values ('aaaaaaaa-0000-4000-8000-000000000001'::uuid, 'a blue bird') $$, 'the picture is the owner''s'
+);
+
+select results_eq(
+  $$ select thumbnail_path from public.images where generation_id = '17e30000-0000-4000-8000-000000000002' $$,
+  $$ values ('aaaaaaaa-0000-4000-8000-000000000001/small.webp') $$, 'its thumbnail is listed'
 );
 
 select * from finish();

@@ -3,8 +3,12 @@ begin;
 insert into storage.objects (bucket_id, name) values
   ('generated-images', 'aaaaaaaa-0000-4000-8000-000000000001/17e30000-0000-4000-8000-000000000001.png'),
   ('generated-images', 'aaaaaaaa-0000-4000-8000-000000000001/17e30000-0000-4000-8000-000000000001.webp'),
+  ('generated-images', 'aaaaaaaa-0000-4000-8000-000000000001/17e30000-0000-4000-8000-000000000001.thumb.webp'),
+  ('generated-images', 'aaaaaaaa-0000-4000-8000-000000000001/17e30000-0000-4000-8000-000000000001.0123.png'),
   ('generated-images', 'aaaaaaaa-0000-4000-8000-000000000001/17e30000-0000-4000-8000-000000000002.png');
-select plan(7);
+update public.images set thumbnail_path = user_id || '/17e30000-0000-4000-8000-000000000001.thumb.webp'
+where generation_id = '17e30000-0000-4000-8000-000000000001';
+select plan(11);
 
 :as_anon;
 select throws_ok($$ select public.discard_files(gen_random_uuid(), gen_random_uuid(), 0) $$, '42501', null,
@@ -21,6 +25,16 @@ select throws_ok(
   $$ select public.discard_files(gen_random_uuid(), gen_random_uuid(), 86401) $$, 'PT422',
   'p_seconds is not between 0 and 86400', 'the time is within a day'
 );
+select throws_ok(
+  $$ select public.discard_files('aaaaaaaa-0000-4000-8000-000000000001', gen_random_uuid(), 0,
+    '{bbbbbbbb-0000-4000-8000-000000000002/a.png}') $$, 'PT422',
+  'p_paths has more than 10 paths, or one outside the owner''s folder', 'a file lies in the owner''s folder'
+);
+select throws_ok(
+  $$ select public.discard_files('aaaaaaaa-0000-4000-8000-000000000001', gen_random_uuid(), 0,
+    array(select 'aaaaaaaa-0000-4000-8000-000000000001/' || n from generate_series(1, 11) n)) $$, 'PT422',
+  'p_paths has more than 10 paths, or one outside the owner''s folder', 'and there are few of them'
+);
 select lives_ok(
   $$
     select public.discard_files('aaaaaaaa-0000-4000-8000-000000000001',
@@ -31,7 +45,17 @@ select lives_ok(
 select results_eq(
   $$ select path from public.take_storage_deletions('w', 10, 60) $$,
   $$ values ('aaaaaaaa-0000-4000-8000-000000000001/17e30000-0000-4000-8000-000000000001.webp') $$,
-  'a file that no row names goes; a picture and a queued item''s file stay'
+  'a file without a row goes; a picture, its thumbnail, a queued item''s file stay'
+);
+select lives_ok(
+  $$ select public.discard_files('aaaaaaaa-0000-4000-8000-000000000001', '17e30000-0000-4000-8000-000000000001', 0,
+    '{aaaaaaaa-0000-4000-8000-000000000001/17e30000-0000-4000-8000-000000000001.0123.png}') $$,
+  'a worker announces a file of another name'
+);
+select results_eq(
+  $$ select path from public.take_storage_deletions('w', 10, 60) $$,
+  $$ values ('aaaaaaaa-0000-4000-8000-000000000001/17e30000-0000-4000-8000-000000000001.0123.png') $$,
+  'it goes, too, unless a row names it'
 );
 :as_admin;
 select results_eq(

@@ -10,6 +10,10 @@ insert into refused values
     where filename = ''fox.png'''),
   ('its file', 'update public.images set storage_path = ''bbbbbbbb-0000-4000-8000-000000000002/a.png''
     where filename = ''fox.png'''),
+  ('its thumbnail', 'update public.images set thumbnail_path = user_id || ''/a.png'' where filename = ''fox.png'''),
+  ('a thumbnail of a new one', 'insert into public.images (user_id, filename, storage_path, prompt, thumbnail_path)
+    values (''aaaaaaaa-0000-4000-8000-000000000001'', ''f'', ''aaaaaaaa-0000-4000-8000-000000000001/f.png'', ''p'',
+      ''aaaaaaaa-0000-4000-8000-000000000001/a.png'')'),
   ('its item', 'update public.images set generation_id = null where filename = ''fox.png'''),
   ('its id', 'update public.images set id = gen_random_uuid() where filename = ''fox.png'''),
   ('its age', 'update public.images set created_at = now() + interval ''1 year'' where filename = ''fox.png'''),

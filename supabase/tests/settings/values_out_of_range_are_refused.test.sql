@@ -33,6 +33,7 @@ insert into bad values
     ('default_daily_limit = 1000000001', 'default_daily_limit_in_range'),
   ('default_hourly_limit = -1', 'default_hourly_limit_in_range'),
     ('default_hourly_limit = 1000000001', 'default_hourly_limit_in_range'),
+  ('pictures = ''hidden''', 'pictures_is_known'),
   ('id = false', 'settings_has_one_row');
 select plan((select count(*) + 3 from bad)::integer);
 

@@ -1,14 +1,14 @@
 begin;
 \ir ../setup.psql
 \ir ../lease.psql
-select plan(5);
+select plan(7);
 
 select is_empty($$ select 1 from batchgen.storage_deletions $$, 'nothing is looked after to begin with');
 update public.image_generations set status = 'failed' where status = 'processing';
 select results_eq(
-  $$ select substring(path from '[^.]*$') from batchgen.storage_deletions where due_at > now() + interval '1 minute'
+  $$ select substring(path from '[.](.*)$') from batchgen.storage_deletions where due_at > now() + interval '1 minute'
     order by 1 $$,
-  $$ values ('jpeg'), ('png'), ('webp') $$,
+  $$ values ('jpeg'), ('png'), ('thumb.webp'), ('webp') $$,
     'of an item that ends while it runs: its files, when no worker stores any more'
 );
 
@@ -27,6 +27,27 @@ select results_eq(
   $$ select path from batchgen.storage_deletions $$,
   $$ values ('aaaaaaaa-0000-4000-8000-000000000001/17e30000-0000-4000-8000-000000000001.png') $$,
   'of a picture that has another file: the old one'
+);
+
+delete from batchgen.storage_deletions;
+update public.images set thumbnail_path = user_id || '/old.thumb.webp' where filename = 'fox.png';
+update public.images set thumbnail_path = user_id || '/new.thumb.webp' where filename = 'fox.png';
+select results_eq(
+  $$ select path from batchgen.storage_deletions $$,
+  $$ values ('aaaaaaaa-0000-4000-8000-000000000001/old.thumb.webp') $$,
+  'of a picture that has another thumbnail: the old one'
+);
+
+delete from batchgen.storage_deletions;
+insert into storage.objects (bucket_id, name)
+select 'generated-images', user_id || '/' || f.name
+from public.images cross join unnest('{moved.png,new.thumb.webp}'::text[]) f (name) where filename = 'fox.png';
+delete from public.images where filename = 'fox.png';
+select results_eq(
+  $$ select path from batchgen.storage_deletions order by path $$,
+  $$ values ('aaaaaaaa-0000-4000-8000-000000000001/moved.png'),
+    ('aaaaaaaa-0000-4000-8000-000000000001/new.thumb.webp') $$,
+  'of a deleted picture: itself and its thumbnail'
 );
 
 update public.image_generations set status = 'pending' where id = '17e30000-0000-4000-8000-000000000001';
