@@ -141,7 +141,7 @@ union all
 select 'column', c.on_table, a.attname
 from (values
   ('public.image_generations', '{batch_id,batch_index,retry_count,priority,error_code,started_at}'::text[]),
-  ('public.images', '{saved_at,seed,model_version,is_black,thumbnail_path}'),
+  ('public.images', '{rating,saved_at,seed,model_version,is_black,thumbnail_path}'),
   ('public.tags', '{created_by}')
 ) c (on_table, names)
 join batchgen_found t on t.kind = 'table' and t.name = c.on_table

@@ -155,7 +155,7 @@ begin
       ('images', '{uuid}', 'id generation_id user_id source_image_id'),
       ('images', '{text}', 'filename storage_path prompt public_url negative_prompt model style format blurhash'),
       ('images', '{text}', '(model_version) (thumbnail_path)'),
-      ('images', '{integer,bigint,smallint}', 'width height rating download_count'),
+      ('images', '{integer,bigint,smallint}', 'width height (rating) download_count'),
       ('images', '{bigint,integer}', 'file_size'),
       ('images', '{bigint}', '(seed)'),
       ('images', '{double precision,numeric,real}', 'generation_strength'),

@@ -184,6 +184,7 @@ end
 $$;
 
 -- Columns that a project's own tables may lack.
+alter table public.images add column if not exists rating integer;
 alter table public.images add column if not exists saved_at timestamptz;
 alter table public.images add column if not exists seed bigint;
 alter table public.images add column if not exists model_version text;

@@ -99,7 +99,7 @@ begin
       ('images', 'blurhash', 'BlurHash: a short string from which the app draws a blurred preview.'),
       ('images', 'is_public', 'True if the owner shows the picture to others in the app.'),
       ('images', 'is_favorite', 'True if the owner marked the picture as a favourite.'),
-      ('images', 'rating', 'The owner''s rating.'),
+      ('images', 'rating', 'The owner''s rating in stars, 1 to 5.'),
       ('images', 'download_count', 'Number of downloads in the app.'),
       ('images', 'archived_at', 'When the owner archived the picture; empty while it is in the gallery.'),
       ('images', 'source_image_id', 'The picture that this one was made from.'),

@@ -99,6 +99,7 @@ WORKING = [
         " column strength_min,"
         " drop column supported_aspect_ratios, drop column supports_img2img, drop column created_at, drop column"
         " updated_at;"
+        "alter table public.images drop column rating;"
         "alter table public.image_tags drop column added_at, drop column id, add primary key (image_id, tag_id);"
         "alter table public.image_generations add column app_note text not null default 'x'",
     ),

@@ -73,7 +73,7 @@ comment on column public.images.file_size is 'Size of the file in bytes.';
 comment on column public.images.blurhash is 'BlurHash: a short string from which the app draws a blurred preview.';
 comment on column public.images.is_public is 'True if the owner shows the picture to others in the app.';
 comment on column public.images.is_favorite is 'True if the owner marked the picture as a favourite.';
-comment on column public.images.rating is 'The owner''s rating.';
+comment on column public.images.rating is 'The owner''s rating in stars, 1 to 5.';
 comment on column public.images.download_count is 'Number of downloads in the app.';
 comment on column public.images.archived_at is 'When the owner archived the picture; empty while it is in the gallery.';
 comment on column public.images.source_image_id is 'The picture that this one was made from.';
