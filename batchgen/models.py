@@ -124,6 +124,18 @@ class BatchRequest(_Asked):
         return _part(SharedSettings, settings, "shared_settings")
 
 
+class ItemEdit(_Asked):
+    """Changes of a failed item that is retried; None leaves a value. The database checks them like a new prompt."""
+
+    generation_id: UUID
+    prompt: str | None = None
+    negative_prompt: str | None = None
+    """An empty text removes the negative prompt."""
+    seed: int | None = None
+    model_id: str | None = None
+    """A model's id, name or `replicate_id`."""
+
+
 class Generation(Frozen):
     """One item of a batch, as its owner sees it."""
 
@@ -233,6 +245,8 @@ class Action(StrEnum):
     CANCEL_REQUESTED = "cancel_requested"
     """The item runs: its worker cancels the job and ends the item. A picture that is finished by then is kept."""
     ALREADY_CANCELLED = "already_cancelled"
+    LEFT_RUNNING = "left_running"
+    """The item runs and goes on, since only waiting items were to be cancelled."""
     REQUEUED = "requeued"
     ALREADY_WAITING = "already_waiting"
     """The item waits or runs."""
@@ -240,6 +254,8 @@ class Action(StrEnum):
     ALREADY_SAVED = "already_saved"
     TAGGED = "tagged"
     ALREADY_TAGGED = "already_tagged"
+    UNTAGGED = "untagged"
+    ALREADY_UNTAGGED = "already_untagged"
     DELETED = "deleted"
     ALREADY_DELETED = "already_deleted"
 
@@ -252,7 +268,9 @@ class ActionDone(Frozen):
     action: Action
     image_id: UUID | None = None
     tags: tuple[str, ...] = ()
-    """Those of the requested tags that the picture has now."""
+    """Those of the requested tags that the picture has now, or after an untag has no longer."""
+    edited: tuple[str, ...] = ()
+    """The fields that a retry changed."""
 
 
 class ActionRefused(Frozen):
@@ -265,7 +283,7 @@ class ActionRefused(Frozen):
 
 
 class ActionReport(Frozen):
-    """Result of an action on a batch: each item is either in `done` or in `refused`, in the batch's order."""
+    """Result of an action on items of a batch: each is either in `done` or in `refused`, in the batch's order."""
 
     batch: BatchTotals
     """The batch after the action."""

@@ -1,4 +1,4 @@
-"""The commands that act on a whole batch: call the library and print its report, item by item."""
+"""The commands that act on the items of a batch: call the library and print its report, item by item."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -6,30 +6,54 @@ from typing import Any
 from uuid import UUID
 
 from batchgen.cli import formatting
+from batchgen.cli.chosen_items import chosen_items, only_items
 from batchgen.cli.commands import follow, label_of, open_client, save_files
 from batchgen.cli.formatting import BatchLabel
-from batchgen.cli.options import FollowOptions, RunAs
+from batchgen.cli.options import Edits, FollowOptions, RunAs
 from batchgen.cli.output import Output
 from batchgen.cli.status_words import NO_FACTS
+from batchgen.client.actions import Items
 from batchgen.client.client import BatchgenClient
 from batchgen.client.downloads import check_folder, check_room
 from batchgen.exit_codes import DONE, WORK_FAILED
-from batchgen.models import Action, ActionReport, BatchFacts
+from batchgen.models import Action, ActionReport, BatchFacts, ItemEdit
 from batchgen.settings import Settings
 
-Act = Callable[[BatchgenClient, UUID], Awaitable[ActionReport]]
+Act = Callable[[BatchgenClient, UUID, Items], Awaitable[ActionReport]]
+Typed = Sequence[str] | None
+"""The values of `--item`."""
 
 
-async def cancel(out: Output, settings: Settings, run_as: RunAs, batch_id: str) -> int:
-    return await _act(out, settings, run_as, batch_id, "Cancelling …", lambda client, one: client.cancel(one))
+async def cancel(
+    out: Output, settings: Settings, run_as: RunAs, batch_id: str, typed: Typed, *, waiting_only: bool
+) -> int:
+    async def act(client: BatchgenClient, one: UUID, items: Items) -> ActionReport:
+        return await client.cancel(one, items, waiting_only=waiting_only)
+
+    return await _act(out, settings, run_as, batch_id, typed, "Cancelling …", act)
 
 
-async def tag(out: Output, settings: Settings, run_as: RunAs, batch_id: str, tags: Sequence[str]) -> int:
-    return await _act(out, settings, run_as, batch_id, "Tagging …", lambda client, one: client.tag_images(one, tags))
+async def tag(out: Output, settings: Settings, run_as: RunAs, batch_id: str, tags: Sequence[str], typed: Typed) -> int:
+    async def act(client: BatchgenClient, one: UUID, items: Items) -> ActionReport:
+        return await client.tag_images(one, tags, items)
+
+    return await _act(out, settings, run_as, batch_id, typed, "Tagging …", act)
 
 
-async def delete(out: Output, settings: Settings, run_as: RunAs, batch_id: str) -> int:
-    return await _act(out, settings, run_as, batch_id, "Deleting …", lambda client, one: client.delete_images(one))
+async def untag(
+    out: Output, settings: Settings, run_as: RunAs, batch_id: str, tags: Sequence[str], typed: Typed
+) -> int:
+    async def act(client: BatchgenClient, one: UUID, items: Items) -> ActionReport:
+        return await client.untag_images(one, tags, items)
+
+    return await _act(out, settings, run_as, batch_id, typed, "Removing tags …", act)
+
+
+async def delete(out: Output, settings: Settings, run_as: RunAs, batch_id: str, typed: Typed) -> int:
+    async def act(client: BatchgenClient, one: UUID, items: Items) -> ActionReport:
+        return await client.delete_images(one, items)
+
+    return await _act(out, settings, run_as, batch_id, typed, "Deleting …", act)
 
 
 async def announce(out: Output, settings: Settings, run_as: RunAs, batch_id: str) -> str:
@@ -42,14 +66,24 @@ async def announce(out: Output, settings: Settings, run_as: RunAs, batch_id: str
     return str(found.batch.id)
 
 
-async def retry(out: Output, settings: Settings, run_as: RunAs, batch_id: str, following: FollowOptions | None) -> int:
+async def retry(
+    out: Output,
+    settings: Settings,
+    run_as: RunAs,
+    batch_id: str,
+    typed: Typed,
+    edits: Edits,
+    following: FollowOptions | None,
+) -> int:
     """Queue failed items again. With `following`, wait for the batch's end, which then decides the exit code."""
     if following and following.save_to:
         check_folder(following.save_to)
     async with await open_client(out, settings, run_as, "Queueing again …") as client:
         with out.spinner("Queueing again …"):
             found = await client.find(batch_id)
-            report = await client.retry_failed(found.batch.id)
+            items = await chosen_items(client, found.batch.id, typed)
+            changes = _changes(items or (), edits) if edits else None
+            report = await client.retry_failed(found.batch.id, items, edits=changes)
         label = label_of(client, found)
         requeued = sum(item.action is Action.REQUEUED for item in report.done)
         if following is None:
@@ -62,19 +96,33 @@ async def retry(out: Output, settings: Settings, run_as: RunAs, batch_id: str, f
         return await follow(out, client, found.batch.id, label, following, more)
 
 
-async def save(out: Output, settings: Settings, run_as: RunAs, batch_id: str, to: Path | None) -> int:
+def _changes(items: Sequence[UUID], edits: Edits) -> list[ItemEdit]:
+    """The same changes for each of the items."""
+    same = ItemEdit(
+        generation_id=UUID(int=0),
+        prompt=edits.prompt,
+        negative_prompt=edits.negative_prompt,
+        seed=edits.seed,
+        model_id=edits.model,
+    )
+    return [same.model_copy(update={"generation_id": item}) for item in items]
+
+
+async def save(out: Output, settings: Settings, run_as: RunAs, batch_id: str, typed: Typed, to: Path | None) -> int:
     """Mark the pictures as saved, then download them, so that none is removed meanwhile."""
     if to:
         check_folder(to)
     async with await open_client(out, settings, run_as, "Saving …") as client:
         with out.spinner("Saving …"):
             found = await client.find(batch_id)
+            items = await chosen_items(client, found.batch.id, typed)
             if to:
-                check_room(to, await client.snapshot(found.batch.id))
-            report = await client.keep_images(found.batch.id)
+                check_room(to, only_items(await client.snapshot(found.batch.id), items))
+            report = await client.keep_images(found.batch.id, items)
         files: dict[str, Any] = {}
         if to:
-            files = await save_files(out, client, await client.snapshot(found.batch.id), FollowOptions(save_to=to))
+            snapshot = only_items(await client.snapshot(found.batch.id), items)
+            files = await save_files(out, client, snapshot, FollowOptions(save_to=to))
         facts = await _facts(client, found.batch.id)
     code = _show(out, report, label_of(client, found), facts, files)
     if not out.as_json:
@@ -82,11 +130,13 @@ async def save(out: Output, settings: Settings, run_as: RunAs, batch_id: str, to
     return code
 
 
-async def _act(out: Output, settings: Settings, run_as: RunAs, batch_id: str, doing: str, act: Act) -> int:
+async def _act(
+    out: Output, settings: Settings, run_as: RunAs, batch_id: str, typed: Typed, doing: str, act: Act
+) -> int:
     async with await open_client(out, settings, run_as, doing) as client:
         with out.spinner(doing):
             found = await client.find(batch_id)
-            report = await act(client, found.batch.id)
+            report = await act(client, found.batch.id, await chosen_items(client, found.batch.id, typed))
             facts = NO_FACTS if out.as_json else await _facts(client, found.batch.id)
     return _show(out, report, label_of(client, found), facts)
 

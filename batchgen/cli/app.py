@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from batchgen.cli.options import FollowOptions, RunAs
+from batchgen.cli.options import Edits, FollowOptions, RunAs
 from batchgen.cli.output import Output
 from batchgen.client.ids import check_batch_id
 from batchgen.errors import BatchgenError, InvalidRequest
@@ -42,6 +42,10 @@ BatchIdArgument = Annotated[
         metavar="ID",
         help="The batch's id or its first digits; latest or - is the newest batch.",
     ),
+]
+ItemOption = Annotated[
+    list[str] | None,
+    typer.Option("--item", metavar="ITEM", help="Only this item, by its number or id; can be repeated."),
 ]
 SaveToOption = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Wait, then download the pictures to this folder.")
@@ -262,6 +266,10 @@ def show(
 def cancel(
     context: typer.Context,
     batch_id: BatchIdArgument,
+    item: ItemOption = None,
+    waiting_only: Annotated[
+        bool, typer.Option("--waiting-only", help="Let running items finish: they are paid for.")
+    ] = False,
     user: UserOption = None,
     operator: OperatorOption = False,
     as_json: JsonOption = False,
@@ -273,7 +281,9 @@ def cancel(
     return _run(
         context,
         as_json,
-        lambda out, settings: _action_commands().cancel(out, settings, _run_as(user, operator), batch_id),
+        lambda out, settings: _action_commands().cancel(
+            out, settings, _run_as(user, operator), batch_id, item, waiting_only=waiting_only
+        ),
     )
 
 
@@ -281,6 +291,13 @@ def cancel(
 def retry(
     context: typer.Context,
     batch_id: BatchIdArgument,
+    item: ItemOption = None,
+    prompt: Annotated[str | None, typer.Option(help="Another prompt for the items of --item.")] = None,
+    negative_prompt: Annotated[
+        str | None, typer.Option(help="Another negative prompt for them; empty removes it.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Another seed for them.")] = None,
+    model: Annotated[str | None, typer.Option(help="Another model for them: its name or id.")] = None,
     user: UserOption = None,
     operator: OperatorOption = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit 1 unless all are completed.")] = False,
@@ -288,12 +305,22 @@ def retry(
     contact_sheet: ContactSheetOption = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Queue the failed items of a batch again."""
+    """Queue failed items of a batch again.
+
+    With --item, they may get another prompt, negative prompt, seed or model.
+    """
+    edits = Edits(prompt, negative_prompt, seed, model)
+    if edits and not item:
+        raise InvalidRequest(
+            "Changes need the items to change.", code="item_missing", field="item", remedy="Name them with --item."
+        )
     following = _following(wait, save_to, contact_sheet)
     return _run(
         context,
         as_json,
-        lambda out, settings: _action_commands().retry(out, settings, _run_as(user, operator), batch_id, following),
+        lambda out, settings: _action_commands().retry(
+            out, settings, _run_as(user, operator), batch_id, item, edits, following
+        ),
     )
 
 
@@ -302,6 +329,7 @@ def save(
     context: typer.Context,
     batch_id: BatchIdArgument,
     to: Annotated[Path | None, typer.Option(metavar="DIR", help="Also download the pictures to this folder.")] = None,
+    item: ItemOption = None,
     user: UserOption = None,
     operator: OperatorOption = False,
     as_json: JsonOption = False,
@@ -313,7 +341,7 @@ def save(
     return _run(
         context,
         as_json,
-        lambda out, settings: _action_commands().save(out, settings, _run_as(user, operator), batch_id, to),
+        lambda out, settings: _action_commands().save(out, settings, _run_as(user, operator), batch_id, item, to),
     )
 
 
@@ -322,15 +350,34 @@ def tag(
     context: typer.Context,
     batch_id: BatchIdArgument,
     tags: Annotated[list[str], typer.Argument(metavar="TAG", help="Tags; upper case becomes lower case.")],
+    item: ItemOption = None,
     user: UserOption = None,
     operator: OperatorOption = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Put tags on all pictures of a batch."""
+    """Put tags on the pictures of a batch."""
     return _run(
         context,
         as_json,
-        lambda out, settings: _action_commands().tag(out, settings, _run_as(user, operator), batch_id, tags),
+        lambda out, settings: _action_commands().tag(out, settings, _run_as(user, operator), batch_id, tags, item),
+    )
+
+
+@app.command()
+def untag(
+    context: typer.Context,
+    batch_id: BatchIdArgument,
+    tags: Annotated[list[str], typer.Argument(metavar="TAG", help="Tags; upper case becomes lower case.")],
+    item: ItemOption = None,
+    user: UserOption = None,
+    operator: OperatorOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Remove tags from the pictures of a batch."""
+    return _run(
+        context,
+        as_json,
+        lambda out, settings: _action_commands().untag(out, settings, _run_as(user, operator), batch_id, tags, item),
     )
 
 
@@ -339,11 +386,12 @@ def delete(
     context: typer.Context,
     batch_id: BatchIdArgument,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    item: ItemOption = None,
     user: UserOption = None,
     operator: OperatorOption = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Delete all pictures of a batch and their files for good."""
+    """Delete the pictures of a batch and their files for good."""
     from batchgen.cli.input import check_terminal, is_confirmed
 
     run_as = _run_as(user, operator)
@@ -357,12 +405,13 @@ def delete(
         check_terminal()
         if code := _run(context, as_json, announce):
             return code
-        if not is_confirmed("Delete all its pictures for good?"):
+        which_ones = f"the pictures of {len(item)} of its items" if item else "all its pictures"
+        if not is_confirmed(f"Delete {which_ones} for good?"):
             context.obj.output.note("Nothing was deleted.")
             return INTERRUPTED
     # Delete the batch that was shown, even if another one is the newest by now.
     which = meant[0] if meant else batch_id
-    return _run(context, as_json, lambda out, settings: _action_commands().delete(out, settings, run_as, which))
+    return _run(context, as_json, lambda out, settings: _action_commands().delete(out, settings, run_as, which, item))
 
 
 @app.command()

@@ -26,3 +26,16 @@ class RunAs:
     @property
     def is_operator(self) -> bool:
         return self.operator or self.user is not None
+
+
+@dataclass(frozen=True)
+class Edits:
+    """The options of `retry` that change items; None leaves a value."""
+
+    prompt: str | None = None
+    negative_prompt: str | None = None
+    seed: int | None = None
+    model: str | None = None
+
+    def __bool__(self) -> bool:
+        return self != Edits()

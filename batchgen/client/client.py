@@ -16,6 +16,7 @@ from supabase import AsyncClient
 from batchgen.backend.bucket import ImageStorage
 from batchgen.backend.connection import connect, disconnect
 from batchgen.client import actions, auth
+from batchgen.client.actions import Items
 from batchgen.client.batch_queries import (
     BatchId,
     FoundBatch,
@@ -45,7 +46,7 @@ from batchgen.client.submit import create_batch
 from batchgen.client.users import find_user
 from batchgen.client.watch import OnOutage, WatchTiming, watch
 from batchgen.errors import InvalidRequest
-from batchgen.models import ActionReport, Batch, BatchFacts, BatchRequest, BatchSnapshot, CreatedBatch, Wait
+from batchgen.models import ActionReport, Batch, BatchFacts, BatchRequest, BatchSnapshot, CreatedBatch, ItemEdit, Wait
 from batchgen.settings import Settings
 from batchgen.settings.error_messages import error_messages
 
@@ -220,32 +221,42 @@ class BatchgenClient:
             async for snapshot in changes:
                 yield snapshot
 
-    async def cancel(self, batch_id: BatchId) -> ActionReport:
+    async def cancel(self, batch_id: BatchId, items: Items = None, *, waiting_only: bool = False) -> ActionReport:
         """End the batch's pending items at once and ask the workers to cancel the running ones at their provider.
 
-        Finished pictures stay. This method and the next four report for each item what was done or why it was refused,
-        are idempotent, and raise `NotFound`.
+        Finished pictures stay. With `waiting_only`, running items go on. This method and the next five act on all
+        items of the batch or on `items`, report for each what was done or why it was refused, are idempotent, and
+        raise `NotFound`.
         """
-        return await actions.cancel_batch(self._caller, await id_of(self._caller, batch_id))
+        found = await id_of(self._caller, batch_id)
+        return await actions.cancel_batch(self._caller, found, items, waiting_only=waiting_only)
 
-    async def retry_failed(self, batch_id: BatchId) -> ActionReport:
+    async def retry_failed(
+        self, batch_id: BatchId, items: Items = None, *, edits: Iterable[ItemEdit] | None = None
+    ) -> ActionReport:
         """Queue the failed items again; cancelled ones and those blocked by policy stay as they are.
 
-        Raises `LimitReached` or `CreditsShort`, and changes nothing, if the user may not queue or cannot pay for them.
+        `edits` change items, which also lets those run that were blocked by policy; without `items`, only those are
+        retried. Raises `LimitReached` or `CreditsShort` if the user may not queue or cannot pay for them, and
+        `InvalidRequest` for an invalid edit; then nothing is changed.
         """
-        return await actions.retry_failed(self._caller, await id_of(self._caller, batch_id))
+        return await actions.retry_failed(self._caller, await id_of(self._caller, batch_id), items, edits)
 
-    async def keep_images(self, batch_id: BatchId) -> ActionReport:
+    async def keep_images(self, batch_id: BatchId, items: Items = None) -> ActionReport:
         """Mark the batch's pictures as saved, so that no retention setting removes them. `save_images` downloads."""
-        return await actions.keep_images(self._caller, await id_of(self._caller, batch_id))
+        return await actions.keep_images(self._caller, await id_of(self._caller, batch_id), items)
 
-    async def tag_images(self, batch_id: BatchId, tags: Sequence[str]) -> ActionReport:
+    async def tag_images(self, batch_id: BatchId, tags: Sequence[str], items: Items = None) -> ActionReport:
         """Put tags on the batch's pictures; unknown tags are created. Raises `InvalidRequest` for invalid tags."""
-        return await actions.tag_images(self._caller, await id_of(self._caller, batch_id), tags)
+        return await actions.tag_images(self._caller, await id_of(self._caller, batch_id), tags, items)
 
-    async def delete_images(self, batch_id: BatchId) -> ActionReport:
+    async def untag_images(self, batch_id: BatchId, tags: Sequence[str], items: Items = None) -> ActionReport:
+        """Remove tags from the batch's pictures. Raises `InvalidRequest` for invalid tags."""
+        return await actions.untag_images(self._caller, await id_of(self._caller, batch_id), tags, items)
+
+    async def delete_images(self, batch_id: BatchId, items: Items = None) -> ActionReport:
         """Delete the batch's pictures for good; a worker removes their files soon after. The items and totals stay."""
-        return await actions.delete_images(self._caller, await id_of(self._caller, batch_id))
+        return await actions.delete_images(self._caller, await id_of(self._caller, batch_id), items)
 
     async def save_images(
         self, snapshot: BatchSnapshot, directory: Path | str, on_saved: OnSaved | None = None

@@ -24,7 +24,7 @@ async def create_batch(caller: Caller, request: BatchRequest) -> CreatedBatch:
     except InvalidRequest as error:
         if error.code != "unknown_model" or not request.shared_settings.model_id:
             raise
-        model_id = await _model_id_by_name(caller, request.shared_settings.model_id, error)
+        model_id = await model_id_by_name(caller, request.shared_settings.model_id, error)
     settings = request.shared_settings.model_copy(update={"model_id": model_id})
     return await _create(caller, request.model_copy(update={"shared_settings": settings}))
 
@@ -35,7 +35,7 @@ async def _create(caller: Caller, request: BatchRequest) -> CreatedBatch:
     return CreatedBatch.model_validate(answer["batch"])
 
 
-async def _model_id_by_name(caller: Caller, wanted: str, refusal: InvalidRequest) -> str:
+async def model_id_by_name(caller: Caller, wanted: str, refusal: InvalidRequest) -> str:
     """The id of the only model with this name. Raises the refusal with similar names."""
     models = await read_models(caller, inactive=False)
     called = [model for model in models if wanted.casefold() in (model.name.casefold(), model.display_name.casefold())]

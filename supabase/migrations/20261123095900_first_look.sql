@@ -44,6 +44,7 @@ begin
     from pg_proc p
     where p.pronamespace = 'public'::regnamespace and p.proname in (
       'attach_provider_job', 'batch_facts', 'batch_snapshot', 'batch_waits', 'begin_order', 'cancel_batch',
+      'untag_batch_images',
       'claim_generations', 'claim_generations_as_json', 'complete_and_claim', 'complete_generation',
       'complete_generations', 'create_batch', 'create_batch_as', 'delete_batch_images', 'discard_files',
       'credit_history', 'get_credits', 'grant_credits', 'grant_monthly_credits', 'note_credit_adjustment',

@@ -515,7 +515,7 @@ begin
   update batchgen.orders o set ended_at = null, ask_at = null, lease_id = null, lease_expires_at = null
   where o.key = (
     select e.key from batchgen.orders e
-    where e.generation_id = new.generation_id and e.ended_at is not null
+    where e.generation_id = new.generation_id and e.ended_at is not null and not e.is_superseded
       -- If the item is in the queue already, this row will not be inserted.
       and not exists (select from batchgen.queue q where q.generation_id = new.generation_id)
     order by e.ordered_at desc limit 1
@@ -583,8 +583,8 @@ referencing old table as old_rows for each statement execute function batchgen.a
 -- settle_order(p_order_key, p_lease_id, p_outcome)
 -- Record the provider's answer about an open order. p_outcome: {order: as batchgen.order_state, has_picture}.
 --   not over: the provider is asked again, with growing pauses, for a day; then the outcome is unknown
---   over, with a picture, unless it is known to cost nothing: the item, if it failed and still has its batch, runs
--- again     only to fetch the picture (is_late)
+--   over, with a picture, unless it is known to cost nothing: the item, if it failed, still has its batch and was not
+--     edited, runs again only to fetch the picture (is_late)
 --   the same, but the item crashed: a settlement in the ledger. That picture may have caused the crashes, so it is
 --     fetched only if a person runs the item again within a day
 --   over otherwise: a settlement in the ledger
@@ -628,6 +628,7 @@ begin
     into v_code;
   if v_state.over and v_order.is_charged is not false and p_outcome -> 'has_picture' = 'true'::jsonb
     and v_generation.status = 'failed' and v_generation.batch_id is not null and v_code = 'crashed'
+    and not v_order.is_superseded
   then
     perform batchgen.note_settlement(v_order, coalesce(v_order.is_charged, true), 'settled');
     -- From here on it costs nothing more.
@@ -637,7 +638,7 @@ begin
     where o.key = p_order_key;
     return false;
   elsif v_state.over and v_order.is_charged is not false and p_outcome -> 'has_picture' = 'true'::jsonb
-    and v_generation.status = 'failed' and v_generation.batch_id is not null
+    and v_generation.status = 'failed' and v_generation.batch_id is not null and not v_order.is_superseded
   then
     update batchgen.orders o
     set is_late = true, late_message = coalesce(v_generation.error_message, 'The picture could not be made.'),

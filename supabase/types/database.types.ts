@@ -560,7 +560,10 @@ export type Database = {
         }[];
       };
       begin_order: { Args: { p_generation_id: string; p_lease_id: string; p_order: Json }; Returns: string };
-      cancel_batch: { Args: { p_batch_id: string }; Returns: Json };
+      cancel_batch: {
+        Args: { p_batch_id: string; p_generation_ids?: string[]; p_waiting_only?: boolean };
+        Returns: Json;
+      };
       claim_generations: {
         Args: { p_lease_seconds: number; p_limit: number; p_worker: string };
         Returns: {
@@ -613,7 +616,7 @@ export type Database = {
       create_batch: { Args: { p_request: Json }; Returns: Json };
       create_batch_as: { Args: { p_request: Json; p_user_id: string }; Returns: Json };
       credit_history: { Args: { p_before?: number; p_limit?: number; p_user_id?: string }; Returns: Json };
-      delete_batch_images: { Args: { p_batch_id: string }; Returns: Json };
+      delete_batch_images: { Args: { p_batch_id: string; p_generation_ids?: string[] }; Returns: Json };
       discard_files: {
         Args: { p_generation_id: string; p_paths?: string[]; p_seconds: number; p_user_id: string };
         Returns: undefined;
@@ -701,12 +704,12 @@ export type Database = {
         Args: { p_lease_ids: string[]; p_lease_seconds: number; p_worker: string };
         Returns: Json;
       };
-      retry_failed: { Args: { p_batch_id: string }; Returns: Json };
+      retry_failed: { Args: { p_batch_id: string; p_edits?: Json; p_generation_ids?: string[] }; Returns: Json };
       return_expired_leases: { Args: Record<PropertyKey, never>; Returns: number };
-      save_batch_images: { Args: { p_batch_id: string }; Returns: Json };
+      save_batch_images: { Args: { p_batch_id: string; p_generation_ids?: string[] }; Returns: Json };
       set_picture_access: { Args: { p_pictures: string }; Returns: Json };
       settle_order: { Args: { p_lease_id: string; p_order_key: string; p_outcome: Json }; Returns: boolean };
-      tag_batch_images: { Args: { p_batch_id: string; p_tags: string[] }; Returns: Json };
+      tag_batch_images: { Args: { p_batch_id: string; p_generation_ids?: string[]; p_tags: string[] }; Returns: Json };
       take_open_orders: {
         Args: { p_lease_seconds: number; p_limit: number; p_worker: string };
         Returns: {
@@ -734,6 +737,10 @@ export type Database = {
       };
       take_storage_deletions_as_json: {
         Args: { p_lease_seconds: number; p_limit: number; p_worker: string };
+        Returns: Json;
+      };
+      untag_batch_images: {
+        Args: { p_batch_id: string; p_generation_ids?: string[]; p_tags: string[] };
         Returns: Json;
       };
       update_public_urls: { Args: { p_after?: string; p_limit?: number; p_project_url: string }; Returns: Json };

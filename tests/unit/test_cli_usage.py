@@ -32,6 +32,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["delete", "abc", "--yes"], "invalid_id"),
         (["delete", "5f0c6d0e-0000-0000-0000-000000000000"], "confirmation_missing"),
         (["tag", "5f0c6d0e-0000-0000-0000-000000000000"], "wrong_usage"),
+        (["retry", "5f0c6d0e-0000-0000-0000-000000000000", "--prompt", "a fox"], "item_missing"),
         (["submit"], "prompts_missing"),
         (["submit", "a", "--file", "x"], "prompts_missing"),
         (["submit", "--file", "missing.txt"], "unreadable"),

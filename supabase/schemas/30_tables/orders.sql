@@ -27,6 +27,7 @@ create table batchgen.orders (
   ask_at timestamptz,
   asked integer not null default 0,
   is_settled boolean not null default false,
+  is_superseded boolean not null default false,
   lease_id uuid,
   lease_expires_at timestamptz,
   constraint only_an_open_order_is_asked_about check (
@@ -79,5 +80,7 @@ comment on column batchgen.orders.asked is 'How often the provider was asked.';
 comment on column batchgen.orders.is_settled is
   'True if the cost is in the ledger. The item crashed; for a day, running it again finds the picture through this '
   'row.';
+comment on column batchgen.orders.is_superseded is
+  'True if the item was edited since: the order''s cost still counts, but its picture is never fetched.';
 comment on column batchgen.orders.lease_id is 'Minted when a worker takes the order to ask its provider.';
 comment on column batchgen.orders.lease_expires_at is 'After this, another worker may ask.';

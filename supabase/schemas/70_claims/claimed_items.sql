@@ -7,7 +7,7 @@ select g.id as generation_id, q.lease_id, q.lease_expires_at,
   g.batch_id, coalesce(g.batch_index, 0) as batch_index, g.prompt, g.negative_prompt, g.seed,
   case when o.key is null then coalesce(p.provider_model, left(m.replicate_id, 500), left(g.model, 500))
     else o.provider_model end as model,
-  case when o.key is null then coalesce(nullif(b.model_version, ''), p.provider_version)
+  case when o.key is null then coalesce(v.model_version, p.provider_version)
     else o.provider_version end as model_version,
   coalesce(g.width, m.default_width, 1024) as width, coalesce(g.height, m.default_height, 1024) as height,
   coalesce(g.steps, m.default_steps) as steps, g.guidance_scale::double precision as guidance_scale,
@@ -25,6 +25,13 @@ left join public.models m on m.id = g.model_id
 left join batchgen.model_providers p on p.model_id = g.model_id
 left join batchgen.orders o on o.key = q.order_key
 cross join lateral (select greatest(coalesce(g.retry_count, 0), 0) as retries) r
+-- The batch's version is one of the batch's model, which an edited item may have left.
+cross join lateral (
+  select case
+    when g.model_id is null or coalesce(b.model_id, '') in ('', g.model_id::text, m.replicate_id, m.name)
+      then nullif(b.model_version, '')
+  end as model_version
+) v
 -- The order of claims. Sorted here, so that readers of the view need not read the queue again for it.
 order by q.priority desc, q.created_at, q.batch_index, q.generation_id;
 revoke all on batchgen.claimed_items from public, anon, authenticated, service_role;

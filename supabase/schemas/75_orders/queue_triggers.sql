@@ -6,7 +6,7 @@ begin
   update batchgen.orders o set ended_at = null, ask_at = null, lease_id = null, lease_expires_at = null
   where o.key = (
     select e.key from batchgen.orders e
-    where e.generation_id = new.generation_id and e.ended_at is not null
+    where e.generation_id = new.generation_id and e.ended_at is not null and not e.is_superseded
       -- If the item is in the queue already, this row will not be inserted.
       and not exists (select from batchgen.queue q where q.generation_id = new.generation_id)
     order by e.ordered_at desc limit 1

@@ -1,8 +1,8 @@
 -- settle_order(p_order_key, p_lease_id, p_outcome)
 -- Record the provider's answer about an open order. p_outcome: {order: as batchgen.order_state, has_picture}.
 --   not over: the provider is asked again, with growing pauses, for a day; then the outcome is unknown
---   over, with a picture, unless it is known to cost nothing: the item, if it failed and still has its batch, runs
--- again     only to fetch the picture (is_late)
+--   over, with a picture, unless it is known to cost nothing: the item, if it failed, still has its batch and was not
+--     edited, runs again only to fetch the picture (is_late)
 --   the same, but the item crashed: a settlement in the ledger. That picture may have caused the crashes, so it is
 --     fetched only if a person runs the item again within a day
 --   over otherwise: a settlement in the ledger
@@ -46,6 +46,7 @@ begin
     into v_code;
   if v_state.over and v_order.is_charged is not false and p_outcome -> 'has_picture' = 'true'::jsonb
     and v_generation.status = 'failed' and v_generation.batch_id is not null and v_code = 'crashed'
+    and not v_order.is_superseded
   then
     perform batchgen.note_settlement(v_order, coalesce(v_order.is_charged, true), 'settled');
     -- From here on it costs nothing more.
@@ -55,7 +56,7 @@ begin
     where o.key = p_order_key;
     return false;
   elsif v_state.over and v_order.is_charged is not false and p_outcome -> 'has_picture' = 'true'::jsonb
-    and v_generation.status = 'failed' and v_generation.batch_id is not null
+    and v_generation.status = 'failed' and v_generation.batch_id is not null and not v_order.is_superseded
   then
     update batchgen.orders o
     set is_late = true, late_message = coalesce(v_generation.error_message, 'The picture could not be made.'),

@@ -3,18 +3,23 @@
 -- Locks, as everywhere: batches by id, items, queue rows. A session that holds items and then needs their batch (an
 -- edit by the app) locks the batch's other items only if they are free.
 
--- request_cancel(p_batch_ids)
--- Set the cancel request of all waiting and running items of these batches. The lock on the queue row keeps claims away
--- from it; an item that is just being claimed is marked after that.
+-- request_cancel(p_batch_ids, p_ids, p_waiting_only)
+-- Set the cancel request of the waiting and running items of these batches, or of those among p_ids; with
+-- p_waiting_only, of waiting ones alone. The lock on the queue row keeps claims away from it; an item that is just
+-- being claimed is marked after that, or left if only waiting ones are meant.
 -- Caller: holds the batches' row locks, and calls end_cancelled before it commits.
-create function batchgen.request_cancel(p_batch_ids uuid[]) returns void
+create function batchgen.request_cancel(
+  p_batch_ids uuid[], p_ids uuid[] default null, p_waiting_only boolean default false
+) returns void
 language sql security definer set search_path = '' as $$
   update batchgen.queue q set cancel_requested = true
   from public.image_generations g
-  where g.batch_id = any (p_batch_ids) and q.generation_id = g.id
+  where g.batch_id = any (p_batch_ids) and q.generation_id = g.id and (p_ids is null or g.id = any (p_ids))
+    and not (p_waiting_only and q.state = 'running')
 $$;
-revoke execute on function batchgen.request_cancel(uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.request_cancel(uuid[]) is
+revoke execute on function batchgen.request_cancel(uuid[], uuid[], boolean)
+from public, anon, authenticated, service_role;
+comment on function batchgen.request_cancel(uuid[], uuid[], boolean) is
   'Sets the cancel request of waiting and running items of batches.';
 
 -- end_cancelled(p_batch_ids)
@@ -53,19 +58,23 @@ $$;
 revoke execute on function batchgen.end_cancelled(uuid[]) from public, anon, authenticated, service_role;
 comment on function batchgen.end_cancelled(uuid[]) is 'Ends the waiting items that have a cancel request.';
 
--- cancel_items(p_batch_ids)
--- Cancel all items of these batches that have not ended: waiting ones end at once, running ones are marked. Returns the
--- ids of the items ended here. Items that were running before the queue existed have no worker: they end here, too.
-create function batchgen.cancel_items(p_batch_ids uuid[]) returns uuid[]
+-- cancel_items(p_batch_ids, p_ids, p_waiting_only)
+-- Cancel the items of these batches that have not ended, or those among p_ids: waiting ones end at once, running ones
+-- are marked unless only waiting ones are meant. Returns the ids of the items ended here. Items that were running
+-- before the queue existed have no worker: they end here, too.
+create function batchgen.cancel_items(
+  p_batch_ids uuid[], p_ids uuid[] default null, p_waiting_only boolean default false
+) returns uuid[]
 language plpgsql security definer set search_path = '' as $$
 declare
   v_abandoned uuid[];
 begin
   perform 1 from public.batch_generations b where b.id = any (p_batch_ids) order by b.id for no key update;
-  perform batchgen.request_cancel(p_batch_ids);
+  perform batchgen.request_cancel(p_batch_ids, p_ids, p_waiting_only);
   v_abandoned := array(
     select g.id from public.image_generations g
-    where g.batch_id = any (p_batch_ids) and g.status in ('pending', 'processing')
+    where g.batch_id = any (p_batch_ids) and (p_ids is null or g.id = any (p_ids))
+      and (g.status = 'pending' or (g.status = 'processing' and not p_waiting_only))
       and not exists (select from batchgen.queue q where q.generation_id = g.id)
     for no key update of g skip locked
   );
@@ -75,6 +84,7 @@ begin
   return v_abandoned || batchgen.end_cancelled(p_batch_ids);
 end
 $$;
-revoke execute on function batchgen.cancel_items(uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.cancel_items(uuid[]) is
+revoke execute on function batchgen.cancel_items(uuid[], uuid[], boolean)
+from public, anon, authenticated, service_role;
+comment on function batchgen.cancel_items(uuid[], uuid[], boolean) is
   'Cancels items of batches: ends waiting ones, marks running ones for their workers.';

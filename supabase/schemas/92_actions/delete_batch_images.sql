@@ -1,7 +1,7 @@
--- delete_batch_images(p_batch_id)
--- Delete the pictures of a batch: rows at once, files through the outbox. Items and totals stay. Waiting and running
--- items are refused, since they would make another picture.
-create function batchgen.delete_batch_images(p_batch_id uuid) returns batchgen.item_outcome[]
+-- delete_batch_images(p_batch_id, p_ids)
+-- Delete the pictures of these items: rows at once, files through the outbox. Items and totals stay. Waiting and
+-- running items are refused, since they would make another picture.
+create function batchgen.delete_batch_images(p_batch_id uuid, p_ids uuid[]) returns batchgen.item_outcome[]
 language plpgsql security definer set search_path = '' as $$
 declare
   v_outcomes batchgen.item_outcome[];
@@ -18,7 +18,7 @@ begin
       end,
       case when p.image_id is not null then jsonb_build_object('image_id', p.image_id) end
     )::batchgen.item_outcome
-    from batchgen.pictures_of(p_batch_id) p
+    from batchgen.pictures_of(p_ids) p
   );
   perform batchgen.delete_images(array(
     select i.id
@@ -30,19 +30,19 @@ begin
   return v_outcomes;
 end
 $$;
-revoke execute on function batchgen.delete_batch_images(uuid) from public, anon, authenticated, service_role;
-comment on function batchgen.delete_batch_images(uuid) is 'Deletes the pictures of a batch.';
+revoke execute on function batchgen.delete_batch_images(uuid, uuid[]) from public, anon, authenticated, service_role;
+comment on function batchgen.delete_batch_images(uuid, uuid[]) is 'Deletes pictures of a batch.';
 
--- delete_batch_images(p_batch_id)
--- Delete the pictures of a batch.
+-- delete_batch_images(p_batch_id, p_generation_ids)
+-- Delete the pictures of a batch, or of the named items.
 -- Actions: deleted, with image_id; already_deleted. Refused: still_waiting, still_running.
 -- Caller: authenticated, for a batch of their own; service_role, for any.
--- Errors: PT401, PT404.
-create function public.delete_batch_images(p_batch_id uuid) returns jsonb
+-- Errors: PT401, PT404; PT422 for too many ids.
+create function public.delete_batch_images(p_batch_id uuid, p_generation_ids uuid[] default null) returns jsonb
 language sql set search_path = '' as $$
-  select batchgen_api.act('delete', p_batch_id)
+  select batchgen_api.act('delete', p_batch_id, p_generation_ids)
 $$;
-revoke execute on function public.delete_batch_images(uuid) from public, anon, authenticated, service_role;
-grant execute on function public.delete_batch_images(uuid) to authenticated, service_role;
-comment on function public.delete_batch_images(uuid) is
-  'Deletes the pictures of a batch, rows and files; items and totals stay.';
+revoke execute on function public.delete_batch_images(uuid, uuid[]) from public, anon, authenticated, service_role;
+grant execute on function public.delete_batch_images(uuid, uuid[]) to authenticated, service_role;
+comment on function public.delete_batch_images(uuid, uuid[]) is
+  'Deletes the pictures of a batch, all or those of the named items, rows and files; items and totals stay.';

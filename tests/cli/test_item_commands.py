@@ -1,0 +1,72 @@
+"""`--item` of the commands that act on batches, and retries with changes, beside a real worker."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+from shell import Shell
+from test_action_commands import finished, outcomes
+
+from tests.support import eventually
+
+
+async def test_items_are_named_by_number_or_id(signed_in: Shell) -> None:
+    batch_id = await finished(signed_in, "a fox", "a bird", "a cat")
+    third = (await signed_in.run("show", batch_id, "--json")).json["generations"][2]["id"]
+
+    by_both = await signed_in.run("save", batch_id, "--item", "1", "--item", third[:8], "--to", "out", "--json")
+    twice = await signed_in.run("tag", batch_id, "red", "--item", "3", "--item", third, "--json")
+    untagged = await signed_in.run("untag", batch_id, "red", "--json")
+    deleted = await signed_in.run("delete", batch_id, "--yes", "--item", "3", "--json")
+
+    assert [entry["index"] for entry in by_both.json["done"]] == [0, 2]
+    assert [file["path"] for file in by_both.json["files"]] == ["out/1-a-fox.png", "out/3-a-cat.png"]
+    assert [entry["index"] for entry in twice.json["done"]] == [2]
+    assert outcomes(untagged) == ["already_untagged", "already_untagged", "untagged"]
+    assert outcomes(deleted) == ["deleted"]
+    assert len((await signed_in.run("show", batch_id, "--json")).json["images"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("typed", "code"),
+    [("4", "item_not_found"), ("0", "item_not_found"), ("x", "invalid_item"), ("beef", "item_not_found")],
+)
+async def test_an_unknown_item_exits_with_2(signed_in: Shell, typed: str, code: str) -> None:
+    batch_id = (await signed_in.run("submit", "a fox", "a bird", "--json")).json["batch"]["id"]
+
+    ended = await signed_in.run("cancel", batch_id, "--item", typed, "--json")
+
+    assert (ended.code, ended.stdout, ended.error["code"]) == (2, "", code)
+    assert ended.error["remedy"]
+
+
+async def test_a_blocked_item_runs_again_with_another_prompt(
+    signed_in: Shell, limits: Callable[..., Awaitable[None]]
+) -> None:
+    await limits(max_retries=0)
+    batch_id = await finished(signed_in, "a fox", "a cat #blocked")
+
+    unchanged = await signed_in.run("retry", batch_id, "--item", "2", "--json")
+    retried = await signed_in.run("retry", batch_id, "--item", "2", "--prompt", "a tame cat", "--wait", "--json")
+
+    assert (unchanged.code, outcomes(unchanged)) == (1, ["blocked_by_policy"])
+    assert (retried.code, outcomes(retried)) == (0, ["requeued"])
+    assert retried.json["generations"][1]["prompt"] == "a tame cat"
+    assert retried.json["batch"]["status"] == "completed"
+
+
+async def test_running_items_finish_when_only_waiting_ones_are_cancelled(signed_in: Shell) -> None:
+    prompts = [f"fox {n} #slow:6" for n in range(5)]
+    batch_id = (await signed_in.run("submit", *prompts, "--json")).json["batch"]["id"]
+
+    async def three_run() -> bool:
+        shown = await signed_in.run("show", batch_id, "--json")
+        return [item["status"] for item in shown.json["generations"]].count("processing") == 3
+
+    await eventually(three_run, 20)
+    cancelled = await signed_in.run("cancel", batch_id, "--waiting-only", "--json")
+    ended = await signed_in.run("watch", batch_id)
+
+    assert outcomes(cancelled) == ["left_running"] * 3 + ["cancelled"] * 2
+    assert ended.code == 1
+    shown = (await signed_in.run("show", batch_id, "--json")).json
+    assert [item["status"] for item in shown["generations"]] == ["completed"] * 3 + ["failed"] * 2
