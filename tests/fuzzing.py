@@ -139,13 +139,28 @@ shared_settings = st.fixed_dictionaries(
         "guidance_scale": st.floats(0, 30) | st.sampled_from(["7.5", "1e-400", "0.00000000000001"]).map(Raw),
     },
 )
+others = {
+    "shared_settings": shared_settings,
+    "batch_name": texts,
+    "client_key": st.sampled_from(["a", "b", "🔑"]) | words,
+}
+seeds = st.integers(-(2**63), 2**63 - 1)
+choices = st.fixed_dictionaries({"mode": st.just("all")}) | st.fixed_dictionaries(
+    {"mode": st.just("sample")}, optional={"count": st.integers(1, 3), "seed": seeds}
+)
+variations = st.fixed_dictionaries({"count": st.integers(1, 3)}) | st.fixed_dictionaries(
+    {"seeds": st.lists(seeds, min_size=1, max_size=3, unique=True)}
+)
+texts_with_choices = st.sampled_from(
+    ["{red|2::blue} fox", "{2$$ and $$a|b|{c|d}}", r"a \{fox\} {at night|}", "{a", "b"]
+)
 valid_requests = st.fixed_dictionaries(
-    {"prompts": st.lists(prompts, min_size=2, max_size=10)},
-    optional={
-        "shared_settings": shared_settings,
-        "batch_name": texts,
-        "client_key": st.sampled_from(["a", "b", "🔑"]) | words,
+    {"prompts": st.lists(prompts, min_size=2, max_size=10)}, optional=others
+) | st.fixed_dictionaries(
+    {
+        "prompts": st.lists(st.fixed_dictionaries({"text": texts_with_choices}), min_size=2, max_size=3),
     },
+    optional={**others, "choices": choices, "variations": variations},
 )
 
 

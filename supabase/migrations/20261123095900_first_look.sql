@@ -45,6 +45,8 @@ begin
     where p.pronamespace = 'public'::regnamespace and p.proname in (
       'attach_provider_job', 'batch_facts', 'batch_snapshot', 'batch_waits', 'begin_order', 'cancel_batch',
       'untag_batch_images',
+      'delete_batch_template', 'get_batch_template', 'list_batch_templates', 'publish_batch_template',
+      'rename_batch_template', 'save_batch_template',
       'claim_generations', 'claim_generations_as_json', 'complete_and_claim', 'complete_generation',
       'complete_generations', 'create_batch', 'create_batch_as', 'delete_batch_images', 'discard_files',
       'credit_history', 'get_credits', 'grant_credits', 'grant_monthly_credits', 'note_credit_adjustment',

@@ -588,8 +588,10 @@ create type batchgen.requested_item as (
   batch_index integer, prompt text, negative_prompt text, seed bigint, tags text[]
 );
 
--- A create_batch request that was read and checked: the batch, without an id, and its items.
-create type batchgen.requested_batch as (batch public.batch_generations, items batchgen.requested_item[]);
+-- A create_batch request that was read and checked: the batch, without an id, its items, and the seed of a sample.
+create type batchgen.requested_batch as (
+  batch public.batch_generations, items batchgen.requested_item[], sample_seed bigint
+);
 
 create table batchgen.requests (
   user_id uuid not null references auth.users (id) on delete cascade,

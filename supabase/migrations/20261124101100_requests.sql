@@ -449,22 +449,30 @@ comment on function batchgen.create_batch_for(uuid, jsonb) is
   'Validates a whole request, counts it against the limits, then writes the batch and its items.';
 
 -- read_batch(p_user_id, p_request)
--- Read and check the whole request: the batch, without an id, and its items; seed is null where the request has none.
--- Writes nothing and looks at no limit, so that create_batch and preview_batch agree.
+-- Read and check the whole request: the batch, without an id, and its items, after its template was filled in and its
+-- choices and variations were expanded; an item's seed is null where the request has none. sample_seed: that of a
+-- sample of its choices. Writes nothing and looks at no limit, so that create_batch and preview_batch agree.
 -- Caller: create_batch_for, preview_batch_for, after repeated_batch.
 -- Errors: PT422 for the first rule that the request breaks.
 create function batchgen.read_batch(p_user_id uuid, p_request jsonb) returns batchgen.requested_batch
 language plpgsql security definer set search_path = '' as $$
 declare
   v_settings batchgen.settings;
+  v_request jsonb;
+  v_choices jsonb;
   v_read batchgen.requested_batch;
 begin
   select s.* into v_settings from batchgen.settings s;
-  perform batchgen.count_prompts(p_user_id, p_request -> 'prompts', v_settings);
-  perform batchgen.refuse_unknown_fields(p_request, '', '{prompts,shared_settings,batch_name,client_key}');
-  v_read.batch := batchgen.read_shared_settings(p_request, v_settings);
+  v_request := batchgen.request_from_template(p_user_id, p_request, v_settings);
+  perform batchgen.count_prompts(p_user_id, v_request, v_settings);
+  perform batchgen.refuse_unknown_fields(v_request, '',
+    '{prompts,shared_settings,batch_name,client_key,choices,variations,template}');
+  v_read.batch := batchgen.read_shared_settings(v_request, v_settings);
   v_read.batch.user_id := p_user_id;
-  v_read.items := batchgen.read_prompts(p_request -> 'prompts', v_settings);
+  v_choices := batchgen.read_choices(v_request, v_settings);
+  v_read.sample_seed := case when v_choices ->> 'mode' = 'sample' then (v_choices ->> 'seed')::bigint end;
+  v_read.items := batchgen.expand_items(batchgen.read_prompts(v_request -> 'prompts', v_settings), v_choices,
+    batchgen.read_variations(v_request, v_settings), v_settings, p_user_id);
   return v_read;
 end
 $$;
@@ -481,24 +489,28 @@ comment on function batchgen.tags_of(batchgen.requested_item[]) is 'The tags of 
 
 -- Steps of read_batch and create_batch_for. Each refuses invalid input with PT422.
 
--- count_prompts(p_user_id, p_prompts, p_settings)
--- Number of prompts. Refuse if there is no list, or if a batch of the user may not have that many or that few.
-create function batchgen.count_prompts(p_user_id uuid, p_prompts jsonb, p_settings batchgen.settings) returns integer
+-- count_prompts(p_user_id, p_request, p_settings)
+-- Number of prompts. Refuse if there is no list, or if a batch of the user may not have that many or that few. With
+-- choices or variations, expand_items checks whether they are too few.
+create function batchgen.count_prompts(p_user_id uuid, p_request jsonb, p_settings batchgen.settings) returns integer
 language plpgsql security definer set search_path = '' as $$
 declare
+  v_prompts jsonb := p_request -> 'prompts';
   v_count integer;
   v_most integer := batchgen.max_batch_size_of(p_user_id);
 begin
-  if coalesce(jsonb_typeof(p_prompts), 'null') = 'null' then
+  if coalesce(jsonb_typeof(v_prompts), 'null') = 'null' then
     perform batchgen.refuse('prompts_missing', 'prompts is missing.', 'prompts',
       format('Send a list of %s to %s prompts.', p_settings.min_batch_size, p_settings.max_batch_size));
   end if;
-  if jsonb_typeof(p_prompts) <> 'array' then
+  if jsonb_typeof(v_prompts) <> 'array' then
     perform batchgen.refuse('wrong_type', 'prompts is not a list.', 'prompts',
       'Send a list of {text, negative_prompt, seed, tags}.');
   end if;
-  v_count := jsonb_array_length(p_prompts);
-  if v_count < p_settings.min_batch_size then
+  v_count := jsonb_array_length(v_prompts);
+  if v_count < p_settings.min_batch_size
+    and coalesce(nullif(p_request -> 'choices', 'null'), nullif(p_request -> 'variations', 'null')) is null
+  then
     perform batchgen.refuse('too_few_prompts',
       format('A batch has at least %s prompts; this one has %s.', p_settings.min_batch_size, v_count), 'prompts',
       format('Send %s to %s prompts.', p_settings.min_batch_size, p_settings.max_batch_size), null,

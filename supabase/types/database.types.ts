@@ -617,12 +617,14 @@ export type Database = {
       create_batch_as: { Args: { p_request: Json; p_user_id: string }; Returns: Json };
       credit_history: { Args: { p_before?: number; p_limit?: number; p_user_id?: string }; Returns: Json };
       delete_batch_images: { Args: { p_batch_id: string; p_generation_ids?: string[] }; Returns: Json };
+      delete_batch_template: { Args: { p_template_id: string; p_user_id?: string }; Returns: Json };
       discard_files: {
         Args: { p_generation_id: string; p_paths?: string[]; p_seconds: number; p_user_id: string };
         Returns: undefined;
       };
       end_storage_deletions: { Args: { p_lease_ids: string[]; p_worker: string }; Returns: number };
       fail_generation: { Args: { p_error: Json; p_generation_id: string; p_lease_id: string }; Returns: Json };
+      get_batch_template: { Args: { p_template_id: string; p_user_id?: string }; Returns: Json };
       get_costs: {
         Args: { p_batch_id?: string; p_by: string; p_limit?: number; p_since?: string };
         Returns: {
@@ -674,6 +676,7 @@ export type Database = {
       };
       grant_credits: { Args: { p_credits: number; p_key?: string; p_note?: string; p_user_id: string }; Returns: Json };
       grant_monthly_credits: { Args: { p_limit?: number }; Returns: number };
+      list_batch_templates: { Args: { p_user_id?: string }; Returns: Json };
       list_thumbnail: {
         Args: { p_image_id: string; p_storage_path: string; p_thumbnail_path: string };
         Returns: boolean;
@@ -682,6 +685,7 @@ export type Database = {
         Args: { p_credits: number; p_key?: string; p_note: string; p_user_id: string };
         Returns: Json;
       };
+      publish_batch_template: { Args: { p_is_public: boolean; p_template_id: string }; Returns: Json };
       queue_outlook: { Args: Record<PropertyKey, never>; Returns: Json };
       release_generations: {
         Args: { p_lease_ids: string[]; p_worker: string };
@@ -692,6 +696,7 @@ export type Database = {
       };
       release_generations_as_json: { Args: { p_lease_ids: string[]; p_worker: string }; Returns: Json };
       remove_expired_images: { Args: Record<PropertyKey, never>; Returns: number };
+      rename_batch_template: { Args: { p_name: string; p_template_id: string; p_user_id?: string }; Returns: Json };
       renew_leases: {
         Args: { p_lease_ids: string[]; p_lease_seconds: number; p_worker: string };
         Returns: {
@@ -707,6 +712,7 @@ export type Database = {
       retry_failed: { Args: { p_batch_id: string; p_edits?: Json; p_generation_ids?: string[] }; Returns: Json };
       return_expired_leases: { Args: Record<PropertyKey, never>; Returns: number };
       save_batch_images: { Args: { p_batch_id: string; p_generation_ids?: string[] }; Returns: Json };
+      save_batch_template: { Args: { p_template: Json; p_user_id?: string }; Returns: Json };
       set_picture_access: { Args: { p_pictures: string }; Returns: Json };
       settle_order: { Args: { p_lease_id: string; p_order_key: string; p_outcome: Json }; Returns: boolean };
       tag_batch_images: { Args: { p_batch_id: string; p_generation_ids?: string[]; p_tags: string[] }; Returns: Json };
