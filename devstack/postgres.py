@@ -39,7 +39,12 @@ SETTINGS: Mapping[str, str] = {
     "log_checkpoints": "off",
     "password_encryption": "scram-sha-256",
 }
-NOT_DURABLE: Mapping[str, str] = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+NOT_DURABLE: Mapping[str, str] = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "wal_writer_delay": "2ms",  # replication streams get a commit once it is written out
+}
 
 
 class PostgresServer:

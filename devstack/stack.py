@@ -203,7 +203,7 @@ class Stack:
         self._parts.push_async_callback(realtime.stop)
         await realtime.start()
         self.realtime = realtime
-        return realtime, "postgres_changes"
+        return realtime, "postgres_changes, broadcast"
 
     async def _start_gateway(
         self, listener: socket.socket, realtime: RealtimeServer, info: StackInfo

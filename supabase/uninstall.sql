@@ -75,7 +75,7 @@ where not exists (
   where f.kind = 'policy' and f.on_table = p.schemaname || '.' || p.tablename and f.name = p.policyname
 )
 and (
-  p.schemaname = 'storage' and p.tablename = 'objects' and p.policyname like 'batchgen: %'
+  (p.schemaname, p.tablename) in (('storage', 'objects'), ('realtime', 'messages')) and p.policyname like 'batchgen: %'
   or exists (select from batchgen_found f where f.kind = 'table' and f.name = p.schemaname || '.' || p.tablename)
   and p.schemaname = 'public' and (p.tablename, p.policyname) in (
     ('batch_generations', 'Owners read their batches'), ('batch_generations', 'Owners update their batches'),
@@ -603,6 +603,7 @@ begin
       ('20261124103900', 'app_triggers'),
       ('20261124120000', 'realtime'),
       ('20261124120100', 'comments'),
+      ('20261128130100', 'live'),
       ('20261128130200', 'thumbnails'),
       ('20261128130300', 'item_actions'),
       ('20261128130400', 'choices'),

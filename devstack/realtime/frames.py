@@ -1,8 +1,7 @@
-"""The two text serialisers of the protocol: version 1 is an object, version 2 an array with the join's ref.
+"""The two serialisers of the protocol: version 1 is an object, version 2 an array with the join's ref.
 
 Rules from supabase/realtime v2.129.8 lib/realtime_web/socket/v2_serializer.ex and Phoenix 1.8
-lib/phoenix/socket/serializers/v1_json_serializer.ex. Version 2's binary frames, which carry only broadcasts, are not
-supported.
+lib/phoenix/socket/serializers/v1_json_serializer.ex. Clients of version 2 send broadcasts as binary frames, too.
 """
 
 from __future__ import annotations
@@ -16,6 +15,18 @@ Version: TypeAlias = Literal["1.0.0", "2.0.0"]
 Ref: TypeAlias = str | int | None
 
 
+_USER_BROADCAST_PUSH = 3
+
+
+@dataclass(frozen=True, slots=True)
+class UserMessage:
+    """A broadcast from a binary frame."""
+
+    event: str
+    payload: bytes
+    is_json: bool
+
+
 @dataclass(frozen=True, slots=True)
 class ClientFrame:
     join_ref: Ref
@@ -23,6 +34,7 @@ class ClientFrame:
     topic: str
     event: str
     payload: Mapping[str, Any]
+    message: UserMessage | None = None
 
 
 class FrameError(Exception):
@@ -44,6 +56,27 @@ def read(version: Version, text: str) -> ClientFrame:
     except (ValueError, RecursionError) as error:
         raise FrameError("not JSON") from error
     return _read_v1(data) if version == "1.0.0" else _read_v2(data)
+
+
+def read_binary(version: Version, data: bytes) -> ClientFrame:
+    """A broadcast: sizes of join_ref, ref, topic, event and metadata, the encoding, these texts, and the payload."""
+    if version == "1.0.0" or len(data) < 7 or data[0] != _USER_BROADCAST_PUSH:
+        raise FrameError("not a broadcast of version 2")
+    texts, at = list[bytes](), 7
+    for size in data[1:6]:
+        texts.append(data[at : at + size])
+        at += size
+    if at > len(data):
+        raise FrameError("shorter than its sizes")
+    message_payload, is_json = data[at:], data[6] != 0
+    try:
+        join_ref, ref, topic, event, _ = (text.decode() for text in texts)
+        if is_json:
+            json.loads(message_payload, parse_constant=_no_constant)  # it is pasted into frames of version 1
+    except (ValueError, RecursionError) as error:
+        raise FrameError("not UTF-8 or not JSON") from error
+    message = UserMessage(event, message_payload, is_json)
+    return ClientFrame(join_ref, ref, topic, "broadcast", {}, message)
 
 
 def _no_constant(name: str) -> None:

@@ -6,11 +6,13 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Protocol
 
+from devstack.realtime.broadcasts import Broadcast, UserBroadcast
 from devstack.realtime.database import SharedConnection
 from devstack.realtime.filters import Binding, binding_id, parse_binding
-from devstack.realtime.private_topics import may_read
+from devstack.realtime.private_topics import Readable, may_send, readable, replay
 from devstack.realtime.subscriptions import Registry, Subscriber, Subscription
 from devstack.realtime.tokens import Identity, TokenChecker
 from devstack.realtime.validation import PublishedTable, published_tables, tables_of
@@ -22,7 +24,7 @@ log = logging.getLogger(__name__)
 class TopicMember(Subscriber, Protocol):
     """The part of a joined channel that other channels and the watch of the publication use."""
 
-    def push(self, event: str, payload: str) -> None: ...
+    def receive(self, broadcast: Broadcast) -> None: ...
 
     def subscribe_again(self) -> None: ...
 
@@ -32,13 +34,16 @@ class Hub:
         self.tokens = tokens
         self.registry = Registry()
         self.is_reading = asyncio.Event()  # set once changes committed from now on are certain to be read
+        self.is_streaming = asyncio.Event()  # set while messages of the database are delivered
         self._publication = publication
         self._published: frozenset[PublishedTable] | None = None
         self._database = SharedConnection(database_url, "subscriptions")
+        self._topics = SharedConnection(database_url, "private topics")
         self._members: dict[tuple[str, bool], set[TopicMember]] = defaultdict(set)
 
     async def close(self) -> None:
         await self._database.close()
+        await self._topics.close()
 
     async def subscriptions_for(
         self, subscriber: Subscriber, bindings: Sequence[Binding], identity: Identity
@@ -56,9 +61,17 @@ class Hub:
                 )
         return found
 
-    async def may_read(self, topic: str, identity: Identity) -> bool:
-        async with self._database.use() as connection:
-            return await may_read(connection, topic, identity)
+    async def readable(self, topic: str, identity: Identity, *, presence: bool) -> Readable:
+        async with self._topics.use() as connection:
+            return await readable(connection, topic, identity, presence=presence)
+
+    async def may_send(self, topic: str, identity: Identity) -> bool:
+        async with self._topics.use() as connection:
+            return await may_send(connection, topic, identity)
+
+    async def replay(self, topic: str, since: datetime, limit: int) -> list[UserBroadcast]:
+        async with self._topics.use() as connection:
+            return await replay(connection, topic, since, limit)
 
     async def follow_publication(self) -> None:
         """Let every channel subscribe again after the publication's tables changed.
@@ -84,7 +97,9 @@ class Hub:
             del self._members[topic, private]
         self.registry.remove(member)
 
-    def broadcast(self, topic: str, private: bool, payload: str, leaving_out: TopicMember | None) -> None:
+    def broadcast(
+        self, topic: str, private: bool, broadcast: Broadcast, leaving_out: TopicMember | None = None
+    ) -> None:
         for member in self._members.get((topic, private), set()):
             if member is not leaving_out:
-                member.push("broadcast", payload)
+                member.receive(broadcast)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from devstack.realtime.filters import Binding, binding_of_topic
@@ -15,8 +16,20 @@ from devstack.realtime.filters import Binding, binding_of_topic
 TOPIC_PREFIX = "realtime:"
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MOST_REPLAYED = 25
+
+
 class JoinError(Exception):
     """An invalid join. The message is the `reason` of the error reply."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Messages to send again: at most `limit`, inserted since then."""
+
+    since: datetime
+    limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +43,25 @@ class JoinRequest:
     presence: bool
     ack_broadcast: bool
     self_broadcast: bool
+    replay: Replay | None
+    replication_ready: bool
 
 
 def read_join(name: str, payload: Mapping[str, Any]) -> JoinRequest:
     legacy = "config" not in payload
     config = _section(payload, "config")
     broadcast = _section(config, "broadcast")
+    private = _flag(config.get("private"))
     return JoinRequest(
         token=_token(payload),
         bindings=(binding_of_topic(name),) if legacy else _bindings(config.get("postgres_changes")),
         legacy=legacy,
-        private=_flag(config.get("private")),
+        private=private,
         presence=_flag(_section(config, "presence").get("enabled")),
         ack_broadcast=_flag(broadcast.get("ack")),
         self_broadcast=_flag(broadcast.get("self")),
+        replay=_replay(broadcast, private),
+        replication_ready=_flag(broadcast.get("replication_ready")),
     )
 
 
@@ -73,6 +91,29 @@ def _bindings(value: Any) -> tuple[Binding, ...]:
     if any(not isinstance(item, dict) for item in items):
         raise JoinError("UnknownErrorOnChannel: unable to parse postgres_changes, expected an array of maps")
     return tuple(cast(list[Binding], items))
+
+
+def _replay(broadcast: Mapping[str, Any], private: bool) -> Replay | None:
+    if "replay" not in broadcast:
+        return None
+    if not private:
+        raise JoinError("UnableToReplayMessages: Replay is not allowed for public channels")
+    wanted = broadcast["replay"]
+    if not isinstance(wanted, dict):
+        return None
+    wanted = cast(Mapping[str, Any], wanted)
+    since, limit = wanted.get("since"), wanted.get("limit")
+    limit = _MOST_REPLAYED if limit is None or limit is False else limit
+    if not _is_integer(since) or not _is_integer(limit):
+        raise JoinError("UnableToReplayMessages: Replay params are not valid")
+    try:
+        return Replay(_EPOCH + timedelta(milliseconds=cast(int, since)), max(min(limit, _MOST_REPLAYED), 1))
+    except OverflowError as error:
+        raise JoinError("UnableToReplayMessages: Replay params are not valid") from error
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _flag(value: Any) -> bool:

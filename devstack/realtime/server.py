@@ -10,12 +10,13 @@ from aiohttp import WSCloseCode, web
 from devstack.realtime.feed import Feed
 from devstack.realtime.frames import compact, version_of
 from devstack.realtime.hub import Hub
+from devstack.realtime.message_feed import MessageFeed
 from devstack.realtime.sockets import Socket, SocketLimits
 from devstack.realtime.tokens import TokenChecker, TokenError
 
 
 class RealtimeServer:
-    """Serves `postgres_changes` of one database to the websocket requests of a gateway.
+    """Serves changes and broadcasts of one database to the websocket requests of a gateway.
 
     `api_keys` maps new-style keys to roles. The database user must be a superuser, and `wal_level` must be logical.
 
@@ -36,16 +37,19 @@ class RealtimeServer:
     ) -> None:
         self._hub = Hub(database_url, publication, TokenChecker(jwt_secret, api_keys))
         self._feed = Feed(database_url, publication, self._hub, poll_seconds)
+        self._messages = MessageFeed(database_url, self._hub)
         self._limits = limits or SocketLimits()
         self._connect_error_pause_seconds = connect_error_pause_seconds
         self._sockets: set[Socket] = set()
         self._serving = False
 
     async def start(self) -> None:
-        """Take over the database. Changes committed after this returns are delivered."""
+        """Take over the database. Changes and messages committed after this returns are delivered."""
         try:
             await self._feed.start()
+            await self._messages.start()
         except BaseException:
+            await self._messages.stop()
             await self._feed.stop()
             raise
         self._serving = True
@@ -54,6 +58,7 @@ class RealtimeServer:
         """Close every socket with 1012, end the database sessions and drop the slot. Idempotent."""
         self._serving = False
         await asyncio.gather(*(socket.close_and_wait(WSCloseCode.SERVICE_RESTART) for socket in self._sockets))
+        await self._messages.stop()
         await self._feed.stop()
         await self._hub.close()
 

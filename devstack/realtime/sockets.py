@@ -13,10 +13,13 @@ from dataclasses import dataclass
 import psycopg
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from devstack.realtime.channel import NO_PERMISSION, Channel
-from devstack.realtime.frames import ClientFrame, FrameError, Version, compact, read, write
+from devstack.realtime.broadcasts import UserBroadcast
+from devstack.realtime.channel import NO_PERMISSION, UNREACHABLE, Channel
+from devstack.realtime.database import is_connection_loss
+from devstack.realtime.frames import ClientFrame, FrameError, Version, compact, read, read_binary, write
 from devstack.realtime.hub import Hub
 from devstack.realtime.join_request import TOPIC_PREFIX, JoinError, JoinRequest, read_join
+from devstack.realtime.private_topics import MissingPartition, Readable
 from devstack.realtime.tokens import Identity, TokenError, still_valid
 
 log = logging.getLogger(__name__)
@@ -41,24 +44,24 @@ class _Outbox:
 
     def __init__(self, limits: SocketLimits) -> None:
         self._limits = limits
-        self._frames: deque[str] = deque()
+        self._frames: deque[str | bytes] = deque()
         self._characters = 0
         self._filled = asyncio.Event()
 
-    def put(self, text: str) -> bool:
+    def put(self, frame: str | bytes) -> bool:
         """Queue a frame; False if the client has fallen too far behind."""
-        self._frames.append(text)
-        self._characters += len(text)
+        self._frames.append(frame)
+        self._characters += len(frame)
         self._filled.set()
         return len(self._frames) <= self._limits.queued_frames and self._characters <= self._limits.queued_characters
 
-    async def take(self) -> str:
+    async def take(self) -> str | bytes:
         while not self._frames:
             self._filled.clear()
             await self._filled.wait()
-        text = self._frames.popleft()
-        self._characters -= len(text)
-        return text
+        frame = self._frames.popleft()
+        self._characters -= len(frame)
+        return frame
 
 
 class Socket:
@@ -128,9 +131,9 @@ class Socket:
         if self._transport is not None:
             self._transport.abort()
 
-    def send(self, text: str) -> None:
+    def send(self, frame: str | bytes) -> None:
         """Queue a frame. A client that reads too slowly is disconnected, so that no other waits for it."""
-        if not self._cut_off and not self._outbox.put(text):
+        if not self._cut_off and not self._outbox.put(frame):
             log.warning("a client reads too slowly and is disconnected")
             self._cut_off = True
             self.abort()
@@ -142,7 +145,8 @@ class Socket:
     async def _write(self) -> None:
         try:
             while True:
-                await self._ws.send_str(await self._outbox.take())
+                frame = await self._outbox.take()
+                await (self._ws.send_str(frame) if isinstance(frame, str) else self._ws.send_bytes(frame))
         except ConnectionError:
             log.debug("the client is gone")
 
@@ -154,16 +158,14 @@ class Socket:
                 await self.close(WSCloseCode.OK)
                 return
             match message.type:
-                case WSMsgType.TEXT:
+                case WSMsgType.TEXT | WSMsgType.BINARY:
                     await self._take(message.data)
-                case WSMsgType.BINARY:
-                    log.debug("a binary frame is ignored: broadcasts of protocol version 2 are not supported")
                 case _:
                     return
 
-    async def _take(self, text: str) -> None:
+    async def _take(self, data: str | bytes) -> None:
         try:
-            frame = read(self._version, text)
+            frame = read(self._version, data) if isinstance(data, str) else read_binary(self._version, data)
         except FrameError as error:
             log.debug("a frame is ignored: %s", error)
             return
@@ -172,7 +174,7 @@ class Socket:
         elif frame.event == "phx_join":
             await self._join(frame)
         elif channel := self._channels.get(frame.topic):
-            channel.handle(frame)
+            await channel.handle(frame)
         elif frame.event == "phx_leave":
             self._reply(frame, "ok")
         else:
@@ -225,8 +227,12 @@ class Socket:
         if len(self._channels.keys() - {frame.topic}) >= self._limits.channels:
             raise JoinError("ChannelRateLimitReached: Too many channels")
         identity = self._identity_for(request)
-        await self._check_private(name, request, identity)
-        return Channel(self, self._hub, frame.topic, frame.join_ref, request, identity)
+        try:
+            readable = await self._readable(name, request, identity)
+            replayed = await self._replayed(name, request)
+        except (psycopg.Error, OSError) as error:
+            raise JoinError(f"UnableToConnectToProject: {UNREACHABLE}") from error
+        return Channel(self, self._hub, frame.topic, frame.join_ref, request, identity, readable, replayed)
 
     def _identity_for(self, request: JoinRequest) -> Identity:
         try:
@@ -236,14 +242,24 @@ class Socket:
         except TokenError as refused:
             raise JoinError(refused.join_reason) from refused
 
-    async def _check_private(self, name: str, request: JoinRequest, identity: Identity) -> None:
+    async def _readable(self, name: str, request: JoinRequest, identity: Identity) -> Readable:
         if not request.private:
-            return
+            return Readable(broadcast=True, presence=True)
         try:
-            allowed = await self._hub.may_read(name, identity)
-        except (psycopg.Error, OSError) as error:
-            raise JoinError(
-                "UnableToConnectToProject: Realtime was unable to connect to the project database"
-            ) from error
-        if not allowed:
+            readable = await self._hub.readable(name, identity, presence=request.presence)
+        except MissingPartition as error:
+            reason = "MissingPartition: Realtime was unable to find the expected messages partition"
+            raise JoinError(reason) from error
+        if not readable.anything or (request.replay and not readable.broadcast):
             raise JoinError("Unauthorized: " + NO_PERMISSION.format(name=name))
+        return readable
+
+    async def _replayed(self, name: str, request: JoinRequest) -> list[UserBroadcast]:
+        if request.replay is None:
+            return []
+        try:
+            return await self._hub.replay(name, request.replay.since, request.replay.limit)
+        except psycopg.Error as error:
+            if is_connection_loss(error):
+                raise
+            raise JoinError("UnableToReplayMessages: Realtime was unable to replay messages") from error

@@ -61,7 +61,8 @@ begin
   insert into batchgen.found_objects (kind, on_table, name)
   select 'index', 'public.' || tablename, indexname from pg_indexes where schemaname = 'public'
   union all
-  select 'policy', schemaname || '.' || tablename, policyname from pg_policies where schemaname in ('public', 'storage')
+  select 'policy', schemaname || '.' || tablename, policyname from pg_policies
+  where schemaname in ('public', 'storage', 'realtime')
   union all
   select 'publication', '', pubname from pg_publication where pubname = 'supabase_realtime'
   union all

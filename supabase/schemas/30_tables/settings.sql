@@ -40,7 +40,8 @@ create table batchgen.settings (
   pictures text not null default 'public' constraint pictures_is_known check (pictures in ('public', 'private')),
   credits boolean not null default false,
   monthly_credits numeric(18, 6) not null default 0
-    constraint monthly_credits_in_range check (monthly_credits between 0 and 1000000000)
+    constraint monthly_credits_in_range check (monthly_credits between 0 and 1000000000),
+  broadcast_changes boolean not null default true
 );
 
 alter table batchgen.settings enable row level security;
@@ -92,3 +93,5 @@ comment on column batchgen.settings.monthly_credits is
 comment on column batchgen.settings.pictures is
   'public: anyone who knows the address of a picture can see it. private: only its owner, by links that expire. Switch '
   'with batchgen storage public or private.';
+comment on column batchgen.settings.broadcast_changes is
+  'Whether changes of batches are also sent to their owners and to workers by Realtime broadcast.';

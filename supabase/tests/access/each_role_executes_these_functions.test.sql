@@ -19,6 +19,7 @@ select bag_eq(
       ('batchgen_api.act_on_any_batch(text,uuid,uuid[],jsonb)', 'service_role'),
       ('batchgen_api.act_on_batch(text,uuid,uuid[],jsonb)', 'authenticated'),
       ('batchgen_api.batch_waits(uuid)', 'authenticated'),
+      ('batchgen_api.broadcasts_changes()', 'authenticated'),
       ('batchgen_api.create_batch(jsonb)', 'authenticated'),
       ('batchgen_api.get_user_limits(uuid)', 'authenticated'),
       ('batchgen_api.limits_of_any_user(uuid)', 'service_role'),

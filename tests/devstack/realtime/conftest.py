@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 from realtime_harness import ROLES, SCHEMA, BareClient, Stack
 
+from devstack.database import REALTIME, REALTIME_PARTITIONS
 from devstack.postgres import PostgresServer
 from tests.fast_folder import fast_folder
 
@@ -51,6 +52,26 @@ async def _database(postgres: PostgresServer) -> AsyncIterator[str]:
 
 @pytest_asyncio.fixture
 async def stack(dsn: str) -> AsyncIterator[Stack]:
+    stack = Stack(dsn)
+    try:
+        await stack.start()
+        yield stack
+    finally:
+        await stack.stop()
+
+
+OWN_TOPICS = """
+    grant execute on function realtime.topic() to authenticated;
+    create policy "own topic" on realtime.messages for select to authenticated
+        using (extension = 'broadcast' and (select realtime.topic()) = 'user:' || (select auth.uid())::text);
+"""
+
+
+@pytest_asyncio.fixture
+async def messaging(dsn: str) -> AsyncIterator[Stack]:
+    """A stack whose database has Realtime's own schema, and a policy for topics of users."""
+    async with await psycopg.AsyncConnection.connect(dsn) as connection:
+        await connection.execute(REALTIME + REALTIME_PARTITIONS + OWN_TOPICS.encode())
     stack = Stack(dsn)
     try:
         await stack.start()

@@ -34,6 +34,7 @@ _UNREAD = """
 """
 ROLES = """
     create role anon nologin; create role authenticated nologin; create role service_role nologin bypassrls;
+    create role dashboard_user nologin; create role supabase_realtime_admin nologin;
     alter role postgres set synchronous_commit = on;
 """
 SCHEMA = """
@@ -110,6 +111,25 @@ class Frame:
         return self.payload["data"]
 
 
+def binary_frame(data: bytes) -> Frame:
+    """A broadcast of protocol version 2: kind, sizes of topic, event and metadata, encoding, these, and the payload."""
+    assert data[0] == 4
+    texts, at = list[bytes](), 5
+    for size in data[1:4]:
+        texts.append(data[at : at + size])
+        at += size
+    topic, event, meta = (text.decode() for text in texts)
+    payload: Any = json.loads(data[at:]) if data[4] else data[at:]
+    whole = {"type": "broadcast", "event": event, "payload": payload, **({"meta": json.loads(meta)} if meta else {})}
+    return Frame(None, None, topic, "broadcast", whole, data.hex())
+
+
+def binary_push(topic: str, event: str, payload: bytes, *, is_json: bool = True) -> bytes:
+    """A broadcast as supabase-js sends it in protocol version 2."""
+    texts = [b"1", b"7", topic.encode(), event.encode(), b""]
+    return bytes([3, *(len(text) for text in texts), int(is_json)]) + b"".join(texts) + payload
+
+
 class BareClient:
     """Speaks either version of the protocol and keeps all frames in order."""
 
@@ -131,7 +151,9 @@ class BareClient:
             self._closed = True
             self._news.notify_all()
 
-    def _frame(self, text: str) -> Frame:
+    def _frame(self, text: str | bytes) -> Frame:
+        if isinstance(text, bytes):
+            return binary_frame(text)
         data = json.loads(text)
         if self.version == "2.0.0":
             return Frame(*data, text=text)
