@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, cast
 from uuid import uuid4
 
@@ -15,6 +16,7 @@ from batchgen.backend.rpc import COLLISION_TRIES, rpc
 from batchgen.errors import (
     BackendUnavailable,
     Conflict,
+    CreditsShort,
     InvalidRequest,
     KeyRefused,
     LeaseLost,
@@ -81,6 +83,7 @@ LOST = json.dumps({"code": "lease_lost"})
         (error(422, "PT422", "no JSON"), InvalidRequest),
         (error(429, "PT429", json.dumps({"code": "daily_limit"})), LimitReached),
         (error(429, "PT429", "no JSON"), LimitReached),
+        (error(402, "PT402", "no JSON"), CreditsShort),
         (error(401, "PT401"), NotSignedIn),
         (error(401, "PGRST301"), NotSignedIn),
         (error(403, "42501"), NotSignedIn),
@@ -161,6 +164,18 @@ async def test_a_reached_limit_tells_when_it_resets(answering: Connected) -> Non
     assert raised.value.resets_at == datetime(2026, 11, 24, 10, 30, 0, 500_000, UTC)
     assert raised.value.retry_after_seconds == 1799
     assert raised.value.as_dict() == {**details, "resets_at": "2026-11-24T10:30:00.500000+00:00"}
+
+
+async def test_a_refusal_for_lack_of_credits_tells_how_many_are_needed(answering: Connected) -> None:
+    details = {**REACHED, "code": "credits_short", "needed": 6, "available": 5.25}
+    client = await answering(error(402, "PT402", json.dumps(details)))
+
+    with pytest.raises(CreditsShort) as raised:
+        await rpc(client, "create_batch", {})
+
+    assert isinstance(raised.value, InvalidRequest)
+    assert (raised.value.needed, raised.value.available) == (6, Decimal("5.25"))
+    assert raised.value.as_dict() == {**details, "needed": "6", "available": "5.25"}
 
 
 @pytest.mark.parametrize("resets_at", [None, "soon", 7])
