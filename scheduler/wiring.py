@@ -33,16 +33,17 @@ from batchgen.queue.postgrest import (
     PostgrestOutbox,
     PostgrestQueue,
     grant_monthly_credits,
+    move_credit_horizon,
     read_start_facts,
 )
 from batchgen.queue.types import StartFacts
 from batchgen.settings import WorkerSettings, load
 from batchgen.settings.proxies import Proxies
 from scheduler.completions import Completions
+from scheduler.credits import CREDITS_SECONDS, CreditHousekeeping
 from scheduler.housekeeping import OUTBOX_LEASE_SECONDS, PASS_SECONDS, RETENTION_SECONDS, Housekeeping
 from scheduler.leases import Leases
 from scheduler.logs import configure_logs
-from scheduler.monthly_credits import CREDITS_SECONDS, MonthlyCredits
 from scheduler.open_orders import LONGEST_CHUNK_SECONDS, ORDER_LEASE_SECONDS, SWEEP_SECONDS, OrderSettler
 from scheduler.options import Options
 from scheduler.outages import KeyIsWrong, QueueOutage
@@ -167,7 +168,7 @@ class WorkerParts:
     worker: Worker
     housekeeping: Housekeeping
     settler: OrderSettler
-    credits: MonthlyCredits
+    credits: CreditHousekeeping
 
     def stop(self) -> None:
         self.worker.stop()
@@ -185,7 +186,7 @@ async def run_once(parts: WorkerParts, max_seconds: float | None) -> None:
         return None if ends_at is None else max(0.0, ends_at - clock())
 
     await parts.settler.finish(SWEEP_SECONDS if max_seconds is None else min(SWEEP_SECONDS, max_seconds / 4))
-    await parts.credits.grant()
+    await parts.credits.run()
     await parts.worker.run_once(left())
     await parts.housekeeping.finish(left())
 
@@ -278,7 +279,7 @@ async def _build(settings: WorkerSettings, name: str, provider_for: ProviderMake
         worker,
         Housekeeping(outbox, partial(remove_files, client)),
         OrderSettler(orders, providers, wake=worker.wake),
-        MonthlyCredits(partial(grant_monthly_credits, client)),
+        CreditHousekeeping(partial(grant_monthly_credits, client), partial(move_credit_horizon, client)),
     )
     ticks = Ticks(_ticks(settings, parts, leases, storage_gate, settles_at_start=not once), partial(_wake_up, leases))
     wakeup = Wakeup(
@@ -405,7 +406,7 @@ def _ticks(
             slack,
             at_start=True,
         ),
-        Tick("monthly credits", parts.credits.grant, CREDITS_SECONDS, CREDITS_SECONDS / 10, slack, at_start=True),
+        Tick("credits", parts.credits.run, CREDITS_SECONDS, CREDITS_SECONDS / 10, slack, at_start=True),
     ]
 
 

@@ -171,6 +171,7 @@ WORKER_FUNCTIONS: Mapping[str, frozenset[str]] = {
     "end_storage_deletions": frozenset({"p_worker", "p_lease_ids"}),
     "fail_generation": frozenset({"p_generation_id", "p_lease_id", "p_error"}),
     "grant_monthly_credits": frozenset({"p_limit"}),
+    "move_credit_horizon": frozenset(),
     "queue_outlook": frozenset(),
     "release_generations_as_json": frozenset({"p_worker", "p_lease_ids"}),
     "remove_expired_images": frozenset(),
@@ -228,6 +229,11 @@ class PostgrestOutbox:
 async def grant_monthly_credits(client: AsyncClient, limit: int) -> int:
     """Grant the month's credits to up to `limit` users without them; return how many. Raises as `PostgrestQueue`."""
     return _count(await _worker_rpc(client, "grant_monthly_credits", {"p_limit": limit}))
+
+
+async def move_credit_horizon(client: AsyncClient) -> None:
+    """Note how far the credit ledger is complete. Raises as `PostgrestQueue`."""
+    await _worker_rpc(client, "move_credit_horizon", {})
 
 
 class PostgrestOpenOrders:

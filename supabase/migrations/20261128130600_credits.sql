@@ -2,7 +2,9 @@
 
 -- Credits: an append-only ledger of what users may spend on pictures, and the terms of single users.
 --
--- A credit is one unit of models.cost_per_generation. Balance and held credits are sums over the ledger, never stored.
+-- A credit is one unit of models.cost_per_generation. Balance and held credits are sums over the ledger. So that they
+-- cost the same however long a user's history is, credit_checkpoints has the sums of entries up to credit_horizon.
+-- They can no longer change: the ledger is append-only, and no open transaction has an entry up to there.
 create table batchgen.credit_ledger (
   id bigint generated always as identity primary key,
   user_id uuid not null,
@@ -106,6 +108,40 @@ comment on table batchgen.credit_schedule is 'When workers next look for users w
 comment on column batchgen.credit_schedule.id is 'Always true: there is one row.';
 comment on column batchgen.credit_schedule.next_at is 'Nothing is granted before this time.';
 
+create table batchgen.credit_horizon (
+  id boolean primary key default true constraint credit_horizon_has_one_row check (id),
+  ledger_id bigint not null default 0
+);
+
+alter table batchgen.credit_horizon enable row level security;
+create policy "Nobody" on batchgen.credit_horizon for all to public using (false);
+revoke all on batchgen.credit_horizon from public, anon, authenticated, service_role;
+
+insert into batchgen.credit_horizon default values;
+
+comment on table batchgen.credit_horizon is 'How far the credit ledger is complete. One row.';
+comment on column batchgen.credit_horizon.id is 'Always true: there is one row.';
+comment on column batchgen.credit_horizon.ledger_id is
+  'Every entry up to this id is committed; later ones have higher ids.';
+
+create table batchgen.credit_checkpoints (
+  user_id uuid primary key,
+  ledger_id bigint not null,
+  balance numeric not null,
+  held numeric not null
+);
+
+alter table batchgen.credit_checkpoints enable row level security;
+create policy "Nobody" on batchgen.credit_checkpoints for all to public using (false);
+revoke all on batchgen.credit_checkpoints from public, anon, authenticated, service_role;
+
+comment on table batchgen.credit_checkpoints is
+  'Sums of the credit ledger up to an entry, for users with many. May be emptied: they are made again.';
+comment on column batchgen.credit_checkpoints.user_id is 'The user.';
+comment on column batchgen.credit_checkpoints.ledger_id is 'The last entry of the sums; credit_horizon at the time.';
+comment on column batchgen.credit_checkpoints.balance is 'Balance at that entry.';
+comment on column batchgen.credit_checkpoints.held is 'Held credits at that entry.';
+
 -- price_of(p_user_id, p_model_id)
 -- Price of one picture for the user, in credits: the user's own price for the model, else for all models, else
 -- models.cost_per_generation. A missing or invalid price is 0.
@@ -127,9 +163,11 @@ $$;
 revoke execute on function batchgen.price_of(uuid, uuid) from public, anon, authenticated, service_role;
 comment on function batchgen.price_of(uuid, uuid) is 'Price of one picture for a user, in credits.';
 
--- credits_of(p_user_id)
--- The user's balance, and how much of it is held for items under way.
-create function batchgen.credits_of(p_user_id uuid, out balance numeric, out held numeric)
+-- credits_between(p_user_id, p_after, p_up_to)
+-- Changes of the user's balance and held credits by entries after one id, up to another.
+create function batchgen.credits_between(
+  p_user_id uuid, p_after bigint, p_up_to bigint, out balance numeric, out held numeric
+)
 language sql stable security definer set search_path = '' as $$
   select
     coalesce(
@@ -138,7 +176,21 @@ language sql stable security definer set search_path = '' as $$
     coalesce(
       sum(case l.entry when 'hold' then l.amount when 'capture' then -l.amount when 'release' then -l.amount end), 0
     )
-  from batchgen.credit_ledger l where l.user_id = p_user_id
+  from batchgen.credit_ledger l where l.user_id = p_user_id and l.id > p_after and l.id <= p_up_to
+$$;
+revoke execute on function batchgen.credits_between(uuid, bigint, bigint)
+from public, anon, authenticated, service_role;
+comment on function batchgen.credits_between(uuid, bigint, bigint) is
+  'Changes of a user''s balance and held credits by some entries of the ledger.';
+
+-- credits_of(p_user_id)
+-- The user's balance, and how much of it is held for items under way: the checkpoint and all entries after it.
+create function batchgen.credits_of(p_user_id uuid, out balance numeric, out held numeric)
+language sql stable security definer set search_path = '' as $$
+  select coalesce(c.balance, 0) + l.balance, coalesce(c.held, 0) + l.held
+  from (values (p_user_id)) u (id)
+  left join batchgen.credit_checkpoints c on c.user_id = u.id
+  cross join lateral batchgen.credits_between(u.id, coalesce(c.ledger_id, 0), 9223372036854775807) l
 $$;
 revoke execute on function batchgen.credits_of(uuid) from public, anon, authenticated, service_role;
 comment on function batchgen.credits_of(uuid) is 'A user''s balance and held credits, summed over the ledger.';
@@ -200,7 +252,7 @@ comment on function batchgen.refuse_credits(numeric, numeric) is 'Raises PT402: 
 -- refuse_short_credits(p_user_id, p_needed)
 -- Refuse new items that cost more credits than the user has available. Operators are refused, too: they can grant
 -- credits first.
--- Caller: create_batch_for and preview_batch, before anything is held.
+-- Caller: create_batch_for and before_retries_are_queued, with the payer's lock, before anything is held.
 -- Errors: PT402.
 create function batchgen.refuse_short_credits(p_user_id uuid, p_needed numeric) returns void
 language plpgsql security definer set search_path = '' as $$
@@ -210,6 +262,7 @@ begin
   if coalesce(p_needed, 0) <= 0 then
     return;
   end if;
+  perform batchgen.keep_checkpoint(p_user_id);
   v_available := batchgen.credits_available(p_user_id);
   if v_available < p_needed then
     perform batchgen.refuse_credits(p_needed, v_available);
@@ -321,6 +374,70 @@ comment on function batchgen.before_credits_changed() is 'Trigger: keeps the cre
 
 create trigger before_credits_changed before update or delete or truncate on batchgen.credit_ledger
 for each statement execute function batchgen.before_credits_changed();
+
+-- before_credits_inserted()
+-- Register a transaction that writes to the credit ledger, before its first entry gets an id. move_credit_horizon waits
+-- for no such transaction: it acts only if there is none. Writers do not wait for each other.
+-- Locks: the ledger (advisory, shared), to the end of the transaction.
+create function batchgen.before_credits_inserted() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  perform pg_advisory_xact_lock_shared(hashtextextended('batchgen.credit_ledger', 0));
+  return null;
+end
+$$;
+revoke execute on function batchgen.before_credits_inserted() from public, anon, authenticated, service_role;
+comment on function batchgen.before_credits_inserted() is
+  'Trigger: registers a transaction that writes to the credit ledger.';
+
+create trigger before_credits_inserted before insert on batchgen.credit_ledger
+for each statement execute function batchgen.before_credits_inserted();
+
+-- move_credit_horizon()
+-- Move the horizon to the last entry of the ledger, if no open transaction has written any. Returns whether it did.
+-- Caller: service_role; workers, in their housekeeping. A transaction of its own: writers wait until it ends.
+-- Locks: the ledger (advisory), if it is free at once; then the row of credit_horizon.
+create function public.move_credit_horizon() returns boolean
+language plpgsql security definer set search_path = '' as $$
+begin
+  if not pg_try_advisory_xact_lock(hashtextextended('batchgen.credit_ledger', 0)) then
+    return false;
+  end if;
+  update batchgen.credit_horizon h set ledger_id = l.id
+  from (select max(k.id) as id from batchgen.credit_ledger k) l where h.ledger_id < l.id;
+  return true;
+end
+$$;
+revoke execute on function public.move_credit_horizon() from public, anon, authenticated, service_role;
+grant execute on function public.move_credit_horizon() to service_role;
+comment on function public.move_credit_horizon() is
+  'For workers: notes how far the credit ledger is complete, so that balances need not be summed from its beginning.';
+
+-- keep_checkpoint(p_user_id)
+-- Write a checkpoint for a user with more than 500 entries between the last one and the horizon.
+-- Caller: refuse_short_credits, with the lock of the user's row in user_rate_limits.
+create function batchgen.keep_checkpoint(p_user_id uuid) returns void
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_horizon bigint := (select h.ledger_id from batchgen.credit_horizon h);
+  v_last bigint := coalesce(
+    (select c.ledger_id from batchgen.credit_checkpoints c where c.user_id = p_user_id), 0
+  );
+begin
+  if v_horizon - v_last <= 500 or not exists (
+    select from batchgen.credit_ledger l
+    where l.user_id = p_user_id and l.id > v_last and l.id <= v_horizon order by l.id offset 500
+  ) then
+    return;
+  end if;
+  insert into batchgen.credit_checkpoints as c (user_id, ledger_id, balance, held)
+  select p_user_id, v_horizon, l.balance, l.held from batchgen.credits_between(p_user_id, v_last, v_horizon) l
+  on conflict (user_id) do update
+  set ledger_id = excluded.ledger_id, balance = c.balance + excluded.balance, held = c.held + excluded.held;
+end
+$$;
+revoke execute on function batchgen.keep_checkpoint(uuid) from public, anon, authenticated, service_role;
+comment on function batchgen.keep_checkpoint(uuid) is 'Writes a checkpoint for a user with many new entries.';
 
 -- note_credits(p_entry, p_user_id, p_credits, p_note, p_key)
 -- Write a grant or an adjustment. Repeated with the same key, it is written once. Returns the user's credits, and

@@ -681,6 +681,7 @@ export type Database = {
         Args: { p_image_id: string; p_storage_path: string; p_thumbnail_path: string };
         Returns: boolean;
       };
+      move_credit_horizon: { Args: Record<PropertyKey, never>; Returns: boolean };
       note_credit_adjustment: {
         Args: { p_credits: number; p_key?: string; p_note: string; p_user_id: string };
         Returns: Json;

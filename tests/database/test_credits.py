@@ -148,6 +148,28 @@ def test_a_retry_by_the_user_holds_anew_and_is_refused_if_it_cannot_be_paid(paid
     assert paid.totals(batch["id"]) == ("failed", 0, 2)
 
 
+def test_a_retry_with_another_model_is_held_at_its_price_or_refused(paid: Database) -> None:
+    user = payer(paid, 7)
+    batch = paid.submit(user)
+    for claim in paid.claim():
+        paid.fail(claim)
+    dear = paid.value(
+        "insert into public.models (name, display_name, replicate_id, cost_per_generation)"
+        " values ('dear', 'Dear', 'maker/dear', 4) returning id"
+    )
+
+    def retry(*items: str) -> None:
+        edits = json.dumps([{"generation_id": item, "model_id": str(dear)} for item in items])
+        paid.as_user(user, "select public.retry_failed(%s, null, %s::jsonb)", batch["id"], edits)
+
+    with refused("PT402") as refusal:
+        retry(*ids_of(batch))
+    retry(ids_of(batch)[0])
+
+    assert (refusal.detail["needed"], refusal.detail["available"]) == (8, 7)
+    assert credits_of(paid, user) == (7, 4, 3)
+
+
 def adjust(db: Database, user: UUID, credits: float) -> None:
     db.as_service("select public.note_credit_adjustment(%s, %s, 'a correction')", user, credits)
 
@@ -443,6 +465,74 @@ def test_a_grant_is_a_positive_number_in_bounds(paid: Database, credits: Any) ->
     assert refusal.detail["field"] == "p_credits"
 
 
+# checkpoints
+
+
+def old_entries(db: Database, user: UUID, captured: int, held: int = 0) -> None:
+    """Entries of many earlier items at 1 credit, and some that are still held."""
+    db.run(
+        "insert into batchgen.credit_ledger (user_id, entry, amount, generation_id, run)"
+        " select %s, e, 1, i.id, 1 from (select n, gen_random_uuid() as id from generate_series(1, %s) n) i,"
+        " unnest('{hold,capture}'::text[]) e where i.n > %s or e = 'hold'",
+        user,
+        captured + held,
+        held,
+    )
+
+
+def sums_of(db: Database, user: UUID) -> tuple[Decimal, Decimal]:
+    row = db.one("select balance, held from batchgen.credits_between(%s, 0, 9223372036854775807)", user)
+    return row["balance"], row["held"]
+
+
+def move_horizon(db: Database) -> bool:
+    return db.as_service("select public.move_credit_horizon() as moved")[0]["moved"]
+
+
+def test_a_long_history_gets_a_checkpoint_and_the_balance_stays(paid: Database) -> None:
+    user = payer(paid, 10_000)
+    old_entries(paid, user, 400, held=7)
+    move_horizon(paid)
+
+    paid.submit(user)
+    first = paid.one("select * from batchgen.credit_checkpoints where user_id = %s", user)
+    old_entries(paid, user, 400)
+    move_horizon(paid)
+    paid.submit(user)
+    second = paid.one("select * from batchgen.credit_checkpoints where user_id = %s", user)
+
+    assert (first["balance"], first["held"]) == (9600, 7)
+    assert (second["balance"], second["held"]) == (9200, 11)
+    assert credits_of(paid, user)[:2] == sums_of(paid, user) == (9200, 15)
+
+
+def test_a_short_history_and_one_that_is_not_complete_get_no_checkpoint(paid: Database) -> None:
+    short, open_ended = payer(paid, 1000), payer(paid, 1000)
+    old_entries(paid, short, 200)
+    move_horizon(paid)
+    old_entries(paid, open_ended, 600)
+
+    for user in (short, open_ended):
+        paid.submit(user)
+
+    assert paid.run("select * from batchgen.credit_checkpoints") == []
+
+
+def test_the_horizon_waits_for_entries_that_are_written_but_not_committed(paid: Database) -> None:
+    user = payer(paid, 1000)
+    with connect(paid.dsn) as other, other.transaction():
+        other.execute("select public.grant_credits(%s, 5)", [user])
+        old_entries(paid, user, 600)
+        moved_while_open = move_horizon(paid)
+        paid.submit(user)
+    moved = move_horizon(paid)
+    paid.submit(user)
+
+    assert (moved_while_open, moved) == (False, True)
+    assert paid.value("select balance from batchgen.credit_checkpoints") == 1000 + 5 - 600
+    assert credits_of(paid, user)[:2] == sums_of(paid, user)
+
+
 # the monthly credits
 
 
@@ -632,6 +722,7 @@ class History:
             self.reprice: 1,
             self.switch: 0.5,
             self.top_up: 1,
+            self.move_horizon: 2,
         }
 
     def run(self, steps: int) -> None:
@@ -753,6 +844,17 @@ class History:
 
     def top_up(self) -> None:
         self.give(self.someone(), self.chance.randint(1, 20))
+
+    def move_horizon(self) -> None:
+        assert move_horizon(self.db)
+        # The histories are too short for a checkpoint otherwise.
+        self.db.run(
+            "insert into batchgen.credit_checkpoints select l.user_id, h.ledger_id, s.balance, s.held"
+            " from (select distinct user_id from batchgen.credit_ledger) l, batchgen.credit_horizon h,"
+            " batchgen.credits_between(l.user_id, 0, h.ledger_id) s"
+            " on conflict (user_id) do update"
+            " set ledger_id = excluded.ledger_id, balance = excluded.balance, held = excluded.held"
+        )
 
     def end_all(self) -> None:
         self.db.run("update public.image_generations set status = 'failed' where status in ('pending', 'processing')")

@@ -10,8 +10,8 @@ from batchgen.order_state import CHARGED
 from batchgen.providers.base import RawImage, Settlement
 from batchgen.queue.types import OpenOrder, OrderOutcome
 from scheduler.__main__ import main
+from scheduler.credits import CreditHousekeeping
 from scheduler.housekeeping import Housekeeping
-from scheduler.monthly_credits import MonthlyCredits
 from scheduler.open_orders import OrderSettler
 from scheduler.wiring import WorkerParts, run_once
 from tests.fake_orders import FakeOrders
@@ -35,6 +35,10 @@ class CollectingOrders(FakeOrders):
         return True
 
 
+async def no_horizon() -> None:
+    pass
+
+
 async def no_grants(_limit: int) -> int:
     return 0
 
@@ -42,7 +46,9 @@ async def no_grants(_limit: int) -> int:
 def parts_of(harness: WorkerHarness, provider: FakePaidProvider) -> tuple[WorkerParts, CollectingOrders, FakeOutbox]:
     orders, outbox = CollectingOrders(harness.queue.state), FakeOutbox()
     settler = OrderSettler(orders, FakeProviders({"fake-provider": provider}), wake=harness.worker.wake)
-    parts = WorkerParts(harness.worker, Housekeeping(outbox, FakeFiles().remove), settler, MonthlyCredits(no_grants))
+    parts = WorkerParts(
+        harness.worker, Housekeeping(outbox, FakeFiles().remove), settler, CreditHousekeeping(no_grants, no_horizon)
+    )
     return parts, orders, outbox
 
 

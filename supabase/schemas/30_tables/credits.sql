@@ -1,6 +1,8 @@
 -- Credits: an append-only ledger of what users may spend on pictures, and the terms of single users.
 --
--- A credit is one unit of models.cost_per_generation. Balance and held credits are sums over the ledger, never stored.
+-- A credit is one unit of models.cost_per_generation. Balance and held credits are sums over the ledger. So that they
+-- cost the same however long a user's history is, credit_checkpoints has the sums of entries up to credit_horizon.
+-- They can no longer change: the ledger is append-only, and no open transaction has an entry up to there.
 create table batchgen.credit_ledger (
   id bigint generated always as identity primary key,
   user_id uuid not null,
@@ -103,3 +105,37 @@ insert into batchgen.credit_schedule default values;
 comment on table batchgen.credit_schedule is 'When workers next look for users without this month''s credits. One row.';
 comment on column batchgen.credit_schedule.id is 'Always true: there is one row.';
 comment on column batchgen.credit_schedule.next_at is 'Nothing is granted before this time.';
+
+create table batchgen.credit_horizon (
+  id boolean primary key default true constraint credit_horizon_has_one_row check (id),
+  ledger_id bigint not null default 0
+);
+
+alter table batchgen.credit_horizon enable row level security;
+create policy "Nobody" on batchgen.credit_horizon for all to public using (false);
+revoke all on batchgen.credit_horizon from public, anon, authenticated, service_role;
+
+insert into batchgen.credit_horizon default values;
+
+comment on table batchgen.credit_horizon is 'How far the credit ledger is complete. One row.';
+comment on column batchgen.credit_horizon.id is 'Always true: there is one row.';
+comment on column batchgen.credit_horizon.ledger_id is
+  'Every entry up to this id is committed; later ones have higher ids.';
+
+create table batchgen.credit_checkpoints (
+  user_id uuid primary key,
+  ledger_id bigint not null,
+  balance numeric not null,
+  held numeric not null
+);
+
+alter table batchgen.credit_checkpoints enable row level security;
+create policy "Nobody" on batchgen.credit_checkpoints for all to public using (false);
+revoke all on batchgen.credit_checkpoints from public, anon, authenticated, service_role;
+
+comment on table batchgen.credit_checkpoints is
+  'Sums of the credit ledger up to an entry, for users with many. May be emptied: they are made again.';
+comment on column batchgen.credit_checkpoints.user_id is 'The user.';
+comment on column batchgen.credit_checkpoints.ledger_id is 'The last entry of the sums; credit_horizon at the time.';
+comment on column batchgen.credit_checkpoints.balance is 'Balance at that entry.';
+comment on column batchgen.credit_checkpoints.held is 'Held credits at that entry.';

@@ -36,7 +36,7 @@ comment on function batchgen.refuse_credits(numeric, numeric) is 'Raises PT402: 
 -- refuse_short_credits(p_user_id, p_needed)
 -- Refuse new items that cost more credits than the user has available. Operators are refused, too: they can grant
 -- credits first.
--- Caller: create_batch_for and preview_batch, before anything is held.
+-- Caller: create_batch_for and before_retries_are_queued, with the payer's lock, before anything is held.
 -- Errors: PT402.
 create function batchgen.refuse_short_credits(p_user_id uuid, p_needed numeric) returns void
 language plpgsql security definer set search_path = '' as $$
@@ -46,6 +46,7 @@ begin
   if coalesce(p_needed, 0) <= 0 then
     return;
   end if;
+  perform batchgen.keep_checkpoint(p_user_id);
   v_available := batchgen.credits_available(p_user_id);
   if v_available < p_needed then
     perform batchgen.refuse_credits(p_needed, v_available);

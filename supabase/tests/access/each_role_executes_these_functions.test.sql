@@ -67,6 +67,7 @@ select bag_eq(
       ('public.get_user_limits(uuid)', 'service_role'),
       ('public.get_workers()', 'service_role'),
       ('public.list_thumbnail(uuid,text,text)', 'service_role'),
+      ('public.move_credit_horizon()', 'service_role'),
       ('public.note_credit_adjustment(uuid,numeric,text,text)', 'service_role'),
       ('public.queue_outlook()', 'service_role'),
       ('public.release_generations(text,uuid[])', 'service_role'),

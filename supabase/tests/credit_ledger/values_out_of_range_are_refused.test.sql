@@ -1,7 +1,7 @@
 -- No row of the credit tables can make a balance wrong, whoever writes it.
 begin;
 \ir ../setup.psql
-select plan(14);
+select plan(15);
 
 create function pg_temp.refuses(p_sql text, p_table text, p_constraint text, p_case text)
 returns setof text language sql as $$
@@ -31,6 +31,7 @@ select pg_temp.refuses(sql, name, checked, left(sql, 6)) from (values
     'own_monthly_credits_in_range'),
   ('insert into batchgen.credit_prices (user_id, credits) values (''aaaaaaaa-0000-4000-8000-000000000001'', -1)',
     'credit_prices', 'credit_price_in_range'),
+  ('insert into batchgen.credit_horizon (id) values (false)', 'credit_horizon', 'credit_horizon_has_one_row'),
   ('insert into batchgen.credit_schedule (id) values (false)', 'credit_schedule', 'credit_schedule_has_one_row'),
   ('update batchgen.settings set monthly_credits = -1', 'settings', 'monthly_credits_in_range')
 ) v (sql, name, checked);

@@ -21,6 +21,7 @@ insert into batchgen.ledger (generation_id, attempt, entry, outcome, user_id, mo
 values (gen_random_uuid(), 1, 'attempt', 'completed', gen_random_uuid(), gen_random_uuid(), 'replicate');
 insert into batchgen.credit_ledger (user_id, entry, amount, key)
 values ('aaaaaaaa-0000-4000-8000-000000000001', 'grant', 1, 'key');
+insert into batchgen.credit_checkpoints values ('aaaaaaaa-0000-4000-8000-000000000001', 0, 0, 0);
 insert into batchgen.credit_terms (user_id) values ('aaaaaaaa-0000-4000-8000-000000000001');
 insert into batchgen.credit_prices (user_id, credits) values ('aaaaaaaa-0000-4000-8000-000000000001', 1);
 insert into batchgen.providers (name, not_before) values ('replicate', now());
