@@ -254,6 +254,8 @@ class Action(StrEnum):
     ALREADY_SAVED = "already_saved"
     TAGGED = "tagged"
     ALREADY_TAGGED = "already_tagged"
+    RATED = "rated"
+    ALREADY_RATED = "already_rated"
     UNTAGGED = "untagged"
     ALREADY_UNTAGGED = "already_untagged"
     DELETED = "deleted"
@@ -269,6 +271,8 @@ class ActionDone(Frozen):
     image_id: UUID | None = None
     tags: tuple[str, ...] = ()
     """Those of the requested tags that the picture has now, or after an untag has no longer."""
+    rating: int | None = None
+    """The stars that the picture has now."""
     edited: tuple[str, ...] = ()
     """The fields that a retry changed."""
 
@@ -289,6 +293,15 @@ class ActionReport(Frozen):
     """The batch after the action."""
     done: tuple[ActionDone, ...]
     refused: tuple[ActionRefused, ...]
+
+
+class BatchRating(Frozen):
+    """An owner's rating of a batch."""
+
+    stars: int
+    comment: str | None = None
+    rated_at: datetime
+    changed_at: datetime
 
 
 class WaitReason(StrEnum):

@@ -56,6 +56,34 @@ async def delete(out: Output, settings: Settings, run_as: RunAs, batch_id: str, 
     return await _act(out, settings, run_as, batch_id, typed, "Deleting …", act)
 
 
+async def rate(
+    out: Output,
+    settings: Settings,
+    run_as: RunAs,
+    batch_id: str,
+    stars: int,
+    comment: str | None,
+    typed: Typed,
+) -> int:
+    """Rate the batch, or the pictures of its named items."""
+
+    async def act(client: BatchgenClient, one: UUID, items: Items) -> ActionReport:
+        return await client.rate_images(one, stars, items)
+
+    if typed:
+        return await _act(out, settings, run_as, batch_id, typed, "Rating …", act)
+    async with await open_client(out, settings, run_as, "Rating …") as client:
+        with out.spinner("Rating …"):
+            found = await client.find(batch_id)
+            rating = await client.rate(found.batch.id, stars, comment)
+    if out.as_json:
+        out.json({"batch_id": str(found.batch.id), **rating.model_dump(mode="json")})
+    else:
+        words = f": {formatting.printable(rating.comment)}" if rating.comment else ""
+        out.lines([f"Batch {label_of(client, found).id}: {rating.stars} of 5 stars{words}"])
+    return DONE
+
+
 async def announce(out: Output, settings: Settings, run_as: RunAs, batch_id: str) -> str:
     """Print to stderr which batch a confirmation is about, and whose it is; return its whole id."""
     async with await open_client(out, settings, run_as, "Reading …") as client:

@@ -415,6 +415,37 @@ def delete(
 
 
 @app.command()
+def rate(
+    context: typer.Context,
+    batch_id: BatchIdArgument,
+    stars: Annotated[int, typer.Argument(metavar="STARS", min=1, max=5, help="1 to 5.")],
+    comment: Annotated[str | None, typer.Option(help="A sentence about the batch.")] = None,
+    item: ItemOption = None,
+    user: UserOption = None,
+    operator: OperatorOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Rate a batch, or with --item its pictures, with 1 to 5 stars.
+
+    A later rating replaces the earlier one.
+    """
+    if comment is not None and item:
+        raise InvalidRequest(
+            "A comment is for a batch, not for its items.",
+            code="wrong_usage",
+            field="comment",
+            remedy="Leave out --comment or --item.",
+        )
+    return _run(
+        context,
+        as_json,
+        lambda out, settings: _action_commands().rate(
+            out, settings, _run_as(user, operator), batch_id, stars, comment, item
+        ),
+    )
+
+
+@app.command()
 def login(
     context: typer.Context,
     email: Annotated[str | None, typer.Option(help="Asked for if missing.")] = None,

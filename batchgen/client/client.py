@@ -15,7 +15,7 @@ from supabase import AsyncClient
 
 from batchgen.backend.bucket import ImageStorage
 from batchgen.backend.connection import connect, disconnect
-from batchgen.client import actions, auth
+from batchgen.client import actions, auth, ratings
 from batchgen.client.actions import Items
 from batchgen.client.batch_queries import (
     BatchId,
@@ -46,7 +46,17 @@ from batchgen.client.submit import create_batch
 from batchgen.client.users import find_user
 from batchgen.client.watch import OnOutage, WatchTiming, watch
 from batchgen.errors import InvalidRequest
-from batchgen.models import ActionReport, Batch, BatchFacts, BatchRequest, BatchSnapshot, CreatedBatch, ItemEdit, Wait
+from batchgen.models import (
+    ActionReport,
+    Batch,
+    BatchFacts,
+    BatchRating,
+    BatchRequest,
+    BatchSnapshot,
+    CreatedBatch,
+    ItemEdit,
+    Wait,
+)
 from batchgen.settings import Settings
 from batchgen.settings.error_messages import error_messages
 
@@ -253,6 +263,18 @@ class BatchgenClient:
     async def untag_images(self, batch_id: BatchId, tags: Sequence[str], items: Items = None) -> ActionReport:
         """Remove tags from the batch's pictures. Raises `InvalidRequest` for invalid tags."""
         return await actions.untag_images(self._caller, await id_of(self._caller, batch_id), tags, items)
+
+    async def rate_images(self, batch_id: BatchId, rating: int | None, items: Items = None) -> ActionReport:
+        """Rate the batch's pictures with 1 to 5 stars; None removes their rating."""
+        return await ratings.rate_images(self._caller, await id_of(self._caller, batch_id), rating, items)
+
+    async def rate(self, batch_id: BatchId, stars: int, comment: str | None = None) -> BatchRating:
+        """Rate the batch with 1 to 5 stars and a sentence; a later call replaces both. For its owner only."""
+        return await ratings.rate_batch(self._caller, await id_of(self._caller, batch_id), stars, comment)
+
+    async def rating(self, batch_id: BatchId) -> BatchRating | None:
+        """The owner's rating of the batch; None if there is none."""
+        return await ratings.read_rating(self._caller, await id_of(self._caller, batch_id))
 
     async def delete_images(self, batch_id: BatchId, items: Items = None) -> ActionReport:
         """Delete the batch's pictures for good; a worker removes their files soon after. The items and totals stay."""

@@ -44,7 +44,8 @@ begin
     from pg_proc p
     where p.pronamespace = 'public'::regnamespace and p.proname in (
       'attach_provider_job', 'batch_facts', 'batch_snapshot', 'batch_waits', 'begin_order', 'cancel_batch',
-      'untag_batch_images',
+      'untag_batch_images', 'rate_batch', 'get_batch_rating', 'rate_batch_images', 'trash_batch_images',
+      'restore_batch_images', 'get_trash', 'empty_trash', 'generate_similar', 'run_again',
       'delete_batch_template', 'get_batch_template', 'list_batch_templates', 'publish_batch_template',
       'rename_batch_template', 'save_batch_template',
       'claim_generations', 'claim_generations_as_json', 'complete_and_claim', 'complete_generation',

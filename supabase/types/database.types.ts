@@ -624,6 +624,7 @@ export type Database = {
       };
       end_storage_deletions: { Args: { p_lease_ids: string[]; p_worker: string }; Returns: number };
       fail_generation: { Args: { p_error: Json; p_generation_id: string; p_lease_id: string }; Returns: Json };
+      get_batch_rating: { Args: { p_batch_id: string }; Returns: Json };
       get_batch_template: { Args: { p_template_id: string; p_user_id?: string }; Returns: Json };
       get_costs: {
         Args: { p_batch_id?: string; p_by: string; p_limit?: number; p_since?: string };
@@ -688,6 +689,8 @@ export type Database = {
       };
       publish_batch_template: { Args: { p_is_public: boolean; p_template_id: string }; Returns: Json };
       queue_outlook: { Args: Record<PropertyKey, never>; Returns: Json };
+      rate_batch: { Args: { p_batch_id: string; p_comment?: string; p_stars: number }; Returns: Json };
+      rate_batch_images: { Args: { p_batch_id: string; p_generation_ids?: string[]; p_rating: number }; Returns: Json };
       release_generations: {
         Args: { p_lease_ids: string[]; p_worker: string };
         Returns: {

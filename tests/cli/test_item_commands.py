@@ -70,3 +70,17 @@ async def test_running_items_finish_when_only_waiting_ones_are_cancelled(signed_
     assert ended.code == 1
     shown = (await signed_in.run("show", batch_id, "--json")).json
     assert [item["status"] for item in shown["generations"]] == ["completed"] * 3 + ["failed"] * 2
+
+
+async def test_a_batch_and_its_pictures_are_rated(signed_in: Shell) -> None:
+    batch_id = await finished(signed_in, "a fox", "a bird")
+
+    pictures = await signed_in.run("rate", batch_id, "5", "--item", "2", "--json")
+    batch = await signed_in.run("rate", batch_id, "4", "--comment", "Quick \x1b[31m")
+    as_json = await signed_in.run("rate", batch_id, "3", "--json")
+    wrong = await signed_in.run("rate", batch_id, "6", "--json")
+
+    assert [(entry["index"], entry["rating"]) for entry in pictures.json["done"]] == [(1, 5)]
+    assert batch.stdout == f"Batch {batch_id[:8]}: 4 of 5 stars: Quick \\x1b[31m\n"
+    assert (as_json.json["batch_id"], as_json.json["stars"], as_json.json["comment"]) == (batch_id, 3, None)
+    assert (wrong.code, wrong.error["code"]) == (2, "wrong_usage")

@@ -1,4 +1,4 @@
--- Actions on the items of a batch: cancel them, retry failed ones, save, tag, untag and delete their pictures.
+-- Actions on the items of a batch: cancel them, retry failed ones, save, tag, untag, rate and delete their pictures.
 -- p_generation_ids names the items; null means all. Repeating an action changes nothing more and returns the same form
 -- of answer.
 --
@@ -7,8 +7,8 @@
 -- Errors: PT401 not_signed_in; PT404 batch_not_found and item_not_found (not found, or another user's); PT422 for
 -- arguments; PT429 if a limit is reached.
 --
--- Locks: the batch and all of its items first (batchgen.lock_items), except for save, tag and untag, which change only
--- pictures.
+-- Locks: the batch and all of its items first (batchgen.lock_items), except for save, tag, untag and rate, which change
+-- only pictures.
 
 -- The outcome of an action for one item. is_done: code is an action; otherwise the reason why nothing was done.
 create type batchgen.item_outcome as (
@@ -95,7 +95,7 @@ comment on function batchgen.select_items(uuid, uuid[]) is
   'The ids of the items that an action is for; refuses ids of other batches.';
 
 -- act_on_any_batch(p_action, p_batch_id, p_generation_ids, p_arguments)
--- Perform an action for an operator; act_on_batch is for the owner. p_arguments: {waiting_only, edits, tags}.
+-- Perform an action for an operator; act_on_batch is for the owner. p_arguments: {waiting_only, edits, tags, rating}.
 create function batchgen_api.act_on_any_batch(
   p_action text, p_batch_id uuid, p_generation_ids uuid[], p_arguments jsonb
 ) returns jsonb
@@ -123,6 +123,8 @@ begin
     when 'save' then v_outcomes := batchgen.save_batch_images(v_ids);
     when 'tag' then v_outcomes := batchgen.tag_batch_images(v_ids, v_tags);
     when 'untag' then v_outcomes := batchgen.untag_batch_images(v_ids, v_tags);
+    when 'rate' then
+      v_outcomes := batchgen.rate_batch_images(v_ids, (p_arguments ->> 'rating')::integer);
     when 'delete' then v_outcomes := batchgen.delete_batch_images(p_batch_id, v_ids);
   end case;
   return batchgen.action_answer(p_batch_id, v_outcomes);
