@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from batchgen.client.client import BatchgenClient
     from batchgen.client.credits import CreditEntry, CreditPrice, Credits
     from batchgen.client.downloads import SavedImage
+    from batchgen.client.exports import ExportReport
+    from batchgen.client.imports import ImportedBatch
     from batchgen.client.project_queries import Costs, KnownWorker, Model
     from batchgen.client.session import Session, SessionStore
     from batchgen.client.storage_check import StorageReport
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
         NotSignedIn,
         StorageError,
     )
+    from batchgen.exports.build import ExportProgress, MissingPicture
     from batchgen.models import (
         Action,
         ActionDone,
@@ -73,14 +76,18 @@ __all__ = [
     "CreditPrice",
     "Credits",
     "CreditsShort",
+    "ExportProgress",
+    "ExportReport",
     "FoundBatch",
     "Generation",
     "GenerationStatus",
     "Image",
+    "ImportedBatch",
     "InvalidRequest",
     "ItemEdit",
     "KnownWorker",
     "LimitReached",
+    "MissingPicture",
     "Model",
     "NotFound",
     "NotSignedIn",
@@ -101,7 +108,7 @@ _HOMES = (
     "errors",
     "models",
     *("client.session", "client.credits", "client.project_queries", "client.batch_queries", "client.storage_check"),
-    *("client.downloads", "client.watch", "client.client"),
+    *("client.downloads", "exports.build", "client.exports", "client.imports", "client.watch", "client.client"),
 )
 """Modules that define the names, the cheapest to import first."""
 

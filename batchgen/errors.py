@@ -16,7 +16,8 @@ BatchgenError
 │   ├── ModelUnusable         the operator has to fix the model's row; its items wait
 │   └── OutcomeUnknown        may be paid already: never order again; a person decides
 ├── StorageError              back off, then retry the upload; order nothing again
-│   └── BucketMissing         the same, and nothing is ordered until the bucket is there
+│   ├── BucketMissing         the same, and nothing is ordered until the bucket is there
+│   └── FileMissing           an export goes on without this picture
 └── QueueError
     ├── QueueUnavailable      the worker pauses; running items go on
     │   └── KeyRefused        the same, unless it goes on for minutes: then the key is wrong
@@ -247,6 +248,10 @@ class StorageError(BatchgenError):
 
 class BucketMissing(StorageError):
     """Storage answers, but has no such bucket."""
+
+
+class FileMissing(StorageError):
+    """Storage answers, but has no file at this path."""
 
 
 class QueueError(BatchgenError):

@@ -27,6 +27,7 @@ from batchgen.pictures.receive import Receiver
 from batchgen.providers.base import Provider
 from batchgen.providers.key_check import check_keys
 from batchgen.providers.registry import OneProvider, Providers, make_providers, setting_wanted, usable_providers
+from batchgen.queue.exports import ExportStore, PostgrestExports
 from batchgen.queue.picture_store import PictureStore
 from batchgen.queue.postgrest import (
     PostgrestOpenOrders,
@@ -41,6 +42,7 @@ from batchgen.settings import WorkerSettings, load
 from batchgen.settings.proxies import Proxies
 from scheduler.completions import Completions
 from scheduler.credits import CREDITS_SECONDS, CreditHousekeeping
+from scheduler.exports import EXPORT_LEASE_SECONDS, Exporter
 from scheduler.housekeeping import OUTBOX_LEASE_SECONDS, PASS_SECONDS, RETENTION_SECONDS, Housekeeping
 from scheduler.leases import Leases
 from scheduler.logs import configure_logs
@@ -169,9 +171,11 @@ class WorkerParts:
     housekeeping: Housekeeping
     settler: OrderSettler
     credits: CreditHousekeeping
+    exporter: Exporter
 
     def stop(self) -> None:
         self.worker.stop()
+        self.exporter.stop()
         self.housekeeping.stop()
         self.settler.stop()
         self.credits.stop()
@@ -188,6 +192,7 @@ async def run_once(parts: WorkerParts, max_seconds: float | None) -> None:
     await parts.settler.finish(SWEEP_SECONDS if max_seconds is None else min(SWEEP_SECONDS, max_seconds / 4))
     await parts.credits.run()
     await parts.worker.run_once(left())
+    await parts.exporter.finish(left())
     await parts.housekeeping.finish(left())
 
 
@@ -274,12 +279,14 @@ async def _build(settings: WorkerSettings, name: str, provider_for: ProviderMake
         dead_tick=lambda: ticks.dead(),
     )
     outbox = PostgrestOutbox(client, worker=name, lease_seconds=OUTBOX_LEASE_SECONDS)
+    exports = PostgrestExports(client, worker=name, lease_seconds=EXPORT_LEASE_SECONDS)
     orders = PostgrestOpenOrders(client, worker=name, lease_seconds=ORDER_LEASE_SECONDS)
     parts = WorkerParts(
         worker,
         Housekeeping(outbox, partial(remove_files, client)),
         OrderSettler(orders, providers, wake=worker.wake),
         CreditHousekeeping(partial(grant_monthly_credits, client), partial(move_credit_horizon, client)),
+        Exporter(exports, ExportStore(client), bucket.get_pieces),
     )
     ticks = Ticks(_ticks(settings, parts, leases, storage_gate, settles_at_start=not once), partial(_wake_up, leases))
     wakeup = Wakeup(
@@ -293,6 +300,7 @@ async def _build(settings: WorkerSettings, name: str, provider_for: ProviderMake
         partial(read_start_facts, client), bucket.bucket, retry_policy, bucket_name=settings.bucket, once=once
     )
     closing = (
+        ("exports", parts.exporter.aclose),
         ("providers", providers.aclose),
         ("receiver", receiver.aclose),
         ("connections", partial(disconnect, client)),
@@ -396,6 +404,14 @@ def _ticks(
             settings.deletions_seconds,
             settings.deletions_seconds / 10,
             PASS_SECONDS + 3 * slack,
+            at_start=True,
+        ),
+        Tick(
+            "exports",
+            parts.exporter.begin,
+            settings.exports_seconds,
+            settings.exports_seconds / 10,
+            slack,
             at_start=True,
         ),
         Tick(

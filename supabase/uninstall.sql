@@ -110,6 +110,8 @@ where p.pronamespace = 'public'::regnamespace and p.proname in (
   'restore_batch_images', 'get_trash', 'empty_trash', 'generate_similar', 'run_again',
   'delete_batch_template', 'get_batch_template', 'list_batch_templates', 'publish_batch_template',
   'rename_batch_template', 'save_batch_template',
+  'batch_manifest', 'complete_export', 'fail_export', 'get_exports', 'note_export_file', 'renew_export',
+  'request_export', 'take_export',
   'claim_generations', 'claim_generations_as_json', 'complete_and_claim', 'complete_generation',
   'complete_generations', 'create_batch', 'create_batch_as', 'delete_batch_images', 'discard_files',
   'credit_history', 'get_credits', 'grant_credits', 'grant_monthly_credits', 'move_credit_horizon',
@@ -313,6 +315,9 @@ begin
     execute 'select count(*) from storage.objects where bucket_id = ''generated-images''' into v_count;
     insert into batchgen_said (line)
     values (format('The bucket generated-images stays, with its files (%s).', v_count));
+    execute 'select count(*) from storage.objects where bucket_id = ''batchgen-exports''' into v_count;
+    insert into batchgen_said (line)
+    values (format('The bucket batchgen-exports stays, with its files (%s).', v_count));
   end if;
   select count(*) into v_count from batchgen.storage_deletions;
   if v_count > 0 then
@@ -613,7 +618,8 @@ begin
       ('20261128130330', 'run_again'),
       ('20261128130400', 'choices'),
       ('20261128130410', 'templates'),
-      ('20261128130600', 'credits')
+      ('20261128130600', 'credits'),
+      ('20261128130700', 'exports')
     ) o (version, name)
     where o.version = m.version and coalesce(to_jsonb(m) ->> 'name', o.name) = o.name
   $q$;

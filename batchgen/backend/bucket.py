@@ -1,6 +1,8 @@
 """The bucket of the pictures: its settings, its files, and the translation of Storage's errors."""
 
-from collections.abc import Collection, Generator, Mapping, Sequence
+import asyncio
+import json
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -12,8 +14,8 @@ from storage3.types import FileOptions
 from storage3.utils import StorageException
 from supabase import AsyncClient
 
-from batchgen.backend.connection import response_timeout
-from batchgen.errors import BucketMissing, InvalidRequest, StorageError
+from batchgen.backend.connection import SLOWEST_UPLOAD, response_timeout
+from batchgen.errors import BucketMissing, FileMissing, InvalidRequest, StorageError
 
 CONTENT_TYPES = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
 """MIME types by format; the format is also the file's extension."""
@@ -23,6 +25,11 @@ REFUSED_REQUESTS = frozenset({"400", "422"})
 NOTHING: Mapping[str, Any] = {}
 CACHE_SECONDS = 31_536_000
 """A year: no file is ever replaced by another one under its name."""
+PIECE = 256 * 1024
+"""Bytes of a download in memory at once."""
+LARGEST_FILE = 52_428_800
+"""Bytes of the largest picture that the bucket takes."""
+LONGEST_REFUSAL = 65_536
 NOT_FROM_STORAGE = "InternalError"
 """storage3's code for errors whose body was not written by Storage."""
 
@@ -81,6 +88,26 @@ class ImageStorage:
         with storage_errors(path):
             return await self._client.storage.from_(self._bucket).download(path)
 
+    async def get_pieces(self, path: str, write: Callable[[bytes], object]) -> None:
+        """Pass the content of the file at `path` to `write`, piece by piece.
+
+        Works for public and private buckets, with the rights of the client. Raises `FileMissing` if there is no file.
+        """
+        # Not by storage3, which reads the whole file into memory.
+        options = vars(self._client.options)
+        http = cast("httpx.AsyncClient", options["httpx_client"])
+        place = "/".join(quote(part, safe="") for part in (self._bucket, *path.split("/")))
+        address = f"{str(self._client.supabase_url).rstrip('/')}/storage/v1/object/{place}"
+        with storage_errors(path):
+            async with asyncio.timeout(None) as in_time, http.stream("GET", address, headers=options["headers"]) as got:
+                if not got.is_success:
+                    raise _refused_download(path, got.status_code, await _beginning(got))
+                length = got.headers.get("content-length", "")
+                seconds = (http.timeout.read or 20) + int(length if length.isdigit() else LARGEST_FILE) / SLOWEST_UPLOAD
+                in_time.reschedule(asyncio.get_running_loop().time() + seconds)
+                async for piece in got.aiter_bytes(PIECE):
+                    write(piece)
+
 
 def upload_options(content_type: str) -> FileOptions:
     """The options of uploads: served with a cache time of a year, never in place of another file.
@@ -104,6 +131,29 @@ async def remove_files(client: AsyncClient, bucket: str, paths: Sequence[str]) -
     with storage_errors(f"{len(paths)} files of {bucket}", refused=REFUSED_REQUESTS), _missing_is_removed():
         async with response_timeout(client):
             await client.storage.from_(bucket).remove(list(paths))
+
+
+async def _beginning(response: httpx.Response) -> bytes:
+    """The first bytes of an error's body."""
+    content = b""
+    async for piece in response.aiter_bytes():
+        content += piece
+        if len(content) >= LONGEST_REFUSAL:
+            break
+    return content[:LONGEST_REFUSAL]
+
+
+def _refused_download(path: str, status: int, content: bytes) -> StorageError:
+    """The error of a refused download. Storage answers most refusals with 400 and puts the status into the body."""
+    try:
+        answer: Any = json.loads(content)
+    except (ValueError, RecursionError):
+        answer = None
+    row = cast("Mapping[str, Any]", answer) if isinstance(answer, Mapping) else NOTHING
+    told = str(row.get("statusCode") or status)
+    if told == "404" and "message" in row:  # a proxy's 404 says nothing about files
+        return FileMissing(f"{path}: Storage has no such file.")
+    return StorageError(f"{path}: Storage answered {told}.")
 
 
 def _bucket(row: Mapping[str, Any]) -> Bucket:

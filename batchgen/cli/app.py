@@ -446,6 +446,56 @@ def rate(
 
 
 @app.command()
+def export(
+    context: typer.Context,
+    batch_ids: Annotated[
+        list[str],
+        typer.Argument(metavar="ID…", help="Ids of batches or their first digits; latest or - is the newest batch."),
+    ],
+    to: Annotated[str, typer.Option(metavar="FILE", help="The ZIP file to write; - is stdout.")],
+    user: UserOption = None,
+    operator: OperatorOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Write the pictures of batches to a ZIP file.
+
+    With a manifest that batchgen import runs again, and a table for spreadsheets.
+    """
+    for batch_id in batch_ids:
+        check_batch_id(batch_id)
+    return _run(
+        context,
+        as_json,
+        lambda out, settings: _export_commands().export(out, settings, _run_as(user, operator), batch_ids, to),
+    )
+
+
+@app.command("import")
+def import_files(
+    context: typer.Context,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="A manifest.json or a ZIP file of an export.")],
+    model: Annotated[str | None, typer.Option(help="Run all items with this model, a name or an id.")] = None,
+    again: Annotated[
+        str, typer.Option(metavar="TEXT", help="Import once more what was imported before; each text once.")
+    ] = "",
+    user: UserOption = None,
+    operator: OperatorOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Run the items of an export again as new batches.
+
+    Repeating the same import submits nothing twice.
+    """
+    return _run(
+        context,
+        as_json,
+        lambda out, settings: _export_commands().import_files(
+            out, settings, _run_as(user, operator), files, model=model, again=again
+        ),
+    )
+
+
+@app.command()
 def login(
     context: typer.Context,
     email: Annotated[str | None, typer.Option(help="Asked for if missing.")] = None,
@@ -649,6 +699,12 @@ def _action_commands():
     from batchgen.cli import action_commands
 
     return action_commands
+
+
+def _export_commands():
+    from batchgen.cli import export_commands
+
+    return export_commands
 
 
 def _operator_commands():

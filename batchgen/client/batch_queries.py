@@ -51,7 +51,7 @@ async def find_batch(caller: Caller, which: BatchId) -> FoundBatch:
         near = await _batches_beginning_with(caller, digits)
     meant = [batch for batch in near if batch.id.hex.startswith(digits)]
     if not meant:
-        raise _no_batch(ids.with_hyphens(digits))
+        raise no_batch(ids.with_hyphens(digits))
     if len(meant) > 1:
         raise _ambiguous(digits, meant, near)
     others = [batch.id for batch in near] if len(near) < MOST_NEIGHBOURS else None
@@ -91,7 +91,7 @@ async def read_snapshot(caller: Caller, batch_id: UUID) -> BatchSnapshot:
     """
     found: Any = await caller.rpc("batch_snapshot", {"p_batch_id": str(batch_id)})
     if found is None:
-        raise _no_batch(batch_id)
+        raise no_batch(batch_id)
     try:
         snapshot = BatchSnapshot(
             batch=Batch.model_validate(found["batch"]),
@@ -102,7 +102,7 @@ async def read_snapshot(caller: Caller, batch_id: UUID) -> BatchSnapshot:
         what = "batch_snapshot: the response is not a batch. Is SUPABASE_URL the project's address?"
         raise BackendUnavailable(what) from None
     if caller.user_id and snapshot.batch.user_id != caller.user_id:
-        raise _no_batch(batch_id)
+        raise no_batch(batch_id)
     return snapshot
 
 
@@ -157,7 +157,7 @@ def _ambiguous(digits: str, meant: Sequence[Batch], near: Sequence[Batch]) -> In
 async def check_batch(caller: Caller, batch_id: UUID) -> None:
     """Raise `NotFound` if there is no such batch that the caller may see."""
     if not await caller.call(lambda: _select(caller, "id", 1, batch_id)):
-        raise _no_batch(batch_id)
+        raise no_batch(batch_id)
 
 
 async def read_waits(caller: Caller, batch_id: UUID) -> tuple[Wait, ...]:
@@ -169,7 +169,7 @@ async def read_waits(caller: Caller, batch_id: UUID) -> tuple[Wait, ...]:
     return tuple(Wait.model_validate(row) for row in rows or ())
 
 
-def _no_batch(batch_id: UUID | str) -> NotFound:
+def no_batch(batch_id: UUID | str) -> NotFound:
     return NotFound(
         f"There is no batch {batch_id}, or it belongs to another user.",
         code="batch_not_found",

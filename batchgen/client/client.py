@@ -30,6 +30,8 @@ from batchgen.client.batch_queries import (
 from batchgen.client.caller import Caller
 from batchgen.client.credits import CreditEntry, Credits, read_credit_history, read_credits, write_credits
 from batchgen.client.downloads import OnSaved, SavedImage, read_images, save_images
+from batchgen.client.exports import ExportReport, export_batches
+from batchgen.client.imports import ImportedBatch, OnSubmitted, import_batches, read_manifests
 from batchgen.client.project_queries import (
     Costs,
     KnownWorker,
@@ -46,6 +48,8 @@ from batchgen.client.submit import create_batch
 from batchgen.client.users import find_user
 from batchgen.client.watch import OnOutage, WatchTiming, watch
 from batchgen.errors import InvalidRequest
+from batchgen.exports.build import OnProgress
+from batchgen.exports.types import Writable
 from batchgen.models import (
     ActionReport,
     Batch,
@@ -297,6 +301,37 @@ class BatchgenClient:
         await self._caller.renew_if_needed()
         pictures = await read_images(self._storage, snapshot)
         return await asyncio.to_thread(contact_sheet, snapshot, pictures)
+
+    async def export(
+        self, batch_ids: Sequence[BatchId], to: Path | str | Writable, on_progress: OnProgress | None = None
+    ) -> ExportReport:
+        """Write the pictures of batches with a manifest and a table to a ZIP file, or to a binary stream.
+
+        The file appears once it is complete, and replaces one of that name. Pictures that are missing are in the
+        report with the reason. Raises `NotFound`, `InvalidRequest` if the file cannot be written, and `StorageError` if
+        Storage does not answer.
+        """
+        ids = [await id_of(self._caller, batch_id) for batch_id in batch_ids]
+        return await export_batches(
+            self._caller, self._storage, ids, Path(to) if isinstance(to, str) else to, on_progress
+        )
+
+    async def import_batches(
+        self,
+        paths: Sequence[Path | str],
+        *,
+        model: str | None = None,
+        again: str = "",
+        on_submitted: OnSubmitted | None = None,
+    ) -> tuple[ImportedBatch, ...]:
+        """Run the items of exports, or of their manifests, again as new batches of the allowed size.
+
+        Repeating an import submits nothing twice, unless `again` is another text. `model` replaces the models of the
+        manifests. Raises `InvalidRequest`, before anything is submitted, if a file is not a manifest, a model is
+        missing or a batch would be refused.
+        """
+        batches = await asyncio.to_thread(read_manifests, [Path(path) for path in paths])
+        return await import_batches(self._caller, batches, model=model, again=again, on_submitted=on_submitted)
 
     async def sign_out(self) -> None:
         """End this session on the server; other sessions of the user stay."""

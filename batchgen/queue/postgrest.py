@@ -68,7 +68,7 @@ class PostgrestQueue:
             p_lease_seconds=self._lease_seconds,
             p_about=self._about,
         )
-        return await self._readable(_listed(answer, "claims"))
+        return await self._readable(listed(answer, "claims"))
 
     async def renew(self, lease_ids: Sequence[UUID]) -> Sequence[Renewal]:
         answer = await self._call(
@@ -77,7 +77,7 @@ class PostgrestQueue:
             p_lease_ids=_texts(lease_ids),
             p_lease_seconds=self._lease_seconds,
         )
-        renewals = (_renewal(row) for row in _listed(answer, "renewals"))
+        renewals = (_renewal(row) for row in listed(answer, "renewals"))
         return [renewal for renewal in renewals if renewal is not None]
 
     async def begin_order(self, claim: Claim, order: NewOrder) -> UUID:
@@ -106,7 +106,7 @@ class PostgrestQueue:
             p_limit=limit,
             p_lease_seconds=self._lease_seconds,
         )
-        claims = _listed(answer, "claims")
+        claims = listed(answer, "claims")
         completed = _model(Completed, {**answer, "claims": ()})
         return completed.model_copy(update={"claims": tuple(await self._readable(claims))})
 
@@ -122,7 +122,7 @@ class PostgrestQueue:
             )
         except LeaseLost:
             return []
-        released = (_uuid(_member(row, "lease_id")) for row in _listed(answer, "released"))
+        released = (_uuid(_member(row, "lease_id")) for row in listed(answer, "released"))
         return [lease_id for lease_id in released if lease_id is not None]
 
     async def outlook(self) -> Outlook:
@@ -158,26 +158,32 @@ class PostgrestQueue:
         return await self._call("fail_generation", **fence, p_error=fault.model_dump(mode="json"))
 
     async def _call(self, name: str, **arguments: Any) -> Any:
-        return await _worker_rpc(self._client, name, arguments)
+        return await worker_rpc(self._client, name, arguments)
 
 
 WORKER_FUNCTIONS: Mapping[str, frozenset[str]] = {
     "attach_provider_job": frozenset({"p_generation_id", "p_lease_id", "p_provider", "p_provider_job_id"}),
     "begin_order": frozenset({"p_generation_id", "p_lease_id", "p_order"}),
+    "batch_manifest": frozenset({"p_batch_id"}),
     "claim_generations_as_json": frozenset({"p_worker", "p_limit", "p_lease_seconds", "p_about"}),
     "complete_and_claim": frozenset({"p_results", "p_worker", "p_limit", "p_lease_seconds"}),
+    "complete_export": frozenset({"p_export_id", "p_lease_id", "p_result"}),
     "complete_generation": frozenset({"p_generation_id", "p_lease_id", "p_result"}),
     "discard_files": frozenset({"p_user_id", "p_generation_id", "p_seconds", "p_paths"}),
     "end_storage_deletions": frozenset({"p_worker", "p_lease_ids"}),
+    "fail_export": frozenset({"p_export_id", "p_lease_id", "p_error"}),
     "fail_generation": frozenset({"p_generation_id", "p_lease_id", "p_error"}),
     "grant_monthly_credits": frozenset({"p_limit"}),
     "move_credit_horizon": frozenset(),
+    "note_export_file": frozenset({"p_export_id", "p_lease_id", "p_path"}),
     "queue_outlook": frozenset(),
     "release_generations_as_json": frozenset({"p_worker", "p_lease_ids"}),
     "remove_expired_images": frozenset(),
+    "renew_export": frozenset({"p_export_id", "p_lease_id", "p_lease_seconds", "p_done"}),
     "renew_leases_as_json": frozenset({"p_worker", "p_lease_ids", "p_lease_seconds"}),
     "return_expired_leases": frozenset(),
     "settle_order": frozenset({"p_order_key", "p_lease_id", "p_outcome"}),
+    "take_export": frozenset({"p_worker", "p_lease_seconds"}),
     "take_open_orders_as_json": frozenset({"p_worker", "p_limit", "p_lease_seconds"}),
     "take_storage_deletions_as_json": frozenset({"p_worker", "p_limit", "p_lease_seconds"}),
 }
@@ -192,7 +198,7 @@ async def read_start_facts(client: AsyncClient) -> StartFacts:
     answer = await _whole(client, "worker_start", {})
     functions = {
         str(_member(row, "name")): frozenset(map(str, _member(row, "arguments") or ()))
-        for row in _listed(answer, "functions")
+        for row in listed(answer, "functions")
     }
     wrong = sorted(
         name for name, wanted in WORKER_FUNCTIONS.items() if name not in functions or not wanted <= functions[name]
@@ -202,7 +208,7 @@ async def read_start_facts(client: AsyncClient) -> StartFacts:
             f"The database is not of this version of batchgen: missing or different are {', '.join(wrong)}.",
             remedy="Apply supabase/migrations to the project.",
         )
-    return StartFacts(models=tuple(_models(ActiveModel, _listed(answer, "models"))))
+    return StartFacts(models=tuple(models(ActiveModel, listed(answer, "models"))))
 
 
 class PostgrestOutbox:
@@ -215,25 +221,25 @@ class PostgrestOutbox:
 
     async def take(self, limit: int) -> Sequence[StorageDeletion]:
         arguments = {"p_worker": self._worker, "p_limit": limit, "p_lease_seconds": self._lease_seconds}
-        answer = await _worker_rpc(self._client, "take_storage_deletions_as_json", arguments)
-        return _models(StorageDeletion, _listed(answer, "deletions"))
+        answer = await worker_rpc(self._client, "take_storage_deletions_as_json", arguments)
+        return models(StorageDeletion, listed(answer, "deletions"))
 
     async def end(self, lease_ids: Sequence[UUID]) -> int:
         arguments = {"p_worker": self._worker, "p_lease_ids": _texts(lease_ids)}
-        return _count(await _worker_rpc(self._client, "end_storage_deletions", arguments))
+        return _count(await worker_rpc(self._client, "end_storage_deletions", arguments))
 
     async def remove_expired_images(self) -> int:
-        return _count(await _worker_rpc(self._client, "remove_expired_images", {}))
+        return _count(await worker_rpc(self._client, "remove_expired_images", {}))
 
 
 async def grant_monthly_credits(client: AsyncClient, limit: int) -> int:
     """Grant the month's credits to up to `limit` users without them; return how many. Raises as `PostgrestQueue`."""
-    return _count(await _worker_rpc(client, "grant_monthly_credits", {"p_limit": limit}))
+    return _count(await worker_rpc(client, "grant_monthly_credits", {"p_limit": limit}))
 
 
 async def move_credit_horizon(client: AsyncClient) -> None:
     """Note how far the credit ledger is complete. Raises as `PostgrestQueue`."""
-    await _worker_rpc(client, "move_credit_horizon", {})
+    await worker_rpc(client, "move_credit_horizon", {})
 
 
 class PostgrestOpenOrders:
@@ -246,8 +252,8 @@ class PostgrestOpenOrders:
 
     async def take(self, limit: int) -> Sequence[OpenOrder]:
         arguments = {"p_worker": self._worker, "p_limit": limit, "p_lease_seconds": self._lease_seconds}
-        answer = await _worker_rpc(self._client, "take_open_orders_as_json", arguments)
-        return _models(OpenOrder, _listed(answer, "orders"))
+        answer = await worker_rpc(self._client, "take_open_orders_as_json", arguments)
+        return models(OpenOrder, listed(answer, "orders"))
 
     async def settle(self, order: OpenOrder, outcome: OrderOutcome) -> bool:
         arguments = {
@@ -255,10 +261,10 @@ class PostgrestOpenOrders:
             "p_lease_id": str(order.lease_id),
             "p_outcome": outcome.model_dump(mode="json"),
         }
-        return bool(await _worker_rpc(self._client, "settle_order", arguments))
+        return bool(await worker_rpc(self._client, "settle_order", arguments))
 
 
-async def _worker_rpc(client: AsyncClient, name: str, arguments: Mapping[str, Any]) -> Any:
+async def worker_rpc(client: AsyncClient, name: str, arguments: Mapping[str, Any]) -> Any:
     """Call a worker function. Every refusal counts as passing, except those that our own SQL raises on purpose."""
     try:
         return await _whole(client, name, arguments)
@@ -302,7 +308,7 @@ def _texts(ids: Sequence[UUID]) -> list[str]:
     return [str(one) for one in ids]
 
 
-def _listed(answer: Any, name: str) -> list[Any]:
+def listed(answer: Any, name: str) -> list[Any]:
     """Return the list `name` of an answer that is one object."""
     rows: Any = cast("Mapping[str, Any]", answer).get(name) if isinstance(answer, Mapping) else None
     if not isinstance(rows, list):
@@ -319,7 +325,7 @@ def _model(kind: type[ModelT], row: Any) -> ModelT:
         ) from error
 
 
-def _models(kind: type[ModelT], rows: Sequence[Any]) -> Sequence[ModelT]:
+def models(kind: type[ModelT], rows: Sequence[Any]) -> Sequence[ModelT]:
     """Return the rows that can be parsed. Log the others; they come again when their leases expire."""
     good, broken = _sorted(kind, rows)
     for row, fields in broken:

@@ -44,6 +44,7 @@ class WorkerSettings(Settings):
     deletions_seconds: Seconds = Field(
         default=30, description="Pause between two polls of the outbox of files to delete."
     )
+    exports_seconds: Seconds = Field(default=5, description="Pause between two polls for exports that users asked for.")
     item_timeout_seconds: Seconds = Field(
         default=600,
         description="Time limit of one attempt. An attempt that exceeds it counts as failed and is retried.",

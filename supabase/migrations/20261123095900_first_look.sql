@@ -48,6 +48,8 @@ begin
       'restore_batch_images', 'get_trash', 'empty_trash', 'generate_similar', 'run_again',
       'delete_batch_template', 'get_batch_template', 'list_batch_templates', 'publish_batch_template',
       'rename_batch_template', 'save_batch_template',
+      'batch_manifest', 'complete_export', 'fail_export', 'get_exports', 'note_export_file', 'renew_export',
+      'request_export', 'take_export',
       'claim_generations', 'claim_generations_as_json', 'complete_and_claim', 'complete_generation',
       'complete_generations', 'create_batch', 'create_batch_as', 'delete_batch_images', 'discard_files',
       'credit_history', 'get_credits', 'grant_credits', 'grant_monthly_credits', 'move_credit_horizon',

@@ -546,6 +546,7 @@ export type Database = {
         Returns: undefined;
       };
       batch_facts: { Args: { p_batch_ids: string[] }; Returns: Json };
+      batch_manifest: { Args: { p_batch_id: string }; Returns: Json };
       batch_snapshot: { Args: { p_batch_id: string }; Returns: Json };
       batch_waits: {
         Args: { p_batch_id: string };
@@ -604,6 +605,7 @@ export type Database = {
         Args: { p_lease_seconds: number; p_limit: number; p_results: Json; p_worker: string };
         Returns: Json;
       };
+      complete_export: { Args: { p_export_id: string; p_lease_id: string; p_result: Json }; Returns: undefined };
       complete_generation: { Args: { p_generation_id: string; p_lease_id: string; p_result: Json }; Returns: Json };
       complete_generations: {
         Args: { p_results: Json };
@@ -623,6 +625,7 @@ export type Database = {
         Returns: undefined;
       };
       end_storage_deletions: { Args: { p_lease_ids: string[]; p_worker: string }; Returns: number };
+      fail_export: { Args: { p_error: Json; p_export_id: string; p_lease_id: string }; Returns: undefined };
       fail_generation: { Args: { p_error: Json; p_generation_id: string; p_lease_id: string }; Returns: Json };
       get_batch_rating: { Args: { p_batch_id: string }; Returns: Json };
       get_batch_template: { Args: { p_template_id: string; p_user_id?: string }; Returns: Json };
@@ -639,6 +642,7 @@ export type Database = {
         }[];
       };
       get_credits: { Args: { p_user_id?: string }; Returns: Json };
+      get_exports: { Args: { p_limit?: number }; Returns: Json };
       get_models: {
         Args: Record<PropertyKey, never>;
         Returns: {
@@ -687,6 +691,7 @@ export type Database = {
         Args: { p_credits: number; p_key?: string; p_note: string; p_user_id: string };
         Returns: Json;
       };
+      note_export_file: { Args: { p_export_id: string; p_lease_id: string; p_path: string }; Returns: undefined };
       publish_batch_template: { Args: { p_is_public: boolean; p_template_id: string }; Returns: Json };
       queue_outlook: { Args: Record<PropertyKey, never>; Returns: Json };
       rate_batch: { Args: { p_batch_id: string; p_comment?: string; p_stars: number }; Returns: Json };
@@ -701,6 +706,10 @@ export type Database = {
       release_generations_as_json: { Args: { p_lease_ids: string[]; p_worker: string }; Returns: Json };
       remove_expired_images: { Args: Record<PropertyKey, never>; Returns: number };
       rename_batch_template: { Args: { p_name: string; p_template_id: string; p_user_id?: string }; Returns: Json };
+      renew_export: {
+        Args: { p_done: number; p_export_id: string; p_lease_id: string; p_lease_seconds: number };
+        Returns: undefined;
+      };
       renew_leases: {
         Args: { p_lease_ids: string[]; p_lease_seconds: number; p_worker: string };
         Returns: {
@@ -713,6 +722,7 @@ export type Database = {
         Args: { p_lease_ids: string[]; p_lease_seconds: number; p_worker: string };
         Returns: Json;
       };
+      request_export: { Args: { p_batch_ids: string[] }; Returns: Json };
       retry_failed: { Args: { p_batch_id: string; p_edits?: Json; p_generation_ids?: string[] }; Returns: Json };
       return_expired_leases: { Args: Record<PropertyKey, never>; Returns: number };
       save_batch_images: { Args: { p_batch_id: string; p_generation_ids?: string[] }; Returns: Json };
@@ -720,6 +730,7 @@ export type Database = {
       set_picture_access: { Args: { p_pictures: string }; Returns: Json };
       settle_order: { Args: { p_lease_id: string; p_order_key: string; p_outcome: Json }; Returns: boolean };
       tag_batch_images: { Args: { p_batch_id: string; p_generation_ids?: string[]; p_tags: string[] }; Returns: Json };
+      take_export: { Args: { p_lease_seconds: number; p_worker: string }; Returns: Json };
       take_open_orders: {
         Args: { p_lease_seconds: number; p_limit: number; p_worker: string };
         Returns: {

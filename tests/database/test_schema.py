@@ -128,7 +128,7 @@ async def test_the_bucket_and_its_policies_are_made_where_storage_is(bare: NewDa
 
     await migrate(db)
 
-    bucket = db.one("select * from storage.buckets")
+    bucket = db.one("select * from storage.buckets where id = 'generated-images'")
     assert (bucket["id"], bucket["public"], bucket["file_size_limit"]) == (
         "generated-images",
         True,

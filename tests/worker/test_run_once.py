@@ -11,9 +11,11 @@ from batchgen.providers.base import RawImage, Settlement
 from batchgen.queue.types import OpenOrder, OrderOutcome
 from scheduler.__main__ import main
 from scheduler.credits import CreditHousekeeping
+from scheduler.exports import Exporter
 from scheduler.housekeeping import Housekeeping
 from scheduler.open_orders import OrderSettler
 from scheduler.wiring import WorkerParts, run_once
+from tests.fake_exports import FakeExportFiles, FakeExports, no_download
 from tests.fake_orders import FakeOrders
 from tests.fake_outbox import FakeFiles, FakeOutbox
 from tests.fake_queue import QueueState
@@ -47,7 +49,11 @@ def parts_of(harness: WorkerHarness, provider: FakePaidProvider) -> tuple[Worker
     orders, outbox = CollectingOrders(harness.queue.state), FakeOutbox()
     settler = OrderSettler(orders, FakeProviders({"fake-provider": provider}), wake=harness.worker.wake)
     parts = WorkerParts(
-        harness.worker, Housekeeping(outbox, FakeFiles().remove), settler, CreditHousekeeping(no_grants, no_horizon)
+        harness.worker,
+        Housekeeping(outbox, FakeFiles().remove),
+        settler,
+        CreditHousekeeping(no_grants, no_horizon),
+        Exporter(FakeExports(), FakeExportFiles(), no_download),
     )
     return parts, orders, outbox
 

@@ -20,6 +20,13 @@ create table batchgen.settings (
     constraint max_prompt_characters_in_range check (max_prompt_characters between 1 and 100000),
   max_guidance_scale double precision not null default 30
     constraint max_guidance_scale_in_range check (max_guidance_scale between 0 and 1000),
+  export_hours integer not null default 24 constraint export_hours_in_range check (export_hours between 1 and 720),
+  exports_per_day integer not null default 10
+    constraint exports_per_day_in_range check (exports_per_day between 0 and 10000),
+  export_bytes_per_day bigint not null default 1073741824
+    constraint export_bytes_per_day_in_range check (export_bytes_per_day between 0 and 1000000000000000),
+  export_part_bytes bigint not null default 48000000
+    constraint export_part_bytes_in_range check (export_part_bytes between 1000000 and 50000000000),
   breaker_failures integer not null default 5
     constraint breaker_failures_in_range check (breaker_failures between 1 and 1000),
   breaker_open_seconds double precision not null default 60
@@ -66,6 +73,12 @@ comment on column batchgen.settings.max_batch_size is 'Maximum prompts per batch
 comment on column batchgen.settings.max_prompt_characters is
   'Maximum length of a prompt or negative prompt, in characters.';
 comment on column batchgen.settings.max_guidance_scale is 'Maximum guidance scale of a request.';
+comment on column batchgen.settings.export_hours is 'Hours for which the files of an export can be downloaded.';
+comment on column batchgen.settings.exports_per_day is 'Maximum exports that a user may ask for in 24 hours.';
+comment on column batchgen.settings.export_bytes_per_day is
+  'Maximum bytes of pictures in the exports that a user may ask for in 24 hours.';
+comment on column batchgen.settings.export_part_bytes is
+  'Maximum bytes of one ZIP file of an export. Storage must take files of this size.';
 comment on column batchgen.settings.breaker_failures is
   'Number of different items of a model that must fail through the provider''s fault, with no success in between, to '
   'open its breaker.';

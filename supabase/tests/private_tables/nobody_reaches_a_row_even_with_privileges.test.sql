@@ -25,6 +25,8 @@ insert into batchgen.credit_checkpoints values ('aaaaaaaa-0000-4000-8000-0000000
 insert into batchgen.credit_terms (user_id) values ('aaaaaaaa-0000-4000-8000-000000000001');
 insert into batchgen.credit_prices (user_id, credits) values ('aaaaaaaa-0000-4000-8000-000000000001', 1);
 insert into batchgen.providers (name, not_before) values ('replicate', now());
+insert into batchgen.exports (user_id, batch_ids, planned_bytes) values
+  ('aaaaaaaa-0000-4000-8000-000000000001', '{ba7c0000-0000-4000-8000-000000000001}', 1);
 insert into batchgen.storage_deletions (path) values ('aaaaaaaa-0000-4000-8000-000000000001/gone.png');
 insert into batchgen.workers (worker, lease_seconds) values ('w', 60);
 insert into batchgen.reopened_batches (batch_id) values ('ba7c0000-0000-4000-8000-000000000001');

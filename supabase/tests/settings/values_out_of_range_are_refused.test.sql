@@ -34,6 +34,12 @@ insert into bad values
   ('default_hourly_limit = -1', 'default_hourly_limit_in_range'),
     ('default_hourly_limit = 1000000001', 'default_hourly_limit_in_range'),
   ('pictures = ''hidden''', 'pictures_is_known'),
+  ('export_hours = 0', 'export_hours_in_range'), ('export_hours = 721', 'export_hours_in_range'),
+  ('exports_per_day = -1', 'exports_per_day_in_range'), ('exports_per_day = 10001', 'exports_per_day_in_range'),
+  ('export_bytes_per_day = -1', 'export_bytes_per_day_in_range'),
+    ('export_bytes_per_day = 1000000000000001', 'export_bytes_per_day_in_range'),
+  ('export_part_bytes = 999999', 'export_part_bytes_in_range'),
+    ('export_part_bytes = 50000000001', 'export_part_bytes_in_range'),
   ('id = false', 'settings_has_one_row');
 select plan((select count(*) + 3 from bad)::integer);
 
