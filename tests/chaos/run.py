@@ -20,6 +20,7 @@ from devstack import Stack, StackConfig, StackInfo
 from scheduler.wakeup import Wakeup
 from tests.chaos.chaos_provider import Keys
 from tests.chaos.checks import CheckReport, RunRecords, check_run
+from tests.chaos.credits import credit_violations, turn_on_credits
 from tests.chaos.fault_injector import FaultInjector, Say, plan
 from tests.chaos.paid_provider_server import PaidProviderServer
 from tests.chaos.running_counts import record_running_counts
@@ -59,6 +60,7 @@ class Run:
         options = self.options
         await record_running_counts(self.info.database_url)
         await self.users.sign_up(options.users)
+        await turn_on_credits(self.info.database_url)
         self.workers.start()
         injector = FaultInjector(self.stack, self.workers, self.provider, self.say)
         progress = asyncio.create_task(self._progress())
@@ -81,6 +83,7 @@ class Run:
             report.violations.append(f"not all items were final {options.quiet_seconds:.0f} s after the last fault")
         if not realtime_is_back:
             report.violations.append(f"no Realtime event of a new batch came within {REALTIME_SECONDS:.0f} s")
+        report.violations += await credit_violations(self.info.database_url)
         report.violations += self.users.problems + self.workers.unexpected_exits
         report.figures = {
             "faults injected": dict(sorted(injector.injected.items())),

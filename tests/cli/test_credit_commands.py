@@ -50,7 +50,7 @@ async def test_a_batch_that_cannot_be_paid_exits_with_2_and_the_remedy(
     assert (refused.code, told.code) == (2, 2)
     assert refused.error["code"] == "credits_short"
     assert (refused.error["needed"], refused.error["available"]) == ("4", "3")
-    assert "This needs 4 credits; 3 are available." in told.stderr
+    assert "Not enough credits: 4 needed, 3 available." in told.stderr
     assert "ask an admin" in told.stderr
 
 

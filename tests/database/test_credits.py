@@ -81,7 +81,7 @@ def test_a_batch_that_costs_more_than_is_available_is_refused_with_what_it_needs
     with refused("PT402") as refusal:
         paid.submit(user, 3)
 
-    assert refusal.message == "This needs 6 credits; 5 are available."
+    assert refusal.message == "Not enough credits: 6 needed, 5 available."
     assert refusal.detail == {
         "code": "credits_short",
         "message": refusal.message,

@@ -17,7 +17,7 @@ language plpgsql set search_path = '' as $$
 declare
   v_needed numeric := trim_scale(p_needed);
   v_available numeric := trim_scale(p_available);
-  v_sentence text := format('This needs %s credits; %s are available.', v_needed, v_available);
+  v_sentence text := format('Not enough credits: %s needed, %s available.', v_needed, v_available);
   v_remedy text := case
     when v_available > 0 then 'Send fewer items or choose a cheaper model, or ask an admin of the project for credits.'
     else 'Ask an admin of the project for credits, or choose a model that costs nothing.'
