@@ -38,15 +38,18 @@ comment on function public.move_credit_horizon() is
 
 -- keep_checkpoint(p_user_id)
 -- Write a checkpoint for a user with more than 500 entries between the last one and the horizon.
--- Caller: refuse_short_credits, with the lock of the user's row in user_rate_limits.
+-- Caller: hold_credits.
+-- Locks: the user's checkpoint (advisory), if it is free at once; otherwise somebody else writes it.
 create function batchgen.keep_checkpoint(p_user_id uuid) returns void
 language plpgsql security definer set search_path = '' as $$
 declare
   v_horizon bigint := (select h.ledger_id from batchgen.credit_horizon h);
-  v_last bigint := coalesce(
-    (select c.ledger_id from batchgen.credit_checkpoints c where c.user_id = p_user_id), 0
-  );
+  v_last bigint;
 begin
+  if not pg_try_advisory_xact_lock(hashtextextended('batchgen.credit_checkpoint ' || p_user_id, 0)) then
+    return;
+  end if;
+  v_last := coalesce((select c.ledger_id from batchgen.credit_checkpoints c where c.user_id = p_user_id), 0);
   if v_horizon - v_last <= 500 or not exists (
     select from batchgen.credit_ledger l
     where l.user_id = p_user_id and l.id > v_last and l.id <= v_horizon order by l.id offset 500
@@ -56,7 +59,8 @@ begin
   insert into batchgen.credit_checkpoints as c (user_id, ledger_id, balance, held)
   select p_user_id, v_horizon, l.balance, l.held from batchgen.credits_between(p_user_id, v_last, v_horizon) l
   on conflict (user_id) do update
-  set ledger_id = excluded.ledger_id, balance = c.balance + excluded.balance, held = c.held + excluded.held;
+  set ledger_id = excluded.ledger_id, balance = c.balance + excluded.balance, held = c.held + excluded.held
+  where c.ledger_id = v_last;
 end
 $$;
 revoke execute on function batchgen.keep_checkpoint(uuid) from public, anon, authenticated, service_role;

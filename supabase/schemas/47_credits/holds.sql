@@ -30,6 +30,10 @@ begin
     returning generation_id
   )
   update batchgen.queue q set is_held = true from held h where q.generation_id = h.generation_id;
+  perform batchgen.keep_checkpoint(u.user_id)
+  from (
+    select distinct q.user_id from batchgen.queue q where q.generation_id = any (p_generation_ids) and q.is_held
+  ) u;
 end
 $$;
 revoke execute on function batchgen.hold_credits(uuid[]) from public, anon, authenticated, service_role;

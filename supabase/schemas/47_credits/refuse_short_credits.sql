@@ -39,14 +39,13 @@ comment on function batchgen.refuse_credits(numeric, numeric) is 'Raises PT402: 
 -- Caller: create_batch_for and before_retries_are_queued, with the payer's lock, before anything is held.
 -- Errors: PT402.
 create function batchgen.refuse_short_credits(p_user_id uuid, p_needed numeric) returns void
-language plpgsql security definer set search_path = '' as $$
+language plpgsql stable security definer set search_path = '' as $$
 declare
   v_available numeric;
 begin
   if coalesce(p_needed, 0) <= 0 then
     return;
   end if;
-  perform batchgen.keep_checkpoint(p_user_id);
   v_available := batchgen.credits_available(p_user_id);
   if v_available < p_needed then
     perform batchgen.refuse_credits(p_needed, v_available);

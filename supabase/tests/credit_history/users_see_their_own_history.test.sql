@@ -1,6 +1,6 @@
 begin;
 \ir ../setup.psql
-select plan(11);
+select plan(12);
 insert into batchgen.credit_ledger (user_id, entry, amount, key, note)
 select 'aaaaaaaa-0000-4000-8000-000000000001', 'grant', n, 'g' || n, 'grant ' || n from generate_series(1, 5) n;
 insert into batchgen.credit_ledger (user_id, entry, amount, key)
@@ -38,6 +38,7 @@ select is(
   pg_temp.amounts(public.credit_history(p_user_id => 'bbbbbbbb-0000-4000-8000-000000000002')), '[99]',
   'an operator asks about anybody'
 );
+select throws_ok($$ select public.credit_history() $$, 'PT404', null, 'an operator names a user');
 
 select * from finish();
 rollback;
