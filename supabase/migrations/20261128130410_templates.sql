@@ -234,7 +234,8 @@ begin
       p_settings, '');
     if v_nth > 0 and v_filled - 'prompts' <> v_rest then
       perform batchgen.refuse('rows_differ',
-        format('template.rows[%s] makes other settings than the first row.', v_nth), format('template.rows[%s]', v_nth), 'Send it as a batch of its own.', v_nth);
+        format('template.rows[%s] makes other settings than the first row.', v_nth),
+        format('template.rows[%s]', v_nth), 'Send it as a batch of its own.');
     end if;
     v_rest := v_filled - 'prompts';
     v_prompts := v_prompts || (v_filled -> 'prompts');
