@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from batchgen.client.project_queries import Costs, KnownWorker, Model
     from batchgen.client.session import Session, SessionStore
     from batchgen.client.storage_check import StorageReport
+    from batchgen.client.templates import BatchTemplate, Placeholder
     from batchgen.client.watch import WatchTiming
     from batchgen.errors import (
         BackendUnavailable,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         BatchSnapshot,
         BatchStatus,
         BatchTotals,
+        Choices,
         CreatedBatch,
         Generation,
         GenerationStatus,
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
         ItemEdit,
         Prompt,
         SharedSettings,
+        TemplateUse,
+        Variations,
         Wait,
         WaitReason,
     )
@@ -66,9 +70,11 @@ __all__ = [
     "BatchRequest",
     "BatchSnapshot",
     "BatchStatus",
+    "BatchTemplate",
     "BatchTotals",
     "BatchgenClient",
     "BatchgenError",
+    "Choices",
     "Conflict",
     "Costs",
     "CreatedBatch",
@@ -91,6 +97,7 @@ __all__ = [
     "Model",
     "NotFound",
     "NotSignedIn",
+    "Placeholder",
     "Prompt",
     "SavedImage",
     "Session",
@@ -98,6 +105,8 @@ __all__ = [
     "SharedSettings",
     "StorageError",
     "StorageReport",
+    "TemplateUse",
+    "Variations",
     "Wait",
     "WaitReason",
     "WatchTiming",
@@ -108,6 +117,7 @@ _HOMES = (
     "errors",
     "models",
     *("client.session", "client.credits", "client.project_queries", "client.batch_queries", "client.storage_check"),
+    "client.templates",
     *("client.downloads", "exports.build", "client.exports", "client.imports", "client.watch", "client.client"),
 )
 """Modules that define the names, the cheapest to import first."""

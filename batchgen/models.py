@@ -1,5 +1,6 @@
 """The types of the public API: requests for batches, and batches, generations and images as they are read."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self, cast
@@ -12,6 +13,7 @@ from pydantic import (
     Field,
     ModelWrapValidatorHandler,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -100,14 +102,56 @@ class SharedSettings(_Asked):
     guidance_scale: float | None = None
 
 
+class Choices(_Asked):
+    """Expand choices such as `{red|blue} fox` in the prompts' texts; see docs/requests.md."""
+
+    mode: str
+    """`all`: every combination becomes a prompt. `sample`: `count` of each text that has choices."""
+    count: int | None = None
+    seed: int | None = None
+    """Makes the sample repeatable."""
+
+
+class Variations(_Asked):
+    """Make each prompt several times: with `count` random seeds, or with the given `seeds`."""
+
+    count: int | None = None
+    seeds: tuple[int, ...] | None = None
+
+
+class TemplateUse(_Asked):
+    """A template whose placeholders are filled in; its prompts are made once, or once for each of `rows`."""
+
+    id: UUID | str
+    values: Mapping[str, str | int | float] | None = None
+    rows: tuple[Mapping[str, str | int | float], ...] | None = None
+    values_have_choices: bool = False
+    """Whether braces in values are choices; otherwise they stay as they are."""
+
+
+_PARTS: Mapping[str, type[_Asked]] = {"choices": Choices, "variations": Variations, "template": TemplateUse}
+
+
 class BatchRequest(_Asked):
     """A batch to create, by default of 2 to 10 prompts."""
 
-    prompts: tuple[Prompt, ...]
+    prompts: tuple[Prompt, ...] = ()
     shared_settings: SharedSettings = SharedSettings()
     batch_name: str | None = None
+    choices: Choices | None = None
+    variations: Variations | None = None
+    template: TemplateUse | None = None
+    """Instead of `prompts`. The other fields override the template's."""
     client_key: str | None = None
     """Makes it safe to resend the request: the same key with the same body returns the same batch."""
+
+    @model_validator(mode="after")
+    def _has_prompts(self) -> Self:
+        if self.template is None and "prompts" not in self.model_fields_set:
+            raise InvalidRequest(
+                "prompts is missing.", code="wrong_type", field="prompts", remedy="Give prompts, or a template."
+            )
+        return self
 
     @field_validator("prompts", mode="before")
     @classmethod
@@ -122,6 +166,19 @@ class BatchRequest(_Asked):
     @classmethod
     def _validate_shared_settings(cls, settings: Any) -> Any:
         return _part(SharedSettings, settings, "shared_settings")
+
+    @field_validator("choices", "variations", "template", mode="before")
+    @classmethod
+    def _validate_parts(cls, part: Any, info: ValidationInfo) -> Any:
+        name = info.field_name or ""
+        return None if part is None else _part(_PARTS[name], part, name)
+
+    def body(self) -> dict[str, Any]:
+        """The request as JSON for `create_batch`."""
+        body = self.model_dump(mode="json", exclude_none=True)
+        if self.template and not self.prompts:
+            del body["prompts"]
+        return body
 
 
 class ItemEdit(_Asked):

@@ -50,6 +50,21 @@ ItemOption = Annotated[
 SaveToOption = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Wait, then download the pictures to this folder.")
 ]
+VariationsOption = Annotated[
+    int | None, typer.Option(metavar="N", help="Make each prompt N times, with random seeds or from --seed on.")
+]
+SeedsOption = Annotated[
+    str | None, typer.Option(metavar="SEED,…", help="Make each prompt once with each of these seeds.")
+]
+ChoicesOption = Annotated[
+    str | None,
+    typer.Option(metavar="all|sample:N", help="Expand choices such as {red|blue}: every combination, or N of them."),
+]
+ChoicesSeedOption = Annotated[int | None, typer.Option(help="Makes --choices sample repeatable.")]
+TemplateArgument = Annotated[str, typer.Argument(metavar="NAME", help="The template's name or id.")]
+ValueOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A value of a placeholder; can be repeated.")
+]
 ContactSheetOption = Annotated[bool, typer.Option("--contact-sheet", help="Wait, then draw all pictures on one PNG.")]
 
 app = typer.Typer(
@@ -63,6 +78,8 @@ storage = typer.Typer(help="Check the bucket (operators).", invoke_without_comma
 app.add_typer(storage, name="storage")
 credits = typer.Typer(help="Show, grant and adjust credits.", invoke_without_command=True, rich_markup_mode=None)
 app.add_typer(credits, name="credits")
+template = typer.Typer(help="Keep and use templates of requests.", invoke_without_command=True, rich_markup_mode=None)
+app.add_typer(template, name="template")
 
 
 class CostsBy(StrEnum):
@@ -137,6 +154,12 @@ def storage_commands(context: typer.Context) -> None:
     _help_without_command(context)
 
 
+@template.callback()
+def template_commands(context: typer.Context) -> None:
+    """Keep and use templates of requests, with placeholders such as {{animal}}."""
+    _help_without_command(context)
+
+
 @credits.callback()
 def credit_commands(context: typer.Context) -> None:
     """Show, grant and adjust the credits that users pay for pictures with."""
@@ -169,6 +192,10 @@ def submit(
     seed: Annotated[
         int | None, typer.Option(help="Seed of the first picture; each further one gets the next number.")
     ] = None,
+    variations: VariationsOption = None,
+    seeds: SeedsOption = None,
+    choices: ChoicesOption = None,
+    choices_seed: ChoicesSeedOption = None,
     name: Annotated[str | None, typer.Option(help="The batch's name.")] = None,
     client_key: Annotated[
         str | None, typer.Option(help="Safe resend: the same key and request return the same batch.")
@@ -186,6 +213,7 @@ def submit(
     Give the prompts as arguments, as a file with one per line, or as JSON.
     """
     from batchgen.cli.input import request_from
+    from batchgen.cli.prompts import choices_from, variations_from
 
     shared = {"model_id": model, "model_version": model_version, "width": width, "height": height}
     request = request_from(
@@ -198,6 +226,8 @@ def submit(
         negative_prompt=negative_prompt,
         seed=seed,
         tags=tag or (),
+        choices=choices_from(choices, choices_seed),
+        variations=variations_from(variations, seeds),
     )
     following = _following(wait, save_to, contact_sheet)
     return _run(
@@ -686,6 +716,181 @@ def dev(context: typer.Context) -> int:
     return run_stack(context.args)
 
 
+@template.command("save")
+def save_template(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The template's name.")],
+    prompts: Annotated[list[str] | None, typer.Argument(help="The prompts, one argument each.")] = None,
+    json_file: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A list of prompts or a whole request as JSON; - is stdin.")
+    ] = None,
+    from_batch: Annotated[str | None, typer.Option(metavar="ID", help="Take a batch's prompts and settings.")] = None,
+    default: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="A placeholder's default; can be repeated.")
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Overwrite another template of this name.")] = False,
+    user: UserOption = None,
+    operator: OperatorOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Save a template.
+
+    Give its prompts as arguments, as JSON, or take them from a batch.
+    """
+    from batchgen.cli.input import template_from
+
+    request = template_from(prompts or (), json_file, from_batch)
+    defaults = _values(default)
+    return _run(
+        context,
+        as_json,
+        lambda out, settings: _template_commands().save(
+            out,
+            settings,
+            _run_as(user, operator),
+            name,
+            request=request,
+            batch_id=from_batch,
+            defaults=defaults,
+            replace=replace,
+        ),
+    )
+
+
+@template.command("list")
+def list_templates(
+    context: typer.Context, user: UserOption = None, operator: OperatorOption = False, as_json: JsonOption = False
+) -> int:
+    """List your templates and the public ones."""
+    return _run(
+        context, as_json, lambda out, settings: _template_commands().show_list(out, settings, _run_as(user, operator))
+    )
+
+
+@template.command("show")
+def show_template(
+    context: typer.Context,
+    name: TemplateArgument,
+    user: UserOption = None,
+    operator: OperatorOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Show a template's request and placeholders."""
+    return _run(
+        context,
+        as_json,
+        lambda out, settings: _template_commands().show(out, settings, _run_as(user, operator), name),
+    )
+
+
+@template.command("rename")
+def rename_template(
+    context: typer.Context,
+    name: TemplateArgument,
+    new_name: Annotated[str, typer.Argument(help="Its new name.")],
+    user: UserOption = None,
+    operator: OperatorOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Give a template another name."""
+    return _run(
+        context,
+        as_json,
+        lambda out, settings: _template_commands().rename(out, settings, _run_as(user, operator), name, new_name),
+    )
+
+
+@template.command("delete")
+def delete_template(
+    context: typer.Context,
+    name: TemplateArgument,
+    user: UserOption = None,
+    operator: OperatorOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Delete a template; batches that were made from it stay."""
+    return _run(
+        context,
+        as_json,
+        lambda out, settings: _template_commands().delete(out, settings, _run_as(user, operator), name),
+    )
+
+
+@template.command("publish")
+def publish_template(
+    context: typer.Context,
+    name: TemplateArgument,
+    private: Annotated[bool, typer.Option("--private", help="Make it private again.")] = False,
+    user: UserOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Let every user read and use a template (operators)."""
+    return _run(
+        context,
+        as_json,
+        lambda out, settings: _template_commands().publish(
+            out, settings, _run_as(user, True), name, is_public=not private
+        ),
+    )
+
+
+@template.command("submit")
+def submit_template(
+    context: typer.Context,
+    name: TemplateArgument,
+    values: ValueOption = None,
+    csv: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Make the prompts for each row of values; - is stdin.")
+    ] = None,
+    values_have_choices: Annotated[
+        bool, typer.Option("--values-have-choices", help="Expand choices in values, too.")
+    ] = False,
+    variations: VariationsOption = None,
+    seeds: SeedsOption = None,
+    choices: ChoicesOption = None,
+    choices_seed: ChoicesSeedOption = None,
+    batch_name: Annotated[str | None, typer.Option("--name", help="The batch's name.")] = None,
+    client_key: Annotated[
+        str | None, typer.Option(help="Safe resend: the same key and request return the same batch.")
+    ] = None,
+    again: Annotated[
+        str, typer.Option(metavar="KEY", help="Submit the rows of a file once more, under this key.")
+    ] = "",
+    user: UserOption = None,
+    operator: OperatorOption = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit 1 unless all are completed.")] = False,
+    save_to: SaveToOption = None,
+    contact_sheet: ContactSheetOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Submit a batch from a template, or batches from the rows of a CSV file.
+
+    The first line of the file names the placeholders. The same file submitted again makes nothing twice.
+    """
+    from batchgen.cli.input import rows_from
+    from batchgen.cli.prompts import choices_from, variations_from
+    from batchgen.cli.template_commands import Filling
+
+    filling = Filling(
+        values=_values(values),
+        rows=rows_from(csv) if csv is not None else None,
+        values_have_choices=values_have_choices,
+        choices=choices_from(choices, choices_seed),
+        variations=variations_from(variations, seeds),
+        batch_name=batch_name,
+        client_key=client_key,
+        again=again,
+    )
+    following = _following(wait, save_to, contact_sheet)
+    return _run(
+        context,
+        as_json,
+        lambda out, settings: _template_commands().submit(
+            out, settings, _run_as(user, operator), name, filling, following
+        ),
+    )
+
+
 # The commands' modules are imported after the usage was checked, so that errors of usage do not wait for them.
 
 
@@ -711,6 +916,28 @@ def _operator_commands():
     from batchgen.cli import operator_commands
 
     return operator_commands
+
+
+def _template_commands():
+    from batchgen.cli import template_commands
+
+    return template_commands
+
+
+def _values(pairs: Sequence[str] | None) -> dict[str, str | int | float]:
+    """The values of NAME=VALUE options."""
+    values: dict[str, str | int | float] = {}
+    for pair in pairs or ():
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise InvalidRequest(
+                f"{pair[:60]} has no =.",
+                code="wrong_usage",
+                field="values",
+                remedy="Write NAME=VALUE, such as animal=fox.",
+            )
+        values[name.strip()] = value
+    return values
 
 
 def _credit_commands():

@@ -1,6 +1,8 @@
 """Read prompts, passwords and confirmations from files, stdin and the terminal."""
 
+import csv
 import getpass
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +29,48 @@ def request_from(texts: Sequence[str], file: str | None, json_file: str | None, 
     else:
         request = prompts.from_lines(_read(file)) if file is not None else prompts.from_texts(texts)
     return prompts.with_options(request, **options)
+
+
+def template_from(texts: Sequence[str], json_file: str | None, batch_id: str | None) -> dict[str, Any] | None:
+    """The request of a template from exactly one source; None if that is a batch.
+
+    Numbers may be placeholders, so the database alone checks the fields.
+    """
+    if (bool(texts), json_file is not None, batch_id is not None).count(True) != 1:
+        raise InvalidRequest(
+            "Give the template's prompts in exactly one way.",
+            code="prompts_missing",
+            field="prompts",
+            remedy="Give them as arguments, with --json-file FILE, or with --from-batch ID.",
+        )
+    if json_file is not None:
+        return prompts.template_from_json(_read(json_file))
+    return {"prompts": [{"text": text} for text in texts]} if batch_id is None else None
+
+
+def rows_from(file: str) -> list[dict[str, str | int | float]]:
+    """The rows of a CSV file as values by the names in its first line; empty cells are left out."""
+    reader = csv.DictReader(io.StringIO(_read(file), newline=""), strict=True)
+    try:
+        rows = [_row(row, reader.line_num) for row in reader]
+    except csv.Error as error:
+        raise InvalidRequest(f"{file} is not CSV: {error}.", code="invalid_csv", field="csv") from None
+    if not rows:
+        raise InvalidRequest(
+            f"{file} has no rows.",
+            code="rows_missing",
+            field="csv",
+            remedy="Name the placeholders in the first line, and give one row per line after it.",
+        )
+    return rows
+
+
+def _row(row: dict[str | None, Any], line: int) -> dict[str, str | int | float]:
+    if None in row:
+        raise InvalidRequest(
+            f"Line {line} has more cells than the first line has names.", code="invalid_csv", field="csv"
+        )
+    return {name.strip(): value for name, value in row.items() if name is not None and value}
 
 
 def password_from(email: str | None, *, password_stdin: bool, twice: bool) -> tuple[str, str]:

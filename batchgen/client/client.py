@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -15,7 +15,7 @@ from supabase import AsyncClient
 
 from batchgen.backend.bucket import ImageStorage
 from batchgen.backend.connection import connect, disconnect
-from batchgen.client import actions, auth, ratings
+from batchgen.client import actions, auth, ratings, templates
 from batchgen.client.actions import Items
 from batchgen.client.batch_queries import (
     BatchId,
@@ -45,6 +45,7 @@ from batchgen.client.project_queries import (
 from batchgen.client.session import Session, SessionStore
 from batchgen.client.storage_check import StorageCheck, StorageReport
 from batchgen.client.submit import create_batch
+from batchgen.client.templates import BatchTemplate, Row
 from batchgen.client.users import find_user
 from batchgen.client.watch import OnOutage, WatchTiming, watch
 from batchgen.errors import InvalidRequest
@@ -59,6 +60,7 @@ from batchgen.models import (
     BatchSnapshot,
     CreatedBatch,
     ItemEdit,
+    TemplateUse,
     Wait,
 )
 from batchgen.settings import Settings
@@ -144,6 +146,56 @@ class BatchgenClient:
         request; `LimitReached` with the time when the limit resets; `CreditsShort` with the credits needed.
         """
         return await create_batch(self._caller, request)
+
+    async def templates(self) -> tuple[BatchTemplate, ...]:
+        """The caller's own templates by name, then the public ones; without their requests."""
+        return await templates.read_templates(self._caller)
+
+    async def template(self, which: UUID | str) -> BatchTemplate:
+        """A template by its id or name, with its request. Raises `NotFound`, as do the next three methods."""
+        return await templates.read_template(self._caller, which)
+
+    async def rename_template(self, which: UUID | str, name: str) -> BatchTemplate:
+        """Give a template another name. Raises `Conflict` if the name is taken."""
+        return await templates.rename_template(self._caller, which, name)
+
+    async def delete_template(self, which: UUID | str) -> UUID:
+        """Delete a template and return its id. Batches that were made from it stay."""
+        return await templates.delete_template(self._caller, which)
+
+    async def publish_template(self, which: UUID | str, *, is_public: bool = True) -> BatchTemplate:
+        """For operators: let every user read and use a template, or no longer."""
+        return await templates.publish_template(self._caller, which, is_public=is_public)
+
+    async def save_template(
+        self,
+        name: str,
+        request: Mapping[str, Any] | BatchRequest | None = None,
+        *,
+        batch_id: BatchId | None = None,
+        defaults: Row | None = None,
+        replace: bool = False,
+    ) -> BatchTemplate:
+        """Save a request, or a batch's prompts and settings, as a template with placeholders such as `{{animal}}`.
+
+        Raises `Conflict` if another template has the name, unless `replace` is true.
+        """
+        body = request.body() if isinstance(request, BatchRequest) else request
+        source = await id_of(self._caller, batch_id) if batch_id is not None else None
+        return await templates.save_template(
+            self._caller, name, request=body, batch_id=source, defaults=defaults, replace=replace
+        )
+
+    def submit_rows(
+        self, template: BatchTemplate, rows: Sequence[Row], request: BatchRequest | None = None, *, run: str = ""
+    ) -> AsyncGenerator[CreatedBatch]:
+        """Create batches from a template and rows of values, as many rows in each as fit; yield each batch.
+
+        Sending the same rows again creates nothing again; another `run` does. `request` overrides the template's
+        fields. Raises what `submit` raises, after the batches before.
+        """
+        base = request or BatchRequest(template=TemplateUse(id=template.id))
+        return templates.submit_rows(self._caller, template, rows, base, run)
 
     async def batches(self, limit: int = 20) -> tuple[Batch, ...]:
         """The newest batches, newest first."""

@@ -50,7 +50,7 @@ async def model_id_by_name(caller: Caller, wanted: str, refusal: InvalidRequest)
 
 
 def _call(caller: Caller, request: BatchRequest) -> tuple[str, dict[str, Any]]:
-    body = request.model_dump(mode="json", exclude_none=True)
+    body = request.body()
     if not caller.is_operator:
         return "create_batch", {"p_request": body}
     if caller.user_id is None:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from batchgen.cli.prompts import from_json, from_lines, from_texts, with_options
+from batchgen.cli.prompts import choices_from, from_json, from_lines, from_texts, variations_from, with_options
 from batchgen.errors import InvalidRequest
-from batchgen.models import BatchRequest, Prompt, SharedSettings
+from batchgen.models import BatchRequest, Choices, Prompt, SharedSettings, Variations
 
 NO_OPTIONS: dict[str, Any] = {
     "shared": {},
@@ -178,3 +178,51 @@ def test_an_invalid_field_is_named_with_what_is_needed_and_found(
 def test_a_json_number_with_too_many_digits_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="too many digits"):
         from_json('[{"text": "a", "seed": 1' + "0" * 200_000 + "}]")
+
+
+def test_a_count_of_variations_with_a_seed_counts_up_from_it() -> None:
+    request = filled_with(from_texts(["a fox"]), variations=Variations(count=3), seed=7)
+
+    assert request.variations == Variations(seeds=(7, 8, 9))
+    assert request.prompts[0].seed is None
+    huge = filled_with(from_texts(["a fox"]), variations=Variations(count=10**12), seed=7)
+    assert huge.variations == Variations(count=10**12)
+
+
+def test_choices_and_variations_of_the_json_stay_unless_an_option_replaces_them() -> None:
+    given = from_json('{"prompts": ["{a|b}"], "choices": {"mode": "all"}, "variations": {"count": 2}}')
+
+    assert filled_with(given).choices == Choices(mode="all")
+    assert filled_with(given, variations=Variations(seeds=(0,))).variations == Variations(seeds=(0,))
+
+
+def test_options_name_choices_and_seeds() -> None:
+    assert choices_from("all", None) == Choices(mode="all")
+    assert choices_from("sample:4", 7) == Choices(mode="sample", count=4, seed=7)
+    assert choices_from(None, None) is None
+    assert variations_from(4, None) == Variations(count=4)
+    assert variations_from(None, "7, 0,-1") == Variations(seeds=(7, 0, -1))
+
+
+@pytest.mark.parametrize(
+    ("read", "code", "field"),
+    [
+        (lambda: choices_from("some", None), "unknown_mode", "choices"),
+        (lambda: choices_from("all:2", None), "unknown_mode", "choices"),
+        (lambda: choices_from("sample:", None), "unknown_mode", "choices"),
+        (lambda: variations_from(None, "7,x"), "wrong_type", "variations.seeds"),
+        (lambda: BatchRequest.model_validate({}), "wrong_type", "prompts"),
+        (lambda: from_json('{"prompts": ["a"], "variations": 4}'), "wrong_type", "variations"),
+        (lambda: from_json('{"prompts": ["a"], "choices": {"mod": "all"}}'), "unknown_field", "choices.mod"),
+    ],
+)
+def test_wrong_choices_and_variations_are_refused_by_name(read: Callable[[], Any], code: str, field: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        read()
+    assert (refused.value.code, refused.value.field) == (code, field)
+
+
+def test_a_request_with_a_template_needs_no_prompts() -> None:
+    request = from_json('{"template": {"id": "9e156168-c7dc-499e-a0a6-07385c76c4eb", "values": {"animal": "fox"}}}')
+
+    assert "prompts" not in filled_with(request).body()
