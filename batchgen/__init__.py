@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from batchgen.client.exports import ExportReport
     from batchgen.client.imports import ImportedBatch
     from batchgen.client.project_queries import Costs, KnownWorker, Model
+    from batchgen.client.schedules import (
+        MissedRuns,
+        RunOutcome,
+        Schedule,
+        ScheduleRun,
+        ScheduleRuns,
+        ScheduleState,
+        next_runs,
+    )
     from batchgen.client.session import Session, SessionStore
     from batchgen.client.storage_check import StorageReport
     from batchgen.client.templates import BatchTemplate, Placeholder
@@ -93,13 +102,19 @@ __all__ = [
     "ItemEdit",
     "KnownWorker",
     "LimitReached",
+    "MissedRuns",
     "MissingPicture",
     "Model",
     "NotFound",
     "NotSignedIn",
     "Placeholder",
     "Prompt",
+    "RunOutcome",
     "SavedImage",
+    "Schedule",
+    "ScheduleRun",
+    "ScheduleRuns",
+    "ScheduleState",
     "Session",
     "SessionStore",
     "SharedSettings",
@@ -111,14 +126,13 @@ __all__ = [
     "WaitReason",
     "WatchTiming",
     "__version__",
+    "next_runs",
 ]
 
 _HOMES = (
-    "errors",
-    "models",
-    *("client.session", "client.credits", "client.project_queries", "client.batch_queries", "client.storage_check"),
-    "client.templates",
-    *("client.downloads", "exports.build", "client.exports", "client.imports", "client.watch", "client.client"),
+    *("errors", "models", "client.session", "client.credits", "client.project_queries", "client.batch_queries"),
+    *("client.storage_check", "client.templates", "client.schedules", "client.downloads", "exports.build"),
+    *("client.exports", "client.imports", "client.watch", "client.client"),
 )
 """Modules that define the names, the cheapest to import first."""
 

@@ -33,6 +33,7 @@ from batchgen.queue.postgrest import (
     PostgrestOpenOrders,
     PostgrestOutbox,
     PostgrestQueue,
+    PostgrestSchedules,
     grant_monthly_credits,
     move_credit_horizon,
     read_start_facts,
@@ -51,6 +52,8 @@ from scheduler.options import Options
 from scheduler.outages import KeyIsWrong, QueueOutage
 from scheduler.retries import RANDOM, RetryPolicy
 from scheduler.runner import Runner
+from scheduler.schedules import PASS_SECONDS as SCHEDULES_SECONDS
+from scheduler.schedules import ScheduleRunner
 from scheduler.slots import Slots
 from scheduler.startup_check import StartupCheck, WrongSettings
 from scheduler.storage_gate import StorageGate
@@ -172,17 +175,19 @@ class WorkerParts:
     settler: OrderSettler
     credits: CreditHousekeeping
     exporter: Exporter
+    schedules: ScheduleRunner
 
     def stop(self) -> None:
         self.worker.stop()
         self.exporter.stop()
+        self.schedules.stop()
         self.housekeeping.stop()
         self.settler.stop()
         self.credits.stop()
 
 
 async def run_once(parts: WorkerParts, max_seconds: float | None) -> None:
-    """Do all that is due. Open orders come first, so that this run collects the pictures that they have made."""
+    """Do all that is due. Open orders and schedules come first, so that this run makes their pictures, too."""
     clock = asyncio.get_running_loop().time
     ends_at = None if max_seconds is None else clock() + max_seconds
 
@@ -191,6 +196,7 @@ async def run_once(parts: WorkerParts, max_seconds: float | None) -> None:
 
     await parts.settler.finish(SWEEP_SECONDS if max_seconds is None else min(SWEEP_SECONDS, max_seconds / 4))
     await parts.credits.run()
+    await parts.schedules.run(SCHEDULES_SECONDS if max_seconds is None else min(SCHEDULES_SECONDS, max_seconds / 4))
     await parts.worker.run_once(left())
     await parts.exporter.finish(left())
     await parts.housekeeping.finish(left())
@@ -287,6 +293,7 @@ async def _build(settings: WorkerSettings, name: str, provider_for: ProviderMake
         OrderSettler(orders, providers, wake=worker.wake),
         CreditHousekeeping(partial(grant_monthly_credits, client), partial(move_credit_horizon, client)),
         Exporter(exports, ExportStore(client), bucket.get_pieces),
+        ScheduleRunner(PostgrestSchedules(client), wake=worker.wake),
     )
     ticks = Ticks(_ticks(settings, parts, leases, storage_gate, settles_at_start=not once), partial(_wake_up, leases))
     wakeup = Wakeup(
@@ -396,6 +403,14 @@ def _ticks(
             settings.settle_seconds,
             settings.settle_seconds / 10,
             SWEEP_SECONDS + LONGEST_CHUNK_SECONDS + 3 * slack,
+            at_start=settles_at_start,
+        ),
+        Tick(
+            "schedules",
+            parts.schedules.run,
+            settings.poll_seconds,
+            settings.poll_seconds / 10,
+            SCHEDULES_SECONDS + 3 * slack,
             at_start=settles_at_start,
         ),
         Tick(

@@ -68,7 +68,8 @@ create temporary table batchgen_said (
 ) on commit drop;
 
 insert into batchgen_going (kind, on_table, name)
-select 'policy', p.schemaname || '.' || p.tablename, p.policyname
+-- As text: a name of 63 bytes would cut long signatures off.
+select 'policy', p.schemaname || '.' || p.tablename, p.policyname::text
 from pg_policies p
 where not exists (
   select from batchgen_found f
@@ -105,23 +106,21 @@ union all
 select 'function', '', format('public.%I(%s)', p.proname, oidvectortypes(p.proargtypes))
 from pg_proc p
 where p.pronamespace = 'public'::regnamespace and p.proname in (
-  'attach_provider_job', 'batch_facts', 'batch_snapshot', 'batch_waits', 'begin_order', 'cancel_batch',
-  'untag_batch_images', 'rate_batch', 'get_batch_rating', 'rate_batch_images', 'trash_batch_images',
-  'restore_batch_images', 'get_trash', 'empty_trash', 'generate_similar', 'run_again',
-  'delete_batch_template', 'get_batch_template', 'list_batch_templates', 'publish_batch_template',
-  'rename_batch_template', 'save_batch_template',
-  'batch_manifest', 'complete_export', 'fail_export', 'get_exports', 'note_export_file', 'renew_export',
-  'request_export', 'take_export',
-  'claim_generations', 'claim_generations_as_json', 'complete_and_claim', 'complete_generation',
-  'complete_generations', 'create_batch', 'create_batch_as', 'delete_batch_images', 'discard_files',
-  'credit_history', 'get_credits', 'grant_credits', 'grant_monthly_credits', 'move_credit_horizon',
-  'note_credit_adjustment',
-  'end_storage_deletions', 'fail_generation', 'get_costs', 'get_models', 'get_user_limits', 'get_workers',
-  'list_thumbnail', 'queue_outlook', 'release_generations', 'release_generations_as_json',
-  'remove_expired_images', 'renew_leases', 'renew_leases_as_json', 'retry_failed', 'return_expired_leases',
-  'save_batch_images', 'set_picture_access', 'settle_order', 'tag_batch_images', 'take_open_orders',
-  'take_open_orders_as_json',
-  'take_storage_deletions', 'take_storage_deletions_as_json', 'update_public_urls', 'worker_start'
+  'attach_provider_job', 'batch_facts', 'batch_manifest', 'batch_snapshot', 'batch_waits', 'begin_order',
+  'cancel_batch', 'claim_generations', 'claim_generations_as_json', 'complete_and_claim', 'complete_export',
+  'complete_generation', 'complete_generations', 'create_batch', 'create_batch_as', 'create_schedule',
+  'create_schedule_as', 'credit_history', 'delete_batch_images', 'delete_batch_template', 'delete_schedule',
+  'discard_files', 'edit_schedule', 'empty_trash', 'end_storage_deletions', 'fail_export', 'fail_generation',
+  'generate_similar', 'get_batch_rating', 'get_batch_template', 'get_costs', 'get_credits', 'get_exports', 'get_models',
+  'get_schedule_runs', 'get_schedules', 'get_trash', 'get_user_limits', 'get_workers', 'grant_credits',
+  'grant_monthly_credits', 'list_batch_templates', 'list_thumbnail', 'move_credit_horizon', 'note_credit_adjustment',
+  'note_export_file', 'pause_schedule', 'plan_schedules', 'preview_schedule', 'publish_batch_template', 'queue_outlook',
+  'rate_batch', 'rate_batch_images', 'release_generations', 'release_generations_as_json', 'remove_expired_images',
+  'rename_batch_template', 'renew_export', 'renew_leases', 'renew_leases_as_json', 'request_export',
+  'restore_batch_images', 'resume_schedule', 'retry_failed', 'return_expired_leases', 'run_again', 'run_schedules',
+  'save_batch_images', 'save_batch_template', 'set_picture_access', 'settle_order', 'tag_batch_images', 'take_export',
+  'take_open_orders', 'take_open_orders_as_json', 'take_storage_deletions', 'take_storage_deletions_as_json',
+  'trash_batch_images', 'untag_batch_images', 'update_public_urls', 'worker_start'
 )
 union all
 select 'published', '', 'public.' || c.relname
@@ -618,6 +617,7 @@ begin
       ('20261128130330', 'run_again'),
       ('20261128130400', 'choices'),
       ('20261128130410', 'templates'),
+      ('20261128130500', 'schedules'),
       ('20261128130600', 'credits'),
       ('20261128130700', 'exports')
     ) o (version, name)

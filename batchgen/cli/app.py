@@ -26,6 +26,15 @@ if TYPE_CHECKING:
 Command = Callable[[Output, "Settings"], Coroutine[Any, Any, int]]
 PASS_ON: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
+
+class MissedRule(StrEnum):
+    """Which missed runs of a schedule are made up for."""
+
+    SKIP = "skip"
+    ONE = "one"
+    ALL = "all"
+
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON: results to stdout, errors to stderr.")]
 UserOption = Annotated[
     str | None,
@@ -46,6 +55,19 @@ BatchIdArgument = Annotated[
 ItemOption = Annotated[
     list[str] | None,
     typer.Option("--item", metavar="ITEM", help="Only this item, by its number or id; can be repeated."),
+]
+ScheduleIdArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="The schedule's id or its first digits, at least four.")
+]
+CronOption = Annotated[
+    str | None,
+    typer.Option(metavar="CRON", help="Minute, hour, day of month, month, day of week: '0 9 * * mon-fri'."),
+]
+AtOption = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Run once: 2027-03-01T09:00 in --time-zone, or with an offset.")
+]
+MissedOption = Annotated[
+    MissedRule | None, typer.Option(help="Which missed and refused runs are made up for: none, the last one or all.")
 ]
 SaveToOption = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Wait, then download the pictures to this folder.")
@@ -80,6 +102,8 @@ credits = typer.Typer(help="Show, grant and adjust credits.", invoke_without_com
 app.add_typer(credits, name="credits")
 template = typer.Typer(help="Keep and use templates of requests.", invoke_without_command=True, rich_markup_mode=None)
 app.add_typer(template, name="template")
+schedule = typer.Typer(help="Run requests at set times.", invoke_without_command=True, rich_markup_mode=None)
+app.add_typer(schedule, name="schedule")
 
 
 class CostsBy(StrEnum):
@@ -163,6 +187,12 @@ def template_commands(context: typer.Context) -> None:
 @credits.callback()
 def credit_commands(context: typer.Context) -> None:
     """Show, grant and adjust the credits that users pay for pictures with."""
+    _help_without_command(context)
+
+
+@schedule.callback()
+def schedule_commands(context: typer.Context) -> None:
+    """Run requests at set times: once, or again and again by a cron expression."""
     _help_without_command(context)
 
 
@@ -573,6 +603,207 @@ def storage_check(
     )
 
 
+@schedule.command("create")
+def create_schedule(
+    context: typer.Context,
+    prompts: Annotated[list[str] | None, typer.Argument(help="The prompts, one argument each.")] = None,
+    file: Annotated[str | None, typer.Option(metavar="FILE", help="One prompt per line; - is stdin.")] = None,
+    json_file: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A list of prompts or a whole request as JSON; - is stdin.")
+    ] = None,
+    cron: CronOption = None,
+    at: AtOption = None,
+    time_zone: Annotated[
+        str, typer.Option(metavar="ZONE", help="IANA time zone of --cron and --at, such as Europe/Berlin.")
+    ] = "UTC",
+    missed: MissedOption = None,
+    paused: Annotated[bool, typer.Option("--paused", help="Create it paused.")] = False,
+    model: Annotated[str | None, typer.Option(help="A model's name or id.")] = None,
+    width: Annotated[int | None, typer.Option(help="In pixels.")] = None,
+    height: Annotated[int | None, typer.Option(help="In pixels.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the schedule and its batches.")] = None,
+    client_key: Annotated[
+        str | None, typer.Option(help="Safe resend: the same key and schedule return the same schedule.")
+    ] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="For all pictures; can be repeated.")] = None,
+    user: UserOption = None,
+    operator: OperatorOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Run a request at a time, or again and again.
+
+    Give the prompts as for batchgen submit; a JSON request has all settings.
+    """
+    from batchgen.cli.input import request_from
+
+    shared = {"model_id": model, "width": width, "height": height}
+    request = request_from(
+        prompts or (),
+        file,
+        json_file,
+        shared=shared,
+        name=name,
+        client_key=None,
+        negative_prompt=None,
+        seed=None,
+        tags=tag or (),
+    )
+    times = _schedule_commands().read_times(cron, at, time_zone, needed=True)
+    fields = {**times, "missed_runs": missed and missed.value, "paused": paused, "name": name, "client_key": client_key}
+    return _run(
+        context,
+        as_json,
+        lambda out, settings: _schedule_commands().create(out, settings, _run_as(user, operator), request, fields),
+    )
+
+
+@schedule.command("list")
+def list_schedules(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, newest first.")] = 100,
+    user: UserOption = None,
+    operator: OperatorOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """List the schedules."""
+    return _run(
+        context,
+        as_json,
+        lambda out, settings: _schedule_commands().show_list(out, settings, _run_as(user, operator), limit),
+    )
+
+
+@schedule.command("show")
+def show_schedule(
+    context: typer.Context,
+    schedule_id: ScheduleIdArgument,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many runs, newest first.")] = 20,
+    user: UserOption = None,
+    operator: OperatorOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Show a schedule, its next runs and the batches that it made."""
+    return _run(
+        context,
+        as_json,
+        lambda out, settings: _schedule_commands().show(out, settings, _run_as(user, operator), schedule_id, limit),
+    )
+
+
+@schedule.command("preview")
+def preview_schedule(
+    context: typer.Context,
+    schedule_or_cron: Annotated[
+        str, typer.Argument(metavar="ID|CRON", help="A schedule's id, or a cron expression in quotes.")
+    ],
+    time_zone: Annotated[str, typer.Option(metavar="ZONE", help="IANA time zone of a cron expression.")] = "UTC",
+    user: UserOption = None,
+    operator: OperatorOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Show the next five runs of a schedule, or of any cron expression."""
+    if len(schedule_or_cron.split()) > 1:
+        context.obj.output.as_json |= as_json
+        return _schedule_commands().preview_cron(context.obj.output, schedule_or_cron, time_zone)
+    return _run(
+        context,
+        as_json,
+        lambda out, settings: _schedule_commands().preview(out, settings, _run_as(user, operator), schedule_or_cron),
+    )
+
+
+@schedule.command("edit")
+def edit_schedule(
+    context: typer.Context,
+    schedule_id: ScheduleIdArgument,
+    file: Annotated[str | None, typer.Option(metavar="FILE", help="New prompts, one per line; - is stdin.")] = None,
+    json_file: Annotated[str | None, typer.Option(metavar="FILE", help="A new request as JSON; - is stdin.")] = None,
+    cron: CronOption = None,
+    at: AtOption = None,
+    time_zone: Annotated[
+        str | None, typer.Option(metavar="ZONE", help="IANA time zone, such as Europe/Berlin.")
+    ] = None,
+    missed: MissedOption = None,
+    name: Annotated[str | None, typer.Option(help="Name of the schedule.")] = None,
+    user: UserOption = None,
+    operator: OperatorOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Change some fields of a schedule; new times count from now on."""
+    from batchgen.cli.input import request_from
+
+    request = None
+    if file is not None or json_file is not None:
+        request = request_from(
+            (),
+            file,
+            json_file,
+            shared={},
+            name=None,
+            client_key=None,
+            negative_prompt=None,
+            seed=None,
+            tags=(),
+        )
+    times = _schedule_commands().read_times(cron, at, time_zone, needed=False)
+    fields = {**times, "missed_runs": missed and missed.value, "name": name}
+    return _run(
+        context,
+        as_json,
+        lambda out, settings: _schedule_commands().edit(
+            out, settings, _run_as(user, operator), schedule_id, request, fields
+        ),
+    )
+
+
+@schedule.command("pause")
+def pause_schedule(
+    context: typer.Context,
+    schedule_id: ScheduleIdArgument,
+    user: UserOption = None,
+    operator: OperatorOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Run nothing until it is resumed."""
+    return _run(
+        context,
+        as_json,
+        lambda out, settings: _schedule_commands().pause(out, settings, _run_as(user, operator), schedule_id),
+    )
+
+
+@schedule.command("resume")
+def resume_schedule(
+    context: typer.Context,
+    schedule_id: ScheduleIdArgument,
+    user: UserOption = None,
+    operator: OperatorOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Go on with the next run; those of the pause are left out."""
+    return _run(
+        context,
+        as_json,
+        lambda out, settings: _schedule_commands().resume(out, settings, _run_as(user, operator), schedule_id),
+    )
+
+
+@schedule.command("delete")
+def delete_schedule(
+    context: typer.Context,
+    schedule_id: ScheduleIdArgument,
+    user: UserOption = None,
+    operator: OperatorOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Delete a schedule; its batches stay."""
+    return _run(
+        context,
+        as_json,
+        lambda out, settings: _schedule_commands().delete(out, settings, _run_as(user, operator), schedule_id),
+    )
+
+
 @app.command("models")
 def show_models(
     context: typer.Context,
@@ -910,6 +1141,12 @@ def _export_commands():
     from batchgen.cli import export_commands
 
     return export_commands
+
+
+def _schedule_commands():
+    from batchgen.cli import schedule_commands
+
+    return schedule_commands
 
 
 def _operator_commands():

@@ -15,7 +15,7 @@ from supabase import AsyncClient
 
 from batchgen.backend.bucket import ImageStorage
 from batchgen.backend.connection import connect, disconnect
-from batchgen.client import actions, auth, ratings, templates
+from batchgen.client import actions, auth, ratings, schedules, templates
 from batchgen.client.actions import Items
 from batchgen.client.batch_queries import (
     BatchId,
@@ -42,6 +42,7 @@ from batchgen.client.project_queries import (
     read_models,
     read_workers,
 )
+from batchgen.client.schedules import MissedRuns, Schedule, ScheduleRuns
 from batchgen.client.session import Session, SessionStore
 from batchgen.client.storage_check import StorageCheck, StorageReport
 from batchgen.client.submit import create_batch
@@ -384,6 +385,72 @@ class BatchgenClient:
         """
         batches = await asyncio.to_thread(read_manifests, [Path(path) for path in paths])
         return await import_batches(self._caller, batches, model=model, again=again, on_submitted=on_submitted)
+
+    async def create_schedule(
+        self,
+        request: BatchRequest,
+        *,
+        cron: str | None = None,
+        run_at: datetime | None = None,
+        time_zone: str = "UTC",
+        name: str | None = None,
+        missed_runs: MissedRuns = MissedRuns.ONE,
+        paused: bool = False,
+        client_key: str | None = None,
+    ) -> Schedule:
+        """Run a request at a time (`run_at`), or again and again (`cron`, in `time_zone`), by a worker.
+
+        Raises `InvalidRequest` for an invalid request or time, and `LimitReached` if the user has too many schedules.
+        """
+        fields = {"cron": cron, "run_at": run_at, "time_zone": time_zone, "name": name, "client_key": client_key}
+        more = {"missed_runs": missed_runs.value, "paused": paused}
+        return await schedules.create_schedule(self._caller, request, {**fields, **more})
+
+    async def schedules(self, limit: int = 100, *, before: datetime | None = None) -> tuple[Schedule, ...]:
+        """The newest schedules with their next five runs, newest first, created before `before`."""
+        return await schedules.read_schedules(self._caller, limit, before)
+
+    async def find_schedule(self, schedule_id: str) -> UUID:
+        """The id of a schedule from its first digits, at least four. Raises `NotFound` and `InvalidRequest`."""
+        return await schedules.find_schedule(self._caller, schedule_id)
+
+    async def schedule_runs(
+        self, schedule_id: UUID, limit: int = 50, *, before: datetime | None = None
+    ) -> ScheduleRuns:
+        """A schedule with its decided slots, the newest first, and the batches that they made. Raises `NotFound`."""
+        return await schedules.read_schedule_runs(self._caller, schedule_id, limit, before)
+
+    async def preview_schedule(self, schedule_id: UUID) -> tuple[datetime, ...]:
+        """The times of the next five runs. `batchgen.next_runs` computes them of any expression. Raises `NotFound`."""
+        return (await schedules.read_schedule_runs(self._caller, schedule_id, 0, None)).schedule.next_runs
+
+    async def edit_schedule(
+        self,
+        schedule_id: UUID,
+        *,
+        request: BatchRequest | None = None,
+        cron: str | None = None,
+        run_at: datetime | None = None,
+        time_zone: str | None = None,
+        name: str | None = None,
+        missed_runs: MissedRuns | None = None,
+    ) -> Schedule:
+        """Change some fields of a schedule; new times count from now on. Raises `NotFound` and `InvalidRequest`."""
+        fields = {"cron": cron, "run_at": run_at, "time_zone": time_zone, "name": name}
+        rule = {"missed_runs": missed_runs.value if missed_runs else None}
+        return await schedules.edit_schedule(self._caller, schedule_id, request, {**fields, **rule})
+
+    async def pause_schedule(self, schedule_id: UUID) -> Schedule:
+        """Run nothing until `resume_schedule`; slots that pass meanwhile do not run. Raises `NotFound`."""
+        return await schedules.act_on_schedule(self._caller, "pause_schedule", schedule_id)
+
+    async def resume_schedule(self, schedule_id: UUID) -> Schedule:
+        """Go on with the next slot. Raises `NotFound`."""
+        return await schedules.act_on_schedule(self._caller, "resume_schedule", schedule_id)
+
+    async def delete_schedule(self, schedule_id: UUID) -> None:
+        """Delete a schedule; its batches stay. Raises `NotFound`."""
+        await schedules.delete_schedule(self._caller, schedule_id)
 
     async def sign_out(self) -> None:
         """End this session on the server; other sessions of the user stay."""

@@ -1,6 +1,7 @@
 """Create a batch."""
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from batchgen.client.caller import Caller
@@ -9,6 +10,8 @@ from batchgen.errors import InvalidRequest
 from batchgen.models import BatchRequest, CreatedBatch
 from batchgen.text import printable
 from batchgen.validation import closest_matches
+
+SentT = TypeVar("SentT")
 
 
 async def create_batch(caller: Caller, request: BatchRequest) -> CreatedBatch:
@@ -19,14 +22,21 @@ async def create_batch(caller: Caller, request: BatchRequest) -> CreatedBatch:
     """
     if request.client_key is None:
         request = request.model_copy(update={"client_key": str(uuid4())})
+    return await by_model_name(caller, request, lambda one: _create(caller, one))
+
+
+async def by_model_name(
+    caller: Caller, request: BatchRequest, send: Callable[[BatchRequest], Awaitable[SentT]]
+) -> SentT:
+    """Send a request; if the database does not know its model, look it up by name and send the request with its id."""
     try:
-        return await _create(caller, request)
+        return await send(request)
     except InvalidRequest as error:
         if error.code != "unknown_model" or not request.shared_settings.model_id:
             raise
         model_id = await model_id_by_name(caller, request.shared_settings.model_id, error)
     settings = request.shared_settings.model_copy(update={"model_id": model_id})
-    return await _create(caller, request.model_copy(update={"shared_settings": settings}))
+    return await send(request.model_copy(update={"shared_settings": settings}))
 
 
 async def _create(caller: Caller, request: BatchRequest) -> CreatedBatch:
@@ -53,6 +63,12 @@ def _call(caller: Caller, request: BatchRequest) -> tuple[str, dict[str, Any]]:
     body = request.body()
     if not caller.is_operator:
         return "create_batch", {"p_request": body}
+    check_acts_for_user(caller)
+    return "create_batch_as", {"p_user_id": str(caller.user_id), "p_request": body}
+
+
+def check_acts_for_user(caller: Caller) -> None:
+    """Raise `InvalidRequest` for an operator who acts for nobody."""
     if caller.user_id is None:
         raise InvalidRequest(
             "An operator submits for a user, and no user was given.",
@@ -60,4 +76,3 @@ def _call(caller: Caller, request: BatchRequest) -> tuple[str, dict[str, Any]]:
             field="user",
             remedy="Give --user with the user's id or e-mail address, or sign in with batchgen login.",
         )
-    return "create_batch_as", {"p_user_id": str(caller.user_id), "p_request": body}

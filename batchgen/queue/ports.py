@@ -11,12 +11,14 @@ from batchgen.models import Outlook
 from batchgen.queue.types import (
     Claim,
     Completed,
+    DueSchedules,
     FailureVerdict,
     Fault,
     NewOrder,
     OpenOrder,
     OrderOutcome,
     Renewal,
+    SchedulePlan,
     StorageDeletion,
     StoredImage,
 )
@@ -113,4 +115,16 @@ class Outbox(Protocol):
 
     async def remove_expired_images(self) -> int:
         """Delete pictures past their retention, up to a few hundred, so that their files get here; return how many."""
+        ...
+
+
+class Schedules(Protocol):
+    """Runs the due slots of schedules. Raises `QueueUnavailable` like the queue."""
+
+    async def run_due(self) -> DueSchedules:
+        """Decide the due slots of one schedule, and return those whose next times are to be computed."""
+        ...
+
+    async def plan(self, plans: Sequence[SchedulePlan]) -> int:
+        """Store computed times; return how many plans were taken. Others planned the rest, or its times were edited."""
         ...

@@ -28,12 +28,14 @@ from batchgen.queue.types import (
     ActiveModel,
     Claim,
     Completed,
+    DueSchedules,
     FailureVerdict,
     Fault,
     NewOrder,
     OpenOrder,
     OrderOutcome,
     Renewal,
+    SchedulePlan,
     StartFacts,
     StorageDeletion,
     StoredImage,
@@ -176,12 +178,14 @@ WORKER_FUNCTIONS: Mapping[str, frozenset[str]] = {
     "grant_monthly_credits": frozenset({"p_limit"}),
     "move_credit_horizon": frozenset(),
     "note_export_file": frozenset({"p_export_id", "p_lease_id", "p_path"}),
+    "plan_schedules": frozenset({"p_plans"}),
     "queue_outlook": frozenset(),
     "release_generations_as_json": frozenset({"p_worker", "p_lease_ids"}),
     "remove_expired_images": frozenset(),
     "renew_export": frozenset({"p_export_id", "p_lease_id", "p_lease_seconds", "p_done"}),
     "renew_leases_as_json": frozenset({"p_worker", "p_lease_ids", "p_lease_seconds"}),
     "return_expired_leases": frozenset(),
+    "run_schedules": frozenset(),
     "settle_order": frozenset({"p_order_key", "p_lease_id", "p_outcome"}),
     "take_export": frozenset({"p_worker", "p_lease_seconds"}),
     "take_open_orders_as_json": frozenset({"p_worker", "p_limit", "p_lease_seconds"}),
@@ -262,6 +266,20 @@ class PostgrestOpenOrders:
             "p_outcome": outcome.model_dump(mode="json"),
         }
         return bool(await worker_rpc(self._client, "settle_order", arguments))
+
+
+class PostgrestSchedules:
+    """Implements `batchgen.queue.ports.Schedules`; calls and raises as `PostgrestQueue`."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def run_due(self) -> DueSchedules:
+        return _model(DueSchedules, await worker_rpc(self._client, "run_schedules", {}))
+
+    async def plan(self, plans: Sequence[SchedulePlan]) -> int:
+        arguments = {"p_plans": [plan.model_dump(mode="json") for plan in plans]}
+        return _count(await worker_rpc(self._client, "plan_schedules", arguments))
 
 
 async def worker_rpc(client: AsyncClient, name: str, arguments: Mapping[str, Any]) -> Any:

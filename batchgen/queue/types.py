@@ -189,3 +189,55 @@ class FailureVerdict(Frozen):
     status: GenerationStatus
     retry_count: int
     retry_in_seconds: float | None = None
+
+
+class ScheduledRun(Frozen):
+    """A slot of a schedule that was tried."""
+
+    slot: datetime
+    outcome: str
+    """`submitted` or `refused`."""
+    batch_id: UUID | None = None
+    refusal: Mapping[str, Any] | None = None
+
+
+class FiredSchedule(Frozen):
+    """A schedule whose due slots were decided."""
+
+    schedule_id: UUID
+    runs: tuple[ScheduledRun, ...] = ()
+
+
+class ScheduleToPlan(Frozen):
+    """A schedule whose next times are to be computed."""
+
+    schedule_id: UUID
+    version: int
+    planned_until: str
+    """As the database wrote it: the plan must name the same moment."""
+    after: datetime
+    """Times up to here are planned, or too old to run."""
+    now: datetime
+    """By the database's clock."""
+    cron: str
+    time_zone: str
+
+
+class DueSchedules(Frozen):
+    """What one call did with due schedules, and what it asks for."""
+
+    fired: FiredSchedule | None = None
+    to_plan: tuple[ScheduleToPlan, ...] = ()
+
+
+class SchedulePlan(Frozen):
+    """The next times of a schedule."""
+
+    schedule_id: UUID
+    version: int
+    planned_until: str
+    slots: tuple[datetime, ...] = ()
+    is_last: bool = False
+    """There are no later times."""
+    problem: Mapping[str, Any] | None = None
+    """Why no times can be computed."""

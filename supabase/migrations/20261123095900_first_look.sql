@@ -43,23 +43,22 @@ begin
       'Rename it: alter function public.%1$I(%2$s) rename to ….', p.proname, pg_get_function_identity_arguments(p.oid))
     from pg_proc p
     where p.pronamespace = 'public'::regnamespace and p.proname in (
-      'attach_provider_job', 'batch_facts', 'batch_snapshot', 'batch_waits', 'begin_order', 'cancel_batch',
-      'untag_batch_images', 'rate_batch', 'get_batch_rating', 'rate_batch_images', 'trash_batch_images',
-      'restore_batch_images', 'get_trash', 'empty_trash', 'generate_similar', 'run_again',
-      'delete_batch_template', 'get_batch_template', 'list_batch_templates', 'publish_batch_template',
-      'rename_batch_template', 'save_batch_template',
-      'batch_manifest', 'complete_export', 'fail_export', 'get_exports', 'note_export_file', 'renew_export',
-      'request_export', 'take_export',
-      'claim_generations', 'claim_generations_as_json', 'complete_and_claim', 'complete_generation',
-      'complete_generations', 'create_batch', 'create_batch_as', 'delete_batch_images', 'discard_files',
-      'credit_history', 'get_credits', 'grant_credits', 'grant_monthly_credits', 'move_credit_horizon',
-      'note_credit_adjustment',
-      'end_storage_deletions', 'fail_generation', 'get_costs', 'get_models', 'get_user_limits', 'get_workers',
-      'list_thumbnail', 'queue_outlook', 'release_generations', 'release_generations_as_json',
-      'remove_expired_images', 'renew_leases', 'renew_leases_as_json', 'retry_failed', 'return_expired_leases',
-      'save_batch_images', 'set_picture_access', 'settle_order', 'tag_batch_images', 'take_open_orders',
-      'take_open_orders_as_json',
-      'take_storage_deletions', 'take_storage_deletions_as_json', 'update_public_urls', 'worker_start'
+      'attach_provider_job', 'batch_facts', 'batch_manifest', 'batch_snapshot', 'batch_waits', 'begin_order',
+      'cancel_batch', 'claim_generations', 'claim_generations_as_json', 'complete_and_claim', 'complete_export',
+      'complete_generation', 'complete_generations', 'create_batch', 'create_batch_as', 'create_schedule',
+      'create_schedule_as', 'credit_history', 'delete_batch_images', 'delete_batch_template', 'delete_schedule',
+      'discard_files', 'edit_schedule', 'empty_trash', 'end_storage_deletions', 'fail_export', 'fail_generation',
+      'generate_similar', 'get_batch_rating', 'get_batch_template', 'get_costs', 'get_credits', 'get_exports',
+      'get_models', 'get_schedule_runs', 'get_schedules', 'get_trash', 'get_user_limits', 'get_workers',
+      'grant_credits', 'grant_monthly_credits', 'list_batch_templates', 'list_thumbnail', 'move_credit_horizon',
+      'note_credit_adjustment', 'note_export_file', 'pause_schedule', 'plan_schedules', 'preview_schedule',
+      'publish_batch_template', 'queue_outlook', 'rate_batch', 'rate_batch_images', 'release_generations',
+      'release_generations_as_json', 'remove_expired_images', 'rename_batch_template', 'renew_export', 'renew_leases',
+      'renew_leases_as_json', 'request_export', 'restore_batch_images', 'resume_schedule', 'retry_failed',
+      'return_expired_leases', 'run_again', 'run_schedules', 'save_batch_images', 'save_batch_template',
+      'set_picture_access', 'settle_order', 'tag_batch_images', 'take_export', 'take_open_orders',
+      'take_open_orders_as_json', 'take_storage_deletions', 'take_storage_deletions_as_json', 'trash_batch_images',
+      'untag_batch_images', 'update_public_urls', 'worker_start'
     )
     -- The app's own get_user_limits(uuid) is replaced, if possible.
     and not (p.proname = 'get_user_limits' and p.prokind = 'f' and oidvectortypes(p.proargtypes) = 'uuid'

@@ -617,13 +617,17 @@ export type Database = {
       };
       create_batch: { Args: { p_request: Json }; Returns: Json };
       create_batch_as: { Args: { p_request: Json; p_user_id: string }; Returns: Json };
+      create_schedule: { Args: { p_schedule: Json }; Returns: Json };
+      create_schedule_as: { Args: { p_schedule: Json; p_user_id: string }; Returns: Json };
       credit_history: { Args: { p_before?: number; p_limit?: number; p_user_id?: string }; Returns: Json };
       delete_batch_images: { Args: { p_batch_id: string; p_generation_ids?: string[] }; Returns: Json };
       delete_batch_template: { Args: { p_template_id: string; p_user_id?: string }; Returns: Json };
+      delete_schedule: { Args: { p_schedule_id: string }; Returns: Json };
       discard_files: {
         Args: { p_generation_id: string; p_paths?: string[]; p_seconds: number; p_user_id: string };
         Returns: undefined;
       };
+      edit_schedule: { Args: { p_changes: Json; p_schedule_id: string }; Returns: Json };
       end_storage_deletions: { Args: { p_lease_ids: string[]; p_worker: string }; Returns: number };
       fail_export: { Args: { p_error: Json; p_export_id: string; p_lease_id: string }; Returns: undefined };
       fail_generation: { Args: { p_error: Json; p_generation_id: string; p_lease_id: string }; Returns: Json };
@@ -665,6 +669,8 @@ export type Database = {
           replicate_id: string;
         }[];
       };
+      get_schedule_runs: { Args: { p_before?: string; p_limit?: number; p_schedule_id: string }; Returns: Json };
+      get_schedules: { Args: { p_before?: string; p_limit?: number; p_user_id?: string }; Returns: Json };
       get_user_limits: { Args: { p_user_id: string }; Returns: Json };
       get_workers: {
         Args: Record<PropertyKey, never>;
@@ -692,6 +698,9 @@ export type Database = {
         Returns: Json;
       };
       note_export_file: { Args: { p_export_id: string; p_lease_id: string; p_path: string }; Returns: undefined };
+      pause_schedule: { Args: { p_schedule_id: string }; Returns: Json };
+      plan_schedules: { Args: { p_plans: Json }; Returns: number };
+      preview_schedule: { Args: { p_schedule_id: string }; Returns: Json };
       publish_batch_template: { Args: { p_is_public: boolean; p_template_id: string }; Returns: Json };
       queue_outlook: { Args: Record<PropertyKey, never>; Returns: Json };
       rate_batch: { Args: { p_batch_id: string; p_comment?: string; p_stars: number }; Returns: Json };
@@ -723,8 +732,10 @@ export type Database = {
         Returns: Json;
       };
       request_export: { Args: { p_batch_ids: string[] }; Returns: Json };
+      resume_schedule: { Args: { p_schedule_id: string }; Returns: Json };
       retry_failed: { Args: { p_batch_id: string; p_edits?: Json; p_generation_ids?: string[] }; Returns: Json };
       return_expired_leases: { Args: Record<PropertyKey, never>; Returns: number };
+      run_schedules: { Args: Record<PropertyKey, never>; Returns: Json };
       save_batch_images: { Args: { p_batch_id: string; p_generation_ids?: string[] }; Returns: Json };
       save_batch_template: { Args: { p_template: Json; p_user_id?: string }; Returns: Json };
       set_picture_access: { Args: { p_pictures: string }; Returns: Json };

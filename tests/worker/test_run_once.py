@@ -14,11 +14,13 @@ from scheduler.credits import CreditHousekeeping
 from scheduler.exports import Exporter
 from scheduler.housekeeping import Housekeeping
 from scheduler.open_orders import OrderSettler
+from scheduler.schedules import ScheduleRunner
 from scheduler.wiring import WorkerParts, run_once
 from tests.fake_exports import FakeExportFiles, FakeExports, no_download
 from tests.fake_orders import FakeOrders
 from tests.fake_outbox import FakeFiles, FakeOutbox
 from tests.fake_queue import QueueState
+from tests.fake_schedules import FakeSchedules
 from tests.worker.worker_harness import FakePaidProvider, FakeProviders, WorkerHarness, picture, worker_harness
 
 
@@ -48,14 +50,11 @@ async def no_grants(_limit: int) -> int:
 def parts_of(harness: WorkerHarness, provider: FakePaidProvider) -> tuple[WorkerParts, CollectingOrders, FakeOutbox]:
     orders, outbox = CollectingOrders(harness.queue.state), FakeOutbox()
     settler = OrderSettler(orders, FakeProviders({"fake-provider": provider}), wake=harness.worker.wake)
-    parts = WorkerParts(
-        harness.worker,
-        Housekeeping(outbox, FakeFiles().remove),
-        settler,
-        CreditHousekeeping(no_grants, no_horizon),
-        Exporter(FakeExports(), FakeExportFiles(), no_download),
-    )
-    return parts, orders, outbox
+    schedules = ScheduleRunner(FakeSchedules(), wake=harness.worker.wake)
+    credits = CreditHousekeeping(no_grants, no_horizon)
+    housekeeping = Housekeeping(outbox, FakeFiles().remove)
+    exporter = Exporter(FakeExports(), FakeExportFiles(), no_download)
+    return WorkerParts(harness.worker, housekeeping, settler, credits, exporter, schedules), orders, outbox
 
 
 async def test_a_run_collects_the_picture_of_an_open_order() -> None:

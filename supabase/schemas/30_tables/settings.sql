@@ -48,7 +48,17 @@ create table batchgen.settings (
   credits boolean not null default false,
   monthly_credits numeric(18, 6) not null default 0
     constraint monthly_credits_in_range check (monthly_credits between 0 and 1000000000),
-  broadcast_changes boolean not null default true
+  broadcast_changes boolean not null default true,
+  max_schedules_per_user integer not null default 20
+    constraint max_schedules_per_user_in_range check (max_schedules_per_user between 0 and 10000),
+  min_schedule_seconds integer not null default 300
+    constraint min_schedule_seconds_in_range check (min_schedule_seconds between 60 and 86400),
+  schedule_grace_seconds integer not null default 600
+    constraint schedule_grace_seconds_in_range check (schedule_grace_seconds between 0 and 86400),
+  max_missed_runs integer not null default 100
+    constraint max_missed_runs_in_range check (max_missed_runs between 1 and 1000),
+  missed_run_days integer not null default 7
+    constraint missed_run_days_in_range check (missed_run_days between 1 and 365)
 );
 
 alter table batchgen.settings enable row level security;
@@ -108,3 +118,11 @@ comment on column batchgen.settings.pictures is
   'with batchgen storage public or private.';
 comment on column batchgen.settings.broadcast_changes is
   'Whether changes of batches are also sent to their owners and to workers by Realtime broadcast.';
+comment on column batchgen.settings.max_schedules_per_user is 'Maximum schedules that a user may have.';
+comment on column batchgen.settings.min_schedule_seconds is 'Shortest time between two runs of a schedule.';
+comment on column batchgen.settings.schedule_grace_seconds is
+  'How late a slot of a schedule may run before it counts as missed.';
+comment on column batchgen.settings.max_missed_runs is
+  'Maximum missed slots that a schedule with the rule all runs; older ones pass.';
+comment on column batchgen.settings.missed_run_days is
+  'Days after which a missed or refused slot of a schedule is not run any more.';

@@ -35,6 +35,11 @@ insert into batchgen.item_versions (generation_id) values ('17e30000-0000-4000-8
 insert into batchgen.batch_templates (name, request) values ('template', '{}');
 insert into batchgen.breakers (model_id) select id from public.models limit 1;
 
+insert into batchgen.batch_schedules (user_id, request, cron)
+values ('aaaaaaaa-0000-4000-8000-000000000001', '{}', '0 9 * * *');
+insert into batchgen.schedule_runs (schedule_id, slot, outcome, fired_at)
+select id, now(), 'missed', now() from batchgen.batch_schedules;
+
 select plan((select count(*) * 3 from private_tables)::integer);
 
 select isnt_empty(format('select 1 from %s', name), format('%s has a row to be hidden', name)) from private_tables
