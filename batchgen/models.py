@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast
 from uuid import UUID
 
 from pydantic import (
@@ -311,6 +311,10 @@ class Action(StrEnum):
     ALREADY_SAVED = "already_saved"
     TAGGED = "tagged"
     ALREADY_TAGGED = "already_tagged"
+    TRASHED = "trashed"
+    ALREADY_TRASHED = "already_trashed"
+    RESTORED = "restored"
+    NOT_IN_TRASH = "not_in_trash"
     RATED = "rated"
     ALREADY_RATED = "already_rated"
     UNTAGGED = "untagged"
@@ -359,6 +363,49 @@ class BatchRating(Frozen):
     comment: str | None = None
     rated_at: datetime
     changed_at: datetime
+
+
+class TrashedImage(Frozen):
+    """A picture in the trash."""
+
+    image_id: UUID
+    generation_id: UUID | None = None
+    index: int | None = None
+    prompt: str
+    storage_path: str
+    thumbnail_path: str | None = None
+    public_url: str | None = None
+    width: int | None = None
+    height: int | None = None
+    blurhash: str | None = None
+
+
+class TrashEntry(Frozen):
+    """A batch in the trash with its pictures, or a single picture, which is then the only one in `images`."""
+
+    kind: Literal["batch", "image"]
+    batch_id: UUID | None = None
+    """The batch; for a picture the batch that it is of, None if that was deleted."""
+    name: str | None = None
+    archived_at: datetime
+    deleted_at: datetime
+    """When a worker deletes it for good."""
+    images: tuple[TrashedImage, ...] = ()
+
+
+class TrashPage(Frozen):
+    """A page of the trash, newest first."""
+
+    entries: tuple[TrashEntry, ...]
+    next: str | None = None
+    """`before` of the next page; None after the last one."""
+
+
+class EmptiedTrash(Frozen):
+    """How much was deleted for good."""
+
+    images: int
+    batches: int
 
 
 class WaitReason(StrEnum):

@@ -30,14 +30,14 @@ async def cancel(
     async def act(client: BatchgenClient, one: UUID, items: Items) -> ActionReport:
         return await client.cancel(one, items, waiting_only=waiting_only)
 
-    return await _act(out, settings, run_as, batch_id, typed, "Cancelling …", act)
+    return await act_on_items(out, settings, run_as, batch_id, typed, "Cancelling …", act)
 
 
 async def tag(out: Output, settings: Settings, run_as: RunAs, batch_id: str, tags: Sequence[str], typed: Typed) -> int:
     async def act(client: BatchgenClient, one: UUID, items: Items) -> ActionReport:
         return await client.tag_images(one, tags, items)
 
-    return await _act(out, settings, run_as, batch_id, typed, "Tagging …", act)
+    return await act_on_items(out, settings, run_as, batch_id, typed, "Tagging …", act)
 
 
 async def untag(
@@ -46,14 +46,14 @@ async def untag(
     async def act(client: BatchgenClient, one: UUID, items: Items) -> ActionReport:
         return await client.untag_images(one, tags, items)
 
-    return await _act(out, settings, run_as, batch_id, typed, "Removing tags …", act)
+    return await act_on_items(out, settings, run_as, batch_id, typed, "Removing tags …", act)
 
 
 async def delete(out: Output, settings: Settings, run_as: RunAs, batch_id: str, typed: Typed) -> int:
     async def act(client: BatchgenClient, one: UUID, items: Items) -> ActionReport:
         return await client.delete_images(one, items)
 
-    return await _act(out, settings, run_as, batch_id, typed, "Deleting …", act)
+    return await act_on_items(out, settings, run_as, batch_id, typed, "Deleting …", act)
 
 
 async def rate(
@@ -71,7 +71,7 @@ async def rate(
         return await client.rate_images(one, stars, items)
 
     if typed:
-        return await _act(out, settings, run_as, batch_id, typed, "Rating …", act)
+        return await act_on_items(out, settings, run_as, batch_id, typed, "Rating …", act)
     async with await open_client(out, settings, run_as, "Rating …") as client:
         with out.spinner("Rating …"):
             found = await client.find(batch_id)
@@ -158,7 +158,7 @@ async def save(out: Output, settings: Settings, run_as: RunAs, batch_id: str, ty
     return code
 
 
-async def _act(
+async def act_on_items(
     out: Output, settings: Settings, run_as: RunAs, batch_id: str, typed: Typed, doing: str, act: Act
 ) -> int:
     async with await open_client(out, settings, run_as, doing) as client:

@@ -474,6 +474,79 @@ def delete(
     return _run(context, as_json, lambda out, settings: _action_commands().delete(out, settings, run_as, which, item))
 
 
+@app.command("trash")
+def put_into_trash(
+    context: typer.Context,
+    batch_id: Annotated[
+        str | None,
+        typer.Argument(metavar="ID", help="The batch to throw away; without one, the trash is listed."),
+    ] = None,
+    item: ItemOption = None,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="How many entries to list, newest first.")] = 20,
+    before: Annotated[str | None, typer.Option(metavar="CURSOR", help="List the page after this one.")] = None,
+    user: UserOption = None,
+    operator: OperatorOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Put a batch, or pictures of it, into the trash; or list the trash.
+
+    restore takes them back until they are deleted after some days.
+    """
+    from batchgen.cli import trash_commands
+
+    run_as = _run_as(user, operator)
+    if batch_id is None:
+        if item:
+            raise InvalidRequest(
+                "--item needs the batch.", code="wrong_usage", field="id", remedy="Give the batch's id first."
+            )
+        return _run(
+            context,
+            as_json,
+            lambda out, settings: trash_commands.show_trash(out, settings, run_as, limit=limit, before=before),
+        )
+    which = check_batch_id(batch_id)
+    return _run(context, as_json, lambda out, settings: trash_commands.trash(out, settings, run_as, which, item))
+
+
+@app.command()
+def restore(
+    context: typer.Context,
+    batch_id: BatchIdArgument,
+    item: ItemOption = None,
+    user: UserOption = None,
+    operator: OperatorOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Take a batch, or pictures of it, out of the trash."""
+    from batchgen.cli import trash_commands
+
+    return _run(
+        context,
+        as_json,
+        lambda out, settings: trash_commands.restore(out, settings, _run_as(user, operator), batch_id, item),
+    )
+
+
+@app.command("empty-trash")
+def empty_trash(
+    context: typer.Context,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    user: UserOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Delete everything in the trash for good."""
+    from batchgen.cli import trash_commands
+    from batchgen.cli.input import check_terminal, is_confirmed
+
+    if not yes:
+        check_terminal()
+        if not is_confirmed("Delete everything in the trash for good?"):
+            context.obj.output.note("Nothing was deleted.")
+            return INTERRUPTED
+    return _run(context, as_json, lambda out, settings: trash_commands.empty_trash(out, settings, _run_as(user, False)))
+
+
 @app.command()
 def rate(
     context: typer.Context,

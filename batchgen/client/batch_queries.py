@@ -79,8 +79,9 @@ async def read_short_ids(caller: Caller, of: Iterable[UUID]) -> Mapping[UUID, st
 
 
 async def read_batches(caller: Caller, limit: int) -> tuple[Batch, ...]:
-    """The newest batches that the caller may see, newest first."""
-    rows = await caller.call(lambda: _select(caller, BATCH, limit))
+    """The newest batches that the caller may see and that are not in the trash, newest first."""
+    arguments = {"p_limit": limit, "p_user_id": str(caller.user_id) if caller.user_id else None}
+    rows = await caller.rpc("list_batches", arguments) or ()
     return tuple(Batch.model_validate(row) for row in rows)
 
 

@@ -15,7 +15,7 @@ from supabase import AsyncClient
 
 from batchgen.backend.bucket import ImageStorage
 from batchgen.backend.connection import connect, disconnect
-from batchgen.client import actions, auth, ratings, schedules, templates
+from batchgen.client import actions, auth, ratings, schedules, templates, trash
 from batchgen.client.actions import Items
 from batchgen.client.batch_queries import (
     BatchId,
@@ -60,8 +60,10 @@ from batchgen.models import (
     BatchRequest,
     BatchSnapshot,
     CreatedBatch,
+    EmptiedTrash,
     ItemEdit,
     TemplateUse,
+    TrashPage,
     Wait,
 )
 from batchgen.settings import Settings
@@ -332,6 +334,25 @@ class BatchgenClient:
     async def rating(self, batch_id: BatchId) -> BatchRating | None:
         """The owner's rating of the batch; None if there is none."""
         return await ratings.read_rating(self._caller, await id_of(self._caller, batch_id))
+
+    async def trash_images(self, batch_id: BatchId, items: Items = None) -> ActionReport:
+        """Put the batch with its pictures into the trash, or the pictures of `items`; `restore_images` takes them back.
+
+        What is in the trash is deleted after some days (`trash_days`). A batch with unfinished items stays in the list.
+        """
+        return await trash.trash_images(self._caller, await id_of(self._caller, batch_id), items)
+
+    async def restore_images(self, batch_id: BatchId, items: Items = None) -> ActionReport:
+        """Take the batch and its pictures, all or those of `items`, out of the trash."""
+        return await trash.restore_images(self._caller, await id_of(self._caller, batch_id), items)
+
+    async def trash(self, *, before: str | None = None, limit: int = 20) -> TrashPage:
+        """A page of what the user has in the trash, newest first. `before` is `next` of the page before."""
+        return await trash.read_trash(self._caller, before, limit)
+
+    async def empty_trash(self) -> EmptiedTrash:
+        """Delete all that the user has in the trash for good."""
+        return await trash.empty_trash(self._caller)
 
     async def delete_images(self, batch_id: BatchId, items: Items = None) -> ActionReport:
         """Delete the batch's pictures for good; a worker removes their files soon after. The items and totals stay."""

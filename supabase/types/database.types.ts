@@ -628,6 +628,7 @@ export type Database = {
         Returns: undefined;
       };
       edit_schedule: { Args: { p_changes: Json; p_schedule_id: string }; Returns: Json };
+      empty_trash: { Args: { p_user_id?: string }; Returns: Json };
       end_storage_deletions: { Args: { p_lease_ids: string[]; p_worker: string }; Returns: number };
       fail_export: { Args: { p_error: Json; p_export_id: string; p_lease_id: string }; Returns: undefined };
       fail_generation: { Args: { p_error: Json; p_generation_id: string; p_lease_id: string }; Returns: Json };
@@ -671,6 +672,7 @@ export type Database = {
       };
       get_schedule_runs: { Args: { p_before?: string; p_limit?: number; p_schedule_id: string }; Returns: Json };
       get_schedules: { Args: { p_before?: string; p_limit?: number; p_user_id?: string }; Returns: Json };
+      get_trash: { Args: { p_before?: string; p_limit?: number; p_user_id?: string }; Returns: Json };
       get_user_limits: { Args: { p_user_id: string }; Returns: Json };
       get_workers: {
         Args: Record<PropertyKey, never>;
@@ -688,6 +690,32 @@ export type Database = {
       grant_credits: { Args: { p_credits: number; p_key?: string; p_note?: string; p_user_id: string }; Returns: Json };
       grant_monthly_credits: { Args: { p_limit?: number }; Returns: number };
       list_batch_templates: { Args: { p_user_id?: string }; Returns: Json };
+      list_batches: {
+        Args: { p_limit?: number; p_user_id?: string };
+        Returns: {
+          completed_at: string | null;
+          completed_count: number | null;
+          created_at: string | null;
+          failed_count: number | null;
+          guidance_scale: number | null;
+          height: number | null;
+          id: string;
+          model_id: string | null;
+          model_version: string | null;
+          name: string | null;
+          status: string | null;
+          steps: number | null;
+          total_count: number;
+          user_id: string | null;
+          width: number | null;
+        }[];
+        SetofOptions: {
+          from: "*";
+          to: "batch_generations";
+          isOneToOne: false;
+          isSetofReturn: true;
+        };
+      };
       list_thumbnail: {
         Args: { p_image_id: string; p_storage_path: string; p_thumbnail_path: string };
         Returns: boolean;
@@ -732,6 +760,7 @@ export type Database = {
         Returns: Json;
       };
       request_export: { Args: { p_batch_ids: string[] }; Returns: Json };
+      restore_batch_images: { Args: { p_batch_id: string; p_generation_ids?: string[] }; Returns: Json };
       resume_schedule: { Args: { p_schedule_id: string }; Returns: Json };
       retry_failed: { Args: { p_batch_id: string; p_edits?: Json; p_generation_ids?: string[] }; Returns: Json };
       return_expired_leases: { Args: Record<PropertyKey, never>; Returns: number };
@@ -771,6 +800,7 @@ export type Database = {
         Args: { p_lease_seconds: number; p_limit: number; p_worker: string };
         Returns: Json;
       };
+      trash_batch_images: { Args: { p_batch_id: string; p_generation_ids?: string[] }; Returns: Json };
       untag_batch_images: {
         Args: { p_batch_id: string; p_generation_ids?: string[]; p_tags: string[] };
         Returns: Json;

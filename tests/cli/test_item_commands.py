@@ -84,3 +84,25 @@ async def test_a_batch_and_its_pictures_are_rated(signed_in: Shell) -> None:
     assert batch.stdout == f"Batch {batch_id[:8]}: 4 of 5 stars: Quick \\x1b[31m\n"
     assert (as_json.json["batch_id"], as_json.json["stars"], as_json.json["comment"]) == (batch_id, 3, None)
     assert (wrong.code, wrong.error["code"]) == (2, "wrong_usage")
+
+
+async def test_a_batch_goes_to_the_trash_comes_back_and_is_deleted(signed_in: Shell) -> None:
+    batch_id = await finished(signed_in, "a fox", "a bird")
+
+    trashed = await signed_in.run("trash", batch_id, "--json")
+    listed = await signed_in.run("trash", "--json")
+    table = await signed_in.run("trash")
+    left = await signed_in.run("list", "--json")
+    restored = await signed_in.run("restore", batch_id, "--item", "2", "--json")
+    emptied = await signed_in.run("empty-trash", "--yes")
+    nothing = await signed_in.run("trash")
+
+    assert outcomes(trashed) == ["trashed"] * 2
+    assert [entry["batch_id"] for entry in listed.json["entries"]] == [batch_id]
+    assert batch_id[:8] in table.stdout
+    assert batch_id not in [batch["id"] for batch in left.json]
+    assert outcomes(restored) == ["restored"]
+    assert emptied.stdout == "Deleted 1 pictures and 0 batches.\n"
+    assert nothing.stderr == "The trash is empty.\n"
+    shown = (await signed_in.run("show", batch_id, "--json")).json
+    assert [image["generation_id"] for image in shown["images"]] == [shown["generations"][1]["id"]]

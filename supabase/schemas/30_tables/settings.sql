@@ -38,6 +38,7 @@ create table batchgen.settings (
   updated_at timestamptz not null default now(),
   image_retention_days integer
     constraint image_retention_days_in_range check (image_retention_days between 1 and 36500),
+  trash_days integer not null default 7 constraint trash_days_in_range check (trash_days between 0 and 3650),
   max_waiting_per_user integer not null default 100
     constraint max_waiting_per_user_in_range check (max_waiting_per_user between 1 and 1000000),
   default_daily_limit integer not null default 5000
@@ -102,6 +103,8 @@ comment on column batchgen.settings.worker_silence_seconds is
 comment on column batchgen.settings.updated_at is 'When a setting was last changed.';
 comment on column batchgen.settings.image_retention_days is
   'Days after which pictures of batches that nobody saved or marked as a favourite are deleted; empty: never.';
+comment on column batchgen.settings.trash_days is
+  'Days after which pictures and batches in the trash are deleted.';
 comment on column batchgen.settings.max_waiting_per_user is
   'Maximum waiting items per user; running ones do not count.';
 comment on column batchgen.settings.default_daily_limit is

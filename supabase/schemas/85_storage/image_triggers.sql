@@ -25,7 +25,8 @@ comment on function batchgen.files_in_storage(text, text[]) is
   'The paths at which Storage has a file, as far as its table can be read.';
 
 -- after_images_deleted()
--- Put the files of deleted rows, pictures and thumbnails, into the outbox, due after the trigger's number of seconds.
+-- Put the files of deleted rows, pictures and thumbnails, into the outbox, due after the trigger's number of seconds,
+-- and take the rows out of the trash.
 -- Skips paths outside the owner's folder, which batchgen never made and must not delete, and paths without a file: made
 -- up by a user, or removed by the app just before its row.
 create function batchgen.after_images_deleted() returns trigger
@@ -40,11 +41,13 @@ begin
   on conflict on constraint a_file_is_deleted_once do update
     -- The worker that leased it may have deleted the earlier file at this path.
     set due_at = excluded.due_at, attempts = 0, lease_id = null, lease_expires_at = null, worker = null;
+  delete from batchgen.trashed_images t using old_rows o where t.image_id = o.id;
   return null;
 end
 $$;
 revoke execute on function batchgen.after_images_deleted() from public, anon, authenticated, service_role;
-comment on function batchgen.after_images_deleted() is 'Trigger: puts the files of deleted pictures into the outbox.';
+comment on function batchgen.after_images_deleted() is
+  'Trigger: puts the files of deleted pictures into the outbox, and takes them out of the trash.';
 
 create trigger batchgen_after_delete after delete on public.images
 referencing old table as old_rows for each statement

@@ -1,6 +1,6 @@
--- Actions on the items of a batch: cancel them, retry failed ones, save, tag, untag, rate and delete their pictures.
--- p_generation_ids names the items; null means all. Repeating an action changes nothing more and returns the same form
--- of answer.
+-- Actions on the items of a batch: cancel them, retry failed ones, save, tag, untag, rate, trash, restore and delete
+-- their pictures. p_generation_ids names the items; null means all. Repeating an action changes nothing more and
+-- returns the same form of answer.
 --
 -- All return {batch: {id, name, status, total_count, completed_count, failed_count}, done: [{generation_id, index,
 -- action, …}], refused: [{generation_id, index, code, message}]}: each item once, in the batch's order.
@@ -125,6 +125,9 @@ begin
     when 'untag' then v_outcomes := batchgen.untag_batch_images(v_ids, v_tags);
     when 'rate' then
       v_outcomes := batchgen.rate_batch_images(v_ids, (p_arguments ->> 'rating')::integer);
+    when 'trash' then
+      v_outcomes := batchgen.trash_batch_images(p_batch_id, v_ids, p_generation_ids is null);
+    when 'restore' then v_outcomes := batchgen.restore_batch_images(p_batch_id, v_ids);
     when 'delete' then v_outcomes := batchgen.delete_batch_images(p_batch_id, v_ids);
   end case;
   return batchgen.action_answer(p_batch_id, v_outcomes);

@@ -30,6 +30,8 @@ insert into batchgen.exports (user_id, batch_ids, planned_bytes) values
 insert into batchgen.storage_deletions (path) values ('aaaaaaaa-0000-4000-8000-000000000001/gone.png');
 insert into batchgen.workers (worker, lease_seconds) values ('w', 60);
 insert into batchgen.reopened_batches (batch_id) values ('ba7c0000-0000-4000-8000-000000000001');
+insert into batchgen.trashed_images (image_id) values ('1a6e0000-0000-4000-8000-000000000001');
+insert into batchgen.trashed_batches (batch_id) values ('ba7c0000-0000-4000-8000-000000000001');
 insert into batchgen.batch_ratings (batch_id, stars) values ('ba7c0000-0000-4000-8000-000000000001', 5);
 insert into batchgen.item_versions (generation_id) values ('17e30000-0000-4000-8000-000000000001');
 insert into batchgen.batch_templates (name, request) values ('template', '{}');
