@@ -50,7 +50,7 @@ async def submit(
             try:
                 created = await client.submit(request)
             except InvalidRequest as error:
-                raise _with_split_remedy(error) from error.__cause__
+                raise _with_split_remedy(error, request) from error.__cause__
             label = await _label_of_new(client, created.id)
         if following is None:
             _print_created(out, created, label)
@@ -299,9 +299,10 @@ def _file(saved: SavedImage) -> Mapping[str, Any]:
     return {"index": saved.index, "generation_id": str(saved.generation_id), "path": str(saved.path)}
 
 
-def _with_split_remedy(error: InvalidRequest) -> InvalidRequest:
+def _with_split_remedy(error: InvalidRequest, request: BatchRequest) -> InvalidRequest:
     """The refusal of too many prompts, with the commands that submit them all."""
-    if error.code == "too_many_prompts" and isinstance(error.limit, int):
+    is_expanded = request.choices or request.variations or request.template
+    if error.code == "too_many_prompts" and isinstance(error.limit, int) and not is_expanded:
         error.remedy = (
             f"Submit at most {error.limit} at once. For a file with one prompt per line: "
             f"split -l {error.limit} FILE part-, "

@@ -93,7 +93,8 @@ comment on function batchgen.read_values(jsonb, text[], batchgen.settings, text)
 
 -- fill_text(p_text, p_values, p_escape, p_settings, p_path)
 -- A text with its placeholders replaced, all at once: a placeholder in a value stays as it is. p_escape: characters
--- with a meaning in choices get a backslash. The length is computed before the text is made.
+-- with a meaning in choices get a backslash, and so does a backslash before a placeholder, which would otherwise change
+-- the meaning of the value's first character. The length is computed before the text is made.
 create function batchgen.fill_text(
   p_text text, p_values jsonb, p_escape boolean, p_settings batchgen.settings, p_path text
 ) returns text
@@ -105,7 +106,9 @@ declare
       when p_escape then regexp_replace(p_values ->> btrim(m[1]), '([{}|\\$:~!@])', '\\\1', 'g')
       else p_values ->> btrim(m[1])
     end
-    from regexp_matches(p_text, '\{\{([^{}|$:\\]*)\}\}|([^{]+|\{)', 'g') m
+    from regexp_matches(case when p_escape
+      then regexp_replace(p_text, '((?:^|[^\\])(?:\\\\)*\\)(\{\{[^{}|$:\\]*\}\})', '\1\\\2', 'g')
+      else p_text end, '\{\{([^{}|$:\\]*)\}\}|([^{]+|\{)', 'g') m
   );
   v_length bigint := (select sum(length(p)) from unnest(v_pieces) p);
 begin

@@ -1,7 +1,7 @@
 -- Whoever writes into the private tables by hand: no value makes the arithmetic of claims, waits and views overflow.
 begin;
 \ir ../setup.psql
-select plan(14);
+select plan(17);
 
 :as_admin;
 create function pg_temp.refuses(p_sql text, p_table text, p_constraint text) returns setof text language sql as $$
@@ -17,6 +17,11 @@ select pg_temp.refuses(sql, name, checked) from (values
   ('update batchgen.queue set provider = repeat(''x'', 201), provider_job_id = ''j''', 'queue',
     'provider_job_is_bounded'),
   ('update batchgen.turns set suspects_in_a_row = 2', 'turns', 'suspects_in_a_row_in_range'),
+  ('insert into batchgen.batch_templates (name, request) values ('''', ''{}'')', 'batch_templates', 'name_is_short'),
+  ('insert into batchgen.batch_templates (name, request) values (''n'', ''[]'')', 'batch_templates',
+    'request_is_an_object'),
+  ('insert into batchgen.batch_templates (name, request, defaults) values (''n'', ''{}'', ''[]'')', 'batch_templates',
+    'defaults_are_an_object'),
   ('insert into batchgen.providers (name, not_before) values (''p'', ''infinity'')', 'providers',
     'not_before_in_range'),
   ('insert into batchgen.providers (name, not_before, refusals) values (''p'', now(), -1)', 'providers',
