@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from batchgen.client.exports import ExportReport
     from batchgen.client.imports import ImportedBatch
     from batchgen.client.project_queries import Costs, KnownWorker, Model
+    from batchgen.client.requested_exports import ExportFile, RequestedExport
     from batchgen.client.schedules import (
         MissedRuns,
         RunOutcome,
@@ -96,6 +97,7 @@ __all__ = [
     "Credits",
     "CreditsShort",
     "EmptiedTrash",
+    "ExportFile",
     "ExportProgress",
     "ExportReport",
     "FoundBatch",
@@ -114,6 +116,7 @@ __all__ = [
     "NotSignedIn",
     "Placeholder",
     "Prompt",
+    "RequestedExport",
     "RunOutcome",
     "SavedImage",
     "Schedule",
@@ -140,7 +143,7 @@ __all__ = [
 _HOMES = (
     *("errors", "models", "client.session", "client.credits", "client.project_queries", "client.batch_queries"),
     *("client.storage_check", "client.templates", "client.schedules", "client.downloads", "exports.build"),
-    *("client.exports", "client.imports", "client.watch", "client.client"),
+    *("client.exports", "client.requested_exports", "client.imports", "client.watch", "client.client"),
 )
 """Modules that define the names, the cheapest to import first."""
 

@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from batchgen.exit_codes import DONE, INTERRUPTED, WORK_FAILED
-from benchmarks import claim, commands, drain, efficiency, files, latency, report, rest, results, submit
+from benchmarks import claim, commands, drain, efficiency, export, files, latency, report, rest, results, submit
 from benchmarks.bench import Bench
 from benchmarks.cluster import Cluster, running_cluster
 from benchmarks.live_stack import LiveStack, running_stack
@@ -27,7 +27,11 @@ THROUGH_REST: dict[str, Callable[[Bench, LiveStack], Awaitable[None]]] = {
     "efficiency": efficiency.measure,
     "submit": submit.measure,
 }
-ALONE: dict[str, Callable[[Bench], Awaitable[None]]] = {"files": files.measure, "commands": commands.measure}
+ALONE: dict[str, Callable[[Bench], Awaitable[None]]] = {
+    "files": files.measure,
+    "export": export.measure,
+    "commands": commands.measure,
+}
 SUBJECTS = (*IN_SQL, *THROUGH_REST, *ALONE)
 
 

@@ -20,8 +20,12 @@ async def measure(bench: Bench) -> None:
     count, first = bench.size(1000, 60), bench.size(100, 20)
     text = f"files: {count:,} pictures of about 20 MB, {AT_ONCE} at once"
     with bench.step(text) as progress, bench.measured() as load:
-        async with _pipeline_process(count, first) as process, asyncio.timeout(LONGEST_SECONDS):
-            found = await _last_line(process, count, progress)
+        arguments = ("--count", str(count), "--first", str(first), "--at-once", str(AT_ONCE))
+        async with (
+            pipeline_process("benchmarks.picture_pipeline", *arguments) as process,
+            asyncio.timeout(LONGEST_SECONDS),
+        ):
+            found = await last_line(process, count, progress)
     noise = load.foreign_cores
     bench.results.add("files", "picture", "MB", found["megabytes"] / count, noise)
     bench.results.add("files", "pictures a second", "pictures/s", count / found["seconds"], noise)
@@ -36,10 +40,10 @@ async def measure(bench: Bench) -> None:
 
 
 @asynccontextmanager
-async def _pipeline_process(count: int, first: int) -> AsyncGenerator[asyncio.subprocess.Process]:
+async def pipeline_process(module: str, *arguments: str) -> AsyncGenerator[asyncio.subprocess.Process]:
+    """A module that prints lines of JSON about its progress, as a process."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "benchmarks.picture_pipeline"),
-        *("--count", str(count), "--first", str(first), "--at-once", str(AT_ONCE)),
+        *(sys.executable, "-m", module, *arguments),
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,  # only this process handles Ctrl-C
     )
@@ -51,7 +55,7 @@ async def _pipeline_process(count: int, first: int) -> AsyncGenerator[asyncio.su
         await process.wait()
 
 
-async def _last_line(process: asyncio.subprocess.Process, count: int, progress: ReportProgress) -> dict[str, float]:
+async def last_line(process: asyncio.subprocess.Process, count: int, progress: ReportProgress) -> dict[str, float]:
     """The last line of the process; show the progress from the lines before it."""
     assert process.stdout  # noqa: S101
     line_values: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""A server of pictures and a Storage that discards uploads, as a process: `python -m benchmarks.picture_server`.
+"""A server of pictures and a Storage that serves them and discards uploads: `python -m benchmarks.picture_server`.
 
 All pictures differ. Each upload is compared with the picture served, by its checksum. Prints its port and ends when
 stdin closes.
@@ -68,6 +68,7 @@ class PictureServer:
     async def serve(self) -> None:
         app = web.Application()
         app.add_routes([web.get("/{number:\\d+}.png", self.serve_picture), web.get("/taken", self.totals)])
+        app.add_routes([web.get("/storage/v1/object/{bucket}/{number:\\d+}.png", self.serve_picture)])
         app.add_routes([web.post("/storage/v1/object/{bucket}/{user}/{id}.png", self.accept_upload)])
         runner = web.AppRunner(app)
         await runner.setup()

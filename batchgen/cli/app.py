@@ -585,7 +585,15 @@ def export(
         list[str],
         typer.Argument(metavar="ID…", help="Ids of batches or their first digits; latest or - is the newest batch."),
     ],
-    to: Annotated[str, typer.Option(metavar="FILE", help="The ZIP file to write; - is stdout.")],
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="The ZIP file to write; - is stdout. With --request: the folder for the files."
+        ),
+    ] = None,
+    request: Annotated[
+        bool, typer.Option("--request", help="Have a worker build the export; with --to, wait and download it.")
+    ] = False,
     user: UserOption = None,
     operator: OperatorOption = False,
     as_json: JsonOption = False,
@@ -599,7 +607,25 @@ def export(
     return _run(
         context,
         as_json,
-        lambda out, settings: _export_commands().export(out, settings, _run_as(user, operator), batch_ids, to),
+        lambda out, settings: _export_commands().export(
+            out, settings, _run_as(user, operator), batch_ids, to, request=request
+        ),
+    )
+
+
+@app.command("exports")
+def show_exports(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="How many, newest first.")] = 20,
+    user: UserOption = None,
+    operator: OperatorOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """List the exports that workers build, with links while they are ready."""
+    return _run(
+        context,
+        as_json,
+        lambda out, settings: _export_commands().show_exports(out, settings, _run_as(user, operator), limit),
     )
 
 

@@ -1,4 +1,4 @@
-"""The commands `export` and `import`."""
+"""The commands `export`, `exports` and `import`."""
 
 import sys
 from collections.abc import Generator, Sequence
@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from batchgen.cli.commands import open_client
 from batchgen.cli.options import RunAs
 from batchgen.cli.output import Output
+from batchgen.client.downloads import check_folder
 from batchgen.client.exports import ExportReport, check_file
 from batchgen.client.ids import short_id
+from batchgen.client.requested_exports import RequestedExport
 from batchgen.errors import InvalidRequest
-from batchgen.exit_codes import DONE
+from batchgen.exit_codes import DONE, WORK_FAILED
 from batchgen.exports.build import ExportProgress, OnProgress
 from batchgen.settings import Settings
 from batchgen.text import printable
@@ -26,8 +28,16 @@ MOST_SHOWN = 20
 """Missing pictures named in the output for people; JSON and the manifest have all of them."""
 
 
-async def export(out: Output, settings: Settings, run_as: RunAs, batch_ids: Sequence[str], to: str) -> int:
-    """Write batches to a ZIP file or to stdout."""
+async def export(
+    out: Output, settings: Settings, run_as: RunAs, batch_ids: Sequence[str], to: str | None, *, request: bool
+) -> int:
+    """Write batches to a ZIP file or to stdout; with `request`, have a worker do it."""
+    if request:
+        return await _request(out, settings, run_as, batch_ids, None if to is None else Path(to))
+    if to is None:
+        raise InvalidRequest(
+            "Say where the export goes.", code="wrong_usage", field="to", remedy="Add --to FILE.zip or --request."
+        )
     _check_target(out, to)
     async with await open_client(out, settings, run_as, "Reading …") as client:
         with out.spinner("Reading …"):
@@ -37,6 +47,59 @@ async def export(out: Output, settings: Settings, run_as: RunAs, batch_ids: Sequ
             report = await client.export([one.batch.id for one in found], target, on_progress)
     _show(out, report)
     return DONE
+
+
+async def _request(out: Output, settings: Settings, run_as: RunAs, batch_ids: Sequence[str], to: Path | None) -> int:
+    """Ask for an export; with `to`, wait for it and download its files into that folder."""
+    if to:
+        check_folder(to)
+    async with await open_client(out, settings, run_as, "Asking …") as client:
+        with out.spinner("Asking …"):
+            asked = await client.request_export(batch_ids)
+        files: tuple[Path, ...] = ()
+        if to:
+            with out.spinner("Waiting for a worker …"):
+                asked = await client.wait_for_export(asked.id)
+            if asked.status == "ready":
+                with out.spinner("Downloading …"):
+                    files = await client.save_export(asked, to)
+    if out.as_json:
+        out.json({**asked.model_dump(mode="json"), "files": [str(file) for file in files]})
+    else:
+        out.lines([_line(asked), *(printable(str(file)) for file in files)])
+        if asked.is_open:
+            out.note("batchgen exports shows when it is ready.")
+    return WORK_FAILED if asked.status == "failed" else DONE
+
+
+async def show_exports(out: Output, settings: Settings, run_as: RunAs, limit: int) -> int:
+    """List exports, with links while they are ready."""
+    async with await open_client(out, settings, run_as, "Reading …") as client:
+        with out.spinner("Reading …"):
+            exports = await client.exports(limit)
+    if out.as_json:
+        out.json([one.model_dump(mode="json") for one in exports])
+    elif not exports:
+        out.note("No exports yet. Ask for one with batchgen export ID --request.")
+    for one in () if out.as_json else exports:
+        out.lines([_line(one), *(f"  {printable(part.url or part.path)}" for part in one.parts)])
+    return DONE
+
+
+def _line(export: RequestedExport) -> str:
+    """An export on one line."""
+    match export.status:
+        case "processing":
+            state = f"{export.done} of {export.pictures} pictures"
+        case "ready":
+            missing = f", {export.missing} missing" if export.missing else ""
+            until = f"{export.expires_at:%Y-%m-%d %H:%M} UTC" if export.expires_at else "its end"
+            state = f"{export.pictures} pictures{missing}, until {until}"
+        case "failed":
+            state = (export.error and export.error.message) or "for an unknown reason"
+        case _:
+            state = f"{export.pictures} pictures"
+    return printable(f"Export {short_id(export.id)} of {len(export.batch_ids)} batches {export.status}: {state}.")
 
 
 async def import_files(
@@ -121,11 +184,12 @@ def _progress(out: Output) -> Generator[OnProgress | None]:
     if out.as_json or not out.err.is_terminal or out.err.is_dumb_terminal:
         yield None
         return
-    columns = (TextColumn("Exporting"), BarColumn(), MofNCompleteColumn(), DownloadColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=out.err, transient=True) as bar:
-        task = bar.add_task("", total=None)
+        task = bar.add_task("Exporting", total=None)
 
         def show(progress: ExportProgress) -> None:
-            bar.update(task, completed=progress.written_bytes, total=progress.total_bytes)
+            counts = f"{progress.done} of {progress.total} pictures"
+            bar.update(task, description=counts, completed=progress.written_bytes, total=progress.total_bytes)
 
         yield show

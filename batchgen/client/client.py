@@ -42,6 +42,13 @@ from batchgen.client.project_queries import (
     read_models,
     read_workers,
 )
+from batchgen.client.requested_exports import (
+    RequestedExport,
+    read_exports,
+    request_export,
+    save_export,
+    wait_for_export,
+)
 from batchgen.client.schedules import MissedRuns, Schedule, ScheduleRuns
 from batchgen.client.session import Session, SessionStore
 from batchgen.client.storage_check import StorageCheck, StorageReport
@@ -389,6 +396,27 @@ class BatchgenClient:
         return await export_batches(
             self._caller, self._storage, ids, Path(to) if isinstance(to, str) else to, on_progress
         )
+
+    async def request_export(self, batch_ids: Sequence[BatchId]) -> RequestedExport:
+        """Have a worker build an export of batches. While one of the same batches is open, returns that one.
+
+        Raises `NotFound`, `InvalidRequest`, and `LimitReached` with the time when the limit resets.
+        """
+        return await request_export(self._caller, [await id_of(self._caller, batch_id) for batch_id in batch_ids])
+
+    async def exports(self, limit: int = 20) -> tuple[RequestedExport, ...]:
+        """The newest exports that were asked for, at most 100, with links while they are ready."""
+        return await read_exports(self._caller, limit)
+
+    async def wait_for_export(
+        self, export_id: UUID, on_change: Callable[[RequestedExport], None] | None = None
+    ) -> RequestedExport:
+        """Wait until an export is ready or has failed, and return it."""
+        return await wait_for_export(self._caller, export_id, on_change)
+
+    async def save_export(self, export: RequestedExport, directory: Path | str) -> tuple[Path, ...]:
+        """Download the files of an export that is ready. Returns their paths."""
+        return await save_export(self._caller, self._caller.supabase, export, Path(directory))
 
     async def import_batches(
         self,

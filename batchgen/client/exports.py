@@ -57,7 +57,7 @@ async def export_batches(
         summary = await build().write(to)
     else:
         _check_room(to, batches)
-        with _new_file(to) as out:
+        with new_file(to) as out:
             summary = await build(folder=_folder_of(to)).write(out)
     return ExportReport(
         to if isinstance(to, Path) else None,
@@ -126,7 +126,7 @@ def _check_room(path: Path, batches: Sequence[ExportBatch]) -> None:
 
 
 @contextmanager
-def _new_file(path: Path) -> Generator[IO[bytes]]:
+def new_file(path: Path) -> Generator[IO[bytes]]:
     """A file that replaces the one at `path` at the end of the block, and vanishes if the block fails."""
     with file_errors(path):
         descriptor, name = tempfile.mkstemp(dir=_folder_of(path), prefix=".batchgen-", suffix=".part")

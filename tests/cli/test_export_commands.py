@@ -170,6 +170,24 @@ async def test_an_export_goes_to_a_pipe(signed_in: Shell) -> None:
     assert len(pictures(signed_in.folder / "piped.zip")) == 2
 
 
+async def test_a_worker_builds_an_export_that_is_downloaded(signed_in: Shell) -> None:
+    batch_id = await submitted(signed_in, "a fox", "a bird")
+
+    built = await signed_in.run("export", batch_id, "--request", "--to", "downloads", "--json")
+    listed = await signed_in.run("exports", "--json")
+    for_people = await signed_in.run("exports")
+    nowhere = await signed_in.run("export", batch_id, "--json")
+
+    assert built.code == 0, built.stderr
+    assert built.json["status"] == "ready"
+    [file] = built.json["files"]
+    assert len(pictures(signed_in.folder / file)) == 2
+    assert [one["id"] for one in listed.json] == [built.json["id"]]
+    assert "2 pictures, until" in for_people.stdout
+    assert listed.json[0]["parts"][0]["url"] in for_people.stdout
+    assert (nowhere.code, nowhere.error["field"]) == (2, "to")
+
+
 async def test_a_file_that_cannot_be_written_is_refused_first(signed_in: Shell) -> None:
     folder, elsewhere = await asyncio.gather(
         signed_in.run("export", "latest", "--to", ".", "--json"),

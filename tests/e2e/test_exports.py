@@ -88,17 +88,54 @@ async def test_an_app_downloads_the_export_it_asked_for(
     await eventually(is_gone, 20, what="the removal of the expired file")
 
 
-async def test_a_run_once_builds_exports_in_parts(
-    start_worker: StartWorker, user: User, database: Database, limits: Callable[..., Awaitable[None]]
+async def asked_for(user: User, batch_id: str) -> str:
+    answer: Any = (await user.client.rpc("request_export", {"p_batch_ids": [batch_id]}).execute()).data
+    return answer["id"]
+
+
+async def test_a_run_once_builds_what_was_asked_for(
+    start_worker: StartWorker, user: User, database: Database, stack: StackInfo
 ) -> None:
-    await start_worker(**QUICK)
+    maker = await start_worker(**QUICK)
     batch_id = await finished_batch(user, database, *(f"a fox {n}" for n in range(4)))
-    asked: Any = (await user.client.rpc("request_export", {"p_batch_ids": [batch_id]}).execute()).data
+    await maker.end()
+    export_id = await asked_for(user, batch_id)
 
-    async def is_ready() -> bool:
-        return (await export_of(database, asked["id"]))["status"] == "ready"
+    once = await WorkerProcess.start(
+        {"SUPABASE_URL": stack.url, "SUPABASE_SECRET_KEY": stack.secret_key, "BATCHGEN_PROVIDER": "offline"},
+        "--once",
+        "--max-seconds",
+        "30",
+    )
+    code = await once.exit_code(60)
 
-    await eventually(is_ready, 30)
-    row = await export_of(database, asked["id"])
+    row = await export_of(database, export_id)
+    assert code == 0
+    assert (row["status"], row["attempts"], row["done_count"], row["picture_count"]) == ("ready", 1, 4, 4)
     assert [part["path"] for part in row["parts"]] == await files_of(database, user)
-    assert (row["attempts"], row["done_count"], row["picture_count"]) == (1, 4, 4)
+
+
+async def test_another_worker_builds_what_a_killed_one_began(
+    start_worker: StartWorker, user: User, database: Database
+) -> None:
+    first = await start_worker(**QUICK)
+    batch_id = await finished_batch(user, database, "a fox", "a bird")
+    await database.execute("begin")
+    await database.execute("lock table storage.objects in share row exclusive mode")
+    export_id = await asked_for(user, batch_id)
+    await first.logs("export started")  # it waits for the lock
+    first.process.kill()
+    await first.process.wait()
+    await database.execute("rollback")
+    await database.execute("update batchgen.exports set lease_expires_at = now() - interval '1 second'")
+
+    second = await start_worker(**QUICK)
+    await second.logs("export ready")
+
+    row = await export_of(database, export_id)
+    assert (row["status"], row["attempts"]) == ("ready", 2)
+    stored = await files_of(database, user)
+    assert {part["path"] for part in row["parts"]} <= set(stored) <= set(row["files"])
+    query = "select count(*) as count from batchgen.storage_deletions where path = any (%s)"
+    deleted = await (await database.execute(query, [row["files"]])).fetchone()
+    assert deleted == {"count": len(row["files"])}
