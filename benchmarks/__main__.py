@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from batchgen.exit_codes import DONE, INTERRUPTED, WORK_FAILED
-from benchmarks import claim, commands, drain, efficiency, export, files, latency, report, rest, results, submit
+from benchmarks import claim, commands, drain, efficiency, export, files, latency, live, report, rest, results, submit
 from benchmarks.bench import Bench
 from benchmarks.cluster import Cluster, running_cluster
 from benchmarks.live_stack import LiveStack, running_stack
@@ -26,6 +26,7 @@ THROUGH_REST: dict[str, Callable[[Bench, LiveStack], Awaitable[None]]] = {
     "latency": latency.measure,
     "efficiency": efficiency.measure,
     "submit": submit.measure,
+    "live": live.measure,
 }
 ALONE: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "files": files.measure,
@@ -67,9 +68,9 @@ async def _measure(bench: Bench, subjects: Sequence[str]) -> dict[str, Any]:
                 await _attempt(bench, name, IN_SQL[name](bench, cluster))
     if through_rest:
         bench.say("starting the dev stack")
-        async with running_stack(bench.folder / "stack") as live:
+        async with running_stack(bench.folder / "stack") as stack:
             for name in through_rest:
-                await _attempt(bench, name, THROUGH_REST[name](bench, live))
+                await _attempt(bench, name, THROUGH_REST[name](bench, stack))
     for name in [name for name in ALONE if name in subjects]:
         await _attempt(bench, name, ALONE[name](bench))
     return facts

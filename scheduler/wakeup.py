@@ -1,15 +1,16 @@
 """Wake the worker through Realtime when a batch arrives or items wait again.
 
-Only a hint: polling finds whatever is missed here.
+The database's broadcast comes first, and the row changes later. Only a hint: polling finds whatever is missed here.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
 import structlog
 
-from batchgen.backend.realtime import STEADY_SECONDS, RowChanges, Subscription
+from batchgen.backend.realtime import STEADY_SECONDS, Broadcasts, RowChanges, Subscription, run_best
 from scheduler.outages import Outage
 from scheduler.retries import RANDOM
 
@@ -18,6 +19,9 @@ log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 SPREAD_SECONDS = 0.05
 LONGEST_SPREAD_SECONDS = 0.8
 """Many workers hear of a batch at once: one that woke in vain waits longer and lets others go first."""
+ANNOUNCED_SECONDS = 5
+"""For so long after a broadcast, row changes of the same batch are old news."""
+MOST_ANNOUNCED = 1_000
 
 
 class Wakeup:
@@ -49,6 +53,8 @@ class Wakeup:
         self.is_listening = asyncio.Event()
         self.spread_seconds = SPREAD_SECONDS
         self._claimed_before = -1
+        self._announced: dict[str, float] = {}
+        self._connected_at = time.time()
         self._waking: asyncio.TimerHandle | None = None
         self._steady: asyncio.TimerHandle | None = None
 
@@ -64,25 +70,50 @@ class Wakeup:
 
     async def listen_once(self) -> str:
         """Connect, subscribe, and return the reason when the subscription ends."""
+        try:
+            return await run_best(self._make)
+        finally:
+            self._stop_timers()
+
+    def _stop_timers(self) -> None:
+        self.is_listening.clear()
+        for timer in (self._waking, self._steady):
+            if timer:
+                timer.cancel()
+        self._waking = self._steady = None
+
+    def _make(self, with_broadcasts: bool, with_changes: bool) -> Subscription:
         batches = RowChanges("batch_generations", self.on_batch, "INSERT")
         items = RowChanges("image_generations", self.on_item, "UPDATE", "status=eq.pending")
-        subscription = Subscription(
+        return Subscription(
             url=self._url,
             key=self._key,
             topic="batchgen-worker",
-            changes=[batches, items],
+            changes=[batches, items] if with_changes else [],
+            broadcasts=Broadcasts("batchgen:workers", "waiting", self.on_broadcast, self._connected_at)
+            if with_broadcasts
+            else None,
             on_delivering=self._on_delivering,
+            on_ended=self._stop_timers,
         )
-        try:
-            return await subscription.run()
-        finally:
-            self.is_listening.clear()
-            for timer in (self._waking, self._steady):
-                if timer:
-                    timer.cancel()
-            self._waking = self._steady = None
 
-    def on_batch(self, _change: Any) -> None:
+    def on_broadcast(self, news: dict[str, Any]) -> None:
+        self._connected_at = time.time()
+        if len(self._announced) > MOST_ANNOUNCED:
+            self._announced.clear()
+        self._announced |= dict.fromkeys(news.get("batch_ids", ()), time.monotonic())
+        self._wake_soon()
+
+    def on_batch(self, change: Any) -> None:
+        if not self._is_announced(change):
+            self._wake_soon()
+
+    def _is_announced(self, change: Any) -> bool:
+        row: dict[str, Any] = change["data"]["record"] if change else {}
+        announced_at = self._announced.get(str(row.get("batch_id") or row.get("id")))
+        return announced_at is not None and time.monotonic() - announced_at < ANNOUNCED_SECONDS
+
+    def _wake_soon(self) -> None:
         if self._waking is None:
             self._adapt_spread()
             seconds = self.spread_seconds * self._random()
@@ -105,6 +136,7 @@ class Wakeup:
         self._claimed_before = claimed
 
     def _on_delivering(self) -> None:
+        self._connected_at = time.time()
         if self.is_listening.is_set():
             return
         if not self._outage.is_on:

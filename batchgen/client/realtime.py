@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
-from batchgen.backend.realtime import STEADY_SECONDS, RowChanges, Subscription
+from batchgen.backend.realtime import STEADY_SECONDS, Broadcasts, RowChanges, Subscription, run_best
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +18,9 @@ PAUSES_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 class LiveChanges:
     """Sets `changed` when the batch may have changed, and whenever a subscription begins to deliver.
 
-    A context manager with a background task that keeps a subscription alive.
+    A context manager with a background task that keeps a subscription alive: to broadcasts on the owner's topic and to
+    row changes. A row change that a broadcast has announced is not reported again. Without `owner_id`, or if the server
+    refuses the private topic, there are only row changes.
     """
 
     def __init__(self, *, url: str, key: str, token: Callable[[], str], batch_id: UUID, changed: asyncio.Event) -> None:
@@ -27,6 +29,9 @@ class LiveChanges:
         self._token = token
         self._batch_id = batch_id
         self._changed = changed
+        self.owner_id: UUID | None = None
+        self._announced: dict[str, Any] = {}
+        self._connected_at = time.time()
         self._sent_token = ""
         self._last_event_at = time.monotonic()
         self._delivering_since: float | None = None
@@ -83,26 +88,54 @@ class LiveChanges:
     async def _one_subscription(self) -> str:
         """Subscribe, wait until the subscription ends, and return the reason. Never raises, since polling goes on."""
         self._last_event_at = time.monotonic()
-        tables = (("batch_generations", "id"), ("image_generations", "batch_id"))
+        try:
+            self._sent_token = self._token()
+            if self.owner_id is None:
+                return await self._make(False, True).run(self._sent_token)
+            return await run_best(self._make, self._sent_token)
+        except Exception as error:  # noqa: BLE001 - whatever websockets and realtime raise; a hint must not end a watch
+            return type(error).__name__
+
+    def _make(self, with_broadcasts: bool, with_changes: bool) -> Subscription:
+        tables = (("batch_generations", "id"), ("image_generations", "batch_id")) if with_changes else ()
         self._subscription = Subscription(
             url=self._url,
             key=self._key,
             topic=f"batch_{self._batch_id}",
             changes=[
-                RowChanges(table, self._on_change, filter=f"{column}=eq.{self._batch_id}") for table, column in tables
+                RowChanges(table, self._on_row, filter=f"{column}=eq.{self._batch_id}") for table, column in tables
             ],
+            broadcasts=Broadcasts(f"user:{self.owner_id}", "changed", self._on_broadcast, self._connected_at)
+            if with_broadcasts
+            else None,
             on_delivering=self._on_delivering,
         )
-        try:
-            self._sent_token = self._token()
-            return await self._subscription.run(self._sent_token)
-        except Exception as error:  # noqa: BLE001 - whatever websockets and realtime raise; a hint must not end a watch
-            return type(error).__name__
+        return self._subscription
+
+    def _on_broadcast(self, news: dict[str, Any]) -> None:
+        self._connected_at = time.time()
+        if news.get("batch_id") == str(self._batch_id):
+            self._announced |= {str(item.get("id")): item.get("status") for item in news.get("items", ())}
+            self._announced[str(self._batch_id)] = _totals(news)
+            self._on_change(news)
+
+    def _on_row(self, change: Any) -> None:
+        row: dict[str, Any] = change["data"].get("record") or {}
+        state = _totals(row) if row.get("id") == str(self._batch_id) else row.get("status")
+        if row and self._announced.get(str(row.get("id"))) == state:
+            self._last_event_at = time.monotonic()
+        else:
+            self._on_change(change)
 
     def _on_change(self, _payload: Any) -> None:
         self._last_event_at = time.monotonic()
         self._changed.set()
 
     def _on_delivering(self) -> None:
+        self._connected_at = time.time()
         self._delivering_since = self._delivering_since or time.monotonic()
         self._on_change(None)
+
+
+def _totals(batch: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(batch.get(name) for name in ("status", "total_count", "completed_count", "failed_count"))

@@ -53,6 +53,7 @@ async def watch(
     yield snapshot
     if snapshot.batch.status.is_final:
         return
+    watcher.live.owner_id = snapshot.batch.user_id
     async with watcher.live:
         while not snapshot.batch.status.is_final:
             last, snapshot = snapshot, await watcher.next_snapshot(snapshot)

@@ -15,7 +15,7 @@ from devstack.node import node_binary
 from devstack.users import make_dev_account
 from tests.npm import npm_install
 from tests.running_app import JS, running_app
-from tests.support import User, WorkerProcess, eventually
+from tests.support import Database, User, WorkerProcess, eventually
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "javascript.md"
 StartWorker = Callable[..., Awaitable[WorkerProcess]]
@@ -89,3 +89,43 @@ def long_prompt(seed: int) -> str:
     """4,000 characters that do not compress, so that Postgres stores them outside the row."""
     letters = random.Random(seed)
     return "".join(letters.choices(string.ascii_letters + string.digits + "-_", k=4000))
+
+
+@pytest.mark.parametrize("version", ["1.0.0", "2.0.0"])
+async def test_the_documented_client_hears_broadcasts_and_strangers_hear_nothing(
+    version: str,
+    recipe: Path,
+    stack: StackInfo,
+    user: User,
+    new_user: Callable[[], Awaitable[User]],
+    database: Database,
+) -> None:
+    stranger = await new_user()
+    task = {
+        "recipe": str(recipe / "batchgen.mjs"),
+        "vsn": version,
+        "owner": {"email": user.email, "password": user.password},
+        "stranger": {"email": stranger.email, "password": stranger.password},
+        "request": {"prompts": [{"text": "a secret fox"}, {"text": "a secret owl"}]},
+    }
+
+    async with running_app("live.mjs", stack, task) as app:
+        created = await app.event("created")
+        await eventually(lambda: app.seen("owner heard"))
+        await database.execute(
+            "update public.image_generations set status = 'processing' where batch_id = %s", [created["id"]]
+        )
+        await eventually(lambda: [news for news in app.seen("owner heard") if news["status"] == "processing"])
+        heard = app.seen("owner heard")
+        refusals = [*app.seen("stranger refused"), *app.seen("anonymous refused")]
+        others = [*app.seen("stranger heard"), *app.seen("anonymous heard"), *app.seen("public heard")]
+    await database.execute("delete from public.batch_generations where id = %s", [created["id"]])
+
+    assert [news["status"] for news in heard] == ["pending", "processing"]
+    assert {news["batch_id"] for news in heard} == {created["id"]}
+    assert [len(news["items"]) for news in heard] == [2, 2]
+    assert "secret" not in str(heard)
+    assert "forged" not in str(heard)
+    assert len(refusals) == 2
+    assert all("You do not have permissions to read from this Channel topic" in refusal for refusal in refusals)
+    assert others == []

@@ -10,7 +10,7 @@ import structlog
 
 from batchgen.backend.rpc import rpc
 from devstack import StackInfo
-from scheduler.wakeup import Wakeup
+from scheduler.wakeup import SPREAD_SECONDS, Wakeup
 from tests.realtime_server import NOT_PUBLISHED, SUBSCRIBED, realtime_server
 from tests.support import Database, User, eventually
 
@@ -101,6 +101,57 @@ async def test_items_reset_to_pending_wake_the_worker_and_retries_do_not(
         await eventually(lambda: len(woken_by) >= 2)
 
     assert [(row["status"], row["retry_count"], row["batch_index"]) for row in woken_by] == [("pending", 0, 1)] * 2
+    await database.execute("delete from public.image_generations where batch_id = %s", [batch["id"]])
+
+
+async def test_a_broadcast_wakes_the_worker_before_the_row_changes(
+    stack: StackInfo, user: User, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    news: list[Any] = []
+    wakeup = wakeup_of(stack.url, stack.secret_key)
+    monkeypatch.setattr(wakeup, "on_broadcast", news.append)
+
+    async with listening(wakeup):
+        await wakeup.is_listening.wait()
+        request = {"prompts": [{"text": "a harbour"}, {"text": "a forest"}]}
+        batch = (await rpc(user.client, "create_batch", {"p_request": request}))["batch"]
+        await eventually(lambda: [one for one in news if one["batch_ids"] == [batch["id"]]])
+
+    assert [one["items"] for one in news if one["batch_ids"] == [batch["id"]]] == [2]
+    await database.execute("delete from public.image_generations where batch_id = %s", [batch["id"]])
+
+
+async def test_row_changes_of_an_announced_batch_do_not_wake_the_worker_again() -> None:
+    woken: list[int] = []
+    wakeup = wakeup_of(wake=lambda: woken.append(1), chance=0.0)
+
+    wakeup.on_broadcast({"items": 2, "batch_ids": ["a"]})
+    await eventually(lambda: len(woken) == 1)
+    wakeup.on_batch({"data": {"table": "batch_generations", "record": {"id": "a"}}})
+    wakeup.on_item({"data": {"table": "image_generations", "record": {"id": "i", "batch_id": "a"}}})
+    wakeup.on_batch({"data": {"table": "batch_generations", "record": {"id": "b"}}})
+    await eventually(lambda: len(woken) == 2)
+
+    assert wakeup.spread_seconds == SPREAD_SECONDS * 2, "woken in vain once, by the other batch"
+
+
+async def test_new_batches_wake_the_worker_while_broadcasts_are_off(
+    stack: StackInfo, user: User, database: Database
+) -> None:
+    woken: list[int] = []
+    wakeup = wakeup_of(stack.url, stack.secret_key, wake=lambda: woken.append(1))
+    await database.execute("update batchgen.settings set broadcast_changes = false")
+
+    try:
+        async with listening(wakeup):
+            await wakeup.is_listening.wait()
+            after_subscribing = len(woken)
+            request = {"prompts": [{"text": "a harbour"}, {"text": "a forest"}]}
+            batch = (await rpc(user.client, "create_batch", {"p_request": request}))["batch"]
+            await eventually(lambda: len(woken) > after_subscribing)
+    finally:
+        await database.execute("update batchgen.settings set broadcast_changes = true")
+
     await database.execute("delete from public.image_generations where batch_id = %s", [batch["id"]])
 
 
