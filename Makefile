@@ -11,7 +11,7 @@ BIN := .venv/bin
 
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 ON_AN_OLD_PROJECT = worker_functions results_in_bulk order_and_fairness races pacing batch_waits create_batch limits \
-	totals_and_edits batch_actions orders models_at_providers item_columns workers crash_suspects
+	totals_and_edits credits batch_actions orders models_at_providers item_columns workers crash_suspects
 
 .PHONY: demo test test-sql test-postgres mutate-sql fuzz fuzz-providers chaos money bench readme check types format clean
 

@@ -154,8 +154,8 @@ def test_a_retry_with_another_model_is_held_at_its_price_or_refused(paid: Databa
     for claim in paid.claim():
         paid.fail(claim)
     dear = paid.value(
-        "insert into public.models (name, display_name, replicate_id, cost_per_generation)"
-        " values ('dear', 'Dear', 'maker/dear', 4) returning id"
+        "insert into public.models (name, display_name, replicate_id, cost_per_generation, is_active)"
+        " values ('dear', 'Dear', 'maker/dear', 4, true) returning id"
     )
 
     def retry(*items: str) -> None:
