@@ -207,3 +207,12 @@ def test_a_size_of_batches_raised_by_the_settings_holds_for_expansions(db: Datab
     body: dict[str, Any] = request("{a|b|c|d|e|f|g|h|i|j} {a|b|c|d|e|f|g|h|i|j}", choices={"mode": "all"})
 
     assert len(made(db, body)) == 100
+
+
+def test_the_client_key_decides_a_sample_without_a_seed(shared_db: Database) -> None:
+    body = request("{a|b|c|d|e|f|g|h}{a|b|c|d|e|f|g|h}", choices={"mode": "sample", "count": 5})
+
+    first, second, third = (made(shared_db, body | {"client_key": key}) for key in ("one", "one", "two"))
+
+    assert prompts(first) == prompts(second)
+    assert prompts(first) != prompts(third)

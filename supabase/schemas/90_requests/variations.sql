@@ -1,7 +1,8 @@
 -- Expansion of a request's prompts: choices, then variations. The number of items is checked before any is made.
 
 -- read_choices(p_request, p_settings)
--- The request's choices as {mode, count, seed}; null if missing. Without a seed, a random one is chosen.
+-- The request's choices as {mode, count, seed}; null if missing. Without a seed, the client_key decides, so that a
+-- preview shows what the same request makes; without that, chance.
 create function batchgen.read_choices(p_request jsonb, p_settings batchgen.settings) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
@@ -32,7 +33,8 @@ begin
     'count', coalesce(batchgen.read_number(v_choices -> 'count', 'choices.count', 1, p_settings.max_batch_size, true),
       1),
     'seed', coalesce(batchgen.read_number(v_choices -> 'seed', 'choices.seed', -9223372036854775808,
-      9223372036854775807, true)::bigint, floor(random() * 2147483648)::bigint));
+      9223372036854775807, true)::bigint,
+      floor(coalesce(batchgen.chance(p_request ->> 'client_key'), random()) * 2147483648)::bigint));
 end
 $$;
 revoke execute on function batchgen.read_choices(jsonb, batchgen.settings)
