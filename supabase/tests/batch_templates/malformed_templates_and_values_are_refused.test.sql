@@ -64,13 +64,16 @@ insert into wrong_use values
 insert into wrong_use select jsonb_build_object('template', jsonb_build_object('id', 'ID', 'values',
   jsonb_build_object('animal', repeat('a', n)))), code
 from (values (4001, 'too_long template.values.animal'), (3999, 'too_long prompts[0].text')) l (n, code);
+insert into wrong_use select jsonb_build_object('template', jsonb_build_object('id', 'ID', 'values',
+  jsonb_build_object('animal', 'a', 'tag', repeat('t', 2001)))), 'too_long prompts[0].tags[0]';
 grant select on wrong, wrong_use to authenticated;
 select plan((select count(*) from wrong)::integer + (select count(*) from wrong_use)::integer + 4);
 
 :as_owner;
 create temporary table saved as select public.save_batch_template('{"name": "known", "request": {"prompts":
-  [{"text": "a {{ animal }}", "seed": "{{seed}}"}, {"text": "{{animal}}"}], "shared_settings": {"width": "{{width}}"}},
-  "defaults": {"width": 512, "seed": 0}}') -> 'template' ->> 'id' as id;
+  [{"text": "a {{ animal }}", "seed": "{{seed}}", "tags": ["{{tag}}{{tag}}"]},
+  {"text": "{{animal}}"}], "shared_settings": {"width": "{{width}}"}},
+  "defaults": {"width": 512, "seed": 0, "tag": "t"}}') -> 'template' ->> 'id' as id;
 select is(pg_temp.refusal('select public.save_batch_template($1)', w.template), w.code, left(w.template::text, 80))
 from wrong w;
 select is(pg_temp.refusal('select public.create_batch($1)', replace(w.use::text, 'ID', s.id)::jsonb), w.code,
