@@ -10,10 +10,27 @@ if TYPE_CHECKING:
     from batchgen.client.batch_queries import FoundBatch
     from batchgen.client.client import BatchgenClient
     from batchgen.client.credits import CreditEntry, CreditPrice, Credits
+    from batchgen.client.details import (
+        BatchDetails,
+        BatchPage,
+        BatchPreview,
+        BatchTotalsAndSettings,
+        CreditsNeeded,
+        ExpectedEnd,
+        ExpectedSeconds,
+        ItemDetails,
+        ItemWait,
+        LimitLeft,
+        Picture,
+        PreviewedBatch,
+        PreviewedItem,
+        PreviewRefusal,
+        RetryRefused,
+    )
     from batchgen.client.downloads import SavedImage
     from batchgen.client.exports import ExportReport
     from batchgen.client.imports import ImportedBatch
-    from batchgen.client.project_queries import Costs, KnownWorker, Model
+    from batchgen.client.project_queries import Costs, KnownWorker, Model, NumberRange
     from batchgen.client.requested_exports import ExportFile, RequestedExport
     from batchgen.client.schedules import (
         MissedRuns,
@@ -79,13 +96,17 @@ __all__ = [
     "ActionReport",
     "BackendUnavailable",
     "Batch",
+    "BatchDetails",
     "BatchFacts",
+    "BatchPage",
+    "BatchPreview",
     "BatchRating",
     "BatchRequest",
     "BatchSnapshot",
     "BatchStatus",
     "BatchTemplate",
     "BatchTotals",
+    "BatchTotalsAndSettings",
     "BatchgenClient",
     "BatchgenError",
     "Choices",
@@ -95,8 +116,11 @@ __all__ = [
     "CreditEntry",
     "CreditPrice",
     "Credits",
+    "CreditsNeeded",
     "CreditsShort",
     "EmptiedTrash",
+    "ExpectedEnd",
+    "ExpectedSeconds",
     "ExportFile",
     "ExportProgress",
     "ExportReport",
@@ -106,17 +130,26 @@ __all__ = [
     "Image",
     "ImportedBatch",
     "InvalidRequest",
+    "ItemDetails",
     "ItemEdit",
+    "ItemWait",
     "KnownWorker",
+    "LimitLeft",
     "LimitReached",
     "MissedRuns",
     "MissingPicture",
     "Model",
     "NotFound",
     "NotSignedIn",
+    "NumberRange",
+    "Picture",
     "Placeholder",
+    "PreviewRefusal",
+    "PreviewedBatch",
+    "PreviewedItem",
     "Prompt",
     "RequestedExport",
+    "RetryRefused",
     "RunOutcome",
     "SavedImage",
     "Schedule",
@@ -142,8 +175,9 @@ __all__ = [
 
 _HOMES = (
     *("errors", "models", "client.session", "client.credits", "client.project_queries", "client.batch_queries"),
-    *("client.storage_check", "client.templates", "client.schedules", "client.downloads", "exports.build"),
-    *("client.exports", "client.requested_exports", "client.imports", "client.watch", "client.client"),
+    *("client.storage_check", "client.templates", "client.schedules", "client.details", "client.downloads"),
+    *("exports.build", "client.exports", "client.requested_exports", "client.imports", "client.watch"),
+    "client.client",
 )
 """Modules that define the names, the cheapest to import first."""
 

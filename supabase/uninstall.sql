@@ -106,17 +106,17 @@ union all
 select 'function', '', format('public.%I(%s)', p.proname, oidvectortypes(p.proargtypes))
 from pg_proc p
 where p.pronamespace = 'public'::regnamespace and p.proname in (
-  'attach_provider_job', 'batch_facts', 'batch_manifest', 'batch_snapshot', 'batch_waits', 'begin_order',
-  'cancel_batch', 'claim_generations', 'claim_generations_as_json', 'complete_and_claim', 'complete_export',
-  'complete_generation', 'complete_generations', 'create_batch', 'create_batch_as', 'create_schedule',
-  'create_schedule_as', 'credit_history', 'delete_batch_images', 'delete_batch_template', 'delete_schedule',
-  'discard_files', 'edit_schedule', 'empty_trash', 'end_storage_deletions', 'fail_export', 'fail_generation',
-  'generate_similar', 'get_batch_rating', 'get_batch_template', 'get_costs', 'get_credits', 'get_exports', 'get_models',
-  'get_schedule_runs', 'get_schedules', 'get_trash', 'get_user_limits', 'get_workers', 'grant_credits',
-  'grant_monthly_credits', 'list_batch_templates', 'list_batches', 'list_thumbnail', 'move_credit_horizon',
-  'note_credit_adjustment',
-  'note_export_file', 'pause_schedule', 'plan_schedules', 'preview_schedule', 'publish_batch_template', 'queue_outlook',
-  'rate_batch', 'rate_batch_images', 'release_generations', 'release_generations_as_json', 'remove_expired_images',
+  'attach_provider_job', 'batch_details', 'batch_facts', 'batch_manifest', 'batch_snapshot', 'batch_waits',
+  'batches_page', 'batches_page_as', 'begin_order', 'cancel_batch', 'claim_generations', 'claim_generations_as_json',
+  'complete_and_claim', 'complete_export', 'complete_generation', 'complete_generations', 'create_batch',
+  'create_batch_as', 'create_schedule', 'create_schedule_as', 'credit_history', 'delete_batch_images',
+  'delete_batch_template', 'delete_schedule', 'discard_files', 'edit_schedule', 'empty_trash', 'end_storage_deletions',
+  'fail_export', 'fail_generation', 'generate_similar', 'get_batch_rating', 'get_batch_template', 'get_costs',
+  'get_credits', 'get_exports', 'get_models', 'get_schedule_runs', 'get_schedules', 'get_trash', 'get_user_limits',
+  'get_workers', 'grant_credits', 'grant_monthly_credits', 'list_batch_templates', 'list_batches', 'list_thumbnail',
+  'move_credit_horizon', 'note_credit_adjustment', 'note_export_file', 'pause_schedule', 'plan_schedules',
+  'preview_batch', 'preview_batch_as', 'preview_schedule', 'publish_batch_template', 'queue_outlook', 'rate_batch',
+  'rate_batch_images', 'release_generations', 'release_generations_as_json', 'remove_expired_images',
   'rename_batch_template', 'renew_export', 'renew_leases', 'renew_leases_as_json', 'request_export',
   'restore_batch_images', 'resume_schedule', 'retry_failed', 'return_expired_leases', 'run_again', 'run_schedules',
   'save_batch_images', 'save_batch_template', 'set_picture_access', 'settle_order', 'tag_batch_images', 'take_export',
@@ -127,7 +127,7 @@ union all
 select 'published', '', 'public.' || c.relname
 from pg_publication p join pg_publication_rel r on r.prpubid = p.oid join pg_class c on c.oid = r.prrelid
 where p.pubname = 'supabase_realtime' and c.relnamespace = 'public'::regnamespace
-  and c.relname in ('batch_generations', 'image_generations', 'images')
+  and c.relname in ('batch_generations', 'image_generations', 'images', 'image_tags')
   and not exists (select from batchgen_found f where f.kind = 'published' and f.name = 'public.' || c.relname)
 union all
 select 'view', '', 'public.batch_progress'
@@ -139,7 +139,8 @@ select 'index', t.name, i.indexname
 from pg_indexes i join batchgen_found t on t.kind = 'table' and t.name = 'public.' || i.tablename
 where i.schemaname = 'public' and i.indexname in (
   'idx_image_generations_user', 'idx_image_generations_model', 'idx_image_generations_batch',
-  'idx_batch_generations_user_status', 'idx_images_generation', 'idx_images_user', 'idx_images_source',
+  'idx_batch_generations_user_status', 'idx_batch_generations_user_created', 'idx_batch_generations_created',
+  'idx_images_generation', 'idx_images_user', 'idx_images_source',
   'idx_images_storage_path', 'idx_images_thumbnail_path', 'idx_images_unsaved', 'idx_image_tags_tag',
   'idx_tags_created_by', 'idx_prompt_templates_user', 'idx_prompt_templates_public'
 )
@@ -620,7 +621,8 @@ begin
       ('20261128130410', 'templates'),
       ('20261128130500', 'schedules'),
       ('20261128130600', 'credits'),
-      ('20261128130700', 'exports')
+      ('20261128130700', 'exports'),
+      ('20261128131000', 'details')
     ) o (version, name)
     where o.version = m.version and coalesce(to_jsonb(m) ->> 'name', o.name) = o.name
   $q$;

@@ -233,6 +233,9 @@ def submit(
     tag: Annotated[list[str] | None, typer.Option(help="For all pictures; can be repeated.")] = None,
     user: UserOption = None,
     operator: OperatorOption = False,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Show items, price, time and limits; submit nothing.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit 1 unless all are completed.")] = False,
     save_to: SaveToOption = None,
     contact_sheet: ContactSheetOption = False,
@@ -259,6 +262,12 @@ def submit(
         choices=choices_from(choices, choices_seed),
         variations=variations_from(variations, seeds),
     )
+    if preview:
+        return _run(
+            context,
+            as_json,
+            lambda out, settings: _details_commands().preview(out, settings, _run_as(user, operator), request),
+        )
     following = _following(wait, save_to, contact_sheet)
     return _run(
         context,
@@ -293,13 +302,25 @@ def watch(
 def show_list(
     context: typer.Context,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, newest first.")] = 20,
+    state: Annotated[
+        str | None, typer.Option(help="pending, processing, completed, partial, failed, active or ended.")
+    ] = None,
+    tag: Annotated[str | None, typer.Option(help="Batches with a picture that has this tag.")] = None,
+    search: Annotated[str | None, typer.Option(metavar="TEXT", help="Text in the name or a prompt.")] = None,
     user: UserOption = None,
     operator: OperatorOption = False,
     as_json: JsonOption = False,
 ) -> int:
     """List the newest batches."""
+    run_as = _run_as(user, operator)
+    if state is None and tag is None and search is None:
+        return _run(context, as_json, lambda out, settings: _commands().show_list(out, settings, run_as, limit))
     return _run(
-        context, as_json, lambda out, settings: _commands().show_list(out, settings, _run_as(user, operator), limit)
+        context,
+        as_json,
+        lambda out, settings: _details_commands().find(
+            out, settings, run_as, limit, state=state, tag=tag, search=search
+        ),
     )
 
 
@@ -1246,6 +1267,12 @@ def _schedule_commands():
     from batchgen.cli import schedule_commands
 
     return schedule_commands
+
+
+def _details_commands():
+    from batchgen.cli import details_commands
+
+    return details_commands
 
 
 def _operator_commands():

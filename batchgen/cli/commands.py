@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from batchgen.cli import formatting
-from batchgen.cli.formatting import BatchLabel
+from batchgen.cli.formatting import BatchLabel, expected_end_text
 from batchgen.cli.identity import client_for, publishable_key
 from batchgen.cli.options import FollowOptions, RunAs
 from batchgen.cli.output import Output
@@ -18,6 +18,7 @@ from batchgen.cli.status_words import NO_FACTS
 from batchgen.client.atomic_write import write_atomically
 from batchgen.client.batch_queries import FoundBatch
 from batchgen.client.client import BatchgenClient
+from batchgen.client.details import BatchDetails
 from batchgen.client.downloads import SavedImage, check_folder, write_errors
 from batchgen.client.ids import short_id, short_ids
 from batchgen.client.session import SessionStore
@@ -88,19 +89,21 @@ async def show(out: Output, settings: Settings, run_as: RunAs, batch_id: str, *,
         with out.spinner("Reading …"):
             found = await client.find(batch_id)
             snapshot = await client.snapshot(found.batch.id)
-            pending = {item.id for item in snapshot.generations if item.status is GenerationStatus.PENDING}
-            waits = await client.waits(found.batch.id) if pending else ()
-            facts = (await client.facts([found.batch.id])).get(found.batch.id, NO_FACTS)
+            details = await client.details(found.batch.id)
             cost = await client.costs("batch", batch_id=found.batch.id) if client.is_operator else ()
     # An item that was queued again between the two reads is left out.
-    waits = tuple(wait for wait in waits if wait.generation_id in pending)
+    pending = {item.id for item in snapshot.generations if item.status is GenerationStatus.PENDING}
+    waits = tuple(wait for wait in details.waits if wait.generation_id in pending)
+    facts = details.facts
     if out.as_json:
-        out.json(_with_waits(snapshot, waits))
+        out.json(_with_details(snapshot, waits, details))
         return DONE
     label = label_of(client, found)
     if everything:
         label = BatchLabel(str(found.batch.id), str(found.batch.user_id) if label.owner else None)
     out.lines([formatting.heading(snapshot.batch, label, facts), formatting.times(snapshot.batch, facts)])
+    if details.batch.expected_end and details.now:
+        out.lines([expected_end_text(details.batch.expected_end, details.now)])
     out.lines([*formatting.settings_lines(snapshot), *(f"Cost: {formatting.cost_text(one)}" for one in cost)])
     if everything:
         out.lines(formatting.long_lines(snapshot, waits))
@@ -286,12 +289,18 @@ async def save_files(
     return answer
 
 
-def _with_waits(snapshot: BatchSnapshot, waits: Sequence[Wait]) -> dict[str, Any]:
-    """The snapshot as JSON, with `waits_for` in each item: an object for pending items, else null."""
+def _with_details(snapshot: BatchSnapshot, waits: Sequence[Wait], details: BatchDetails) -> dict[str, Any]:
+    """The snapshot as JSON, with more in each item: `waits_for` (an object for pending items, else null), what may be
+    retried, the expected end and the cost.
+    """
     known = {str(wait.generation_id): wait.model_dump(mode="json", exclude={"generation_id"}) for wait in waits}
+    shown = {"attempt", "may_retry", "retry_refused", "cancel_requested", "expected_end", "cost_usd"}
+    more = {str(item.id): item.model_dump(mode="json", include=shown) for item in details.items}
     answer = snapshot.model_dump(mode="json")
+    answer["batch"] |= details.batch.model_dump(mode="json", include={"expected_end", "cost_usd"})
     for item in answer["generations"]:
         item["waits_for"] = known.get(item["id"])
+        item |= more.get(item["id"], {})
     return answer
 
 

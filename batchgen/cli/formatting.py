@@ -24,6 +24,7 @@ from batchgen.cli.status_words import (
     took_seconds,
 )
 from batchgen.cli.tables import Column, FittedTable
+from batchgen.client.details import ExpectedEnd
 from batchgen.client.ids import short_id
 from batchgen.client.project_queries import Costs
 from batchgen.models import (
@@ -220,6 +221,14 @@ def times(batch: Batch, facts: BatchFacts = NO_FACTS) -> Text:
     again = f", queued again {time_text(facts.reopened_at)}" if facts.reopened_at else ""
     ended = f", ended {time_text(batch.completed_at)}" if batch.completed_at else ""
     return Text(f"Submitted {time_text(batch.created_at)}{again}{ended}")
+
+
+def expected_end_text(end: ExpectedEnd, now: datetime) -> str:
+    """When a batch will end; times of another day than `now` have a date."""
+    source = "measured" if end.is_measured else "estimated"
+    if end.latest <= now:
+        return f"Expected to end any moment ({source})"
+    return f"Expected to end {moment_text(end.earliest, now)} to {moment_text(end.latest, now)} ({source})"
 
 
 def picture_lines(

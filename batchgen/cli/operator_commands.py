@@ -22,7 +22,7 @@ MOST_SHOWN = 20
 
 
 async def show_models(out: Output, settings: Settings, run_as: RunAs, *, everything: bool) -> int:
-    """List the models that a request can name; for operators with provider and price."""
+    """List the models that a request can name; for operators with their providers."""
     run_as = RunAs(operator=True) if everything else run_as
     async with await open_client(out, settings, run_as, "Reading …") as client:
         with out.spinner("Reading …"):
@@ -82,12 +82,12 @@ def _model_table(models: Sequence[Model], *, operator: bool) -> FittedTable:
     mine = (
         Column("Provider", [printable(model.provider or "", 20) for model in models]),
         Column("Active", ["yes" if model.is_active else "no" for model in models]),
-        Column("Price", [_price(model) for model in models], right=True, drop=1),
     )
     return FittedTable(
         Column("Model", [printable(model.name, 80) for model in models]),
         Column("Name", [name + word for name, word in zip(names, default, strict=True)], min_width=12, drop=4),
         *(mine if operator else ()),
+        Column("Price", [_price(model) for model in models], right=True, drop=1),
         Column("Expected", [*expected], right=True, drop=2),
         Column("Sizes", [_sizes(model) for model in models], drop=3),
         Column("Id", [str(model.id) for model in models], drop=5),

@@ -29,6 +29,7 @@ from batchgen.client.batch_queries import (
 )
 from batchgen.client.caller import Caller
 from batchgen.client.credits import CreditEntry, Credits, read_credit_history, read_credits, write_credits
+from batchgen.client.details import BatchDetails, BatchPage, BatchPreview, preview_batch, read_details, read_page
 from batchgen.client.downloads import OnSaved, SavedImage, read_images, save_images
 from batchgen.client.exports import ExportReport, export_batches
 from batchgen.client.imports import ImportedBatch, OnSubmitted, import_batches, read_manifests
@@ -157,6 +158,36 @@ class BatchgenClient:
         """
         return await create_batch(self._caller, request)
 
+    async def preview(self, request: BatchRequest) -> BatchPreview:
+        """What `submit` would do with the request: its items, price, time, and what is left of each limit.
+
+        Writes nothing. Raises what `submit` raises, except for limits and credits: `refusal` has the one in the way.
+        """
+        return await preview_batch(self._caller, request)
+
+    async def details(self, batch_id: BatchId) -> BatchDetails:
+        """A batch with everything that a screen shows, in one call: `snapshot`, `facts`, `waits`, and more.
+
+        More: what may be retried, when items will end, and what they cost. Raises `NotFound`.
+        """
+        return await read_details(self._caller, await id_of(self._caller, batch_id))
+
+    async def page(
+        self,
+        *,
+        before: str | None = None,
+        limit: int = 20,
+        state: str | None = None,
+        tag: str | None = None,
+        search: str | None = None,
+    ) -> BatchPage:
+        """A page of 1 to 100 batches with their details, newest first. `before` is `next` of the page before.
+
+        `state` is a status, `active` or `ended`. `tag` finds batches with a picture that has it, `search` a text in
+        their name or prompts. Raises `InvalidRequest`.
+        """
+        return await read_page(self._caller, before=before, limit=limit, state=state, tag=tag, search=search)
+
     async def templates(self) -> tuple[BatchTemplate, ...]:
         """The caller's own templates by name, then the public ones; without their requests."""
         return await templates.read_templates(self._caller)
@@ -260,7 +291,7 @@ class BatchgenClient:
         return await write_credits(self._caller, "note_credit_adjustment", credits, note=note, key=key)
 
     async def models(self, *, inactive: bool = False) -> tuple[Model, ...]:
-        """The models that a request may name. Operators also see provider and price, and with `inactive` all models."""
+        """The models that a request may name. Operators also see the provider, and with `inactive` all models."""
         return await read_models(self._caller, inactive=inactive)
 
     async def check_storage(self, *, fix: bool = False, grace_hours: float = 48) -> StorageReport:

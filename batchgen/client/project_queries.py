@@ -8,17 +8,12 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-from batchgen.backend.rpc import translated
 from batchgen.client.caller import Caller
 from batchgen.errors import InvalidRequest
 from batchgen.models import BatchFacts
 
 COSTS_BY = ("day", "batch", "user", "model")
 FACTS_AT_ONCE = 1000
-_MODEL = (
-    "id,name,display_name,replicate_id,is_active,is_default,default_width,default_height,min_width,max_width,"
-    "min_height,max_height,max_steps,estimated_seconds:estimated_time_seconds"
-)
 
 
 class Costs(BaseModel):
@@ -56,6 +51,17 @@ class KnownWorker(BaseModel):
     providers: tuple[str, ...] | None = None
 
 
+class NumberRange(BaseModel):
+    """A number that a request may name."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    min: float
+    max: float
+    default: float | None = None
+    """The value if a request names none; None leaves it to the model."""
+
+
 class Model(BaseModel):
     """A model that requests may name by `id`, `name` or `replicate_id`."""
 
@@ -65,13 +71,19 @@ class Model(BaseModel):
     name: str
     display_name: str
     replicate_id: str
+    description: str | None = None
     is_active: bool = True
     is_default: bool = False
     provider: str | None = None
     """The provider that makes the pictures; None unless the caller is an operator."""
     price_usd: Decimal | None = None
-    """Price of one picture; None if it is unknown or the caller is not an operator."""
+    """Price of one picture; None if it is unknown."""
     estimated_seconds: float | None = None
+    """Usual time of a picture, from the model's row."""
+    least_seconds: float | None = None
+    most_seconds: float | None = None
+    """Time of a picture: mean to 75th percentile of the last 20 if `is_measured`, otherwise the estimate."""
+    is_measured: bool = False
     default_width: int | None = None
     default_height: int | None = None
     min_width: int | None = None
@@ -79,6 +91,17 @@ class Model(BaseModel):
     min_height: int | None = None
     max_height: int | None = None
     max_steps: int | None = None
+    width: NumberRange | None = None
+    height: NumberRange | None = None
+    aspect_ratios: tuple[Any, ...] | None = None
+    """The only ratios that the model makes, such as `16:9`; None if it makes any. Other sizes get the nearest."""
+    sizes: tuple[Any, ...] | None = None
+    """The only sizes that the model makes, such as `1024x1024`; None if it makes any."""
+    steps: NumberRange | None = None
+    """None if the model takes no number of steps."""
+    guidance_scale: NumberRange | None = None
+    supports_seed: bool = True
+    supports_negative_prompt: bool = True
 
 
 async def read_facts(caller: Caller, batch_ids: Sequence[UUID]) -> Mapping[UUID, BatchFacts]:
@@ -91,20 +114,11 @@ async def read_facts(caller: Caller, batch_ids: Sequence[UUID]) -> Mapping[UUID,
 
 
 async def read_models(caller: Caller, *, inactive: bool) -> tuple[Model, ...]:
-    """The active models; for operators with provider and price, and with `inactive` all models."""
-    if caller.is_operator:
-        models = [Model.model_validate(row) for row in await _call(caller, "get_models", {})]
-        return tuple(model for model in models if model.is_active or inactive)
-    if inactive:
+    """The active models; for operators with their providers, and with `inactive` all models."""
+    if inactive and not caller.is_operator:
         raise _operators_only("see inactive models")
-
-    async def ask() -> Any:
-        query = caller.supabase.table("models").select(_MODEL).eq("is_active", True)
-        query = query.order("is_default", desc=True).order("sort_order").order("display_name").limit(1000)
-        with translated("Reading models"):
-            return (await query.execute()).data
-
-    return tuple(Model.model_validate(row) for row in await caller.call(ask))
+    models = [Model.model_validate(row) for row in await _call(caller, "get_models", {})]
+    return tuple(model for model in models if model.is_active or inactive)
 
 
 async def read_costs(

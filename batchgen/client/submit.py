@@ -22,7 +22,12 @@ async def create_batch(caller: Caller, request: BatchRequest) -> CreatedBatch:
     """
     if request.client_key is None:
         request = request.model_copy(update={"client_key": str(uuid4())})
-    return await by_model_name(caller, request, lambda one: _create(caller, one))
+
+    async def create(request: BatchRequest) -> CreatedBatch:
+        answer = await caller.rpc(*for_user(caller, "create_batch", request), resends=True)
+        return CreatedBatch.model_validate(answer["batch"])
+
+    return await by_model_name(caller, request, create)
 
 
 async def by_model_name(
@@ -39,12 +44,6 @@ async def by_model_name(
     return await send(request.model_copy(update={"shared_settings": settings}))
 
 
-async def _create(caller: Caller, request: BatchRequest) -> CreatedBatch:
-    name, arguments = _call(caller, request)
-    answer = await caller.rpc(name, arguments, resends=True)
-    return CreatedBatch.model_validate(answer["batch"])
-
-
 async def model_id_by_name(caller: Caller, wanted: str, refusal: InvalidRequest) -> str:
     """The id of the only model with this name. Raises the refusal with similar names."""
     models = await read_models(caller, inactive=False)
@@ -59,12 +58,13 @@ async def model_id_by_name(caller: Caller, wanted: str, refusal: InvalidRequest)
     raise refusal
 
 
-def _call(caller: Caller, request: BatchRequest) -> tuple[str, dict[str, Any]]:
+def for_user(caller: Caller, function: str, request: BatchRequest) -> tuple[str, dict[str, Any]]:
+    """The SQL function that takes the request, and its arguments. An operator's acts for a user."""
     body = request.body()
     if not caller.is_operator:
-        return "create_batch", {"p_request": body}
+        return function, {"p_request": body}
     check_acts_for_user(caller)
-    return "create_batch_as", {"p_user_id": str(caller.user_id), "p_request": body}
+    return f"{function}_as", {"p_user_id": str(caller.user_id), "p_request": body}
 
 
 def check_acts_for_user(caller: Caller) -> None:

@@ -43,23 +43,23 @@ begin
       'Rename it: alter function public.%1$I(%2$s) rename to ….', p.proname, pg_get_function_identity_arguments(p.oid))
     from pg_proc p
     where p.pronamespace = 'public'::regnamespace and p.proname in (
-      'attach_provider_job', 'batch_facts', 'batch_manifest', 'batch_snapshot', 'batch_waits', 'begin_order',
-      'cancel_batch', 'claim_generations', 'claim_generations_as_json', 'complete_and_claim', 'complete_export',
-      'complete_generation', 'complete_generations', 'create_batch', 'create_batch_as', 'create_schedule',
-      'create_schedule_as', 'credit_history', 'delete_batch_images', 'delete_batch_template', 'delete_schedule',
-      'discard_files', 'edit_schedule', 'empty_trash', 'end_storage_deletions', 'fail_export', 'fail_generation',
-      'generate_similar', 'get_batch_rating', 'get_batch_template', 'get_costs', 'get_credits', 'get_exports',
-      'get_models', 'get_schedule_runs', 'get_schedules', 'get_trash', 'get_user_limits', 'get_workers',
-      'grant_credits', 'grant_monthly_credits', 'list_batch_templates', 'list_batches', 'list_thumbnail',
-      'move_credit_horizon',
-      'note_credit_adjustment', 'note_export_file', 'pause_schedule', 'plan_schedules', 'preview_schedule',
-      'publish_batch_template', 'queue_outlook', 'rate_batch', 'rate_batch_images', 'release_generations',
-      'release_generations_as_json', 'remove_expired_images', 'rename_batch_template', 'renew_export', 'renew_leases',
-      'renew_leases_as_json', 'request_export', 'restore_batch_images', 'resume_schedule', 'retry_failed',
-      'return_expired_leases', 'run_again', 'run_schedules', 'save_batch_images', 'save_batch_template',
-      'set_picture_access', 'settle_order', 'tag_batch_images', 'take_export', 'take_open_orders',
-      'take_open_orders_as_json', 'take_storage_deletions', 'take_storage_deletions_as_json', 'trash_batch_images',
-      'untag_batch_images', 'update_public_urls', 'worker_start'
+      'attach_provider_job', 'batch_details', 'batch_facts', 'batch_manifest', 'batch_snapshot', 'batch_waits',
+      'batches_page', 'batches_page_as', 'begin_order', 'cancel_batch', 'claim_generations',
+      'claim_generations_as_json', 'complete_and_claim', 'complete_export', 'complete_generation',
+      'complete_generations', 'create_batch', 'create_batch_as', 'create_schedule', 'create_schedule_as',
+      'credit_history', 'delete_batch_images', 'delete_batch_template', 'delete_schedule', 'discard_files',
+      'edit_schedule', 'empty_trash', 'end_storage_deletions', 'fail_export', 'fail_generation', 'generate_similar',
+      'get_batch_rating', 'get_batch_template', 'get_costs', 'get_credits', 'get_exports', 'get_models',
+      'get_schedule_runs', 'get_schedules', 'get_trash', 'get_user_limits', 'get_workers', 'grant_credits',
+      'grant_monthly_credits', 'list_batch_templates', 'list_batches', 'list_thumbnail', 'move_credit_horizon',
+      'note_credit_adjustment', 'note_export_file', 'pause_schedule', 'plan_schedules', 'preview_batch',
+      'preview_batch_as', 'preview_schedule', 'publish_batch_template', 'queue_outlook', 'rate_batch',
+      'rate_batch_images', 'release_generations', 'release_generations_as_json', 'remove_expired_images',
+      'rename_batch_template', 'renew_export', 'renew_leases', 'renew_leases_as_json', 'request_export',
+      'restore_batch_images', 'resume_schedule', 'retry_failed', 'return_expired_leases', 'run_again', 'run_schedules',
+      'save_batch_images', 'save_batch_template', 'set_picture_access', 'settle_order', 'tag_batch_images',
+      'take_export', 'take_open_orders', 'take_open_orders_as_json', 'take_storage_deletions',
+      'take_storage_deletions_as_json', 'trash_batch_images', 'untag_batch_images', 'update_public_urls', 'worker_start'
     )
     -- The app's own get_user_limits(uuid) is replaced, if possible.
     and not (p.proname = 'get_user_limits' and p.prokind = 'f' and oidvectortypes(p.proargtypes) = 'uuid'
@@ -106,6 +106,8 @@ begin
     from (values
       ('idx_image_generations_user', 'image_generations'), ('idx_image_generations_model', 'image_generations'),
       ('idx_image_generations_batch', 'image_generations'), ('idx_batch_generations_user_status', 'batch_generations'),
+      ('idx_batch_generations_user_created', 'batch_generations'),
+      ('idx_batch_generations_created', 'batch_generations'),
       ('idx_images_generation', 'images'), ('idx_images_user', 'images'), ('idx_images_source', 'images'),
       ('idx_images_storage_path', 'images'), ('idx_images_thumbnail_path', 'images'),
       ('idx_images_unsaved', 'images'), ('idx_image_tags_tag', 'image_tags'), ('idx_tags_created_by', 'tags'),
@@ -417,8 +419,8 @@ begin
     where p.pubname = 'supabase_realtime' and not p.puballtables and not pg_has_role(p.pubowner, 'usage') and (
       select count(*) from pg_publication_tables t
       where t.pubname = p.pubname and t.schemaname = 'public'
-        and t.tablename in ('batch_generations', 'image_generations', 'images')
-    ) < 3
+        and t.tablename in ('batch_generations', 'image_generations', 'images', 'image_tags')
+    ) < 4
   );
 
   -- An existing bucket is the app's: its settings stay, and must suit the pictures.

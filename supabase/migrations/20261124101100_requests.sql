@@ -67,22 +67,32 @@ grant execute on function public.batch_snapshot(uuid) to authenticated, service_
 comment on function public.batch_snapshot(uuid) is
   'A batch with its items and pictures, as the caller may see them, in one JSON value.';
 
--- waits_of_any_batch(p_batch_id)
--- The reason why each pending item of a batch does not run: the first that holds, in the order listed at
+-- waits_of(p_batch_ids)
+-- The reason why each pending item of these batches does not run: the first that holds, in the order listed at
 -- public.batch_waits. Reveals nothing but numbers about other users. Reads at most 1,000 ready items.
+-- rounds: number of times that the user's slots, or all slots, must become free before the item starts; null if there
+-- is no place, or a place of 1000. since: start of the longest-running item among those in front of it.
 -- Long because it is one query: all of its answer holds at one moment.
-create function batchgen_api.waits_of_any_batch(p_batch_id uuid)
+create function batchgen.waits_of(p_batch_ids uuid[])
 returns table (generation_id uuid, reason text, detail text, "until" timestamptz, running integer, cap integer,
-  "position" integer)
-language plpgsql security definer set search_path = '' as $$
+  "position" integer, rounds integer, since timestamptz)
+language plpgsql stable security definer set search_path = '' as $$
 #variable_conflict use_column
 declare
   v_settings batchgen.settings;
   v_running_in_all integer;
-  v_is_worker_live boolean := exists (select from batchgen.live_workers);
+  v_since timestamptz;
+  v_is_worker_live boolean;
 begin
+  if not exists (
+    select from public.image_generations g join batchgen.queue q on q.generation_id = g.id
+    where g.batch_id = any (p_batch_ids) and q.state <> 'running'
+  ) then
+    return;
+  end if;
+  v_is_worker_live := exists (select from batchgen.live_workers);
   select s.* into v_settings from batchgen.settings s;
-  select count(*) into v_running_in_all from batchgen.queue q where q.state = 'running';
+  select count(*), min(q.started_at) into v_running_in_all, v_since from batchgen.queue q where q.state = 'running';
   return query
   with closed as materialized (
     -- Of two reasons the longer one; a running probe counts as the shorter one.
@@ -91,12 +101,15 @@ begin
   items as materialized (
     select q.* from batchgen.queue q
     join public.image_generations g on g.id = q.generation_id
-    where g.batch_id = p_batch_id and q.state <> 'running'
+    where g.batch_id = any (p_batch_ids) and q.state <> 'running'
   ),
   users as materialized (
-    select u.user_id,
-      (select count(*) from batchgen.queue r where r.state = 'running' and r.user_id = u.user_id)::integer as running
+    select u.user_id, r.running, r.since
     from (select distinct i.user_id from items i) u
+    cross join lateral (
+      select count(*)::integer as running, min(q.started_at) as since
+      from batchgen.queue q where q.state = 'running' and q.user_id = u.user_id
+    ) r
   ),
   -- Ranks of the items among their users' own, as the next claim will see them.
   own as materialized (
@@ -141,7 +154,7 @@ begin
     ) w
   ),
   placed as materialized (
-    select o.generation_id, least(1000, o.nth + (
+    select o.generation_id, o.nth, least(1000, o.nth + (
       select count(*) from ready r
       where r.user_id <> o.user_id
         and (-r.priority, r.rank, r.created_at, r.batch_index, r.generation_id)
@@ -164,7 +177,12 @@ begin
     end,
     case when why.reason in ('own_cap', 'total_cap', 'queue') then
       case when i.state = 'waiting' and not i.is_suspect then coalesce(p.place, 1000) end
-    end
+    end,
+    case when why.reason in ('own_cap', 'total_cap', 'queue') and p.place < 1000 then greatest(
+      (u.running + p.nth - 1) / v_settings.max_parallel_per_user,
+      (v_running_in_all + p.place - 1) / v_settings.max_parallel_global
+    )::integer end,
+    coalesce(u.since, v_since)
   from items i
   join users u on u.user_id = i.user_id
   left join closed c on c.model_id = i.model_id
@@ -188,6 +206,19 @@ begin
     end as reason
   ) why
   order by i.batch_index, i.generation_id;
+end
+$$;
+revoke execute on function batchgen.waits_of(uuid[]) from public, anon, authenticated, service_role;
+comment on function batchgen.waits_of(uuid[]) is 'The reasons why pending items of batches do not run yet.';
+
+create function batchgen_api.waits_of_any_batch(p_batch_id uuid)
+returns table (generation_id uuid, reason text, detail text, "until" timestamptz, running integer, cap integer,
+  "position" integer)
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  return query
+  select w.generation_id, w.reason, w.detail, w."until", w.running, w.cap, w."position"
+  from batchgen.waits_of(array[p_batch_id]) w;
 end
 $$;
 revoke execute on function batchgen_api.waits_of_any_batch(uuid) from public, anon, authenticated, service_role;
@@ -431,12 +462,7 @@ begin
     return batchgen.batch_answer(batchgen.repeated_batch(p_user_id, p_request));
   end if;
   perform batchgen.take_from_limits(p_user_id, cardinality(v_items));
-  if (select s.credits from batchgen.settings s) then
-    perform batchgen.refuse_short_credits(
-      p_user_id, cardinality(v_items) * batchgen.price_of(p_user_id, v_batch.model_id::uuid)
-    );
-  end if;
-  perform batchgen.check_new_tags(p_user_id, batchgen.tags_of(v_items));
+  perform batchgen.check_cost_and_tags(v_batch, v_items);
 
   v_batch.id := gen_random_uuid();
   perform batchgen.write_batch(v_batch, v_items);
@@ -478,6 +504,28 @@ end
 $$;
 revoke execute on function batchgen.read_batch(uuid, jsonb) from public, anon, authenticated, service_role;
 comment on function batchgen.read_batch(uuid, jsonb) is 'Reads and checks a whole request; writes nothing.';
+
+-- check_cost_and_tags(p_batch, p_items)
+-- Refuse items that cost more credits than the user has, and new tags beyond the user's maximum.
+-- Caller: create_batch_for and in_the_way, after the limits.
+-- Errors: PT402, PT429.
+create function batchgen.check_cost_and_tags(
+  p_batch public.batch_generations, p_items batchgen.requested_item[]
+) returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  if (select s.credits from batchgen.settings s) then
+    perform batchgen.refuse_short_credits(
+      p_batch.user_id, cardinality(p_items) * batchgen.price_of(p_batch.user_id, p_batch.model_id::uuid)
+    );
+  end if;
+  perform batchgen.check_new_tags(p_batch.user_id, batchgen.tags_of(p_items));
+end
+$$;
+revoke execute on function batchgen.check_cost_and_tags(public.batch_generations, batchgen.requested_item[])
+from public, anon, authenticated, service_role;
+comment on function batchgen.check_cost_and_tags(public.batch_generations, batchgen.requested_item[]) is
+  'Refuses items that cost too many credits, or that need too many new tags.';
 
 create function batchgen.tags_of(p_items batchgen.requested_item[]) returns text[]
 language sql immutable set search_path = '' as $$

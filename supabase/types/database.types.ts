@@ -545,6 +545,7 @@ export type Database = {
         Args: { p_generation_id: string; p_lease_id: string; p_provider: string; p_provider_job_id: string };
         Returns: undefined;
       };
+      batch_details: { Args: { p_batch_id: string }; Returns: Json };
       batch_facts: { Args: { p_batch_ids: string[] }; Returns: Json };
       batch_manifest: { Args: { p_batch_id: string }; Returns: Json };
       batch_snapshot: { Args: { p_batch_id: string }; Returns: Json };
@@ -559,6 +560,21 @@ export type Database = {
           running: number;
           until: string;
         }[];
+      };
+      batches_page: {
+        Args: { p_before?: string; p_limit?: number; p_search?: string; p_state?: string; p_tag?: string };
+        Returns: Json;
+      };
+      batches_page_as: {
+        Args: {
+          p_before?: string;
+          p_limit?: number;
+          p_search?: string;
+          p_state?: string;
+          p_tag?: string;
+          p_user_id: string;
+        };
+        Returns: Json;
       };
       begin_order: { Args: { p_generation_id: string; p_lease_id: string; p_order: Json }; Returns: string };
       cancel_batch: {
@@ -651,23 +667,35 @@ export type Database = {
       get_models: {
         Args: Record<PropertyKey, never>;
         Returns: {
+          aspect_ratios: Json;
           default_height: number;
           default_width: number;
+          description: string;
           display_name: string;
           estimated_seconds: number;
+          guidance_scale: Json;
+          height: Json;
           id: string;
           is_active: boolean;
           is_default: boolean;
+          is_measured: boolean;
+          least_seconds: number;
           max_height: number;
           max_steps: number;
           max_width: number;
           min_height: number;
           min_width: number;
+          most_seconds: number;
           name: string;
           price_usd: number;
           provider: string;
           provider_model: string;
           replicate_id: string;
+          sizes: Json;
+          steps: Json;
+          supports_negative_prompt: boolean;
+          supports_seed: boolean;
+          width: Json;
         }[];
       };
       get_schedule_runs: { Args: { p_before?: string; p_limit?: number; p_schedule_id: string }; Returns: Json };
@@ -728,6 +756,8 @@ export type Database = {
       note_export_file: { Args: { p_export_id: string; p_lease_id: string; p_path: string }; Returns: undefined };
       pause_schedule: { Args: { p_schedule_id: string }; Returns: Json };
       plan_schedules: { Args: { p_plans: Json }; Returns: number };
+      preview_batch: { Args: { p_request: Json }; Returns: Json };
+      preview_batch_as: { Args: { p_request: Json; p_user_id: string }; Returns: Json };
       preview_schedule: { Args: { p_schedule_id: string }; Returns: Json };
       publish_batch_template: { Args: { p_is_public: boolean; p_template_id: string }; Returns: Json };
       queue_outlook: { Args: Record<PropertyKey, never>; Returns: Json };

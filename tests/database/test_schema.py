@@ -153,13 +153,13 @@ async def test_grants_are_the_same_whether_or_not_new_objects_are_granted_by_def
     assert grants(strict) == grants(generous)
 
 
-@pytest.mark.parametrize("table", ["batch_generations", "image_generations", "images"])
+@pytest.mark.parametrize("table", ["batch_generations", "image_generations", "images", "image_tags"])
 def test_realtime_publishes_what_users_watch_with_the_default_identity(shared_db: Database, table: str) -> None:
     published = shared_db.run(
         "select tablename from pg_publication_tables where pubname = 'supabase_realtime' and schemaname = 'public'"
     )
 
-    assert {row["tablename"] for row in published} == {"batch_generations", "image_generations", "images"}
+    assert {row["tablename"] for row in published} == {"batch_generations", "image_generations", "images", "image_tags"}
     assert shared_db.value("select relreplident::text from pg_class where oid = %s::regclass", f"public.{table}") == "d"
 
 
@@ -167,12 +167,12 @@ async def test_a_publication_that_has_the_tables_already_stays_as_it_is(bare: Ne
     db = await bare("app_schema.sql", "seed_schema.sql")
     db.run(
         "alter publication supabase_realtime"
-        " add table public.image_generations, public.batch_generations, public.images"
+        " add table public.image_generations, public.batch_generations, public.images, public.image_tags"
     )
 
     await migrate(db)
 
-    assert db.value("select count(*) from pg_publication_tables where pubname = 'supabase_realtime'") == 3
+    assert db.value("select count(*) from pg_publication_tables where pubname = 'supabase_realtime'") == 4
 
 
 def columns(db: Database, table: str, names: Collection[str] | None = None) -> list[Row]:

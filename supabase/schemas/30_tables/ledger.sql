@@ -25,6 +25,9 @@ create table batchgen.ledger (
 );
 create index ledger_of_a_batch on batchgen.ledger (batch_id);
 create index ledger_of_an_order on batchgen.ledger (order_key) where order_key is not null;
+-- For batchgen.model_times: the last pictures of a model.
+create index ledger_times_of_a_model on batchgen.ledger (model_id, noted_at desc)
+where outcome = 'completed' and not is_late;
 create index ledger_by_time on batchgen.ledger using brin (noted_at);
 
 alter table batchgen.ledger enable row level security;

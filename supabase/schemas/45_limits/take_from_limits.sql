@@ -12,6 +12,15 @@
 -- refusal, with the limit's name as field, and with resets_at and retry_after_seconds, which are null if waiting does
 -- not help.
 
+create function batchgen.refuse_deleted_user() returns void
+language plpgsql set search_path = '' as $$
+begin
+  perform batchgen.refuse('unknown_user', 'This user no longer exists.', null, 'Sign in again.', null, null, 'PT401');
+end
+$$;
+revoke execute on function batchgen.refuse_deleted_user() from public, anon, authenticated, service_role;
+comment on function batchgen.refuse_deleted_user() is 'Raises PT401: a token outlives its user.';
+
 -- hold_user(p_user_id)
 -- Keep the user from being deleted until this transaction ends.
 -- Errors: PT401 if the user is deleted already: a token outlives its user.
@@ -20,8 +29,7 @@ language plpgsql security definer set search_path = '' as $$
 begin
   perform 1 from auth.users u where u.id = p_user_id for key share;
   if not found then
-    perform batchgen.refuse('unknown_user', 'This user no longer exists.', null, 'Sign in again.', null, null,
-      'PT401');
+    perform batchgen.refuse_deleted_user();
   end if;
 end
 $$;

@@ -29,12 +29,7 @@ begin
     return batchgen.batch_answer(batchgen.repeated_batch(p_user_id, p_request));
   end if;
   perform batchgen.take_from_limits(p_user_id, cardinality(v_items));
-  if (select s.credits from batchgen.settings s) then
-    perform batchgen.refuse_short_credits(
-      p_user_id, cardinality(v_items) * batchgen.price_of(p_user_id, v_batch.model_id::uuid)
-    );
-  end if;
-  perform batchgen.check_new_tags(p_user_id, batchgen.tags_of(v_items));
+  perform batchgen.check_cost_and_tags(v_batch, v_items);
 
   v_batch.id := gen_random_uuid();
   perform batchgen.write_batch(v_batch, v_items);
@@ -76,6 +71,28 @@ end
 $$;
 revoke execute on function batchgen.read_batch(uuid, jsonb) from public, anon, authenticated, service_role;
 comment on function batchgen.read_batch(uuid, jsonb) is 'Reads and checks a whole request; writes nothing.';
+
+-- check_cost_and_tags(p_batch, p_items)
+-- Refuse items that cost more credits than the user has, and new tags beyond the user's maximum.
+-- Caller: create_batch_for and in_the_way, after the limits.
+-- Errors: PT402, PT429.
+create function batchgen.check_cost_and_tags(
+  p_batch public.batch_generations, p_items batchgen.requested_item[]
+) returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  if (select s.credits from batchgen.settings s) then
+    perform batchgen.refuse_short_credits(
+      p_batch.user_id, cardinality(p_items) * batchgen.price_of(p_batch.user_id, p_batch.model_id::uuid)
+    );
+  end if;
+  perform batchgen.check_new_tags(p_batch.user_id, batchgen.tags_of(p_items));
+end
+$$;
+revoke execute on function batchgen.check_cost_and_tags(public.batch_generations, batchgen.requested_item[])
+from public, anon, authenticated, service_role;
+comment on function batchgen.check_cost_and_tags(public.batch_generations, batchgen.requested_item[]) is
+  'Refuses items that cost too many credits, or that need too many new tags.';
 
 create function batchgen.tags_of(p_items batchgen.requested_item[]) returns text[]
 language sql immutable set search_path = '' as $$
