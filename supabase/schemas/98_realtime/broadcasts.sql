@@ -14,7 +14,7 @@ comment on sequence batchgen.broadcast_sequence is
 -- Caller: triggers, after the totals have been updated.
 create function batchgen.broadcast_batches(p_changes jsonb) returns void
 language plpgsql security definer set search_path = ''
-set lock_timeout = '100ms' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
+set lock_timeout = '100ms' set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' as $$
 begin
   if to_regprocedure('realtime.send(jsonb, text, text, boolean)') is null then
     return;
@@ -51,18 +51,20 @@ $$;
 revoke execute on function batchgen.broadcast(text, text, jsonb) from public, anon, authenticated, service_role;
 comment on function batchgen.broadcast(text, text, jsonb) is 'Sends one private message over Realtime.';
 
--- broadcast_waiting(p_count, p_batch_ids)
--- Tell the workers how many items wait anew, and in which batches (the first hundred).
+-- broadcast_waiting(p_batch_ids)
+-- Tell the workers of items that wait anew. p_batch_ids has the batch of each item; at most a hundred are named.
 -- Caller: triggers.
-create function batchgen.broadcast_waiting(p_count integer, p_batch_ids uuid[]) returns void
+create function batchgen.broadcast_waiting(p_batch_ids uuid[]) returns void
 language plpgsql security definer set search_path = '' as $$
 begin
-  perform batchgen.broadcast('waiting', 'batchgen:workers',
-    jsonb_build_object('items', p_count, 'batch_ids', to_jsonb(p_batch_ids[1:100])));
+  perform batchgen.broadcast('waiting', 'batchgen:workers', jsonb_build_object(
+    'items', cardinality(p_batch_ids),
+    'batch_ids', to_jsonb(array(select distinct b from unnest(p_batch_ids) b limit 100))
+  ));
 end
 $$;
-revoke execute on function batchgen.broadcast_waiting(integer, uuid[]) from public, anon, authenticated, service_role;
-comment on function batchgen.broadcast_waiting(integer, uuid[]) is 'Tells workers over Realtime that items wait.';
+revoke execute on function batchgen.broadcast_waiting(uuid[]) from public, anon, authenticated, service_role;
+comment on function batchgen.broadcast_waiting(uuid[]) is 'Tells workers over Realtime that items wait.';
 
 -- Triggers. They sort after batchgen_after_…, which update the totals. Updates of totals are made by triggers, at a
 -- depth above 0, and are part of the items' message.
@@ -71,24 +73,22 @@ create function batchgen.broadcast_new_items() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
   v_changes jsonb;
-  v_waiting integer;
-  v_waiting_in uuid[];
+  v_waiting uuid[];
 begin
   if not (select s.broadcast_changes from batchgen.settings s) then
     return null;
   end if;
-  select jsonb_object_agg(c.batch_id, c.items), sum(c.waiting), array_agg(c.batch_id) filter (where c.waiting > 0)
-  into v_changes, v_waiting, v_waiting_in
+  select jsonb_object_agg(c.batch_id, c.items) into v_changes
   from (
-    select n.batch_id, jsonb_agg(jsonb_build_object('id', n.id, 'status', n.status) order by n.batch_index) as items,
-      count(*) filter (where n.status = 'pending') as waiting
+    select n.batch_id, jsonb_agg(jsonb_build_object('id', n.id, 'status', n.status) order by n.batch_index) as items
     from new_rows n where n.batch_id is not null group by n.batch_id
   ) c;
   if v_changes is not null then
     perform batchgen.broadcast_batches(v_changes);
   end if;
-  if v_waiting > 0 then
-    perform batchgen.broadcast_waiting(v_waiting, v_waiting_in);
+  v_waiting := array(select n.batch_id from new_rows n where n.batch_id is not null and n.status = 'pending');
+  if v_waiting <> '{}' then
+    perform batchgen.broadcast_waiting(v_waiting);
   end if;
   return null;
 end
@@ -102,35 +102,43 @@ referencing new table as new_rows for each statement execute function batchgen.b
 -- broadcast_changed_items()
 -- Tell owners of changed items, and workers of items that wait again: those that the app or an admin retries, and those
 -- that a worker hands back. A failed attempt that waits for its delay has a retry_count.
+-- It runs at each start and end of an item, so it does itself, in one query, what broadcast_batches does.
 create function batchgen.broadcast_changed_items() returns trigger
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set lock_timeout = '100ms' set enable_seqscan = 'off' as $$
 declare
-  v_changes jsonb;
-  v_waiting integer;
-  v_waiting_in uuid[];
+  v_waiting uuid[];
 begin
-  if not (select s.broadcast_changes from batchgen.settings s) then
+  if not (select s.broadcast_changes from batchgen.settings s)
+    or to_regprocedure('realtime.send(jsonb, text, text, boolean)') is null
+  then
     return null;
   end if;
-  select jsonb_object_agg(c.batch_id, c.items), sum(c.waiting), array_agg(c.batch_id) filter (where c.waiting > 0)
-  into v_changes, v_waiting, v_waiting_in
+  perform realtime.send(jsonb_build_object(
+    'batch_id', b.id, 'status', b.status, 'total_count', b.total_count, 'completed_count', b.completed_count,
+    'failed_count', b.failed_count, 'items', c.items, 'sequence', nextval('batchgen.broadcast_sequence')
+  ), 'changed', 'user:' || b.user_id, true)
   from (
-    select r.batch_id, count(*) filter (where r.is_waiting) as waiting, coalesce(
+    select r.batch_id, coalesce(
       jsonb_agg(jsonb_build_object('id', r.id, 'status', r.status)) filter (where r.id is not null), '[]'
     ) as items
     from (
-      select n.batch_id, n.id, n.status, n.status = 'pending' and coalesce(n.retry_count, 0) = 0 as is_waiting
-      from new_rows n
-      union all select o.batch_id, null, null, false from old_rows o -- batches that items left
+      select n.batch_id, n.id, n.status from new_rows n
+      union all select o.batch_id, null, null from old_rows o -- batches that items left
     ) r
     where r.batch_id is not null group by r.batch_id
-  ) c;
-  if v_changes is not null then
-    perform batchgen.broadcast_batches(v_changes);
+  ) c
+  join public.batch_generations b on b.id = c.batch_id
+  where b.user_id is not null;
+  v_waiting := array(
+    select n.batch_id from new_rows n
+    where n.batch_id is not null and n.status = 'pending' and coalesce(n.retry_count, 0) = 0
+  );
+  if v_waiting <> '{}' then
+    perform batchgen.broadcast_waiting(v_waiting);
   end if;
-  if v_waiting > 0 then
-    perform batchgen.broadcast_waiting(v_waiting, v_waiting_in);
-  end if;
+  return null;
+exception when others then
+  raise warning 'A change was not broadcast: %', sqlerrm;
   return null;
 end
 $$;
