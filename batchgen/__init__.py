@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from batchgen.client.downloads import SavedImage
     from batchgen.client.exports import ExportReport
     from batchgen.client.imports import ImportedBatch
+    from batchgen.client.picture_access import SwitchedPictures
     from batchgen.client.project_queries import Costs, KnownWorker, Model, NumberRange
     from batchgen.client.requested_exports import ExportFile, RequestedExport
     from batchgen.client.schedules import (
@@ -161,6 +162,7 @@ __all__ = [
     "SharedSettings",
     "StorageError",
     "StorageReport",
+    "SwitchedPictures",
     "TemplateUse",
     "TrashEntry",
     "TrashPage",
@@ -175,9 +177,9 @@ __all__ = [
 
 _HOMES = (
     *("errors", "models", "client.session", "client.credits", "client.project_queries", "client.batch_queries"),
-    *("client.storage_check", "client.templates", "client.schedules", "client.details", "client.downloads"),
-    *("exports.build", "client.exports", "client.requested_exports", "client.imports", "client.watch"),
-    "client.client",
+    *("client.storage_check", "client.templates", "client.schedules", "client.details", "client.picture_access"),
+    *("client.downloads", "exports.build", "client.exports", "client.requested_exports", "client.imports"),
+    *("client.watch", "client.client"),
 )
 """Modules that define the names, the cheapest to import first."""
 

@@ -244,6 +244,7 @@ class Image(Frozen):
     storage_path: str
     prompt: str
     public_url: str | None = None
+    """Empty for private pictures."""
     thumbnail_path: str | None = None
     """The small picture in the same bucket: a WebP of at most 512 pixels a side. None: it has not been made."""
     width: int | None = None
@@ -253,6 +254,10 @@ class Image(Frozen):
     """Bytes."""
     saved_at: datetime | None = None
     tags: tuple[str, ...] = ()
+    link: str | None = None
+    """An address that shows the picture, and for private pictures expires; see `BatchgenClient.with_links`."""
+    thumbnail_link: str | None = None
+    """The same for the thumbnail."""
 
 
 class BatchSnapshot(Frozen):

@@ -61,7 +61,7 @@ class StartupCheck:
         while not stopped.is_set():
             try:
                 facts = await self._facts()
-                check_bucket(await self._bucket(), self._bucket_name)
+                check_bucket(await self._bucket(), self._bucket_name, facts.pictures)
             except (NotSignedIn, NotSetUp, BucketMissing) as error:
                 refusals += 1
                 if refusals >= (REFUSALS_BELIEVED_AFTER_OUTAGE if self._outage.is_on else REFUSALS_BELIEVED):
@@ -88,11 +88,16 @@ class StartupCheck:
                 return f"The database is not ready for this worker. {error} {getattr(error, 'remedy', None) or ''}"
 
 
-def check_bucket(bucket: Bucket, name: str) -> None:
-    """Raises `WrongSettings` if the bucket could not store or show pictures that are paid for."""
+def check_bucket(bucket: Bucket, name: str, pictures: str = "public") -> None:
+    """Raises `WrongSettings` if the bucket could not store or show pictures that are paid for, or shows private ones.
+
+    `pictures` is `public` or `private`, as the project's setting.
+    """
     problems: list[str] = []
-    if not bucket.is_public:
+    if pictures == "public" and not bucket.is_public:
         problems.append("it is private, but the pictures' addresses are public: make it public")
+    if pictures == "private" and bucket.is_public:
+        problems.append("it is public, but the pictures are private: run batchgen storage private")
     if bucket.file_size_limit is not None and bucket.file_size_limit < LARGEST_PICTURE_BYTES:
         most = LARGEST_PICTURE_BYTES // 2**20
         problems.append(f"it accepts files of at most {bucket.file_size_limit} bytes: raise its limit to {most} MB")

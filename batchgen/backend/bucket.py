@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import httpx
 from storage3.exceptions import StorageApiError
-from storage3.types import FileOptions
+from storage3.types import CreateOrUpdateBucketOptions, FileOptions
 from storage3.utils import StorageException
 from supabase import AsyncClient
 
@@ -84,9 +84,42 @@ class ImageStorage:
         raise StorageError(f"{what}: Storage answered {status}.")
 
     async def get(self, path: str) -> bytes:
-        """The content of the file at `path`."""
+        """The content of the file at `path`. Raises `FileMissing` if there is none, as far as the caller may see."""
         with storage_errors(path):
-            return await self._client.storage.from_(self._bucket).download(path)
+            try:
+                return await self._client.storage.from_(self._bucket).download(path)
+            except StorageApiError as error:
+                if str(error.status) == "404" and error.code != NOT_FROM_STORAGE:
+                    raise FileMissing(f"{path}: Storage has no such file.") from error
+                raise
+
+    async def public_url(self, path: str) -> str:
+        """The address of the file in a public bucket."""
+        return await self._client.storage.from_(self._bucket).get_public_url(path)
+
+    async def sign(self, paths: Sequence[str], seconds: int) -> Mapping[str, str]:
+        """Links by path that anyone can open for so long. Files that the caller may not read are left out."""
+        with storage_errors(f"{len(paths)} links"):
+            async with response_timeout(self._client):
+                signed = await self._client.storage.from_(self._bucket).create_signed_urls(list(paths), seconds)
+            links = ((row["path"], row["signedURL"]) for row in signed if not row["error"])
+            return {path: link for path, link in links if path and link}
+
+    async def set_public(self, is_public: bool) -> None:
+        """Make the bucket public or private, with the secret key."""
+        bucket = await self.bucket()
+        if bucket.is_public == is_public:
+            return
+        limits: dict[str, Any] = {}
+        if bucket.file_size_limit is not None:
+            limits["file_size_limit"] = bucket.file_size_limit
+        if bucket.mime_types is not None:
+            limits["allowed_mime_types"] = sorted(bucket.mime_types)
+        with storage_errors(f"The bucket {self._bucket}"):
+            async with response_timeout(self._client):
+                await self._client.storage.update_bucket(
+                    self._bucket, cast("CreateOrUpdateBucketOptions", {"public": is_public, **limits})
+                )
 
     async def get_pieces(self, path: str, write: Callable[[bytes], object]) -> None:
         """Pass the content of the file at `path` to `write`, piece by piece.

@@ -96,7 +96,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-storage = typer.Typer(help="Check the bucket (operators).", invoke_without_command=True, rich_markup_mode=None)
+storage = typer.Typer(
+    help="Check the bucket, make thumbnails, switch access (operators).",
+    invoke_without_command=True,
+    rich_markup_mode=None,
+)
 app.add_typer(storage, name="storage")
 credits = typer.Typer(help="Show, grant and adjust credits.", invoke_without_command=True, rich_markup_mode=None)
 app.add_typer(credits, name="credits")
@@ -174,7 +178,7 @@ def options(
 
 @storage.callback()
 def storage_commands(context: typer.Context) -> None:
-    """Check the bucket of the pictures (operators)."""
+    """Check the bucket of the pictures, make thumbnails, and say who can see pictures (operators)."""
     _help_without_command(context)
 
 
@@ -924,6 +928,38 @@ def delete_schedule(
     )
 
 
+@storage.command("thumbnails")
+def storage_thumbnails(context: typer.Context, as_json: JsonOption = False) -> int:
+    """Make the thumbnails that pictures lack.
+
+    Run it again after an interruption: it continues. The exit code is 1 if some could not be made.
+    """
+    from scheduler.thumbnails import make_thumbnails
+
+    return _run(
+        context,
+        as_json,
+        lambda out, settings: _storage_commands().make_thumbnails(out, settings, make_thumbnails),
+    )
+
+
+@storage.command("public")
+def storage_public(context: typer.Context, as_json: JsonOption = False) -> int:
+    """Let anyone who knows the address of a picture see it."""
+    return _run(context, as_json, lambda out, settings: _storage_commands().set_picture_access(out, settings, "public"))
+
+
+@storage.command("private")
+def storage_private(context: typer.Context, as_json: JsonOption = False) -> int:
+    """Let only owners see their pictures, by signed links that expire.
+
+    Public addresses stop working. Run it again if it was interrupted.
+    """
+    return _run(
+        context, as_json, lambda out, settings: _storage_commands().set_picture_access(out, settings, "private")
+    )
+
+
 @app.command("models")
 def show_models(
     context: typer.Context,
@@ -1307,6 +1343,12 @@ def _credit_commands():
     from batchgen.cli import credit_commands
 
     return credit_commands
+
+
+def _storage_commands():
+    from batchgen.cli import storage_commands
+
+    return storage_commands
 
 
 def _run(context: typer.Context, as_json: bool, command: Command) -> int:

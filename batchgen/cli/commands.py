@@ -88,7 +88,7 @@ async def show(out: Output, settings: Settings, run_as: RunAs, batch_id: str, *,
     async with await open_client(out, settings, run_as, "Reading …") as client:
         with out.spinner("Reading …"):
             found = await client.find(batch_id)
-            snapshot = await client.snapshot(found.batch.id)
+            snapshot = await client.with_links(await client.snapshot(found.batch.id))
             details = await client.details(found.batch.id)
             cost = await client.costs("batch", batch_id=found.batch.id) if client.is_operator else ()
     # An item that was queued again between the two reads is left out.
@@ -120,10 +120,12 @@ def _print_more(out: Output, snapshot: BatchSnapshot, short: str) -> None:
     if faults:
         out.lines(["", *faults])
     if snapshot.images:
-        out.note(
-            f"batchgen show {short} --long shows all details and the pictures' addresses. "
+        who = (
             "The bucket is public: anyone with an address can see the picture."
+            if all(image.public_url for image in snapshot.images)
+            else "They are private: the addresses are links that expire after an hour."
         )
+        out.note(f"batchgen show {short} --long shows all details and the pictures' addresses. {who}")
 
 
 async def login(out: Output, settings: Settings, email: str, password: str, *, sign_up: bool) -> int:
@@ -197,7 +199,7 @@ async def follow(
 ) -> int:
     """Watch the batch until its end and print the result; `more` are further keys of the JSON result."""
     out.resume_command = f"batchgen watch {label.id}"
-    snapshot = await _watch_to_the_end(out, client, batch_id, label, following)
+    snapshot = await client.with_links(await _watch_to_the_end(out, client, batch_id, label, following))
     files = await save_files(out, client, snapshot, following)
     if out.as_json:
         running = {"no_worker": False} if following.every_snapshot else {}

@@ -246,7 +246,7 @@ def picture_lines(
         if path:
             yield Text(number + printable(path))
         elif image:
-            address = printable(image.public_url or "")
+            address = printable(image.link or image.public_url or "")
             fits = address and (width is None or len(number) + len(address) <= width)
             yield Text(number + address) if fits else Text.assemble(number, picture_name(image))
         elif item.status is GenerationStatus.FAILED:
@@ -260,7 +260,8 @@ def picture_name(image: Image | None) -> Text:
     if image is None:
         return Text("")
     name, _, suffix = printable(image.filename).rpartition(".")
-    link = image.public_url if image.public_url and _ADDRESS.fullmatch(image.public_url) else None
+    address = image.link or image.public_url
+    link = address if address and _ADDRESS.fullmatch(address) else None
     return Text(f"{(name or suffix)[:8]}.{suffix[:5]}", style=Style(link=link) if link else "")
 
 
@@ -360,7 +361,8 @@ def _details(item: Generation, image: Image | None, wait: str | None) -> Iterabl
     if image is not None:
         yield "picture", size_text(image)
         yield "file", image.storage_path
-        yield "address", image.public_url or ""
+        yield "address", image.link or image.public_url or ""
+        yield "thumbnail", image.thumbnail_link or image.thumbnail_path or ""
         yield "saved", time_text(image.saved_at) if image.saved_at else "no"
         yield "tags", ", ".join(image.tags)
 

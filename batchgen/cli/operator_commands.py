@@ -136,14 +136,18 @@ def _print_check(out: Output, report: StorageReport, *, fixed: bool) -> None:
     out.lines([f"{report.files} files, {report.rows} rows."])
     out.lines(_limited_lines("file without a row", report.orphans))
     out.lines(_limited_lines("row without a file", [f"{lost.image_id}  {lost.storage_path}" for lost in report.lost]))
+    lost = [f"{one.image_id}  {one.thumbnail_path}" for one in report.lost_thumbnails]
+    out.lines(_limited_lines("row without its thumbnail", lost))
     if report.too_young:
         out.lines([f"{report.too_young} without a counterpart are within the grace period and were ignored."])
     if report.foreign_files:
         out.lines([f"{report.foreign_files} files at other paths than pictures' were ignored."])
     if fixed:
         out.lines([f"Removed {report.removed} files and archived {report.archived} rows."])
+        if report.cleared:
+            out.lines([f"Cleared {report.cleared} lost thumbnails. Make them again: batchgen storage thumbnails."])
     elif not report.is_balanced:
-        out.note("Remove these files and archive these rows with --fix.")
+        out.note("Remove these files, archive these rows and clear these thumbnails with --fix.")
     if report.is_balanced:
         out.lines(["Bucket and rows match."])
 

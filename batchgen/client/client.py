@@ -33,6 +33,8 @@ from batchgen.client.details import BatchDetails, BatchPage, BatchPreview, previ
 from batchgen.client.downloads import OnSaved, SavedImage, read_images, save_images
 from batchgen.client.exports import ExportReport, export_batches
 from batchgen.client.imports import ImportedBatch, OnSubmitted, import_batches, read_manifests
+from batchgen.client.links import LINK_SECONDS, signed_links, with_links
+from batchgen.client.picture_access import OnRows, PictureAccess, SwitchedPictures, set_picture_access
 from batchgen.client.project_queries import (
     Costs,
     KnownWorker,
@@ -395,6 +397,26 @@ class BatchgenClient:
     async def delete_images(self, batch_id: BatchId, items: Items = None) -> ActionReport:
         """Delete the batch's pictures for good; a worker removes their files soon after. The items and totals stay."""
         return await actions.delete_images(self._caller, await id_of(self._caller, batch_id), items)
+
+    async def signed_links(self, paths: Sequence[str], seconds: int = LINK_SECONDS) -> Mapping[str, str]:
+        """Links by path to pictures and thumbnails, for `seconds`; anyone who has one can open it that long.
+
+        One request for up to 500 paths, so a screen needs one beside its data. Paths that the caller may not read have
+        no link. Public pictures need none.
+        """
+        return await signed_links(self._caller, self._storage, paths, seconds)
+
+    async def with_links(self, snapshot: BatchSnapshot, seconds: int = LINK_SECONDS) -> BatchSnapshot:
+        """The snapshot with `link` and `thumbnail_link` of each picture, signed for `seconds` if it is private."""
+        return await with_links(self._caller, self._storage, snapshot, seconds)
+
+    async def set_picture_access(self, access: PictureAccess, on_rows: OnRows | None = None) -> SwitchedPictures:
+        """For operators: make the project's pictures public or private. Repeat the call if it was interrupted.
+
+        Going private ends all public addresses, but not copies in browsers and caches. Going public ends no signed
+        link: each works until it expires.
+        """
+        return await set_picture_access(self._caller, self._storage, access, on_rows)
 
     async def save_images(
         self, snapshot: BatchSnapshot, directory: Path | str, on_saved: OnSaved | None = None

@@ -212,7 +212,8 @@ async def read_start_facts(client: AsyncClient) -> StartFacts:
             f"The database is not of this version of batchgen: missing or different are {', '.join(wrong)}.",
             remedy="Apply supabase/migrations to the project.",
         )
-    return StartFacts(models=tuple(models(ActiveModel, listed(answer, "models"))))
+    active = tuple(models(ActiveModel, listed(answer, "models")))
+    return StartFacts(models=active, pictures=str(_member(answer, "pictures") or "public"))
 
 
 class PostgrestOutbox:

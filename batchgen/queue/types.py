@@ -101,6 +101,8 @@ class StartFacts(Frozen):
     """Facts about the project that a worker reads before its first claim."""
 
     models: tuple[ActiveModel, ...] = ()
+    pictures: str = "public"
+    """`public` or `private`."""
 
 
 class Renewal(Frozen):

@@ -183,7 +183,9 @@ async def test_a_killed_worker_loses_no_item_and_stores_none_twice(
     images = await pictures(database, batch["id"])
     assert len({image["generation_id"] for image in images}) == len(images) == 10
     stored = await user.client.storage.from_("generated-images").list(user.id)
-    assert len(stored) == 10
+    thumbnails = [file for file in stored if file["name"].endswith(".thumb.webp")]
+    assert len(stored) - len(thumbnails) == 10
+    assert {f"{user.id}/{file['name']}" for file in thumbnails} == {image["thumbnail_path"] for image in images}
 
 
 async def test_a_worker_suspended_past_its_leases_drops_its_results(

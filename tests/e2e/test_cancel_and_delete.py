@@ -102,9 +102,10 @@ async def files_of(service: AsyncClient, user: User) -> Sequence[str]:
 
 
 async def rows_of(database: Database, user: User) -> Sequence[str]:
-    """The paths in the user's rows of images."""
-    query = "select storage_path from public.images where user_id = %s order by storage_path"
-    return [row["storage_path"] for row in await (await database.execute(query, [user.id])).fetchall()]
+    """The paths in the user's rows of images: pictures and thumbnails."""
+    query = "select storage_path, thumbnail_path from public.images where user_id = %s"
+    rows = await (await database.execute(query, [user.id])).fetchall()
+    return sorted(path for row in rows for path in (row["storage_path"], row["thumbnail_path"]))
 
 
 async def outbox_of(database: Database, user: User) -> int:
@@ -131,7 +132,14 @@ async def test_cancelling_stops_jobs_at_the_provider_and_keeps_paid_pictures(
     assert provider.states() == {first: "succeeded", second: "cancelled", third: "cancelled", fourth: "cancelled"}
     assert (row["status"], row["completed_count"], row["failed_count"]) == ("partial", 1, 3)
     assert await messages(database, batch["id"]) == [("completed", None)] + [("failed", "Cancelled by user")] * 3
-    assert await files_of(service, user) == await rows_of(database, user) == [f"{user.id}/{first}.png"]
+    assert (
+        await files_of(service, user)
+        == await rows_of(database, user)
+        == [
+            f"{user.id}/{first}.png",
+            f"{user.id}/{first}.thumb.webp",
+        ]
+    )
 
 
 async def test_an_item_cancelled_before_it_starts_is_never_ordered(
@@ -192,7 +200,7 @@ async def test_deleting_pictures_leaves_files_and_rows_in_agreement(
     gone, stays = await submit(user, "a fox", "a bird", "a cat"), await submit(user, "a hare", "a tree #fail", "a hill")
     for batch in (gone, stays):
         await ended(database, batch["id"])
-    assert len(await files_of(service, user)) == 5
+    assert len(await files_of(service, user)) == 2 * 5
 
     answer = await call(user, "delete_batch_images", p_batch_id=gone["id"])
     rows = await rows_of(database, user)
@@ -203,7 +211,7 @@ async def test_deleting_pictures_leaves_files_and_rows_in_agreement(
     await eventually(agree, 20, what="files and rows agree")
     assert outcomes(answer) == ["deleted"] * 3
     kept = [stays["generations"][0]["id"], stays["generations"][2]["id"]]
-    assert rows == sorted(f"{user.id}/{item}.webp" for item in kept)
+    assert rows == sorted(f"{user.id}/{item}{end}" for item in kept for end in (".webp", ".thumb.webp"))
     await eventually(lambda: _is_empty(database, user), what="the outbox is empty")
 
 
@@ -215,7 +223,7 @@ async def test_a_once_run_removes_all_due_files(
     for batch in batches:
         await ended(database, batch["id"])
         await call(user, "delete_batch_images", p_batch_id=batch["id"])
-    assert (len(await files_of(service, user)), await outbox_of(database, user)) == (10, 10)
+    assert (len(await files_of(service, user)), await outbox_of(database, user)) == (2 * 10, 2 * 10)
 
     environment = {"SUPABASE_URL": stack.url, "SUPABASE_SECRET_KEY": stack.secret_key}
     once = await WorkerProcess.start(environment, "--once")
@@ -245,7 +253,8 @@ async def test_unsaved_pictures_expire_after_the_retention_time(
     once = await WorkerProcess.start(environment, "--once")
     code = await once.exit_code()
 
-    kept = sorted(f"{user.id}/{item['id']}.webp" for batch in (saved, young) for item in batch["generations"])
+    items = [item["id"] for batch in (saved, young) for item in batch["generations"]]
+    kept = sorted(f"{user.id}/{item}{end}" for item in items for end in (".webp", ".thumb.webp"))
     assert code == 0
     assert await rows_of(database, user) == kept
     assert await files_of(service, user) == kept

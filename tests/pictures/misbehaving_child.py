@@ -1,13 +1,17 @@
 """A process that checks pictures and misbehaves on some, as a hostile picture might make it.
 
-A picture's first bytes say how: `hang`, `crash`, `once`, `eat`, `environment`, `pid`. All others are checked.
+A picture's first bytes say how: `hang`, `crash`, `once`, `eat`, `environment`, `pid`; `later-hang` and `later-crash`
+misbehave only when their thumbnail is drawn. All others are checked.
 """
 
 import io
 import os
 import signal
 import sys
+from dataclasses import replace
 from itertools import repeat
+
+from PIL import Image
 
 from batchgen.pictures.check_child import main
 from batchgen.pictures.check_file import CheckLimits, CheckResult, check_file
@@ -33,9 +37,31 @@ def misbehaving(file: io.FileIO, limits: CheckLimits) -> CheckResult:
             return result_with(" ".join(sorted(os.environ)))
         case b"pid" | b"once":
             return result_with(str(os.getpid()))
+        case b"later-hang" | b"later-crash" | b"later-fail":
+            return replace(result_with(""), pixels=Misbehaving(word))
         case _:
             pass
     return check_file(file, limits)
+
+
+class Misbehaving(Image.Image):
+    """A picture that cannot be made smaller."""
+
+    def __init__(self, word: bytes) -> None:
+        super().__init__()
+        self._word = word
+
+    @property
+    def mode(self) -> str:
+        match self._word:
+            case b"later-hang":
+                for _ in repeat(None):
+                    pass
+            case b"later-crash":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            case _:
+                raise MemoryError
+        return "RGB"
 
 
 def result_with(text: str) -> CheckResult:

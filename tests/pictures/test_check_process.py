@@ -243,3 +243,27 @@ def test_a_closed_process_is_gone() -> None:
     child.close()
 
     assert not psutil.pid_exists(child.pid)
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"), [(b"later-crash ", "ended the process"), (b"later-hang ", "longer than 2 s")]
+)
+async def test_a_picture_whose_thumbnail_ends_the_process_is_kept(
+    checker_with: CheckerMaker, word: bytes, reason: str
+) -> None:
+    checker = checker_with(seconds=2)
+
+    image = await check(checker, word)
+
+    assert (image.format, image.thumbnail) == ("png", None)
+    assert reason in image.no_thumbnail
+    assert (await check(checker, picture())).thumbnail
+
+
+async def test_a_picture_whose_thumbnail_takes_too_much_memory_is_kept(checker_with: CheckerMaker) -> None:
+    checker = checker_with()
+
+    image = await check(checker, b"later-fail ")
+
+    assert (image.thumbnail, image.no_thumbnail) == (None, "drawing it failed (MemoryError)")
+    assert (await check(checker, picture())).thumbnail

@@ -1,13 +1,14 @@
 """One item, from its claim to its outcome."""
 
 import asyncio
+import re
 from io import BytesIO
 from typing import NoReturn
 
 import pytest
 from PIL import Image
 
-from batchgen.errors import InvalidRequest, OutcomeUnknown, ProviderRejected, ProviderUnavailable
+from batchgen.errors import InvalidRequest, OutcomeUnknown, ProviderRejected, ProviderUnavailable, StorageError
 from batchgen.models import GenerationStatus
 from batchgen.providers.base import Picture, RawImage, RemoteImage
 from batchgen.queue.types import Claim, StoredImage
@@ -338,3 +339,80 @@ async def test_a_stop_before_the_attempt_releases_the_item() -> None:
 
     assert outcome == Released(Stop.SHUTDOWN)
     assert harness.provider.submitted == []
+
+
+async def test_a_thumbnail_is_stored_beside_the_picture() -> None:
+    harness = worker_harness()
+    (item,) = harness.queue.state.add("a")
+
+    await harness.runner.run(await harness.hold_one())
+
+    assert item.image
+    path = f"{item.user_id}/{item.id}.thumb.webp"
+    assert item.image.thumbnail_path == path
+    with Image.open(BytesIO(harness.storage.thumbnails[path])) as small:
+        assert (small.format, small.size) == ("WEBP", (40, 30))
+    assert harness.queue.discarded == []
+
+
+@pytest.mark.parametrize("fault", [StorageError("Storage answered 503."), RuntimeError("a bug"), TimeoutError()])
+async def test_a_thumbnail_that_fails_does_not_fail_its_item(
+    fault: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    harness = worker_harness()
+    (item,) = harness.queue.state.add("a")
+    harness.storage.thumbnail_fault = fault
+
+    outcome = await harness.runner.run(await harness.hold_one())
+
+    assert isinstance(outcome, Succeeded)
+    assert item.status is GenerationStatus.COMPLETED
+    assert item.image
+    assert item.image.thumbnail_path is None
+    assert harness.queue.discarded == [(item.id, UPLOAD_SECONDS)], "its file may have arrived"
+
+
+async def test_a_thumbnail_that_is_never_stored_holds_its_item_up_for_a_bounded_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("scheduler.runner.THUMBNAIL_SECONDS", 0.05)
+    harness = worker_harness()
+    (item,) = harness.queue.state.add("a")
+
+    async def never(*_: object, **__: object) -> NoReturn:
+        await asyncio.Event().wait()
+        raise AssertionError("it is cut off")
+
+    harness.storage.put_thumbnail = never
+
+    assert isinstance(await harness.runner.run(await harness.hold_one()), Succeeded)
+    assert item.image
+    assert item.image.thumbnail_path is None
+
+
+async def test_a_name_that_is_taken_is_replaced_by_one_made_from_the_content() -> None:
+    harness = worker_harness()
+    (item,) = harness.queue.state.add("a")
+    harness.storage.taken = {f"{item.id}.png", f"{item.id}.thumb.webp"}
+
+    await harness.runner.run(await harness.hold_one())
+
+    assert item.image
+    assert re.fullmatch(rf"{item.user_id}/{item.id}\.[0-9a-f]{{16}}\.png", item.image.storage_path)
+    assert re.fullmatch(rf"{item.user_id}/{item.id}\.[0-9a-f]{{16}}\.thumb\.webp", item.image.thumbnail_path or "")
+    assert {item.image.storage_path, item.image.thumbnail_path} == {*harness.queue.announced}
+    assert item.image.filename == f"{item.id}.png", "the name for downloads stays"
+
+
+async def test_an_item_that_was_completed_before_gets_files_of_other_names() -> None:
+    harness = worker_harness()
+    (item,) = harness.queue.state.add("a")
+    lease = await harness.hold_one()
+    lease.claim = lease.claim.model_copy(update={"had_picture": True})
+
+    await harness.runner.run(lease)
+
+    assert item.image
+    assert item.image.storage_path != f"{item.user_id}/{item.id}.png"
+    assert item.image.thumbnail_path != f"{item.user_id}/{item.id}.thumb.webp"
+    assert harness.storage.puts[item.id] == 1

@@ -25,15 +25,19 @@ comment on function batchgen.files_in_storage(text, text[]) is
   'The paths at which Storage has a file, as far as its table can be read.';
 
 -- after_images_deleted()
--- Put the files of deleted rows, pictures and thumbnails, into the outbox, due after the trigger's number of seconds,
--- and take the rows out of the trash.
+-- Put the files of deleted rows into the outbox, thumbnails due at once and pictures after the trigger's number of
+-- seconds, and take the rows out of the trash.
 -- Skips paths outside the owner's folder, which batchgen never made and must not delete, and paths without a file: made
 -- up by a user, or removed by the app just before its row.
 create function batchgen.after_images_deleted() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
   insert into batchgen.storage_deletions as d (path, due_at)
-  select f.path, clock_timestamp() + make_interval(secs => tg_argv[0]::double precision)
+  select f.path, clock_timestamp() + case
+    when exists (select from old_rows o where o.storage_path = f.path)
+      then make_interval(secs => tg_argv[0]::double precision)
+    else '0'
+  end
   from unnest(batchgen.files_in_storage('generated-images', array(
     select distinct p.path from old_rows o cross join lateral (values (o.storage_path), (o.thumbnail_path)) p (path)
     where batchgen.is_in_folder(o.user_id, p.path)

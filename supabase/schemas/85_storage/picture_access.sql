@@ -37,7 +37,7 @@ create function batchgen.after_pictures_switched() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
   lock table public.images in share row exclusive mode;
-  if batchgen.switch_bucket(new.pictures = 'public') is distinct from (new.pictures = 'public') then
+  if batchgen.switch_bucket(new.pictures = 'public') <> (new.pictures = 'public') then
     raise warning 'The bucket generated-images could not be made %.', new.pictures
       using hint = format('Run batchgen storage %s, or change the bucket in the dashboard.', new.pictures);
   end if;
