@@ -289,6 +289,32 @@ class CreatedBatch(Frozen):
     generations: tuple[Generation, ...]
 
 
+class NewItemSource(Frozen):
+    """From which item a new one was made."""
+
+    index: int
+    """Position of the new item in its batch."""
+    generation_id: UUID
+    """The earlier item."""
+
+
+class Difference(Frozen):
+    """A setting in which a new batch differs from the earlier one."""
+
+    field: str
+    """A field of `SharedSettings`, or `seed`: then every item has a new one."""
+    old: Any = Field(default=None, validation_alias=AliasChoices("from", "old"))
+    new: Any = Field(default=None, validation_alias=AliasChoices("to", "new"))
+
+
+class RepeatedBatch(Frozen):
+    """A batch that was made from the items of an earlier one."""
+
+    batch: CreatedBatch
+    sources: tuple[NewItemSource, ...]
+    differs: tuple[Difference, ...]
+
+
 class BatchTotals(Frozen):
     """Status and counts of a batch."""
 

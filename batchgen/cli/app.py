@@ -499,6 +499,81 @@ def delete(
     return _run(context, as_json, lambda out, settings: _action_commands().delete(out, settings, run_as, which, item))
 
 
+@app.command()
+def similar(
+    context: typer.Context,
+    batch_id: BatchIdArgument,
+    item: ItemOption = None,
+    count: Annotated[int | None, typer.Option(help="How many of each picture.")] = None,
+    client_key: Annotated[
+        str | None, typer.Option(help="Safe resend: the same key and request return the same batch.")
+    ] = None,
+    user: UserOption = None,
+    operator: OperatorOption = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit 1 unless all are completed.")] = False,
+    save_to: SaveToOption = None,
+    contact_sheet: ContactSheetOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Submit a new batch with the prompts and settings of pictures, and new seeds."""
+    from batchgen.cli import new_batch_commands
+
+    following = _following(wait, save_to, contact_sheet)
+    return _run(
+        context,
+        as_json,
+        lambda out, settings: new_batch_commands.similar(
+            out, settings, _run_as(user, operator), batch_id, item, count, client_key, following
+        ),
+    )
+
+
+@app.command()
+def again(
+    context: typer.Context,
+    batch_id: BatchIdArgument,
+    item: ItemOption = None,
+    model: Annotated[str | None, typer.Option(help="Another model: its name or id.")] = None,
+    model_version: Annotated[str | None, typer.Option(help="Another version of the model.")] = None,
+    width: Annotated[int | None, typer.Option(help="Another width, in pixels.")] = None,
+    height: Annotated[int | None, typer.Option(help="Another height, in pixels.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Other inference steps.")] = None,
+    guidance_scale: Annotated[float | None, typer.Option(help="Another guidance scale.")] = None,
+    client_key: Annotated[
+        str | None, typer.Option(help="Safe resend: the same key and request return the same batch.")
+    ] = None,
+    user: UserOption = None,
+    operator: OperatorOption = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit 1 unless all are completed.")] = False,
+    save_to: SaveToOption = None,
+    contact_sheet: ContactSheetOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Submit a batch again as a new one, with the same seeds.
+
+    Options give it another model or size.
+    """
+    from batchgen.cli import new_batch_commands
+    from batchgen.models import SharedSettings
+
+    following = _following(wait, save_to, contact_sheet)
+    changes = SharedSettings(
+        model_id=model,
+        model_version=model_version,
+        width=width,
+        height=height,
+        steps=steps,
+        guidance_scale=guidance_scale,
+    )
+    return _run(
+        context,
+        as_json,
+        lambda out, settings: new_batch_commands.again(
+            out, settings, _run_as(user, operator), batch_id, item, changes, client_key, following
+        ),
+    )
+
+
 @app.command("trash")
 def put_into_trash(
     context: typer.Context,

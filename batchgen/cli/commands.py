@@ -52,7 +52,7 @@ async def submit(
                 created = await client.submit(request)
             except InvalidRequest as error:
                 raise _with_split_remedy(error, request) from error.__cause__
-            label = await _label_of_new(client, created.id)
+            label = await label_of_new(client, created.id)
         if following is None:
             _print_created(out, created, label)
             return DONE
@@ -180,7 +180,7 @@ def label_of(client: BatchgenClient, found: FoundBatch) -> BatchLabel:
     return BatchLabel(found.short_id, (short_id(owner) if owner else "nobody") if client.is_operator else None)
 
 
-async def _label_of_new(client: BatchgenClient, batch_id: UUID) -> BatchLabel:
+async def label_of_new(client: BatchgenClient, batch_id: UUID) -> BatchLabel:
     """The label of a new batch, with its whole id if the short one cannot be looked up now."""
     owner = short_id(client.acting_for) if client.acting_for else None
     try:

@@ -15,7 +15,7 @@ from supabase import AsyncClient
 
 from batchgen.backend.bucket import ImageStorage
 from batchgen.backend.connection import connect, disconnect
-from batchgen.client import actions, auth, ratings, schedules, templates, trash
+from batchgen.client import actions, auth, new_batches, ratings, schedules, templates, trash
 from batchgen.client.actions import Items
 from batchgen.client.batch_queries import (
     BatchId,
@@ -72,6 +72,8 @@ from batchgen.models import (
     CreatedBatch,
     EmptiedTrash,
     ItemEdit,
+    RepeatedBatch,
+    SharedSettings,
     TemplateUse,
     TrashPage,
     Wait,
@@ -362,6 +364,31 @@ class BatchgenClient:
     async def untag_images(self, batch_id: BatchId, tags: Sequence[str], items: Items = None) -> ActionReport:
         """Remove tags from the batch's pictures. Raises `InvalidRequest` for invalid tags."""
         return await actions.untag_images(self._caller, await id_of(self._caller, batch_id), tags, items)
+
+    async def generate_similar(
+        self, batch_id: BatchId, items: Items = None, *, count: int | None = None, client_key: str | None = None
+    ) -> RepeatedBatch:
+        """Submit a new batch with the prompts and settings of the batch's pictures and new seeds, `count` of each.
+
+        Without `count`, one of each, or as many as a batch needs. Raises what `submit` raises, and `NotFound`.
+        """
+        found = await id_of(self._caller, batch_id)
+        return await new_batches.generate_similar(self._caller, found, items, count, client_key)
+
+    async def run_again(
+        self,
+        batch_id: BatchId,
+        items: Items = None,
+        *,
+        changes: SharedSettings | None = None,
+        client_key: str | None = None,
+    ) -> RepeatedBatch:
+        """Submit the batch again as a new one with the same seeds; `changes` names the settings that are to differ.
+
+        Raises what `submit` raises, and `NotFound`.
+        """
+        found = await id_of(self._caller, batch_id)
+        return await new_batches.run_again(self._caller, found, items, changes, client_key)
 
     async def rate_images(self, batch_id: BatchId, rating: int | None, items: Items = None) -> ActionReport:
         """Rate the batch's pictures with 1 to 5 stars; None removes their rating."""

@@ -648,6 +648,10 @@ export type Database = {
       end_storage_deletions: { Args: { p_lease_ids: string[]; p_worker: string }; Returns: number };
       fail_export: { Args: { p_error: Json; p_export_id: string; p_lease_id: string }; Returns: undefined };
       fail_generation: { Args: { p_error: Json; p_generation_id: string; p_lease_id: string }; Returns: Json };
+      generate_similar: {
+        Args: { p_batch_id: string; p_client_key?: string; p_count?: number; p_generation_ids?: string[] };
+        Returns: Json;
+      };
       get_batch_rating: { Args: { p_batch_id: string }; Returns: Json };
       get_batch_template: { Args: { p_template_id: string; p_user_id?: string }; Returns: Json };
       get_costs: {
@@ -794,6 +798,10 @@ export type Database = {
       resume_schedule: { Args: { p_schedule_id: string }; Returns: Json };
       retry_failed: { Args: { p_batch_id: string; p_edits?: Json; p_generation_ids?: string[] }; Returns: Json };
       return_expired_leases: { Args: Record<PropertyKey, never>; Returns: number };
+      run_again: {
+        Args: { p_batch_id: string; p_client_key?: string; p_generation_ids?: string[]; p_shared_settings?: Json };
+        Returns: Json;
+      };
       run_schedules: { Args: Record<PropertyKey, never>; Returns: Json };
       save_batch_images: { Args: { p_batch_id: string; p_generation_ids?: string[] }; Returns: Json };
       save_batch_template: { Args: { p_template: Json; p_user_id?: string }; Returns: Json };

@@ -106,3 +106,21 @@ async def test_a_batch_goes_to_the_trash_comes_back_and_is_deleted(signed_in: Sh
     assert nothing.stderr == "The trash is empty.\n"
     shown = (await signed_in.run("show", batch_id, "--json")).json
     assert [image["generation_id"] for image in shown["images"]] == [shown["generations"][1]["id"]]
+
+
+async def test_a_batch_runs_again_and_makes_similar_pictures(signed_in: Shell) -> None:
+    batch_id = await finished(signed_in, "a fox", "a bird")
+    seeds = [item["seed"] for item in (await signed_in.run("show", batch_id, "--json")).json["generations"]]
+
+    similar = await signed_in.run("similar", batch_id, "--item", "1", "--count", "2", "--wait", "--json")
+    again = await signed_in.run("again", batch_id, "--width", "512", "--json")
+    for_people = await signed_in.run("again", batch_id, "--width", "512")
+    refused = await signed_in.run("similar", batch_id, "--count", "9", "--json")
+
+    assert similar.code == 0
+    assert [item["prompt"] for item in similar.json["generations"]] == ["a fox", "a fox"]
+    assert [one["field"] for one in similar.json["differs"]] == ["seed"]
+    assert [item["seed"] for item in again.json["batch"]["generations"]] == seeds
+    assert again.json["differs"] == [{"field": "width", "old": 1024, "new": 512}]
+    assert "width: 512 instead of 1024" in for_people.stdout
+    assert (refused.code, refused.error["code"], refused.error["field"]) == (2, "too_many_prompts", "p_count")
