@@ -4,6 +4,7 @@ import hashlib
 import json
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,9 +12,10 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from batchgen.client.caller import Caller
+from batchgen.client.details import preview_batch
 from batchgen.client.project_queries import Model, read_models
 from batchgen.client.submit import create_batch
-from batchgen.errors import InvalidRequest, LimitReached
+from batchgen.errors import InvalidRequest
 from batchgen.exports.archive import MANIFEST
 from batchgen.exports.manifest import (
     MOST_ITEMS,
@@ -33,7 +35,6 @@ MOST_DIRECTORY_BYTES = 16 * 1024 * 1024
 """A ZIP's list of files is read whole; one of 100,000 pictures fits into this."""
 MOST_PROMPTS = 10
 """Prompts per batch, unless the project allows the user fewer."""
-FEWEST_PROMPTS = 2
 LONGEST_NAME = 200
 _ENCRYPTED = 0x1
 
@@ -78,22 +79,16 @@ async def import_batches(
     """
     models = _Models(await read_models(caller, inactive=False), model)
     plans = [plan for number, batch in enumerate(batches) for plan in _plans(number, batch, models)]
-    requests = await _checked_requests(caller, plans, again)
-    count = sum(map(len, requests))
-    imported: list[ImportedBatch] = []
-    try:
-        for plan, some in zip(plans, requests, strict=True):
-            for request in some:
-                created = await create_batch(caller, request)
-                imported.append(ImportedBatch(created, plan.source.id))
-                if on_submitted:
-                    on_submitted(imported[-1], count)
-    except InvalidRequest as error:
-        if imported:
-            rest = f"{len(imported)} of {count} batches are submitted; run the same import again for the rest."
-            error.remedy = f"{error.remedy or ''} {rest}".strip()
-        raise
-    return tuple(imported)
+    most = MOST_PROMPTS
+    while True:
+        requests = _requests(plans, most, again)
+        try:
+            await _check(caller, plans, requests)
+            return await _submit(caller, plans, requests, on_submitted)
+        except InvalidRequest as error:
+            if error.code != "too_many_prompts" or not isinstance(error.limit, int) or not 0 < error.limit < most:
+                raise
+            most = error.limit  # the user's own limit; batches that are submitted already stay as they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,40 +173,36 @@ def _plans(number: int, batch: ManifestBatch, models: _Models) -> list[_Plan]:
     ]
 
 
-async def _checked_requests(caller: Caller, plans: Sequence[_Plan], again: str) -> list[list[BatchRequest]]:
-    """The requests of each plan, after the database has accepted each of them in a preview."""
-    sizes = [MOST_PROMPTS] * len(plans)
-    while True:
-        requests = _requests(plans, sizes, again)
-        for number, (plan, some) in enumerate(zip(plans, requests, strict=True)):
-            if (fewer := await _fewer_prompts(caller, plan, some)) is not None:
-                sizes[number] = fewer
-        if requests == (again_split := _requests(plans, sizes, again)):
-            return again_split
+async def _check(caller: Caller, plans: Sequence[_Plan], requests: Sequence[Sequence[BatchRequest]]) -> None:
+    """Raise the refusal of a request that breaks a rule. Limits and credits may free up until it is submitted."""
+    for plan, some in zip(plans, requests, strict=True):
+        for request in some:
+            try:
+                await preview_batch(caller, request)
+            except InvalidRequest as error:
+                raise _explained(error, plan) from error
 
 
-async def _preview(_caller: Caller, request: BatchRequest) -> None:
-    if len(request.prompts) < FEWEST_PROMPTS:
-        raise InvalidRequest(
-            f"A batch has at least {FEWEST_PROMPTS} prompts; this one has {len(request.prompts)}.",
-            code="too_few_prompts",
-            field="prompts",
-            limit=FEWEST_PROMPTS,
-        )
-
-
-async def _fewer_prompts(caller: Caller, plan: _Plan, requests: Sequence[BatchRequest]) -> int | None:
-    """Check the requests of a plan. Returns the most prompts that a batch may have if they have more."""
-    for request in requests:
-        try:
-            await _preview(caller, request)
-        except LimitReached:
-            return None  # limits may free up until the batch is submitted
-        except InvalidRequest as error:
-            if error.code == "too_many_prompts" and isinstance(error.limit, int) and error.limit > 0:
-                return error.limit
-            raise _explained(error, plan) from error
-    return None
+async def _submit(
+    caller: Caller,
+    plans: Sequence[_Plan],
+    requests: Sequence[Sequence[BatchRequest]],
+    on_submitted: OnSubmitted | None,
+) -> tuple[ImportedBatch, ...]:
+    count = sum(map(len, requests))
+    imported: list[ImportedBatch] = []
+    try:
+        for plan, some in zip(plans, requests, strict=True):
+            for request in some:
+                imported.append(ImportedBatch(await create_batch(caller, request), plan.source.id))
+                if on_submitted:
+                    on_submitted(imported[-1], count)
+    except InvalidRequest as error:
+        if imported:
+            rest = f"{len(imported)} of {count} batches are submitted; run the same import again for the rest."
+            error.remedy = f"{error.remedy or ''} {rest}".strip()
+        raise
+    return tuple(imported)
 
 
 def _explained(error: InvalidRequest, plan: _Plan) -> InvalidRequest:
@@ -232,29 +223,29 @@ def _explained(error: InvalidRequest, plan: _Plan) -> InvalidRequest:
     )
 
 
-def _requests(plans: Sequence[_Plan], sizes: Sequence[int], again: str) -> list[list[BatchRequest]]:
+def _requests(plans: Sequence[_Plan], most: int, again: str) -> list[list[BatchRequest]]:
     """The requests of each plan, split evenly into at most so many prompts, with keys made from their content."""
-    of_batch: dict[int, int] = {}
-    for plan, most in zip(plans, sizes, strict=True):
-        of_batch[id(plan.source)] = of_batch.get(id(plan.source), 0) + -(-len(plan.items) // most)
-    place: dict[int, int] = {}
-    seen: dict[str, int] = {}
+    parts = [_evenly(plan.items, most) for plan in plans]
+    counts = Counter(id(plan.source) for plan, some in zip(plans, parts, strict=True) for _ in some)
+    places: Counter[int] = Counter()
+    seen: Counter[str] = Counter()
     requests: list[list[BatchRequest]] = []
-    for plan, most in zip(plans, sizes, strict=True):
+    for plan, some in zip(plans, parts, strict=True):
         requests.append([])
-        for items in _evenly(plan.items, most):
-            place[id(plan.source)] = nth = place.get(id(plan.source), 0) + 1
+        for items in some:
+            source = id(plan.source)
+            places[source] += 1
             request = BatchRequest(
                 prompts=tuple(
                     Prompt(text=item.prompt, negative_prompt=item.negative_prompt, seed=item.seed, tags=item.tags)
                     for item in items
                 ),
                 shared_settings=plan.settings,
-                batch_name=_name(plan.source.name, nth, of_batch[id(plan.source)]),
+                batch_name=_name(plan.source.name, places[source], counts[source]),
             )
-            body = json.dumps(request.model_dump(mode="json"), sort_keys=True)
-            seen[body] = occurrence = seen.get(body, 0) + 1
-            key = hashlib.sha256(f"{again}\n{occurrence}\n{body}".encode("utf-8", "surrogatepass")).hexdigest()
+            body = json.dumps(request.model_dump(mode="json", exclude_none=True), sort_keys=True)
+            seen[body] += 1
+            key = hashlib.sha256(f"{again}\n{seen[body]}\n{body}".encode("utf-8", "surrogatepass")).hexdigest()
             requests[-1].append(request.model_copy(update={"client_key": f"import-{key}"}))
     return requests
 

@@ -97,6 +97,23 @@ async def test_many_items_become_batches_of_the_allowed_size(signed_in: Shell) -
     assert prompts == [item["prompt"] for item in items]
 
 
+async def test_an_import_keeps_to_the_users_own_batch_size(signed_in: Shell, user: User, database: Database) -> None:
+    await database.execute(
+        "insert into public.user_rate_limits (user_id, max_batch_size) values (%s, 5)"
+        " on conflict (user_id) do update set max_batch_size = 5",
+        [user.id],
+    )
+    batches = [{"items": [{"prompt": f"a fox {number}"} for number in range(count)]} for count in (2, 7)]
+    content = {"format": "batchgen-export", "format_version": 1, "batches": batches}
+    (signed_in.folder / "few.json").write_text(json.dumps(content))
+
+    imported = await signed_in.run("import", "few.json", "--json")
+    listed = await signed_in.run("list", "--json")
+
+    assert [one["batch"]["total_count"] for one in imported.json] == [2, 3, 4]
+    assert len(listed.json) == 3
+
+
 @pytest.mark.parametrize(
     ("items", "code"),
     [

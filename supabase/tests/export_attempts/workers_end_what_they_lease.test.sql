@@ -23,7 +23,8 @@ select throws_ok(format('select public.complete_export(%L, %L, ''{"parts": [{"pa
   'PT422', null, 'a part was recorded before');
 select throws_ok(format('select public.complete_export(%L, %L, ''{"parts": []}'')', :export, :lease), 'PT422', null,
   'an export has parts');
-select throws_ok(format('select public.complete_export(%L, %L, ''{}'')', :export, :lease), 'PT422', null, 'as a list');
+select throws_ok(format('select public.complete_export(%L, %L, ''{}'')', :export, :lease), 'PT422',
+  'p_result has no list of parts', 'as a list');
 select lives_ok(format('select public.note_export_file(%L, %L, %L)', :export, :lease, :path), 'a file is recorded');
 :as_admin;
 select is((select d.bucket_id from batchgen.storage_deletions d where d.path = :path and d.due_at > now()),

@@ -20,7 +20,7 @@ select throws_ok($$ select public.request_export('{ba7c0000-0000-4000-8000-00000
 select throws_ok($$ select public.request_export('{ba7c0000-0000-4000-8000-000000000002}') $$, 'PT422', null,
   'batches without pictures have nothing to export');
 :as_owner;
-select throws_ok($$ select public.request_export(null) $$, 'PT422', null, 'without ids');
+select throws_ok($$ select public.request_export(null) $$, 'PT422', 'p_batch_ids has no ids.', 'without ids');
 select throws_ok($$ select public.request_export(array_fill(gen_random_uuid(), array[101])) $$, 'PT422', null,
   'with too many ids');
 insert into asked select public.request_export(:hers::uuid[] || :hers::uuid[]);
