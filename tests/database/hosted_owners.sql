@@ -34,6 +34,16 @@ begin
 end
 $$;
 
+-- Realtime's tables belong to its own role, and the project may use them.
+do $$
+begin
+  if exists (select from pg_namespace where nspname = 'realtime') then
+    grant usage on schema realtime to project_owner;
+    grant all on realtime.messages to project_owner;
+  end if;
+end
+$$;
+
 -- What the app has in public is the project's.
 do $$
 declare

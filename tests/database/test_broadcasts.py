@@ -1,6 +1,7 @@
 """A broadcast that cannot be sent never fails the write that it reports, whatever Realtime is like."""
 
 import json
+import re
 from uuid import UUID
 
 import psycopg
@@ -101,6 +102,36 @@ async def test_a_project_that_gets_realtime_later_sends_from_then_on(bare: NewDa
 def heard_by(db: Database, user: UUID) -> list[str]:
     """Topics that Realtime would let this user join."""
     return [row["topic"] for row in db.as_user(user, "select distinct topic from realtime.messages")]
+
+
+async def test_a_hosted_project_has_the_policies_and_sends(bare: NewDatabase) -> None:
+    """Its role `postgres` is no superuser and does not own Realtime's tables."""
+    db = await bare("hosted_schemas.sql", "hosted_owners.sql")
+    db.run("grant supabase_realtime_admin to project_owner")  # of the whole server, see the next test
+    as_owner = re.sub("//postgres:[^@]*@", "//project_owner:project_owner@", db.dsn)
+    await apply_migrations(as_owner, default_migrations_dir())
+    user = db.new_user()
+
+    db.submit(user)
+
+    assert heard_by(db, user) == [f"user:{user}"]
+    assert db.value("select count(*) from pg_policies where schemaname = 'realtime'") == 3
+
+
+async def test_without_rights_on_realtimes_tables_a_warning_says_what_is_missing(bare: NewDatabase) -> None:
+    db = await bare("hosted_schemas.sql", "hosted_owners.sql")
+    await apply_migrations(db.dsn, default_migrations_dir())
+    notices: list[str] = []
+    db.admin.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
+    for row in db.run("select policyname from pg_policies where schemaname = 'realtime'"):
+        db.run(f'drop policy "{row["policyname"]}" on realtime.messages')
+    db.run("alter function batchgen.protect_topics() owner to project_owner")
+    db.run("revoke supabase_realtime_admin from project_owner")
+
+    db.as_service("select public.worker_start()")
+
+    [warning] = notices
+    assert warning.startswith("project_owner could not create the policies on realtime.messages")
 
 
 def test_each_completion_is_one_message_with_the_new_counts(db: Database) -> None:

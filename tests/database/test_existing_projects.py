@@ -60,9 +60,9 @@ WORKING = [
     Project("bare, hosted owners", ("hosted_schemas.sql", "hosted_owners.sql"), owner="project_owner"),
     Project("the app's tables, hosted owners", (*APP, "hosted_owners.sql"), owner="project_owner"),
     Project(
-        "hosted owners, and storage policies by special grant",
+        "hosted owners, and policies on Storage and Realtime by special grant",
         ("hosted_schemas.sql", "hosted_owners.sql"),
-        "grant supabase_storage_admin to project_owner",
+        "grant supabase_storage_admin, supabase_realtime_admin to project_owner",
         owner="project_owner",
     ),
     Project(
