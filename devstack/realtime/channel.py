@@ -63,7 +63,7 @@ class Channel:
         self._identity = identity
         self._readable = readable
         self._replayed = tuple(replayed)
-        self._replayed_ids = frozenset(message.message_id for message in replayed)
+        self._replayed_ids = frozenset(message.message_id for message in replayed if message.message_id is not None)
         self._may_send: bool | None = None
         self._open = True
         self._subscribing: asyncio.Task[None] | None = None
@@ -163,7 +163,7 @@ class Channel:
 
     def receive(self, broadcast: Broadcast) -> None:
         """Send a broadcast of the topic, unless it is already replayed or the policies hide it."""
-        if not self._open or not self._readable.broadcast or broadcast.message_id in self._replayed_ids - {None}:
+        if not self._open or not self._readable.broadcast or broadcast.message_id in self._replayed_ids:
             return
         frame = broadcast.frame(self._socket.version, self.topic)
         if frame is not None:
