@@ -418,7 +418,7 @@ async def test_storage_errors_tell_whether_to_retry(
         await storage.put(image, user_id=item.user_id, generation_id=item.id)
 
 
-async def test_a_picture_replaces_the_file_at_its_items_path(answering: Connected) -> None:
+async def test_a_picture_is_stored_at_its_items_path_and_replaces_no_file(answering: Connected) -> None:
     seen: list[httpx.Request] = []
 
     def take(request: httpx.Request) -> httpx.Response:
@@ -436,5 +436,5 @@ async def test_a_picture_replaces_the_file_at_its_items_path(answering: Connecte
     assert stored.public_url
     assert stored.public_url.endswith(stored.storage_path)
     assert seen[0].url.path.endswith(stored.storage_path)
-    assert seen[0].headers["x-upsert"] == "true"
+    assert seen[0].headers["x-upsert"] == "false"
     assert b"image/png" in seen[0].content
