@@ -176,6 +176,20 @@ async def test_several_batches_have_folders_and_missing_pictures_are_told(
     assert sorted(name.count("/") for name in files) == [0, 0, 1, 1]
 
 
+async def test_pictures_in_a_private_bucket_are_exported(signed_in: Shell, database: Database) -> None:
+    batch_id = await submitted(signed_in, "a fox", "a bird")
+    switch = "update storage.buckets set public = %s where id = 'generated-images'"
+
+    await database.execute(switch, [False])
+    try:
+        exported = await signed_in.run("export", batch_id, "--to", "private.zip", "--json")
+    finally:
+        await database.execute(switch, [True])
+
+    assert (exported.code, exported.json["missing"]) == (0, [])
+    assert len(pictures(signed_in.folder / "private.zip")) == 2
+
+
 async def test_an_export_goes_to_a_pipe(signed_in: Shell) -> None:
     batch_id = await submitted(signed_in, "a fox", "a bird")
 
