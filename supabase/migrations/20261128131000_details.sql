@@ -368,7 +368,8 @@ declare
   v_last uuid;
 begin
   -- Planned for these values: which index is best depends on how many batches the user and the states have.
-  execute 'select array(select b.id from public.batch_generations b where true'
+  execute 'select array(select b.id from public.batch_generations b'
+    || ' where not exists (select from batchgen.trashed_batches t where t.batch_id = b.id)'
     || case when p_user_id is not null then ' and b.user_id = $1' else '' end
     || case when p_page.at is not null then ' and (b.created_at, b.id) < ($2, $3)' else '' end
     || case when p_page.states is not null then ' and b.status = any ($4)' else '' end
@@ -454,10 +455,10 @@ comment on function batchgen_api.batches_page(text, integer, text, text, text) i
   'Behind public.batches_page: for the signed-in user.';
 
 -- batches_page(p_before, p_limit, p_state, p_tag, p_search)
--- A page of batches, newest first: {now, batches: [{batch, items}, …], next}, each batch as batch_details returns it.
--- next is p_before of the next page, null after the last one; a page of a search may be short although next is set.
--- p_limit: 1 to 100. p_state: a status of batches, active or ended. p_tag: batches with an item that has this tag.
--- p_search: batches with this text in their name or in a prompt.
+-- A page of batches that are not in the trash, newest first: {now, batches: [{batch, items}, …], next}, each batch as
+-- batch_details returns it. next is p_before of the next page, null after the last one; a page of a search may be
+-- short although next is set. p_limit: 1 to 100. p_state: a status of batches, active or ended. p_tag: batches with an
+-- item that has this tag. p_search: batches with this text in their name or in a prompt.
 -- Caller: authenticated, for their own batches; service_role, for everybody's.
 -- Errors: PT401; PT422 for arguments.
 create function public.batches_page(

@@ -120,6 +120,18 @@ def test_one_restored_picture_brings_its_batch_back(db: Database) -> None:
     assert (entry["kind"], entry["index"], entry["batch_id"]) == ("image", 1, batch["id"])
 
 
+def test_a_batch_in_the_trash_is_on_no_page_and_in_no_list(db: Database) -> None:
+    user = db.new_user()
+    batch, kept = finished_batch(db, user, 2), finished_batch(db, user, 2)
+    trash(db, user, batch)
+
+    [page] = db.as_user(user, "select public.batches_page() as answer")
+    listed = db.as_user(user, "select id::text from public.list_batches()")
+
+    assert [one["batch"]["id"] for one in page["answer"]["batches"]] == [kept["id"]]
+    assert [one["id"] for one in listed] == [kept["id"]]
+
+
 def test_an_unfinished_batch_stays_in_the_list(db: Database) -> None:
     user = db.new_user()
     batch = db.submit(user, prompts=4)
