@@ -96,6 +96,23 @@ def test_a_batch_that_costs_more_than_is_available_is_refused_with_what_it_needs
     assert credits_of(paid, user) == (5, 0, 5)
 
 
+def test_a_preview_shows_the_price_and_the_refusal_that_a_submit_gets(paid: Database) -> None:
+    user = payer(paid, 5)
+
+    def preview(prompts: int) -> Row:
+        request = json.dumps(a_request(prompts))
+        return paid.as_user(user, "select public.preview_batch(%s::jsonb) as answer", request)[0]["answer"]
+
+    affordable, too_dear = preview(2), preview(3)
+    with refused("PT402") as refusal:
+        paid.submit(user, 3)
+
+    assert affordable["credits"] == {"each": 2, "total": 4, "available": 5}
+    assert affordable["refusal"] is None
+    assert too_dear["refusal"] == refusal.detail
+    assert credits_of(paid, user) == (5, 0, 5)
+
+
 def test_an_operator_cannot_overdraw_a_user_either(paid: Database) -> None:
     user = payer(paid, 3)
 

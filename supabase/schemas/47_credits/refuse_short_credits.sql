@@ -36,7 +36,8 @@ comment on function batchgen.refuse_credits(numeric, numeric) is 'Raises PT402: 
 -- refuse_short_credits(p_user_id, p_needed)
 -- Refuse new items that cost more credits than the user has available. Operators are refused, too: they can grant
 -- credits first.
--- Caller: create_batch_for and before_retries_are_queued, with the payer's lock, before anything is held.
+-- Caller: check_cost_and_tags and before_retries_are_queued, with the payer's lock except for a preview, before
+-- anything is held.
 -- Errors: PT402.
 create function batchgen.refuse_short_credits(p_user_id uuid, p_needed numeric) returns void
 language plpgsql stable security definer set search_path = '' as $$
