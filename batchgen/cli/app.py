@@ -1318,6 +1318,9 @@ def submit_template(
     again: Annotated[
         str, typer.Option(metavar="KEY", help="Submit the rows of a file once more, under this key.")
     ] = "",
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Show items, price, time and limits; submit nothing.")
+    ] = False,
     user: UserOption = None,
     operator: OperatorOption = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit 1 unless all are completed.")] = False,
@@ -1348,7 +1351,7 @@ def submit_template(
         context,
         as_json,
         lambda out, settings: _template_commands().submit(
-            out, settings, _run_as(user, operator), name, filling, following
+            out, settings, _run_as(user, operator), name, filling, following, preview=preview
         ),
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from batchgen.cli.commands import open_client
 from batchgen.cli.commands import submit as submit_request
+from batchgen.cli.details_commands import preview as preview_request
 from batchgen.cli.formatting import table_of
 from batchgen.cli.options import FollowOptions, RunAs
 from batchgen.cli.output import Output
@@ -112,6 +113,8 @@ async def submit(
     name: str,
     filling: Filling,
     following: FollowOptions | None,
+    *,
+    preview: bool = False,
 ) -> int:
     async with await open_client(out, settings, run_as, "Reading …") as client:
         template = await client.template(name)
@@ -125,7 +128,7 @@ async def submit(
             client_key=filling.client_key,
         )
         if filling.rows is not None:
-            _check_rows(filling, following)
+            _check_rows(filling, following, preview=preview)
             rows = [{**filling.values, **row} for row in filling.rows]
             made: list[CreatedBatch] = []
             try:
@@ -137,12 +140,18 @@ async def submit(
                     out.note(f"{len(made)} batches are submitted; the same command goes on after them.")
                 raise error from error.__cause__
             return _print_rows(out, made)
+    if preview:
+        return await preview_request(out, settings, run_as, request)
     return await submit_request(out, settings, run_as, request, following)
 
 
-def _check_rows(filling: Filling, following: FollowOptions | None) -> None:
+def _check_rows(filling: Filling, following: FollowOptions | None, *, preview: bool) -> None:
     """Refuse options that are for one batch."""
-    given = {"--wait, --save-to and --contact-sheet": following, "--client-key": filling.client_key}
+    given = {
+        "--wait, --save-to and --contact-sheet": following,
+        "--client-key": filling.client_key,
+        "--preview": preview or None,
+    }
     for options, value in given.items():
         if value is not None:
             raise InvalidRequest(

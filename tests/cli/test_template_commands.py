@@ -24,6 +24,7 @@ async def test_a_template_is_saved_shown_submitted_and_deleted(signed_in: Shell)
     listed = await signed_in.run("template", "list")
     shown = await signed_in.run("template", "show", "zoo")
     missing = await signed_in.run("template", "submit", "zoo", "--json")
+    shown_first = await signed_in.run("template", "submit", "zoo", "--set", "animal=fox", "--preview", "--json")
     made = await signed_in.run("template", "submit", "zoo", "--set", "animal=fox", "--wait", "--json")
     renamed = await signed_in.run("template", "rename", "zoo", "farm", "--json")
     deleted = await signed_in.run("template", "delete", "farm")
@@ -33,6 +34,7 @@ async def test_a_template_is_saved_shown_submitted_and_deleted(signed_in: Shell)
     assert "animal, color=grey" in listed.stdout
     assert '"text": "a {{animal}}"' in shown.stdout
     assert (missing.code, missing.error["field"]) == (2, "template.values.animal")
+    assert [item["prompt"] for item in shown_first.json["items"]] == ["a fox", "a grey owl"]
     assert made.code == 0, made.stderr
     assert [item["prompt"] for item in made.json["generations"]] == ["a fox", "a grey owl"]
     assert renamed.json["name"] == "farm"

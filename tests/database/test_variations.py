@@ -1,5 +1,6 @@
 """create_batch with choices and variations: which items a request makes, and what is refused."""
 
+import json
 from typing import Any
 from uuid import UUID
 
@@ -216,3 +217,24 @@ def test_the_client_key_decides_a_sample_without_a_seed(shared_db: Database) -> 
 
     assert prompts(first) == prompts(second)
     assert prompts(first) != prompts(third)
+
+
+def test_a_preview_shows_the_items_that_the_same_request_makes(shared_db: Database) -> None:
+    user = shared_db.new_user()
+    sample = {"choices": {"mode": "sample", "count": 3}, "variations": {"seeds": [7, 0]}, "client_key": "preview"}
+    bodies = [
+        request(DAYS, choices={"mode": "all"}),
+        request(COLORS, "a bird", choices={"mode": "all"}, variations={"seeds": [1, 2]}),
+        request(DAYS, **sample),
+        request(DAYS, choices={"mode": "sample", "count": 5, "seed": -3}),
+    ]
+    for body in bodies:
+        preview = "select public.preview_batch(%s::jsonb) as answer"
+        shown = shared_db.as_user(user, preview, json.dumps(body))[0]["answer"]
+        items = made(shared_db, body, user)
+
+        assert [item["prompt"] for item in shown["items"]] == prompts(items)
+        assert [item["seed"] or str(seed) for item, seed in zip(shown["items"], seeds(items), strict=True)] == [
+            str(seed) for seed in seeds(items)
+        ]
+        assert (shown["sample_seed"] is None) == (body["choices"]["mode"] == "all")

@@ -14,11 +14,11 @@ end
 $$;
 create temporary table wrong_texts (text text, code text);
 insert into wrong_texts values
-  ('{a|b', 'choices_syntax'), ('a|b} {c|d}', 'choices_syntax'), ('${a} {c|d}', 'choices_syntax'),
-  ('%{a} {c|d}', 'choices_syntax'), ('{~a|b}', 'choices_syntax'), ('{$$a|b}', 'choices_syntax'),
+  ('{a|b', 'choices_syntax'), ('a|b} {c|d}', 'choices_syntax'), ('${a', 'choices_syntax'),
+  ('%{a', 'choices_syntax'), ('{~a|b}', 'choices_syntax'), ('{$$a|b}', 'choices_syntax'),
   ('{-$$a|b}', 'choices_syntax'), ('{-1::a|b}', 'choices_syntax'), ('{a|1000001::b}', 'choices_syntax'),
-  ('{0::a} {c|d}', 'choices_syntax'), (repeat('{', 11) || 'a|b' || repeat('}', 11), 'too_many_choices'),
-  (repeat('{a}', 101) || '{c|d}', 'too_many_choices'), ('{' || repeat('a|', 1000) || 'b}', 'too_many_choices'),
+  ('{0::a} {c|d}', 'choices_syntax'), (repeat('{', 11) || 'a' || repeat('}', 11), 'too_many_choices'),
+  (repeat('{a}', 101), 'too_many_choices'), ('{' || repeat('a|', 1000) || 'b}', 'too_many_choices'),
   ((select '{51$$' || string_agg(n::text, '|') || '}' from generate_series(1, 51) n), 'too_many_choices'),
   ('{9$$' || repeat('x', 600) || '$$a|b|c|d|e|f|g|h|i}', 'too_long'), ('{a|}', 'blank_prompt'),
   ('{|a}', 'blank_prompt');
