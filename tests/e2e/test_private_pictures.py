@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from io import BytesIO
@@ -16,8 +17,10 @@ from PIL import Image
 from batchgen import BatchgenClient, BatchRequest, InvalidRequest, Prompt, SharedSettings, StorageError
 from batchgen.client.picture_access import PictureAccess
 from devstack import StackInfo
+from tests.running_app import running_app
 from tests.support import Database, User, WorkerProcess, eventually
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "javascript.md"
 StartWorker = Callable[..., Awaitable[WorkerProcess]]
 Run = Callable[..., Awaitable[tuple[int, str, str]]]
 
@@ -196,3 +199,35 @@ async def test_users_switch_nothing(owner: BatchgenClient) -> None:
 async def test_a_missing_picture_is_an_error_of_storage(owner: BatchgenClient, user: User) -> None:
     with pytest.raises(StorageError, match="no such file"):
         await owner._storage.get(f"{user.id}/none.png")  # pyright: ignore[reportPrivateUsage]
+
+
+@pytest.mark.parametrize("access", ["private", "public"])
+async def test_the_documented_javascript_shows_pictures_of_both_kinds(
+    start_worker: StartWorker,
+    operator: BatchgenClient,
+    owner: BatchgenClient,
+    user: User,
+    new_user: Callable[[], Awaitable[User]],
+    stack: StackInfo,
+    tmp_path: Path,
+    access: PictureAccess,
+) -> None:
+    await operator.set_picture_access(access)
+    await start_worker()
+    stranger = await new_user()
+    snapshot = await finished_batch(owner, "a fox", "a bird")
+    for name, code in re.findall(r"```js\n// (\S+)\n(.*?)```", DOCUMENT.read_text(), re.DOTALL):
+        (tmp_path / name).write_text(code)
+    task = {
+        "recipe": str(tmp_path / "links.mjs"),
+        "owner": {"email": user.email, "password": user.password},
+        "stranger": {"email": stranger.email, "password": stranger.password},
+        "batch": str(snapshot.batch.id),
+    }
+
+    async with running_app("links.mjs", stack, task) as app:
+        mine, theirs = await app.event("owner"), await app.event("stranger")
+
+    assert mine["statuses"] == [200] * 4
+    assert {*mine["paths"]} == {p for image in snapshot.images for p in (image.storage_path, image.thumbnail_path)}
+    assert theirs["statuses"] == ([] if access == "private" else [200] * 4)
