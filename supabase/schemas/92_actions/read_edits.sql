@@ -102,8 +102,8 @@ revoke execute on function batchgen.read_edit(uuid, jsonb, text) from public, an
 comment on function batchgen.read_edit(uuid, jsonb, text) is 'One edit of a retry, merged with its item.';
 
 -- read_edited_model(p_item, p_edit, p_path)
--- The model of an edited item: the edit's, or the item's own. It must be active and able to make the item's size and
--- steps.
+-- The model of an edited item: the edit's, or the item's own, null if it has none. It must be active and able to make
+-- the item's size and steps.
 create function batchgen.read_edited_model(
   p_item public.image_generations, p_edit jsonb, p_path text
 ) returns public.models
@@ -111,8 +111,12 @@ language plpgsql security definer set search_path = '' as $$
 declare
   v_field text := p_path || '.model_id';
   v_named text := batchgen.read_text(p_edit -> 'model_id', v_field, 200, p_item.batch_index);
-  v_model public.models := batchgen.find_model(coalesce(v_named, p_item.model_id::text), v_field);
+  v_model public.models;
 begin
+  if v_named is null and p_item.model_id is null then
+    return null;
+  end if;
+  v_model := batchgen.find_model(coalesce(v_named, p_item.model_id::text), v_field);
   if v_model.id is distinct from p_item.model_id then
     perform batchgen.refuse_unfit('width', p_item.width, coalesce(v_model.min_width, 16),
       coalesce(v_model.max_width, 4096), v_field, p_item.batch_index);

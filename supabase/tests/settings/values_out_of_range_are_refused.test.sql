@@ -27,6 +27,7 @@ insert into bad values
     ('worker_silence_seconds = 86401', 'worker_silence_seconds_in_range'),
   ('image_retention_days = 0', 'image_retention_days_in_range'),
     ('image_retention_days = 36501', 'image_retention_days_in_range'),
+  ('trash_days = -1', 'trash_days_in_range'), ('trash_days = 3651', 'trash_days_in_range'),
   ('max_waiting_per_user = 0', 'max_waiting_per_user_in_range'),
     ('max_waiting_per_user = 1000001', 'max_waiting_per_user_in_range'),
   ('default_daily_limit = -1', 'default_daily_limit_in_range'),
