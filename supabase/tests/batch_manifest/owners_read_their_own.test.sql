@@ -1,6 +1,6 @@
 begin;
 \ir ../setup.psql
-select plan(9);
+select plan(10);
 
 \set hers '''ba7c0000-0000-4000-8000-000000000001'''
 insert into batchgen.generation_tags (generation_id, name) values ('17e30000-0000-4000-8000-000000000002', 'birds');
@@ -20,6 +20,8 @@ select is(public.batch_manifest(:hers) #> '{items,0,pictures,0,tags}', '["animal
 select is(public.batch_manifest(:hers) #> '{items,1,tags}', '["birds"]', 'and the tags that a request asked for');
 select is(public.batch_manifest(:hers) #> '{items,0,cost_usd}', '"0.006"', 'costs are sums of the ledger');
 select is(public.batch_manifest(:hers) #> '{items,0,seed}', '"9007199254740993"', 'seeds are texts');
+:as_service;
+select is(public.batch_manifest(:hers) #> '{items,0,cost_usd}', '"0.006"', 'an operator reads any batch, with costs');
 :as_other;
 select is(public.batch_manifest(:hers), null, 'somebody else reads nothing');
 select is_empty($$ select * from batchgen_api.item_facts('ba7c0000-0000-4000-8000-000000000001') $$,
