@@ -3,7 +3,7 @@ begin;
 \ir ../lease.psql
 insert into batchgen.workers (worker, lease_seconds, version, providers) values ('w', 60, '1.0', '{offline}');
 insert into batchgen.workers (worker, lease_seconds, last_seen) values
-  ('asleep', 60, now() - interval '31 seconds'), ('slow', 120, now() - interval '59 seconds'),
+  ('asleep', 60, now() - interval '31 seconds'), ('slow', 600, now() - interval '59 seconds'),
     ('gone', 60, now() - interval '25 hours');
 select plan(4);
 
