@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from batchgen.client.downloads import SavedImage
     from batchgen.client.exports import ExportReport
     from batchgen.client.imports import ImportedBatch
+    from batchgen.client.large_jobs import JobBatch, JobProgress, JobReport
     from batchgen.client.picture_access import SwitchedPictures
     from batchgen.client.project_queries import Costs, KnownWorker, Model, NumberRange
     from batchgen.client.requested_exports import ExportFile, RequestedExport
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
         GenerationStatus,
         Image,
         ItemEdit,
+        JobRow,
         NewItemSource,
         Prompt,
         RepeatedBatch,
@@ -138,6 +140,10 @@ __all__ = [
     "ItemDetails",
     "ItemEdit",
     "ItemWait",
+    "JobBatch",
+    "JobProgress",
+    "JobReport",
+    "JobRow",
     "KnownWorker",
     "LimitLeft",
     "LimitReached",
@@ -184,6 +190,7 @@ __all__ = [
 _HOMES = (
     *("errors", "models", "client.session", "client.credits", "client.project_queries", "client.batch_queries"),
     *("client.storage_check", "client.templates", "client.schedules", "client.details", "client.picture_access"),
+    "client.large_jobs",
     *("client.downloads", "exports.build", "client.exports", "client.requested_exports", "client.imports"),
     *("client.watch", "client.client"),
 )

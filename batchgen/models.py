@@ -181,6 +181,13 @@ class BatchRequest(_Asked):
         return body
 
 
+class JobRow(Frozen):
+    """One prompt of a large job, with settings of its own."""
+
+    prompt: Prompt
+    settings: SharedSettings = SharedSettings()
+
+
 class ItemEdit(_Asked):
     """Changes of a failed item that is retried; None leaves a value. The database checks them like a new prompt."""
 

@@ -27,6 +27,14 @@ Command = Callable[[Output, "Settings"], Coroutine[Any, Any, int]]
 PASS_ON: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
+class FileKind(StrEnum):
+    """How a file holds prompts."""
+
+    TEXT = "text"
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
 class MissedRule(StrEnum):
     """Which missed runs of a schedule are made up for."""
 
@@ -210,7 +218,10 @@ def _help_without_command(context: typer.Context) -> None:
 def submit(
     context: typer.Context,
     prompts: Annotated[list[str] | None, typer.Argument(help="The prompts, one argument each.")] = None,
-    file: Annotated[str | None, typer.Option(metavar="FILE", help="One prompt per line; - is stdin.")] = None,
+    file: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="One prompt per line, any number; or a .csv or .jsonl file; - is stdin."),
+    ] = None,
     json_file: Annotated[
         str | None, typer.Option(metavar="FILE", help="A list of prompts or a whole request as JSON; - is stdin.")
     ] = None,
@@ -243,9 +254,18 @@ def submit(
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit 1 unless all are completed.")] = False,
     save_to: SaveToOption = None,
     contact_sheet: ContactSheetOption = False,
+    file_format: Annotated[
+        FileKind | None, typer.Option("--format", help="Of --file, if its name does not tell.")
+    ] = None,
+    summary: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where the summary of a large file goes.")
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Submit a large file once more that was submitted whole before.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Submit a batch of prompts.
+    """Submit a batch of prompts, or a file of any length as many batches.
 
     Give the prompts as arguments, as a file with one per line, or as JSON.
     """
@@ -253,19 +273,28 @@ def submit(
     from batchgen.cli.prompts import choices_from, variations_from
 
     shared = {"model_id": model, "model_version": model_version, "width": width, "height": height}
-    request = request_from(
-        prompts or (),
-        file,
-        json_file,
-        shared={**shared, "steps": steps, "guidance_scale": guidance_scale},
-        name=name,
-        client_key=client_key,
-        negative_prompt=negative_prompt,
-        seed=seed,
-        tags=tag or (),
-        choices=choices_from(choices, choices_seed),
-        variations=variations_from(variations, seeds),
-    )
+    options: dict[str, Any] = {
+        "shared": {**shared, "steps": steps, "guidance_scale": guidance_scale},
+        "name": name,
+        "client_key": client_key,
+        "negative_prompt": negative_prompt,
+        "seed": seed,
+        "tags": tag or (),
+        "choices": choices_from(choices, choices_seed),
+        "variations": variations_from(variations, seeds),
+    }
+    if file is not None and not prompts and json_file is None and not preview:
+        from batchgen.cli.job_input import job_from
+
+        kind = file_format and file_format.value
+        following = _following(wait, save_to, contact_sheet)
+        job = job_from(file, kind, options, again=again, summary=summary, following=following)
+        return _run(
+            context,
+            as_json,
+            lambda out, settings: _job_commands().submit_file(out, settings, _run_as(user, operator), job),
+        )
+    request = request_from(prompts or (), file, json_file, **options)
     if preview:
         return _run(
             context,
@@ -1377,6 +1406,12 @@ def _export_commands():
     return export_commands
 
 
+def _job_commands():
+    from batchgen.cli import job_commands
+
+    return job_commands
+
+
 def _schedule_commands():
     from batchgen.cli import schedule_commands
 
@@ -1446,7 +1481,8 @@ def _run(context: typer.Context, as_json: bool, command: Command) -> int:
         return UNREAD
     except KeyboardInterrupt:
         resume = state.output.resume_command
-        state.output.note("Interrupted." + (f" The batch goes on; follow it with: {resume}" if resume else ""))
+        goes_on = f" The batch goes on; follow it with: {resume}" if resume else ""
+        state.output.note(state.output.interrupted or f"Interrupted.{goes_on}")
         return INTERRUPTED
 
 

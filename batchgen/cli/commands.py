@@ -52,12 +52,19 @@ async def submit(
                 created = await client.submit(request)
             except InvalidRequest as error:
                 raise _with_split_remedy(error, request) from error.__cause__
-            label = await label_of_new(client, created.id)
-        if following is None:
-            _print_created(out, created, label)
-            return DONE
-        out.note(_submitted(created, label))
-        return await follow(out, client, created.id, label, following)
+        return await finish_submit(out, client, created, following)
+
+
+async def finish_submit(
+    out: Output, client: BatchgenClient, created: CreatedBatch, following: FollowOptions | None
+) -> int:
+    """Print a new batch; with `following`, wait for its end."""
+    label = await label_of_new(client, created.id)
+    if following is None:
+        _print_created(out, created, label)
+        return DONE
+    out.note(_submitted(created, label))
+    return await follow(out, client, created.id, label, following)
 
 
 async def watch(out: Output, settings: Settings, run_as: RunAs, batch_id: str, following: FollowOptions) -> int:

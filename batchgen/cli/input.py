@@ -25,9 +25,9 @@ def request_from(texts: Sequence[str], file: str | None, json_file: str | None, 
             remedy="Give them as arguments, with --file FILE, or with --json-file FILE.",
         )
     if json_file is not None:
-        request = prompts.from_json(_read(json_file))
+        request = prompts.from_json(read_source(json_file))
     else:
-        request = prompts.from_lines(_read(file)) if file is not None else prompts.from_texts(texts)
+        request = prompts.from_lines(read_source(file)) if file is not None else prompts.from_texts(texts)
     return prompts.with_options(request, **options)
 
 
@@ -44,13 +44,13 @@ def template_from(texts: Sequence[str], json_file: str | None, batch_id: str | N
             remedy="Give them as arguments, with --json-file FILE, or with --from-batch ID.",
         )
     if json_file is not None:
-        return prompts.template_from_json(_read(json_file))
+        return prompts.template_from_json(read_source(json_file))
     return {"prompts": [{"text": text} for text in texts]} if batch_id is None else None
 
 
 def rows_from(file: str) -> list[dict[str, str | int | float]]:
     """The rows of a CSV file as values by the names in its first line; empty cells are left out."""
-    reader = csv.DictReader(io.StringIO(_read(file), newline=""), strict=True)
+    reader = csv.DictReader(io.StringIO(read_source(file), newline=""), strict=True)
     try:
         rows = [_row(row, reader.line_num) for row in reader]
     except csv.Error as error:
@@ -78,7 +78,7 @@ def password_from(email: str | None, *, password_stdin: bool, twice: bool) -> tu
     if password_stdin:
         if not email:
             raise InvalidRequest("--password-stdin needs --email.", code="email_missing", field="email")
-        return email, _read(STDIN).split("\n")[0].rstrip("\r")
+        return email, read_source(STDIN).split("\n")[0].rstrip("\r")
     if not sys.stdin.isatty():
         raise InvalidRequest(
             "There is no terminal to ask for the password.",
@@ -115,7 +115,8 @@ def _ask(question: str) -> str:
     return sys.stdin.readline().strip()
 
 
-def _read(source: str) -> str:
+def read_source(source: str) -> str:
+    """The text of a file, or of stdin for `-`. Raises `InvalidRequest`."""
     try:
         content = sys.stdin.buffer.read() if source == STDIN else Path(source).read_bytes()
         return content.decode("utf-8-sig")

@@ -27,6 +27,8 @@ class Output:
         self.as_json = as_json
         self.resume_command = ""
         """The command that continues after an interrupt."""
+        self.interrupted = ""
+        """The note after an interrupt, instead of the one with `resume_command`."""
 
     @cached_property
     def out(self) -> "Console":

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
+from platformdirs import user_state_path
 from pydantic import ValidationError
 from supabase import AsyncClient
 
@@ -33,6 +34,8 @@ from batchgen.client.details import BatchDetails, BatchPage, BatchPreview, previ
 from batchgen.client.downloads import OnSaved, SavedImage, read_images, save_images
 from batchgen.client.exports import ExportReport, export_batches
 from batchgen.client.imports import ImportedBatch, OnSubmitted, import_batches, read_manifests
+from batchgen.client.large_jobs import JobReport, LargeJob, read_items
+from batchgen.client.large_jobs import OnProgress as OnJobProgress
 from batchgen.client.links import LINK_SECONDS, signed_links, with_links
 from batchgen.client.picture_access import OnRows, PictureAccess, SwitchedPictures, set_picture_access
 from batchgen.client.project_queries import (
@@ -55,7 +58,7 @@ from batchgen.client.requested_exports import (
 from batchgen.client.schedules import MissedRuns, Schedule, ScheduleRuns
 from batchgen.client.session import Session, SessionStore
 from batchgen.client.storage_check import StorageCheck, StorageReport
-from batchgen.client.submit import create_batch
+from batchgen.client.submit import check_acts_for_user, create_batch
 from batchgen.client.templates import BatchTemplate, Row
 from batchgen.client.users import find_user
 from batchgen.client.watch import OnOutage, WatchTiming, watch
@@ -72,6 +75,8 @@ from batchgen.models import (
     CreatedBatch,
     EmptiedTrash,
     ItemEdit,
+    JobRow,
+    Prompt,
     RepeatedBatch,
     SharedSettings,
     TemplateUse,
@@ -241,6 +246,57 @@ class BatchgenClient:
         """
         base = request or BatchRequest(template=TemplateUse(id=template.id))
         return templates.submit_rows(self._caller, template, rows, base, run)
+
+    async def submit_many(
+        self,
+        prompts: Sequence[Prompt | JobRow],
+        *,
+        shared_settings: SharedSettings | None = None,
+        name: str | None = None,
+        wait: bool = False,
+        again: bool = False,
+        on_progress: OnJobProgress | None = None,
+        folder: Path | str | None = None,
+    ) -> JobReport:
+        """Submit any number of prompts as batches, waiting for room; with `wait`, also wait until all have ended.
+
+        Call it again with the same prompts after an interruption of any kind: it goes on, and makes no batch twice.
+        `again` submits once more what was submitted whole before. `folder` keeps the journals, by default in the
+        user's state folder. A `JobRow` has settings of its own. Raises what `submit` raises, and `LimitReached` only
+        for a limit that no batch fits into.
+        """
+        return await self.large_job(
+            prompts, shared_settings=shared_settings, name=name, again=again, on_progress=on_progress, folder=folder
+        ).run(wait=wait)
+
+    def large_job(
+        self,
+        prompts: Sequence[Prompt | JobRow],
+        *,
+        shared_settings: SharedSettings | None = None,
+        name: str | None = None,
+        again: bool = False,
+        on_progress: OnJobProgress | None = None,
+        folder: Path | str | None = None,
+    ) -> LargeJob:
+        """The job of `submit_many`, which has not begun."""
+        if self.is_operator:
+            check_acts_for_user(self._caller)
+        shared = shared_settings or SharedSettings()
+        rows = [one if isinstance(one, JobRow) else JobRow(prompt=one, settings=shared) for one in prompts]
+        return LargeJob(
+            self._caller,
+            rows,
+            Path(folder) if folder else user_state_path("batchgen") / "jobs",
+            project=self._settings.url,
+            name=name,
+            again=again,
+            on_progress=on_progress or (lambda _progress: None),
+        )
+
+    async def job_items(self, report: JobReport) -> Mapping[tuple[UUID, int], Mapping[str, Any]]:
+        """The items of a job's batches as `{id, status, error_code}`, by batch and index."""
+        return await read_items(self._caller, [one.batch_id for one in report.batches if one.batch_id])
 
     async def batches(self, limit: int = 20) -> tuple[Batch, ...]:
         """The newest batches, newest first."""

@@ -47,10 +47,10 @@ class Shell:
             stderr=asyncio.subprocess.PIPE,
         )
 
-    async def run(self, *arguments: str, stdin: str = "") -> Ended:
+    async def run(self, *arguments: str, stdin: str = "", seconds: float = TIMEOUT_SECONDS) -> Ended:
         process = await self.start(*arguments)
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
+            async with asyncio.timeout(seconds):
                 out, err = await process.communicate(stdin.encode())
         finally:
             if process.returncode is None:
