@@ -130,9 +130,12 @@ def _check_images(report: CheckReport, items: list[Row], images: list[Row]) -> N
 
 
 async def _check_files(report: CheckReport, images: list[Row]) -> None:
-    """Check that each picture is there, whole, and belongs to its item."""
+    """Check that each picture is there, whole, and belongs to its item, and that listed thumbnails are there."""
+    report.figures["pictures"] = {"without a thumbnail": sum(not image["thumbnail_path"] for image in images)}
     async with httpx.AsyncClient(timeout=20) as http:
         for image in images:
+            if problem := await _thumbnail_problem(http, image):
+                report.violations.append(f"the thumbnail of item {image['generation_id']} is {problem}")
             answer = await http.get(image["public_url"])
             try:
                 with Image.open(BytesIO(answer.content)) as picture:
@@ -142,6 +145,17 @@ async def _check_files(report: CheckReport, images: list[Row]) -> None:
                 problem = f"unusable: {answer.status_code}, {error}"
             if problem:
                 report.violations.append(f"the picture of item {image['generation_id']} is {problem}")
+
+
+async def _thumbnail_problem(http: httpx.AsyncClient, image: Row) -> str | None:
+    if not image["thumbnail_path"]:  # it may be missing: it is tried once
+        return None
+    answer = await http.get(str(image["public_url"]).replace(image["storage_path"], image["thumbnail_path"]))
+    try:
+        with Image.open(BytesIO(answer.content)) as small:
+            return None if small.format == "WEBP" and max(small.size) <= 512 else f"a {small.format} of {small.size}"
+    except (OSError, SyntaxError) as error:
+        return f"unusable: {answer.status_code}, {error}"
 
 
 def _check_charges(report: CheckReport, items: list[Row], records: RunRecords) -> None:
