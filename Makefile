@@ -41,7 +41,7 @@ test-postgres: .venv/.installed-dev
 	@$(BIN)/python -m tests.sqlchecks postgres $(VERSION)
 	@BATCHGEN_TEST_POSTGRES=$(VERSION) $(PYTEST) tests/database tests/sqlchecks/test_tap.py $(ARGS)
 
-## Send 20,000 malformed requests to create_batch in SQL and as many over HTTP, and write invalid values into each column;
+## Send 20,000 malformed requests to preview_batch and create_batch in SQL and as many over HTTP, and write invalid values into each column;
 ## half an hour. CASES=1000 chooses the number.
 fuzz: .venv/.installed-dev
 	@BATCHGEN_FUZZ_CASES=$(or $(CASES),20000) $(BIN)/python -m pytest tests/database/test_fuzz_create_batch.py tests/database/test_fuzz_writes.py \

@@ -14,13 +14,31 @@ from typing import Any
 from rich.console import Console
 
 from batchgen.exit_codes import DONE, INTERRUPTED, WORK_FAILED
-from benchmarks import claim, commands, drain, efficiency, export, files, latency, live, report, rest, results, submit
+from benchmarks import (
+    claim,
+    commands,
+    details,
+    drain,
+    efficiency,
+    export,
+    files,
+    latency,
+    live,
+    report,
+    rest,
+    results,
+    submit,
+)
 from benchmarks.bench import Bench
 from benchmarks.cluster import Cluster, running_cluster
 from benchmarks.live_stack import LiveStack, running_stack
 from benchmarks.machine import ROOT, machine_facts
 
-IN_SQL: dict[str, Callable[[Bench, Cluster], Awaitable[None]]] = {"drain": drain.measure, "claim": claim.measure}
+IN_SQL: dict[str, Callable[[Bench, Cluster], Awaitable[None]]] = {
+    "drain": drain.measure,
+    "claim": claim.measure,
+    "details": details.measure,
+}
 THROUGH_REST: dict[str, Callable[[Bench, LiveStack], Awaitable[None]]] = {
     "rest": rest.measure,
     "latency": latency.measure,

@@ -336,7 +336,7 @@ def show_list(
     context: typer.Context,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, newest first.")] = 20,
     state: Annotated[
-        str | None, typer.Option(help="pending, processing, completed, partial, failed, active or ended.")
+        str | None, typer.Option(help="pending, processing, completed, partial, failed, active, ended or trashed.")
     ] = None,
     tag: Annotated[str | None, typer.Option(help="Batches with a picture that has this tag.")] = None,
     search: Annotated[str | None, typer.Option(metavar="TEXT", help="Text in the name or a prompt.")] = None,

@@ -192,8 +192,8 @@ class BatchgenClient:
     ) -> BatchPage:
         """A page of 1 to 100 batches with their details, newest first. `before` is `next` of the page before.
 
-        `state` is a status, `active` or `ended`. `tag` finds batches with a picture that has it, `search` a text in
-        their name or prompts. Raises `InvalidRequest`.
+        `state` is a status, `active`, `ended` or `trashed`. `tag` finds batches with a picture that has it, `search` a
+        text in their name or prompts. Raises `InvalidRequest`.
         """
         return await read_page(self._caller, before=before, limit=limit, state=state, tag=tag, search=search)
 

@@ -84,6 +84,7 @@ class Picture(Frozen):
     rating: int | None = None
     saved_at: datetime | None = None
     archived_at: datetime | None = None
+    is_trashed: bool = False
     created_at: datetime | None = None
 
 
@@ -146,6 +147,7 @@ class BatchTotalsAndSettings(Frozen):
     created_at: datetime
     completed_at: datetime | None = None
     reopened_at: datetime | None = None
+    trashed_at: datetime | None = None
     model_id: str | None = None
     model_name: str | None = None
     model_version: str | None = None

@@ -76,7 +76,8 @@ comment on function public.batch_snapshot(uuid) is
 create function batchgen.waits_of(p_batch_ids uuid[])
 returns table (generation_id uuid, reason text, detail text, "until" timestamptz, running integer, cap integer,
   "position" integer, rounds integer, since timestamptz)
-language plpgsql stable security definer set search_path = '' as $$
+language plpgsql stable security definer set search_path = ''
+set plan_cache_mode = 'force_generic_plan' set jit = 'off' as $$
 #variable_conflict use_column
 declare
   v_settings batchgen.settings;

@@ -59,22 +59,23 @@ left join batchgen.queue q on q.generation_id = g.id
 left join batchgen.failures f on f.generation_id = g.id
 -- The one that complete_generation keeps.
 left join lateral (
-  select i.id, jsonb_build_object(
+  select i.id, json_build_object(
     'id', i.id, 'filename', i.filename, 'storage_path', i.storage_path, 'thumbnail_path', i.thumbnail_path,
     'public_url', i.public_url, 'format', i.format, 'width', i.width, 'height', i.height, 'file_size', i.file_size,
     'blurhash', i.blurhash, 'seed', i.seed::text, 'model_version', i.model_version,
     'is_black', coalesce(i.is_black, false), 'is_favorite', coalesce(i.is_favorite, false), 'rating', i.rating,
-    'saved_at', i.saved_at, 'archived_at', i.archived_at, 'created_at', i.created_at
+    'saved_at', i.saved_at, 'archived_at', i.archived_at,
+    'is_trashed', exists (select from batchgen.trashed_images t where t.image_id = i.id), 'created_at', i.created_at
   ) as picture
   from public.images i
   where i.generation_id = g.id and i.user_id is not distinct from g.user_id order by i.created_at, i.id limit 1
 ) p on true
 cross join lateral (
-  select coalesce(jsonb_agg(t.name order by t.name), '[]') as tags
+  select coalesce(json_agg(t.name order by t.name), '[]'::json) as tags
   from public.image_tags it join public.tags t on t.id = it.tag_id where it.image_id = p.id
 ) given
 cross join lateral (
-  select coalesce(jsonb_agg(t.name order by t.name), '[]') as tags
+  select coalesce(json_agg(t.name order by t.name), '[]'::json) as tags
   from batchgen.generation_tags t where t.generation_id = g.id
 ) requested
 cross join lateral (
@@ -125,7 +126,7 @@ comment on column batchgen.item_details.picture is 'The item''s picture; empty i
 -- Caller: batch_details and batches_page, which check the owner.
 -- Long because it is one query: all of its answer holds at one moment.
 create function batchgen.details_of(p_batch_ids uuid[], p_now timestamptz)
-returns table (batch_id uuid, details jsonb)
+returns table (batch_id uuid, batch json, items json)
 language plpgsql stable security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
 #variable_conflict use_column
@@ -175,17 +176,24 @@ begin
       count(*) filter (where i.status = 'failed' and i.code = 'cancelled') as cancelled,
       count(*) filter (where i.status = 'completed' and i.picture is null) as deleted,
       sum(i.cost_usd) as cost_usd, sum(i.credits) as credits,
-      jsonb_agg(to_jsonb(i) - '{batch_id,failure_code}'::text[] || jsonb_build_object(
-        'may_retry', r.code is null,
+      -- json, not jsonb: every further jsonb_build_object would copy the whole tree, key by key.
+      json_agg(json_build_object(
+        'id', i.id, 'index', i.index, 'prompt', i.prompt, 'negative_prompt', i.negative_prompt, 'status', i.status,
+        'code', i.code, 'message', i.message, 'may_retry', r.code is null,
         -- As in retry_failed.
         'may_retry_edited', i.status = 'failed' and (r.code is null or r.code = 'blocked_by_policy'),
-        'retry_refused', case when r.code is not null then jsonb_build_object('code', r.code, 'message', r.message) end,
+        'retry_refused', case when r.code is not null then json_build_object('code', r.code, 'message', r.message) end,
+        'attempt', i.attempt, 'created_at', i.created_at, 'started_at', i.started_at,
+        'completed_at', i.completed_at, 'cancel_requested', i.cancel_requested,
         'wait', case when w.reason is not null then
-          jsonb_build_object('reason', w.reason, 'detail', w.detail, 'until', w."until", 'running', w.running,
+          json_build_object('reason', w.reason, 'detail', w.detail, 'until', w."until", 'running', w.running,
             'cap', w.cap, 'position', w."position") end,
         'expected_end', case when e.first_end is not null then
-          jsonb_build_object('earliest', e.first_end, 'latest', e.last_end, 'is_measured', e.is_measured,
-            'pictures', e.pictures) end
+          json_build_object('earliest', e.first_end, 'latest', e.last_end, 'is_measured', e.is_measured,
+            'pictures', e.pictures) end,
+        'model_id', i.model_id, 'model', i.model, 'width', i.width, 'height', i.height, 'steps', i.steps,
+        'guidance_scale', i.guidance_scale, 'seed', i.seed, 'tags', i.tags, 'cost_usd', i.cost_usd,
+        'credits', i.credits, 'picture', i.picture
       ) order by i.index, i.id) as items
     from items i
     left join waits w on w.generation_id = i.id and i.status = 'pending'
@@ -199,27 +207,26 @@ begin
       bool_and(e.is_measured) as is_measured
     from ends e group by e.batch_id having bool_and(e.first_end is not null)
   )
-  select b.id, jsonb_build_object(
-    'batch', jsonb_build_object(
+  select b.id, json_build_object(
       'id', b.id, 'user_id', b.user_id, 'name', b.name, 'status', b.status, 'total_count', b.total_count,
       'completed_count', b.completed_count, 'failed_count', b.failed_count, 'pending_count', coalesce(c.pending, 0),
       'processing_count', coalesce(c.processing, 0), 'cancelled_count', coalesce(c.cancelled, 0),
       'deleted_count', coalesce(c.deleted, 0), 'created_at', b.created_at, 'completed_at', b.completed_at,
-      'reopened_at', o.reopened_at, 'rating', case when r.batch_id is not null then jsonb_build_object(
+      'reopened_at', o.reopened_at, 'trashed_at', s.trashed_at,
+      'rating', case when r.batch_id is not null then json_build_object(
         'stars', r.stars, 'comment', r.comment, 'rated_at', r.rated_at, 'changed_at', r.changed_at) end,
       'model_id', b.model_id, 'model_name', m.display_name,
       'model_version', b.model_version, 'width', b.width, 'height', b.height, 'steps', b.steps,
       'guidance_scale', b.guidance_scale, 'cost_usd', coalesce(c.cost_usd, 0), 'credits', c.credits,
       'expected_end', case when d.last_end is not null then
-        jsonb_build_object('earliest', d.first_end, 'latest', d.last_end, 'is_measured', d.is_measured) end
-    ),
-    'items', coalesce(c.items, '[]')
-  )
+        json_build_object('earliest', d.first_end, 'latest', d.last_end, 'is_measured', d.is_measured) end
+    ), coalesce(c.items, '[]'::json)
   from public.batch_generations b
   left join counted c on c.batch_id = b.id
   left join ended d on d.batch_id = b.id
   left join batchgen.reopened_batches o on o.batch_id = b.id
   left join batchgen.batch_ratings r on r.batch_id = b.id
+  left join batchgen.trashed_batches s on s.batch_id = b.id
   left join public.models m on m.id::text = b.model_id
   where b.id = any (p_batch_ids);
 end
@@ -228,13 +235,13 @@ revoke execute on function batchgen.details_of(uuid[], timestamptz) from public,
 comment on function batchgen.details_of(uuid[], timestamptz) is
   'Batches with their items, and all that a screen shows of them.';
 
-create function batchgen_api.details_of_any_batch(p_batch_id uuid) returns jsonb
+create function batchgen_api.details_of_any_batch(p_batch_id uuid) returns json
 language plpgsql stable security definer set search_path = '' as $$
 declare
   v_now timestamptz := clock_timestamp();
-  v_details jsonb;
+  v_details json;
 begin
-  select jsonb_build_object('now', v_now) || d.details into v_details
+  select json_build_object('now', v_now, 'batch', d.batch, 'items', d.items) into v_details
   from batchgen.details_of(array[p_batch_id], v_now) d;
   if not found then
     perform batchgen.refuse_batch();
@@ -246,7 +253,7 @@ revoke execute on function batchgen_api.details_of_any_batch(uuid) from public, 
 grant execute on function batchgen_api.details_of_any_batch(uuid) to service_role;
 comment on function batchgen_api.details_of_any_batch(uuid) is 'Behind public.batch_details: for operators.';
 
-create function batchgen_api.batch_details(p_batch_id uuid) returns jsonb
+create function batchgen_api.batch_details(p_batch_id uuid) returns json
 language plpgsql stable security definer set search_path = '' as $$
 begin
   if auth.uid() is null then
@@ -271,7 +278,7 @@ comment on function batchgen_api.batch_details(uuid) is 'Behind public.batch_det
 -- is_measured}, null if it cannot be foreseen.
 -- Caller: authenticated, for a batch of their own; service_role, for any.
 -- Errors: PT401, PT404.
-create function public.batch_details(p_batch_id uuid) returns jsonb
+create function public.batch_details(p_batch_id uuid) returns json
 language plpgsql stable set search_path = '' as $$
 begin
   if has_function_privilege('batchgen_api.details_of_any_batch(uuid)', 'execute') then
@@ -292,9 +299,10 @@ on public.batch_generations (user_id, created_at desc, id desc);
 -- squawk-ignore require-concurrent-index-creation
 create index if not exists idx_batch_generations_created on public.batch_generations (created_at desc, id desc);
 
--- Arguments of batches_page, checked: at and id of p_before; states, null for all; tag and search in lower case.
+-- Arguments of batches_page, checked: at and id of p_before; states, null for all; is_trashed: batches in the trash
+-- instead of the others; tag and search in lower case.
 create type batchgen.page_request as (
-  at timestamptz, id uuid, size integer, states text[], tag text, search text
+  at timestamptz, id uuid, size integer, states text[], is_trashed boolean, tag text, search text
 );
 
 -- read_page_request(p_before, p_limit, p_state, p_tag, p_search)
@@ -328,10 +336,11 @@ begin
     when p_state = 'ended' then '{completed,partial,failed}'
     when p_state = any (v_states) then array[p_state]
   end;
-  if p_state <> '' and v_page.states is null then
+  v_page.is_trashed := coalesce(p_state = 'trashed', false);
+  if p_state <> '' and v_page.states is null and not v_page.is_trashed then
     perform batchgen.refuse('unknown_state', 'p_state is not a state of a batch.', 'p_state',
-      'Send pending, processing, completed, partial, failed, active or ended, or leave it out.', null,
-      to_jsonb(v_states || '{active,ended}'));
+      'Send pending, processing, completed, partial, failed, active, ended or trashed, or leave it out.', null,
+      to_jsonb(v_states || '{active,ended,trashed}'));
   end if;
   if length(p_tag) > 50 or length(p_search) > 200 then
     perform batchgen.refuse('too_long', format('%s is too long.', case when length(p_tag) > 50 then 'p_tag'
@@ -354,10 +363,11 @@ comment on function batchgen.read_page_request(text, integer, text, text, text) 
   'The arguments of batches_page, checked.';
 
 -- batches_page_of(p_user_id, p_page)
--- The page of a user's batches, or of everybody's if p_user_id is null. A tag or a search reads at most 1,000 batches
--- per call: such a page may be short, and next then continues behind the last batch that was read.
+-- The page of a user's batches, or of everybody's if p_user_id is null, without those in the trash unless asked for. A
+-- tag or a search reads at most 1,000 batches per call: such a page may be short, and next then continues behind the
+-- last batch that was read.
 -- Caller: batches_page, batches_page_as.
-create function batchgen.batches_page_of(p_user_id uuid, p_page batchgen.page_request) returns jsonb
+create function batchgen.batches_page_of(p_user_id uuid, p_page batchgen.page_request) returns json
 language plpgsql stable security definer set search_path = '' as $$
 declare
   v_is_filtered boolean := p_page.tag is not null or p_page.search is not null;
@@ -369,7 +379,8 @@ declare
 begin
   -- Planned for these values: which index is best depends on how many batches the user and the states have.
   execute 'select array(select b.id from public.batch_generations b'
-    || ' where not exists (select from batchgen.trashed_batches t where t.batch_id = b.id)'
+    || case when p_page.is_trashed then ' where' else ' where not' end
+    || ' exists (select from batchgen.trashed_batches t where t.batch_id = b.id)'
     || case when p_user_id is not null then ' and b.user_id = $1' else '' end
     || case when p_page.at is not null then ' and (b.created_at, b.id) < ($2, $3)' else '' end
     || case when p_page.states is not null then ' and b.status = any ($4)' else '' end
@@ -380,12 +391,13 @@ begin
     when cardinality(v_found) > p_page.size then v_found[p_page.size]
     when v_is_filtered and cardinality(v_read) = v_most then v_read[v_most]
   end;
-  return jsonb_build_object(
+  return json_build_object(
     'now', v_now,
     'batches', coalesce((
-      select jsonb_agg(d.details order by array_position(v_found, d.batch_id))
+      select json_agg(json_build_object('batch', d.batch, 'items', d.items)
+        order by array_position(v_found, d.batch_id))
       from batchgen.details_of(v_found[: p_page.size], v_now) d
-    ), '[]'),
+    ), '[]'::json),
     'next', (
       select (to_jsonb(b.created_at) #>> '{}') || '/' || b.id from public.batch_generations b where b.id = v_last
     )
@@ -437,7 +449,7 @@ comment on function batchgen.matching_batches(uuid[], batchgen.page_request) is
 
 create function batchgen_api.batches_page(
   p_before text, p_limit integer, p_state text, p_tag text, p_search text
-) returns jsonb
+) returns json
 language plpgsql stable security definer set search_path = '' as $$
 begin
   if auth.uid() is null then
@@ -455,16 +467,17 @@ comment on function batchgen_api.batches_page(text, integer, text, text, text) i
   'Behind public.batches_page: for the signed-in user.';
 
 -- batches_page(p_before, p_limit, p_state, p_tag, p_search)
--- A page of batches that are not in the trash, newest first: {now, batches: [{batch, items}, …], next}, each batch as
--- batch_details returns it. next is p_before of the next page, null after the last one; a page of a search may be
--- short although next is set. p_limit: 1 to 100. p_state: a status of batches, active or ended. p_tag: batches with an
--- item that has this tag. p_search: batches with this text in their name or in a prompt.
+-- A page of batches, newest first: {now, batches: [{batch, items}, …], next}, each batch as batch_details returns it.
+-- next is p_before of the next page, null after the last one; a page of a search may be short although next is set.
+-- p_limit: 1 to 100. p_state: a status of batches, active, ended, or trashed for those in the trash, which are left out
+-- otherwise. p_tag: batches with an item that has this tag.
+-- p_search: batches with this text in their name or in a prompt.
 -- Caller: authenticated, for their own batches; service_role, for everybody's.
 -- Errors: PT401; PT422 for arguments.
 create function public.batches_page(
   p_before text default null, p_limit integer default 20, p_state text default null, p_tag text default null,
   p_search text default null
-) returns jsonb
+) returns json
 language plpgsql stable set search_path = '' as $$
 begin
   if has_function_privilege('public.batches_page_as(uuid, text, integer, text, text, text)', 'execute') then
@@ -486,7 +499,7 @@ comment on function public.batches_page(text, integer, text, text, text) is
 create function public.batches_page_as(
   p_user_id uuid, p_before text default null, p_limit integer default 20, p_state text default null,
   p_tag text default null, p_search text default null
-) returns jsonb
+) returns json
 language plpgsql stable security definer set search_path = '' as $$
 begin
   return batchgen.batches_page_of(p_user_id,
@@ -526,41 +539,49 @@ comment on function batchgen.in_the_way(public.batch_generations, batchgen.reque
 -- limits_left(p_user_id)
 -- [{code, field, used, limit, left, resets_at}, …] for each limit of a user. used of waiting items stops at the limit.
 create function batchgen.limits_left(p_user_id uuid) returns jsonb
-language sql stable security definer set search_path = '' as $$
-  select jsonb_agg(jsonb_build_object('code', l.code, 'field', l.field, 'used', l.used, 'limit', l.allowed,
-    'left', greatest(l.allowed - l.used, 0), 'resets_at', l.resets_at) order by l.nth)
-  from batchgen.windows_of(p_user_id) w
-  cross join batchgen.settings s
-  cross join lateral (values
-    (1, 'daily_limit', 'daily_generations_limit', w.daily_used, w.daily_limit, w.daily_resets_at),
-    (2, 'hourly_limit', 'hourly_generations_limit', w.hourly_used, w.hourly_limit, w.hourly_resets_at),
-    (3, 'too_many_waiting', 'max_waiting_per_user', batchgen.waiting_of(p_user_id, s.max_waiting_per_user),
-      s.max_waiting_per_user, null)
-  ) l (nth, code, field, used, allowed, resets_at)
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  return (
+    select jsonb_agg(jsonb_build_object('code', l.code, 'field', l.field, 'used', l.used, 'limit', l.allowed,
+      'left', greatest(l.allowed - l.used, 0), 'resets_at', l.resets_at) order by l.nth)
+    from batchgen.windows_of(p_user_id) w
+    cross join batchgen.settings s
+    cross join lateral (values
+      (1, 'daily_limit', 'daily_generations_limit', w.daily_used, w.daily_limit, w.daily_resets_at),
+      (2, 'hourly_limit', 'hourly_generations_limit', w.hourly_used, w.hourly_limit, w.hourly_resets_at),
+      (3, 'too_many_waiting', 'max_waiting_per_user', batchgen.waiting_of(p_user_id, s.max_waiting_per_user),
+        s.max_waiting_per_user, null)
+    ) l (nth, code, field, used, allowed, resets_at)
+  );
+end
 $$;
 revoke execute on function batchgen.limits_left(uuid) from public, anon, authenticated, service_role;
 comment on function batchgen.limits_left(uuid) is 'What is left of each limit of a user.';
 
 -- expected_seconds(p_user_id, p_model_id, p_items)
--- {least, most, is_measured}: how long p_items more items of the user would take, after those that the user already
--- has in the queue. The user's slots are the parallel limit, or a fair share of all slots among the users with running
--- items. Null if nothing is known of the model's times.
+-- {least, most, is_measured}: how long it takes until p_items waiting items of the user have ended, after those that
+-- run. The user's slots are the parallel limit, or a fair share of all slots among the users with running items. Null
+-- if nothing is known of the model's times.
 create function batchgen.expected_seconds(p_user_id uuid, p_model_id uuid, p_items integer) returns jsonb
-language sql stable security definer set search_path = '' as $$
-  select jsonb_build_object('least', r.rounds * t.least_seconds, 'most', r.rounds * t.most_seconds,
-    'is_measured', t.is_measured)
-  from batchgen.settings s
-  cross join lateral (
-    select count(distinct q.user_id) filter (where q.user_id <> p_user_id) + 1 as users,
-      count(*) filter (where q.user_id = p_user_id) as own
-    from batchgen.queue q where q.state = 'running'
-  ) running
-  cross join lateral (
-    select ceil((running.own + batchgen.waiting_of(p_user_id, s.max_waiting_per_user) + p_items)::numeric
-      / greatest(least(s.max_parallel_per_user, s.max_parallel_global / running.users), 1)) as rounds
-  ) r
-  join batchgen.model_times t on t.model_id = p_model_id
-  where t.least_seconds is not null
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  return (
+    select jsonb_build_object('least', r.rounds * t.least_seconds, 'most', r.rounds * t.most_seconds,
+      'is_measured', t.is_measured)
+    from batchgen.settings s
+    cross join lateral (
+      select count(distinct q.user_id) filter (where q.user_id <> p_user_id) + 1 as users,
+        count(*) filter (where q.user_id = p_user_id) as own
+      from batchgen.queue q where q.state = 'running'
+    ) running
+    cross join lateral (
+      select ceil((running.own + p_items)::numeric
+        / greatest(least(s.max_parallel_per_user, s.max_parallel_global / running.users), 1)) as rounds
+    ) r
+    join batchgen.model_times t on t.model_id = p_model_id
+    where t.least_seconds is not null
+  );
+end
 $$;
 revoke execute on function batchgen.expected_seconds(uuid, uuid, integer)
 from public, anon, authenticated, service_role;
@@ -596,6 +617,7 @@ language plpgsql stable security definer set search_path = '' as $$
 declare
   v_again uuid := batchgen.repeated_batch(p_user_id, p_request);
   v_read batchgen.requested_batch;
+  v_limits jsonb;
 begin
   if v_again is not null then
     return batchgen.preview_of_known(v_again);
@@ -604,11 +626,13 @@ begin
   if not exists (select from auth.users u where u.id = p_user_id) then
     perform batchgen.refuse_deleted_user();
   end if;
+  v_limits := batchgen.limits_left(p_user_id);
   return batchgen.preview_of(v_read.batch, v_read.items) || jsonb_build_object(
     'batch_id', null, 'sample_seed', v_read.sample_seed::text,
-    'expected_seconds',
-      batchgen.expected_seconds(p_user_id, (v_read.batch).model_id::uuid, cardinality(v_read.items)),
-    'limits', batchgen.limits_left(p_user_id),
+    'expected_seconds', batchgen.expected_seconds(p_user_id, (v_read.batch).model_id::uuid,
+      (jsonb_path_query_first(v_limits, '$[*] ? (@.code == "too_many_waiting").used'))::integer
+        + cardinality(v_read.items)),
+    'limits', v_limits,
     'credits', batchgen.credits_needed(p_user_id, (v_read.batch).model_id::uuid, cardinality(v_read.items)),
     'refusal', batchgen.in_the_way(v_read.batch, v_read.items)
   );
@@ -620,19 +644,23 @@ comment on function batchgen.preview_batch_for(uuid, jsonb) is 'What create_batc
 -- preview_of(p_batch, p_items)
 -- The batch, the items and the price of a request that was read.
 create function batchgen.preview_of(p_batch public.batch_generations, p_items batchgen.requested_item[]) returns jsonb
-language sql stable security definer set search_path = '' as $$
-  select jsonb_build_object(
-    'batch', jsonb_build_object('name', p_batch.name, 'model_id', p_batch.model_id, 'model_name', m.display_name,
-      'model_version', p_batch.model_version, 'width', p_batch.width, 'height', p_batch.height,
-      'steps', p_batch.steps, 'guidance_scale', p_batch.guidance_scale),
-    'items', (
-      select jsonb_agg(jsonb_build_object('index', i.batch_index, 'prompt', i.prompt,
-        'negative_prompt', i.negative_prompt, 'seed', i.seed::text, 'tags', to_jsonb(i.tags)) order by i.batch_index)
-      from unnest(p_items) i
-    ),
-    'count', cardinality(p_items), 'price_usd', m.price_usd, 'total_usd', m.price_usd * cardinality(p_items)
-  )
-  from (select) one left join batchgen.models m on m.id = p_batch.model_id::uuid
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  return (
+    select jsonb_build_object(
+      'batch', jsonb_build_object('name', p_batch.name, 'model_id', p_batch.model_id, 'model_name', m.display_name,
+        'model_version', p_batch.model_version, 'width', p_batch.width, 'height', p_batch.height,
+        'steps', p_batch.steps, 'guidance_scale', p_batch.guidance_scale),
+      'items', (
+        select jsonb_agg(jsonb_build_object('index', i.batch_index, 'prompt', i.prompt,
+          'negative_prompt', i.negative_prompt, 'seed', i.seed::text, 'tags', to_jsonb(i.tags)) order by i.batch_index)
+        from unnest(p_items) i
+      ),
+      'count', cardinality(p_items), 'price_usd', m.price_usd, 'total_usd', m.price_usd * cardinality(p_items)
+    )
+    from (select) one left join batchgen.models m on m.id = p_batch.model_id::uuid
+  );
+end
 $$;
 revoke execute on function batchgen.preview_of(public.batch_generations, batchgen.requested_item[])
 from public, anon, authenticated, service_role;

@@ -1,4 +1,5 @@
-"""create_batch never answers with a fault of ours and never writes half a batch, whatever JSON it gets.
+"""create_batch never answers with a fault of ours and never writes half a batch, whatever JSON it gets; preview_batch
+answers the same.
 
 `BATCHGEN_FUZZ_CASES=20000` tries as many, others each time.
 """
@@ -31,6 +32,17 @@ HALVES = """
 """
 
 
+def said(answer: Row | psycopg.Error) -> tuple[object, ...]:
+    """The SQLSTATE, and the code, field and message of a refusal, which may be reported instead of raised."""
+    if not isinstance(answer, psycopg.Error):
+        refusal: Row = answer["refusal"] or {}
+        return ("PT402" if refusal.get("code") == "credits_short" else "PT429", refusal.get("code"))
+    if answer.sqlstate in {"PT402", "PT429"}:
+        return (answer.sqlstate, json.loads(answer.diag.message_detail or "")["code"])
+    detail: Row = json.loads(answer.diag.message_detail or "") if answer.sqlstate in OURS else {}
+    return (answer.sqlstate, *(detail.get(key) for key in ("code", "index", "field", "limit", "message", "remedy")))
+
+
 class Victim:
     """One user who sends everything, with limits out of the way; and what came of it."""
 
@@ -46,17 +58,39 @@ class Victim:
     def send(self, text: str) -> Row | None:
         """The batch, or None where the text was refused in a way that is the sender's fault."""
         try:
-            rows = self.db.as_user(self.user, "select public.create_batch(%s::jsonb) as answer", text)
-        except psycopg.Error as error:
-            self._judge(error, text)
-            return None
+            shown = self.preview(text)
         except UnicodeEncodeError:
             return None  # no text of ours leaves this process
+        try:
+            rows = self.db.as_user(self.user, "select public.create_batch(%s::jsonb) as answer", text)
+        except psycopg.Error as error:
+            self._judge(error, text, shown)
+            return None
+        assert not isinstance(shown, psycopg.Error), f"the preview was refused: {shown}"
+        assert shown["refusal"] is None
+        self._compare(shown, rows[0]["answer"]["batch"])
         batch = rows[0]["answer"]["batch"]
         assert len(batch["generations"]) == batch["total_count"]
         self.batches.add(UUID(batch["id"]))
         assert self.halves(batch["id"]) == []
         return batch
+
+    def preview(self, text: str) -> Row | psycopg.Error:
+        """The preview of the same text, or the error that refused it."""
+        try:
+            return self.db.as_user(self.user, "select public.preview_batch(%s::jsonb) as answer", text)[0]["answer"]
+        except psycopg.Error as error:
+            return error
+
+    def _compare(self, shown: Row, batch: Row) -> None:
+        """The batch is what the preview showed."""
+        assert shown["batch_id"] in (None, batch["id"])
+        made = [(item["index"], item["prompt"]) for item in batch["generations"]]
+        if shown["sample_seed"] is None:  # otherwise each request draws its own sample
+            assert [(item["index"], item["prompt"]) for item in shown["items"]] == made
+        assert shown["count"] == len(made)
+        for item, previewed in zip(batch["generations"], shown["items"], strict=True):
+            assert previewed["seed"] in (None, str(item["seed"]))
 
     def halves(self, batch_id: str | None = None) -> list[Row]:
         return self.db.run(HALVES, batch_id, batch_id)
@@ -71,7 +105,8 @@ class Victim:
         used = self.db.run("select daily_generations_count as n from public.user_rate_limits")
         assert sum(row["n"] for row in used) == items
 
-    def _judge(self, error: psycopg.Error, text: str) -> None:
+    def _judge(self, error: psycopg.Error, text: str, shown: Row | psycopg.Error) -> None:
+        assert said(shown) == said(error), f"the preview answered otherwise: {shown}"
         if error.sqlstate in OURS:
             detail = json.loads(error.diag.message_detail or "")
             assert {"code", "message", "index", "field", "limit", "remedy"} <= set(detail)

@@ -16,22 +16,23 @@ left join batchgen.queue q on q.generation_id = g.id
 left join batchgen.failures f on f.generation_id = g.id
 -- The one that complete_generation keeps.
 left join lateral (
-  select i.id, jsonb_build_object(
+  select i.id, json_build_object(
     'id', i.id, 'filename', i.filename, 'storage_path', i.storage_path, 'thumbnail_path', i.thumbnail_path,
     'public_url', i.public_url, 'format', i.format, 'width', i.width, 'height', i.height, 'file_size', i.file_size,
     'blurhash', i.blurhash, 'seed', i.seed::text, 'model_version', i.model_version,
     'is_black', coalesce(i.is_black, false), 'is_favorite', coalesce(i.is_favorite, false), 'rating', i.rating,
-    'saved_at', i.saved_at, 'archived_at', i.archived_at, 'created_at', i.created_at
+    'saved_at', i.saved_at, 'archived_at', i.archived_at,
+    'is_trashed', exists (select from batchgen.trashed_images t where t.image_id = i.id), 'created_at', i.created_at
   ) as picture
   from public.images i
   where i.generation_id = g.id and i.user_id is not distinct from g.user_id order by i.created_at, i.id limit 1
 ) p on true
 cross join lateral (
-  select coalesce(jsonb_agg(t.name order by t.name), '[]') as tags
+  select coalesce(json_agg(t.name order by t.name), '[]'::json) as tags
   from public.image_tags it join public.tags t on t.id = it.tag_id where it.image_id = p.id
 ) given
 cross join lateral (
-  select coalesce(jsonb_agg(t.name order by t.name), '[]') as tags
+  select coalesce(json_agg(t.name order by t.name), '[]'::json) as tags
   from batchgen.generation_tags t where t.generation_id = g.id
 ) requested
 cross join lateral (
@@ -82,7 +83,7 @@ comment on column batchgen.item_details.picture is 'The item''s picture; empty i
 -- Caller: batch_details and batches_page, which check the owner.
 -- Long because it is one query: all of its answer holds at one moment.
 create function batchgen.details_of(p_batch_ids uuid[], p_now timestamptz)
-returns table (batch_id uuid, details jsonb)
+returns table (batch_id uuid, batch json, items json)
 language plpgsql stable security definer set search_path = ''
 set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set jit = 'off' as $$
 #variable_conflict use_column
@@ -132,17 +133,24 @@ begin
       count(*) filter (where i.status = 'failed' and i.code = 'cancelled') as cancelled,
       count(*) filter (where i.status = 'completed' and i.picture is null) as deleted,
       sum(i.cost_usd) as cost_usd, sum(i.credits) as credits,
-      jsonb_agg(to_jsonb(i) - '{batch_id,failure_code}'::text[] || jsonb_build_object(
-        'may_retry', r.code is null,
+      -- json, not jsonb: every further jsonb_build_object would copy the whole tree, key by key.
+      json_agg(json_build_object(
+        'id', i.id, 'index', i.index, 'prompt', i.prompt, 'negative_prompt', i.negative_prompt, 'status', i.status,
+        'code', i.code, 'message', i.message, 'may_retry', r.code is null,
         -- As in retry_failed.
         'may_retry_edited', i.status = 'failed' and (r.code is null or r.code = 'blocked_by_policy'),
-        'retry_refused', case when r.code is not null then jsonb_build_object('code', r.code, 'message', r.message) end,
+        'retry_refused', case when r.code is not null then json_build_object('code', r.code, 'message', r.message) end,
+        'attempt', i.attempt, 'created_at', i.created_at, 'started_at', i.started_at,
+        'completed_at', i.completed_at, 'cancel_requested', i.cancel_requested,
         'wait', case when w.reason is not null then
-          jsonb_build_object('reason', w.reason, 'detail', w.detail, 'until', w."until", 'running', w.running,
+          json_build_object('reason', w.reason, 'detail', w.detail, 'until', w."until", 'running', w.running,
             'cap', w.cap, 'position', w."position") end,
         'expected_end', case when e.first_end is not null then
-          jsonb_build_object('earliest', e.first_end, 'latest', e.last_end, 'is_measured', e.is_measured,
-            'pictures', e.pictures) end
+          json_build_object('earliest', e.first_end, 'latest', e.last_end, 'is_measured', e.is_measured,
+            'pictures', e.pictures) end,
+        'model_id', i.model_id, 'model', i.model, 'width', i.width, 'height', i.height, 'steps', i.steps,
+        'guidance_scale', i.guidance_scale, 'seed', i.seed, 'tags', i.tags, 'cost_usd', i.cost_usd,
+        'credits', i.credits, 'picture', i.picture
       ) order by i.index, i.id) as items
     from items i
     left join waits w on w.generation_id = i.id and i.status = 'pending'
@@ -156,27 +164,26 @@ begin
       bool_and(e.is_measured) as is_measured
     from ends e group by e.batch_id having bool_and(e.first_end is not null)
   )
-  select b.id, jsonb_build_object(
-    'batch', jsonb_build_object(
+  select b.id, json_build_object(
       'id', b.id, 'user_id', b.user_id, 'name', b.name, 'status', b.status, 'total_count', b.total_count,
       'completed_count', b.completed_count, 'failed_count', b.failed_count, 'pending_count', coalesce(c.pending, 0),
       'processing_count', coalesce(c.processing, 0), 'cancelled_count', coalesce(c.cancelled, 0),
       'deleted_count', coalesce(c.deleted, 0), 'created_at', b.created_at, 'completed_at', b.completed_at,
-      'reopened_at', o.reopened_at, 'rating', case when r.batch_id is not null then jsonb_build_object(
+      'reopened_at', o.reopened_at, 'trashed_at', s.trashed_at,
+      'rating', case when r.batch_id is not null then json_build_object(
         'stars', r.stars, 'comment', r.comment, 'rated_at', r.rated_at, 'changed_at', r.changed_at) end,
       'model_id', b.model_id, 'model_name', m.display_name,
       'model_version', b.model_version, 'width', b.width, 'height', b.height, 'steps', b.steps,
       'guidance_scale', b.guidance_scale, 'cost_usd', coalesce(c.cost_usd, 0), 'credits', c.credits,
       'expected_end', case when d.last_end is not null then
-        jsonb_build_object('earliest', d.first_end, 'latest', d.last_end, 'is_measured', d.is_measured) end
-    ),
-    'items', coalesce(c.items, '[]')
-  )
+        json_build_object('earliest', d.first_end, 'latest', d.last_end, 'is_measured', d.is_measured) end
+    ), coalesce(c.items, '[]'::json)
   from public.batch_generations b
   left join counted c on c.batch_id = b.id
   left join ended d on d.batch_id = b.id
   left join batchgen.reopened_batches o on o.batch_id = b.id
   left join batchgen.batch_ratings r on r.batch_id = b.id
+  left join batchgen.trashed_batches s on s.batch_id = b.id
   left join public.models m on m.id::text = b.model_id
   where b.id = any (p_batch_ids);
 end
@@ -185,13 +192,13 @@ revoke execute on function batchgen.details_of(uuid[], timestamptz) from public,
 comment on function batchgen.details_of(uuid[], timestamptz) is
   'Batches with their items, and all that a screen shows of them.';
 
-create function batchgen_api.details_of_any_batch(p_batch_id uuid) returns jsonb
+create function batchgen_api.details_of_any_batch(p_batch_id uuid) returns json
 language plpgsql stable security definer set search_path = '' as $$
 declare
   v_now timestamptz := clock_timestamp();
-  v_details jsonb;
+  v_details json;
 begin
-  select jsonb_build_object('now', v_now) || d.details into v_details
+  select json_build_object('now', v_now, 'batch', d.batch, 'items', d.items) into v_details
   from batchgen.details_of(array[p_batch_id], v_now) d;
   if not found then
     perform batchgen.refuse_batch();
@@ -203,7 +210,7 @@ revoke execute on function batchgen_api.details_of_any_batch(uuid) from public, 
 grant execute on function batchgen_api.details_of_any_batch(uuid) to service_role;
 comment on function batchgen_api.details_of_any_batch(uuid) is 'Behind public.batch_details: for operators.';
 
-create function batchgen_api.batch_details(p_batch_id uuid) returns jsonb
+create function batchgen_api.batch_details(p_batch_id uuid) returns json
 language plpgsql stable security definer set search_path = '' as $$
 begin
   if auth.uid() is null then
@@ -228,7 +235,7 @@ comment on function batchgen_api.batch_details(uuid) is 'Behind public.batch_det
 -- is_measured}, null if it cannot be foreseen.
 -- Caller: authenticated, for a batch of their own; service_role, for any.
 -- Errors: PT401, PT404.
-create function public.batch_details(p_batch_id uuid) returns jsonb
+create function public.batch_details(p_batch_id uuid) returns json
 language plpgsql stable set search_path = '' as $$
 begin
   if has_function_privilege('batchgen_api.details_of_any_batch(uuid)', 'execute') then

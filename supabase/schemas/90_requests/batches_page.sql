@@ -2,9 +2,10 @@
 create index idx_batch_generations_user_created on public.batch_generations (user_id, created_at desc, id desc);
 create index idx_batch_generations_created on public.batch_generations (created_at desc, id desc);
 
--- Arguments of batches_page, checked: at and id of p_before; states, null for all; tag and search in lower case.
+-- Arguments of batches_page, checked: at and id of p_before; states, null for all; is_trashed: batches in the trash
+-- instead of the others; tag and search in lower case.
 create type batchgen.page_request as (
-  at timestamptz, id uuid, size integer, states text[], tag text, search text
+  at timestamptz, id uuid, size integer, states text[], is_trashed boolean, tag text, search text
 );
 
 -- read_page_request(p_before, p_limit, p_state, p_tag, p_search)
@@ -38,10 +39,11 @@ begin
     when p_state = 'ended' then '{completed,partial,failed}'
     when p_state = any (v_states) then array[p_state]
   end;
-  if p_state <> '' and v_page.states is null then
+  v_page.is_trashed := coalesce(p_state = 'trashed', false);
+  if p_state <> '' and v_page.states is null and not v_page.is_trashed then
     perform batchgen.refuse('unknown_state', 'p_state is not a state of a batch.', 'p_state',
-      'Send pending, processing, completed, partial, failed, active or ended, or leave it out.', null,
-      to_jsonb(v_states || '{active,ended}'));
+      'Send pending, processing, completed, partial, failed, active, ended or trashed, or leave it out.', null,
+      to_jsonb(v_states || '{active,ended,trashed}'));
   end if;
   if length(p_tag) > 50 or length(p_search) > 200 then
     perform batchgen.refuse('too_long', format('%s is too long.', case when length(p_tag) > 50 then 'p_tag'
@@ -64,10 +66,11 @@ comment on function batchgen.read_page_request(text, integer, text, text, text) 
   'The arguments of batches_page, checked.';
 
 -- batches_page_of(p_user_id, p_page)
--- The page of a user's batches, or of everybody's if p_user_id is null. A tag or a search reads at most 1,000 batches
--- per call: such a page may be short, and next then continues behind the last batch that was read.
+-- The page of a user's batches, or of everybody's if p_user_id is null, without those in the trash unless asked for. A
+-- tag or a search reads at most 1,000 batches per call: such a page may be short, and next then continues behind the
+-- last batch that was read.
 -- Caller: batches_page, batches_page_as.
-create function batchgen.batches_page_of(p_user_id uuid, p_page batchgen.page_request) returns jsonb
+create function batchgen.batches_page_of(p_user_id uuid, p_page batchgen.page_request) returns json
 language plpgsql stable security definer set search_path = '' as $$
 declare
   v_is_filtered boolean := p_page.tag is not null or p_page.search is not null;
@@ -79,7 +82,8 @@ declare
 begin
   -- Planned for these values: which index is best depends on how many batches the user and the states have.
   execute 'select array(select b.id from public.batch_generations b'
-    || ' where not exists (select from batchgen.trashed_batches t where t.batch_id = b.id)'
+    || case when p_page.is_trashed then ' where' else ' where not' end
+    || ' exists (select from batchgen.trashed_batches t where t.batch_id = b.id)'
     || case when p_user_id is not null then ' and b.user_id = $1' else '' end
     || case when p_page.at is not null then ' and (b.created_at, b.id) < ($2, $3)' else '' end
     || case when p_page.states is not null then ' and b.status = any ($4)' else '' end
@@ -90,12 +94,13 @@ begin
     when cardinality(v_found) > p_page.size then v_found[p_page.size]
     when v_is_filtered and cardinality(v_read) = v_most then v_read[v_most]
   end;
-  return jsonb_build_object(
+  return json_build_object(
     'now', v_now,
     'batches', coalesce((
-      select jsonb_agg(d.details order by array_position(v_found, d.batch_id))
+      select json_agg(json_build_object('batch', d.batch, 'items', d.items)
+        order by array_position(v_found, d.batch_id))
       from batchgen.details_of(v_found[: p_page.size], v_now) d
-    ), '[]'),
+    ), '[]'::json),
     'next', (
       select (to_jsonb(b.created_at) #>> '{}') || '/' || b.id from public.batch_generations b where b.id = v_last
     )
@@ -147,7 +152,7 @@ comment on function batchgen.matching_batches(uuid[], batchgen.page_request) is
 
 create function batchgen_api.batches_page(
   p_before text, p_limit integer, p_state text, p_tag text, p_search text
-) returns jsonb
+) returns json
 language plpgsql stable security definer set search_path = '' as $$
 begin
   if auth.uid() is null then
@@ -165,16 +170,17 @@ comment on function batchgen_api.batches_page(text, integer, text, text, text) i
   'Behind public.batches_page: for the signed-in user.';
 
 -- batches_page(p_before, p_limit, p_state, p_tag, p_search)
--- A page of batches that are not in the trash, newest first: {now, batches: [{batch, items}, …], next}, each batch as
--- batch_details returns it. next is p_before of the next page, null after the last one; a page of a search may be
--- short although next is set. p_limit: 1 to 100. p_state: a status of batches, active or ended. p_tag: batches with an
--- item that has this tag. p_search: batches with this text in their name or in a prompt.
+-- A page of batches, newest first: {now, batches: [{batch, items}, …], next}, each batch as batch_details returns it.
+-- next is p_before of the next page, null after the last one; a page of a search may be short although next is set.
+-- p_limit: 1 to 100. p_state: a status of batches, active, ended, or trashed for those in the trash, which are left out
+-- otherwise. p_tag: batches with an item that has this tag.
+-- p_search: batches with this text in their name or in a prompt.
 -- Caller: authenticated, for their own batches; service_role, for everybody's.
 -- Errors: PT401; PT422 for arguments.
 create function public.batches_page(
   p_before text default null, p_limit integer default 20, p_state text default null, p_tag text default null,
   p_search text default null
-) returns jsonb
+) returns json
 language plpgsql stable set search_path = '' as $$
 begin
   if has_function_privilege('public.batches_page_as(uuid, text, integer, text, text, text)', 'execute') then
@@ -196,7 +202,7 @@ comment on function public.batches_page(text, integer, text, text, text) is
 create function public.batches_page_as(
   p_user_id uuid, p_before text default null, p_limit integer default 20, p_state text default null,
   p_tag text default null, p_search text default null
-) returns jsonb
+) returns json
 language plpgsql stable security definer set search_path = '' as $$
 begin
   return batchgen.batches_page_of(p_user_id,

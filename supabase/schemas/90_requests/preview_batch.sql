@@ -25,41 +25,49 @@ comment on function batchgen.in_the_way(public.batch_generations, batchgen.reque
 -- limits_left(p_user_id)
 -- [{code, field, used, limit, left, resets_at}, …] for each limit of a user. used of waiting items stops at the limit.
 create function batchgen.limits_left(p_user_id uuid) returns jsonb
-language sql stable security definer set search_path = '' as $$
-  select jsonb_agg(jsonb_build_object('code', l.code, 'field', l.field, 'used', l.used, 'limit', l.allowed,
-    'left', greatest(l.allowed - l.used, 0), 'resets_at', l.resets_at) order by l.nth)
-  from batchgen.windows_of(p_user_id) w
-  cross join batchgen.settings s
-  cross join lateral (values
-    (1, 'daily_limit', 'daily_generations_limit', w.daily_used, w.daily_limit, w.daily_resets_at),
-    (2, 'hourly_limit', 'hourly_generations_limit', w.hourly_used, w.hourly_limit, w.hourly_resets_at),
-    (3, 'too_many_waiting', 'max_waiting_per_user', batchgen.waiting_of(p_user_id, s.max_waiting_per_user),
-      s.max_waiting_per_user, null)
-  ) l (nth, code, field, used, allowed, resets_at)
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  return (
+    select jsonb_agg(jsonb_build_object('code', l.code, 'field', l.field, 'used', l.used, 'limit', l.allowed,
+      'left', greatest(l.allowed - l.used, 0), 'resets_at', l.resets_at) order by l.nth)
+    from batchgen.windows_of(p_user_id) w
+    cross join batchgen.settings s
+    cross join lateral (values
+      (1, 'daily_limit', 'daily_generations_limit', w.daily_used, w.daily_limit, w.daily_resets_at),
+      (2, 'hourly_limit', 'hourly_generations_limit', w.hourly_used, w.hourly_limit, w.hourly_resets_at),
+      (3, 'too_many_waiting', 'max_waiting_per_user', batchgen.waiting_of(p_user_id, s.max_waiting_per_user),
+        s.max_waiting_per_user, null)
+    ) l (nth, code, field, used, allowed, resets_at)
+  );
+end
 $$;
 revoke execute on function batchgen.limits_left(uuid) from public, anon, authenticated, service_role;
 comment on function batchgen.limits_left(uuid) is 'What is left of each limit of a user.';
 
 -- expected_seconds(p_user_id, p_model_id, p_items)
--- {least, most, is_measured}: how long p_items more items of the user would take, after those that the user already
--- has in the queue. The user's slots are the parallel limit, or a fair share of all slots among the users with running
--- items. Null if nothing is known of the model's times.
+-- {least, most, is_measured}: how long it takes until p_items waiting items of the user have ended, after those that
+-- run. The user's slots are the parallel limit, or a fair share of all slots among the users with running items. Null
+-- if nothing is known of the model's times.
 create function batchgen.expected_seconds(p_user_id uuid, p_model_id uuid, p_items integer) returns jsonb
-language sql stable security definer set search_path = '' as $$
-  select jsonb_build_object('least', r.rounds * t.least_seconds, 'most', r.rounds * t.most_seconds,
-    'is_measured', t.is_measured)
-  from batchgen.settings s
-  cross join lateral (
-    select count(distinct q.user_id) filter (where q.user_id <> p_user_id) + 1 as users,
-      count(*) filter (where q.user_id = p_user_id) as own
-    from batchgen.queue q where q.state = 'running'
-  ) running
-  cross join lateral (
-    select ceil((running.own + batchgen.waiting_of(p_user_id, s.max_waiting_per_user) + p_items)::numeric
-      / greatest(least(s.max_parallel_per_user, s.max_parallel_global / running.users), 1)) as rounds
-  ) r
-  join batchgen.model_times t on t.model_id = p_model_id
-  where t.least_seconds is not null
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  return (
+    select jsonb_build_object('least', r.rounds * t.least_seconds, 'most', r.rounds * t.most_seconds,
+      'is_measured', t.is_measured)
+    from batchgen.settings s
+    cross join lateral (
+      select count(distinct q.user_id) filter (where q.user_id <> p_user_id) + 1 as users,
+        count(*) filter (where q.user_id = p_user_id) as own
+      from batchgen.queue q where q.state = 'running'
+    ) running
+    cross join lateral (
+      select ceil((running.own + p_items)::numeric
+        / greatest(least(s.max_parallel_per_user, s.max_parallel_global / running.users), 1)) as rounds
+    ) r
+    join batchgen.model_times t on t.model_id = p_model_id
+    where t.least_seconds is not null
+  );
+end
 $$;
 revoke execute on function batchgen.expected_seconds(uuid, uuid, integer)
 from public, anon, authenticated, service_role;
@@ -95,6 +103,7 @@ language plpgsql stable security definer set search_path = '' as $$
 declare
   v_again uuid := batchgen.repeated_batch(p_user_id, p_request);
   v_read batchgen.requested_batch;
+  v_limits jsonb;
 begin
   if v_again is not null then
     return batchgen.preview_of_known(v_again);
@@ -103,11 +112,13 @@ begin
   if not exists (select from auth.users u where u.id = p_user_id) then
     perform batchgen.refuse_deleted_user();
   end if;
+  v_limits := batchgen.limits_left(p_user_id);
   return batchgen.preview_of(v_read.batch, v_read.items) || jsonb_build_object(
     'batch_id', null, 'sample_seed', v_read.sample_seed::text,
-    'expected_seconds',
-      batchgen.expected_seconds(p_user_id, (v_read.batch).model_id::uuid, cardinality(v_read.items)),
-    'limits', batchgen.limits_left(p_user_id),
+    'expected_seconds', batchgen.expected_seconds(p_user_id, (v_read.batch).model_id::uuid,
+      (jsonb_path_query_first(v_limits, '$[*] ? (@.code == "too_many_waiting").used'))::integer
+        + cardinality(v_read.items)),
+    'limits', v_limits,
     'credits', batchgen.credits_needed(p_user_id, (v_read.batch).model_id::uuid, cardinality(v_read.items)),
     'refusal', batchgen.in_the_way(v_read.batch, v_read.items)
   );
@@ -119,19 +130,23 @@ comment on function batchgen.preview_batch_for(uuid, jsonb) is 'What create_batc
 -- preview_of(p_batch, p_items)
 -- The batch, the items and the price of a request that was read.
 create function batchgen.preview_of(p_batch public.batch_generations, p_items batchgen.requested_item[]) returns jsonb
-language sql stable security definer set search_path = '' as $$
-  select jsonb_build_object(
-    'batch', jsonb_build_object('name', p_batch.name, 'model_id', p_batch.model_id, 'model_name', m.display_name,
-      'model_version', p_batch.model_version, 'width', p_batch.width, 'height', p_batch.height,
-      'steps', p_batch.steps, 'guidance_scale', p_batch.guidance_scale),
-    'items', (
-      select jsonb_agg(jsonb_build_object('index', i.batch_index, 'prompt', i.prompt,
-        'negative_prompt', i.negative_prompt, 'seed', i.seed::text, 'tags', to_jsonb(i.tags)) order by i.batch_index)
-      from unnest(p_items) i
-    ),
-    'count', cardinality(p_items), 'price_usd', m.price_usd, 'total_usd', m.price_usd * cardinality(p_items)
-  )
-  from (select) one left join batchgen.models m on m.id = p_batch.model_id::uuid
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  return (
+    select jsonb_build_object(
+      'batch', jsonb_build_object('name', p_batch.name, 'model_id', p_batch.model_id, 'model_name', m.display_name,
+        'model_version', p_batch.model_version, 'width', p_batch.width, 'height', p_batch.height,
+        'steps', p_batch.steps, 'guidance_scale', p_batch.guidance_scale),
+      'items', (
+        select jsonb_agg(jsonb_build_object('index', i.batch_index, 'prompt', i.prompt,
+          'negative_prompt', i.negative_prompt, 'seed', i.seed::text, 'tags', to_jsonb(i.tags)) order by i.batch_index)
+        from unnest(p_items) i
+      ),
+      'count', cardinality(p_items), 'price_usd', m.price_usd, 'total_usd', m.price_usd * cardinality(p_items)
+    )
+    from (select) one left join batchgen.models m on m.id = p_batch.model_id::uuid
+  );
+end
 $$;
 revoke execute on function batchgen.preview_of(public.batch_generations, batchgen.requested_item[])
 from public, anon, authenticated, service_role;
