@@ -10,7 +10,8 @@ select throws_ok($$ select public.batches_page_as('aaaaaaaa-0000-4000-8000-00000
   'so is a user');
 :as_service;
 select is(
-  jsonb_path_query_array(public.batches_page_as('aaaaaaaa-0000-4000-8000-000000000001')::jsonb, '$.batches[*].batch.name'),
+  jsonb_path_query_array(public.batches_page_as('aaaaaaaa-0000-4000-8000-000000000001')::jsonb,
+    '$.batches[*].batch.name'),
   '["hers"]', 'an operator reads those of one user'
 );
 
