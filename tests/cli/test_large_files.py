@@ -35,7 +35,7 @@ def write(shell: Shell, name: str, content: str) -> str:
 async def test_500_prompts_killed_twice_become_500_items(
     signed_in: Shell, user: User, database: Database, limits: Limits
 ) -> None:
-    await limits(max_waiting_per_user=1000, max_parallel_per_user=20)
+    await limits(max_waiting_per_user=1000, max_parallel_per_user=1)
     prompts = [f"a fox, number {n}" for n in range(500)]
     name = write(signed_in, "500.txt", "\n".join(prompts) + "\n")
 
