@@ -109,16 +109,20 @@ comment on function batchgen.is_operator() is 'True if the caller may submit for
 -- Number of the user's waiting items, counted up to p_enough. It stops there: whatever the age of the statistics, it
 -- walks the index instead of gathering all waiting items in a bitmap first.
 create function batchgen.waiting_of(p_user_id uuid, p_enough integer) returns integer
-language sql stable security definer set search_path = ''
+language plpgsql stable security definer set search_path = ''
 set enable_seqscan = 'off' set enable_bitmapscan = 'off' set jit = 'off' as $$
-  select count(*)::integer from (
-    select 1 from batchgen.queue q where q.user_id = p_user_id and q.state = 'waiting' and not q.is_suspect
-    union all
-    select 1 from batchgen.queue q where q.user_id = p_user_id and q.state = 'waiting' and q.is_suspect
-    union all
-    select 1 from batchgen.queue q where q.user_id = p_user_id and q.state in ('delayed', 'parked')
-    limit p_enough
-  ) w
+begin
+  return (
+    select count(*)::integer from (
+      select 1 from batchgen.queue q where q.user_id = p_user_id and q.state = 'waiting' and not q.is_suspect
+      union all
+      select 1 from batchgen.queue q where q.user_id = p_user_id and q.state = 'waiting' and q.is_suspect
+      union all
+      select 1 from batchgen.queue q where q.user_id = p_user_id and q.state in ('delayed', 'parked')
+      limit p_enough
+    ) w
+  );
+end
 $$;
 revoke execute on function batchgen.waiting_of(uuid, integer) from public, anon, authenticated, service_role;
 comment on function batchgen.waiting_of(uuid, integer) is 'Number of a user''s waiting items, counted up to a maximum.';
@@ -130,15 +134,17 @@ create function batchgen.windows_of(p_user_id uuid) returns table (
   daily_used integer, daily_limit integer, daily_resets_at timestamptz,
   hourly_used integer, hourly_limit integer, hourly_resets_at timestamptz
 )
-language sql stable security definer set search_path = '' as $$
-  select
+language plpgsql stable security definer set search_path = '' rows 1 as $$
+begin
+  return query select
     case when r.daily_reset_at > now() then coalesce(r.daily_generations_count, 0) else 0 end,
     coalesce(r.daily_generations_limit, s.default_daily_limit),
     case when r.daily_reset_at > now() then r.daily_reset_at else now() + interval '1 day' end,
     case when r.hourly_reset_at > now() then coalesce(r.hourly_generations_count, 0) else 0 end,
     coalesce(r.hourly_generations_limit, s.default_hourly_limit),
     case when r.hourly_reset_at > now() then r.hourly_reset_at else now() + interval '1 hour' end
-  from batchgen.settings s left join public.user_rate_limits r on r.user_id = p_user_id
+  from batchgen.settings s left join public.user_rate_limits r on r.user_id = p_user_id;
+end
 $$;
 revoke execute on function batchgen.windows_of(uuid) from public, anon, authenticated, service_role;
 comment on function batchgen.windows_of(uuid) is 'A user''s usage, limit and reset time for the current hour and day.';
@@ -147,8 +153,9 @@ comment on function batchgen.windows_of(uuid) is 'A user''s usage, limit and res
 -- The first limit that p_items more items would exceed, longest-lasting limit first; no row if all of them fit.
 create function batchgen.limit_in_the_way(p_user_id uuid, p_items integer)
 returns table (code text, name text, used integer, allowed integer, resets_at timestamptz)
-language sql stable security definer set search_path = '' as $$
-  select l.code, l.name, l.used, l.allowed, l.resets_at
+language plpgsql stable security definer set search_path = '' rows 1 as $$
+begin
+  return query select l.code, l.name, l.used, l.allowed, l.resets_at
   from batchgen.windows_of(p_user_id) w
   cross join batchgen.settings s
   cross join lateral (values
@@ -158,7 +165,8 @@ language sql stable security definer set search_path = '' as $$
       s.max_waiting_per_user, null)
   ) l (nth, code, name, used, allowed, resets_at)
   where l.used::bigint + p_items > l.allowed
-  order by l.nth limit 1
+  order by l.nth limit 1;
+end
 $$;
 revoke execute on function batchgen.limit_in_the_way(uuid, integer) from public, anon, authenticated, service_role;
 comment on function batchgen.limit_in_the_way(uuid, integer) is
