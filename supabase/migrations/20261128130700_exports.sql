@@ -404,11 +404,13 @@ grant execute on function public.take_export(text, integer) to service_role;
 comment on function public.take_export(text, integer) is 'For workers: leases an export to build.';
 
 -- drop_export_files(p_paths, p_wait)
--- Have the outbox delete files of exports after p_wait.
+-- Have the outbox delete files of exports after p_wait. A path that Storage cannot have, such as an admin may write,
+-- is left out.
 create function batchgen.drop_export_files(p_paths text[], p_wait interval) returns void
 language sql security definer set search_path = '' as $$
   insert into batchgen.storage_deletions as d (bucket_id, path, due_at)
   select distinct 'batchgen-exports', p.path, clock_timestamp() + p_wait from unnest(p_paths) p (path)
+  where length(p.path) between 1 and 1000
   on conflict on constraint a_file_is_deleted_once do update
     set due_at = excluded.due_at, attempts = 0, lease_id = null, lease_expires_at = null, worker = null
 $$;

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from database_harness import Database, Row
 from paid_orders import submit_order, submit_paid
+from psycopg.types.json import Jsonb
 
 LOOKS_AFTER_EACH = int(os.environ.get("BATCHGEN_FUZZ_CASES", "0")) >= 20000
 BIG = "repeat('x', 5000000)"
@@ -28,6 +29,7 @@ VALUES = {
     "boolean": ["null", "true", "false"],
     "uuid": ["null", "'00000000-0000-0000-0000-000000000000'", "gen_random_uuid()"],
     "timestamp with time zone": TIMES,
+    "timestamp with time zone[]": ["null", "'{}'", "'{null}'", "'{infinity}'", "'{-infinity,infinity}'"],
     "text": TEXTS,
     "jsonb": ["null", "'null'", "'[]'", "'{}'", f"to_jsonb({BIG})", '\'{"prompt": "prompt", "seed": 1e400}\''],
     "double precision[]": ["null", "'{}'", "'{NaN}'", "'{{1,2},{3,4}}'", "'[5:6]={1,2}'", "'{infinity}'"],
@@ -50,6 +52,11 @@ VIEWS = (
     "batchgen.costs_of_users",
     "batchgen.costs_of_models",
     "batchgen.costs_of_days",
+    "batchgen.credit_balances",
+    "batchgen.item_details",
+    "batchgen.model_times",
+    "batchgen.satisfaction",
+    "batchgen.trash",
     "public.batch_progress",
 )
 # Which rows of a table are the victim's. A setting is everybody's: it is put back before others are looked at.
@@ -77,9 +84,22 @@ OWN_ROWS = {
     "batchgen.turns": "true",
     "batchgen.settings": "true",
     "batchgen.known_models": "provider_model = 'black-forest-labs/flux-schnell'",
+    "batchgen.batch_ratings": "batch_id = %(batch)s",
+    "batchgen.batch_schedules": "user_id = %(user)s",
+    "batchgen.batch_templates": "user_id = %(user)s",
+    "batchgen.credit_checkpoints": "user_id = %(user)s",
+    "batchgen.credit_horizon": "true",
+    "batchgen.credit_prices": "user_id = %(user)s",
+    "batchgen.credit_schedule": "true",
+    "batchgen.credit_terms": "user_id = %(user)s",
+    "batchgen.exports": "user_id = %(user)s",
+    "batchgen.item_versions": "generation_id in (select id from public.image_generations where batch_id = %(batch)s)",
+    "batchgen.schedule_runs": "schedule_id in (select id from batchgen.batch_schedules where user_id = %(user)s)",
+    "batchgen.trashed_batches": "batch_id = %(batch)s",
+    "batchgen.trashed_images": "user_id = %(user)s",
 }
 # Append-only, so that a trigger refuses every edit; and what nobody reads but supabase/uninstall.sql.
-LEFT_OUT = {"batchgen.ledger", "batchgen.found_objects"}
+LEFT_OUT = {"batchgen.credit_ledger", "batchgen.ledger", "batchgen.found_objects"}
 USERS_TABLES = [table for table in OWN_ROWS if table.startswith("public.")]
 
 COLUMNS = """
@@ -135,7 +155,69 @@ def a_victim(db: Database) -> Victim:
     db.run("insert into batchgen.reopened_batches (batch_id) values (%s) on conflict do nothing", batch["id"])
     db.run("insert into batchgen.touched (user_id) values (%s)", user)
     db.run("update batchgen.queue set lease_expires_at = now() where generation_id = %s", held["generation_id"])
+    for sql in VICTIMS_ROWS:
+        db.admin.execute(sql.encode(), names)
     return Victim(**names)
+
+
+VICTIMS_ROWS = (
+    "insert into batchgen.batch_ratings (batch_id, stars) values (%(batch)s, 3)",
+    "insert into batchgen.batch_templates (user_id, name, request)"
+    ' values (%(user)s, \'a\', \'{"prompts": [{"text": "a"}]}\')',
+    "insert into batchgen.batch_schedules (user_id, request, cron) values (%(user)s,"
+    ' \'{"prompts": [{"text": "a"}, {"text": "b"}]}\', \'0 * * * *\')',
+    "update batchgen.batch_schedules set slots = array[now() - interval '1 second'], planned_until = now() + '1 hour'"
+    " where user_id = %(user)s",
+    "insert into batchgen.schedule_runs (schedule_id, slot, outcome, fired_at)"
+    " select id, now() - interval '1 hour', 'missed', now() from batchgen.batch_schedules where user_id = %(user)s",
+    "insert into batchgen.credit_ledger (user_id, entry, amount, key) values (%(user)s, 'grant', 5, 'k')",
+    "insert into batchgen.credit_terms values (%(user)s, 5)",
+    "insert into batchgen.credit_prices (user_id, model_id, credits) values (%(user)s, %(model)s, 1)",
+    "insert into batchgen.credit_checkpoints values (%(user)s, 0, 0, 0) on conflict do nothing",
+    "insert into batchgen.exports (user_id, batch_ids, planned_bytes, files)"
+    " values (%(user)s, array[%(batch)s::uuid], 1, array[%(user)s || '/x/a.zip'])",
+    "insert into batchgen.item_versions (generation_id, prompt)"
+    " select id, 'a' from public.image_generations where batch_id = %(batch)s limit 1",
+    "insert into batchgen.trashed_images (image_id, user_id)"
+    " select id, user_id from public.images where user_id = %(user)s",
+    "insert into batchgen.trashed_batches (batch_id, user_id) values (%(batch)s, %(user)s)",
+)
+"""One row in each table of what users do with a batch."""
+
+
+def others_are_served(db: Database, user: UUID, batch_id: str) -> None:
+    """A user's export is leased, their schedule runs, and every list answers. Rows of the victim may come first."""
+    db.as_user(user, "select public.request_export(array[%s]::uuid[])", batch_id)
+    db.run(
+        "insert into batchgen.batch_schedules (user_id, request, run_at) values (%s, %s, now() - interval '1 second')",
+        user,
+        Jsonb({"prompts": [{"text": "a"}, {"text": "b"}]}),
+    )
+    leased = set[str]()
+    for _ in range(10):
+        [row] = db.as_service("select public.take_export('w', 600) as answer")
+        leased |= {export["user_id"] for export in row["answer"]["exports"]}
+        db.as_service("select public.run_schedules()")
+    runs = "select s.user_id from batchgen.schedule_runs r join batchgen.batch_schedules s on s.id = r.schedule_id"
+    fired = {str(row["user_id"]) for row in db.run(runs)}
+    assert str(user) in leased
+    assert str(user) in fired
+    db.as_service("select public.grant_monthly_credits()")
+    for sql in (
+        "select public.batch_details(%(batch)s)",
+        "select public.batches_page()",
+        "select public.get_trash()",
+        "select public.get_credits()",
+        "select public.credit_history()",
+        "select public.get_exports()",
+        "select public.get_schedules()",
+        "select public.list_batch_templates()",
+        "select public.get_models()",
+    ):
+        with db.acting("authenticated", user) as connection:
+            connection.execute(sql.encode(), {"batch": batch_id})
+    for sql in ("select public.get_exports()", "select public.batches_page()", "select public.get_schedules()"):
+        db.as_service(sql)
 
 
 def others_go_on(db: Database) -> None:
@@ -147,6 +229,7 @@ def others_go_on(db: Database) -> None:
     for row in rows:
         db.as_service("select * from public.batch_waits(%s)", row["id"])
         db.as_service("select public.batch_snapshot(%s)", row["id"])
+        db.as_service("select public.batch_details(%s)", row["id"])
     for _ in range(3):  # suspects of the victim's worker may have their turn first
         for claim in db.claim(100, worker=f"worker-{user}"):
             if claim["user_id"] == user:
@@ -163,6 +246,7 @@ def others_go_on(db: Database) -> None:
     db.as_service("select * from public.take_storage_deletions('w', 100, 60)")
     db.as_service("select * from public.take_open_orders('w', 100, 60)")
     db.as_service("select public.remove_expired_images()")
+    others_are_served(db, user, batch["id"])
 
 
 def write(db: Database, sql: str, names: Row, user: UUID | None = None) -> bool:
@@ -184,7 +268,9 @@ def clear(db: Database) -> None:
         "truncate public.image_generations, public.batch_generations, public.images, public.user_rate_limits,"
         " public.prompt_templates, batchgen.queue, batchgen.touched, batchgen.failures, batchgen.requests,"
         " batchgen.generation_tags, batchgen.storage_deletions, batchgen.orders, batchgen.breakers, batchgen.providers,"
-        " batchgen.workers, batchgen.model_providers cascade"
+        " batchgen.workers, batchgen.model_providers, batchgen.batch_ratings, batchgen.batch_schedules,"
+        " batchgen.batch_templates, batchgen.credit_checkpoints, batchgen.credit_prices, batchgen.credit_terms,"
+        " batchgen.exports, batchgen.item_versions, batchgen.trashed_images, batchgen.trashed_batches cascade"
     )
     db.run("delete from public.models where name <> 'offline-sketch' or name is null")
     db.run("reset session_replication_role")
