@@ -531,6 +531,8 @@ revoke all on batchgen.queue from public, anon, authenticated, service_role;
 
 comment on table batchgen.queue is 'One row per item that waits or runs; deleted when the item ends.';
 comment on column batchgen.queue.generation_id is 'The item. To change it, edit image_generations; this row follows.';
+comment on column batchgen.queue.is_held is
+  'True if the credit ledger has a hold for the item.';
 comment on column batchgen.queue.user_id is 'The user whose parallel limit the item counts against.';
 comment on column batchgen.queue.priority is 'The item''s priority; higher runs first.';
 comment on column batchgen.queue.created_at is 'When the item was submitted; earlier runs first.';

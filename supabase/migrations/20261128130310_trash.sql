@@ -261,7 +261,7 @@ left join public.batch_generations b on b.id = g.batch_id
 where not exists (select from batchgen.trashed_batches x where x.batch_id = g.batch_id);
 revoke all on batchgen.trash from public, anon, authenticated, service_role;
 comment on view batchgen.trash is 'Batches in the trash with their pictures, and single pictures.';
-comment on column batchgen.trash.user_id is 'Owner.';
+comment on column batchgen.trash.user_id is 'Owner of the batch or picture.';
 comment on column batchgen.trash.kind is 'batch or image.';
 comment on column batchgen.trash.id is 'Id of the batch or picture.';
 comment on column batchgen.trash.archived_at is 'When it was thrown away.';

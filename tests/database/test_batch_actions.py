@@ -431,7 +431,7 @@ def test_delete_takes_rows_at_once_and_files_by_the_outbox(db: Database) -> None
     batch = finished_batch(db, user, 3, pictures=2)
     other = finished_batch(db, user, 2)
     paths = {f"{user}/{item['id']}.png" for item in batch["generations"][:2]}
-    paths |= {f"{user}/{batch['generations'][2]['id']}.{kind}" for kind in CONTENT_TYPES}  # may be left
+    paths |= {f"{user}/{batch['generations'][2]['id']}.{kind}" for kind in (*CONTENT_TYPES, "thumb.webp")}
 
     answer = act(db, user, "delete", batch)
 

@@ -127,7 +127,9 @@ async def test_another_worker_builds_what_a_killed_one_began(
     first.process.kill()
     await first.process.wait()
     await database.execute("rollback")
-    await database.execute("update batchgen.exports set lease_expires_at = now() - interval '1 second'")
+    await database.execute(
+        "update batchgen.exports set lease_expires_at = now() - interval '1 second' where id = %s", [export_id]
+    )
 
     second = await start_worker(**QUICK)
     await second.logs("export ready")
