@@ -145,6 +145,8 @@ async def _mutate(only: str, list_alone: bool) -> bool:
             return True
         async for outcome in mutation_test.outcomes(chosen):
             outcomes.append(outcome)
+            if not outcome.noticed_by and str(outcome.mutant) not in mutants.EQUIVALENT:
+                _say(f"  not noticed: {outcome.mutant}")
             if len(outcomes) % 50 == 0 or len(outcomes) == len(chosen):
                 _say(f"  {len(outcomes)} of {len(chosen)}, {sum(not each.noticed_by for each in outcomes)} not noticed")
     _summary(outcomes)
